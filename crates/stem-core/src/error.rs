@@ -1,0 +1,84 @@
+//! Everything that can go wrong in this crate, told to the reader: where, what was expected, what was found, what to do.
+
+use std::path::PathBuf;
+
+/// The result of this crate's fallible functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One enum for the crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The schema contradicts itself.
+    #[error("the schema cannot be used: {what}")]
+    Schema {
+        /// The fault, and what to change.
+        what: String,
+    },
+    /// A batch that no model may see.
+    #[error("bad batch: {what}")]
+    Batch {
+        /// Place, value and expectation.
+        what: String,
+    },
+    /// A model, layer or width that cannot be built.
+    #[error("model configuration: `{key}` is {found}, expected {expected}")]
+    Config {
+        /// The key as written in the configuration.
+        key: String,
+        /// What stands there.
+        found: String,
+        /// What may stand there.
+        expected: String,
+    },
+    /// A row to be scored lacks a column.
+    #[error("row {row} has no column '{column}'; the model reads: {columns}")]
+    MissingColumn {
+        /// The column.
+        column: String,
+        /// Row, counted from 0.
+        row: usize,
+        /// All columns that are read.
+        columns: String,
+    },
+    /// A value of a type that the column cannot take.
+    #[error("column '{column}', row {row}: expected {expected}, found {found}")]
+    WrongType {
+        /// The column.
+        column: String,
+        /// Row, counted from 0.
+        row: usize,
+        /// What the column takes.
+        expected: &'static str,
+        /// What was there.
+        found: String,
+    },
+    /// A device that is not compiled in, or that this machine lacks.
+    #[error("device '{device}': {what}")]
+    Device {
+        /// As it was asked for.
+        device: String,
+        /// Why not, and what to do.
+        what: String,
+    },
+    /// A file that could not be read or written.
+    #[error("cannot {action} {}: {source}{}", path.display(), if *.intact { "; what was there before is untouched" } else { "" })]
+    Io {
+        /// Read, write, open ...
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Whether an older file of that name still stands whole.
+        intact: bool,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file that is no bundle, or a damaged one.
+    #[error("{} is not a usable bundle: {what}", path.display())]
+    Bundle {
+        /// The file.
+        path: PathBuf,
+        /// Which check failed: expected and found.
+        what: String,
+    },
+}

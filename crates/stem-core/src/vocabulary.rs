@@ -1,0 +1,187 @@
+//! From a raw value to its row: a sorted list of known keys, looked up by bisection.
+//!
+//! Local ids: 0 is padding, `1..=n` are the known keys in sorted order, `n + 1` is "unseen, or rarer than the minimum count".
+//! Sorted keys need no hash table: a bundle's vocabulary is two plain tensors, and the same data always gives the same ids.
+
+use crate::error::{Error, Result};
+use crate::value::Value;
+
+/// Local id of padding.
+pub const PADDING: u32 = 0;
+
+/// The known values of one or more fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// Keys that are integers in the source, ascending.
+    Integers(Vec<i64>),
+    /// Keys that are text in the source, ascending by their bytes.
+    Texts(Texts),
+    /// A number's vocabulary: one row, no keys.
+    Number,
+}
+
+/// Many short texts in one allocation: text `i` is `bytes[offsets[i]..offsets[i + 1]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    bytes: Vec<u8>,
+    offsets: Vec<u64>,
+}
+
+impl Texts {
+    /// Packs texts in the order given.
+    pub fn new<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Self {
+        let (mut bytes, mut offsets) = (Vec::new(), vec![0]);
+        for text in texts {
+            bytes.extend_from_slice(text.as_ref().as_bytes());
+            offsets.push(bytes.len() as u64);
+        }
+        Self { bytes, offsets }
+    }
+
+    /// Takes packed texts from a file; `None` when the offsets do not cut the bytes into valid UTF-8.
+    pub fn from_parts(bytes: Vec<u8>, offsets: Vec<u64>) -> Option<Self> {
+        let whole = offsets.first() == Some(&0) && offsets.last() == Some(&(bytes.len() as u64));
+        let sound = whole
+            && offsets.windows(2).all(|w| w[0] <= w[1])
+            && offsets.windows(2).all(|w| std::str::from_utf8(&bytes[w[0] as usize..w[1] as usize]).is_ok());
+        sound.then_some(Self { bytes, offsets })
+    }
+
+    /// The packed bytes and the `n + 1` offsets that cut them.
+    pub fn parts(&self) -> (&[u8], &[u64]) {
+        (&self.bytes, &self.offsets)
+    }
+
+    /// How many texts.
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn bytes_of(&self, i: usize) -> &[u8] {
+        &self.bytes[self.offsets[i] as usize..self.offsets[i + 1] as usize]
+    }
+
+    /// Text `i`.
+    pub fn get(&self, i: usize) -> &str {
+        std::str::from_utf8(self.bytes_of(i)).expect("texts are packed from str, or checked by from_parts")
+    }
+
+    fn position(&self, text: &str) -> Option<usize> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.bytes_of(middle).cmp(text.as_bytes()) {
+                std::cmp::Ordering::Equal => return Some(middle),
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+}
+
+impl Vocabulary {
+    /// Sorts and packs integer keys; duplicates fall together.
+    pub fn integers(keys: impl IntoIterator<Item = i64>) -> Self {
+        let mut keys: Vec<i64> = keys.into_iter().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Vocabulary::Integers(keys)
+    }
+
+    /// Sorts and packs text keys; duplicates fall together.
+    pub fn texts<S: AsRef<str>>(keys: impl IntoIterator<Item = S>) -> Self {
+        let mut keys: Vec<S> = keys.into_iter().collect();
+        keys.sort_unstable_by(|a, b| a.as_ref().cmp(b.as_ref()));
+        keys.dedup_by(|a, b| a.as_ref() == b.as_ref());
+        Vocabulary::Texts(Texts::new(keys))
+    }
+
+    /// Whether the keys ascend strictly, as look-up needs. A bundle read from disk is asked.
+    pub fn is_sorted(&self) -> bool {
+        match self {
+            Vocabulary::Integers(keys) => keys.windows(2).all(|w| w[0] < w[1]),
+            Vocabulary::Texts(keys) => (1..keys.len()).all(|i| keys.bytes_of(i - 1) < keys.bytes_of(i)),
+            Vocabulary::Number => true,
+        }
+    }
+
+    /// Known keys.
+    pub fn len(&self) -> usize {
+        match self {
+            Vocabulary::Integers(keys) => keys.len(),
+            Vocabulary::Texts(keys) => keys.len(),
+            Vocabulary::Number => 0,
+        }
+    }
+
+    /// Whether no key is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Table rows: padding + keys + unseen, or the one row of a number.
+    pub fn rows(&self) -> usize {
+        match self {
+            Vocabulary::Number => 1,
+            _ => self.len() + 2,
+        }
+    }
+
+    /// Local id of the unseen: the last row.
+    pub fn unseen(&self) -> u32 {
+        (self.rows() - 1) as u32
+    }
+
+    /// Local id of an integer key, or of the unseen.
+    pub fn id_of_integer(&self, key: i64) -> u32 {
+        match self {
+            Vocabulary::Integers(keys) => keys.binary_search(&key).map_or(self.unseen(), |i| i as u32 + 1),
+            Vocabulary::Texts(_) => self.id_of_text(&key.to_string()),
+            Vocabulary::Number => 0,
+        }
+    }
+
+    /// Local id of a text key, or of the unseen. Of an integer vocabulary it is `unseen` when the text is no integer.
+    pub fn id_of_text(&self, key: &str) -> u32 {
+        match self {
+            Vocabulary::Integers(_) => key.trim().parse().map_or(self.unseen(), |key| self.id_of_integer(key)),
+            Vocabulary::Texts(keys) => keys.position(key).map_or(self.unseen(), |i| i as u32 + 1),
+            Vocabulary::Number => 0,
+        }
+    }
+
+    /// Local id of a raw value: null and unknown values give [`unseen`](Self::unseen). Text that holds an integer, and a float
+    /// without a fraction, name an integer key; a value that cannot name a key at all is an error.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] with `column` and `row` as given.
+    pub fn id_of(&self, value: &Value, column: &str, row: usize) -> Result<u32> {
+        let wrong = |expected: &'static str| {
+            Err(Error::WrongType { column: column.into(), row, expected, found: value.to_string() })
+        };
+        match (self, value) {
+            (_, Value::Null) => Ok(self.unseen()),
+            (_, Value::List(_)) => wrong("one value"),
+            (_, Value::Integer(key)) => Ok(self.id_of_integer(*key)),
+            (Vocabulary::Integers(_), Value::Float(key)) => {
+                if key.fract() == 0.0 && key.abs() < 9.0e15 {
+                    Ok(self.id_of_integer(*key as i64))
+                } else {
+                    wrong("an integer")
+                }
+            }
+            (Vocabulary::Integers(_), Value::Text(key)) => match key.trim().parse() {
+                Ok(key) => Ok(self.id_of_integer(key)),
+                Err(_) => wrong("an integer"),
+            },
+            (_, Value::Float(key)) => Ok(self.id_of_text(&key.to_string())),
+            (_, Value::Text(key)) => Ok(self.id_of_text(key)),
+        }
+    }
+}
