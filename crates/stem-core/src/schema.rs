@@ -55,6 +55,14 @@ pub enum FieldKind {
 }
 
 impl FieldKind {
+    /// Weight of a number's slot: `(value - mean) / std`, for other kinds 1.
+    pub fn number_weight(&self, value: f64) -> f32 {
+        match self {
+            FieldKind::Number { mean, std } => ((value - f64::from(*mean)) / f64::from(*std)) as f32,
+            _ => 1.0,
+        }
+    }
+
     /// Slots that one row of a batch spends on this field.
     pub fn slots(&self) -> usize {
         match self {
@@ -171,8 +179,8 @@ impl Schema {
                 ));
             }
         }
-        if u32::try_from(self.vocabularies.iter().map(|v| v.rows as u64).sum::<u64>()).is_err() {
-            return fault(format!("its table has {} rows, more than 32-bit ids can name", self.rows()));
+        if i32::try_from(self.rows()).is_err() {
+            return fault(format!("its table has {} rows, more than the {} that 32-bit ids can name", self.rows(), i32::MAX));
         }
         Ok(())
     }
@@ -189,20 +197,22 @@ impl Schema {
 
     /// First table row of each vocabulary.
     pub fn offsets(&self) -> Vec<u32> {
-        let mut next = 0;
-        self.vocabularies.iter().map(|v| std::mem::replace(&mut next, next + v.rows as u32)).collect()
+        let starts = self.vocabularies.iter().scan(0, |next, v| {
+            let start = *next;
+            *next += v.rows as u32;
+            Some(start)
+        });
+        starts.collect()
     }
 
     /// The slots of each field, in order: a partition of `0..S`.
     pub fn slot_ranges(&self) -> Vec<Range<usize>> {
-        let mut next = 0;
-        self.fields
-            .iter()
-            .map(|f| {
-                let start = std::mem::replace(&mut next, next + f.kind.slots());
-                start..next
-            })
-            .collect()
+        let ranges = self.fields.iter().scan(0, |next, f| {
+            let start = *next;
+            *next += f.kind.slots();
+            Some(start..*next)
+        });
+        ranges.collect()
     }
 
     /// Index of a task by name.

@@ -1,0 +1,62 @@
+//! *All Forward, Task-specific Backward*: the gated mix of experts whose backward is masked.
+//!
+//! ```text
+//! forward     O = G h                [T,E] x [E,H] for every row: a task reads every expert
+//! backward    dG = dO h^T            every expert
+//!             dh = (M o G)^T dO      M[t,e] = 1 when expert e is task t's own or shared, else 0
+//! ```
+//!
+//! Source: Su et al., *STEM*, AAAI 2024, equations 6 to 9.
+
+use burn::tensor::Tensor;
+
+/// Which losses may change which experts: `M [T, E]`, one row per stream that mixes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AftbMask {
+    rows: Vec<Vec<bool>>,
+}
+
+impl AftbMask {
+    /// The mask of a STEM layer: experts `t * specific .. (t + 1) * specific` are task `t`'s, the last `shared` are everybody's.
+    /// A shared stream, when it is mixed too, stops no gradient.
+    pub fn task_specific(tasks: usize, specific: usize, shared: usize, shared_stream: bool) -> Self {
+        let experts = tasks * specific + shared;
+        let own = |t: usize| (0..experts).map(|e| e / specific.max(1) == t && e < tasks * specific || e >= tasks * specific).collect();
+        let mut rows: Vec<Vec<bool>> = (0..tasks).map(own).collect();
+        if shared_stream {
+            rows.push(vec![true; experts]);
+        }
+        Self { rows }
+    }
+
+    /// `M` as numbers. `[T, E]`
+    pub fn values(&self) -> Vec<f32> {
+        self.rows.iter().flatten().map(|&open| f32::from(u8::from(open))).collect()
+    }
+
+    /// Whether nothing is stopped.
+    pub fn is_open(&self) -> bool {
+        self.rows.iter().flatten().all(|&open| open)
+    }
+}
+
+/// `o_t = sum_e g_t[e] * sg_t(h_e)`, where `sg_t` stops the gradient into other tasks' experts.
+///
+/// Written so that any backend can differentiate it: `(M o G) h + ((1 - M) o G) detach(h)`.
+///
+/// # Shapes
+/// `gates [T, B, E]`, `experts [E, B, H]`; gives `[T, B, H]`.
+pub fn mix(gates: Tensor<3>, experts: Tensor<3>, mask: &AftbMask) -> Tensor<3> {
+    let [streams, _, count] = gates.dims();
+    let g = gates.permute([1, 0, 2]); // [B, T, E]
+    let h = experts.permute([1, 0, 2]); // [B, E, H]
+    let o = if mask.is_open() || !h.is_autodiff() {
+        g.matmul(h)
+    } else {
+        let m = Tensor::<1>::from_floats(mask.values().as_slice(), &g.device()).reshape([1, streams, count]);
+        let open = (g.clone() * m.clone()).matmul(h.clone());
+        let shut = (g * (m.neg() + 1.0)).matmul(h.detach());
+        open + shut
+    };
+    o.permute([1, 0, 2]) // [T, B, H]
+}

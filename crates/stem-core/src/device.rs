@@ -1,0 +1,139 @@
+//! The device, a run-time value: `flex`, `ndarray` or `wgpu[:index]`, of those that were compiled in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Where tensors live. Parsed from the command line, opened once.
+///
+/// ```
+/// use stem_core::DeviceSpec;
+/// assert_eq!("wgpu:1".parse::<DeviceSpec>()?, DeviceSpec::Wgpu(Some(1)));
+/// assert_eq!(DeviceSpec::default().to_string(), "flex");
+/// # Ok::<(), stem_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DeviceSpec {
+    /// Burn's pure Rust CPU backend.
+    #[default]
+    Flex,
+    /// The older CPU backend on `ndarray`.
+    NdArray,
+    /// A GPU that wgpu reaches: the best one, or the discrete GPU of that index.
+    Wgpu(Option<usize>),
+}
+
+impl DeviceSpec {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when it is not compiled in (the feature is named) or the machine has none.
+    pub fn open(self) -> Result<Device> {
+        match self {
+            DeviceSpec::Flex => flex(),
+            DeviceSpec::NdArray => ndarray(),
+            DeviceSpec::Wgpu(index) => wgpu(self, index),
+        }
+    }
+}
+
+/// Whether tensors of this device lie in host memory, where a unique owner may change them in place.
+pub(crate) fn on_host(device: &Device) -> bool {
+    let name = format!("{device:?}").to_lowercase();
+    name.contains("flex") || name.contains("ndarray")
+}
+
+#[cfg(feature = "flex")]
+fn flex() -> Result<Device> {
+    Ok(Device::flex())
+}
+#[cfg(not(feature = "flex"))]
+fn flex() -> Result<Device> {
+    Err(missing(DeviceSpec::Flex, "flex"))
+}
+
+#[cfg(feature = "ndarray")]
+#[allow(deprecated)] // burn 0.22 names flex as successor; ndarray is offered while burn has it
+fn ndarray() -> Result<Device> {
+    Ok(Device::ndarray())
+}
+#[cfg(not(feature = "ndarray"))]
+fn ndarray() -> Result<Device> {
+    Err(missing(DeviceSpec::NdArray, "ndarray"))
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu(spec: DeviceSpec, index: Option<usize>) -> Result<Device> {
+    use burn::tensor::{DeviceKind, DeviceType};
+    let present = std::panic::catch_unwind(|| Device::enumerate(DeviceType::Wgpu).into_iter().count()).unwrap_or(0);
+    if present == 0 {
+        return Err(Error::Device {
+            device: spec.to_string(),
+            what: "no adapter was found: install a Vulkan, Metal or DX12 driver (on Debian without a GPU: \
+                   mesa-vulkan-drivers and libvulkan1), or use flex"
+                .into(),
+        });
+    }
+    if let Some(index) = index.filter(|index| *index >= present) {
+        return Err(Error::Device {
+            device: spec.to_string(),
+            what: format!("index {index} does not exist, {present} adapter(s) were found; leave the index out"),
+        });
+    }
+    Ok(Device::wgpu(index.map_or(DeviceKind::DefaultDevice, DeviceKind::DiscreteGpu)))
+}
+#[cfg(not(feature = "wgpu"))]
+fn wgpu(spec: DeviceSpec, _: Option<usize>) -> Result<Device> {
+    Err(missing(spec, "wgpu"))
+}
+
+#[cfg_attr(all(feature = "flex", feature = "ndarray", feature = "wgpu"), allow(dead_code))]
+fn missing(spec: DeviceSpec, feature: &str) -> Error {
+    Error::Device {
+        device: spec.to_string(),
+        what: format!("not compiled in: build with `--features {feature}`"),
+    }
+}
+
+impl fmt::Display for DeviceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceSpec::Flex => f.write_str("flex"),
+            DeviceSpec::NdArray => f.write_str("ndarray"),
+            DeviceSpec::Wgpu(None) => f.write_str("wgpu"),
+            DeviceSpec::Wgpu(Some(index)) => write!(f, "wgpu:{index}"),
+        }
+    }
+}
+
+impl FromStr for DeviceSpec {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once(':') {
+            None if text == "flex" => Ok(DeviceSpec::Flex),
+            None if text == "ndarray" => Ok(DeviceSpec::NdArray),
+            None if text == "wgpu" => Ok(DeviceSpec::Wgpu(None)),
+            Some(("wgpu", index)) if index.parse::<usize>().is_ok() => Ok(DeviceSpec::Wgpu(index.parse().ok())),
+            _ => Err(Error::Device { device: text.into(), what: "expected flex, ndarray, wgpu or wgpu:INDEX".into() }),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceSpec {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<DeviceSpec> for String {
+    fn from(spec: DeviceSpec) -> Self {
+        spec.to_string()
+    }
+}

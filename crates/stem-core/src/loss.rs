@@ -1,0 +1,41 @@
+//! Binary cross-entropy from logits, per task, missing labels left out.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::batch::Batch;
+
+/// A batch's labels on a device, with each row's share of its task's mean.
+#[derive(Debug, Clone)]
+pub struct Targets {
+    /// 0 or 1; 0 where the label is missing. `[B, T]`
+    pub labels: Tensor<2>,
+    /// `1 / n_t` where task `t`'s label is known, `n_t` of the batch; 0 where it is missing. `[B, T]`
+    pub share: Tensor<2>,
+}
+
+impl Targets {
+    /// Uploads the labels of a batch of `tasks` tasks.
+    pub fn new(batch: &Batch, tasks: usize, device: &Device) -> Self {
+        let mut known = vec![0usize; tasks];
+        for row in batch.labels.chunks_exact(tasks) {
+            row.iter().zip(&mut known).for_each(|(label, n)| *n += usize::from(!label.is_nan()));
+        }
+        let labels: Vec<f32> = batch.labels.iter().map(|y| if y.is_nan() { 0.0 } else { *y }).collect();
+        let share = |(i, y): (usize, &f32)| if y.is_nan() { 0.0 } else { 1.0 / known[i % tasks] as f32 };
+        let share: Vec<f32> = batch.labels.iter().enumerate().map(share).collect();
+        let tensor = |values| Tensor::from_data(TensorData::new(values, [batch.rows, tasks]), device);
+        Self { labels: tensor(labels), share: tensor(share) }
+    }
+}
+
+/// `L_t = mean over task t's known rows of max(z, 0) - z y + log(1 + exp(-|z|))`, the stable form of
+/// `-y log sigmoid(z) - (1 - y) log(1 - sigmoid(z))`. A task without known labels in the batch has loss 0.
+///
+/// # Shapes
+/// `logits [B, T]`; gives `[T]`.
+pub fn bce_per_task(logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
+    let z = logits;
+    let softplus = z.clone().abs().neg().exp().log1p(); // [B, T]
+    let loss = z.clone().clamp_min(0.0) - z * targets.labels.clone() + softplus;
+    (loss * targets.share.clone()).sum_dim(0).squeeze_dim(0) // [T]
+}
