@@ -179,12 +179,14 @@ impl<C: ModelSpec> Bundle<C> {
     }
 
     fn from_map(path: &Path, file: Mmap) -> Result<Self, String> {
-        let tensors =
-            SafeTensors::deserialize(&file).map_err(|e| format!("it does not read as safetensors ({e}); is it cut short?"))?;
+        let tensors = SafeTensors::deserialize(&file)
+            .map_err(|e| format!("it does not read as safetensors ({e}); is it cut short?"))?;
         let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|e| e.to_string())?;
         let manifest = metadata.metadata().as_ref().and_then(|metadata| metadata.get(MANIFEST));
-        let manifest = manifest.ok_or_else(|| format!("its metadata has no '{MANIFEST}': it was not written by stem"))?;
-        let loose: serde_json::Value = serde_json::from_str(manifest).map_err(|e| format!("its manifest is no JSON: {e}"))?;
+        let manifest =
+            manifest.ok_or_else(|| format!("its metadata has no '{MANIFEST}': it was not written by stem"))?;
+        let loose: serde_json::Value =
+            serde_json::from_str(manifest).map_err(|e| format!("its manifest is no JSON: {e}"))?;
         let version = loose["version"].as_u64();
         if version != Some(u64::from(FORMAT_VERSION)) {
             let found = version.map_or("none".into(), |version| version.to_string());

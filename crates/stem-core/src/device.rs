@@ -29,6 +29,14 @@ pub enum DeviceSpec {
 }
 
 impl DeviceSpec {
+    /// The device that the environment variable `STEM_DEVICE` names, flex without one. Tests and benches run there.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the variable names no device.
+    pub fn from_env() -> Result<Self> {
+        std::env::var("STEM_DEVICE").map_or(Ok(Self::default()), |name| name.parse())
+    }
+
     /// Opens the device.
     ///
     /// # Errors
@@ -94,10 +102,7 @@ fn wgpu(spec: DeviceSpec, _: Option<usize>) -> Result<Device> {
 
 #[cfg_attr(all(feature = "flex", feature = "ndarray", feature = "wgpu"), allow(dead_code))]
 fn missing(spec: DeviceSpec, feature: &str) -> Error {
-    Error::Device {
-        device: spec.to_string(),
-        what: format!("not compiled in: build with `--features {feature}`"),
-    }
+    Error::Device { device: spec.to_string(), what: format!("not compiled in: build with `--features {feature}`") }
 }
 
 impl fmt::Display for DeviceSpec {
@@ -135,5 +140,39 @@ impl TryFrom<String> for DeviceSpec {
 impl From<DeviceSpec> for String {
     fn from(spec: DeviceSpec) -> Self {
         spec.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_as_they_are_written() {
+        for name in ["flex", "ndarray", "wgpu", "wgpu:3"] {
+            assert_eq!(name.parse::<DeviceSpec>().unwrap().to_string(), name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_what_there_is() {
+        for name in ["cuda", "wgpu:x", "flex:0", ""] {
+            let message = name.parse::<DeviceSpec>().unwrap_err().to_string();
+            assert_eq!(message, format!("device '{name}': expected flex, ndarray, wgpu or wgpu:INDEX"));
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_not_compiled_in_names_its_feature() {
+        for (spec, feature, compiled) in [
+            (DeviceSpec::Flex, "flex", cfg!(feature = "flex")),
+            (DeviceSpec::NdArray, "ndarray", cfg!(feature = "ndarray")),
+            (DeviceSpec::Wgpu(None), "wgpu", cfg!(feature = "wgpu")),
+        ] {
+            if !compiled {
+                let message = spec.open().unwrap_err().to_string();
+                assert_eq!(message, format!("device '{spec}': not compiled in: build with `--features {feature}`"));
+            }
+        }
     }
 }

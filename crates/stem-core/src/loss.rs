@@ -39,3 +39,32 @@ pub fn bce_per_task(logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
     let loss = z.clone().clamp_min(0.0) - z * targets.labels.clone() + softplus;
     (loss * targets.share.clone()).sum_dim(0).squeeze_dim(0) // [T]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::MISSING;
+    use crate::device::DeviceSpec;
+
+    #[test]
+    fn the_loss_is_the_mean_over_known_labels_and_stable_far_out() {
+        let device = DeviceSpec::from_env().unwrap().open().unwrap();
+        let batch = Batch { rows: 3, labels: vec![1.0, 0.0, 0.0, MISSING, 1.0, MISSING], ..Batch::default() };
+        let logits = Tensor::<2>::from_floats([[2.0, 300.0], [-1.0, 5.0], [-200.0, 0.0]], &device);
+        let loss: Vec<f32> =
+            bce_per_task(logits, &Targets::new(&batch, 2, &device)).into_data().try_into_vec().unwrap();
+        let softplus = |z: f32| z.exp().ln_1p();
+        assert!((loss[0] - (softplus(-2.0) + softplus(-1.0) + 200.0) / 3.0).abs() < 1e-4);
+        assert!((loss[1] - 300.0).abs() < 1e-4, "one known label: {}", loss[1]);
+    }
+
+    #[test]
+    fn a_task_without_labels_in_the_batch_has_loss_zero() {
+        let device = DeviceSpec::from_env().unwrap().open().unwrap();
+        let batch = Batch { rows: 1, labels: vec![MISSING, 1.0], ..Batch::default() };
+        let logits = Tensor::<2>::from_floats([[3.0, 3.0]], &device);
+        let loss: Vec<f32> =
+            bce_per_task(logits, &Targets::new(&batch, 2, &device)).into_data().try_into_vec().unwrap();
+        assert_eq!(loss[0], 0.0);
+    }
+}

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
 
 /// Every parameter's values by its path.
 pub fn collect<M: Module>(module: &M) -> BTreeMap<String, TensorData> {
-    let mut collector = Collector::default();
+    let mut collector = Collector { with_values: true, ..Collector::default() };
     module.visit(&mut collector);
     collector.found
+}
+
+/// Every parameter's path, id and number of values, in the order of the walk.
+pub fn list<M: Module>(module: &M) -> Vec<(String, ParamId, usize)> {
+    let mut collector = Collector::default();
+    module.visit(&mut collector);
+    collector.listed
 }
 
 /// Puts `values` in the place of the module's own. Every parameter needs a value of its shape, and no value may be left over.
@@ -45,6 +52,8 @@ impl Path {
 #[derive(Default)]
 struct Collector {
     path: Path,
+    with_values: bool,
+    listed: Vec<(String, ParamId, usize)>,
     found: BTreeMap<String, TensorData>,
 }
 
@@ -56,7 +65,11 @@ impl ModuleVisitor for Collector {
         self.path.exit();
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.found.insert(self.path.name(), param.val().into_data());
+        let values = param.val();
+        self.listed.push((self.path.name(), param.id, values.dims().iter().product()));
+        if self.with_values {
+            self.found.insert(self.path.name(), values.into_data());
+        }
     }
 }
 
@@ -79,7 +92,8 @@ impl ModuleMapper for Replacer {
         match self.values.remove(&name) {
             None => _ = self.fault.get_or_insert(format!("parameter '{name}' is missing")),
             Some(data) if data.shape().as_slice() != dims.as_slice() => {
-                let fault = format!("parameter '{name}' has shape {:?}, the model needs {dims:?}", data.shape().as_slice());
+                let fault =
+                    format!("parameter '{name}' has shape {:?}, the model needs {dims:?}", data.shape().as_slice());
                 self.fault.get_or_insert(fault);
             }
             Some(data) => {

@@ -180,7 +180,11 @@ impl Schema {
             }
         }
         if i32::try_from(self.rows()).is_err() {
-            return fault(format!("its table has {} rows, more than the {} that 32-bit ids can name", self.rows(), i32::MAX));
+            return fault(format!(
+                "its table has {} rows, more than the {} that 32-bit ids can name",
+                self.rows(),
+                i32::MAX
+            ));
         }
         Ok(())
     }

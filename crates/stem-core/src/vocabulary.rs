@@ -185,3 +185,42 @@ impl Vocabulary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ids_are_padding_then_sorted_keys_then_unseen() {
+        let v = Vocabulary::integers([5, -1, 5, 3]);
+        assert_eq!((v.rows(), v.unseen()), (5, 4));
+        assert_eq!([-1, 3, 5, 4].map(|key| v.id_of_integer(key)), [1, 2, 3, 4]);
+        assert_eq!(v.id_of(&Value::Text(" 3 ".into()), "c", 0).unwrap(), 2);
+        assert_eq!(v.id_of(&Value::Float(3.0), "c", 0).unwrap(), 2);
+        assert_eq!(Vocabulary::texts(Vec::<String>::new()).rows(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_key_is_found_where_it_is_sorted(keys in prop::collection::vec("[a-z\u{e9}]{0,4}", 0..40), other in "[A-Z]{1,3}") {
+            let v = Vocabulary::texts(keys.clone());
+            prop_assert!(v.is_sorted());
+            let Vocabulary::Texts(texts) = &v else { unreachable!() };
+            for key in &keys {
+                prop_assert_eq!(texts.get(v.id_of_text(key) as usize - 1), key);
+            }
+            prop_assert_eq!(v.id_of_text(&other), v.unseen());
+            let (bytes, offsets) = texts.parts();
+            prop_assert_eq!(Texts::from_parts(bytes.to_vec(), offsets.to_vec()), Some(texts.clone()));
+        }
+    }
+
+    #[test]
+    fn packed_texts_that_do_not_fit_are_refused() {
+        let text = "\u{e9}".as_bytes().to_vec();
+        for offsets in [vec![], vec![0], vec![0, 1], vec![1, 2], vec![0, 1, 2], vec![0, 2, 1, 2]] {
+            assert_eq!(Texts::from_parts(text.clone(), offsets), None);
+        }
+    }
+}

@@ -1,1 +1,48 @@
-//! Placeholder.
+//! Training for `stem-core` models: one loop, row-sparse optimizers, exact metrics, early stopping, bundles.
+//!
+//! The modules in the order a training walks through them:
+//!
+//! | step | module |
+//! |---|---|
+//! | one TOML per experiment | [`Experiment`], [`TrainConfig`] |
+//! | a run: train by name, save, measure | [`run()`] |
+//! | epochs, evaluation, best weights | [`Learner`] |
+//! | gather, forward, loss, backward, clip, update | [`step`] |
+//! | Adam on the network and on rows | [`optimizer`] |
+//! | AUC, gAUC, logloss, calibration | [`metrics`] |
+//! | held to the reference, number by number | [`parity`] |
+//!
+//! ```no_run
+//! use stem_data::{Dataset, Recipe, prepare};
+//! use stem_train::{Experiment, ModelName, RunOptions, run};
+//!
+//! let recipe = Recipe::load("datasets/simulated/recipe.toml")?;
+//! let dataset = prepare(&recipe, "data".as_ref(), "out/columns".as_ref(), true)?;
+//! let experiment = Experiment::load("datasets/simulated/experiment.toml")?;
+//! let metrics = run(ModelName::Stem, &experiment, &dataset, "out".as_ref(), &RunOptions::default())?;
+//! println!("{:?}", metrics.test);
+//! # Ok::<(), stem_train::Error>(())
+//! ```
+
+mod experiment;
+mod run;
+mod learner;
+pub mod step;
+pub mod optimizer;
+mod early_stop;
+mod single_task;
+pub mod metrics;
+mod memory;
+mod progress;
+mod log;
+pub mod reference;
+pub mod parity;
+mod error;
+
+pub use error::{Error, Result};
+pub use experiment::{Experiment, ModelName, TableMode, TrainConfig};
+pub use learner::{FitSummary, Learner, StopFlag};
+pub use memory::MemoryPlan;
+pub use metrics::TaskMetrics;
+pub use run::{RunMetrics, RunOptions, measure, run};
+pub use step::{Objective, TrainState};

@@ -125,3 +125,35 @@ impl EmbeddingTable {
         &mut self.rows
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceSpec;
+
+    fn device() -> Device {
+        DeviceSpec::from_env().unwrap().open().unwrap()
+    }
+
+    #[test]
+    fn on_the_host_rows_are_changed_in_place_while_the_table_has_one_owner() {
+        let mut rows = RowMatrix::zeros(1000, 16, &device());
+        let place = |rows: &mut RowMatrix| rows.host_mut(|values| values.as_ptr() as usize);
+        let first = place(&mut rows);
+        if rows.is_on_host() {
+            let _gathered = rows.gather(Tensor::from_ints([1, 2], &device()));
+            assert_eq!(place(&mut rows), first, "a write was a copy of the whole table");
+        }
+    }
+
+    #[test]
+    fn what_is_scattered_is_gathered() {
+        let mut rows = RowMatrix::zeros(5, 2, &device());
+        let index = || Tensor::<1, Int>::from_ints([3, 1], &device());
+        rows.scatter(index(), Tensor::from_floats([[1.0, 2.0], [3.0, 4.0]], &device()));
+        let all: Vec<f32> = rows.tensor().to_data().try_into_vec().unwrap();
+        assert_eq!(all, [0.0, 0.0, 3.0, 4.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0]);
+        let back: Vec<f32> = rows.gather(index()).into_data().try_into_vec().unwrap();
+        assert_eq!(back, [1.0, 2.0, 3.0, 4.0]);
+    }
+}

@@ -1,0 +1,108 @@
+//! All forward, task-specific backward.
+
+mod common;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor, TensorData};
+use common::*;
+use proptest::prelude::*;
+use stem_core::aftb::{AftbMask, mix};
+use stem_core::loss::{Targets, bce_per_task};
+use stem_core::*;
+
+fn tensor(values: Vec<f32>, shape: [usize; 3]) -> Tensor<3> {
+    Tensor::from_data(TensorData::new(values, shape), &device()).autodiff().require_grad()
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// `O = G h`, `dG = dO h^T`, `dh = (M o G)^T dO`, written out in loops.
+    #[test]
+    fn the_mix_has_the_forward_and_the_backward_of_the_equations(
+        (tasks, specific, shared, rows, width) in (1usize..4, 0usize..3, 0usize..3, 1usize..5, 1usize..6)
+            .prop_filter("an expert", |(_, specific, shared, ..)| specific + shared > 0),
+        stream in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let (t_count, e_count) = (tasks + usize::from(stream), tasks * specific + shared);
+        let mut state = seed;
+        let mut draw = |n: usize| -> Vec<f32> {
+            (0..n).map(|_| { state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407); (state >> 40) as f32 / (1 << 23) as f32 - 1.0 }).collect()
+        };
+        let (g, h, d) = (draw(t_count * rows * e_count), draw(e_count * rows * width), draw(t_count * rows * width));
+        let mask = AftbMask::task_specific(tasks, specific, shared, stream);
+        let m = mask.values();
+        let (mut o, mut dg, mut dh) = (vec![0f32; d.len()], vec![0f32; g.len()], vec![0f32; h.len()]);
+        for t in 0..t_count { for b in 0..rows { for e in 0..e_count { for k in 0..width {
+            let (at_g, at_h, at_o) = ((t * rows + b) * e_count + e, (e * rows + b) * width + k, (t * rows + b) * width + k);
+            o[at_o] += g[at_g] * h[at_h];
+            dg[at_g] += d[at_o] * h[at_h];
+            dh[at_h] += m[t * e_count + e] * g[at_g] * d[at_o];
+        }}}}
+        let (tg, th) = (tensor(g, [t_count, rows, e_count]), tensor(h, [e_count, rows, width]));
+        let out = mix(tg.clone(), th.clone(), &mask);
+        let weights = Tensor::<3>::from_data(TensorData::new(d, [t_count, rows, width]), &device());
+        let mut grads = (out.clone() * weights.autodiff()).sum().backward();
+        let close = |found: Vec<f32>, expected: &[f32]| found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5);
+        prop_assert!(close(values(out.inner()), &o));
+        prop_assert!(close(values(tg.grad_remove(&mut grads).unwrap()), &dg));
+        let found = values(th.grad_remove(&mut grads).unwrap());
+        prop_assert!(close(found.clone(), &dh));
+        prop_assert!(dh.iter().zip(&found).all(|(expected, found)| *expected != 0.0 || *found == 0.0));
+    }
+}
+
+/// Whether every gradient of a parameter's member `e` is exactly zero.
+struct ExpertGradients<'a> {
+    grads: &'a mut Gradients,
+    path: Vec<String>,
+    zero: Vec<(String, Vec<bool>)>,
+}
+
+impl ModuleVisitor for ExpertGradients<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let members = param.val().dims()[0];
+        let zero = param.val().grad_remove(self.grads).map_or(vec![true; members], |grad| {
+            let all = values(grad);
+            all.chunks(all.len() / members).map(|member| member.iter().all(|g| *g == 0.0)).collect()
+        });
+        self.zero.push((self.path.join("."), zero));
+    }
+}
+
+#[test]
+fn a_tasks_loss_reaches_its_own_experts_and_the_shared_ones_alone() {
+    let ModelConfig::Stem(config) = stem() else { unreachable!() };
+    let config = StemConfig { layers: 1, ..config }; // experts: like 0, like 1, love 0, love 1, shared
+    let spec = ModelConfig::Stem(config);
+    let (table, network) = init(&spec, &device().autodiff());
+    let mut batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
+    batch.labels = vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0];
+    for task in 0..2 {
+        let leaf = table.rows().tensor().clone().autodiff().require_grad();
+        let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
+        let layout = SlotLayout::new(&schema(), table.widths());
+        let logits = network.forward(layout.pool(leaf.clone(), index.autodiff(), weights.autodiff()));
+        let losses = bce_per_task(logits, &Targets::new(&batch, 2, &device()));
+        let mut grads = losses.slice_dim(0, task..task + 1).backward();
+        let rows = values(leaf.grad_remove(&mut grads).unwrap());
+        let group_is_zero = |k: usize| rows.chunks(12).all(|row| row[k * 4..(k + 1) * 4].iter().all(|g| *g == 0.0));
+        assert_eq!([group_is_zero(0), group_is_zero(1), group_is_zero(2)], [task != 0, task != 1, false]);
+        let mut visitor = ExpertGradients { grads: &mut grads, path: vec![], zero: vec![] };
+        network.visit(&mut visitor);
+        let experts = visitor.zero.iter().find(|(path, _)| path.contains("experts.bank.layers.1.weight")).unwrap();
+        assert_eq!(experts.1, [task != 0, task != 0, task != 1, task != 1, false]);
+        let gates = visitor.zero.iter().find(|(path, _)| path.contains("gates.bank.layers.1.weight")).unwrap();
+        assert_eq!(gates.1, [task != 0, task != 1], "a gate always has its gradient");
+    }
+}

@@ -1,0 +1,84 @@
+//! Small models that the tests share. The device is the one `STEM_DEVICE` names.
+
+#![allow(dead_code, unreachable_pub)] // every test file uses its part
+
+use burn::tensor::Device;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use stem_core::*;
+
+pub fn device() -> Device {
+    DeviceSpec::from_env().unwrap().open().unwrap()
+}
+
+/// Errors of wgpu's kernels are larger than those of the CPU's.
+pub fn tolerance() -> f32 {
+    if DeviceSpec::from_env().unwrap() == DeviceSpec::Wgpu(None) { 1e-5 } else { 1e-6 }
+}
+
+/// A user (integers 10, 20, 30), tags (texts a, b, c; at most 3, mean), an age (mean 40, std 10); two tasks.
+pub fn schema() -> Schema {
+    let field =
+        |name: &str, kind, vocabulary| Field { name: name.into(), kind, vocabulary, separator: None, default: None };
+    let vocabulary = |name: &str, rows| VocabularySpec { name: name.into(), rows };
+    let task = |name: &str| Task { name: name.into(), within: None };
+    Schema {
+        fields: vec![
+            field("user", FieldKind::Category, 0),
+            Field {
+                separator: Some("|".into()),
+                ..field("tags", FieldKind::Sequence { max_len: 3, pooling: Pooling::Mean }, 1)
+            },
+            field("age", FieldKind::Number { mean: 40.0, std: 10.0 }, 2),
+        ],
+        vocabularies: vec![vocabulary("user", 5), vocabulary("tags", 5), vocabulary("age", 1)],
+        tasks: vec![task("like"), task("love")],
+        group: Some("user".into()),
+    }
+}
+
+pub fn vocabularies() -> Vec<Vocabulary> {
+    vec![Vocabulary::integers([30, 10, 20]), Vocabulary::texts(["c", "a", "b"]), Vocabulary::Number]
+}
+
+pub fn stem() -> ModelConfig {
+    ModelConfig::Stem(StemConfig {
+        dim: 4,
+        layers: 2,
+        specific_experts: 2,
+        shared_experts: 1,
+        experts: vec![6, 5],
+        gate: vec![4],
+        tower: vec![3],
+        dropout: 0.0,
+    })
+}
+
+pub fn shared_bottom() -> ModelConfig {
+    ModelConfig::SharedBottom(SharedBottomConfig { dim: 4, bottom: vec![6, 5], tower: vec![3], dropout: 0.0 })
+}
+
+pub fn single_task() -> ModelConfig {
+    ModelConfig::SingleTask(SingleTaskConfig { dim: 4, bottom: vec![6, 5], tower: vec![3], dropout: 0.0 })
+}
+
+/// Weights large enough that scores differ between rows.
+pub fn init(config: &ModelConfig, device: &Device) -> (EmbeddingTable, AnyModel) {
+    let table = EmbeddingTable::init(&schema(), &config.widths(&schema()), 1.0, 7, &device.clone().inner());
+    (table, config.init(&schema(), &mut ChaCha8Rng::seed_from_u64(7), device))
+}
+
+pub fn save(config: &ModelConfig, path: &std::path::Path) {
+    let (mut table, network) = init(config, &device());
+    let training = serde_json::json!({ "seed": 7 });
+    bundle::save(path, &schema(), &vocabularies(), config, &mut table, &network, &training).unwrap();
+}
+
+pub fn rows() -> Vec<Row> {
+    vec![
+        Row::new().with("user", 10).with("tags", vec!["a", "b"]).with("age", 31.5),
+        Row::new().with("user", 30).with("tags", "c|a").with("age", 44),
+        Row::new().with("user", 99).with("tags", "").with("age", Value::Null),
+        Row::new().with("user", Value::Null).with("tags", "zzz").with("age", "50"),
+    ]
+}

@@ -1,0 +1,86 @@
+//! Everything that can go wrong while training, told to the reader.
+
+use std::path::PathBuf;
+
+/// The result of this crate's fallible functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One enum for the crate; the crates below pass through.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// From `stem-core`.
+    #[error(transparent)]
+    Core(#[from] stem_core::Error),
+    /// From `stem-data`.
+    #[error(transparent)]
+    Data(#[from] stem_data::Error),
+    /// An experiment file that does not parse.
+    #[error("{}: {what}", path.display())]
+    Experiment {
+        /// The file.
+        path: PathBuf,
+        /// Line, key and expectation.
+        what: String,
+    },
+    /// A setting that no training can use.
+    #[error("training configuration: `{key}` is {found}, expected {expected}")]
+    Config {
+        /// The key as written in the experiment.
+        key: &'static str,
+        /// What stands there.
+        found: String,
+        /// What may stand there.
+        expected: &'static str,
+    },
+    /// A model of that name does not exist.
+    #[error("unknown model '{name}'; known are: {known}")]
+    UnknownModel {
+        /// As asked for.
+        name: String,
+        /// All names.
+        known: String,
+    },
+    /// The loss left the numbers.
+    #[error("the loss of task '{task}' is {value} at step {step} (epoch {epoch}); {saved}. Try a lower learning_rate, or look for outliers among the numbers")]
+    NotFinite {
+        /// Task whose loss it is.
+        task: String,
+        /// NaN or infinity.
+        value: f32,
+        /// Steps since the start, counted from 1.
+        step: usize,
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Where the last good weights are.
+        saved: String,
+    },
+    /// More memory than the machine has.
+    #[error("training needs about {needed} and this machine has {available} free: {detail}. Lower the embedding width or the batch size, or raise min_count")]
+    Memory {
+        /// Needed, with unit.
+        needed: String,
+        /// Free, with unit.
+        available: String,
+        /// What takes how much.
+        detail: String,
+    },
+    /// A file of the run that could not be written or read.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// Write, read ...
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A parity fixture that cannot be followed.
+    #[error("{}: {what}", path.display())]
+    Fixture {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or contradictory.
+        what: String,
+    },
+}

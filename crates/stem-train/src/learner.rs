@@ -1,0 +1,361 @@
+//! The one training loop: epochs of steps, an evaluation after each, the best weights kept on disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use stem_core::{Batch, Bundle, ModelSpec, Schema, bundle, score};
+use stem_data::{BatchPlan, Dataset, Split};
+
+use crate::early_stop::{EarlyStop, Verdict};
+use crate::error::{Error, Result};
+use crate::experiment::TrainConfig;
+use crate::log::RunLog;
+use crate::memory::{self, MemoryPlan};
+use crate::metrics::{TaskMetrics, shown};
+use crate::progress::EpochBar;
+use crate::step::{Losses, Objective, TrainState};
+
+/// Steps between two looks at the loss on a device that the host would have to wait for.
+const STEPS_PER_LOOK: usize = 32;
+
+/// Asks a running training to stop after its current step; the best weights are kept and the bundle is written.
+#[derive(Debug, Clone, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// Asks.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a training came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FitSummary {
+    /// Epochs that were run, the last one possibly cut short.
+    pub epochs: usize,
+    /// The epoch whose weights the bundle holds; 0 when none was finished.
+    pub best_epoch: usize,
+    /// Seconds in training steps, evaluations not counted.
+    pub seconds: f64,
+    /// Training rows a second, evaluations not counted.
+    pub rows_per_second: f64,
+    /// Whether it was asked to stop.
+    pub interrupted: bool,
+}
+
+/// Trains one model on one data set.
+#[derive(Debug)]
+pub struct Learner<'a, C: ModelSpec> {
+    spec: C,
+    dataset: &'a Dataset,
+    config: TrainConfig,
+    device: Device,
+    state: Option<TrainState<C::Model>>,
+    folder: PathBuf,
+    best_epoch: usize,
+    shown: bool,
+    stop: StopFlag,
+}
+
+impl<'a, C: ModelSpec> Learner<'a, C> {
+    /// Checks configuration and memory, then draws the weights. `folder` receives bundle and log.
+    ///
+    /// # Errors
+    /// Configuration that cannot train, or more memory needed than the machine has.
+    pub fn new(
+        spec: C,
+        dataset: &'a Dataset,
+        config: TrainConfig,
+        device: &Device,
+        folder: impl Into<PathBuf>,
+    ) -> Result<Self> {
+        config.check()?;
+        let schema = dataset.schema();
+        schema.check()?;
+        spec.check(schema)?;
+        if let Some(name) = config.task_weights.keys().find(|name| schema.task(name).is_none()) {
+            let found = format!("a weight for '{name}'");
+            return Err(Error::Config { key: "task_weights", found, expected: "names of the recipe's labels" });
+        }
+        let sizes = MemoryPlan::new(schema, &spec.widths(schema), 0, config.batch_size);
+        let available = memory::available();
+        available.map_or(Ok(()), |available| sizes.check(available))?;
+        device.seed(config.seed);
+        let state = TrainState::init(&spec, schema, config.embedding_std, config.seed, config.table, device);
+        let plan = MemoryPlan { network: state.network.num_params(), ..sizes };
+        tracing::info!(
+            "{}: {} training rows, {plan}{}",
+            spec.name(),
+            dataset.rows(Split::Train),
+            available.map_or(String::new(), |bytes| format!(", {:.1} GiB free", bytes as f64 / f64::from(1 << 30)))
+        );
+        let device = device.clone();
+        Ok(Self {
+            spec,
+            dataset,
+            config,
+            device,
+            state: Some(state),
+            folder: folder.into(),
+            best_epoch: 0,
+            shown: false,
+            stop: StopFlag::default(),
+        })
+    }
+
+    /// Shows a progress bar on stderr where that is a terminal.
+    #[must_use]
+    pub fn with_progress(mut self, shown: bool) -> Self {
+        self.shown = shown;
+        self
+    }
+
+    /// Listens to `stop`.
+    #[must_use]
+    pub fn with_stop(mut self, stop: StopFlag) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Where the bundle is written.
+    pub fn bundle_path(&self) -> PathBuf {
+        self.folder.join("bundle.safetensors")
+    }
+
+    /// Parameters: network and table.
+    pub fn parameters(&self) -> usize {
+        let state = self.state();
+        state.network.num_params() + state.table.rows().dims().iter().product::<usize>()
+    }
+
+    fn state(&self) -> &TrainState<C::Model> {
+        self.state.as_ref().expect("a step takes the state and puts it back")
+    }
+
+    /// Runs epochs until the last one, early stopping, or the stop flag; leaves the best weights in the bundle and in `self`.
+    ///
+    /// # Errors
+    /// A loss that is not finite, a batch that does not read, a bundle or log that cannot be written. A bundle written
+    /// before the error stays as it is.
+    pub fn fit(&mut self) -> Result<FitSummary> {
+        let mut log = RunLog::create(&self.folder)?;
+        let mut early_stop = EarlyStop::new(self.config.patience);
+        let mut rate = self.config.learning_rate;
+        let (mut steps, mut rows, mut seconds) = (0, 0, 0.0);
+        self.best_epoch = 0;
+        let mut epoch = 0;
+        while epoch < self.config.epochs && !self.stop.is_set() {
+            epoch += 1;
+            let begun = Instant::now();
+            let (epoch_rows, loss) = self.epoch(epoch, rate, &mut steps)?;
+            seconds += begun.elapsed().as_secs_f64();
+            rows += epoch_rows;
+            if self.stop.is_set() && self.best_epoch > 0 {
+                break; // an epoch cut short is not judged while there is a better-known state
+            }
+            let valid = self.evaluate(Split::Valid)?;
+            let mean_auc = mean(valid.iter().filter_map(|metrics| metrics.auc));
+            let verdict = early_stop.judge(mean_auc);
+            log.evaluation(epoch, steps, rate, &loss, self.dataset.schema(), &valid, verdict == Verdict::Better)?;
+            tracing::info!(
+                "epoch {epoch}: loss {:.4}, valid AUC {}, rate {rate:e}{}",
+                loss.iter().sum::<f64>(),
+                valid.iter().map(|metrics| shown(metrics.auc)).collect::<Vec<_>>().join(" "),
+                if verdict == Verdict::Better { ", best so far" } else { "" }
+            );
+            match verdict {
+                Verdict::Better => {
+                    self.best_epoch = epoch;
+                    self.save(serde_json::json!({ "epoch": epoch, "seed": self.config.seed, "valid_auc": mean_auc }))?;
+                }
+                Verdict::Worse => rate *= self.config.rate_decay,
+                Verdict::Stop => break,
+            }
+        }
+        if self.best_epoch == 0 {
+            self.save(serde_json::json!({ "epoch": 0, "seed": self.config.seed }))?; // stopped before the first epoch
+        } else if self.best_epoch < epoch {
+            self.restore()?;
+        }
+        let rows_per_second = if seconds > 0.0 { rows as f64 / seconds } else { 0.0 };
+        Ok(FitSummary { epochs: epoch, best_epoch: self.best_epoch, seconds, rows_per_second, interrupted: self.stop.is_set() })
+    }
+
+    /// One pass over the training rows; gives the rows seen and each task's mean loss.
+    fn epoch(&mut self, epoch: usize, rate: f64, steps: &mut usize) -> Result<(usize, Vec<f64>)> {
+        let schema = self.dataset.schema();
+        let objective = objective(schema, &self.config);
+        let plan = BatchPlan { size: self.config.batch_size, shuffle: Some((self.config.seed, epoch as u64)) };
+        let total = self.dataset.rows(Split::Train);
+        let bar = EpochBar::new(self.spec.name(), epoch, self.config.epochs, total, self.shown);
+        let mut losses = LossMeter::new(schema, self.state().table.rows().is_on_host());
+        let mut rows = 0;
+        for batch in self.dataset.batches(Split::Train, plan) {
+            let batch: Batch = batch?;
+            batch.check(schema)?;
+            *steps += 1;
+            let (step_losses, gradients) = self.state().differentiate(&batch, &objective);
+            let seen = losses.add(step_losses, batch.rows);
+            if let Some((task, value)) = losses.broken() {
+                let task = schema.tasks.get(task).map_or("(regularization)", |task| &task.name).to_string();
+                let saved = self.save_last_good()?;
+                return Err(Error::NotFinite { task, value, step: *steps, epoch, saved });
+            }
+            let state = self.state.take().expect("a step takes the state and puts it back");
+            self.state = Some(state.apply(gradients, rate, self.config.max_gradient_norm));
+            rows += batch.rows;
+            bar.advance(batch.rows, seen);
+            if self.stop.is_set() {
+                break;
+            }
+        }
+        Ok((rows, losses.means()))
+    }
+
+    /// Metrics of every task on a split, by the forward that the predictor uses.
+    ///
+    /// # Errors
+    /// Batches that do not read.
+    pub fn evaluate(&self, split: Split) -> Result<Vec<TaskMetrics>> {
+        let scores = self.score(split)?;
+        let tasks = self.dataset.schema().tasks.len();
+        Ok(TaskMetrics::per_task(&scores, self.dataset.labels(split), self.dataset.groups(split), tasks))
+    }
+
+    /// Probabilities of every row of a split, in order. `[N, T]`, row-major.
+    ///
+    /// # Errors
+    /// Batches that do not read.
+    pub fn score(&self, split: Split) -> Result<Vec<f32>> {
+        let state = self.state();
+        let network = state.network.valid();
+        let mut scores = Vec::with_capacity(self.dataset.rows(split) * self.dataset.schema().tasks.len());
+        for batch in self.dataset.batches(split, BatchPlan { size: self.config.batch_size, shuffle: None }) {
+            let batch = batch?;
+            batch.check(self.dataset.schema())?;
+            scores.extend(score(&network, &state.table, state.layout(), &batch));
+        }
+        Ok(scores)
+    }
+
+    /// Writes the bundle with the weights as they are.
+    ///
+    /// # Errors
+    /// A file that cannot be written; the bundle that was there before stays.
+    pub fn save(&mut self, training: serde_json::Value) -> Result<()> {
+        self.save_to(&self.bundle_path(), training)
+    }
+
+    fn save_to(&mut self, path: &Path, training: serde_json::Value) -> Result<()> {
+        let state = self.state.as_mut().expect("a step takes the state and puts it back");
+        let (schema, vocabularies) = (self.dataset.schema(), self.dataset.vocabularies());
+        Ok(bundle::save(path, schema, vocabularies, &self.spec, &mut state.table, &state.network, &training)?)
+    }
+
+    /// The weights before a step whose loss broke: this run's best is on disk already, else these are saved beside the bundle.
+    fn save_last_good(&mut self) -> Result<String> {
+        if self.best_epoch > 0 {
+            return Ok(format!("the weights of epoch {} are in {}", self.best_epoch, self.bundle_path().display()));
+        }
+        let path = self.folder.join("last-good.safetensors");
+        self.save_to(&path, serde_json::json!({ "epoch": 0, "seed": self.config.seed }))?;
+        Ok(format!("the weights before that step are in {}", path.display()))
+    }
+
+    /// Takes the weights back from the bundle.
+    fn restore(&mut self) -> Result<()> {
+        self.state = None; // the optimizer's state is not needed any more, and its memory is
+        let bundle = Bundle::<C>::open(self.bundle_path())?;
+        let (table, network) = bundle.load(&self.device.clone().autodiff())?;
+        self.state = Some(TrainState::new(self.dataset.schema(), table, network, self.config.table));
+        Ok(())
+    }
+}
+
+/// The objective that a configuration asks for.
+fn objective(schema: &Schema, config: &TrainConfig) -> Objective {
+    let weight = |name: &String| config.task_weights.get(name).copied().unwrap_or(1.0);
+    Objective {
+        task_weights: schema.tasks.iter().map(|task| weight(&task.name)).collect(),
+        embedding_l2: config.embedding_l2,
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (count, sum) = values.fold((0usize, 0.0), |(count, sum), value| (count + 1, sum + value));
+    (count > 0).then(|| sum / count as f64)
+}
+
+/// Sums losses on the device and reads them only as often as the device allows.
+struct LossMeter {
+    pending: Option<Tensor<1>>, // [T + 1], weighted by rows: tasks, then the regularization
+    pending_steps: usize,
+    every: usize,
+    sums: Vec<f64>,
+    rows: usize,
+    last: Option<(usize, f32)>,
+}
+
+impl LossMeter {
+    fn new(schema: &Schema, on_host: bool) -> Self {
+        let every = if on_host { 1 } else { STEPS_PER_LOOK };
+        let sums = vec![0.0; schema.tasks.len() + 1];
+        Self { pending: None, pending_steps: 0, every, sums, rows: 0, last: None }
+    }
+
+    /// Adds a step's losses; gives the mean loss so far when it was read.
+    fn add(&mut self, losses: Losses, rows: usize) -> Option<f64> {
+        let step = Tensor::cat(vec![losses.tasks, losses.regularization], 0) * rows as f32;
+        self.pending = Some(match self.pending.take() {
+            Some(sum) => sum + step,
+            None => step,
+        });
+        self.pending_steps += 1;
+        self.rows += rows;
+        if self.pending_steps < self.every {
+            return None;
+        }
+        self.read();
+        Some(self.sums[..self.sums.len() - 1].iter().sum::<f64>() / self.rows as f64)
+    }
+
+    fn read(&mut self) {
+        let Some(sum) = self.pending.take() else { return };
+        let values: Vec<f32> = sum.into_data().try_into_vec().expect("losses are f32");
+        self.last = values.iter().position(|value| !value.is_finite()).map(|i| (i, values[i]));
+        self.sums.iter_mut().zip(&values).for_each(|(sum, value)| *sum += f64::from(*value));
+        self.pending_steps = 0;
+    }
+
+    /// The first loss that is not finite.
+    fn broken(&self) -> Option<(usize, f32)> {
+        self.last
+    }
+
+    /// Mean loss of each task.
+    fn means(mut self) -> Vec<f64> {
+        self.read();
+        let rows = self.rows.max(1) as f64;
+        self.sums[..self.sums.len() - 1].iter().map(|sum| sum / rows).collect()
+    }
+}
+
+/// A folder's path, created.
+pub(crate) fn create_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|source| Error::Io {
+        action: "create",
+        path: folder.to_path_buf(),
+        source,
+    })
+}

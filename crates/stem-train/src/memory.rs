@@ -1,0 +1,88 @@
+//! How much memory a training will take, told before it is taken. STEM multiplies tables by `T + 1`.
+
+use std::fmt;
+
+use stem_core::Schema;
+
+use crate::error::{Error, Result};
+
+/// Bytes by what takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Table rows.
+    pub vocabulary: usize,
+    /// Width of a row, all groups.
+    pub width: usize,
+    /// Parameters of the network.
+    pub network: usize,
+    /// The table.
+    pub table_bytes: u64,
+    /// Both moments of the table and of the network, and the network.
+    pub state_bytes: u64,
+    /// A batch and its activations, roughly.
+    pub batch_bytes: u64,
+}
+
+impl MemoryPlan {
+    /// Counts for `network` parameters, row-sparse training.
+    pub fn new(schema: &Schema, widths: &[usize], network: usize, batch_size: usize) -> Self {
+        let width: usize = widths.iter().sum();
+        let table_bytes = 4 * (schema.rows() as u64) * width as u64;
+        let slots = (batch_size * schema.slots()) as u64;
+        Self {
+            vocabulary: schema.rows(),
+            width,
+            network,
+            table_bytes,
+            state_bytes: 2 * table_bytes + 12 * network as u64,
+            // rows, weighted slots, their gradients: four passes over [B, S, W], and ids and weights
+            batch_bytes: slots * (16 * width as u64 + 16),
+        }
+    }
+
+    /// Everything together.
+    pub fn total(&self) -> u64 {
+        self.table_bytes + self.state_bytes + self.batch_bytes
+    }
+
+    /// Refuses a training that the machine has no memory for.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], saying what takes how much.
+    pub fn check(&self, available: u64) -> Result<()> {
+        if self.total() <= available {
+            return Ok(());
+        }
+        Err(Error::Memory { needed: bytes(self.total()), available: bytes(available), detail: self.to_string() })
+    }
+}
+
+/// Memory that programs can still take, in bytes; `None` where the system does not tell.
+pub fn available() -> Option<u64> {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    Some(system.available_memory()).filter(|&bytes| bytes > 0)
+}
+
+impl fmt::Display for MemoryPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "table {} x {} {}, network {} parameters, optimizer state {}, a batch {}",
+            self.vocabulary,
+            self.width,
+            bytes(self.table_bytes),
+            self.network,
+            bytes(self.state_bytes),
+            bytes(self.batch_bytes)
+        )
+    }
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        0..1_048_576 => format!("{:.0} KiB", count as f64 / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.0} MiB", count as f64 / 1_048_576.0),
+        _ => format!("{:.1} GiB", count as f64 / 1_073_741_824.0),
+    }
+}

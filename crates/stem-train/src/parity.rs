@@ -1,0 +1,368 @@
+//! Held to the reference, number by number: a fixture holds parameters, inputs, predictions, losses, gradients and the state
+//! after some training steps of the reference implementation; this module rebuilds the model and measures the largest errors.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ParamId};
+use burn::tensor::{Device, Tensor};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use safetensors::tensor::{Dtype, SafeTensors};
+use serde::de::DeserializeOwned;
+use stem_core::{
+    AnyModel, Batch, EmbeddingTable, Field, FieldKind, Model, ModelConfig, ModelSpec, Schema, SharedBottomConfig,
+    StemConfig, Task, VocabularySpec, params, score,
+};
+
+use crate::error::{Error, Result};
+use crate::experiment::TableMode;
+use crate::reference::{self, Bank, RawTensor};
+use crate::step::{Objective, StepGradients, TrainState};
+
+/// How far a number may be from the reference's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerances {
+    /// Predictions and losses before any step.
+    pub forward: f64,
+    /// Gradients; also predictions after the steps, and 99.9 % of the parameters after them.
+    pub gradient: f64,
+    /// Every parameter after the steps.
+    pub parameter: f64,
+}
+
+impl Tolerances {
+    /// CPU devices.
+    pub const HOST: Self = Self { forward: 1e-6, gradient: 1e-5, parameter: 1e-3 };
+    /// GPUs: ten times that.
+    pub const GPU: Self = Self { forward: 1e-5, gradient: 1e-4, parameter: 1e-2 };
+}
+
+/// One comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// What was compared.
+    pub what: String,
+    /// Largest absolute difference.
+    pub error: f64,
+    /// Largest that passes.
+    pub tolerance: f64,
+    /// What else went wrong: an exact zero that is none, or too many parameters off.
+    pub fault: Option<String>,
+}
+
+impl Check {
+    /// Whether it passed.
+    pub fn passed(&self) -> bool {
+        self.fault.is_none() && self.error <= self.tolerance
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.passed() { "ok  " } else { "FAIL" };
+        write!(f, "{verdict} {:<42} largest error {:.2e} of {:.0e}", self.what, self.error, self.tolerance)?;
+        self.fault.as_ref().map_or(Ok(()), |fault| write!(f, ": {fault}"))
+    }
+}
+
+/// A fixture, read.
+#[derive(Debug)]
+struct Fixture {
+    path: PathBuf,
+    metadata: HashMap<String, String>,
+    tensors: BTreeMap<String, RawTensor>,
+    ids: Vec<i64>,
+}
+
+impl Fixture {
+    fn read(path: &Path) -> Result<Self> {
+        let bytes =
+            std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_path_buf(), source })?;
+        let fault = |what: String| Error::Fixture { path: path.to_path_buf(), what };
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| fault(format!("it does not read as safetensors: {e}")))?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| fault(e.to_string()))?;
+        let metadata = metadata.metadata().clone().ok_or_else(|| fault("it has no metadata".into()))?;
+        let (mut tensors, mut ids) = (BTreeMap::new(), Vec::new());
+        for (name, view) in file.iter() {
+            let shape = view.shape().to_vec();
+            match view.dtype() {
+                Dtype::F32 => {
+                    let values = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+                    tensors.insert(name.to_string(), RawTensor { shape, values });
+                }
+                Dtype::I64 if name == "input.ids" => {
+                    ids = view.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
+                }
+                other => return Err(fault(format!("tensor '{name}' is {other:?}, expected F32"))),
+            }
+        }
+        Ok(Self { path: path.to_path_buf(), metadata, tensors, ids })
+    }
+
+    fn fault(&self, what: impl Into<String>) -> Error {
+        Error::Fixture { path: self.path.clone(), what: what.into() }
+    }
+
+    /// A value of the metadata, written as JSON.
+    fn meta<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
+        let text = self.metadata.get(key).ok_or_else(|| self.fault(format!("its metadata has no '{key}'")))?;
+        serde_json::from_str(text).map_err(|e| self.fault(format!("metadata '{key}' is '{text}': {e}")))
+    }
+
+    fn tensor(&self, name: &str) -> Result<&RawTensor> {
+        self.tensors.get(name).ok_or_else(|| self.fault(format!("tensor '{name}' is missing")))
+    }
+
+    /// The tensors below a prefix, without it.
+    fn below(&self, prefix: &str) -> BTreeMap<String, RawTensor> {
+        let below = |(name, tensor): (&String, &RawTensor)| Some((name.strip_prefix(prefix)?.into(), tensor.clone()));
+        self.tensors.iter().filter_map(below).collect()
+    }
+
+    fn schema(&self) -> Result<Schema> {
+        let sizes: Vec<usize> = self.meta("vocab_sizes")?;
+        let tasks: usize = self.meta("num_tasks")?;
+        let field = |f: usize| Field {
+            name: format!("f{f}"),
+            kind: FieldKind::Category,
+            vocabulary: f,
+            separator: None,
+            default: None,
+        };
+        let schema = Schema {
+            fields: (0..sizes.len()).map(field).collect(),
+            vocabularies: sizes
+                .iter()
+                .enumerate()
+                .map(|(f, &rows)| VocabularySpec { name: format!("f{f}"), rows })
+                .collect(),
+            tasks: (0..tasks).map(|t| Task { name: format!("task{t}"), within: None }).collect(),
+            group: None,
+        };
+        schema.check().map(|()| schema).map_err(|e| self.fault(e.to_string()))
+    }
+
+    fn config(&self) -> Result<ModelConfig> {
+        let dim = self.meta("embedding_dim")?;
+        let tower = self.meta("tower_hidden_units")?;
+        match self.metadata.get("model").map(String::as_str) {
+            Some("STEM") => Ok(ModelConfig::Stem(StemConfig {
+                dim,
+                layers: self.meta("num_layers")?,
+                specific_experts: self.meta("num_specific_experts")?,
+                shared_experts: self.meta("num_shared_experts")?,
+                experts: self.meta("expert_hidden_units")?,
+                gate: self.meta("gate_hidden_units")?,
+                tower,
+                dropout: 0.0,
+            })),
+            Some("SharedBottom") => Ok(ModelConfig::SharedBottom(SharedBottomConfig {
+                dim,
+                bottom: self.meta("bottom_hidden_units")?,
+                tower,
+                dropout: 0.0,
+            })),
+            other => Err(self.fault(format!("model '{}' is not known here", other.unwrap_or("(none)")))),
+        }
+    }
+
+    /// The input batch. Id 0 is padding: its row is zero and has no gradient, so its weight is 0.
+    fn batch(&self, schema: &Schema) -> Result<Batch> {
+        let (offsets, fields) = (schema.offsets(), schema.fields.len());
+        let ids = self.ids.iter().enumerate().map(|(i, &id)| offsets[i % fields] + id as u32).collect();
+        let weights = self.ids.iter().map(|&id| if id == 0 { 0.0 } else { 1.0 }).collect();
+        let labels = self.tensor("input.labels")?.values.clone();
+        let batch = Batch { rows: self.ids.len() / fields, ids, weights, labels };
+        batch.check(schema).map(|()| batch).map_err(|e| self.fault(e.to_string()))
+    }
+}
+
+/// Rebuilds the model of a fixture on `device` and compares everything the fixture holds.
+///
+/// # Errors
+/// A file that is no fixture. A number that is off is no error but a [`Check`] that did not pass.
+pub fn check_fixture(path: &Path, device: &Device, tolerances: Tolerances) -> Result<Vec<Check>> {
+    let fixture = Fixture::read(path)?;
+    let (schema, config) = (fixture.schema()?, fixture.config()?);
+    config.check(&schema)?;
+    let batch = fixture.batch(&schema)?;
+    let widths = config.widths(&schema);
+    let banks = reference::banks(&config, schema.tasks.len());
+    let run = Comparison { fixture: &fixture, schema, config, banks, width: widths.iter().sum(), tolerances };
+    let state = run.state(device)?;
+    let mut checks = vec![run.forward(&state, &batch, "output.pred", tolerances.forward)?];
+    checks.extend(run.gate_means(&state, &batch)?);
+    checks.extend(run.losses_and_gradients(&state, &batch)?);
+    checks.extend(run.after_steps(state, &batch)?);
+    Ok(checks)
+}
+
+struct Comparison<'a> {
+    fixture: &'a Fixture,
+    schema: Schema,
+    config: ModelConfig,
+    banks: Vec<Bank>,
+    width: usize,
+    tolerances: Tolerances,
+}
+
+impl Comparison<'_> {
+    /// The model with the fixture's parameters, in the dense mode of the reference.
+    fn state(&self, device: &Device) -> Result<TrainState<AnyModel>> {
+        let raw = self.fixture.below("param.");
+        let fault = |what| self.fixture.fault(what);
+        let table = reference::table_values(&self.schema, self.width, &raw).map_err(fault)?;
+        let table = EmbeddingTable::from_values(table, &self.config.widths(&self.schema), device);
+        let network =
+            self.config.init(&self.schema, &mut ChaCha8Rng::seed_from_u64(0), &device.clone().autodiff());
+        let values = reference::network_values(&self.banks, &raw).map_err(fault)?;
+        let network = params::replace(network, values).map_err(fault)?;
+        Ok(TrainState::new(&self.schema, table, network, TableMode::Dense))
+    }
+
+    fn forward(&self, state: &TrainState<AnyModel>, batch: &Batch, name: &str, tolerance: f64) -> Result<Check> {
+        let scores = score(&state.network.valid(), &state.table, state.layout(), batch);
+        let expected = &self.fixture.tensor(name)?.values;
+        Ok(compare(name, &scores, expected, tolerance))
+    }
+
+    fn gate_means(&self, state: &TrainState<AnyModel>, batch: &Batch) -> Result<Option<Check>> {
+        let Ok(expected) = self.fixture.tensor("output.gate_mean") else { return Ok(None) };
+        let device = state.table.rows().tensor().device();
+        let (index, weights) = stem_core::upload(&batch.ids, &batch.weights, batch.rows, &device);
+        let x = state.layout().pool(state.table.rows().tensor().clone(), index, weights);
+        let Some(means) = state.network.valid().gate_means(x).pop() else { return Ok(None) };
+        Ok(self.gate_groups(&means.into_data().try_into_vec::<f32>().expect("gates are f32"), &expected.shape).map(
+            |means| compare("output.gate_mean", &means, &expected.values, self.tolerances.gradient),
+        ))
+    }
+
+    /// Mean weights `[T, E]`, summed over the experts of each group when the fixture tells groups: `[T, T + 1]`.
+    fn gate_groups(&self, means: &[f32], shape: &[usize]) -> Option<Vec<f32>> {
+        let ModelConfig::Stem(config) = &self.config else { return None };
+        let tasks = self.schema.tasks.len();
+        let (specific, experts) = (config.specific_experts, means.len() / tasks);
+        if shape == [tasks, experts] && experts != tasks + 1 {
+            return Some(means.to_vec());
+        }
+        let group = |row: &[f32], k: usize| {
+            let end = if k < tasks { (k + 1) * specific } else { experts };
+            row[k * specific..end].iter().sum::<f32>()
+        };
+        (shape == [tasks, tasks + 1])
+            .then(|| means.chunks_exact(experts).flat_map(|row| (0..=tasks).map(move |k| group(row, k))).collect())
+    }
+
+    fn losses_and_gradients(&self, state: &TrainState<AnyModel>, batch: &Batch) -> Result<Vec<Check>> {
+        let tasks = self.schema.tasks.len();
+        let lambda: f64 = self.fixture.meta("embedding_regularizer")?;
+        let all = Objective { task_weights: vec![1.0; tasks], embedding_l2: lambda };
+        let (losses, gradients) = state.differentiate(batch, &all);
+        let per_task: Vec<f32> = losses.tasks.into_data().try_into_vec().expect("losses are f32");
+        let regularization: f32 = losses.regularization.into_scalar();
+        let total = per_task.iter().sum::<f32>() + regularization;
+        let mut checks = Vec::new();
+        for (name, found) in [
+            ("loss.bce_per_task", per_task.as_slice()),
+            ("loss.regularization", &[regularization]),
+            ("loss.total", &[total]),
+        ] {
+            checks.push(compare(name, found, &self.fixture.tensor(name)?.values, self.tolerances.forward));
+        }
+        checks.push(self.gradients("grad", state, gradients)?);
+        let plain = Objective { embedding_l2: 0.0, ..all };
+        checks.push(self.gradients("grad_noreg", state, state.differentiate(batch, &plain).1)?);
+        for t in 0..tasks {
+            let alone = Objective {
+                task_weights: (0..tasks).map(|k| if k == t { 1.0 } else { 0.0 }).collect(),
+                embedding_l2: 0.0,
+            };
+            checks.push(self.gradients(&format!("grad_task{t}"), state, state.differentiate(batch, &alone).1)?);
+        }
+        Ok(checks)
+    }
+
+    /// Every gradient against the fixture's; where the reference has an exact zero, so must we.
+    fn gradients(&self, prefix: &str, state: &TrainState<AnyModel>, gradients: StepGradients) -> Result<Check> {
+        let raw = self.fixture.below(&format!("{prefix}."));
+        let mut found = gather_gradients(&state.network, &gradients);
+        found.insert("table".into(), values(&gradients.rows));
+        let expected = self.named(&raw)?;
+        let mut check = Check { what: prefix.into(), error: 0.0, tolerance: self.tolerances.gradient, fault: None };
+        for (name, expected) in expected {
+            let found = &found[&name];
+            check.error = check.error.max(compare(prefix, found, &expected, 0.0).error);
+            if let Some(i) = (0..found.len()).find(|&i| expected[i] == 0.0 && found[i] != 0.0) {
+                check.fault.get_or_insert(format!("{name}[{i}] is {:e} where the reference has an exact 0", found[i]));
+            }
+        }
+        Ok(check)
+    }
+
+    /// The reference's tensors by our names, the table under `table`.
+    fn named(&self, raw: &BTreeMap<String, RawTensor>) -> Result<BTreeMap<String, Vec<f32>>> {
+        let fault = |what| self.fixture.fault(what);
+        let network = reference::network_values(&self.banks, raw).map_err(fault)?;
+        let named = |(name, data): (String, burn::tensor::TensorData)| (name, data.try_into_vec().expect("f32"));
+        let mut all: BTreeMap<String, Vec<f32>> = network.into_iter().map(named).collect();
+        all.insert("table".into(), reference::table_values(&self.schema, self.width, raw).map_err(fault)?);
+        Ok(all)
+    }
+
+    /// Trains the stored number of steps, then compares predictions and parameters.
+    fn after_steps(&self, mut state: TrainState<AnyModel>, batch: &Batch) -> Result<Vec<Check>> {
+        let steps: usize = self.fixture.meta("steps")?;
+        let rate: f64 = self.fixture.meta("learning_rate")?;
+        let limit: f64 = self.fixture.meta("max_gradient_norm")?;
+        let lambda: f64 = self.fixture.meta("embedding_regularizer")?;
+        let objective = Objective { task_weights: vec![1.0; self.schema.tasks.len()], embedding_l2: lambda };
+        for _ in 0..steps {
+            let (_, gradients) = state.differentiate(batch, &objective);
+            state = state.apply(gradients, rate, limit);
+        }
+        let predictions = self.forward(&state, batch, "after_steps.pred", self.tolerances.gradient)?;
+        let expected = self.named(&self.fixture.below("after_steps.param."))?;
+        let mut found: BTreeMap<String, Vec<f32>> = params::collect(&state.network)
+            .into_iter()
+            .map(|(name, data)| (name, data.try_into_vec().expect("parameters are f32")))
+            .collect();
+        found.insert("table".into(), values(state.table.rows().tensor()));
+        let differences: Vec<f64> = expected
+            .iter()
+            .flat_map(|(name, expected)| found[name].iter().zip(expected).map(|(a, b)| f64::from((a - b).abs())))
+            .collect();
+        let off = differences.iter().filter(|d| !(**d <= self.tolerances.gradient)).count();
+        let parameters = Check {
+            what: format!("after_steps.param ({off} of {} beyond {:.0e})", differences.len(), self.tolerances.gradient),
+            error: differences.iter().copied().fold(0.0, worst),
+            tolerance: self.tolerances.parameter,
+            fault: (off as f64 > 0.001 * differences.len() as f64).then(|| "more than 0.1 % are off".into()),
+        };
+        Ok(vec![predictions, parameters])
+    }
+}
+
+/// A gradient by parameter name; a parameter that the loss does not reach has zeros.
+fn gather_gradients(network: &AnyModel, gradients: &StepGradients) -> BTreeMap<String, Vec<f32>> {
+    let gradient = |(name, id, len): (String, ParamId, usize)| {
+        (name, gradients.network.get(id).map_or_else(|| vec![0.0; len], values))
+    };
+    params::list(network).into_iter().map(gradient).collect()
+}
+
+fn values(tensor: &Tensor<2>) -> Vec<f32> {
+    tensor.clone().into_data().try_into_vec().expect("tensors here are f32")
+}
+
+/// NaN counts as infinitely far.
+fn worst(a: f64, b: f64) -> f64 {
+    if b.is_nan() { f64::INFINITY } else { a.max(b) }
+}
+
+fn compare(what: &str, found: &[f32], expected: &[f32], tolerance: f64) -> Check {
+    let error = found.iter().zip(expected).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, worst);
+    let fault = (found.len() != expected.len()).then(|| format!("{} values, expected {}", found.len(), expected.len()));
+    Check { what: what.into(), error, tolerance, fault }
+}
