@@ -1,1 +1,64 @@
-//! Placeholder.
+//! From raw feedback logs to batches for `stem-core`.
+//!
+//! The modules in the order the data walks through them:
+//!
+//! | step | module |
+//! |---|---|
+//! | a TOML file says what is read, learned and split | [`Recipe`] |
+//! | files to one lazy SQL query | `scan`, `lines` (what Polars cannot tell about bad files), `plan` (row order, leaks) |
+//! | one pass: values to dense codes on disk | `gather`, `split` |
+//! | vocabularies and moments of the training split | `fit` |
+//! | codes to ids, one folder of columns a split | `encode`, `columns` |
+//! | all of it, cached | [`prepare()`] |
+//! | the folder, mapped into memory | [`Dataset`] |
+//! | shuffled batches, filled on a thread ahead | [`Batches`] |
+//! | a log whose truth is known | [`SimulatorConfig`] |
+//!
+//! ```
+//! use stem_data::{BatchPlan, Recipe, Split, prepare};
+//!
+//! let folder = tempfile::tempdir().unwrap();
+//! let log: String = (0..100).map(|i| format!("{},{},{}\n", i % 7, i % 5, u8::from(i % 3 == 0))).collect();
+//! std::fs::write(folder.path().join("log.csv"), format!("user,item,click\n{log}")).unwrap();
+//!
+//! let recipe = Recipe::parse(
+//!     r#"
+//!     name = "tiny"
+//!     group = "user"
+//!     source = [{ name = "log", file = "log.csv" }]
+//!     field = [{ column = "user", kind = "category" }, { column = "item", kind = "category" }]
+//!     label = [{ column = "click" }]
+//!     split = { kind = "random", valid = 0.2, test = 0.2, seed = 1 }
+//!     "#,
+//!     "recipe.toml",
+//! )?;
+//! let dataset = prepare(&recipe, folder.path(), &folder.path().join("columns"), false)?;
+//! let plan = BatchPlan { size: 32, shuffle: Some((1, 0)) }; // seed 1, epoch 0
+//! for batch in dataset.batches(Split::Train, plan) {
+//!     batch.check(dataset.schema())?; // ids, weights [B, S], labels [B, T]
+//! }
+//! # Ok::<(), stem_data::Error>(())
+//! ```
+
+mod recipe;
+mod scan;
+mod lines;
+mod plan;
+mod gather;
+mod split;
+mod fit;
+mod encode;
+mod columns;
+mod prepare;
+mod dataset;
+mod batches;
+mod simulator;
+mod random;
+mod error;
+
+pub use batches::{BatchPlan, Batches};
+pub use dataset::{Dataset, Split, SplitStatistics};
+pub use error::{Error, Fault, Result};
+pub use prepare::prepare;
+pub use recipe::{ColumnType, FieldRecipe, Format, Kind, LabelRecipe, Recipe, Source, SplitRecipe};
+pub use simulator::SimulatorConfig;

@@ -1,0 +1,122 @@
+//! Batches of a split, in an order that seed and epoch decide, filled on a thread ahead of the model.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use stem_core::{Batch, FieldKind, PADDING};
+
+use crate::dataset::{Dataset, Split};
+use crate::random;
+
+/// Batches that wait to be taken while the thread fills another.
+const AHEAD: usize = 2;
+
+/// How a split is cut into batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchPlan {
+    /// Rows of a batch; the last one holds what remains.
+    pub size: usize,
+    /// Seed and epoch of the order; `None` keeps the order of the file.
+    pub shuffle: Option<(u64, u64)>,
+}
+
+/// Iterator over the batches of a split. Dropping it stops its thread.
+#[derive(Debug)]
+pub struct Batches {
+    batches: Option<Receiver<Batch>>,
+    thread: Option<JoinHandle<()>>,
+    left: usize,
+}
+
+impl Batches {
+    pub(crate) fn new(dataset: Dataset, split: Split, plan: BatchPlan) -> Self {
+        let (rows, size) = (dataset.rows(split), plan.size.max(1));
+        let (sender, receiver) = sync_channel(AHEAD);
+        let thread = std::thread::spawn(move || {
+            let order = plan
+                .shuffle
+                .map(|(seed, epoch)| random::permutation(rows, &mut random::stream(b"batches\0", seed, epoch)));
+            for start in (0..rows).step_by(size) {
+                let places = start..rows.min(start + size);
+                let batch = match &order {
+                    Some(order) => dataset.fill(split, order[places].iter().map(|&row| row as usize)),
+                    None => dataset.fill(split, places),
+                };
+                if sender.send(batch).is_err() {
+                    return; // the other end was dropped
+                }
+            }
+        });
+        Self { batches: Some(receiver), thread: Some(thread), left: rows.div_ceil(size) }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let batch = self.batches.as_ref()?.recv().ok()?;
+        self.left -= 1;
+        Some(batch)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Batches {}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.batches = None; // a thread that waits to send wakes and ends
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Dataset {
+    /// Batches of a split, prepared on a thread ahead.
+    ///
+    /// The same plan gives the same batches on every device and platform; every row comes exactly once.
+    pub fn batches(&self, split: Split, plan: BatchPlan) -> Batches {
+        Batches::new(self.clone(), split, plan)
+    }
+
+    /// Copies rows out of the columns and derives the weights that the columns leave out.
+    fn fill(&self, split: Split, rows: impl ExactSizeIterator<Item = usize>) -> Batch {
+        let (schema, labels) = (self.schema(), self.labels(split));
+        let (ids, numbers, cols) = self.features(split); // ids [N, S], numbers [N, cols]
+        let (slots, tasks) = (schema.slots(), schema.tasks.len());
+        let offsets = schema.offsets();
+        let ranges = schema.slot_ranges();
+        let mut batch = Batch { rows: rows.len(), ..Batch::default() };
+        batch.ids.reserve(rows.len() * slots);
+        batch.labels.reserve(rows.len() * tasks);
+        batch.weights = vec![1.0; rows.len() * slots];
+        for (b, row) in rows.enumerate() {
+            let from = &ids[row * slots..(row + 1) * slots];
+            batch.ids.extend_from_slice(from);
+            batch.labels.extend_from_slice(&labels[row * tasks..(row + 1) * tasks]);
+            let weights = &mut batch.weights[b * slots..(b + 1) * slots];
+            let mut number = 0;
+            for (field, range) in schema.fields.iter().zip(&ranges) {
+                match &field.kind {
+                    FieldKind::Category => {}
+                    FieldKind::Number { .. } => {
+                        weights[range.start] = numbers[row * cols + number];
+                        number += 1;
+                    }
+                    FieldKind::Sequence { pooling, .. } => {
+                        let padding = offsets[field.vocabulary] + PADDING;
+                        let len = from[range.clone()].iter().take_while(|&&id| id != padding).count();
+                        weights[range.start..range.start + len].fill(pooling.weight(len));
+                        weights[range.start + len..range.end].fill(0.0);
+                    }
+                }
+            }
+        }
+        batch
+    }
+}

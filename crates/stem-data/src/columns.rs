@@ -1,0 +1,171 @@
+//! One matrix a file: a header of 64 bytes, then `rows * cols` little-endian values, row-major, mapped into memory to be read.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..8 | `STEMCOLS` |
+//! | 8..12 | version, 1 |
+//! | 12..16 | element: 1 `u32`, 2 `f32`, 3 `i64`, 4 `u64`, 5 `u8`, 6 `f64` |
+//! | 16..24, 24..32 | rows, cols |
+//! | 32..64 | zero |
+
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use bytemuck::Pod;
+use memmap2::Mmap;
+
+use crate::error::{Error, Result};
+
+const MAGIC: &[u8; 8] = b"STEMCOLS";
+const VERSION: u32 = 1;
+const HEADER: usize = 64;
+
+#[cfg(target_endian = "big")]
+compile_error!("encoded columns are little-endian and are used as they lie in the file");
+
+/// What a column may hold.
+pub(crate) trait Element: Pod {
+    const CODE: u32;
+    const NAME: &'static str;
+}
+
+macro_rules! element {
+    ($($t:ty = $code:literal),*) => { $(
+        impl Element for $t {
+            const CODE: u32 = $code;
+            const NAME: &'static str = stringify!($t);
+        }
+    )* };
+}
+element!(u32 = 1, f32 = 2, i64 = 3, u64 = 4, u8 = 5, f64 = 6);
+
+/// Writes rows one after another; the header is completed at the end.
+pub(crate) struct ColumnWriter<T> {
+    file: BufWriter<File>,
+    path: PathBuf,
+    cols: usize,
+    values: usize,
+    element: PhantomData<T>,
+}
+
+impl<T: Element> ColumnWriter<T> {
+    pub(crate) fn create(path: PathBuf, cols: usize) -> Result<Self> {
+        let file = File::create(&path).map_err(Error::io("create", &path))?;
+        let mut file = BufWriter::with_capacity(1 << 18, file);
+        file.write_all(&[0; HEADER]).map_err(Error::io("write", &path))?;
+        Ok(Self { file, path, cols, values: 0, element: PhantomData })
+    }
+
+    /// Appends whole rows.
+    pub(crate) fn write(&mut self, values: &[T]) -> Result<()> {
+        self.values += values.len();
+        self.file.write_all(bytemuck::cast_slice(values)).map_err(Error::io("write", &self.path))
+    }
+
+    /// Completes the header; returns the path.
+    pub(crate) fn finish(mut self) -> Result<PathBuf> {
+        let rows = self.values.checked_div(self.cols).unwrap_or(0);
+        debug_assert_eq!(rows * self.cols, self.values, "whole rows were written");
+        let mut header = [0; HEADER];
+        header[..8].copy_from_slice(MAGIC);
+        header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        header[12..16].copy_from_slice(&T::CODE.to_le_bytes());
+        header[16..24].copy_from_slice(&(rows as u64).to_le_bytes());
+        header[24..32].copy_from_slice(&(self.cols as u64).to_le_bytes());
+        let Self { file, path, .. } = &mut self;
+        file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header)).map_err(Error::io("write", path))?;
+        file.flush().map_err(Error::io("write", path))?;
+        Ok(self.path)
+    }
+}
+
+/// A matrix that lies in a file.
+#[derive(Debug)]
+pub(crate) struct Columns<T> {
+    map: Mmap,
+    rows: usize,
+    cols: usize,
+    element: PhantomData<T>,
+}
+
+impl<T: Element> Columns<T> {
+    /// Maps a file after checking that its header and its length agree.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let map = stem_core::map_file(path).map_err(Error::io("open", path))?;
+        let fault = |what: String| Error::Dataset { path: path.into(), what };
+        let header = map.get(..HEADER).ok_or_else(|| fault(format!("{} bytes, no header", map.len())))?;
+        if &header[..8] != MAGIC {
+            return Err(fault("it does not begin with STEMCOLS".into()));
+        }
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let long = |at: usize| u64::from(word(at)) | (u64::from(word(at + 4)) << 32);
+        if word(8) != VERSION {
+            return Err(fault(format!("version {}, expected {VERSION}: prepare it again", word(8))));
+        }
+        if word(12) != T::CODE {
+            return Err(fault(format!("element type {}, expected {} ({})", word(12), T::CODE, T::NAME)));
+        }
+        let (rows, cols) = (long(16), long(24));
+        let bytes = rows.checked_mul(cols).and_then(|n| n.checked_mul(size_of::<T>() as u64));
+        if bytes != Some((map.len() - HEADER) as u64) {
+            return Err(fault(format!("{rows} rows of {cols} {} do not fill {} bytes", T::NAME, map.len() - HEADER)));
+        }
+        Ok(Self { map, rows: rows as usize, cols: cols as usize, element: PhantomData })
+    }
+
+    /// `[rows, cols]`, row-major.
+    pub(crate) fn values(&self) -> &[T] {
+        bytemuck::cast_slice(&self.map[HEADER..]) // maps begin at a page, so values after 64 bytes are aligned
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(dir: &Path) -> PathBuf {
+        let mut writer = ColumnWriter::<u32>::create(dir.join("ids"), 2).unwrap();
+        writer.write(&[1, 2, 3, 4]).unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let columns = Columns::<u32>::open(&file(dir.path())).unwrap();
+        assert_eq!((columns.rows(), columns.cols(), columns.values()), (2, 2, &[1, 2, 3, 4][..]));
+    }
+
+    #[test]
+    fn each_broken_header_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(dir.path());
+        let good = std::fs::read(&path).unwrap();
+        let message = |bytes: &[u8]| {
+            std::fs::write(dir.path().join("bad"), bytes).unwrap();
+            Columns::<u32>::open(&dir.path().join("bad")).unwrap_err().to_string()
+        };
+        let with = |at: usize, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            bytes
+        };
+        assert!(message(&good[..10]).contains("10 bytes, no header"));
+        assert!(message(&with(0, b'X')).contains("does not begin with STEMCOLS"));
+        assert!(message(&with(8, 9)).contains("version 9, expected 1"));
+        assert!(message(&with(12, 2)).contains("element type 2, expected 1 (u32)"));
+        assert!(message(&with(16, 3)).contains("3 rows of 2 u32 do not fill 16 bytes"));
+        assert!(message(&with(23, 0xff)).contains("do not fill"));
+        assert!(message(&good[..good.len() - 1]).contains("do not fill 15 bytes"));
+    }
+}

@@ -1,0 +1,135 @@
+//! What is learned from the training split alone: which keys are known, and the mean and spread of numbers.
+
+use stem_core::{Field, FieldKind, Schema, Task, Texts, Vocabulary, VocabularySpec};
+
+use crate::dataset::Split;
+use crate::error::Result;
+use crate::gather::{Dictionary, Gathered, NULL, PAD, slot_starts};
+use crate::recipe::{Kind, Recipe};
+
+/// Schema, vocabularies, and how codes become ids.
+pub(crate) struct Fitted {
+    pub(crate) schema: Schema,
+    pub(crate) vocabularies: Vec<Vocabulary>,
+    /// For each vocabulary: id of each code, offset included.
+    pub(crate) ids: Vec<Vec<u32>>,
+    /// For each vocabulary: whether more than one value was seen in the training split.
+    pub(crate) varied: Vec<bool>,
+}
+
+/// Counts the training rows and keeps what is frequent enough.
+pub(crate) fn fit(recipe: &Recipe, rows: &Gathered) -> Result<Fitted> {
+    let counts = count(recipe, rows);
+    let moments = moments(rows);
+    let (mut vocabularies, mut ids, mut varied) = (Vec::new(), Vec::new(), Vec::new());
+    let mut offset = 0u64;
+    let mut numbers = 0;
+    let mut kinds = vec![FieldKind::Category; recipe.fields.len()];
+    let mut vocabulary_of = vec![0; recipe.fields.len()];
+    for (v, gathering) in rows.vocabularies.iter().enumerate() {
+        let (vocabulary, local, distinct) = match &gathering.dictionary {
+            Some(dictionary) => known(dictionary, &counts[v], gathering.min_count as u64),
+            None => (Vocabulary::Number, vec![0], 0),
+        };
+        let start = offset as u32; // the schema's check refuses tables that 32 bits cannot number
+        ids.push(local.into_iter().map(|id| start.wrapping_add(id)).collect());
+        offset += vocabulary.rows() as u64;
+        let mut spread = false;
+        for &f in &gathering.fields {
+            vocabulary_of[f] = v;
+            kinds[f] = match recipe.fields[f].kind {
+                Kind::Category => FieldKind::Category,
+                Kind::Sequence { max_len, pooling } => FieldKind::Sequence { max_len, pooling },
+                Kind::Number { standardize } => {
+                    let (mean, std) = moments[numbers];
+                    numbers += 1;
+                    spread = std > 0.0;
+                    match standardize && std > 0.0 && (std as f32) > 0.0 {
+                        true => FieldKind::Number { mean: mean as f32, std: std as f32 },
+                        false => FieldKind::Number { mean: 0.0, std: 1.0 },
+                    }
+                }
+            };
+        }
+        varied.push(spread || distinct > 1);
+        vocabularies.push(vocabulary);
+    }
+    let fields = recipe.fields.iter().zip(kinds).zip(vocabulary_of).map(|((field, kind), vocabulary)| Field {
+        name: field.column.clone(),
+        kind,
+        vocabulary,
+        separator: field.separator.clone(),
+        default: field.default.clone(),
+    });
+    let specs = vocabularies.iter().zip(&rows.vocabularies);
+    let specs =
+        specs.map(|(vocabulary, gathering)| VocabularySpec { name: gathering.name.clone(), rows: vocabulary.rows() });
+    let tasks = recipe.labels.iter().map(|label| Task { name: label.column.clone(), within: label.within.clone() });
+    let schema = Schema {
+        fields: fields.collect(),
+        vocabularies: specs.collect(),
+        tasks: tasks.collect(),
+        group: recipe.group.clone(),
+    };
+    schema.check()?;
+    Ok(Fitted { schema, vocabularies, ids, varied })
+}
+
+/// How often each code of each vocabulary occurs in the training split.
+fn count(recipe: &Recipe, rows: &Gathered) -> Vec<Vec<u64>> {
+    let size = |d: &Option<Dictionary>| d.as_ref().map_or(1, Dictionary::codes);
+    let mut counts: Vec<Vec<u64>> = rows.vocabularies.iter().map(|v| vec![0; size(&v.dictionary)]).collect();
+    let slots = slot_vocabularies(recipe, rows);
+    for (row, &split) in rows.codes.values().chunks_exact(slots.len()).zip(&rows.splits) {
+        if split == Split::Train as u8 {
+            row.iter().zip(&slots).for_each(|(&code, &v)| counts[v][code as usize] += 1);
+        }
+    }
+    counts
+}
+
+/// The vocabulary of each slot. `[S]`
+pub(crate) fn slot_vocabularies(recipe: &Recipe, rows: &Gathered) -> Vec<usize> {
+    let (starts, slots) = slot_starts(&recipe.fields);
+    let mut vocabulary = vec![0; slots];
+    for (v, gathering) in rows.vocabularies.iter().enumerate() {
+        for &f in &gathering.fields {
+            let end = starts.get(f + 1).copied().unwrap_or(slots);
+            vocabulary[starts[f]..end].fill(v);
+        }
+    }
+    vocabulary
+}
+
+/// The keys that are frequent enough, the local id of every code, and how many keys were seen in training.
+fn known(dictionary: &Dictionary, counts: &[u64], least: u64) -> (Vocabulary, Vec<u32>, usize) {
+    let frequent = |code: u32| counts[code as usize] >= least;
+    let distinct = counts.iter().skip(NULL as usize).filter(|&&n| n > 0).count();
+    let (vocabulary, codes): (Vocabulary, Vec<u32>) = if dictionary.integers {
+        let mut keys: Vec<(i64, u32)> = dictionary.integer_keys().filter(|(_, code)| frequent(*code)).collect();
+        keys.sort_unstable();
+        (Vocabulary::Integers(keys.iter().map(|(key, _)| *key).collect()), keys.iter().map(|(_, code)| *code).collect())
+    } else {
+        let mut keys: Vec<(&str, u32)> = dictionary.text_keys().filter(|(_, code)| frequent(*code)).collect();
+        keys.sort_unstable();
+        (Vocabulary::Texts(Texts::new(keys.iter().map(|(key, _)| key))), keys.iter().map(|(_, code)| *code).collect())
+    };
+    let mut ids = vec![vocabulary.unseen(); dictionary.codes()];
+    ids[PAD as usize] = stem_core::PADDING;
+    codes.iter().zip(1..).for_each(|(&code, id)| ids[code as usize] = id);
+    (vocabulary, ids, distinct)
+}
+
+/// Mean and standard deviation (of the whole, not of a sample) of each number field over its training rows that are not null.
+fn moments(rows: &Gathered) -> Vec<(f64, f64)> {
+    let cols = rows.numbers.cols();
+    let training =
+        || rows.numbers.values().chunks_exact(cols).zip(&rows.splits).filter(|(_, s)| **s == Split::Train as u8);
+    let moments = (0..cols).map(|c| {
+        let values = || training().map(move |(row, _)| row[c]).filter(|v| !v.is_nan());
+        let n = values().count().max(1) as f64;
+        let mean = values().sum::<f64>() / n;
+        (mean, (values().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n).sqrt())
+    });
+    moments.collect()
+}

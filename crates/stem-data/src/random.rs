@@ -1,0 +1,29 @@
+//! Seeded streams that give the same numbers on every platform and with every version of a library above ChaCha itself.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+/// A stream of its own for each purpose, seed and part.
+pub(crate) fn stream(purpose: &[u8; 8], seed: u64, part: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(purpose);
+    key[8..16].copy_from_slice(&seed.to_le_bytes());
+    key[16..24].copy_from_slice(&part.to_le_bytes());
+    ChaCha8Rng::from_seed(key)
+}
+
+/// Uniform in `[0, 1)`, 53 bits.
+pub(crate) fn unit(random: &mut ChaCha8Rng) -> f64 {
+    (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// `0..n` in an order of its own for each stream (Fisher and Yates).
+pub(crate) fn permutation(n: usize, random: &mut ChaCha8Rng) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    for i in (1..n).rev() {
+        let j = (u128::from(random.next_u64()) * (i as u128 + 1)) >> 64; // uniform in 0..=i
+        order.swap(i, j as usize);
+    }
+    order
+}

@@ -1,0 +1,88 @@
+//! What can be said about a recipe before any file is opened.
+
+use std::collections::HashMap;
+
+use super::{Format, Kind, Recipe};
+use crate::error::Fault;
+
+pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
+    let mut add = |line, what: String| faults.push(Fault { line, what });
+    for (what, empty) in [
+        ("no [[source]]: name at least one table", recipe.sources.is_empty()),
+        ("no [[field]]: name at least one feature", recipe.fields.is_empty()),
+        ("no [[label]]: name at least one kind of feedback", recipe.labels.is_empty()),
+    ] {
+        if empty {
+            add(1, what.into());
+        }
+    }
+    if recipe.sql.is_none() && recipe.sources.len() > 1 {
+        add(1, format!("{} sources need a `sql` SELECT that joins them", recipe.sources.len()));
+    }
+    let mut twice = |what: &str, names: Vec<(&str, usize)>| {
+        let mut first = HashMap::new();
+        for (name, line) in names.into_iter().filter(|(name, _)| !name.is_empty()) {
+            if let Some(before) = first.insert(name, line) {
+                add(line, format!("{what} \"{name}\" appears twice, first on line {before}"));
+            }
+        }
+    };
+    twice("source", recipe.sources.iter().map(|s| (s.name.as_str(), s.line)).collect());
+    twice("field", recipe.fields.iter().map(|f| (f.column.as_str(), f.line)).collect());
+    twice("label", recipe.labels.iter().map(|l| (l.column.as_str(), l.line)).collect());
+
+    for source in &recipe.sources {
+        if !matches!(source.format, Format::Text { .. }) && (source.columns.is_some() || !source.types.is_empty()) {
+            add(
+                source.line,
+                format!(
+                    "source \"{}\" has a schema of its own: `columns` and `types` are for csv and tsv",
+                    source.name
+                ),
+            );
+        }
+        if let Some(columns) = &source.columns {
+            for (name, _) in source.types.iter().filter(|(name, _)| !columns.contains(name)) {
+                add(
+                    source.line,
+                    format!("`types` names \"{name}\", which is not among `columns` of source \"{}\"", source.name),
+                );
+            }
+        }
+    }
+    for field in &recipe.fields {
+        if recipe.labels.iter().any(|label| label.column == field.column) {
+            add(field.line, format!("field \"{}\" is a label too: the model would read the answer", field.column));
+        }
+    }
+    if let super::SplitRecipe::Column { column, .. } = &recipe.split {
+        if let Some(field) = recipe.fields.iter().find(|field| field.column == *column) {
+            add(
+                field.line,
+                format!("field \"{column}\" is the split column: it tells test rows apart, and nothing else"),
+            );
+        }
+    }
+    for label in &recipe.labels {
+        let Some(within) = &label.within else { continue };
+        if within == &label.column {
+            add(label.line, format!("label \"{within}\" is within itself"));
+        } else if !recipe.labels.iter().any(|other| other.column == *within) {
+            add(label.line, format!("label \"{}\" is within \"{within}\", which is not a label", label.column));
+        }
+    }
+    let mut counts: HashMap<&str, (usize, &str)> = HashMap::new();
+    for field in recipe.fields.iter().filter(|field| !matches!(field.kind, Kind::Number { .. })) {
+        let name = field.vocabulary.as_deref().unwrap_or(&field.column);
+        let (count, first) = *counts.entry(name).or_insert((field.min_count, &field.column));
+        if count != field.min_count {
+            add(
+                field.line,
+                format!(
+                    "vocabulary \"{name}\" has min_count {count} in field \"{first}\" and {} in \"{}\": write the same in both",
+                    field.min_count, field.column
+                ),
+            );
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The data sets of `datasets/`: what their cards promise is what comes out.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::shared;
+use stem_core::Vocabulary;
+use stem_data::{BatchPlan, Dataset, Recipe, Split, prepare};
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets").join(name)
+}
+
+/// Prepares a data set and holds it against its `expected.toml`.
+fn prepared(name: &str, data: &Path, out: &Path) -> Dataset {
+    let recipe = Recipe::load(folder(name).join("recipe.toml")).unwrap();
+    let dataset = prepare(&recipe, data, out, false).unwrap();
+    let expected: toml::Table = std::fs::read_to_string(folder(name).join("expected.toml")).unwrap().parse().unwrap();
+    for split in Split::ALL {
+        assert_eq!(dataset.rows(split) as i64, expected["rows"][split.name()].as_integer().unwrap(), "rows of {split}");
+    }
+    for task in 0..dataset.schema().tasks.len() {
+        let found = dataset.statistics(Split::Train).positives[task] as i64;
+        let name = &dataset.schema().tasks[task].name;
+        assert_eq!(found, expected["positives"][name].as_integer().unwrap(), "training positives of {name}");
+    }
+    let sizes = expected["vocabulary"].as_table().unwrap();
+    assert_eq!(sizes.len(), dataset.schema().vocabularies.len());
+    for spec in &dataset.schema().vocabularies {
+        assert_eq!(spec.rows as i64, sizes[&spec.name].as_integer().unwrap(), "rows of vocabulary {}", spec.name);
+    }
+    dataset
+}
+
+#[test]
+fn the_simulated_log_has_the_counts_of_its_card() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = prepared("simulated", dir.path(), &dir.path().join("columns"));
+    assert!(dir.path().join("simulated.csv").exists());
+    assert_eq!(dataset.warnings(), &[] as &[String]);
+}
+
+#[test]
+fn movielens_has_the_counts_of_its_card() {
+    let Some(data) = shared("data/movielens-100k") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = prepared("movielens-100k", &data, dir.path());
+    assert_eq!(dataset.warnings(), &[] as &[String]);
+    // The first training row of ratings.csv is user 196, film 242: joins keep the order of the rows.
+    let Vocabulary::Integers(users) = &dataset.vocabularies()[0] else { panic!("user ids are integers") };
+    let mut lines = std::fs::read_to_string(data.join("ratings.csv")).unwrap();
+    lines.drain(..lines.find('\n').unwrap() + 1);
+    let wanted = lines.lines().filter(|l| l.ends_with("train")).map(|l| l.split(',').next().unwrap().parse().unwrap());
+    let batch = dataset.batches(Split::Train, BatchPlan { size: usize::MAX, shuffle: None }).next().unwrap();
+    let found = batch.ids.chunks_exact(dataset.schema().slots()).map(|row| users[row[0] as usize - 1]);
+    assert!(found.eq(wanted.map(|user: i64| user)));
+}
+
+#[test]
+fn the_tiktok_sample_has_the_counts_of_its_card() {
+    let Some(data) = shared("data/tiktok-sample") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = prepared("tiktok", &data, dir.path());
+    let music = dataset.schema().fields.iter().position(|f| f.name == "music_id").unwrap();
+    let Vocabulary::Integers(keys) = &dataset.vocabularies()[music] else { panic!("music ids are integers") };
+    assert_eq!(keys.first(), Some(&-1), "-1 is a value of its own");
+}
