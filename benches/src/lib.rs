@@ -1,1 +1,82 @@
-//! Placeholder.
+//! Device, seed and data that all benches share: eight fields with the shares of the TikTok log, ids that repeat as real ones do.
+
+use burn::tensor::Device;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Zipf};
+use stem_core::{Batch, DeviceSpec, Field, FieldKind, ModelConfig, Schema, StemConfig, Task, VocabularySpec};
+
+/// Share of the vocabulary that each field holds: user, item, author, item city, channel, music, device, user city.
+const SHARES: [f64; 8] = [0.02, 0.6, 0.2, 0.0002, 0.00001, 0.01, 0.16, 0.0001];
+/// Every field has at least so many rows.
+const LEAST: usize = 4;
+/// Fields up to this size are drawn uniformly, larger ones by Zipf.
+const UNIFORM: usize = 100;
+
+/// The device that `STEM_DEVICE` names, flex without it.
+pub fn device() -> Device {
+    DeviceSpec::from_env().and_then(DeviceSpec::open).expect("STEM_DEVICE names a device that is compiled in")
+}
+
+/// Eight category fields over about `vocabulary` rows, and `tasks` tasks.
+pub fn schema(vocabulary: usize, tasks: usize) -> Schema {
+    let field = |f: usize| Field {
+        name: format!("f{f}"),
+        kind: FieldKind::Category,
+        vocabulary: f,
+        separator: None,
+        default: None,
+    };
+    let rows = |share: &f64| ((share * vocabulary as f64) as usize).max(LEAST);
+    Schema {
+        fields: (0..SHARES.len()).map(field).collect(),
+        vocabularies: SHARES
+            .iter()
+            .enumerate()
+            .map(|(f, share)| VocabularySpec { name: format!("f{f}"), rows: rows(share) })
+            .collect(),
+        tasks: (0..tasks).map(|t| Task { name: format!("t{t}"), within: None }).collect(),
+        group: None,
+    }
+}
+
+/// A batch of `rows` rows: Zipf(1.3) modulo the field's size, uniform for small fields; labels at random, one in four positive.
+pub fn batch(schema: &Schema, rows: usize, seed: u64) -> Batch {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let offsets = schema.offsets();
+    let zipf = Zipf::new(1e9, 1.3).expect("a Zipf distribution with an exponent above 1");
+    let mut ids = Vec::with_capacity(rows * schema.slots());
+    for _ in 0..rows {
+        for field in &schema.fields {
+            let size = schema.vocabularies[field.vocabulary].rows as u32;
+            let id = if size as usize <= UNIFORM {
+                rng.random_range(0..size)
+            } else {
+                (zipf.sample(&mut rng) as u64 % u64::from(size)) as u32
+            };
+            ids.push(offsets[field.vocabulary] + id);
+        }
+    }
+    let labels = (0..rows * schema.tasks.len()).map(|_| f32::from(u8::from(rng.random_bool(0.25)))).collect();
+    Batch { rows, weights: vec![1.0; ids.len()], ids, labels }
+}
+
+/// The small STEM of the benches: experts [64, 32], one shared and one per task.
+pub fn small_stem() -> ModelConfig {
+    ModelConfig::Stem(StemConfig {
+        dim: 16,
+        shared_experts: 1,
+        experts: vec![64, 32],
+        gate: vec![32],
+        tower: vec![32],
+        ..StemConfig::default()
+    })
+}
+
+/// Peak resident memory of this process in GB (1e9 bytes); `None` where the system does not tell.
+pub fn peak_memory_gb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024.0 / 1e9)
+}

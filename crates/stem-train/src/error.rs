@@ -42,7 +42,9 @@ pub enum Error {
         known: String,
     },
     /// The loss left the numbers.
-    #[error("the loss of task '{task}' is {value} at step {step} (epoch {epoch}); {saved}. Try a lower learning_rate, or look for outliers among the numbers")]
+    #[error(
+        "the loss of task '{task}' is {value} at step {step} (epoch {epoch}); {saved}. Try a lower learning_rate, or look for outliers among the numbers"
+    )]
     NotFinite {
         /// Task whose loss it is.
         task: String,
@@ -56,7 +58,9 @@ pub enum Error {
         saved: String,
     },
     /// More memory than the machine has.
-    #[error("training needs about {needed} and this machine has {available} free: {detail}. Lower the embedding width or the batch size, or raise min_count")]
+    #[error(
+        "training needs about {needed} and this machine has {available} free: {detail}. Lower the embedding width or the batch size, or raise min_count"
+    )]
     Memory {
         /// Needed, with unit.
         needed: String,

@@ -8,7 +8,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use stem_core::{Batch, Bundle, ModelSpec, Schema, bundle, score};
+use stem_core::{Bundle, ModelSpec, Schema, bundle, score};
 use stem_data::{BatchPlan, Dataset, Split};
 
 use crate::early_stop::{EarlyStop, Verdict};
@@ -189,7 +189,13 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             self.restore()?;
         }
         let rows_per_second = if seconds > 0.0 { rows as f64 / seconds } else { 0.0 };
-        Ok(FitSummary { epochs: epoch, best_epoch: self.best_epoch, seconds, rows_per_second, interrupted: self.stop.is_set() })
+        Ok(FitSummary {
+            epochs: epoch,
+            best_epoch: self.best_epoch,
+            seconds,
+            rows_per_second,
+            interrupted: self.stop.is_set(),
+        })
     }
 
     /// One pass over the training rows; gives the rows seen and each task's mean loss.
@@ -202,7 +208,6 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let mut losses = LossMeter::new(schema, self.state().table.rows().is_on_host());
         let mut rows = 0;
         for batch in self.dataset.batches(Split::Train, plan) {
-            let batch: Batch = batch?;
             batch.check(schema)?;
             *steps += 1;
             let (step_losses, gradients) = self.state().differentiate(&batch, &objective);
@@ -242,7 +247,6 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let network = state.network.valid();
         let mut scores = Vec::with_capacity(self.dataset.rows(split) * self.dataset.schema().tasks.len());
         for batch in self.dataset.batches(split, BatchPlan { size: self.config.batch_size, shuffle: None }) {
-            let batch = batch?;
             batch.check(self.dataset.schema())?;
             scores.extend(score(&network, &state.table, state.layout(), &batch));
         }
@@ -353,9 +357,5 @@ impl LossMeter {
 
 /// A folder's path, created.
 pub(crate) fn create_folder(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|source| Error::Io {
-        action: "create",
-        path: folder.to_path_buf(),
-        source,
-    })
+    std::fs::create_dir_all(folder).map_err(|source| Error::Io { action: "create", path: folder.to_path_buf(), source })
 }

@@ -59,7 +59,7 @@ impl MemoryPlan {
 
 /// Memory that programs can still take, in bytes; `None` where the system does not tell.
 pub fn available() -> Option<u64> {
-    let mut system = sysinfo::System::new();
+    let mut system = sysinfo::System::new().ok()?;
     system.refresh_memory();
     Some(system.available_memory()).filter(|&bytes| bytes > 0)
 }

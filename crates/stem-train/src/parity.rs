@@ -81,7 +81,8 @@ impl Fixture {
         let bytes =
             std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_path_buf(), source })?;
         let fault = |what: String| Error::Fixture { path: path.to_path_buf(), what };
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| fault(format!("it does not read as safetensors: {e}")))?;
+        let file =
+            SafeTensors::deserialize(&bytes).map_err(|e| fault(format!("it does not read as safetensors: {e}")))?;
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| fault(e.to_string()))?;
         let metadata = metadata.metadata().clone().ok_or_else(|| fault("it has no metadata".into()))?;
         let (mut tensors, mut ids) = (BTreeMap::new(), Vec::new());
@@ -215,8 +216,7 @@ impl Comparison<'_> {
         let fault = |what| self.fixture.fault(what);
         let table = reference::table_values(&self.schema, self.width, &raw).map_err(fault)?;
         let table = EmbeddingTable::from_values(table, &self.config.widths(&self.schema), device);
-        let network =
-            self.config.init(&self.schema, &mut ChaCha8Rng::seed_from_u64(0), &device.clone().autodiff());
+        let network = self.config.init(&self.schema, &mut ChaCha8Rng::seed_from_u64(0), &device.clone().autodiff());
         let values = reference::network_values(&self.banks, &raw).map_err(fault)?;
         let network = params::replace(network, values).map_err(fault)?;
         Ok(TrainState::new(&self.schema, table, network, TableMode::Dense))
@@ -234,9 +234,9 @@ impl Comparison<'_> {
         let (index, weights) = stem_core::upload(&batch.ids, &batch.weights, batch.rows, &device);
         let x = state.layout().pool(state.table.rows().tensor().clone(), index, weights);
         let Some(means) = state.network.valid().gate_means(x).pop() else { return Ok(None) };
-        Ok(self.gate_groups(&means.into_data().try_into_vec::<f32>().expect("gates are f32"), &expected.shape).map(
-            |means| compare("output.gate_mean", &means, &expected.values, self.tolerances.gradient),
-        ))
+        Ok(self
+            .gate_groups(&means.into_data().try_into_vec::<f32>().expect("gates are f32"), &expected.shape)
+            .map(|means| compare("output.gate_mean", &means, &expected.values, self.tolerances.gradient)))
     }
 
     /// Mean weights `[T, E]`, summed over the experts of each group when the fixture tells groups: `[T, T + 1]`.

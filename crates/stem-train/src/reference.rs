@@ -50,13 +50,12 @@ pub fn banks(config: &ModelConfig, tasks: usize) -> Vec<Bank> {
             };
             (0..config.layers).flat_map(layer).chain([towers]).collect()
         }
-        ModelConfig::SharedBottom(_) => vec![Bank { ours: "bottom".into(), members: vec!["bottom.mlp".into()] }, towers],
+        ModelConfig::SharedBottom(_) => {
+            vec![Bank { ours: "bottom".into(), members: vec!["bottom.mlp".into()] }, towers]
+        }
         ModelConfig::SingleTask(_) => {
             vec![
-                Bank {
-                    ours: "bottoms".into(),
-                    members: (0..tasks).map(|t| format!("bottom.{t}.mlp")).collect(),
-                },
+                Bank { ours: "bottoms".into(), members: (0..tasks).map(|t| format!("bottom.{t}.mlp")).collect() },
                 towers,
             ]
         }
@@ -129,7 +128,10 @@ pub fn table_values(schema: &Schema, width: usize, tensors: &BTreeMap<String, Ra
         let name = embedding_name(&vocabulary.name);
         let tensor = tensors.get(&name).ok_or_else(|| format!("tensor '{name}' is missing"))?;
         if tensor.shape != [vocabulary.rows, width] {
-            return Err(format!("tensor '{name}' has shape {:?}, expected [{}, {width}]", tensor.shape, vocabulary.rows));
+            return Err(format!(
+                "tensor '{name}' has shape {:?}, expected [{}, {width}]",
+                tensor.shape, vocabulary.rows
+            ));
         }
         values.extend_from_slice(&tensor.values);
     }

@@ -149,7 +149,7 @@ pub fn measure(predictor: &Predictor, dataset: &Dataset, split: Split) -> Result
     let tasks = &dataset.schema().tasks;
     let mut scores = Vec::with_capacity(dataset.rows(split) * tasks.len());
     for batch in dataset.batches(split, BatchPlan { size: 8192, shuffle: None }) {
-        predictor.score(&batch?)?.rows().for_each(|row| scores.extend_from_slice(row));
+        predictor.score(&batch)?.rows().for_each(|row| scores.extend_from_slice(row));
     }
     let metrics = TaskMetrics::per_task(&scores, dataset.labels(split), dataset.groups(split), tasks.len());
     Ok(tasks.iter().map(|task| task.name.clone()).zip(metrics).collect())

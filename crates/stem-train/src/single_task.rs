@@ -18,7 +18,13 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// A bundle that does not open, or that cannot be written.
-pub(crate) fn merge(parts: &[impl AsRef<Path>], dataset: &Dataset, spec: &ModelConfig, path: &Path, device: &Device) -> Result<()> {
+pub(crate) fn merge(
+    parts: &[impl AsRef<Path>],
+    dataset: &Dataset,
+    spec: &ModelConfig,
+    path: &Path,
+    device: &Device,
+) -> Result<()> {
     let mut values: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
     let mut tables: Vec<Vec<f32>> = Vec::new();
     let mut training = Vec::new();

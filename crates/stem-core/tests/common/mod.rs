@@ -1,6 +1,6 @@
 //! Small models that the tests share. The device is the one `STEM_DEVICE` names.
 
-#![allow(dead_code, unreachable_pub)] // every test file uses its part
+#![allow(dead_code)] // every test file uses its part
 
 use burn::tensor::Device;
 use rand::SeedableRng;

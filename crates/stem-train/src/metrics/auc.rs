@@ -40,7 +40,17 @@ mod tests {
         let of = |class: bool| scores.iter().zip(labels).filter(move |(_, y)| **y == class).map(|(s, _)| *s);
         let pairs = of(true).count() * of(false).count();
         let won: f64 = of(true)
-            .flat_map(|p| of(false).map(move |n| if p > n { 1.0 } else if p == n { 0.5 } else { 0.0 }))
+            .flat_map(|p| {
+                of(false).map(move |n| {
+                    if p > n {
+                        1.0
+                    } else if p == n {
+                        0.5
+                    } else {
+                        0.0
+                    }
+                })
+            })
             .sum();
         (pairs > 0).then(|| won / pairs as f64)
     }

@@ -90,11 +90,8 @@ impl ModuleMapper for Updater<'_> {
         param.map(|weight| {
             let dims = weight.dims();
             let weight = as_matrix(weight.inner());
-            let moments = self
-                .optimizer
-                .state
-                .entry(id)
-                .or_insert_with(|| Moments::zeros(weight.dims(), &weight.device()));
+            let moments =
+                self.optimizer.state.entry(id).or_insert_with(|| Moments::zeros(weight.dims(), &weight.device()));
             let mut matrix = RowMatrix::new(weight);
             moments.update(&adam, self.rate, &mut matrix, Rows::All, grad, self.clip);
             matrix.into_tensor().reshape(dims).autodiff().require_grad()

@@ -1,0 +1,136 @@
+//! Times whole training steps and scoring, and prints one JSON line:
+//! `{"vocab","batch","train_ms","train_sps","eval_ms","eval_sps","rss_gb"}`.
+//!
+//! ```text
+//! cargo run --release -p stem-benches --bin step_time -- --vocab 1000000 --batch 4096 --hidden 64,32 --shared 1
+//! ```
+
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use clap::Parser;
+use stem_benches::{batch, peak_memory_gb, schema};
+use stem_core::{DeviceSpec, ModelConfig, ModelSpec, SharedBottomConfig, SingleTaskConfig, StemConfig, score};
+use stem_train::{ModelName, Objective, TableMode, TrainState};
+
+/// Steps before the clock starts.
+const WARM_UP: usize = 3;
+
+/// A full training step (gather, forward, loss with L2, backward, clip, Adam on everything, write-back), then scoring.
+#[derive(Parser)]
+struct Args {
+    #[arg(long, default_value = "stem")]
+    model: ModelName,
+    /// Rows of the table, about.
+    #[arg(long, default_value_t = 10_000)]
+    vocab: usize,
+    #[arg(long, default_value_t = 4096)]
+    batch: usize,
+    /// Steps that are timed; the median is printed.
+    #[arg(long, default_value_t = 20)]
+    steps: usize,
+    /// Shared experts.
+    #[arg(long, default_value_t = 8)]
+    shared: usize,
+    /// Experts per task.
+    #[arg(long, default_value_t = 1)]
+    specific: usize,
+    /// Widths of experts or bottom.
+    #[arg(long, value_delimiter = ',', default_value = "512,512,512")]
+    hidden: Vec<usize>,
+    #[arg(long, value_delimiter = ',', default_value = "128,64")]
+    gate: Vec<usize>,
+    #[arg(long, value_delimiter = ',', default_value = "128,64")]
+    tower: Vec<usize>,
+    #[arg(long, default_value_t = 16)]
+    dim: usize,
+    #[arg(long, default_value_t = 2)]
+    tasks: usize,
+    /// Threads of the CPU devices.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    #[arg(long, default_value_t)]
+    device: DeviceSpec,
+    /// Take the whole table through every step, as a plain autodiff implementation does.
+    #[arg(long)]
+    dense: bool,
+}
+
+fn main() {
+    let args = Args::parse();
+    rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global().expect("the pool is built once, here");
+    let device = args.device.open().unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        std::process::exit(1);
+    });
+    time(&args, &device);
+}
+
+fn config(args: &Args) -> ModelConfig {
+    let (dim, bottom, tower) = (args.dim, args.hidden.clone(), args.tower.clone());
+    match args.model {
+        ModelName::Stem => ModelConfig::Stem(StemConfig {
+            dim,
+            specific_experts: args.specific,
+            shared_experts: args.shared,
+            experts: bottom,
+            gate: args.gate.clone(),
+            tower,
+            ..StemConfig::default()
+        }),
+        ModelName::SharedBottom => {
+            ModelConfig::SharedBottom(SharedBottomConfig { dim, bottom, tower, ..SharedBottomConfig::default() })
+        }
+        ModelName::SingleTask => {
+            ModelConfig::SingleTask(SingleTaskConfig { dim, bottom, tower, ..SingleTaskConfig::default() })
+        }
+    }
+}
+
+fn time(args: &Args, device: &Device) {
+    let (schema, spec) = (schema(args.vocab, args.tasks), config(args));
+    spec.check(&schema).unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        std::process::exit(1);
+    });
+    let batches: Vec<_> = (0..args.steps + WARM_UP).map(|i| batch(&schema, args.batch, i as u64)).collect();
+    let mode = if args.dense { TableMode::Dense } else { TableMode::RowSparse };
+    let objective = Objective { task_weights: vec![1.0; args.tasks], embedding_l2: 1e-6 };
+    let mut state = TrainState::init(&spec, &schema, 1e-4, 1, mode, device);
+    let sync = || device.sync().expect("the device answers");
+
+    let mut train = Vec::new();
+    for batch in &batches {
+        let begun = Instant::now();
+        let (_, gradients) = state.differentiate(batch, &objective);
+        state = state.apply(gradients, 1e-3, 10.0);
+        sync();
+        train.push(begun.elapsed().as_secs_f64());
+    }
+    let network = state.network.valid();
+    let mut eval = Vec::new();
+    for batch in &batches {
+        let begun = Instant::now();
+        let scores = score(&network, &state.table, state.layout(), batch);
+        eval.push(begun.elapsed().as_secs_f64());
+        assert_eq!(scores.len(), args.batch * args.tasks);
+    }
+    let (train, eval) = (median(&train[WARM_UP..]), median(&eval[WARM_UP..]));
+    println!(
+        "{{\"vocab\":{},\"batch\":{},\"train_ms\":{:.3},\"train_sps\":{:.0},\"eval_ms\":{:.3},\"eval_sps\":{:.0},\"rss_gb\":{}}}",
+        schema.rows(),
+        args.batch,
+        train * 1e3,
+        args.batch as f64 / train,
+        eval * 1e3,
+        args.batch as f64 / eval,
+        peak_memory_gb().map_or("null".into(), |gb| format!("{gb:.3}")),
+    );
+}
+
+fn median(seconds: &[f64]) -> f64 {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}

@@ -1,0 +1,92 @@
+//! Scores the rows of a CSV file with a bundle: keeps its columns and appends one `p_TASK` column per task.
+//!
+//! ```text
+//! cargo run --release --example score -- --bundle OUT/bundle.safetensors --input rows.csv --output scores.csv
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use stem_core::{DeviceSpec, Predictor, Row, Value};
+
+/// Rows read, scored and written at a time.
+const ROWS_AT_ONCE: usize = 8192;
+
+/// Appends a probability per task to every row of a CSV file.
+#[derive(Parser)]
+struct Args {
+    /// Bundle that a training left.
+    #[arg(long)]
+    bundle: PathBuf,
+    /// CSV file with a header that names at least the columns the model reads. An empty value is null.
+    #[arg(long)]
+    input: PathBuf,
+    /// CSV file to write.
+    #[arg(long)]
+    output: PathBuf,
+    /// Device: flex, ndarray, wgpu or wgpu:INDEX, of those compiled in.
+    #[arg(long, default_value_t)]
+    device: DeviceSpec,
+}
+
+fn main() -> ExitCode {
+    stem_examples::finish(score(Args::parse()))
+}
+
+fn score(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let predictor = Predictor::open(&args.bundle, &args.device.open()?)?;
+    let reading = |error: csv::Error| stem_examples::about(args.input.display(), error);
+    let mut input = csv::Reader::from_path(&args.input).map_err(reading)?;
+    let header = input.headers().map_err(reading)?.clone();
+    for field in &predictor.schema().fields {
+        if !header.iter().any(|column| column == field.name) {
+            return Err(format!("{} has no column '{}'", args.input.display(), field.name).into());
+        }
+    }
+
+    let scratch = args.output.with_extension("csv.tmp");
+    let written = write_scores(&predictor, &mut input, &header, &scratch, &args.input);
+    let rows = written.inspect_err(|_| _ = std::fs::remove_file(&scratch))?;
+    std::fs::rename(&scratch, &args.output).map_err(|e| stem_examples::about(args.output.display(), e))?;
+    eprintln!("{rows} rows scored, {}", args.output.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_scores(
+    predictor: &Predictor,
+    input: &mut csv::Reader<std::fs::File>,
+    header: &csv::StringRecord,
+    scratch: &Path,
+    name: &Path,
+) -> Result<usize, Box<dyn std::error::Error>> {
+    let writing = |error: csv::Error| stem_examples::about(scratch.display(), error);
+    let mut output = csv::Writer::from_path(scratch).map_err(writing)?;
+    let tasks = predictor.schema().tasks.iter().map(|task| format!("p_{}", task.name));
+    output.write_record(header.iter().map(str::to_string).chain(tasks)).map_err(writing)?;
+    let mut records = input.records();
+    let mut done = 0;
+    loop {
+        let some: Vec<csv::StringRecord> = records
+            .by_ref()
+            .take(ROWS_AT_ONCE)
+            .collect::<Result<_, _>>()
+            .map_err(|e| stem_examples::about(name.display(), e))?;
+        if some.is_empty() {
+            output.flush().map_err(|e| stem_examples::about(scratch.display(), e))?;
+            return Ok(done);
+        }
+        let value = |text: &str| if text.is_empty() { Value::Null } else { Value::from(text) };
+        let row = |record: &csv::StringRecord| -> Row { header.iter().zip(record.iter().map(value)).collect() };
+        let rows: Vec<Row> = some.iter().map(row).collect();
+        let first = done + 1;
+        let scores = predictor
+            .predict(&rows)
+            .map_err(|e| format!("{}, in the rows from data row {first} on: {e}", name.display()))?;
+        for (record, scores) in some.iter().zip(scores.rows()) {
+            let scores = scores.iter().map(|p| p.to_string());
+            output.write_record(record.iter().map(str::to_string).chain(scores)).map_err(writing)?;
+        }
+        done += some.len();
+    }
+}
