@@ -169,26 +169,24 @@ pub(crate) fn gather(recipe: &Recipe, query: Query, scratch: &Path, seen: impl F
             }
         }
         codes_file.write(&codes)?;
-        numbers_file.write(&matrix(
-            &chunk,
-            height,
-            numbers.iter().map(|f| f.column.as_str()),
-            |column, value, row| match value {
-                Some(value) if value.is_finite() => Ok(value),
-                None => Ok(f64::NAN),
-                Some(value) => Err(unfit(column, first + row, "a finite number or null", value.to_string())),
-            },
-        )?)?;
-        labels_file.write(&matrix(
-            &chunk,
-            height,
-            recipe.labels.iter().map(|l| l.column.as_str()),
-            |column, value, row| match value {
-                Some(value) if value == 0.0 || value == 1.0 => Ok(value as f32),
-                None => Ok(f32::NAN),
-                Some(value) => Err(unfit(column, first + row, "0, 1 or null", value.to_string())),
-            },
-        )?)?;
+        let number_columns = numbers.iter().map(|f| f.column.as_str());
+        numbers_file.write(&matrix(&chunk, height, number_columns, |place, value, row| match value {
+            Some(value) if value.is_finite() => Ok(value),
+            Some(value) => {
+                Err(unfit(&numbers[place].column, first + row, "a finite number or null", value.to_string()))
+            }
+            None => Ok(match numbers[place].default {
+                Some(Value::Integer(default)) => default as f64,
+                Some(Value::Float(default)) => default,
+                _ => f64::NAN,
+            }),
+        })?)?;
+        let label_columns = recipe.labels.iter().map(|l| l.column.as_str());
+        labels_file.write(&matrix(&chunk, height, label_columns, |place, value, row| match value {
+            Some(value) if value == 0.0 || value == 1.0 => Ok(value as f32),
+            Some(value) => Err(unfit(&recipe.labels[place].column, first + row, "0, 1 or null", value.to_string())),
+            None => Ok(f32::NAN),
+        })?)?;
         if let Some((column, dictionary)) = &mut groups {
             let mut codes = group_codes(&chunk, column, dictionary, first)?;
             codes.iter_mut().for_each(|code| *code -= FIRST);
@@ -305,14 +303,14 @@ fn matrix<'c, T: Copy + Default>(
     chunk: &DataFrame,
     height: usize,
     columns: impl ExactSizeIterator<Item = &'c str>,
-    check: impl Fn(&str, Option<f64>, usize) -> Result<T>,
+    check: impl Fn(usize, Option<f64>, usize) -> Result<T>,
 ) -> Result<Vec<T>> {
     let width = columns.len();
     let mut values = vec![T::default(); height * width];
     for (place, name) in columns.enumerate() {
         let column = chunk.column(name).and_then(|c| c.strict_cast(&DataType::Float64)).map_err(Error::query)?;
         for (row, value) in column.f64().map_err(Error::query)?.iter().enumerate() {
-            values[row * width + place] = check(name, value, row)?;
+            values[row * width + place] = check(place, value, row)?;
         }
     }
     Ok(values)

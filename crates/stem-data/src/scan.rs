@@ -42,6 +42,7 @@ pub(crate) fn open(recipe: &Recipe, data: &Path) -> Result<Query> {
     let (frame, types) = select(recipe, context)?;
     let faults = faults(recipe, &frame.logical_plan, &types);
     if !faults.is_empty() {
+        tables.iter().try_for_each(TextTable::check_shape)?; // a ragged line may be what made a column look wrong
         return Err(Error::Recipe { path: recipe.path.clone(), faults });
     }
     let used = used_columns(recipe).into_iter().map(|(column, _)| col(column)).collect::<Vec<_>>();
@@ -60,11 +61,15 @@ fn open_source(recipe: &Recipe, source: &Source, path: &Path) -> Result<(LazyFra
     match source.format {
         Format::Parquet => {
             let options = ScanArgsParquet { glob: false, ..Default::default() };
-            Ok((LazyFrame::scan_parquet(place, options).map_err(unreadable)?, None))
+            let mut frame = LazyFrame::scan_parquet(place, options).map_err(unreadable)?;
+            frame.collect_schema().map_err(unreadable)?;
+            Ok((frame, None))
         }
         Format::Ipc => {
             let options = UnifiedScanArgs { glob: false, ..Default::default() };
-            Ok((LazyFrame::scan_ipc(place, Default::default(), options).map_err(unreadable)?, None))
+            let mut frame = LazyFrame::scan_ipc(place, Default::default(), options).map_err(unreadable)?;
+            frame.collect_schema().map_err(unreadable)?;
+            Ok((frame, None))
         }
         Format::Text { separator } => {
             let Some(found) = lines::first_line(path, separator)? else {
@@ -129,11 +134,22 @@ fn select(recipe: &Recipe, mut context: SQLContext) -> Result<(LazyFrame, HashMa
     let sql = recipe.sql.clone().unwrap_or_else(|| format!("SELECT * FROM \"{}\"", recipe.sources[0].name));
     let fault = |error: PolarsError| Error::Recipe {
         path: recipe.path.clone(),
-        faults: vec![Fault { line: recipe.lines.sql, what: format!("the SELECT does not work: {}", plain(&error)) }],
+        faults: vec![Fault {
+            line: recipe.lines.sql,
+            what: format!("the SELECT does not work: {}{}", plain(&error), hint(&error)),
+        }],
     };
     let mut frame = context.execute(&sql).map_err(fault)?;
     let schema = frame.collect_schema().map_err(fault)?;
     Ok((frame, schema.iter().map(|(name, dtype)| (name.to_string(), dtype.clone())).collect()))
+}
+
+/// Help with a message that does not say what to do.
+fn hint(error: &PolarsError) -> &'static str {
+    match error.to_string().contains("unsupported function") {
+        true => "; a column or table that is called like a word of SQL wants double quotes: \"user\"",
+        false => "",
+    }
 }
 
 /// The first paragraph of a Polars message.
@@ -169,8 +185,8 @@ fn faults(recipe: &Recipe, plan: &DslPlan, types: &HashMap<String, DataType>) ->
         if !types.contains_key(column) {
             let mut known: Vec<&str> = types.keys().map(String::as_str).collect();
             known.sort_unstable();
-            let hint =
-                nearest(column, known.iter().copied()).map_or(String::new(), |n| format!("; did you mean \"{n}\"?"));
+            let hint = nearest(column, known.iter().copied());
+            let hint = hint.map_or(".".to_string(), |near| format!("; did you mean \"{near}\"?"));
             let what = format!("there is no column \"{column}\"{hint} The SELECT gives: {}", known.join(", "));
             faults.push(Fault { line, what });
         }

@@ -223,9 +223,9 @@ fn float(value: &DeValue<'_>) -> Option<f64> {
     }
 }
 
-/// The candidate a word was probably meant to be: at most a third of its letters differ.
+/// The candidate a word was probably meant to be: at most half of its letters differ.
 pub(crate) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
-    let limit = (word.chars().count() / 3).max(1);
+    let limit = (word.chars().count() / 2).max(1);
     candidates.map(|c| (distance(word, c), c)).filter(|(d, _)| *d <= limit).min().map(|(_, c)| c)
 }
 

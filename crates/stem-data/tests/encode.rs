@@ -1,0 +1,225 @@
+//! What is encoded is what a predictor would make of the same raw values.
+
+mod common;
+
+use common::{Case, LOG, RECIPE};
+use proptest::prelude::*;
+use stem_core::{FieldKind, Row, Value, Vocabulary, encode_rows};
+use stem_data::{BatchPlan, Dataset, Split};
+
+const IN_ORDER: BatchPlan = BatchPlan { size: 1 << 20, shuffle: None };
+
+fn whole(dataset: &Dataset, split: Split) -> stem_core::Batch {
+    dataset.batches(split, IN_ORDER).next().unwrap()
+}
+
+/// One impression: user, genres, price, label, split.
+type Impression = (Option<i64>, Option<Vec<u8>>, Option<f32>, Option<bool>, bool);
+
+fn impressions() -> impl Strategy<Value = Vec<Impression>> {
+    let user = prop::option::of(-3i64..9);
+    let genres = prop::option::of(prop::collection::vec(0u8..6, 1..5));
+    let price = prop::option::of(-100f32..100.0);
+    prop::collection::vec((user, genres, price, prop::option::of(any::<bool>()), any::<bool>()), 1..60)
+}
+
+fn genre(g: u8) -> String {
+    format!("g{g}")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn encoding_agrees_with_the_predictor(mut rows in impressions(), min_count in 1usize..4) {
+        rows.push((Some(1), None, Some(1.0), None, true)); // never without a training row
+        let text = |v: Option<String>| v.unwrap_or_default();
+        let list = |g: &Vec<u8>| g.iter().map(|g| genre(*g)).collect::<Vec<_>>();
+        let log: String = rows.iter().map(|(user, genres, price, click, train)| format!(
+            "{},{},{},{},{}\n",
+            text(user.map(|u| u.to_string())),
+            text(genres.as_ref().map(|g| list(g).join("|"))),
+            text(price.map(|p| p.to_string())),
+            text(click.map(|c| u8::from(c).to_string())),
+            if *train { "train" } else { "test" },
+        )).collect();
+        let recipe = format!(r#"
+            name = "p"
+            source = [{{ name = "log", file = "log.csv", types = {{ user = "int", genres = "text", price = "float", click = "int" }} }}]
+            label = [{{ column = "click" }}]
+            split = {{ kind = "column", column = "split" }}
+            [[field]]
+            column = "user"
+            kind = "category"
+            min_count = {min_count}
+            [[field]]
+            column = "genres"
+            kind = "sequence"
+            separator = "|"
+            max_len = 3
+            min_count = {min_count}
+            [[field]]
+            column = "price"
+            kind = "number"
+            standardize = true
+        "#);
+        let case = Case::new(format!("user,genres,price,click,split\n{log}"), recipe);
+        let dataset = case.prepare().unwrap();
+        for (split, train) in [(Split::Train, true), (Split::Test, false)] {
+            let raw: Vec<&Impression> = rows.iter().filter(|row| row.4 == train).collect();
+            prop_assert_eq!(dataset.rows(split), raw.len());
+            if raw.is_empty() { continue }
+            let batch = whole(&dataset, split);
+            batch.check(dataset.schema()).unwrap();
+            let values: Vec<Row> = raw.iter().map(|row| Row::new()
+                .with("user", row.0)
+                .with("genres", row.1.as_ref().map(list))
+                .with("price", row.2.map(|price| price.to_string().parse::<f64>().unwrap()))).collect();
+            let predicted = encode_rows(dataset.schema(), dataset.vocabularies(), &values).unwrap();
+            prop_assert_eq!(&batch.ids, &predicted.ids);
+            prop_assert_eq!(&batch.weights, &predicted.weights);
+            for (label, row) in batch.labels.iter().zip(&raw) {
+                prop_assert_eq!(row.3.map(|c| f32::from(u8::from(c))), (!label.is_nan()).then_some(*label));
+            }
+        }
+        let Vocabulary::Integers(keys) = &dataset.vocabularies()[0] else { panic!("integers") };
+        let seen = |key| rows.iter().filter(|r| r.4 && r.0 == Some(key)).count();
+        let expected: Vec<i64> = (-3..9).filter(|&key| seen(key) >= min_count).collect();
+        prop_assert_eq!(keys, &expected);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_batches_and_every_row_comes_once(n in 1usize..300, size in 1usize..70, seed: u64, epoch: u64) {
+        let log: String = (0..n).map(|i| format!("{i},x,{i},{},train\n", i % 2)).collect();
+        let case = Case::new(format!("user,item,price,click,split\n{log}"), RECIPE);
+        let dataset = case.prepare().unwrap();
+        let plan = BatchPlan { size, shuffle: Some((seed, epoch)) };
+        let batches: Vec<_> = dataset.batches(Split::Train, plan).collect();
+        prop_assert_eq!(batches.len(), n.div_ceil(size));
+        prop_assert!(batches.iter().all(|batch| batch.check(dataset.schema()).is_ok()));
+        prop_assert_eq!(&batches, &dataset.batches(Split::Train, plan).collect::<Vec<_>>());
+        let mut prices: Vec<f32> = batches.iter().flat_map(|b| b.weights.chunks(3).map(|w| w[2])).collect();
+        if n > 50 {
+            let other = BatchPlan { size, shuffle: Some((seed, epoch.wrapping_add(1))) };
+            prop_assert_ne!(&batches, &dataset.batches(Split::Train, other).collect::<Vec<_>>());
+        }
+        prices.sort_by(f32::total_cmp);
+        prop_assert!(prices.iter().enumerate().all(|(i, price)| *price == i as f32));
+    }
+}
+
+#[test]
+fn the_order_of_a_seed_is_the_same_for_ever() {
+    let log: String = (0..10).map(|i| format!("{i},x,{i},{},train\n", i % 2)).collect();
+    let case = Case::new(format!("user,item,price,click,split\n{log}"), RECIPE);
+    let plan = BatchPlan { size: 10, shuffle: Some((1, 0)) };
+    let batch = case.prepare().unwrap().batches(Split::Train, plan).next().unwrap();
+    let order: Vec<usize> = batch.weights.chunks(3).map(|w| w[2] as usize).collect();
+    assert_eq!(order, [9, 5, 6, 2, 4, 7, 0, 3, 8, 1]);
+}
+
+#[test]
+fn dropping_the_batches_stops_their_thread() {
+    let dataset = Case::new(LOG, RECIPE).prepare().unwrap();
+    let mut batches = dataset.batches(Split::Train, BatchPlan { size: 1, shuffle: None });
+    assert_eq!(batches.len(), 2);
+    assert_eq!(batches.next().map(|b| b.rows), Some(1));
+    drop(batches); // joins
+    assert_eq!(dataset.batches(Split::Train, BatchPlan { size: 0, shuffle: None }).count(), 2, "size 0 counts as 1");
+}
+
+#[test]
+fn a_default_stands_in_for_null_and_counts_as_a_value() {
+    let recipe = RECIPE
+        .replace("column = \"item\"\nkind = \"category\"", "column = \"item\"\nkind = \"category\"\ndefault = \"none\"")
+        .replace("kind = \"number\"", "kind = \"number\"\ndefault = 7");
+    let dataset = Case::new(LOG.replace("1,x", "1,").replace("3,z", "3,"), recipe).prepare().unwrap();
+    assert_eq!(dataset.vocabularies()[1], Vocabulary::texts(["none", "y"]));
+    assert_eq!(dataset.schema().fields[1].default, Some(Value::Text("none".into())));
+    let (train, test) = (whole(&dataset, Split::Train), whole(&dataset, Split::Test));
+    assert_eq!(test.ids[1], train.ids[1]);
+    assert_eq!(test.weights[2], 7.0);
+}
+
+#[test]
+fn numbers_are_standardised_on_the_training_split() {
+    let recipe = RECIPE.replace("kind = \"number\"", "kind = \"number\"\nstandardize = true");
+    let dataset = Case::new(LOG, recipe).prepare().unwrap();
+    assert_eq!(dataset.schema().fields[2].kind, FieldKind::Number { mean: 1.0, std: 0.5 });
+    assert_eq!(whole(&dataset, Split::Train).weights, [1.0, 1.0, -1.0, 1.0, 1.0, 1.0]);
+    assert_eq!(whole(&dataset, Split::Valid).weights[2], 2.0);
+    assert_eq!(whole(&dataset, Split::Test).weights[2], 0.0, "null weighs nothing");
+}
+
+#[test]
+fn fields_that_share_a_vocabulary_share_rows_and_counts() {
+    let recipe = RECIPE.replace("column = \"price\"\nkind = \"number\"", "column = \"price\"\nkind = \"sequence\"\nseparator = \"|\"\nmax_len = 2\npooling = \"sum\"\nvocabulary = \"item\"\nmin_count = 2")
+        .replace("column = \"item\"\nkind = \"category\"", "column = \"item\"\nkind = \"category\"\nmin_count = 2");
+    let log = "user,item,price,click,split\n1,x,y|x|z,1,train\n2,y,w,0,train\n1,w,x,1,valid\n1,w,x,1,test\n";
+    let dataset = Case::new(log, recipe).prepare().unwrap();
+    assert_eq!(dataset.vocabularies()[1], Vocabulary::texts(["x", "y"]), "z is cut off, w is seen once");
+    let batch = whole(&dataset, Split::Train);
+    assert_eq!(batch.ids, [1, 5, 6, 5, 2, 6, 7, 4]);
+    assert_eq!(batch.weights, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
+}
+
+#[test]
+fn a_list_column_is_a_sequence_and_integers_stay_integers() {
+    let sql =
+        "sql = \"SELECT click, price, split, STRING_TO_ARRAY(item, '|') AS item, \\\"user\\\" FROM log\"\n\n[[source]]";
+    let recipe = RECIPE
+        .replace("[[source]]", sql)
+        .replace("column = \"item\"\nkind = \"category\"", "column = \"item\"\nkind = \"sequence\"\nmax_len = 2");
+    let dataset = Case::new(LOG.replace("1,x", "1,x|y|z"), recipe).prepare().unwrap();
+    assert_eq!(dataset.vocabularies()[1], Vocabulary::texts(["x", "y"]));
+    assert_eq!(whole(&dataset, Split::Train).weights[1..3], [0.5, 0.5]);
+}
+
+#[test]
+fn outside_its_sample_space_a_label_is_missing() {
+    let log = "user,item,price,click,buy,split\n1,x,1,1,1,train\n1,x,1,1,0,train\n1,x,1,0,1,train\n1,x,1,,1,train\n";
+    let recipe = RECIPE.replace("[split]", "[[label]]\ncolumn = \"buy\"\nwithin = \"click\"\n\n[split]");
+    let dataset = Case::new(log, recipe).prepare().unwrap();
+    let buys: Vec<f32> = dataset.labels(Split::Train).chunks(2).map(|row| row[1]).collect();
+    assert_eq!(buys[..2], [1.0, 0.0]);
+    assert!(buys[2].is_nan() && buys[3].is_nan());
+    assert_eq!(dataset.statistics(Split::Train).missing, [1, 2]);
+
+    let only = dataset.only_task(1);
+    assert_eq!(only.schema().tasks.len(), 1);
+    assert_eq!(only.labels(Split::Train)[..2], [1.0, 0.0]);
+    whole(&only, Split::Train).check(only.schema()).unwrap();
+}
+
+#[test]
+fn groups_have_the_same_index_in_every_split() {
+    let dataset = Case::new(LOG, RECIPE).prepare().unwrap();
+    assert_eq!(dataset.groups(Split::Train), Some(&[0, 1][..]));
+    assert_eq!(dataset.groups(Split::Valid), Some(&[0][..]));
+    assert_eq!(dataset.groups(Split::Test), Some(&[2][..]));
+    let without = Case::new(LOG, RECIPE.replace("group = \"user\"\n", "")).prepare().unwrap();
+    assert_eq!(without.groups(Split::Train), None);
+}
+
+#[test]
+fn a_second_run_only_opens_and_a_change_prepares_again() {
+    let case = Case::new(LOG, RECIPE);
+    case.prepare().unwrap();
+    let written = |case: &Case| std::fs::metadata(case.out().join("dataset.json")).unwrap().modified().unwrap();
+    let first = written(&case);
+    case.prepare().unwrap();
+    assert_eq!(written(&case), first);
+    std::fs::write(case.dir.path().join("log.csv"), LOG.replace("3,z", "33,z")).unwrap();
+    case.prepare().unwrap();
+    assert_ne!(written(&case), first);
+    let second = written(&case);
+    let other = Case { recipe: case.recipe.replace("case", "other"), ..case };
+    assert_eq!(other.prepare().unwrap().name(), "other");
+    assert_ne!(written(&other), second);
+}
+
+#[test]
+fn a_data_set_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&Case::new(LOG, RECIPE).prepare().unwrap());
+}

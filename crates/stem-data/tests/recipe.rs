@@ -1,0 +1,175 @@
+//! What a recipe may say, and how it is told what it may not.
+
+mod common;
+
+use common::{Case, LOG, RECIPE};
+use stem_data::Recipe;
+
+fn faults(recipe: &str) -> Vec<String> {
+    Recipe::parse(recipe, "recipe.toml").unwrap_err().to_string().lines().map(str::to_string).collect()
+}
+
+fn with(from: &str, to: &str) -> String {
+    assert!(RECIPE.contains(from));
+    RECIPE.replacen(from, to, 1)
+}
+
+#[test]
+fn every_fault_is_told_with_its_line_and_they_come_together() {
+    let recipe = r#"name = "case"
+sqll = "SELECT 1"
+
+[[source]]
+name = "log"
+file = "log.csv"
+separator = "ab"
+
+[[field]]
+column = "user"
+kind = "categry"
+
+[[field]]
+column = "item"
+kind = "category"
+mincount = 3
+min_count = 0
+max_len = 4
+
+[[label]]
+column = "click"
+within = "view"
+
+[split]
+kind = "random"
+valid = 0.6
+test = 0.6
+"#;
+    assert_eq!(
+        faults(recipe),
+        [
+            r#"recipe.toml:2: unknown key "sqll" in the recipe; did you mean "sql"?"#,
+            r#"recipe.toml:7: `separator` is "ab", expected one ASCII character"#,
+            r#"recipe.toml:11: `kind` is "categry", expected one of "category", "sequence", "number""#,
+            r#"recipe.toml:16: unknown key "mincount" in [[field]]; did you mean "min_count"?"#,
+            r#"recipe.toml:17: `min_count` is 0, expected an integer of at least 1"#,
+            r#"recipe.toml:18: `max_len` is for sequences"#,
+            r#"recipe.toml:21: label "click" is within "view", which is not a label"#,
+            r#"recipe.toml:24: valid 0.6 and test 0.6 leave no rows to train on"#,
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_told_with_its_line() {
+    let found = faults("name = \"x\"\nsplit = = 3\n");
+    assert!(found[0].starts_with("recipe.toml:2: not TOML: "), "{found:?}");
+}
+
+#[test]
+fn an_empty_recipe_is_told_what_it_lacks() {
+    let found = faults("").join("\n");
+    for lack in ["no `name`", "no [[source]]", "no [[field]]", "no [[label]]", "no [split]"] {
+        assert!(found.contains(lack), "{found}");
+    }
+}
+
+#[test]
+fn a_field_or_label_that_appears_twice_is_refused() {
+    let again = "[[field]]\ncolumn = \"user\"\nkind = \"number\"\n\n[[label]]";
+    assert_eq!(faults(&with("[[label]]", again)), [r#"recipe.toml:21: field "user" appears twice, first on line 9"#]);
+    let again = "[[label]]\ncolumn = \"click\"\n\n[split]";
+    assert_eq!(faults(&with("[split]", again)), [r#"recipe.toml:24: label "click" appears twice, first on line 21"#]);
+}
+
+#[test]
+fn a_label_among_the_features_is_refused() {
+    assert_eq!(
+        faults(&with("column = \"price\"", "column = \"click\"")),
+        [r#"recipe.toml:17: field "click" is a label too: the model would read the answer"#]
+    );
+}
+
+#[test]
+fn a_feature_made_of_what_the_label_is_made_of_is_refused() {
+    let sql = "sql = \"\"\"SELECT \"user\", item, price, price * 2 AS twice, CAST(price >= 1 AS INT) AS click, split FROM log\"\"\"\n\n[[source]]";
+    let case = Case::new(LOG, with("[[source]]", sql));
+    assert_eq!(
+        case.message(),
+        r#"recipe.toml:19: field "price" is made of price, as label "click" is: the model would read the answer"#
+    );
+    let twice = case.recipe.replace("column = \"price\"", "column = \"twice\"");
+    assert!(Case::new(LOG, twice).message().contains("field \"twice\" is made of price, as label \"click\" is"));
+}
+
+#[test]
+fn a_feature_that_is_one_part_of_a_label_is_no_leak() {
+    let sql = "sql = \"SELECT *, CAST(click > price AS INT) AS far FROM log\"\n\n[[source]]";
+    let recipe = with("[[source]]", sql).replace("\"click\"", "\"far\"");
+    Case::new(LOG, recipe).prepare().unwrap();
+}
+
+#[test]
+fn an_unknown_column_is_told_with_the_one_that_was_meant() {
+    let case = Case::new(LOG, with("column = \"item\"", "column = \"itme\""));
+    assert_eq!(
+        case.message(),
+        r#"recipe.toml:13: there is no column "itme"; did you mean "item"? The SELECT gives: click, item, price, split, user"#
+    );
+    let case = Case::new(LOG, with("group = \"user\"", "group = \"household\""));
+    assert!(
+        case.message().starts_with(r#"recipe.toml:2: there is no column "household". The SELECT gives: "#),
+        "{}",
+        case.message()
+    );
+}
+
+#[test]
+fn an_sql_error_is_told_with_the_line_of_the_select() {
+    let sql = |sql: &str| Case::new(LOG, with("[[source]]", &format!("sql = \"{sql}\"\n\n[[source]]"))).message();
+    let syntax = sql("SELEC user FROM log");
+    assert!(syntax.starts_with("recipe.toml:4: the SELECT does not work: "), "{syntax}");
+    assert!(sql("SELECT usr FROM log").contains("usr"));
+    assert!(sql("SELECT item FROM logs").contains("logs"));
+    assert!(sql("SELECT user FROM log").ends_with("double quotes: \"user\""));
+}
+
+#[test]
+fn kinds_that_do_not_fit_their_columns_are_told_together() {
+    let recipe = RECIPE
+        .replacen("\"category\"", "\"number\"", 2)
+        .replace("column = \"price\"\nkind = \"number\"", "column = \"price\"\nkind = \"category\"");
+    assert_eq!(
+        Case::new(LOG, recipe).message(),
+        "recipe.toml:13: field \"item\" is text, expected numbers; make it a category, or CAST it in the sql\n\
+         recipe.toml:17: field \"price\" is floats: a category holds integers or text; CAST it in the sql, or make it a number"
+    );
+    let shared =
+        with("column = \"item\"\nkind = \"category\"", "column = \"item\"\nkind = \"category\"\nvocabulary = \"user\"");
+    assert!(
+        Case::new(LOG, shared)
+            .message()
+            .contains("vocabulary \"user\" holds integers in one of \"user\" and \"item\", text in the other")
+    );
+    let sequence =
+        with("column = \"item\"\nkind = \"category\"", "column = \"item\"\nkind = \"sequence\"\nmax_len = 2");
+    assert!(Case::new(LOG, sequence).message().contains("field \"item\" is text: add `separator = \"|\"`"));
+    let default =
+        with("column = \"user\"\nkind = \"category\"", "column = \"user\"\nkind = \"category\"\ndefault = \"none\"");
+    assert!(Case::new(LOG, default).message().contains("field \"user\" is integers, and has the default \"none\""));
+    let label = with("column = \"click\"", "column = \"split\"");
+    assert!(Case::new(LOG, label).message().contains("label \"split\" is text, expected 0, 1 or null"));
+}
+
+#[test]
+fn a_recipe_file_that_is_missing_or_no_utf8_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("recipe.toml");
+    assert!(Recipe::load(&path).unwrap_err().to_string().starts_with("cannot read "));
+    std::fs::write(&path, b"name = \"x\"\ngroup = \"\xff\"\n").unwrap();
+    assert!(
+        Recipe::load(&path)
+            .unwrap_err()
+            .to_string()
+            .ends_with("recipe.toml:2: not valid UTF-8; convert the file first")
+    );
+}
