@@ -77,6 +77,17 @@ pub enum TableMode {
     Dense,
 }
 
+/// What early stopping and the rate go by: a mean over the tasks, on the validation split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Monitor {
+    /// Area under the ROC curve.
+    #[default]
+    Auc,
+    /// AUC within groups; the recipe must name a `group`.
+    Gauc,
+}
+
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -87,9 +98,11 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Adam's rate.
     pub learning_rate: f64,
-    /// The rate is multiplied with it after every epoch without a better validation AUC.
+    /// What decides whether an epoch was better.
+    pub monitor: Monitor,
+    /// The rate is multiplied with it after every epoch that was no better.
     pub rate_decay: f64,
-    /// Training stops after so many epochs in a row without a better validation AUC.
+    /// Training stops after so many epochs in a row that were no better.
     pub patience: usize,
     /// `lambda` of `(lambda / 2) ||rows||^2`.
     pub embedding_l2: f64,
@@ -111,6 +124,7 @@ impl Default for TrainConfig {
             batch_size: 4096,
             epochs: 20,
             learning_rate: 1e-3,
+            monitor: Monitor::Auc,
             rate_decay: 0.1,
             patience: 2,
             embedding_l2: 1e-6,

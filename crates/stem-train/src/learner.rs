@@ -13,7 +13,7 @@ use stem_data::{BatchPlan, Dataset, Split};
 
 use crate::early_stop::{EarlyStop, Verdict};
 use crate::error::{Error, Result};
-use crate::experiment::TrainConfig;
+use crate::experiment::{Monitor, TrainConfig};
 use crate::log::RunLog;
 use crate::memory::{self, MemoryPlan};
 use crate::metrics::{TaskMetrics, shown};
@@ -87,6 +87,10 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         if let Some(name) = config.task_weights.keys().find(|name| schema.task(name).is_none()) {
             let found = format!("a weight for '{name}'");
             return Err(Error::Config { key: "task_weights", found, expected: "names of the recipe's labels" });
+        }
+        if config.monitor == Monitor::Gauc && schema.group.is_none() {
+            let expected = "auc, or a `group` in the recipe: without groups there is no gAUC";
+            return Err(Error::Config { key: "monitor", found: "gauc".into(), expected });
         }
         let sizes = MemoryPlan::new(schema, &spec.widths(schema), 0, config.batch_size);
         let available = memory::available();
@@ -165,8 +169,8 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
                 break; // an epoch cut short is not judged while there is a better-known state
             }
             let valid = self.evaluate(Split::Valid)?;
-            let mean_auc = mean(valid.iter().filter_map(|metrics| metrics.auc));
-            let verdict = early_stop.judge(mean_auc);
+            let monitored = self.monitored(&valid);
+            let verdict = early_stop.judge(monitored);
             log.evaluation(epoch, steps, rate, &loss, self.dataset.schema(), &valid, verdict == Verdict::Better)?;
             tracing::info!(
                 "epoch {epoch}: loss {:.4}, valid AUC {}, rate {rate:e}{}",
@@ -177,7 +181,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             match verdict {
                 Verdict::Better => {
                     self.best_epoch = epoch;
-                    self.save(serde_json::json!({ "epoch": epoch, "seed": self.config.seed, "valid_auc": mean_auc }))?;
+                    self.save(serde_json::json!({ "epoch": epoch, "seed": self.config.seed, "monitored": monitored }))?;
                 }
                 Verdict::Worse => rate *= self.config.rate_decay,
                 Verdict::Stop => break,
@@ -196,6 +200,16 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             rows_per_second,
             interrupted: self.stop.is_set(),
         })
+    }
+
+    /// Mean over the tasks of the metric that early stopping goes by; `None` when no task has it.
+    fn monitored(&self, valid: &[TaskMetrics]) -> Option<f64> {
+        let of = |metrics: &TaskMetrics| match self.config.monitor {
+            Monitor::Auc => metrics.auc,
+            Monitor::Gauc => metrics.gauc,
+        };
+        let values: Vec<f64> = valid.iter().filter_map(of).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     }
 
     /// One pass over the training rows; gives the rows seen and each task's mean loss.
@@ -294,11 +308,6 @@ fn objective(schema: &Schema, config: &TrainConfig) -> Objective {
         task_weights: schema.tasks.iter().map(|task| weight(&task.name)).collect(),
         embedding_l2: config.embedding_l2,
     }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (count, sum) = values.fold((0usize, 0.0), |(count, sum), value| (count + 1, sum + value));
-    (count > 0).then(|| sum / count as f64)
 }
 
 /// Sums losses on the device and reads them only as often as the device allows.

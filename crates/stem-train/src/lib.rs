@@ -40,7 +40,7 @@ pub mod parity;
 mod error;
 
 pub use error::{Error, Result};
-pub use experiment::{Experiment, ModelName, TableMode, TrainConfig};
+pub use experiment::{Experiment, ModelName, Monitor, TableMode, TrainConfig};
 pub use learner::{FitSummary, Learner, StopFlag};
 pub use memory::MemoryPlan;
 pub use metrics::TaskMetrics;

@@ -82,8 +82,25 @@ pub fn run(
         test: measure(&predictor, dataset, Split::Test)?,
         valid: measure(&predictor, dataset, Split::Valid)?,
     };
+    metrics.test.iter().for_each(|(task, metrics)| call_out(task, metrics));
     write_json(&folder.join("metrics.json"), &metrics)?;
     Ok(metrics)
+}
+
+/// Says what looks too bad or too good to be true.
+fn call_out(task: &str, metrics: &TaskMetrics) {
+    match metrics.auc {
+        None => tracing::warn!("task '{task}' has no test AUC: its test labels are missing or of one class"),
+        Some(auc) if (auc - 0.5).abs() < 0.01 => {
+            tracing::warn!(
+                "task '{task}' has a test AUC of {auc:.4}: nothing was learned. Do the features say anything of it?"
+            );
+        }
+        Some(auc) if auc > 0.99 => {
+            tracing::warn!("task '{task}' has a test AUC of {auc:.4}: does a feature hold the label?");
+        }
+        Some(_) => {}
+    }
 }
 
 fn fit_one(

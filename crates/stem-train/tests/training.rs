@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use common::*;
 use stem_core::{Predictor, Row, Value};
-use stem_data::Split;
-use stem_train::{Error, Experiment, Learner, ModelName, StopFlag, TableMode, TrainConfig, measure, run};
+use stem_data::{Recipe, Split, prepare};
+use stem_train::{Error, Experiment, Learner, ModelName, Monitor, StopFlag, TableMode, TrainConfig, measure, run};
 
 #[test]
 fn every_model_learns_and_leaves_bundle_metrics_and_log() {
@@ -17,9 +17,8 @@ fn every_model_learns_and_leaves_bundle_metrics_and_log() {
         let metrics = run(model, &experiment(), &dataset, &out, &options()).unwrap();
         assert!(metrics.test["a"].auc.unwrap() > 0.6, "{}: {:?}", model.as_str(), metrics.test);
         assert!(metrics.test["b"].gauc.unwrap() > 0.5, "{}: {:?}", model.as_str(), metrics.test);
-        let written: stem_train::RunMetrics =
-            serde_json::from_str(&std::fs::read_to_string(out.join("metrics.json")).unwrap()).unwrap();
-        assert_eq!(written, metrics);
+        let written = std::fs::read_to_string(out.join("metrics.json")).unwrap();
+        assert_eq!(written, serde_json::to_string_pretty(&metrics).unwrap() + "\n");
         let predictor = Predictor::open(out.join("bundle.safetensors"), &spec().open().unwrap()).unwrap();
         assert_eq!(measure(&predictor, &dataset, Split::Test).unwrap(), metrics.test);
         let log = if model == ModelName::SingleTask { out.join("task-0/log.jsonl") } else { out.join("log.jsonl") };
@@ -154,6 +153,24 @@ fn settings_that_cannot_train_are_refused_by_key() {
         TrainConfig { task_weights: [("a".to_string(), -1.0)].into(), ..base.clone() },
         "`task_weights` is a = -1, expected numbers of 0 or more",
     );
+}
+
+#[test]
+fn gauc_needs_groups() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe::parse(&RECIPE.replace("group = \"user\"", ""), "recipe.toml").unwrap();
+    let dataset = prepare(&recipe, folder.path(), &folder.path().join("columns"), false).unwrap();
+    let out = folder.path().join("out");
+    let mut experiment = experiment();
+    experiment.train.monitor = Monitor::Gauc;
+    let message = run(ModelName::Stem, &experiment, &dataset, &out, &options()).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "training configuration: `monitor` is gauc, expected auc, or a `group` in the recipe: without groups there is no gAUC"
+    );
+    experiment.train = TrainConfig { monitor: Monitor::Auc, epochs: 1, ..experiment.train };
+    let metrics = run(ModelName::Stem, &experiment, &dataset, &out, &options()).unwrap();
+    assert!(metrics.test["a"].gauc.is_none() && metrics.test["a"].auc.is_some());
 }
 
 #[test]
