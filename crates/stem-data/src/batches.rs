@@ -55,9 +55,19 @@ impl Iterator for Batches {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        let batch = self.batches.as_ref()?.recv().ok()?;
-        self.left -= 1;
-        Some(batch)
+        match self.batches.as_ref()?.recv() {
+            Ok(batch) => {
+                self.left -= 1;
+                Some(batch)
+            }
+            Err(_) => {
+                // the thread has ended: with its work done, or with a panic that must not pass for the end of the data
+                if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
+                    std::panic::resume_unwind(panic);
+                }
+                None
+            }
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -130,6 +130,7 @@ impl<T: Element> Columns<T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -24,15 +24,21 @@ struct SplitWriter {
     waiting: (Vec<u32>, Vec<f32>, Vec<f32>, Vec<u32>),
 }
 
-/// Writes the columns below `folder`; `seen` is told how many rows are done. Returns what was counted, and whether each pair
-/// of tasks has the same labels in training.
+/// What was counted on the way.
+pub(crate) struct Encoded {
+    pub(crate) statistics: [SplitStatistics; 3],
+    /// Pairs of tasks whose labels are the same in all of training.
+    pub(crate) same: Vec<(usize, usize)>,
+}
+
+/// Writes the columns below `folder`; `seen` is told how many rows are done.
 pub(crate) fn encode(
     recipe: &Recipe,
     rows: &Gathered,
     fitted: &Fitted,
     folder: &Path,
     seen: impl Fn(u64),
-) -> Result<([SplitStatistics; 3], Vec<(usize, usize)>)> {
+) -> Result<Encoded> {
     let (slots, tasks) = (slot_vocabularies(recipe, rows), recipe.labels.len());
     let cols = rows.numbers.cols();
     let create = |split: Split| -> Result<SplitWriter> {
@@ -109,7 +115,7 @@ pub(crate) fn encode(
         writer.groups.map(ColumnWriter::finish).transpose()?;
     }
     let statistics = <[SplitStatistics; 3]>::try_from(statistics).expect("three splits");
-    Ok((statistics, same))
+    Ok(Encoded { statistics, same })
 }
 
 impl SplitWriter {

@@ -24,92 +24,87 @@ impl TextTable {
     /// The first line that is no UTF-8, or has not one value for each column.
     pub(crate) fn check_shape(&self) -> Result<()> {
         let expected = self.columns.len();
-        for_each_line(&self.path, |line, text| {
+        let mut lines = Lines::open(&self.path)?;
+        while let Some((line, text)) = lines.next()? {
             let found = fields(text, self.separator);
-            if found != expected && !(text.is_empty() && expected == 1) {
+            if found != expected {
                 return Err(Error::Ragged { path: self.path.clone(), line, expected, found });
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     /// The first value that is not of its column's type.
     pub(crate) fn check_types(&self) -> Result<()> {
-        let mut first = self.header;
-        for_each_line(&self.path, |line, text| {
-            if std::mem::take(&mut first) {
-                return Ok(());
-            }
+        let mut lines = Lines::open(&self.path)?;
+        if self.header {
+            lines.next()?;
+        }
+        while let Some((line, text)) = lines.next()? {
             for ((column, kind), value) in self.columns.iter().zip(cut(text, self.separator)) {
                 let value = value.trim_matches('"');
                 let expected = match kind {
-                    ColumnType::Text => continue,
-                    ColumnType::Integer => value.parse::<i64>().err().map(|_| "an integer"),
-                    ColumnType::Float => value.parse::<f64>().err().map(|_| "a number"),
+                    ColumnType::Integer if value.parse::<i64>().is_err() => "an integer",
+                    ColumnType::Float if value.parse::<f64>().is_err() => "a number",
+                    _ => continue,
                 };
-                if let Some(expected) = expected.filter(|_| !value.is_empty()) {
+                if !value.is_empty() {
                     let (path, column, found) = (self.path.clone(), column.clone(), value.to_string());
                     return Err(Error::Type { path, line, column, expected, found });
                 }
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 }
 
-/// Values on the first line of a file; `None` when it has none.
-pub(crate) fn first_line(path: &Path, separator: u8) -> Result<Option<usize>> {
-    let mut count = None;
-    let result = for_each_line(path, |_, text| {
-        count = Some(fields(text, separator));
-        Err(Error::NoRows { path: path.into(), found: "" }) // stops the walk
-    });
-    match (count, result) {
-        (Some(count), _) => Ok(Some(count)),
-        (None, result) => result.map(|()| None),
+/// How many values the first line holds, and whether another line follows; `None` when there is no line.
+pub(crate) fn first_line(path: &Path, separator: u8) -> Result<Option<(usize, bool)>> {
+    let mut lines = Lines::open(path)?;
+    let Some((_, text)) = lines.next()? else { return Ok(None) };
+    let values = fields(text, separator);
+    Ok(Some((values, lines.next()?.is_some())))
+}
+
+/// The lines of a file; a line goes on while it holds an odd number of quotes.
+struct Lines<'p> {
+    path: &'p Path,
+    reader: BufReader<File>,
+    next: usize,
+    bytes: Vec<u8>,
+}
+
+impl<'p> Lines<'p> {
+    fn open(path: &'p Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        Ok(Self { path, reader: BufReader::with_capacity(1 << 18, file), next: 1, bytes: Vec::new() })
     }
-}
 
-/// Whether a file has more than its first line.
-pub(crate) fn has_second_line(path: &Path) -> Result<bool> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let mut reader = BufReader::new(file);
-    let mut skipped = Vec::new();
-    reader.read_until(b'\n', &mut skipped).map_err(Error::io("read", path))?;
-    let rest = reader.fill_buf().map_err(Error::io("read", path))?;
-    Ok(!rest.is_empty())
-}
-
-/// Calls `see` with the number of each line and its text, quoted line breaks joined.
-fn for_each_line(path: &Path, mut see: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let mut reader = BufReader::with_capacity(1 << 18, file);
-    let (mut number, mut bytes) = (1, Vec::new());
-    loop {
+    /// Number and text of the next line, without its end.
+    fn next(&mut self) -> Result<Option<(usize, &str)>> {
+        let Self { path, reader, next, bytes } = self;
+        let (first, mut quoted) = (*next, false);
         bytes.clear();
-        let mut lines = 0;
-        // a line goes on while it holds an odd number of quotes
         loop {
             let from = bytes.len();
-            if reader.read_until(b'\n', &mut bytes).map_err(Error::io("read", path))? == 0 {
+            if reader.read_until(b'\n', bytes).map_err(Error::io("read", path))? == 0 {
                 break;
             }
-            lines += 1;
-            let quotes = |part: &[u8]| part.iter().filter(|&&b| b == b'"').count() % 2 == 1;
-            if (from == 0 && !quotes(&bytes)) || (from > 0 && quotes(&bytes[from..])) {
+            *next += 1;
+            quoted ^= bytes[from..].iter().filter(|&&b| b == b'"').count() % 2 == 1;
+            if !quoted {
                 break;
             }
         }
-        if lines == 0 {
-            return Ok(());
+        if *next == first {
+            return Ok(None);
         }
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let text = std::str::from_utf8(bytes).map_err(|error| {
             let before = bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
-            Error::Utf8 { path: path.into(), line: number + before }
+            Error::Utf8 { path: path.to_path_buf(), line: first + before }
         })?;
         let text = text.strip_suffix('\n').unwrap_or(text);
-        see(number, text.strip_suffix('\r').unwrap_or(text))?;
-        number += lines;
+        Ok(Some((first, text.strip_suffix('\r').unwrap_or(text))))
     }
 }
 
@@ -129,6 +124,7 @@ fn cut(text: &str, separator: u8) -> impl Iterator<Item = &str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

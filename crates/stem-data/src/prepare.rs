@@ -5,8 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::dataset::{Dataset, FORMAT, MANIFEST, Manifest, Split, SplitStatistics, read_manifest, write_vocabulary};
-use crate::encode::encode;
+use crate::dataset::{Dataset, FORMAT, MANIFEST, Manifest, Split, read_manifest, write_vocabulary};
+use crate::encode::{Encoded, encode};
 use crate::error::{Error, Result};
 use crate::fit::{Fitted, fit};
 use crate::gather::{Gathered, gather};
@@ -26,6 +26,12 @@ use crate::split::LEFT_OUT;
 /// See [`Error`]. What `out` held before then still stands.
 pub fn prepare(recipe: &Recipe, data: &Path, out: &Path, progress: bool) -> Result<Dataset> {
     let bar = bar(progress);
+    let dataset = prepare_with(recipe, data, out, &bar);
+    bar.finish_and_clear();
+    dataset
+}
+
+fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, bar: &ProgressBar) -> Result<Dataset> {
     if let (Some(simulator), Some(source)) = (&recipe.simulator, recipe.sources.first()) {
         let path = data.join(&source.file);
         if !path.exists() {
@@ -35,39 +41,42 @@ pub fn prepare(recipe: &Recipe, data: &Path, out: &Path, progress: bool) -> Resu
     }
     let key = key(recipe, data)?;
     if let Some(dataset) = cached(out, &key) {
-        bar.finish_and_clear();
         return Ok(dataset);
     }
     refuse_occupied(out)?;
     let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     let scratch = |prefix| {
-        tempfile::Builder::new().prefix(prefix).tempdir_in(parent).map_err(Error::io("create a folder in", parent))
+        let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
+        folder.map_err(Error::io("create a folder in", parent))
     };
     let (gathered, encoded) = (scratch(".gathered-")?, scratch(".encoded-")?);
 
-    let query = scan::open(recipe, data)?;
     bar.set_message("rows read");
+    let query = scan::open(recipe, data)?;
     let rows = gather(recipe, query, gathered.path(), |n| bar.set_position(n))?;
     check_splits(recipe, &rows)?;
-    bar.set_message("fitting vocabularies");
+    bar.set_message("rows read, fitting vocabularies");
     let fitted = fit(recipe, &rows)?;
     bar.set_message("rows encoded");
-    bar.set_length(rows.rows as u64);
-    let (statistics, same) = encode(recipe, &rows, &fitted, encoded.path(), |n| bar.set_position(n))?;
-    let warnings = warnings(recipe, &rows, &fitted, &statistics, &same);
-    warnings.iter().for_each(|warning| tracing::warn!("{}: {warning}", recipe.name));
+    let counted = encode(recipe, &rows, &fitted, encoded.path(), |n| bar.set_position(n))?;
 
-    let keys =
-        fitted.vocabularies.iter().enumerate().map(|(v, vocabulary)| write_vocabulary(encoded.path(), v, vocabulary));
-    let keys = keys.collect::<Result<_>>()?;
-    let manifest =
-        Manifest { format: FORMAT, name: recipe.name.clone(), key, schema: fitted.schema, keys, statistics, warnings };
+    let vocabularies = fitted.vocabularies.iter().enumerate();
+    let keys = vocabularies.map(|(v, vocabulary)| write_vocabulary(encoded.path(), v, vocabulary));
+    let manifest = Manifest {
+        format: FORMAT,
+        name: recipe.name.clone(),
+        key,
+        keys: keys.collect::<Result<_>>()?,
+        warnings: warnings(recipe, &rows, &fitted, &counted),
+        schema: fitted.schema,
+        statistics: counted.statistics,
+    };
+    manifest.warnings.iter().for_each(|warning| tracing::warn!("{}: {warning}", recipe.name));
     let path = encoded.path().join(MANIFEST);
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has text keys only");
     std::fs::write(&path, text).map_err(Error::io("write", &path))?;
     replace(encoded, out)?;
-    bar.finish_and_clear();
     Dataset::open_unchecked(out)
 }
 
@@ -158,13 +167,7 @@ fn check_splits(recipe: &Recipe, rows: &Gathered) -> Result<()> {
 }
 
 /// What is odd about the data, in words.
-fn warnings(
-    recipe: &Recipe,
-    rows: &Gathered,
-    fitted: &Fitted,
-    statistics: &[SplitStatistics; 3],
-    same: &[(usize, usize)],
-) -> Vec<String> {
+fn warnings(recipe: &Recipe, rows: &Gathered, fitted: &Fitted, counted: &Encoded) -> Vec<String> {
     let mut warnings = Vec::new();
     let left_out = rows.splits.iter().filter(|&&s| s == LEFT_OUT).count();
     if left_out > 0 {
@@ -174,7 +177,7 @@ fn warnings(
             recipe.split.describe()
         ));
     }
-    for (split, counts) in Split::ALL.iter().zip(statistics).filter(|(_, counts)| counts.rows > 0) {
+    for (split, counts) in Split::ALL.iter().zip(&counted.statistics).filter(|(_, counts)| counts.rows > 0) {
         for (task, label) in recipe.labels.iter().enumerate() {
             let (positives, labelled) = (counts.positives[task], counts.rows - counts.missing[task]);
             let what = match (positives, labelled) {
@@ -186,7 +189,7 @@ fn warnings(
             warnings.push(format!("task '{}' has {what} in the {split} split ({labelled} rows)", label.column));
         }
     }
-    for &(a, b) in same {
+    for &(a, b) in &counted.same {
         warnings.push(format!(
             "tasks '{}' and '{}' have identical labels",
             recipe.labels[a].column, recipe.labels[b].column

@@ -72,10 +72,10 @@ fn open_source(recipe: &Recipe, source: &Source, path: &Path) -> Result<(LazyFra
             Ok((frame, None))
         }
         Format::Text { separator } => {
-            let Some(found) = lines::first_line(path, separator)? else {
+            let Some((found, more)) = lines::first_line(path, separator)? else {
                 return Err(Error::NoRows { path: path.into(), found: "0 bytes" });
             };
-            if source.header && !lines::has_second_line(path)? {
+            if source.header && !more {
                 return Err(Error::NoRows { path: path.into(), found: "a header alone" });
             }
             if let Some(expected) = source.columns.as_ref().map(Vec::len).filter(|&n| n != found) {

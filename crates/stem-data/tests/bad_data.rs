@@ -1,4 +1,5 @@
 //! Bad data is told by file and line, or by column and row; nothing panics, and what was there before still stands.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

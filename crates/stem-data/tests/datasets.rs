@@ -1,4 +1,5 @@
 //! The data sets of `datasets/`: what their cards promise is what comes out.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

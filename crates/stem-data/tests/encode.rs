@@ -1,4 +1,5 @@
 //! What is encoded is what a predictor would make of the same raw values.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

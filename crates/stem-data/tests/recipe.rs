@@ -1,4 +1,5 @@
 //! What a recipe may say, and how it is told what it may not.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The simulated log: as its settings say, and the same for the same seed.
+#![allow(clippy::unwrap_used)]
 
 use stem_data::SimulatorConfig;
 

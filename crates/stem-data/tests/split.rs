@@ -1,4 +1,5 @@
 //! The four ways to split, and the order of rows through joins.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -55,13 +55,10 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
             add(field.line, format!("field \"{}\" is a label too: the model would read the answer", field.column));
         }
     }
-    if let super::SplitRecipe::Column { column, .. } = &recipe.split {
-        if let Some(field) = recipe.fields.iter().find(|field| field.column == *column) {
-            add(
-                field.line,
-                format!("field \"{column}\" is the split column: it tells test rows apart, and nothing else"),
-            );
-        }
+    if let super::SplitRecipe::Column { column, .. } = &recipe.split
+        && let Some(field) = recipe.fields.iter().find(|field| field.column == *column)
+    {
+        add(field.line, format!("field \"{column}\" is the split column: it tells test rows apart, and nothing else"));
     }
     for label in &recipe.labels {
         let Some(within) = &label.within else { continue };
