@@ -72,11 +72,3 @@ pub fn small_stem() -> ModelConfig {
         ..StemConfig::default()
     })
 }
-
-/// Peak resident memory of this process in GB (1e9 bytes); `None` where the system does not tell.
-pub fn peak_memory_gb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024.0 / 1e9)
-}

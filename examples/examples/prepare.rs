@@ -1,6 +1,8 @@
-//! Raw tables to encoded columns, without training: `prepare --recipe FILE --data DIR --out DIR`.
+//! Raw tables to encoded columns, without training.
 //!
-//! Prints one line of JSON: rows of all splits, seconds, and the most memory that was held (`null` where the system does not tell).
+//! ```text
+//! cargo run --release --example prepare -- --recipe FILE --data DIR --out DIR
+//! ```
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,48 +10,34 @@ use std::time::Instant;
 
 use clap::Parser;
 use stem_data::{Recipe, Split, prepare};
+use stem_train::memory;
 
-/// Encode the raw tables of a recipe. A second run with unchanged recipe and tables only opens the result.
+/// Encodes the raw tables of a recipe; prints rows, seconds and peak memory (GB) as one line of JSON.
+/// A second run with unchanged recipe and tables only opens the result.
 #[derive(Parser)]
-struct Arguments {
-    /// The recipe: sources, SELECT, fields, labels and split (see datasets/*/recipe.toml).
-    #[arg(long, value_name = "FILE")]
+struct Args {
+    /// Recipe: sources, SQL, fields, labels, split.
+    #[arg(long)]
     recipe: PathBuf,
-    /// Folder of the raw tables; a simulated log is written here when it is not there yet.
-    #[arg(long, value_name = "DIR")]
+    /// Folder of the raw tables. A recipe with a simulator writes its log there when it is missing.
+    #[arg(long)]
     data: PathBuf,
-    /// Folder for the encoded data set; a data set that is there already is replaced.
-    #[arg(long, value_name = "DIR")]
+    /// Folder for the encoded columns; an encoded data set that is there already is replaced.
+    #[arg(long)]
     out: PathBuf,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    stem_examples::log_to_stderr();
+    stem_examples::finish(encode(Args::parse()))
 }
 
-fn run(arguments: &Arguments) -> stem_data::Result<serde_json::Value> {
-    let start = Instant::now();
-    let recipe = Recipe::load(&arguments.recipe)?;
-    let dataset = prepare(&recipe, &arguments.data, &arguments.out, true)?;
-    dataset.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+fn encode(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let begun = Instant::now();
+    let recipe = Recipe::load(&args.recipe)?;
+    let dataset = prepare(&recipe, &args.data, &args.out, true)?;
     let rows: usize = Split::ALL.iter().map(|&split| dataset.rows(split)).sum();
-    Ok(serde_json::json!({ "rows": rows, "seconds": start.elapsed().as_secs_f64(), "rss_gb": peak_memory() }))
-}
-
-/// Gigabytes, from the system's own account of this process.
-fn peak_memory() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024.0 / 1e9)
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{}", serde_json::json!({ "rows": rows, "seconds": seconds, "rss_gb": memory::peak_gb() }));
+    Ok(ExitCode::SUCCESS)
 }

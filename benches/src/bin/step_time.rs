@@ -10,9 +10,9 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Device;
 use clap::Parser;
-use stem_benches::{batch, peak_memory_gb, schema};
+use stem_benches::{batch, schema};
 use stem_core::{DeviceSpec, ModelConfig, ModelSpec, SharedBottomConfig, SingleTaskConfig, StemConfig, score};
-use stem_train::{ModelName, Objective, TableMode, TrainState};
+use stem_train::{ModelName, Objective, TableMode, TrainState, memory};
 
 /// Steps before the clock starts.
 const WARM_UP: usize = 3;
@@ -125,7 +125,7 @@ fn time(args: &Args, device: &Device) {
         args.batch as f64 / train,
         eval * 1e3,
         args.batch as f64 / eval,
-        peak_memory_gb().map_or("null".into(), |gb| format!("{gb:.3}")),
+        memory::peak_gb().map_or("null".into(), |gb| format!("{gb:.3}")),
     );
 }
 

@@ -28,7 +28,9 @@ pub fn prepare(recipe: &Recipe, data: &Path, out: &Path, progress: bool) -> Resu
     let bar = bar(progress);
     let dataset = prepare_with(recipe, data, out, &bar);
     bar.finish_and_clear();
-    dataset
+    let dataset = dataset?;
+    dataset.warnings().iter().for_each(|warning| tracing::warn!("{}: {warning}", recipe.name));
+    Ok(dataset)
 }
 
 fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, bar: &ProgressBar) -> Result<Dataset> {
@@ -72,7 +74,6 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, bar: &ProgressBar) -> 
         schema: fitted.schema,
         statistics: counted.statistics,
     };
-    manifest.warnings.iter().for_each(|warning| tracing::warn!("{}: {warning}", recipe.name));
     let path = encoded.path().join(MANIFEST);
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has text keys only");
     std::fs::write(&path, text).map_err(Error::io("write", &path))?;

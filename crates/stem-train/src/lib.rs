@@ -10,6 +10,7 @@
 //! | gather, forward, loss, backward, clip, update | [`step`] |
 //! | Adam on the network and on rows | [`optimizer`] |
 //! | AUC, gAUC, logloss, calibration | [`metrics`] |
+//! | how much it takes, told beforehand | [`memory`] |
 //! | held to the reference, number by number | [`parity`] |
 //!
 //! ```no_run
@@ -32,7 +33,7 @@ pub mod optimizer;
 mod early_stop;
 mod single_task;
 pub mod metrics;
-mod memory;
+pub mod memory;
 mod progress;
 mod log;
 pub mod reference;
@@ -42,7 +43,6 @@ mod error;
 pub use error::{Error, Result};
 pub use experiment::{Experiment, ModelName, Monitor, TableMode, TrainConfig};
 pub use learner::{FitSummary, Learner, StopFlag};
-pub use memory::MemoryPlan;
 pub use metrics::TaskMetrics;
 pub use run::{RunMetrics, RunOptions, measure, run};
 pub use step::{Objective, TrainState};
