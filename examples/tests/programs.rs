@@ -1,4 +1,5 @@
 //! The programs as a user runs them: real runs, and bad input that ends in one readable message and exit code 1.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

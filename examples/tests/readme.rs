@@ -1,4 +1,5 @@
 //! The two programs of the README are the examples of that name, word for word, and run.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! All forward, task-specific backward.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 use burn::module::{Module, ModuleVisitor, Param};

@@ -1,4 +1,5 @@
 //! One file: what goes in comes out, and nothing else is taken for one.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 use common::*;

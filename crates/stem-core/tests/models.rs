@@ -1,4 +1,5 @@
 //! What every model promises, and what configurations are refused.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 use common::*;

@@ -1,4 +1,5 @@
 //! Raw rows in, probabilities out.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 use common::*;

@@ -5,7 +5,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::shared;
+use common::shared::shared;
 use stem_core::Vocabulary;
 use stem_data::{BatchPlan, Dataset, Recipe, Split, prepare};
 

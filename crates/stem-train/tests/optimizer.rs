@@ -1,4 +1,5 @@
 //! The fused update on the host and its tensor twin are the same optimizer.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 use burn::tensor::{Tensor, TensorData};

@@ -1,6 +1,8 @@
 //! Held to the reference implementation, number by number.
+#![allow(clippy::unwrap_used)]
 
 mod common;
+use common::shared::shared;
 use common::*;
 use stem_core::DeviceSpec;
 use stem_train::parity::{Tolerances, check_fixture};

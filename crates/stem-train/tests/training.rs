@@ -1,4 +1,5 @@
 //! Training as an application runs it.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 use std::collections::BTreeMap;

@@ -2,7 +2,10 @@
 
 #![allow(dead_code)] // every test file uses its part
 
-use std::path::{Path, PathBuf};
+#[path = "../../../stem-data/tests/common/shared.rs"]
+pub mod shared;
+
+use std::path::Path;
 
 use stem_core::{DeviceSpec, SharedBottomConfig, SingleTaskConfig, StemConfig};
 use stem_data::{Dataset, Recipe, prepare};
@@ -57,18 +60,4 @@ pub fn spec() -> DeviceSpec {
 
 pub fn options() -> RunOptions {
     RunOptions { device: spec(), ..RunOptions::default() }
-}
-
-/// A folder of data that is not part of the project: `../shared` beside the workspace, or where `STEM_SHARED` says. Without it
-/// the test says that it skips; where `STEM_REQUIRE_SHARED` is set it fails instead.
-pub fn shared(part: &str) -> Option<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let root = std::env::var_os("STEM_SHARED").map_or(workspace.join("../shared"), PathBuf::from);
-    let path = root.join(part);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("STEM_REQUIRE_SHARED").is_none(), "{} is required and absent", path.display());
-    println!("skipped: {} is absent", path.display());
-    None
 }
