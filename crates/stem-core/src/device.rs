@@ -24,7 +24,7 @@ pub enum DeviceSpec {
     Flex,
     /// The older CPU backend on `ndarray`.
     NdArray,
-    /// A GPU that wgpu reaches: the best one, or the discrete GPU of that index.
+    /// A GPU that wgpu reaches: the best one, or that of an index among all that are found.
     Wgpu(Option<usize>),
 }
 
@@ -52,8 +52,8 @@ impl DeviceSpec {
 
 /// Whether tensors of this device lie in host memory, where a unique owner may change them in place.
 pub(crate) fn on_host(device: &Device) -> bool {
-    let name = format!("{device:?}").to_lowercase();
-    name.contains("flex") || name.contains("ndarray")
+    let device = device.clone().inner();
+    [flex(), ndarray()].into_iter().flatten().any(|host| host == device)
 }
 
 #[cfg(feature = "flex")]
@@ -78,8 +78,8 @@ fn ndarray() -> Result<Device> {
 #[cfg(feature = "wgpu")]
 fn wgpu(spec: DeviceSpec, index: Option<usize>) -> Result<Device> {
     use burn::tensor::{DeviceKind, DeviceType};
-    let present = std::panic::catch_unwind(|| Device::enumerate(DeviceType::Wgpu).into_iter().count()).unwrap_or(0);
-    if present == 0 {
+    let adapters = std::panic::catch_unwind(|| Device::enumerate(DeviceType::Wgpu).into_vec()).unwrap_or_default();
+    if adapters.is_empty() {
         return Err(Error::Device {
             device: spec.to_string(),
             what: "no adapter was found: install a Vulkan, Metal or DX12 driver (on Debian without a GPU: \
@@ -87,13 +87,11 @@ fn wgpu(spec: DeviceSpec, index: Option<usize>) -> Result<Device> {
                 .into(),
         });
     }
-    if let Some(index) = index.filter(|index| *index >= present) {
-        return Err(Error::Device {
-            device: spec.to_string(),
-            what: format!("index {index} does not exist, {present} adapter(s) were found; leave the index out"),
-        });
-    }
-    Ok(Device::wgpu(index.map_or(DeviceKind::DefaultDevice, DeviceKind::DiscreteGpu)))
+    let Some(index) = index else { return Ok(Device::wgpu(DeviceKind::DefaultDevice)) };
+    adapters.get(index).cloned().ok_or_else(|| Error::Device {
+        device: spec.to_string(),
+        what: format!("index {index} does not exist, {} adapter(s) were found; leave the index out", adapters.len()),
+    })
 }
 #[cfg(not(feature = "wgpu"))]
 fn wgpu(spec: DeviceSpec, _: Option<usize>) -> Result<Device> {

@@ -146,6 +146,9 @@ impl Fixture {
     }
 
     fn config(&self) -> Result<ModelConfig> {
+        if let Some(other) = self.metadata.get("activation").filter(|name| !name.eq_ignore_ascii_case("relu")) {
+            return Err(self.fault(format!("activation '{other}' is not known here, relu is")));
+        }
         let dim = self.meta("embedding_dim")?;
         let tower = self.meta("tower_hidden_units")?;
         match self.metadata.get("model").map(String::as_str) {
