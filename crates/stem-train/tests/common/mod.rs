@@ -28,6 +28,9 @@ users = 60
 items = 50
 rows = 6000
 base = [-0.3, -0.8]
+propensity = 2.0
+popularity = 1.5
+exposure = 0.2
 "#;
 
 /// Prepared in `folder`.
@@ -39,7 +42,7 @@ pub fn dataset(folder: &Path) -> Dataset {
 /// Small sizes and a few epochs.
 pub fn experiment() -> Experiment {
     Experiment {
-        train: TrainConfig { batch_size: 512, epochs: 3, learning_rate: 5e-3, ..TrainConfig::default() },
+        train: TrainConfig { batch_size: 256, epochs: 4, learning_rate: 5e-3, ..TrainConfig::default() },
         stem: StemConfig {
             dim: 4,
             shared_experts: 1,
