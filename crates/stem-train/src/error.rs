@@ -43,7 +43,7 @@ pub enum Error {
     },
     /// The loss left the numbers.
     #[error(
-        "the loss of task '{task}' is {value} at step {step} (epoch {epoch}); {saved}. Try a lower learning_rate, or look for outliers among the numbers"
+        "the loss of task '{task}' is {value} by step {step} (epoch {epoch}); {saved}. Try a lower learning_rate, or look for outliers among the numbers"
     )]
     NotFinite {
         /// Task whose loss it is.

@@ -168,7 +168,12 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             if self.stop.is_set() && self.best_epoch > 0 {
                 break; // an epoch cut short is not judged while there is a better-known state
             }
-            let valid = self.evaluate(Split::Valid)?;
+            let scores = self.score(Split::Valid)?;
+            if let Some(place) = scores.iter().position(|score| !score.is_finite()) {
+                let task = place % self.dataset.schema().tasks.len();
+                return Err(self.not_finite((task, scores[place]), steps, epoch, false)?);
+            }
+            let valid = self.measure(&scores, Split::Valid);
             let monitored = self.monitored(&valid);
             let verdict = early_stop.judge(monitored);
             log.evaluation(epoch, steps, rate, &loss, self.dataset.schema(), &valid, verdict == Verdict::Better)?;
@@ -226,10 +231,9 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             *steps += 1;
             let (step_losses, gradients) = self.state().differentiate(&batch, &objective);
             let seen = losses.add(step_losses, batch.rows);
-            if let Some((task, value)) = losses.broken() {
-                let task = schema.tasks.get(task).map_or("(regularization)", |task| &task.name).to_string();
-                let saved = self.save_last_good()?;
-                return Err(Error::NotFinite { task, value, step: *steps, epoch, saved });
+            if let Some(broken) = losses.broken() {
+                let whole = self.state().table.rows().is_on_host(); // else the loss is read steps later
+                return Err(self.not_finite(broken, *steps, epoch, whole)?);
             }
             let state = self.state.take().expect("a step takes the state and puts it back");
             self.state = Some(state.apply(gradients, rate, self.config.max_gradient_norm));
@@ -239,7 +243,11 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
                 break;
             }
         }
-        Ok((rows, losses.means()))
+        losses.read();
+        match losses.broken() {
+            Some(broken) => Err(self.not_finite(broken, *steps, epoch, false)?),
+            None => Ok((rows, losses.means())),
+        }
     }
 
     /// Metrics of every task on a split, by the forward that the predictor uses.
@@ -247,9 +255,12 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// # Errors
     /// Batches that do not read.
     pub fn evaluate(&self, split: Split) -> Result<Vec<TaskMetrics>> {
-        let scores = self.score(split)?;
-        let tasks = self.dataset.schema().tasks.len();
-        Ok(TaskMetrics::per_task(&scores, self.dataset.labels(split), self.dataset.groups(split), tasks))
+        Ok(self.measure(&self.score(split)?, split))
+    }
+
+    fn measure(&self, scores: &[f32], split: Split) -> Vec<TaskMetrics> {
+        let (labels, groups) = (self.dataset.labels(split), self.dataset.groups(split));
+        TaskMetrics::per_task(scores, labels, groups, self.dataset.schema().tasks.len())
     }
 
     /// Probabilities of every row of a split, in order. `[N, T]`, row-major.
@@ -281,14 +292,21 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         Ok(bundle::save(path, schema, vocabularies, &self.spec, &mut state.table, &state.network, &training)?)
     }
 
-    /// The weights before a step whose loss broke: this run's best is on disk already, else these are saved beside the bundle.
-    fn save_last_good(&mut self) -> Result<String> {
-        if self.best_epoch > 0 {
-            return Ok(format!("the weights of epoch {} are in {}", self.best_epoch, self.bundle_path().display()));
-        }
-        let path = self.folder.join("last-good.safetensors");
-        self.save_to(&path, serde_json::json!({ "epoch": 0, "seed": self.config.seed }))?;
-        Ok(format!("the weights before that step are in {}", path.display()))
+    /// The error for a loss or score that is not finite. This run's best weights are on disk already; without any, the weights
+    /// are saved beside the bundle if they are still `whole`.
+    fn not_finite(&mut self, broken: (usize, f32), step: usize, epoch: usize, whole: bool) -> Result<Error> {
+        let (task, value) = broken;
+        let task = self.dataset.schema().tasks.get(task).map_or("(regularization)", |task| &task.name).to_string();
+        let last_good = self.folder.join("last-good.safetensors");
+        let saved = if self.best_epoch > 0 {
+            format!("the weights of epoch {} are in {}", self.best_epoch, self.bundle_path().display())
+        } else if whole {
+            self.save_to(&last_good, serde_json::json!({ "epoch": 0, "seed": self.config.seed }))?;
+            format!("the weights before that step are in {}", last_good.display())
+        } else {
+            "no epoch was finished before, so nothing was saved".into()
+        };
+        Ok(Error::NotFinite { task, value, step, epoch, saved })
     }
 
     /// Takes the weights back from the bundle.
@@ -343,6 +361,7 @@ impl LossMeter {
         Some(self.sums[..self.sums.len() - 1].iter().sum::<f64>() / self.rows as f64)
     }
 
+    /// Reads what is still on the device.
     fn read(&mut self) {
         let Some(sum) = self.pending.take() else { return };
         let values: Vec<f32> = sum.into_data().try_into_vec().expect("losses are f32");
@@ -356,9 +375,8 @@ impl LossMeter {
         self.last
     }
 
-    /// Mean loss of each task.
-    fn means(mut self) -> Vec<f64> {
-        self.read();
+    /// Mean loss of each task, of what was read.
+    fn means(&self) -> Vec<f64> {
         let rows = self.rows.max(1) as f64;
         self.sums[..self.sums.len() - 1].iter().map(|sum| sum / rows).collect()
     }
