@@ -21,9 +21,7 @@ impl AftbMask {
     /// A shared stream, when it is mixed too, stops no gradient.
     pub fn task_specific(tasks: usize, specific: usize, shared: usize, shared_stream: bool) -> Self {
         let experts = tasks * specific + shared;
-        let own = |t: usize| {
-            (0..experts).map(|e| e / specific.max(1) == t && e < tasks * specific || e >= tasks * specific).collect()
-        };
+        let own = |t: usize| (0..experts).map(|e| e >= tasks * specific || e / specific == t).collect();
         let mut rows: Vec<Vec<bool>> = (0..tasks).map(own).collect();
         if shared_stream {
             rows.push(vec![true; experts]);

@@ -336,7 +336,7 @@ impl Comparison<'_> {
             .iter()
             .flat_map(|(name, expected)| found[name].iter().zip(expected).map(|(a, b)| f64::from((a - b).abs())))
             .collect();
-        let off = differences.iter().filter(|d| !(**d <= self.tolerances.gradient)).count();
+        let off = differences.iter().filter(|d| d.is_nan() || **d > self.tolerances.gradient).count();
         let parameters = Check {
             what: format!("after_steps.param ({off} of {} beyond {:.0e})", differences.len(), self.tolerances.gradient),
             error: differences.iter().copied().fold(0.0, worst),

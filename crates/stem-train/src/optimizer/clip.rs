@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 
 /// The factor every gradient is multiplied with.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // one a step
 pub enum Clip {
     /// Known on the host.
     Host(f32),
