@@ -4,7 +4,7 @@ use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::schema::{Field, FieldKind, Schema};
 use crate::value::{Row, Value};
-use crate::vocabulary::{PADDING, Vocabulary};
+use crate::vocabulary::{PADDING, Vocabulary, integer_key};
 
 /// Looks every field of every row up.
 ///
@@ -23,8 +23,9 @@ pub fn encode_rows(schema: &Schema, vocabularies: &[Vocabulary], rows: &[Row]) -
                 columns: schema.fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
             })?;
             let value = match (value, &field.default) {
-                (Value::Null, Some(default)) => default,
-                _ => value,
+                (value, Some(default)) if is_null(value, field) => default,
+                (value, _) if is_null(value, field) => &Value::Null,
+                (value, _) => value,
             };
             let mut slot = |id: u32, weight: f32| {
                 batch.ids.push(offsets[field.vocabulary] + id);
@@ -49,13 +50,22 @@ pub fn encode_rows(schema: &Schema, vocabularies: &[Vocabulary], rows: &[Row]) -
     Ok(batch)
 }
 
+/// An empty text is null: a CSV file cannot tell the two apart.
+fn is_null(value: &Value, field: &Field) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Text(text) => text.is_empty() && !matches!(field.kind, FieldKind::Number { .. }),
+        _ => false,
+    }
+}
+
 /// A finite number, or `None` for null.
 fn number(value: &Value, field: &Field, row: usize) -> Result<Option<f64>> {
     let number = match value {
         Value::Null => return Ok(None),
         Value::Integer(v) => Some(*v as f64),
         Value::Float(v) => Some(*v),
-        Value::Text(v) => v.trim().parse().ok(),
+        Value::Text(v) => v.trim().parse().ok().or_else(|| integer_key(v).map(|v| v as f64)),
         Value::List(_) => None,
     };
     match number.filter(|v| v.is_finite()) {
@@ -74,7 +84,7 @@ fn sequence(value: &Value, field: &Field, vocabulary: &Vocabulary, max_len: usiz
     let id = |value: &Value| vocabulary.id_of(value, &field.name, row);
     match (value, &field.separator) {
         (Value::Null, _) => Ok(Vec::new()),
-        (Value::List(values), _) => values.iter().filter(|v| !matches!(v, Value::Null)).take(max_len).map(id).collect(),
+        (Value::List(values), _) => values.iter().filter(|v| !is_null(v, field)).take(max_len).map(id).collect(),
         (Value::Text(text), Some(separator)) => text
             .split(separator.as_str())
             .filter(|piece| !piece.is_empty())

@@ -148,6 +148,12 @@ impl Schema {
                 return fault(format!("task '{name}' appears twice"));
             }
         }
+        let mut seen = HashSet::new();
+        for name in self.vocabularies.iter().map(|v| &v.name) {
+            if !seen.insert(name) {
+                return fault(format!("vocabulary '{name}' appears twice"));
+            }
+        }
         for field in &self.fields {
             let Some(vocabulary) = self.vocabularies.get(field.vocabulary) else {
                 return fault(format!(

@@ -85,6 +85,15 @@ impl Texts {
     }
 }
 
+/// An integer in text; true and false are the 1 and 0 that columns of booleans become.
+pub(crate) fn integer_key(text: &str) -> Option<i64> {
+    match text.trim() {
+        text if text.eq_ignore_ascii_case("true") => Some(1),
+        text if text.eq_ignore_ascii_case("false") => Some(0),
+        text => text.parse().ok(),
+    }
+}
+
 impl Vocabulary {
     /// Sorts and packs integer keys; duplicates fall together.
     pub fn integers(keys: impl IntoIterator<Item = i64>) -> Self {
@@ -150,14 +159,15 @@ impl Vocabulary {
     /// Local id of a text key, or of the unseen. Of an integer vocabulary it is `unseen` when the text is no integer.
     pub fn id_of_text(&self, key: &str) -> u32 {
         match self {
-            Vocabulary::Integers(_) => key.trim().parse().map_or(self.unseen(), |key| self.id_of_integer(key)),
+            Vocabulary::Integers(_) => integer_key(key).map_or(self.unseen(), |key| self.id_of_integer(key)),
             Vocabulary::Texts(keys) => keys.position(key).map_or(self.unseen(), |i| i as u32 + 1),
             Vocabulary::Number => 0,
         }
     }
 
-    /// Local id of a raw value: null and unknown values give [`unseen`](Self::unseen). Text that holds an integer, and a float
-    /// without a fraction, name an integer key; a value that cannot name a key at all is an error.
+    /// Local id of a raw value: null and unknown values give [`unseen`](Self::unseen). Text that holds an integer, true or false,
+    /// and a float without a fraction, name an integer key; a value that cannot name a key at all is an error. Floats name no
+    /// text key, for no two writers agree on their digits.
     ///
     /// # Errors
     /// [`Error::WrongType`] with `column` and `row` as given.
@@ -176,11 +186,12 @@ impl Vocabulary {
                     wrong("an integer")
                 }
             }
-            (Vocabulary::Integers(_), Value::Text(key)) => match key.trim().parse() {
-                Ok(key) => Ok(self.id_of_integer(key)),
-                Err(_) => wrong("an integer"),
+            (Vocabulary::Integers(_), Value::Text(key)) => match integer_key(key) {
+                Some(key) => Ok(self.id_of_integer(key)),
+                None => wrong("an integer"),
             },
-            (_, Value::Float(key)) => Ok(self.id_of_text(&key.to_string())),
+            (Vocabulary::Texts(_), Value::Float(_)) => wrong("text or an integer"),
+            (Vocabulary::Number, Value::Float(_)) => Ok(0),
             (_, Value::Text(key)) => Ok(self.id_of_text(key)),
         }
     }

@@ -76,6 +76,7 @@ fn a_value_of_the_wrong_type_is_named_with_column_and_row() {
         (row("abc".into(), 4.into()), "column 'user', row 0: expected an integer, found \"abc\""),
         (row(1.5.into(), 4.into()), "column 'user', row 0: expected an integer, found 1.5"),
         (row(vec![1, 2].into(), 4.into()), "column 'user', row 0: expected one value, found a list of 2"),
+        (row(1.into(), vec![1].into()), "column 'age', row 0: expected a finite number, found a list of 1"),
         (row(1.into(), "old".into()), "column 'age', row 0: expected a finite number, found \"old\""),
         (row(1.into(), f64::NAN.into()), "column 'age', row 0: expected a finite number, found NaN"),
     ] {
@@ -112,4 +113,15 @@ fn a_predictor_is_shared_between_threads() {
             scope.spawn(|| assert_eq!(predictor.predict(&rows()).unwrap(), expected));
         }
     });
+}
+
+#[test]
+fn a_float_names_no_text_key_and_booleans_are_integers() {
+    let vocabularies = vocabularies();
+    let wrong = vocabularies[1].id_of(&Value::Float(1.0), "tags", 3).unwrap_err().to_string();
+    assert_eq!(wrong, "column 'tags', row 3: expected text or an integer, found 1");
+    let flags = Vocabulary::integers([0, 1]);
+    let id = |value: Value| flags.id_of(&value, "flag", 0).unwrap();
+    assert_eq!([id(true.into()), id("True".into()), id(1.into())], [2, 2, 2]);
+    assert_eq!([id(false.into()), id("false".into())], [1, 1]);
 }

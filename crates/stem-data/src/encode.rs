@@ -66,6 +66,10 @@ pub(crate) fn encode(
         .iter()
         .map(|l| recipe.labels.iter().position(|other| Some(&other.column) == l.within.as_ref()))
         .collect();
+    // A space is masked before the labels within it; the recipe was checked for circles.
+    let depth = |task: &usize| std::iter::successors(within[*task], |&space| within[space]).take(tasks).count();
+    let mut order: Vec<usize> = (0..tasks).collect();
+    order.sort_by_key(depth);
     let mut same: Vec<(usize, usize)> = (0..tasks).flat_map(|a| (a + 1..tasks).map(move |b| (a, b))).collect();
     let codes = rows.codes.values().chunks_exact(slots.len());
     let mut masked = vec![0.0; tasks];
@@ -87,9 +91,9 @@ pub(crate) fn encode(
             return Err(Error::Value { column, row, expected: "a number that 32-bit floats can hold", found });
         }
         let raw = &rows.labels.values()[row * tasks..(row + 1) * tasks];
-        for task in 0..tasks {
+        for &task in &order {
             masked[task] = match within[task] {
-                Some(space) if raw[space] != 1.0 => MISSING,
+                Some(space) if masked[space] != 1.0 => MISSING,
                 _ => raw[task],
             };
             writer.statistics.positives[task] += usize::from(masked[task] == 1.0);

@@ -111,6 +111,14 @@ pub enum Error {
         /// Which check failed: expected and found.
         what: String,
     },
+    /// A text file with a stray quote.
+    #[error("{}:{line}: a quote opened on this line is never closed: double it (\"\") inside a quoted value", path.display())]
+    Quote {
+        /// The file.
+        path: PathBuf,
+        /// Line the value starts on.
+        line: usize,
+    },
     /// A folder that holds something else and so is not overwritten.
     #[error("{} holds other files and no data set: name an empty or a new folder", path.display())]
     Occupied {

@@ -245,6 +245,7 @@ fn category(column: &Column, keys: &mut Dictionary, null: u32) -> Result<Vec<u32
     } else {
         let column = column.strict_cast(&DataType::String).map_err(Error::query)?;
         for key in column.str().map_err(Error::query)?.iter() {
+            let key = key.filter(|key| !key.is_empty()); // an empty text is null, in serving too
             codes.push(key.map_or(null, |key| keys.code_of_text(key)));
         }
     }
@@ -269,7 +270,7 @@ fn sequence(field: &FieldRecipe, column: &Column, keys: &mut Dictionary, max_len
                 .as_ref()
                 .and_then(|value| if let Value::Text(text) = value { Some(text.as_str()) } else { None });
             for text in column.str().map_err(Error::query)?.iter() {
-                match (text.or(default_text), default) {
+                match (text.filter(|text| !text.is_empty()).or(default_text), default) {
                     (Some(text), _) => pieces(text, keys, &mut row),
                     (None, Some(default)) => row(&mut std::iter::once(keys.code_of(default))),
                     (None, None) => row(&mut std::iter::empty()),
@@ -287,7 +288,7 @@ fn sequence(field: &FieldRecipe, column: &Column, keys: &mut Dictionary, max_len
                     }
                     (Some(list), _) => {
                         let list = list.as_ref().str().map_err(Error::query)?;
-                        row(&mut list.iter().flatten().map(|key| keys.code_of_text(key)));
+                        row(&mut list.iter().flatten().filter(|key| !key.is_empty()).map(|key| keys.code_of_text(key)));
                     }
                     (None, Some(default)) => row(&mut std::iter::once(keys.code_of(default))),
                     (None, None) => row(&mut std::iter::empty()),

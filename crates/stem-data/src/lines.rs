@@ -66,6 +66,9 @@ pub(crate) fn first_line(path: &Path, separator: u8) -> Result<Option<(usize, bo
     Ok(Some((values, lines.next()?.is_some())))
 }
 
+/// Bytes of a line at most: beyond them a quote was opened and never closed.
+const LONGEST: usize = 16 << 20;
+
 /// The lines of a file; a line goes on while it holds an odd number of quotes.
 struct Lines<'p> {
     path: &'p Path,
@@ -94,6 +97,9 @@ impl<'p> Lines<'p> {
             quoted ^= bytes[from..].iter().filter(|&&b| b == b'"').count() % 2 == 1;
             if !quoted {
                 break;
+            }
+            if bytes.len() > LONGEST {
+                return Err(Error::Quote { path: path.to_path_buf(), line: first });
             }
         }
         if *next == first {

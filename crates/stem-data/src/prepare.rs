@@ -36,9 +36,16 @@ pub fn prepare(recipe: &Recipe, data: &Path, out: &Path, progress: bool) -> Resu
 fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, bar: &ProgressBar) -> Result<Dataset> {
     if let (Some(simulator), Some(source)) = (&recipe.simulator, recipe.sources.first()) {
         let path = data.join(&source.file);
-        if !path.exists() {
+        // The settings stand beside the log they made: a log of other settings is made anew, a log of the user's own is left.
+        let beside = path.with_extension("simulator.json");
+        let settings = serde_json::to_string_pretty(simulator).expect("settings are plain data");
+        let made_with = std::fs::read_to_string(&beside).ok();
+        if !path.exists() || made_with.as_ref().is_some_and(|made_with| *made_with != settings) {
             bar.set_message(format!("simulating {}", path.display()));
             simulator.write(&path)?;
+            std::fs::write(&beside, &settings).map_err(Error::io("write", &beside))?;
+        } else if made_with.is_none() {
+            tracing::warn!("{} was not made by this simulator and is read as it is", path.display());
         }
     }
     let key = key(recipe, data)?;
@@ -122,28 +129,40 @@ fn cached(out: &Path, key: &str) -> Option<Dataset> {
 
 /// Only a data set, or nothing, is overwritten.
 fn refuse_occupied(out: &Path) -> Result<()> {
-    if !out.exists() || out.join(MANIFEST).exists() {
+    if !out.exists() {
         return Ok(());
     }
-    let mut entries = std::fs::read_dir(out).map_err(Error::io("read", out))?;
-    match entries.next() {
-        Some(_) => Err(Error::Occupied { path: out.into() }),
-        None => Ok(()),
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(out).map_err(Error::io("read", out))? {
+        names.push(entry.map_err(Error::io("read", out))?.file_name().to_string_lossy().into_owned());
     }
+    let splits = Split::ALL.map(Split::name);
+    let ours = |name: &String| splits.contains(&name.as_str()) || name == MANIFEST || name.starts_with("vocabulary-");
+    let is_manifest = |text: Vec<u8>| {
+        serde_json::from_slice::<serde_json::Value>(&text).is_ok_and(|m| m["format"].is_u64() && m["key"].is_string())
+    };
+    let has_manifest = std::fs::read(out.join(MANIFEST)).is_ok_and(is_manifest);
+    if names.is_empty() || (has_manifest && names.iter().all(ours)) {
+        return Ok(());
+    }
+    Err(Error::Occupied { path: out.into() })
 }
 
-/// Renames the scratch folder to `out`; what was there goes to a scratch name first, and is then removed.
+/// Renames the scratch folder to `out`; what was there goes to a scratch name first, comes back if that fails, and is removed
+/// only when the new one is in place.
 fn replace(encoded: tempfile::TempDir, out: &Path) -> Result<()> {
+    let parent = encoded.path().parent().unwrap_or(Path::new("."));
+    let aside =
+        tempfile::Builder::new().prefix(".old-").tempdir_in(parent).map_err(Error::io("create a folder in", parent))?;
+    let old = aside.path().join("old");
     if out.exists() {
-        let parent = encoded.path().parent().unwrap_or(Path::new("."));
-        let old = tempfile::Builder::new()
-            .prefix(".old-")
-            .tempdir_in(parent)
-            .map_err(Error::io("create a folder in", parent))?;
-        std::fs::rename(out, old.path().join("old")).map_err(Error::io("replace", out))?;
+        std::fs::rename(out, &old).map_err(Error::io("replace", out))?;
     }
-    let path = encoded.keep();
-    std::fs::rename(&path, out).map_err(Error::io("write", out))
+    let renamed = std::fs::rename(encoded.path(), out);
+    if renamed.is_err() && old.exists() {
+        std::fs::rename(&old, out).map_err(Error::io("restore", out))?;
+    }
+    renamed.map_err(Error::io("write", out))
 }
 
 fn check_splits(recipe: &Recipe, rows: &Gathered) -> Result<()> {

@@ -1,6 +1,7 @@
 //! From files to one lazy query: sources with explicit names and types, the SELECT over them, and what its columns can be.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
@@ -139,8 +140,14 @@ fn select(recipe: &Recipe, mut context: SQLContext) -> Result<(LazyFrame, HashMa
             what: format!("the SELECT does not work: {}{}", plain(&error), hint(&error)),
         }],
     };
-    let mut frame = context.execute(&sql).map_err(fault)?;
-    let schema = frame.collect_schema().map_err(fault)?;
+    // Some malformed SELECTs panic inside Polars' SQL engine.
+    let planned = catch_unwind(AssertUnwindSafe(|| {
+        let mut frame = context.execute(&sql)?;
+        let schema = frame.collect_schema()?;
+        Ok((frame, schema))
+    }));
+    let panicked = || Err(PolarsError::ComputeError("the SQL engine cannot read it".into()));
+    let (frame, schema) = planned.unwrap_or_else(|_| panicked()).map_err(fault)?;
     Ok((frame, schema.iter().map(|(name, dtype)| (name.to_string(), dtype.clone())).collect()))
 }
 
@@ -227,6 +234,12 @@ fn faults(recipe: &Recipe, plan: &DslPlan, types: &HashMap<String, DataType>) ->
                     field.column, label.column
                 );
                 faults.push(Fault { line: field.line, what });
+            } else if let Some(column) = answer.intersection(&plan::origins(plan, &field.column)).next() {
+                tracing::warn!(
+                    "field \"{}\" holds {column}, from which label \"{}\" is computed too: is it known before the feedback?",
+                    field.column,
+                    label.column
+                );
             }
         }
     }

@@ -73,6 +73,9 @@ impl Default for SimulatorConfig {
     }
 }
 
+/// Numbers of all tastes together: 8 GB.
+const MOST: usize = 1_000_000_000;
+
 impl SimulatorConfig {
     /// Refuses settings that make no log.
     ///
@@ -90,6 +93,21 @@ impl SimulatorConfig {
         let plain = |name: &String| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if self.tasks.is_empty() || !self.tasks.iter().all(plain) {
             return fault("tasks", format!("{:?}", self.tasks), "at least one name of letters, digits and _");
+        }
+        let columns = ["user", "item", "user_group", "item_category"].map(String::from);
+        let names = columns.into_iter().chain(self.tasks.iter().flat_map(|task| [task.clone(), format!("p_{task}")]));
+        let mut seen = std::collections::HashSet::new();
+        if let Some(twice) = names.into_iter().find(|name| !seen.insert(name.clone())) {
+            return fault(
+                "tasks",
+                format!("{:?} (column {twice} twice)", self.tasks),
+                "names that make different columns",
+            );
+        }
+        let numbers = self.users.max(self.items).checked_mul(self.tasks.len()).and_then(|n| n.checked_mul(self.width));
+        if numbers.is_none_or(|n| n > MOST) {
+            let found = format!("{} and {}", self.users, self.items);
+            return fault("users and items", found, "at most a billion numbers of taste in all");
         }
         if self.base.len() != self.tasks.len() || self.base.iter().any(|b| !b.is_finite()) {
             return fault("base", format!("{:?}", self.base), "one finite number for each of `tasks`");

@@ -146,3 +146,31 @@ fn a_damaged_data_set_is_told_and_prepared_again() {
     stem_data::Dataset::open(case.out()).unwrap();
     assert!(stem_data::Dataset::open(case.dir.path()).unwrap_err().to_string().starts_with("cannot read "));
 }
+
+#[test]
+fn a_folder_with_a_stranger_of_that_name_is_not_overwritten() {
+    let case = Case::new(LOG, RECIPE);
+    std::fs::create_dir(case.out()).unwrap();
+    std::fs::write(case.out().join("dataset.json"), r#"{"mine": true}"#).unwrap();
+    assert!(case.message().ends_with("holds other files and no data set: name an empty or a new folder"));
+    std::fs::remove_dir_all(case.out()).unwrap();
+    case.prepare().unwrap();
+    std::fs::write(case.out().join("thesis.txt"), "years of work").unwrap();
+    let changed = Case { dir: case.dir, recipe: RECIPE.replace("\"case\"", "\"other\"") };
+    assert!(changed.message().ends_with("name an empty or a new folder"));
+    assert!(changed.out().join("thesis.txt").exists());
+}
+
+#[test]
+fn a_quote_that_is_never_closed_is_told_before_the_file_is_read_into_memory() {
+    let tail = "9,y,1,0,train\n".repeat(1 << 21);
+    let found = message(format!("user,item,price,click,split\n1,\"x,0.5,1,train\n{tail}"));
+    assert!(found.contains("log.csv:2: a quote opened on this line is never closed"), "{found}");
+}
+
+#[test]
+fn an_sql_engine_that_panics_is_an_error() {
+    let recipe = format!("sql = \"SELECT COLUMNS('(') FROM log\"\n{RECIPE}");
+    let found = Case::new(LOG, recipe).message();
+    assert!(found.contains("the SELECT does not work"), "{found}");
+}

@@ -121,12 +121,18 @@ fn the_order_of_a_seed_is_the_same_for_ever() {
 
 #[test]
 fn dropping_the_batches_stops_their_thread() {
-    let dataset = Case::new(LOG, RECIPE).prepare().unwrap();
+    let log: String = (0..50).map(|i| format!("{i},x,1,{},train\n", i % 2)).collect();
+    let dataset = Case::new(format!("{LOG}{log}"), RECIPE).prepare().unwrap();
     let mut batches = dataset.batches(Split::Train, BatchPlan { size: 1, shuffle: None });
-    assert_eq!(batches.len(), 2);
+    assert_eq!(batches.len(), 52);
     assert_eq!(batches.next().map(|b| b.rows), Some(1));
-    drop(batches); // joins
-    assert_eq!(dataset.batches(Split::Train, BatchPlan { size: 0, shuffle: None }).count(), 2, "size 0 counts as 1");
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(batches); // joins
+        ended.send(()).unwrap();
+    });
+    end.recv_timeout(std::time::Duration::from_secs(20)).expect("the thread that fills batches did not end");
+    assert_eq!(dataset.batches(Split::Train, BatchPlan { size: 0, shuffle: None }).count(), 52, "size 0 counts as 1");
 }
 
 #[test]
@@ -223,4 +229,67 @@ fn a_second_run_only_opens_and_a_change_prepares_again() {
 fn a_data_set_can_be_shared_between_threads() {
     fn shared<T: Send + Sync>(_: &T) {}
     shared(&Case::new(LOG, RECIPE).prepare().unwrap());
+}
+
+#[test]
+fn a_space_within_a_space_counts_as_masked() {
+    let log = "user,view,click,buy,split\n1,1,1,1,train\n2,0,1,1,train\n3,1,0,1,train\n1,1,1,0,valid\n";
+    let recipe = r#"
+        name = "funnel"
+        source = [{ name = "log", file = "log.csv" }]
+        field = [{ column = "user", kind = "category" }]
+        label = [{ column = "buy", within = "click" }, { column = "click", within = "view" }, { column = "view" }]
+        split = { kind = "column", column = "split" }
+    "#;
+    let dataset = Case::new(log, recipe).prepare().unwrap();
+    let labels: Vec<Option<f32>> =
+        dataset.labels(Split::Train).iter().map(|y| Some(*y).filter(|y| !y.is_nan())).collect();
+    let (one, none) = (Some(1.0), None);
+    assert_eq!(labels, [one, one, one, none, none, Some(0.0), none, Some(0.0), one]);
+}
+
+#[test]
+fn booleans_texts_and_empty_values_are_encoded_as_the_predictor_encodes_them() {
+    let log = "flag,word,tags,click,split\ntrue,a,x|y,1,train\nfalse,\"\",,0,train\ntrue,b,\"\",1,train\nfalse,c,|x,0,valid\n";
+    let recipe = r#"
+        name = "texts"
+        source = [{ name = "log", file = "log.csv" }]
+        field = [
+            { column = "flag", kind = "category" },
+            { column = "word", kind = "category", default = "none" },
+            { column = "tags", kind = "sequence", separator = "|", max_len = 2 },
+        ]
+        label = [{ column = "click" }]
+        split = { kind = "column", column = "split" }
+    "#;
+    let dataset = Case::new(log, recipe).prepare().unwrap();
+    let row = |flag: &str, word: &str, tags: &str| Row::new().with("flag", flag).with("word", word).with("tags", tags);
+    let raw = [row("true", "a", "x|y"), row("FALSE", "", ""), row("true", "b", "")];
+    let served = stem_core::encode_rows(dataset.schema(), dataset.vocabularies(), &raw).unwrap();
+    let trained = whole(&dataset, Split::Train);
+    assert_eq!((served.ids, served.weights), (trained.ids, trained.weights));
+}
+
+#[test]
+fn other_settings_of_the_simulator_make_another_log() {
+    let recipe = |rows: usize| {
+        format!(
+            r#"
+            name = "small"
+            source = [{{ name = "log", file = "sim.csv" }}]
+            field = [{{ column = "user", kind = "category" }}]
+            label = [{{ column = "a" }}]
+            split = {{ kind = "random", valid = 0.2, test = 0.2, seed = 1 }}
+            simulator = {{ users = 20, items = 20, rows = {rows} }}
+            "#
+        )
+    };
+    let case = Case::new("", recipe(300));
+    let rows = |dataset: Dataset| Split::ALL.map(|split| dataset.rows(split)).iter().sum::<usize>();
+    assert_eq!(rows(case.prepare().unwrap()), 300);
+    let case = Case { recipe: recipe(400), ..case };
+    assert_eq!(rows(case.prepare().unwrap()), 400);
+    std::fs::remove_file(case.dir.path().join("sim.simulator.json")).unwrap();
+    let case = Case { recipe: recipe(500), ..case };
+    assert_eq!(rows(case.prepare().unwrap()), 400, "a log of the user's own is read as it is");
 }

@@ -174,3 +174,35 @@ fn a_recipe_file_that_is_missing_or_no_utf8_is_told() {
             .ends_with("recipe.toml:2: not valid UTF-8; convert the file first")
     );
 }
+
+#[test]
+fn a_number_and_a_vocabulary_of_one_name_are_refused() {
+    let recipe = with(
+        "column = \"item\"\nkind = \"category\"",
+        "column = \"item\"\nkind = \"category\"\nvocabulary = \"price\"",
+    );
+    let found = faults(&recipe);
+    assert!(
+        found.iter().any(|f| f.ends_with("number \"price\" and a vocabulary are both called \"price\": rename one")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn labels_within_each_other_in_a_circle_are_refused() {
+    let recipe = with(
+        "column = \"click\"",
+        "column = \"click\"\nwithin = \"buy\"\n[[label]]\ncolumn = \"buy\"\nwithin = \"click\"",
+    );
+    let found = faults(&recipe);
+    assert!(found.iter().any(|f| f.ends_with("label \"buy\" is within itself by way of other labels")), "{found:?}");
+}
+
+#[test]
+fn split_values_must_differ() {
+    let found = faults(&with("column = \"split\"", "column = \"split\"\nvalid = \"test\""));
+    assert!(
+        found[0].ends_with("must be three different values") || found[1].ends_with("must be three different values"),
+        "{found:?}"
+    );
+}

@@ -126,3 +126,42 @@ fn parquet_and_ipc_tables_are_read_by_their_own_schema() {
         assert!(message.contains("the query failed: ") || message.contains(name), "{message}");
     }
 }
+
+#[test]
+fn every_integer_width_of_parquet_is_read() {
+    use polars::prelude::*;
+    let dir = tempfile::tempdir().unwrap();
+    let widths = [
+        DataType::UInt8,
+        DataType::UInt16,
+        DataType::UInt32,
+        DataType::UInt64,
+        DataType::Int8,
+        DataType::Int16,
+        DataType::Int32,
+        DataType::Int64,
+    ];
+    let mut columns = vec![Column::new("click".into(), [1u8, 0, 1]).cast(&DataType::UInt8).unwrap()];
+    for dtype in &widths {
+        columns.push(Column::new(dtype.to_string().into(), [7i64, 9, 7]).cast(dtype).unwrap());
+    }
+    let mut frame = DataFrame::new(3, columns).unwrap();
+    ParquetWriter::new(std::fs::File::create(dir.path().join("log.parquet")).unwrap()).finish(&mut frame).unwrap();
+    let field = |dtype: &DataType| format!("{{ column = \"{dtype}\", kind = \"category\" }}");
+    let recipe = format!(
+        r#"
+        name = "x"
+        source = [{{ name = "log", file = "log.parquet" }}]
+        field = [{}]
+        label = [{{ column = "click" }}]
+        split = {{ kind = "random", valid = 0, test = 0 }}
+        "#,
+        widths.iter().map(field).collect::<Vec<_>>().join(", ")
+    );
+    let recipe = Recipe::parse(&recipe, "recipe.toml").unwrap();
+    let dataset = prepare(&recipe, dir.path(), &dir.path().join("out"), false).unwrap();
+    assert_eq!(dataset.labels(Split::Train), [1.0, 0.0, 1.0]);
+    for vocabulary in dataset.vocabularies() {
+        assert_eq!(*vocabulary, stem_core::Vocabulary::integers([7, 9]));
+    }
+}

@@ -60,12 +60,35 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
     {
         add(field.line, format!("field \"{column}\" is the split column: it tells test rows apart, and nothing else"));
     }
+    if let super::SplitRecipe::Column { values: [train, valid, test], .. } = &recipe.split
+        && (train == valid || train == test || valid == test)
+    {
+        add(
+            recipe.lines.split,
+            format!("train \"{train}\", valid \"{valid}\" and test \"{test}\" must be three different values"),
+        );
+    }
     for label in &recipe.labels {
         let Some(within) = &label.within else { continue };
         if within == &label.column {
             add(label.line, format!("label \"{within}\" is within itself"));
         } else if !recipe.labels.iter().any(|other| other.column == *within) {
             add(label.line, format!("label \"{}\" is within \"{within}\", which is not a label", label.column));
+        }
+    }
+    let within = |label: &str| recipe.labels.iter().find(|l| l.column == label)?.within.as_deref();
+    for label in &recipe.labels {
+        let spaces = std::iter::successors(within(&label.column), |space| within(space));
+        if label.within.as_ref() != Some(&label.column) && spaces.take(recipe.labels.len()).any(|s| s == label.column) {
+            add(label.line, format!("label \"{}\" is within itself by way of other labels", label.column));
+        }
+    }
+    for number in recipe.fields.iter().filter(|field| matches!(field.kind, Kind::Number { .. })) {
+        if recipe.fields.iter().any(|field| field.vocabulary.as_ref() == Some(&number.column)) {
+            add(
+                number.line,
+                format!("number \"{0}\" and a vocabulary are both called \"{0}\": rename one", number.column),
+            );
         }
     }
     let mut counts: HashMap<&str, (usize, &str)> = HashMap::new();
