@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
-use stem_core::{Batch, DeviceSpec, Field, FieldKind, ModelConfig, Schema, StemConfig, Task, VocabularySpec};
+use stem_core::{Batch, DeviceSpec, Field, ModelConfig, Schema, StemConfig, Task, VocabularySpec};
 
 /// Share of the vocabulary that each field holds: user, item, author, item city, channel, music, device, user city.
 const SHARES: [f64; 8] = [0.02, 0.6, 0.2, 0.0002, 0.00001, 0.01, 0.16, 0.0001];
@@ -20,16 +20,9 @@ pub fn device() -> Device {
 
 /// Eight category fields over about `vocabulary` rows, and `tasks` tasks.
 pub fn schema(vocabulary: usize, tasks: usize) -> Schema {
-    let field = |f: usize| Field {
-        name: format!("f{f}"),
-        kind: FieldKind::Category,
-        vocabulary: f,
-        separator: None,
-        default: None,
-    };
     let rows = |share: &f64| ((share * vocabulary as f64) as usize).max(LEAST);
     Schema {
-        fields: (0..SHARES.len()).map(field).collect(),
+        fields: (0..SHARES.len()).map(|f| Field::category(format!("f{f}"), f)).collect(),
         vocabularies: SHARES
             .iter()
             .enumerate()

@@ -90,6 +90,13 @@ pub struct Field {
     pub default: Option<Value>,
 }
 
+impl Field {
+    /// A category with the vocabulary of that index.
+    pub fn category(name: impl Into<String>, vocabulary: usize) -> Self {
+        Self { name: name.into(), kind: FieldKind::Category, vocabulary, separator: None, default: None }
+    }
+}
+
 /// A block of table rows: padding, the known values, and the row of the unseen; or one row for a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

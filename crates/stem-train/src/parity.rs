@@ -12,8 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 use stem_core::{
-    AnyModel, Batch, EmbeddingTable, Field, FieldKind, Model, ModelConfig, ModelSpec, Schema, SharedBottomConfig,
-    StemConfig, Task, VocabularySpec, params, score,
+    AnyModel, Batch, EmbeddingTable, Field, Model, ModelConfig, ModelSpec, Schema, SharedBottomConfig, StemConfig,
+    Task, VocabularySpec, params, score,
 };
 
 use crate::error::{Error, Result};
@@ -125,15 +125,8 @@ impl Fixture {
     fn schema(&self) -> Result<Schema> {
         let sizes: Vec<usize> = self.meta("vocab_sizes")?;
         let tasks: usize = self.meta("num_tasks")?;
-        let field = |f: usize| Field {
-            name: format!("f{f}"),
-            kind: FieldKind::Category,
-            vocabulary: f,
-            separator: None,
-            default: None,
-        };
         let schema = Schema {
-            fields: (0..sizes.len()).map(field).collect(),
+            fields: (0..sizes.len()).map(|f| Field::category(format!("f{f}"), f)).collect(),
             vocabularies: sizes
                 .iter()
                 .enumerate()
