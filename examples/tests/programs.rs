@@ -229,10 +229,13 @@ fn parity_ends_with_counts_and_fails_on_what_is_no_fixture() {
 fn ctrl_c_leaves_a_bundle() {
     let folder = tempfile::tempdir().unwrap();
     let [recipe, experiment, data] = small(folder.path());
+    let patient =
+        std::fs::read_to_string(&experiment).unwrap().replace("epochs = 2", "epochs = 2\npatience = 100000000");
+    std::fs::write(&experiment, patient).unwrap();
     let out = folder.path().join("out");
     let child = program("train")
         .args(["--recipe", &recipe, "--data", &data, "--model", "stem", "--out", out.to_str().unwrap()])
-        .args(["--config", &experiment, "--epochs", "100000"])
+        .args(["--config", &experiment, "--epochs", "100000000"])
         .stderr(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .spawn()
@@ -243,6 +246,9 @@ fn ctrl_c_leaves_a_bundle() {
     let output = child.wait_with_output().unwrap();
     let bundle = stem_core::Bundle::<stem_core::ModelConfig>::open(out.join("bundle.safetensors"));
     assert!(output.status.success() && bundle.is_ok(), "{}", text(&output.stderr));
+    let metrics: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(out.join("metrics.json")).unwrap()).unwrap();
+    assert_eq!(metrics["interrupted"], true, "the training ended before it was stopped");
 }
 
 /// A file-size limit stands in for a full disk (the signal ignored, writes fail) and for a killed process (the signal not ignored).

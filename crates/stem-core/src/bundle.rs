@@ -144,6 +144,8 @@ fn write_beside(path: &Path, tensors: &BTreeMap<String, Tensor<'_>>, metadata: H
         safetensors::SafeTensorError::IoError(source) => failed(source),
         other => failed(io::Error::other(other.to_string())),
     })?;
+    #[cfg(unix)] // a scratch file is its owner's alone; a bundle is for whoever serves it
+    std::fs::set_permissions(scratch.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).map_err(failed)?;
     File::open(scratch.path()).and_then(|file| file.sync_all()).map_err(failed)?;
     scratch.persist(path).map_err(|e| failed(e.error))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)

@@ -60,7 +60,9 @@ pub use gate::Gates;
 pub use layer::{LayerSizes, StemLayer};
 pub use mapped::map_file;
 pub use mlp::{LinearBank, MlpBank};
-pub use models::{AnyModel, Model, ModelConfig, ModelSpec, SharedBottomConfig, SingleTaskConfig, StemConfig};
+pub use models::{
+    AnyModel, Model, ModelConfig, ModelSpec, NetworkSize, SharedBottomConfig, SingleTaskConfig, StemConfig,
+};
 pub use predictor::{Predictor, Scores, score, upload, upload_index};
 pub use schema::{Field, FieldKind, Pooling, Schema, Task, VocabularySpec};
 pub use tower::Towers;

@@ -48,6 +48,15 @@ fn the_same_seed_gives_the_same_weights_and_padding_rows_are_zero() {
 }
 
 #[test]
+fn the_size_told_beforehand_is_the_networks() {
+    for config in [stem(), shared_bottom(), single_task()] {
+        let (_, network) = init(&config, &device());
+        let built: usize = params::list(&network).iter().map(|(_, _, count)| count).sum();
+        assert_eq!(config.size(&schema()).parameters, built as u64, "{}", config.name());
+    }
+}
+
+#[test]
 fn gates_are_distributions_over_the_experts() {
     let (table, network) = init(&stem(), &device());
     let batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();

@@ -57,6 +57,14 @@ pub enum Error {
         /// Where the last good weights are.
         saved: String,
     },
+    /// Stopped before every task of a single-task run was trained.
+    #[error("stopped before task '{task}' was trained; the tasks done are in {}, no bundle of them all was written", folder.display())]
+    Interrupted {
+        /// The first task without weights.
+        task: String,
+        /// Folder of the run.
+        folder: PathBuf,
+    },
     /// More memory than the machine has.
     #[error(
         "training needs about {needed} and this machine has {available} free: {detail}. Lower the embedding width or the batch size, or raise min_count"

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use stem_core::{ModelConfig, SharedBottomConfig, SingleTaskConfig, StemConfig};
+use stem_core::{ModelConfig, Schema, SharedBottomConfig, SingleTaskConfig, StemConfig};
 
 use crate::error::{Error, Result};
 
@@ -184,6 +184,20 @@ impl TrainConfig {
             return Err(Error::Config { key: "task_weights", found, expected: "numbers of 0 or more" });
         }
         Ok(())
+    }
+
+    /// Refuses weights of tasks that the schema does not have.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the task.
+    pub fn check_tasks(&self, schema: &Schema) -> Result<()> {
+        match self.task_weights.keys().find(|name| schema.task(name).is_none()) {
+            None => Ok(()),
+            Some(name) => {
+                let found = format!("a weight for '{name}'");
+                Err(Error::Config { key: "task_weights", found, expected: "names of the recipe's labels" })
+            }
+        }
     }
 }
 

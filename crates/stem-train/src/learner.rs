@@ -84,20 +84,16 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let schema = dataset.schema();
         schema.check()?;
         spec.check(schema)?;
-        if let Some(name) = config.task_weights.keys().find(|name| schema.task(name).is_none()) {
-            let found = format!("a weight for '{name}'");
-            return Err(Error::Config { key: "task_weights", found, expected: "names of the recipe's labels" });
-        }
+        config.check_tasks(schema)?;
         if config.monitor == Monitor::Gauc && schema.group.is_none() {
             let expected = "auc, or a `group` in the recipe: without groups there is no gAUC";
             return Err(Error::Config { key: "monitor", found: "gauc".into(), expected });
         }
-        let sizes = MemoryPlan::new(schema, &spec.widths(schema), 0, config.batch_size);
+        let plan = MemoryPlan::new(schema, &spec.widths(schema), spec.size(schema), config.batch_size);
         let available = memory::available();
-        available.map_or(Ok(()), |available| sizes.check(available))?;
+        available.map_or(Ok(()), |available| plan.check(available))?;
         device.seed(config.seed);
         let state = TrainState::init(&spec, schema, config.embedding_std, config.seed, config.table, device);
-        let plan = MemoryPlan { network: state.network.num_params(), ..sizes };
         tracing::info!(
             "{}: {} training rows, {plan}{}",
             spec.name(),

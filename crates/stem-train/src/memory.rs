@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use stem_core::Schema;
+use stem_core::{NetworkSize, Schema};
 
 use crate::error::{Error, Result};
 
@@ -14,7 +14,7 @@ pub struct MemoryPlan {
     /// Width of a row, all groups.
     pub width: usize,
     /// Parameters of the network.
-    pub network: usize,
+    pub network: u64,
     /// The table.
     pub table_bytes: u64,
     /// Both moments of the table and of the network, and the network.
@@ -24,19 +24,19 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Counts for `network` parameters, row-sparse training.
-    pub fn new(schema: &Schema, widths: &[usize], network: usize, batch_size: usize) -> Self {
+    /// Counts for a network of that size and row-sparse training.
+    pub fn new(schema: &Schema, widths: &[usize], network: NetworkSize, batch_size: usize) -> Self {
         let width: usize = widths.iter().sum();
         let table_bytes = 4 * (schema.rows() as u64) * width as u64;
         let slots = (batch_size * schema.slots()) as u64;
         Self {
             vocabulary: schema.rows(),
             width,
-            network,
+            network: network.parameters,
             table_bytes,
-            state_bytes: 2 * table_bytes + 12 * network as u64,
-            // rows, weighted slots, their gradients: four passes over [B, S, W], and ids and weights
-            batch_bytes: slots * (16 * width as u64 + 16),
+            state_bytes: 2 * table_bytes + 12 * network.parameters,
+            // rows, weighted slots, their gradients: four passes over [B, S, W], ids and weights; activations and their gradients
+            batch_bytes: slots * (16 * width as u64 + 16) + 8 * batch_size as u64 * network.activations,
         }
     }
 

@@ -117,7 +117,7 @@ fn fit_one(
     Ok((fit, learner.parameters()))
 }
 
-/// A model per task, each with its own early stopping, in `folder/TASK`; then one bundle of them all.
+/// A model per task, each with its own early stopping, in `folder/task-N`; then one bundle and one log of them all.
 fn fit_apart(
     spec: ModelConfig,
     train: &TrainConfig,
@@ -130,13 +130,22 @@ fn fit_apart(
     let mut sum: Option<(FitSummary, usize)> = None;
     let mut parts: Vec<PathBuf> = Vec::new();
     let mut rows = 0.0;
+    train.check_tasks(dataset.schema())?;
+    let mut log = String::new();
     for (t, task) in dataset.schema().tasks.iter().enumerate() {
         let part = folder.join(format!("task-{t}"));
         tracing::info!("single-task: {}", task.name);
         let mut train = train.clone();
         train.task_weights.retain(|name, _| *name == task.name);
         let (fit, parameters) = fit_one(spec.clone(), &train, &dataset.only_task(t), &part, device, options)?;
+        if options.stop.is_set() && fit.best_epoch == 0 {
+            return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });
+        }
         parts.push(part.join("bundle.safetensors"));
+        let path = part.join("log.jsonl");
+        let lines = std::fs::read_to_string(&path).map_err(|source| Error::Io { action: "read", path, source })?;
+        let task = serde_json::Value::from(task.name.as_str());
+        log.extend(lines.lines().filter_map(|line| Some(format!("{{\"task\":{task},{}\n", line.strip_prefix('{')?))));
         rows += fit.rows_per_second * fit.seconds;
         sum = Some(match sum {
             None => (fit, parameters),
@@ -152,6 +161,8 @@ fn fit_apart(
             }
         });
     }
+    let path_of_log = folder.join("log.jsonl");
+    std::fs::write(&path_of_log, log).map_err(|source| Error::Io { action: "write", path: path_of_log, source })?;
     let (mut fit, parameters) = sum.expect("a checked schema has a task");
     fit.rows_per_second = if fit.seconds > 0.0 { rows / fit.seconds } else { 0.0 };
     single_task::merge(&parts, dataset, &spec, path, device)?;

@@ -22,12 +22,12 @@ fn every_model_learns_and_leaves_bundle_metrics_and_log() {
         assert_eq!(written, serde_json::to_string_pretty(&metrics).unwrap() + "\n");
         let predictor = Predictor::open(out.join("bundle.safetensors"), &spec().open().unwrap()).unwrap();
         assert_eq!(measure(&predictor, &dataset, Split::Test).unwrap(), metrics.test);
-        let log = if model == ModelName::SingleTask { out.join("task-0/log.jsonl") } else { out.join("log.jsonl") };
-        let lines = std::fs::read_to_string(log).unwrap();
+        let lines = std::fs::read_to_string(out.join("log.jsonl")).unwrap();
         assert!(lines.lines().count() >= 1);
         for line in lines.lines() {
             let entry: serde_json::Value = serde_json::from_str(line).unwrap();
-            assert!(entry["loss"]["a"].as_f64().unwrap() > 0.0 && entry["valid"].is_object(), "{line}");
+            let task = entry["task"].as_str().unwrap_or("a"); // single-task logs say whose line it is
+            assert!(entry["loss"][task].as_f64().unwrap() > 0.0 && entry["valid"].is_object(), "{line}");
         }
     }
 }
@@ -113,6 +113,19 @@ fn a_stop_before_the_first_step_still_leaves_a_bundle() {
 }
 
 #[test]
+fn a_stop_before_every_single_task_is_trained_writes_no_bundle_of_them_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let stop = StopFlag::default();
+    stop.stop();
+    let options = stem_train::RunOptions { stop, ..options() };
+    let out = folder.path().join("out");
+    let message = run(ModelName::SingleTask, &experiment(), &dataset, &out, &options).unwrap_err().to_string();
+    assert!(message.starts_with("stopped before task 'a' was trained"), "{message}");
+    assert!(!out.join("bundle.safetensors").exists());
+}
+
+#[test]
 fn a_loss_that_is_not_finite_stops_with_step_and_task_and_keeps_the_older_bundle() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
@@ -187,6 +200,11 @@ fn more_memory_than_the_machine_has_is_told_before_it_is_taken() {
     let message = error.to_string();
     assert!(matches!(error, Error::Memory { .. }), "{message}");
     assert!(message.starts_with("training needs about ") && message.contains("Lower the embedding width"), "{message}");
+    let mut deep = experiment();
+    deep.stem.experts = vec![65_536, 65_536, 65_536];
+    deep.stem.shared_experts = 64;
+    let error = run(ModelName::Stem, &deep, &dataset, &folder.path().join("out"), &options()).unwrap_err();
+    assert!(matches!(error, Error::Memory { .. }), "the network counts too: {error}");
 }
 
 #[test]

@@ -49,8 +49,44 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
     /// Width of every embedding group that a vocabulary row holds, in order.
     fn widths(&self, schema: &Schema) -> Vec<usize>;
 
+    /// How large the network will be, told before it is built.
+    fn size(&self, schema: &Schema) -> NetworkSize;
+
     /// Builds the network with weights drawn from `rng`.
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model;
+}
+
+/// Numbers that a network holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NetworkSize {
+    /// Weights and biases.
+    pub parameters: u64,
+    /// Outputs of all layers, for one row of a batch.
+    pub activations: u64,
+}
+
+impl NetworkSize {
+    /// `members` MLPs side by side.
+    pub fn mlps(members: usize, input: usize, widths: &[usize]) -> Self {
+        let inputs = std::iter::once(&input).chain(widths);
+        let (members, weights) = (members as u64, |(&i, &o): (&usize, &usize)| (i as u64 + 1) * o as u64);
+        Self {
+            parameters: members * inputs.zip(widths).map(weights).sum::<u64>(),
+            activations: members * widths.iter().map(|&width| width as u64).sum::<u64>(),
+        }
+    }
+
+    /// Towers with hidden widths `widths`.
+    pub fn towers(tasks: usize, input: usize, widths: &[usize]) -> Self {
+        Self::mlps(tasks, input, &[widths, &[1]].concat())
+    }
+}
+
+impl std::ops::Add for NetworkSize {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { parameters: self.parameters + other.parameters, activations: self.activations + other.activations }
+    }
 }
 
 /// The models of this crate.
@@ -114,6 +150,9 @@ impl ModelSpec for ModelConfig {
     }
     fn widths(&self, schema: &Schema) -> Vec<usize> {
         each!(self, config => config.widths(schema))
+    }
+    fn size(&self, schema: &Schema) -> NetworkSize {
+        each!(self, config => config.size(schema))
     }
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> AnyModel {
         match self {

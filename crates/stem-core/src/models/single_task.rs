@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Model, ModelSpec, check_dropout, check_size, check_widths};
+use super::{Model, ModelSpec, NetworkSize, check_dropout, check_size, check_widths};
 use crate::embedding::Pooled;
 use crate::error::Result;
 use crate::mlp::MlpBank;
@@ -49,6 +49,12 @@ impl ModelSpec for SingleTaskConfig {
     /// One group per task, none shared.
     fn widths(&self, schema: &Schema) -> Vec<usize> {
         vec![self.dim; schema.tasks.len()]
+    }
+
+    fn size(&self, schema: &Schema) -> NetworkSize {
+        let (input, hidden) = (schema.fields.len() * self.dim, self.bottom[self.bottom.len() - 1]);
+        NetworkSize::mlps(schema.tasks.len(), input, &self.bottom)
+            + NetworkSize::towers(schema.tasks.len(), hidden, &self.tower)
     }
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> SingleTask {

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Model, ModelSpec, check_dropout, check_size, check_widths};
+use super::{Model, ModelSpec, NetworkSize, check_dropout, check_size, check_widths};
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
 use crate::layer::{LayerSizes, StemLayer};
@@ -79,6 +79,18 @@ impl ModelSpec for StemConfig {
     /// `[task 0 | ... | task T-1 | shared]`, each `D` wide.
     fn widths(&self, schema: &Schema) -> Vec<usize> {
         vec![self.dim; schema.tasks.len() + 1]
+    }
+
+    fn size(&self, schema: &Schema) -> NetworkSize {
+        let (tasks, hidden) = (schema.tasks.len(), self.experts[self.experts.len() - 1]);
+        let experts = tasks * self.specific_experts + self.shared_experts;
+        let layer = |l: usize| {
+            let input = if l == 0 { schema.fields.len() * self.dim } else { hidden };
+            let gate = [self.gate.as_slice(), &[experts]].concat();
+            NetworkSize::mlps(experts, input, &self.experts)
+                + NetworkSize::mlps(tasks + usize::from(l + 1 < self.layers), input, &gate)
+        };
+        (0..self.layers).map(layer).fold(NetworkSize::towers(tasks, hidden, &self.tower), |sum, layer| sum + layer)
     }
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Stem {
