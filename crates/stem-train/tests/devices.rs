@@ -38,3 +38,22 @@ fn every_device_takes_the_same_steps() {
         assert!(found.len() == expected.len() && worst < bound, "{what}: {worst} apart after {} steps", batches.len());
     }
 }
+
+/// Rows that a batch does not hold have no gradient, so without L2 the first step of both modes is the same.
+#[test]
+fn a_first_step_is_the_same_row_sparse_and_dense() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let batch = dataset.batches(Split::Train, BatchPlan { size: 200, shuffle: Some((1, 1)) }).next().unwrap();
+    let objective = Objective { task_weights: vec![1.0, 2.0], embedding_l2: 0.0 };
+    let stepped = |mode: TableMode| {
+        let (model, device) = (experiment().model(ModelName::Stem), spec().open().unwrap());
+        let state = TrainState::<AnyModel>::init(&model, dataset.schema(), 0.1, 1, mode, &device);
+        let (_, gradients) = state.differentiate(&batch, &objective);
+        let state = state.apply(gradients, 1e-2, 0.01); // a limit that clips
+        state.table.rows().tensor().clone().into_data().try_into_vec::<f32>().unwrap()
+    };
+    let (sparse, dense) = (stepped(TableMode::RowSparse), stepped(TableMode::Dense));
+    let worst = sparse.iter().zip(&dense).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(sparse.len() == dense.len() && worst < 1e-4, "{worst} apart");
+}

@@ -109,3 +109,21 @@ fn a_large_matrix_is_updated_alike_by_many_threads() {
         assert!((w - expected).abs() < 1e-5, "element {i}: {w}, expected {expected}");
     }
 }
+
+#[test]
+fn gradients_beyond_the_limit_are_scaled_to_it_and_others_are_left() {
+    let device = spec().open().unwrap();
+    let scale = |squared: f32, on_host: bool| match Clip::to(10.0, Tensor::from_floats([squared], &device), on_host) {
+        Clip::Host(scale) => scale,
+        Clip::Device(scale) => scale.into_scalar::<f32>(),
+    };
+    for on_host in [true, false] {
+        assert!((scale(400.0, on_host) - 0.5).abs() < 1e-6, "norm 20, limit 10");
+        assert_eq!(scale(99.0, on_host), 1.0);
+        assert_eq!(scale(0.0, on_host), 1.0);
+    }
+    let grad = matrix(&[3.0, -4.0], 1, 2);
+    let clipped = Clip::to(1.0, stem_train::optimizer::squared_norm(&grad), true).apply(grad);
+    let clipped: Vec<f32> = clipped.into_data().try_into_vec().unwrap();
+    assert!((clipped[0] - 0.6).abs() < 1e-5 && (clipped[1] + 0.8).abs() < 1e-5, "{clipped:?}");
+}
