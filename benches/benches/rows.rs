@@ -3,7 +3,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use stem_benches::{batch, device, schema};
 use stem_core::{DistinctRows, EmbeddingTable, upload_index};
-use stem_train::optimizer::{Adam, Clip, Moments, Rows};
+use stem_train::optimizer::{Clip, OptimizerConfig, OptimizerState, Rows};
 
 fn rows(criterion: &mut Criterion) {
     let device = device();
@@ -22,11 +22,11 @@ fn rows(criterion: &mut Criterion) {
         });
     });
     let grad = table.rows().gather(index.clone());
-    let mut moments = Moments::zeros(table.rows().dims(), &device);
+    let mut adam = OptimizerState::new(OptimizerConfig::default(), table.rows().dims(), &device);
     group.bench_function("adam and write", |b| {
         b.iter(|| {
             let touched = Rows::Distinct { ids: &distinct.rows, index: &index };
-            moments.update(&Adam::default(), 1e-3, table.rows_mut(), touched, grad.clone(), &Clip::Host(1.0));
+            adam.update(1e-3, table.rows_mut(), touched, grad.clone(), &Clip::Host(1.0));
             device.sync().expect("the device answers");
         });
     });

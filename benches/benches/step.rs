@@ -7,7 +7,7 @@ use stem_train::{Objective, TableMode, TrainState};
 
 fn step(criterion: &mut Criterion) {
     let device = device();
-    let objective = Objective { task_weights: vec![1.0; 2], embedding_l2: 1e-6 };
+    let objective = Objective { embedding_l2: 1e-6, ..Objective::plain(2) };
     let mut group = criterion.benchmark_group("step/stem [64,32] 1+2/batch 4096");
     group.sample_size(10);
     for (mode, name, vocabularies) in [

@@ -69,7 +69,7 @@ rows = 2000
 
 #[test]
 fn every_program_explains_itself() {
-    for name in ["quickstart", "prepare", "train", "score", "parity"] {
+    for name in ["quickstart", "prepare", "train", "score", "parity", "import"] {
         let help = succeeds(name, &["--help"]);
         assert!(help.contains("Usage:") && help.contains("--help"), "{name}: {help}");
     }
@@ -173,7 +173,11 @@ fn bad_arguments_end_in_one_message() {
     }
     let usage = run("train", &["--model", "stm"]);
     assert_eq!(usage.status.code(), Some(2), "a wrong command line is clap's, exit code 2");
-    assert!(text(&usage.stderr).contains("known are: stem, shared-bottom, single-task"), "{}", text(&usage.stderr));
+    assert!(
+        text(&usage.stderr).contains("unknown model 'stm', did you mean 'stem'? Known are: "),
+        "{}",
+        text(&usage.stderr)
+    );
     let usage = run("train", &["--device", "cuda"]);
     assert!(text(&usage.stderr).contains("expected flex, ndarray, wgpu or wgpu:INDEX"), "{}", text(&usage.stderr));
 }
@@ -284,4 +288,14 @@ fn a_full_disk_or_a_killed_process_leaves_the_previous_bundle_whole() {
     let killed = shell("ulimit -f 4;", "2");
     assert_eq!(killed.status.code(), None, "killed by the signal: {}", text(&killed.stderr));
     assert_eq!(std::fs::read(&bundle).unwrap(), before);
+}
+
+#[test]
+fn a_model_from_outside_the_library_trains_and_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = succeeds("custom_model", &[folder.path().to_str().unwrap()]);
+    assert!(printed.starts_with("test AUC: [Some(0.7") && printed.contains("Some([0."), "{printed}");
+    assert!(folder.path().join("bundle.safetensors").exists());
+    let source = std::fs::read_to_string(workspace().join("examples/examples/custom_model.rs")).unwrap();
+    assert!(source.lines().count() < 80, "short enough to read at once");
 }

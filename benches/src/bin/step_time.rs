@@ -10,9 +10,10 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Device;
 use clap::Parser;
+use serde_json::json;
 use stem_benches::{batch, schema};
-use stem_core::{DeviceSpec, ModelConfig, ModelSpec, SharedBottomConfig, SingleTaskConfig, StemConfig, score};
-use stem_train::{ModelName, Objective, TableMode, TrainState, memory};
+use stem_core::{DeviceSpec, ModelConfig, ModelName, ModelSpec, score};
+use stem_train::{Objective, TableMode, TrainState, memory};
 
 /// Steps before the clock starts.
 const WARM_UP: usize = 3;
@@ -67,25 +68,25 @@ fn main() {
     time(&args, &device);
 }
 
+/// The model's defaults, with those of the sizes asked for that it knows.
 fn config(args: &Args) -> ModelConfig {
-    let (dim, bottom, tower) = (args.dim, args.hidden.clone(), args.tower.clone());
-    match args.model {
-        ModelName::Stem => ModelConfig::Stem(StemConfig {
-            dim,
-            specific_experts: args.specific,
-            shared_experts: args.shared,
-            experts: bottom,
-            gate: args.gate.clone(),
-            tower,
-            ..StemConfig::default()
-        }),
-        ModelName::SharedBottom => {
-            ModelConfig::SharedBottom(SharedBottomConfig { dim, bottom, tower, ..SharedBottomConfig::default() })
-        }
-        ModelName::SingleTask => {
-            ModelConfig::SingleTask(SingleTaskConfig { dim, bottom, tower, ..SingleTaskConfig::default() })
+    let mut config = serde_json::to_value(args.model.default_config()).expect("configurations are plain data");
+    let sizes = [
+        ("dim", json!(args.dim)),
+        ("specific_experts", json!(args.specific)),
+        ("shared_experts", json!(args.shared)),
+        ("expert_count", json!(args.shared + args.tasks * args.specific)),
+        ("experts", json!(args.hidden)),
+        ("bottom", json!(args.hidden)),
+        ("gate", json!(args.gate)),
+        ("tower", json!(args.tower)),
+    ];
+    for (key, size) in sizes {
+        if config.get(key).is_some() {
+            config[key] = size;
         }
     }
+    serde_json::from_value(config).expect("sizes keep their types")
 }
 
 fn time(args: &Args, device: &Device) {
@@ -96,7 +97,7 @@ fn time(args: &Args, device: &Device) {
     });
     let batches: Vec<_> = (0..args.steps + WARM_UP).map(|i| batch(&schema, args.batch, i as u64)).collect();
     let mode = if args.dense { TableMode::Dense } else { TableMode::RowSparse };
-    let objective = Objective { task_weights: vec![1.0; args.tasks], embedding_l2: 1e-6 };
+    let objective = Objective { embedding_l2: 1e-6, ..Objective::plain(args.tasks) };
     let mut state = TrainState::init(&spec, &schema, 1e-4, 1, mode, device);
     let sync = || device.sync().expect("the device answers");
 

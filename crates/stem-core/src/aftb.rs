@@ -29,6 +29,11 @@ impl AftbMask {
         Self { rows }
     }
 
+    /// The mask that stops nothing, for `streams` streams over `experts` experts: plain gating.
+    pub fn open(streams: usize, experts: usize) -> Self {
+        Self { rows: vec![vec![true; experts]; streams] }
+    }
+
     /// `M` as numbers. `[T, E]`
     pub fn values(&self) -> Vec<f32> {
         self.rows.iter().flatten().map(|&open| f32::from(u8::from(open))).collect()

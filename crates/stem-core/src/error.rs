@@ -31,6 +31,24 @@ pub enum Error {
         /// What may stand there.
         expected: String,
     },
+    /// A model that cannot learn from data of this kind.
+    #[error("model '{model}' does not fit this data: {what}")]
+    Unfit {
+        /// Name of the model.
+        model: &'static str,
+        /// What it needs, what is there, what to do.
+        what: String,
+    },
+    /// A model of that name does not exist.
+    #[error("unknown model '{name}', did you mean '{nearest}'? Known are: {known}")]
+    UnknownModel {
+        /// As asked for.
+        name: String,
+        /// The name most like it.
+        nearest: &'static str,
+        /// All names.
+        known: String,
+    },
     /// A row to be scored lacks a column.
     #[error("row {row} has no column '{column}'; the model reads: {columns}")]
     MissingColumn {

@@ -1,44 +1,55 @@
-//! `h_e = MLP_e(x_{group(e)})`: each expert reads the embeddings of its group.
+//! `h_e = MLP_e(x_{group(e)})`: each expert reads the stream of its group.
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use rand_chacha::ChaCha8Rng;
 
-use crate::mlp::MlpBank;
+use crate::mlp::{MlpBank, MlpShape};
 
-/// The experts of one layer, ReLU after every linear map.
+/// What a layer reads: the tasks' streams and the shared one.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    /// `[T, B, I]`, or `[1, B, I]` where all tasks read the same.
+    pub tasks: Tensor<3>,
+    /// `[1, B, I_S]`; without it there is nothing that all tasks share.
+    pub shared: Option<Tensor<3>>,
+}
+
+/// The experts of one layer: `specific` per task on its stream, and `C` on the shared stream.
 #[derive(Module, Debug)]
 pub struct Experts {
-    bank: MlpBank,
-    /// Which input stream each expert reads.
-    groups: Vec<usize>,
+    own: Option<MlpBank>,    // T * specific members
+    shared: Option<MlpBank>, // C members
+    specific: usize,
 }
 
 impl Experts {
-    /// One expert per entry of `groups`, each of the widths `widths` on inputs of width `input`.
-    pub fn init(
-        groups: Vec<usize>,
-        input: usize,
-        widths: &[usize],
-        dropout: f64,
-        rng: &mut ChaCha8Rng,
-        device: &Device,
-    ) -> Self {
-        Self { bank: MlpBank::hidden(groups.len(), input, widths, dropout, rng, device), groups }
+    /// Draws both banks; a shape of no members has no bank. `own` counts the experts of all tasks, `specific` of each.
+    pub fn init(own: MlpShape, shared: MlpShape, specific: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        let mut bank = |shape: MlpShape| (shape.members > 0).then(|| shape.init(rng, device));
+        Self { own: bank(own), shared: bank(shared), specific }
     }
 
     /// # Shapes
-    /// `x [G, B, I]`, one entry per stream; gives `h [E, B, H]`.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [streams, ..] = x.dims();
-        let one_each = self.groups.iter().copied().eq(0..streams);
-        let x = if one_each {
-            x
-        } else {
-            let groups: Vec<i32> = self.groups.iter().map(|&group| group as i32).collect();
-            let index = Tensor::<1, Int>::from_ints(groups.as_slice(), &x.device());
-            x.select(0, index) // [E, B, I]
-        };
-        self.bank.forward(x)
+    /// Gives `h [E, B, H]`: task 0's experts, ..., task T-1's, the shared ones.
+    pub fn forward(&self, streams: &Streams) -> Tensor<3> {
+        let own = self.own.as_ref().map(|bank| bank.forward(self.repeat(streams.tasks.clone())));
+        let shared = self.shared.as_ref().zip(streams.shared.clone()).map(|(bank, x)| bank.forward(x));
+        match (own, shared) {
+            (Some(own), Some(shared)) => Tensor::cat(vec![own, shared], 0),
+            (Some(h), None) | (None, Some(h)) => h,
+            (None, None) => unreachable!("a checked configuration has an expert"),
+        }
+    }
+
+    /// Each task's stream once per expert of the task. `[T * specific, B, I]`, or `[1, B, I]` where all read the same.
+    fn repeat(&self, x: Tensor<3>) -> Tensor<3> {
+        let [tasks, ..] = x.dims();
+        if tasks == 1 || self.specific == 1 {
+            return x;
+        }
+        let streams: Vec<i32> = (0..tasks as i32).flat_map(|t| std::iter::repeat_n(t, self.specific)).collect();
+        let index = Tensor::<1, Int>::from_ints(streams.as_slice(), &x.device());
+        x.select(0, index)
     }
 }

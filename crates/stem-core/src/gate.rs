@@ -1,33 +1,25 @@
-//! `g_t = softmax(gate_t(x_t + x_S))`: how much of every expert a task reads, row by row.
+//! `g_t = softmax(gate_t(x))`: how much of every expert a task reads, row by row.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::softmax};
 use rand_chacha::ChaCha8Rng;
 
-use crate::mlp::MlpBank;
+use crate::mlp::{MlpBank, MlpShape};
 
-/// The gates of one layer: an MLP each, and a softmax over the experts.
+/// Gates side by side: an MLP each, and a softmax over the experts.
 #[derive(Module, Debug)]
 pub struct Gates {
     bank: MlpBank,
 }
 
 impl Gates {
-    /// `gates` gates over `experts` experts, hidden widths `widths`, on inputs of width `input`.
-    pub fn init(
-        gates: usize,
-        input: usize,
-        widths: &[usize],
-        experts: usize,
-        dropout: f64,
-        rng: &mut ChaCha8Rng,
-        device: &Device,
-    ) -> Self {
-        Self { bank: MlpBank::with_output(gates, input, widths, experts, dropout, rng, device) }
+    /// One gate per member; the shape's `output` is the number of experts to choose from.
+    pub fn init(shape: MlpShape, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        Self { bank: shape.init(rng, device) }
     }
 
     /// # Shapes
-    /// `x [T, B, I]`, one entry per gate; gives `[T, B, E]`, each row summing to 1.
+    /// `x [T, B, I]`, one entry per gate, or `[1, B, I]` when all read the same; gives `[T, B, E]`, each row summing to 1.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         softmax(self.bank.forward(x), 2)
     }

@@ -1,77 +1,220 @@
-//! One STEM layer: experts on the groups' streams, gates, and the AFTB mix. Layers stack.
+//! A layer of task experts and shared experts: every stream's gate weighs experts, the mix of them is the next stream.
+//! Layers stack. STEM, PLE and PLE-ME are this layer, wired differently.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::aftb::{self, AftbMask};
-use crate::experts::Experts;
+use crate::experts::{Experts, Streams};
 use crate::gate::Gates;
+use crate::mlp::{HiddenConfig, MlpShape};
+use crate::models::NetworkSize;
+
+/// Which experts a task's gate weighs, in the forward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// Every expert: "all forward".
+    #[default]
+    All,
+    /// The task's own and the shared ones, as in PLE.
+    OwnAndShared,
+}
+
+/// What a task's gate reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateInput {
+    /// `x_t + x_S`; both side by side where their widths differ; `x_t` where there is no shared stream.
+    #[default]
+    OwnPlusShared,
+    /// `x_t` alone.
+    Own,
+}
+
+/// How the streams of a layer meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wiring {
+    /// Experts that a task reads. With [`Reach::OwnAndShared`] the shared stream reads the shared experts, else all.
+    pub reach: Reach,
+    /// Input of the tasks' gates; the shared stream's gate reads `x_S`.
+    pub gate_input: GateInput,
+    /// Whether a task's loss is kept out of other tasks' experts.
+    pub stop_gradient: bool,
+}
 
 /// Sizes of a layer.
-#[derive(Debug, Clone)]
-pub struct LayerSizes<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct LayerShape<'a> {
     /// `T`
     pub tasks: usize,
     /// Experts per task.
     pub specific: usize,
-    /// Experts that every task's loss may change.
+    /// `C`, experts on the shared stream.
     pub shared: usize,
-    /// Width of each input stream.
+    /// Width of each task's stream.
     pub input: usize,
+    /// Width of the shared stream; `None` where there is none.
+    pub shared_input: Option<usize>,
     /// Widths of the experts; the last is `H`.
     pub expert: &'a [usize],
     /// Hidden widths of the gates.
     pub gate: &'a [usize],
-    /// Dropout after every hidden layer.
-    pub dropout: f64,
+    /// What follows each hidden linear map.
+    pub hidden: &'a HiddenConfig,
     /// Whether another layer follows, which reads the shared stream too.
     pub followed: bool,
+    /// How the streams meet.
+    pub wiring: Wiring,
 }
 
-/// Experts, in the order task 0's, ..., task T-1's, shared; one gate per task, and one for the shared stream if it is read.
+impl<'a> LayerShape<'a> {
+    /// `E`
+    pub fn experts(&self) -> usize {
+        self.tasks * self.specific + self.shared
+    }
+
+    fn own_experts(&self) -> MlpShape<'a> {
+        self.bank(self.tasks * self.specific, self.input)
+    }
+
+    fn shared_experts(&self) -> MlpShape<'a> {
+        self.bank(self.shared, self.shared_input.unwrap_or(0))
+    }
+
+    fn bank(&self, members: usize, input: usize) -> MlpShape<'a> {
+        MlpShape { members, input, widths: self.expert, output: None, hidden: self.hidden }
+    }
+
+    fn task_gates(&self) -> MlpShape<'a> {
+        let input = match (self.wiring.gate_input, self.shared_input) {
+            (GateInput::OwnPlusShared, Some(shared)) if shared != self.input => self.input + shared,
+            _ => self.input,
+        };
+        let choices = match self.wiring.reach {
+            Reach::All => self.experts(),
+            Reach::OwnAndShared => self.specific + self.shared,
+        };
+        self.gates(self.tasks, input, choices)
+    }
+
+    /// The shared stream's gate, where a following layer reads that stream.
+    fn shared_gate(&self) -> Option<MlpShape<'a>> {
+        let choices = match self.wiring.reach {
+            Reach::All => self.experts(),
+            Reach::OwnAndShared => self.shared,
+        };
+        self.shared_input.filter(|_| self.followed).map(|input| self.gates(1, input, choices))
+    }
+
+    fn gates(&self, members: usize, input: usize, choices: usize) -> MlpShape<'a> {
+        MlpShape { members, input, widths: self.gate, output: Some(choices), hidden: self.hidden }
+    }
+
+    /// Numbers held, and outputs for one row of a batch.
+    pub fn size(&self) -> NetworkSize {
+        let banks = [self.own_experts(), self.shared_experts(), self.task_gates()];
+        banks.iter().chain(&self.shared_gate()).map(MlpShape::size).sum()
+    }
+
+    /// Draws the weights.
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> Layer {
+        let shared_stream = self.shared_gate().is_some();
+        let count = self.tasks + usize::from(shared_stream);
+        Layer {
+            experts: Experts::init(self.own_experts(), self.shared_experts(), self.specific, rng, device),
+            gates: Gates::init(self.task_gates(), rng, device),
+            shared_gate: self.shared_gate().map(|shape| Gates::init(shape, rng, device)),
+            tasks: self.tasks,
+            specific: self.specific,
+            wiring: self.wiring,
+            mask: if self.wiring.stop_gradient {
+                AftbMask::task_specific(self.tasks, self.specific, self.shared, shared_stream)
+            } else {
+                AftbMask::open(count, self.experts())
+            },
+        }
+    }
+}
+
+/// Experts in the order task 0's, ..., task T-1's, shared; one gate per task, and one for the shared stream if it is read.
 #[derive(Module, Debug)]
-pub struct StemLayer {
+pub struct Layer {
     experts: Experts,
     gates: Gates,
+    shared_gate: Option<Gates>,
     tasks: usize,
+    specific: usize,
+    #[module(skip)]
+    wiring: Wiring,
     #[module(skip)]
     mask: AftbMask,
-    followed: bool,
 }
 
-impl StemLayer {
-    /// Draws the weights.
-    pub fn init(sizes: LayerSizes<'_>, rng: &mut ChaCha8Rng, device: &Device) -> Self {
-        let LayerSizes { tasks, specific, shared, input, expert, gate, dropout, followed } = sizes;
-        let own = (0..tasks).flat_map(|t| std::iter::repeat_n(t, specific));
-        let groups: Vec<usize> = own.chain(std::iter::repeat_n(tasks, shared)).collect();
-        let count = groups.len();
-        Self {
-            experts: Experts::init(groups, input, expert, dropout, rng, device),
-            gates: Gates::init(tasks + usize::from(followed), input, gate, count, dropout, rng, device),
-            tasks,
-            mask: AftbMask::task_specific(tasks, specific, shared, followed),
-            followed,
+impl Layer {
+    /// `o = G h` for every stream. The shared stream is mixed only when another layer follows.
+    pub fn forward(&self, x: &Streams) -> Streams {
+        let g = self.gate(x); // [T (+ 1), B, E]
+        let h = self.experts.forward(x); // [E, B, H]
+        let o = aftb::mix(g, h, &self.mask); // [T (+ 1), B, H]
+        if self.shared_gate.is_none() {
+            return Streams { tasks: o, shared: None };
+        }
+        let shared = o.clone().slice_dim(0, self.tasks..self.tasks + 1);
+        Streams { tasks: o.slice_dim(0, 0..self.tasks), shared: Some(shared) }
+    }
+
+    /// The gates alone, a weight for every expert: 0 where a stream does not reach it.
+    ///
+    /// # Shapes
+    /// Gives `[T, B, E]`, or `[T + 1, B, E]` when another layer reads the shared stream.
+    pub fn gate(&self, x: &Streams) -> Tensor<3> {
+        let g = self.gates.forward(self.gate_input(x)); // [T, B, E], or [T, B, specific + C]
+        let g = match self.wiring.reach {
+            Reach::All => g,
+            Reach::OwnAndShared => self.place_tasks(g),
+        };
+        let Some((gate, x_s)) = self.shared_gate.as_ref().zip(x.shared.clone()) else { return g };
+        let g_s = gate.forward(x_s); // [1, B, E], or [1, B, C]
+        let g_s = match self.wiring.reach {
+            Reach::All => g_s,
+            Reach::OwnAndShared => self.place_shared(g_s),
+        };
+        Tensor::cat(vec![g, g_s], 0)
+    }
+
+    /// `[T, B, I]`, or `[1, B, I]` where all gates read the same.
+    fn gate_input(&self, x: &Streams) -> Tensor<3> {
+        let x_t = x.tasks.clone();
+        match (self.wiring.gate_input, x.shared.clone()) {
+            (GateInput::OwnPlusShared, Some(x_s)) if x_s.dims()[2] == x_t.dims()[2] => x_t + x_s,
+            (GateInput::OwnPlusShared, Some(x_s)) => Tensor::cat(vec![x_t, x_s.repeat_dim(0, self.tasks)], 2),
+            _ => x_t,
         }
     }
 
-    /// # Shapes
-    /// `x [T + 1, B, I]`, the tasks' streams and then the shared one; gives `o [T, B, H]`, or `[T + 1, B, H]` when another layer follows.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let g = self.gate(x.clone()); // [T (+ 1), B, E]
-        let h = self.experts.forward(x); // [E, B, H]
-        aftb::mix(g, h, &self.mask)
+    /// Weights over a task's own and the shared experts, put at their places among all. `[T, B, specific + C]` to `[T, B, E]`
+    fn place_tasks(&self, g: Tensor<3>) -> Tensor<3> {
+        let ([_, _, choices], specific) = (g.dims(), self.specific);
+        if specific == 0 {
+            return g;
+        }
+        let place = |t: usize| (0..self.tasks * specific).map(move |e| f32::from(u8::from(e / specific == t)));
+        let places: Vec<f32> = (0..self.tasks).flat_map(place).collect();
+        let places =
+            Tensor::<1>::from_floats(places.as_slice(), &g.device()).reshape([self.tasks, 1, self.tasks * specific]);
+        let own = g.clone().slice_dim(2, 0..specific).repeat_dim(2, self.tasks) * places; // [T, B, T * specific]
+        if choices == specific { own } else { Tensor::cat(vec![own, g.slice_dim(2, specific..choices)], 2) }
     }
 
-    /// The gates alone: task `t` reads `x_t + x_S`, the shared stream's gate `x_S`.
-    ///
-    /// # Shapes
-    /// `x [T + 1, B, I]`; gives `[T, B, E]`, or `[T + 1, B, E]` when another layer follows.
-    pub fn gate(&self, x: Tensor<3>) -> Tensor<3> {
-        let x_t = x.clone().slice_dim(0, 0..self.tasks); // [T, B, I]
-        let x_s = x.slice_dim(0, self.tasks..self.tasks + 1); // [1, B, I]
-        let both = x_t + x_s.clone();
-        self.gates.forward(if self.followed { Tensor::cat(vec![both, x_s], 0) } else { both })
+    /// Weights over the shared experts, put at their places among all. `[1, B, C]` to `[1, B, E]`
+    fn place_shared(&self, g: Tensor<3>) -> Tensor<3> {
+        if self.specific == 0 {
+            return g;
+        }
+        let [_, rows, _] = g.dims();
+        Tensor::cat(vec![Tensor::zeros([1, rows, self.tasks * self.specific], &g.device()), g], 2)
     }
 }

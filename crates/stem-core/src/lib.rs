@@ -9,7 +9,7 @@
 //! | value -> row id | `vocabulary` |
 //! | raw rows -> ids, weights | `featurize`, `batch` |
 //! | rows of the table -> `x_k` | `embedding` |
-//! | `h_e`, `g_t`, `o_t`, layers, logits | `experts`, `gate`, [`aftb`], `layer`, `tower` (all on `mlp` banks) |
+//! | `h_e`, `g_t`, `o_t`, layers, logits | `experts`, `gate`, [`aftb`], `layer`, `tower`: banks of `mlp`, with `norm` and `activation` |
 //! | wiring, one file per model | [`models`] |
 //! | `-y log p - (1 - y) log(1 - p)` | [`loss`] |
 //! | one file, and scores from it | [`bundle`], `predictor` |
@@ -34,6 +34,8 @@ mod vocabulary;
 mod batch;
 mod featurize;
 mod embedding;
+mod norm;
+mod activation;
 mod mlp;
 mod experts;
 mod gate;
@@ -44,25 +46,30 @@ pub mod models;
 pub mod loss;
 pub mod params;
 pub mod bundle;
+pub mod reference;
 mod predictor;
 mod device;
 mod error;
 mod mapped;
 
+pub use activation::{Activation, ActivationBank};
 pub use batch::{Batch, MISSING};
 pub use bundle::Bundle;
 pub use device::DeviceSpec;
 pub use embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, SlotLayout};
 pub use error::{Error, Result};
-pub use experts::Experts;
+pub use experts::{Experts, Streams};
 pub use featurize::encode_rows;
 pub use gate::Gates;
-pub use layer::{LayerSizes, StemLayer};
+pub use layer::{GateInput, Layer, LayerShape, Reach, Wiring};
 pub use mapped::map_file;
-pub use mlp::{LinearBank, MlpBank};
+pub use mlp::{HiddenConfig, LinearBank, MlpBank, MlpShape};
 pub use models::{
-    AnyModel, Model, ModelConfig, ModelSpec, NetworkSize, SharedBottomConfig, SingleTaskConfig, StemConfig,
+    AitmConfig, AnyModel, BottomSizes, EsmmConfig, LayeredSizes, MixtureSizes, MmoeConfig, MmoeMeConfig, Model,
+    ModelConfig, ModelName, ModelSpec, NetworkSize, OmoeConfig, PleConfig, PleMeConfig, SharedBottomConfig,
+    SingleTaskConfig, StemConfig,
 };
+pub use norm::BatchNormBank;
 pub use predictor::{Predictor, Scores, score, upload, upload_index};
 pub use schema::{Field, FieldKind, Pooling, Schema, Task, VocabularySpec};
 pub use tower::Towers;

@@ -4,9 +4,15 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::{Device, Tensor, TensorData, activation::relu};
+use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
+use serde::{Deserialize, Serialize};
+
+use crate::activation::{Activation, ActivationBank};
+use crate::error::{Error, Result};
+use crate::models::NetworkSize;
+use crate::norm::BatchNormBank;
 
 /// `E` linear maps of the same shape.
 #[derive(Module, Debug)]
@@ -34,55 +40,139 @@ impl LinearBank {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         x.matmul(self.weight.val()) + self.bias.val()
     }
+
+    /// One member alone.
+    ///
+    /// # Shapes
+    /// `x [1, B, I]`; gives `[1, B, O]`.
+    pub fn forward_member(&self, member: usize, x: Tensor<3>) -> Tensor<3> {
+        let one = member..member + 1;
+        x.matmul(self.weight.val().slice_dim(0, one.clone())) + self.bias.val().slice_dim(0, one)
+    }
 }
 
-/// `E` MLPs of the same widths: linear, ReLU, dropout, and so on. Whether the last layer has a ReLU is the bank's choice:
-/// experts have it, gates and towers end in a plain linear layer.
+/// What follows each linear map inside an MLP: batch normalisation, activation, dropout, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HiddenConfig {
+    /// The non-linearity.
+    pub activation: Activation,
+    /// Whether outputs are normalised over the batch first.
+    pub batch_norm: bool,
+    /// Share of outputs set to 0 in a training step; 0 or more, and less than 1.
+    pub dropout: f64,
+}
+
+impl HiddenConfig {
+    /// Refuses a dropout outside `0 <= rate < 1`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn check(&self) -> Result<()> {
+        if (0.0..1.0).contains(&self.dropout) {
+            return Ok(());
+        }
+        Err(Error::Config {
+            key: "hidden.dropout".into(),
+            found: self.dropout.to_string(),
+            expected: "0 or more, and less than 1".into(),
+        })
+    }
+
+    /// Numbers that a bank holds for every hidden output, beside weights and biases.
+    fn parameters(&self) -> u64 {
+        let norm = if self.batch_norm { BatchNormBank::NUMBERS } else { 0 };
+        norm + self.activation.parameters()
+    }
+}
+
+/// A bank to be: it says what the bank will cost, and draws it.
+#[derive(Debug, Clone, Copy)]
+pub struct MlpShape<'a> {
+    /// `E`, MLPs side by side.
+    pub members: usize,
+    /// `I`, width of what each reads.
+    pub input: usize,
+    /// Widths of the hidden layers.
+    pub widths: &'a [usize],
+    /// Width of a plain linear layer at the end; without it the MLP ends with its last hidden layer.
+    pub output: Option<usize>,
+    /// What follows each hidden layer's linear map.
+    pub hidden: &'a HiddenConfig,
+}
+
+impl MlpShape<'_> {
+    /// Input and output widths of every linear map, in order.
+    fn maps(&self) -> impl Iterator<Item = (usize, usize)> {
+        let outputs = || self.widths.iter().copied().chain(self.output);
+        std::iter::once(self.input).chain(outputs()).zip(outputs())
+    }
+
+    /// Numbers held, and outputs for one row of a batch.
+    pub fn size(&self) -> NetworkSize {
+        let weights: u64 = self.maps().map(|(input, output)| (input as u64 + 1) * output as u64).sum();
+        let hidden: u64 = self.widths.iter().map(|&width| width as u64).sum();
+        let members = self.members as u64;
+        NetworkSize {
+            parameters: members * (weights + hidden * self.hidden.parameters()),
+            activations: members * (hidden + self.output.unwrap_or(0) as u64),
+        }
+    }
+
+    /// Draws the weights from `rng`.
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> MlpBank {
+        let linear = |(input, output)| LinearBank::init(self.members, input, output, rng, device);
+        MlpBank {
+            layers: self.maps().map(linear).collect(),
+            hidden: self.widths.iter().map(|&width| Hidden::init(self.members, width, self.hidden, device)).collect(),
+            dropout: DropoutConfig::new(self.hidden.dropout).init(),
+        }
+    }
+}
+
+/// Normalisation and activation after one linear map.
+#[derive(Module, Debug)]
+pub struct Hidden {
+    norm: Option<BatchNormBank>,
+    activation: ActivationBank,
+}
+
+impl Hidden {
+    fn init(members: usize, width: usize, config: &HiddenConfig, device: &Device) -> Self {
+        Self {
+            norm: config.batch_norm.then(|| BatchNormBank::init(members, width, device)),
+            activation: ActivationBank::init(config.activation, members, width, device),
+        }
+    }
+
+    fn forward(&self, y: Tensor<3>) -> Tensor<3> {
+        let y = match &self.norm {
+            Some(norm) => norm.forward(y),
+            None => y,
+        };
+        self.activation.forward(y)
+    }
+}
+
+/// `E` MLPs of the same widths. Experts end with a hidden layer, gates and towers with a plain linear one.
 #[derive(Module, Debug)]
 pub struct MlpBank {
-    /// In the order they are applied.
+    /// The linear maps, in the order they are applied.
     pub layers: Vec<LinearBank>,
+    hidden: Vec<Hidden>,
     dropout: Dropout,
-    last_is_linear: bool,
 }
 
 impl MlpBank {
-    /// An MLP with ReLU (and dropout) after every layer.
-    pub fn hidden(
-        members: usize,
-        input: usize,
-        widths: &[usize],
-        dropout: f64,
-        rng: &mut ChaCha8Rng,
-        device: &Device,
-    ) -> Self {
-        let inputs = std::iter::once(&input).chain(widths);
-        let layers =
-            inputs.zip(widths).map(|(&input, &output)| LinearBank::init(members, input, output, rng, device)).collect();
-        Self { layers, dropout: DropoutConfig::new(dropout).init(), last_is_linear: false }
-    }
-
-    /// An MLP with ReLU after every layer but the last, which maps to `output`.
-    pub fn with_output(
-        members: usize,
-        input: usize,
-        widths: &[usize],
-        output: usize,
-        dropout: f64,
-        rng: &mut ChaCha8Rng,
-        device: &Device,
-    ) -> Self {
-        let widths: Vec<usize> = widths.iter().copied().chain([output]).collect();
-        Self { last_is_linear: true, ..Self::hidden(members, input, &widths, dropout, rng, device) }
-    }
-
     /// # Shapes
     /// `x [E, B, I]`, or `[1, B, I]` when all members read the same; gives `[E, B, O]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let last = self.layers.len() - 1;
         self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
             let y = layer.forward(x);
-            if i == last && self.last_is_linear { y } else { self.dropout.forward(relu(y)) }
+            match self.hidden.get(i) {
+                Some(hidden) => self.dropout.forward(hidden.forward(y)),
+                None => y,
+            }
         })
     }
 }

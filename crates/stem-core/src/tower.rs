@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
-use crate::mlp::MlpBank;
+use crate::mlp::{HiddenConfig, MlpBank, MlpShape};
 
 /// One MLP per task, ending in one number.
 #[derive(Module, Debug)]
@@ -13,16 +13,14 @@ pub struct Towers {
 }
 
 impl Towers {
-    /// `tasks` towers with hidden widths `widths` on inputs of width `input`.
-    pub fn init(
-        tasks: usize,
-        input: usize,
-        widths: &[usize],
-        dropout: f64,
-        rng: &mut ChaCha8Rng,
-        device: &Device,
-    ) -> Self {
-        Self { bank: MlpBank::with_output(tasks, input, widths, 1, dropout, rng, device) }
+    /// The shape of `tasks` towers with hidden widths `widths` on inputs of width `input`.
+    pub fn shape<'a>(tasks: usize, input: usize, widths: &'a [usize], hidden: &'a HiddenConfig) -> MlpShape<'a> {
+        MlpShape { members: tasks, input, widths, output: Some(1), hidden }
+    }
+
+    /// Draws towers of a [`Towers::shape`].
+    pub fn init(shape: MlpShape, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        Self { bank: shape.init(rng, device) }
     }
 
     /// # Shapes

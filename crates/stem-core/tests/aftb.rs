@@ -27,6 +27,7 @@ proptest! {
         (tasks, specific, shared, rows, width) in (1usize..4, 0usize..3, 0usize..3, 1usize..5, 1usize..6)
             .prop_filter("an expert", |(_, specific, shared, ..)| specific + shared > 0),
         stream in any::<bool>(),
+        open in any::<bool>(),
         seed in any::<u64>(),
     ) {
         let (t_count, e_count) = (tasks + usize::from(stream), tasks * specific + shared);
@@ -35,7 +36,8 @@ proptest! {
             (0..n).map(|_| { state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407); (state >> 40) as f32 / (1 << 23) as f32 - 1.0 }).collect()
         };
         let (g, h, d) = (draw(t_count * rows * e_count), draw(e_count * rows * width), draw(t_count * rows * width));
-        let mask = AftbMask::task_specific(tasks, specific, shared, stream);
+        let specific_mask = AftbMask::task_specific(tasks, specific, shared, stream);
+        let mask = if open { AftbMask::open(t_count, e_count) } else { specific_mask }; // open: plain gating
         let m = mask.values();
         let (mut o, mut dg, mut dh) = (vec![0f32; d.len()], vec![0f32; g.len()], vec![0f32; h.len()]);
         for t in 0..t_count { for b in 0..rows { for e in 0..e_count { for k in 0..width {
@@ -81,12 +83,9 @@ impl ModuleVisitor for ExpertGradients<'_> {
     }
 }
 
-#[test]
-fn a_tasks_loss_reaches_its_own_experts_and_the_shared_ones_alone() {
-    let ModelConfig::Stem(config) = stem() else { unreachable!() };
-    let config = StemConfig { layers: 1, ..config }; // experts: like 0, like 1, love 0, love 1, shared
-    let spec = ModelConfig::Stem(config);
-    let (table, network) = init(&spec, &device().autodiff());
+/// Checks, for each task's loss alone, which groups of embeddings and which experts it changes.
+fn check_reach(spec: &ModelConfig, stops: bool) {
+    let (table, network) = init(spec, &device().autodiff());
     let mut batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
     batch.labels = vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0];
     for task in 0..2 {
@@ -98,12 +97,35 @@ fn a_tasks_loss_reaches_its_own_experts_and_the_shared_ones_alone() {
         let mut grads = losses.slice_dim(0, task..task + 1).backward();
         let rows = values(leaf.grad_remove(&mut grads).unwrap());
         let group_is_zero = |k: usize| rows.chunks(12).all(|row| row[k * 4..(k + 1) * 4].iter().all(|g| *g == 0.0));
-        assert_eq!([group_is_zero(0), group_is_zero(1), group_is_zero(2)], [task != 0, task != 1, false]);
+        assert_eq!(
+            [group_is_zero(0), group_is_zero(1), group_is_zero(2)],
+            [stops && task != 0, stops && task != 1, false]
+        );
         let mut visitor = ExpertGradients { grads: &mut grads, path: vec![], zero: vec![] };
         network.visit(&mut visitor);
-        let experts = visitor.zero.iter().find(|(path, _)| path.contains("experts.bank.layers.1.weight")).unwrap();
-        assert_eq!(experts.1, [task != 0, task != 0, task != 1, task != 1, false]);
-        let gates = visitor.zero.iter().find(|(path, _)| path.contains("gates.bank.layers.1.weight")).unwrap();
-        assert_eq!(gates.1, [task != 0, task != 1], "a gate always has its gradient");
+        let zero = |part: &str| visitor.zero.iter().find(|(path, _)| path.contains(part)).unwrap().1.clone();
+        assert_eq!(zero("experts.own.layers.1.weight"), [0, 0, 1, 1].map(|owner| stops && task != owner));
+        assert_eq!(zero("experts.shared.layers.1.weight"), [false]);
+        assert_eq!(zero("gates.bank.layers.1.weight"), [task != 0, task != 1], "a gate always has its gradient");
     }
+}
+
+#[test]
+fn a_tasks_loss_reaches_its_own_experts_and_the_shared_ones_alone() {
+    let config = StemConfig { layers: 1, ..stem_config() }; // experts: like 0, like 1, love 0, love 1, shared
+    check_reach(&ModelConfig::Stem(config), true);
+}
+
+#[test]
+fn without_the_stop_gradient_a_tasks_loss_reaches_every_expert() {
+    check_reach(&ModelConfig::Stem(StemConfig { layers: 1, stop_gradient: false, ..stem_config() }), false);
+}
+
+#[test]
+fn a_gate_that_reads_no_other_tasks_experts_needs_no_stop() {
+    let config = StemConfig { layers: 1, reach: Reach::OwnAndShared, stop_gradient: false, ..stem_config() };
+    let config = StemConfig { gate_input: GateInput::Own, ..config };
+    check_reach(&ModelConfig::Stem(config), true);
+    let ple = LayeredSizes { layers: 1, ..layered() };
+    check_reach(&ModelConfig::PleMe(PleMeConfig(ple)), true);
 }

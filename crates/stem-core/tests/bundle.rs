@@ -61,7 +61,8 @@ fn a_bundle_is_a_safetensors_file_that_any_reader_opens() {
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(file.tensor("embedding.table").unwrap().shape(), [11, 12]);
     assert_eq!(file.tensor("vocabulary.user.keys").unwrap().shape(), [3]);
-    assert_eq!(file.tensor("network.layers.0.experts.bank.layers.0.weight").unwrap().shape(), [5, 12, 6]);
+    assert_eq!(file.tensor("network.net.layers.0.experts.own.layers.0.weight").unwrap().shape(), [4, 12, 6]);
+    assert_eq!(file.tensor("network.net.layers.0.experts.shared.layers.0.weight").unwrap().shape(), [1, 12, 6]);
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn what_is_no_bundle_says_which_check_failed() {
     contains(&with_manifest(&whole, |m| m["model"]["dim"] = 0.into()), "`dim` is 0, expected 1 to 65536");
     contains(&with_manifest(&whole, |m| m["model"]["name"] = "other".into()), "unknown variant `other`");
     contains(&with_manifest(&whole, |m| m["model"]["tower"] = serde_json::json!([9])), "the model needs [2, 5, 9]");
-    contains(&with_manifest(&whole, |m| m["model"]["layers"] = 1.into()), "the model needs [2, 12, 4]");
+    contains(&with_manifest(&whole, |m| m["model"]["layers"] = 1.into()), "belongs to no part of this model");
     contains(&with_manifest(&whole, |m| m["model"]["tower"] = serde_json::json!([3, 1])), "is missing");
     contains(
         &with_manifest(&whole, |m| m["schema"]["vocabularies"][0]["rows"] = 6.into()),

@@ -7,7 +7,7 @@ use stem_core::*;
 
 #[test]
 fn configurations_survive_a_file_and_unknown_keys_are_refused() {
-    for config in [stem(), shared_bottom(), single_task()] {
+    for config in every_model() {
         let text = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<ModelConfig>(&text).unwrap(), config);
     }
@@ -27,12 +27,66 @@ fn sizes_that_no_model_can_have_are_refused_by_key() {
     refused(StemConfig { experts: vec![], ..base.clone() }, "`experts` is 0 layers, expected 1 to 64 layers");
     refused(StemConfig { experts: vec![4, 0], ..base.clone() }, "`experts` is 0, expected 1 to 65536");
     refused(StemConfig { tower: vec![1 << 20], ..base.clone() }, "`tower` is 1048576, expected 1 to 65536");
-    refused(StemConfig { dropout: 1.0, ..base.clone() }, "`dropout` is 1, expected 0 or more, and less than 1");
-    refused(StemConfig { dropout: f64::NAN, ..base.clone() }, "`dropout` is NaN, expected 0 or more, and less than 1");
+    let dropout = |dropout| HiddenConfig { dropout, ..HiddenConfig::default() };
+    let expected = "expected 0 or more, and less than 1";
+    refused(StemConfig { hidden: dropout(1.0), ..base.clone() }, &format!("`hidden.dropout` is 1, {expected}"));
+    refused(StemConfig { hidden: dropout(f64::NAN), ..base.clone() }, &format!("`hidden.dropout` is NaN, {expected}"));
     refused(
-        StemConfig { specific_experts: 0, shared_experts: 0, ..base },
+        StemConfig { specific_experts: 0, shared_experts: 0, ..base.clone() },
         "`specific_experts and shared_experts` is 0 and 0, expected at least one expert",
     );
+    refused(
+        StemConfig { shared_embedding: false, ..base.clone() },
+        "`shared_experts` is 8, expected 0 where shared_embedding is false: they have nothing to read",
+    );
+    refused(
+        StemConfig { shared_embedding: false, task_embeddings: false, ..base.clone() },
+        "`task_embeddings` is false, expected true where shared_embedding is false: experts need input",
+    );
+    refused(
+        StemConfig { shared_embedding: false, shared_experts: 0, shared_dim: Some(4), ..base.clone() },
+        "`shared_dim` is set, expected no such key where shared_embedding is false",
+    );
+    refused(StemConfig { shared_dim: Some(0), ..base }, "`shared_dim` is 0, expected 1 to 65536");
+}
+
+#[test]
+fn baselines_without_experts_or_with_too_few_tasks_are_refused() {
+    let message = |config: ModelConfig, schema: &Schema| config.check(schema).unwrap_err().to_string();
+    let none = MixtureSizes { expert_count: 0, ..mixture() };
+    let expected = "model configuration: `expert_count` is 0, expected 1 to 65536";
+    assert_eq!(message(ModelConfig::Omoe(OmoeConfig(none.clone())), &schema()), expected);
+    assert_eq!(message(ModelConfig::Mmoe(MmoeConfig(none.clone())), &schema()), expected);
+    assert_eq!(message(ModelConfig::MmoeMe(MmoeMeConfig(none)), &schema()), expected);
+    let unshared = LayeredSizes { shared_experts: 0, ..layered() };
+    let expected = "model configuration: `shared_experts` is 0, expected 1 or more with 2 layers: the shared stream between \
+                    layers reads them";
+    assert_eq!(message(ModelConfig::Ple(PleConfig(unshared.clone())), &schema()), expected);
+    assert_eq!(message(ModelConfig::PleMe(PleMeConfig(unshared)), &schema()), expected);
+    let one = schema().only_task(0);
+    let aitm = message(ModelConfig::Aitm(AitmConfig::default()), &one);
+    assert!(aitm.starts_with("model 'aitm' does not fit this data: ") && aitm.contains("the recipe has 1"), "{aitm}");
+    let negative = AitmConfig { order_penalty: -1.0, ..AitmConfig::default() };
+    let expected = "model configuration: `order_penalty` is -1, expected a number of 0 or more";
+    assert_eq!(message(ModelConfig::Aitm(negative), &schema()), expected);
+    let esmm = message(ModelConfig::Esmm(EsmmConfig::default()), &one);
+    assert!(esmm.contains("exactly two labels") && esmm.contains("the recipe has 1: name two"), "{esmm}");
+    let mut within = schema();
+    within.tasks[1].within = Some("like".into());
+    let esmm = message(ModelConfig::Esmm(EsmmConfig::default()), &within);
+    assert!(esmm.contains("task 'love' is judged within 'like'") && esmm.contains("among all rows"), "{esmm}");
+}
+
+#[test]
+fn an_unknown_model_is_told_the_nearest() {
+    let message = "mmo".parse::<ModelName>().unwrap_err().to_string();
+    let known = "stem, shared-bottom, single-task, omoe, mmoe, ple, aitm, esmm, mmoe-me, ple-me";
+    assert_eq!(message, format!("unknown model 'mmo', did you mean 'mmoe'? Known are: {known}"));
+    for (typed, meant) in [("PLE", "ple"), ("sharedbottom", "shared-bottom"), ("steam", "stem"), ("mmoe_me", "mmoe-me")]
+    {
+        let message = typed.parse::<ModelName>().unwrap_err().to_string();
+        assert!(message.contains(&format!("did you mean '{meant}'?")), "{message}");
+    }
 }
 
 #[test]
@@ -49,11 +103,18 @@ fn the_same_seed_gives_the_same_weights_and_padding_rows_are_zero() {
 
 #[test]
 fn the_size_told_beforehand_is_the_networks() {
-    for config in [stem(), shared_bottom(), single_task()] {
-        let (_, network) = init(&config, &device());
+    let same = |config: &ModelConfig| {
+        let (_, network) = init(config, &device());
         let built: usize = params::list(&network).iter().map(|(_, _, count)| count).sum();
-        assert_eq!(config.size(&schema()).parameters, built as u64, "{}", config.name());
+        assert_eq!(config.size(&schema()).parameters, built as u64, "{config:?}");
+    };
+    for config in every_model() {
+        same(&config);
+        for activation in [Activation::Gelu, Activation::Prelu, Activation::Dice] {
+            same(&with_hidden(&config, HiddenConfig { activation, batch_norm: true, dropout: 0.1 }));
+        }
     }
+    stem_ablations().iter().for_each(|config| same(&ModelConfig::Stem(config.clone())));
 }
 
 #[test]
@@ -76,8 +137,7 @@ fn gates_are_distributions_over_the_experts() {
 
 #[test]
 fn dropout_is_for_training_alone() {
-    let config =
-        ModelConfig::SharedBottom(SharedBottomConfig { dim: 4, bottom: vec![64], tower: vec![], dropout: 0.5 });
+    let config = with_hidden(&shared_bottom(), HiddenConfig { dropout: 0.5, ..HiddenConfig::default() });
     let batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
     let (table, network) = init(&config, &device().autodiff());
     let layout = SlotLayout::new(&schema(), table.widths());
@@ -106,4 +166,119 @@ fn parameters_that_are_missing_left_over_or_misshapen_are_named() {
     let mut misshapen = values.clone();
     misshapen.insert("bottom.layers.0.bias".into(), values["bottom.layers.1.bias"].clone());
     assert_eq!(fault(misshapen), "parameter 'bottom.layers.0.bias' has shape [1, 1, 5], the model needs [1, 1, 6]");
+}
+
+/// Every ablation of the small STEM.
+fn stem_ablations() -> Vec<StemConfig> {
+    let base = stem_config();
+    vec![
+        StemConfig { stop_gradient: false, ..base.clone() },
+        StemConfig { reach: Reach::OwnAndShared, ..base.clone() },
+        StemConfig { shared_embedding: false, shared_experts: 0, ..base.clone() },
+        StemConfig { shared_embedding: false, shared_experts: 0, reach: Reach::OwnAndShared, ..base.clone() },
+        StemConfig { task_embeddings: false, ..base.clone() },
+        StemConfig { gate_input: GateInput::Own, ..base.clone() },
+        StemConfig { shared_dim: Some(7), ..base.clone() },
+        StemConfig { shared_dim: Some(2), gate_input: GateInput::Own, ..base.clone() },
+        StemConfig { specific_experts: 0, ..base.clone() },
+        StemConfig { specific_experts: 0, reach: Reach::OwnAndShared, ..base },
+    ]
+}
+
+/// Logits of the common rows, before the sigmoid; `change` may turn the batch's tables around.
+fn logits(config: &ModelConfig, schema: &Schema, table: &EmbeddingTable, network: &AnyModel) -> Vec<f32> {
+    let batch = encode_rows(schema, &vocabularies(), &rows()).unwrap();
+    let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
+    let x = SlotLayout::new(schema, &config.widths(schema)).pool(table.rows().tensor().clone(), index, weights);
+    network.forward(x).into_data().try_into_vec().unwrap()
+}
+
+#[test]
+fn every_ablation_scores_and_its_gates_are_distributions() {
+    for config in stem_ablations() {
+        config.check(&schema()).unwrap();
+        let config = ModelConfig::Stem(config);
+        let (table, network) = init(&config, &device());
+        let z = logits(&config, &schema(), &table, &network);
+        assert!(z.len() == 8 && z.iter().all(|z| z.is_finite()), "{config:?}: {z:?}");
+        let batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
+        let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
+        let x = SlotLayout::new(&schema(), table.widths()).pool(table.rows().tensor().clone(), index, weights);
+        for mean in network.gate_means(x) {
+            let sums: Vec<f32> = mean.sum_dim(1).into_data().try_into_vec().unwrap();
+            assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5), "{config:?}: {sums:?}");
+        }
+    }
+}
+
+#[test]
+fn a_gate_that_reaches_own_and_shared_experts_gives_the_others_no_weight() {
+    let config = ModelConfig::Ple(PleConfig(layered())); // like 0, like 1, love 0, love 1, shared
+    let (table, network) = init(&config, &device());
+    let batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
+    let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
+    let x = SlotLayout::new(&schema(), table.widths()).pool(table.rows().tensor().clone(), index, weights);
+    let means: Vec<f32> = network.gate_means(x)[0].clone().into_data().try_into_vec().unwrap();
+    let read: Vec<bool> = means.iter().map(|g| *g != 0.0).collect();
+    let expected =
+        [[true, true, false, false, true], [false, false, true, true, true], [false, false, false, false, true]];
+    assert_eq!(read, expected.concat());
+}
+
+#[test]
+fn one_expert_makes_an_omoe_a_shared_bottom() {
+    let omoe = ModelConfig::Omoe(OmoeConfig(MixtureSizes { expert_count: 1, ..mixture() }));
+    let (table, network) = init(&omoe, &device());
+    let (_, plain) = init(&shared_bottom(), &device());
+    let rename = |name: &str| name.replace("net.experts.", "bottom.").replace("net.towers.", "towers.");
+    let values = params::collect(&network).into_iter().filter(|(name, _)| !name.contains("gates"));
+    let plain = params::replace(plain, values.map(|(name, data)| (rename(&name), data)).collect()).unwrap();
+    let (a, b) = (logits(&omoe, &schema(), &table, &network), logits(&shared_bottom(), &schema(), &table, &plain));
+    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < tolerance()), "{a:?} {b:?}");
+}
+
+/// Task `t` of the permuted model has all that task `1 - t` of the model has: embeddings, experts, gates, tower.
+#[test]
+fn permuting_the_tasks_permutes_the_outputs() {
+    for config in every_model() {
+        if matches!(config, ModelConfig::Aitm(_) | ModelConfig::Esmm(_)) {
+            continue; // their tasks have an order
+        }
+        let (mut table, network) = init(&config, &device());
+        let before = logits(&config, &schema(), &table, &network);
+        let widths = config.widths(&schema());
+        let groups_are_tasks = !matches!(config, ModelConfig::MmoeMe(_)) && widths.len() >= 2;
+        if groups_are_tasks {
+            let width: usize = widths.iter().sum();
+            let values = table.rows_mut().host_mut(|rows| rows.to_vec());
+            let swap = |row: &[f32]| [&row[4..8], &row[..4], &row[8..]].concat();
+            let values = values.chunks(width).flat_map(swap).collect();
+            table = EmbeddingTable::from_values(values, &widths, &device());
+        }
+        let swapped = params::collect(&network).into_iter().map(|(name, data)| (name.clone(), swap_tasks(&name, data)));
+        let permuted = params::replace(network.clone(), swapped.collect()).unwrap();
+        let after = logits(&config, &schema(), &table, &permuted);
+        let same = before
+            .chunks(2)
+            .zip(after.chunks(2))
+            .all(|(a, b)| (a[0] - b[1]).abs() < 10.0 * tolerance() && (a[1] - b[0]).abs() < 10.0 * tolerance());
+        assert!(same, "{}: {before:?} {after:?}", config.name());
+    }
+}
+
+/// A bank with its halves exchanged where its members are tasks'; a gate over all experts, and its experts too.
+fn swap_tasks(name: &str, data: burn::tensor::TensorData) -> burn::tensor::TensorData {
+    let shape = data.shape().as_slice().to_vec();
+    let mut values: Vec<f32> = data.try_into_vec().unwrap();
+    let of_tasks =
+        ["own.", "gates.", "towers.", "bottoms."].iter().any(|part| name.contains(part)) && shape[0] % 2 == 0;
+    if of_tasks {
+        let half = values.len() / 2;
+        values.rotate_left(half);
+    }
+    // A gate's outputs are experts: like 0, like 1, love 0, love 1, shared.
+    if name.contains("gate") && shape[2] == 5 {
+        values.chunks_mut(5).for_each(|experts| experts[..4].rotate_left(2));
+    }
+    burn::tensor::TensorData::new(values, shape)
 }

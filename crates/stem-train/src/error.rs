@@ -33,14 +33,6 @@ pub enum Error {
         /// What may stand there.
         expected: &'static str,
     },
-    /// A model of that name does not exist.
-    #[error("unknown model '{name}'; known are: {known}")]
-    UnknownModel {
-        /// As asked for.
-        name: String,
-        /// All names.
-        known: String,
-    },
     /// The loss left the numbers.
     #[error(
         "the loss of task '{task}' is {value} by step {step} (epoch {epoch}); {saved}. Try a lower learning_rate, or look for outliers among the numbers"

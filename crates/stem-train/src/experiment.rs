@@ -1,69 +1,34 @@
 //! One TOML per experiment: how to train, and the sizes of every model that may be asked for.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use stem_core::{ModelConfig, Schema, SharedBottomConfig, SingleTaskConfig, StemConfig};
+use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use stem_core::{ModelConfig, ModelName, Schema};
 
+use crate::balance::BalanceConfig;
 use crate::error::{Error, Result};
+use crate::optimizer::OptimizerConfig;
+use crate::schedule::ScheduleConfig;
 
 /// An experiment: `[train]` and a section per model. What is not written has the paper's defaults.
 ///
 /// ```
+/// use stem_core::{ModelConfig, ModelName};
+///
 /// let text = "[train]\nlearning_rate = 0.001\n[stem]\nshared_experts = 2\n";
 /// let experiment = stem_train::Experiment::parse(text, "example.toml")?;
-/// assert_eq!(experiment.stem.shared_experts, 2);
+/// let ModelConfig::Stem(stem) = experiment.model(ModelName::Stem) else { unreachable!() };
+/// assert_eq!(stem.shared_experts, 2);
 /// # Ok::<(), stem_train::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Experiment {
     /// How to train.
     pub train: TrainConfig,
-    /// Sizes of STEM.
-    pub stem: StemConfig,
-    /// Sizes of SharedBottom.
-    pub shared_bottom: SharedBottomConfig,
-    /// Sizes of each single-task model.
-    pub single_task: SingleTaskConfig,
-}
-
-/// Which model of an experiment to train.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModelName {
-    /// STEM-Net.
-    Stem,
-    /// SharedBottom.
-    SharedBottom,
-    /// One model per task.
-    SingleTask,
-}
-
-impl ModelName {
-    /// All models, in the order reports show them.
-    pub const ALL: [ModelName; 3] = [ModelName::Stem, ModelName::SharedBottom, ModelName::SingleTask];
-
-    /// The name on command lines and in files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ModelName::Stem => "stem",
-            ModelName::SharedBottom => "shared-bottom",
-            ModelName::SingleTask => "single-task",
-        }
-    }
-}
-
-impl FromStr for ModelName {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        ModelName::ALL.into_iter().find(|model| model.as_str() == name).ok_or_else(|| Error::UnknownModel {
-            name: name.into(),
-            known: ModelName::ALL.map(ModelName::as_str).join(", "),
-        })
-    }
+    models: BTreeMap<ModelName, ModelConfig>,
 }
 
 /// Which rows of the table take part in a step.
@@ -96,22 +61,30 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Epochs at most.
     pub epochs: usize,
-    /// Adam's rate.
+    /// The rate that the schedule starts from.
     pub learning_rate: f64,
+    /// How the rate goes on.
+    pub schedule: ScheduleConfig,
+    /// Steps over which the rate climbs to `learning_rate` at the start; 0 for none.
+    pub warm_up_steps: usize,
+    /// How gradients change weights.
+    pub optimizer: OptimizerConfig,
     /// What decides whether an epoch was better.
     pub monitor: Monitor,
-    /// The rate is multiplied with it after every epoch that was no better.
-    pub rate_decay: f64,
     /// Training stops after so many epochs in a row that were no better.
     pub patience: usize,
     /// `lambda` of `(lambda / 2) ||rows||^2`.
     pub embedding_l2: f64,
+    /// `lambda` of `(lambda / 2) ||weights and biases of the network||^2`: weight decay as part of the loss.
+    pub network_l2: f64,
     /// Gradients are scaled down to this global norm.
     pub max_gradient_norm: f64,
     /// Standard deviation of the embeddings at the start.
     pub embedding_std: f32,
     /// Weight of each task's loss by name; 1 where it is not named.
-    pub task_weights: std::collections::BTreeMap<String, f64>,
+    pub task_weights: BTreeMap<String, f64>,
+    /// How the tasks' losses are balanced against each other while training.
+    pub balance: BalanceConfig,
     /// Row-sparse or dense.
     pub table: TableMode,
     /// Of weights, shuffling and dropout.
@@ -124,13 +97,17 @@ impl Default for TrainConfig {
             batch_size: 4096,
             epochs: 20,
             learning_rate: 1e-3,
+            schedule: ScheduleConfig::default(),
+            warm_up_steps: 0,
+            optimizer: OptimizerConfig::default(),
             monitor: Monitor::Auc,
-            rate_decay: 0.1,
             patience: 2,
             embedding_l2: 1e-6,
+            network_l2: 0.0,
             max_gradient_norm: 10.0,
             embedding_std: 1e-4,
-            task_weights: Default::default(),
+            task_weights: BTreeMap::new(),
+            balance: BalanceConfig::default(),
             table: TableMode::RowSparse,
             seed: 1,
         }
@@ -144,35 +121,17 @@ impl TrainConfig {
     /// [`Error::Config`] with the key, what stands there and what may.
     pub fn check(&self) -> Result<()> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
+        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
+        let (above, least) = ("a number above 0", "0 or more");
         let rules: [(&'static str, String, &'static str, bool); 8] = [
             ("batch_size", self.batch_size.to_string(), "1 to 16777216", (1..=1 << 24).contains(&self.batch_size)),
             ("epochs", self.epochs.to_string(), "1 or more", self.epochs >= 1),
-            ("learning_rate", self.learning_rate.to_string(), "a number above 0", positive(self.learning_rate)),
-            (
-                "rate_decay",
-                self.rate_decay.to_string(),
-                "above 0, at most 1",
-                positive(self.rate_decay) && self.rate_decay <= 1.0,
-            ),
+            ("learning_rate", self.learning_rate.to_string(), above, positive(self.learning_rate)),
             ("patience", self.patience.to_string(), "1 or more", self.patience >= 1),
-            (
-                "embedding_l2",
-                self.embedding_l2.to_string(),
-                "0 or more",
-                self.embedding_l2.is_finite() && self.embedding_l2 >= 0.0,
-            ),
-            (
-                "max_gradient_norm",
-                self.max_gradient_norm.to_string(),
-                "a number above 0",
-                positive(self.max_gradient_norm),
-            ),
-            (
-                "embedding_std",
-                self.embedding_std.to_string(),
-                "0 or more",
-                self.embedding_std.is_finite() && self.embedding_std >= 0.0,
-            ),
+            ("embedding_l2", self.embedding_l2.to_string(), least, not_negative(self.embedding_l2)),
+            ("network_l2", self.network_l2.to_string(), least, not_negative(self.network_l2)),
+            ("max_gradient_norm", self.max_gradient_norm.to_string(), above, positive(self.max_gradient_norm)),
+            ("embedding_std", self.embedding_std.to_string(), least, not_negative(f64::from(self.embedding_std))),
         ];
         for (key, found, expected, holds) in rules {
             if !holds {
@@ -183,7 +142,9 @@ impl TrainConfig {
             let found = format!("{name} = {weight}");
             return Err(Error::Config { key: "task_weights", found, expected: "numbers of 0 or more" });
         }
-        Ok(())
+        self.optimizer.check()?;
+        self.schedule.check()?;
+        self.balance.check()
     }
 
     /// Refuses weights of tasks that the schema does not have.
@@ -225,12 +186,57 @@ impl Experiment {
             .map_err(|e| Error::Experiment { path: path.as_ref().to_path_buf(), what: e.to_string().trim_end().into() })
     }
 
-    /// The configuration of one model.
+    /// The configuration of one model; its defaults where the experiment has no section for it.
     pub fn model(&self, name: ModelName) -> ModelConfig {
-        match name {
-            ModelName::Stem => ModelConfig::Stem(self.stem.clone()),
-            ModelName::SharedBottom => ModelConfig::SharedBottom(self.shared_bottom.clone()),
-            ModelName::SingleTask => ModelConfig::SingleTask(self.single_task.clone()),
+        self.models.get(&name).cloned().unwrap_or_else(|| name.default_config())
+    }
+
+    /// The same experiment with another configuration of a model.
+    #[must_use]
+    pub fn with_model(mut self, config: ModelConfig) -> Self {
+        self.models.insert(config.model_name(), config);
+        self
+    }
+}
+
+/// `[train]`, and sections named as models are; each is read by whoever it belongs to.
+impl<'de> Deserialize<'de> for Experiment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Sections;
+
+        impl<'de> Visitor<'de> for Sections {
+            type Value = Experiment;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("[train] and sections of models")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Experiment, A::Error> {
+                let mut experiment = Experiment::default();
+                while let Some(section) = map.next_key::<String>()? {
+                    if section == "train" {
+                        experiment.train = map.next_value()?;
+                        continue;
+                    }
+                    let name: ModelName = section.parse().map_err(|e| {
+                        A::Error::custom(format!("section [{section}] is neither [train] nor a model: {e}"))
+                    })?;
+                    experiment.models.insert(name, map.next_value_seed(Section(name))?);
+                }
+                Ok(experiment)
+            }
         }
+        deserializer.deserialize_map(Sections)
+    }
+}
+
+/// The section of one model.
+struct Section(ModelName);
+
+impl<'de> DeserializeSeed<'de> for Section {
+    type Value = ModelConfig;
+
+    fn deserialize<D: Deserializer<'de>>(self, section: D) -> Result<ModelConfig, D::Error> {
+        self.0.deserialize_config(section)
     }
 }

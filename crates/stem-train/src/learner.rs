@@ -6,18 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use stem_core::{Bundle, ModelSpec, Schema, bundle, score};
+use stem_core::{Bundle, ModelSpec, Schema, bundle, params, score};
 use stem_data::{BatchPlan, Dataset, Split};
 
+use crate::balance::Balance;
 use crate::early_stop::{EarlyStop, Verdict};
 use crate::error::{Error, Result};
 use crate::experiment::{Monitor, TrainConfig};
-use crate::log::RunLog;
+use crate::log::{Evaluation, RunLog};
 use crate::memory::{self, MemoryPlan};
 use crate::metrics::{TaskMetrics, shown};
 use crate::progress::EpochBar;
+use crate::schedule::RateSchedule;
 use crate::step::{Losses, Objective, TrainState};
 
 /// Steps between two looks at the loss on a device that the host would have to wait for.
@@ -89,11 +91,12 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             let expected = "auc, or a `group` in the recipe: without groups there is no gAUC";
             return Err(Error::Config { key: "monitor", found: "gauc".into(), expected });
         }
-        let plan = MemoryPlan::new(schema, &spec.widths(schema), spec.size(schema), config.batch_size);
+        let (widths, size) = (spec.widths(schema), spec.size(schema));
+        let plan = MemoryPlan::new(schema, &widths, size, config.optimizer, config.batch_size);
         let available = memory::available();
         available.map_or(Ok(()), |available| plan.check(available))?;
-        device.seed(config.seed);
-        let state = TrainState::init(&spec, schema, config.embedding_std, config.seed, config.table, device);
+        let state = TrainState::init(&spec, schema, config.embedding_std, config.seed, config.table, device)
+            .with_optimizer(config.optimizer);
         tracing::info!(
             "{}: {} training rows, {plan}{}",
             spec.name(),
@@ -150,15 +153,19 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// before the error stays as it is.
     pub fn fit(&mut self) -> Result<FitSummary> {
         let mut log = RunLog::create(&self.folder)?;
+        self.device.seed(self.config.seed);
         let mut early_stop = EarlyStop::new(self.config.patience);
-        let mut rate = self.config.learning_rate;
+        let TrainConfig { schedule, learning_rate, warm_up_steps, batch_size, epochs, balance, seed, .. } = self.config;
+        let planned = epochs * self.dataset.rows(Split::Train).div_ceil(batch_size);
+        let mut schedule = RateSchedule::new(schedule, learning_rate, warm_up_steps, planned);
+        let mut balance = Balance::new(balance, self.dataset.schema().tasks.len(), seed, &self.device);
         let (mut steps, mut rows, mut seconds) = (0, 0, 0.0);
         self.best_epoch = 0;
         let mut epoch = 0;
         while epoch < self.config.epochs && !self.stop.is_set() {
             epoch += 1;
             let begun = Instant::now();
-            let (epoch_rows, loss) = self.epoch(epoch, rate, &mut steps)?;
+            let (epoch_rows, loss) = self.epoch(epoch, &schedule, &mut balance, &mut steps)?;
             seconds += begun.elapsed().as_secs_f64();
             rows += epoch_rows;
             if self.stop.is_set() && self.best_epoch > 0 {
@@ -172,7 +179,17 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             let valid = self.measure(&scores, Split::Valid);
             let monitored = self.monitored(&valid);
             let verdict = early_stop.judge(monitored);
-            log.evaluation(epoch, steps, rate, &loss, self.dataset.schema(), &valid, verdict == Verdict::Better)?;
+            let rate = schedule.rate(steps.saturating_sub(1));
+            log.evaluation(&Evaluation {
+                epoch,
+                steps,
+                learning_rate: rate,
+                loss: &loss,
+                weights: balance.weights().as_deref(),
+                schema: self.dataset.schema(),
+                valid: &valid,
+                best: verdict == Verdict::Better,
+            })?;
             tracing::info!(
                 "epoch {epoch}: loss {:.4}, valid AUC {}, rate {rate:e}{}",
                 loss.iter().sum::<f64>(),
@@ -184,7 +201,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
                     self.best_epoch = epoch;
                     self.save(serde_json::json!({ "epoch": epoch, "seed": self.config.seed, "monitored": monitored }))?;
                 }
-                Verdict::Worse => rate *= self.config.rate_decay,
+                Verdict::Worse => schedule.epoch_was_worse(),
                 Verdict::Stop => break,
             }
         }
@@ -214,7 +231,13 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     }
 
     /// One pass over the training rows; gives the rows seen and each task's mean loss.
-    fn epoch(&mut self, epoch: usize, rate: f64, steps: &mut usize) -> Result<(usize, Vec<f64>)> {
+    fn epoch(
+        &mut self,
+        epoch: usize,
+        schedule: &RateSchedule,
+        balance: &mut Balance,
+        steps: &mut usize,
+    ) -> Result<(usize, Vec<f64>)> {
         let schema = self.dataset.schema();
         let objective = objective(schema, &self.config);
         let plan = BatchPlan { size: self.config.batch_size, shuffle: Some((self.config.seed, epoch as u64)) };
@@ -224,8 +247,9 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let mut rows = 0;
         for batch in self.dataset.batches(Split::Train, plan) {
             batch.check(schema)?;
+            let rate = schedule.rate(*steps);
             *steps += 1;
-            let (step_losses, gradients) = self.state().differentiate(&batch, &objective);
+            let (step_losses, gradients) = balance.differentiate(self.state(), &batch, &objective);
             let seen = losses.add(step_losses, batch.rows);
             if let Some(broken) = losses.broken() {
                 let whole = self.state().table.rows().is_on_host(); // else the loss is read steps later
@@ -296,13 +320,20 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let last_good = self.folder.join("last-good.safetensors");
         let saved = if self.best_epoch > 0 {
             format!("the weights of epoch {} are in {}", self.best_epoch, self.bundle_path().display())
-        } else if whole {
+        } else if whole && self.is_finite() {
             self.save_to(&last_good, serde_json::json!({ "epoch": 0, "seed": self.config.seed }))?;
             format!("the weights before that step are in {}", last_good.display())
         } else {
             "no epoch was finished before, so nothing was saved".into()
         };
         Ok(Error::NotFinite { task, value, step, epoch, saved })
+    }
+
+    /// Whether all weights are numbers.
+    fn is_finite(&self) -> bool {
+        let state = self.state();
+        let finite = |data: TensorData| data.iter::<f32>().all(f32::is_finite);
+        params::collect(&state.network).into_values().chain([state.table.rows().tensor().to_data()]).all(finite)
     }
 
     /// Takes the weights back from the bundle.
@@ -321,6 +352,7 @@ fn objective(schema: &Schema, config: &TrainConfig) -> Objective {
     Objective {
         task_weights: schema.tasks.iter().map(|task| weight(&task.name)).collect(),
         embedding_l2: config.embedding_l2,
+        network_l2: config.network_l2,
     }
 }
 

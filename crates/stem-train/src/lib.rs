@@ -8,7 +8,8 @@
 //! | a run: train by name, save, measure | [`run()`] |
 //! | epochs, evaluation, best weights | [`Learner`] |
 //! | gather, forward, loss, backward, clip, update | [`step`] |
-//! | Adam on the network and on rows | [`optimizer`] |
+//! | whose loss counts how much | [`balance`] |
+//! | Adam and others on the network and on rows; the rate | [`optimizer`], [`schedule`] |
 //! | AUC, gAUC, logloss, calibration | [`metrics`] |
 //! | how much it takes, told beforehand | [`memory`] |
 //! | held to the reference, number by number | [`parity`] |
@@ -29,7 +30,9 @@ mod experiment;
 mod run;
 mod learner;
 pub mod step;
+pub mod balance;
 pub mod optimizer;
+pub mod schedule;
 mod early_stop;
 mod single_task;
 pub mod metrics;
@@ -40,9 +43,13 @@ pub mod reference;
 pub mod parity;
 mod error;
 
+pub use balance::BalanceConfig;
 pub use error::{Error, Result};
-pub use experiment::{Experiment, ModelName, Monitor, TableMode, TrainConfig};
+pub use experiment::{Experiment, Monitor, TableMode, TrainConfig};
 pub use learner::{FitSummary, Learner, StopFlag};
 pub use metrics::TaskMetrics;
+pub use optimizer::OptimizerConfig;
 pub use run::{RunMetrics, RunOptions, measure, run};
+pub use schedule::ScheduleConfig;
+pub use stem_core::ModelName;
 pub use step::{Objective, TrainState};

@@ -10,6 +10,27 @@ use crate::error::{Error, Result};
 use crate::learner::create_folder;
 use crate::metrics::TaskMetrics;
 
+/// What a line says.
+#[derive(Debug)]
+pub(crate) struct Evaluation<'a> {
+    /// Epoch, counted from 1.
+    pub epoch: usize,
+    /// Steps since the start.
+    pub steps: usize,
+    /// Rate of the last step.
+    pub learning_rate: f64,
+    /// Mean loss of each task over the epoch.
+    pub loss: &'a [f64],
+    /// Learned weights of the tasks' losses, where they are learned.
+    pub weights: Option<&'a [f32]>,
+    /// Names the tasks.
+    pub schema: &'a Schema,
+    /// Of each task.
+    pub valid: &'a [TaskMetrics],
+    /// Whether these weights are the best so far.
+    pub best: bool,
+}
+
 /// The log of one run.
 #[derive(Debug)]
 pub(crate) struct RunLog {
@@ -27,28 +48,22 @@ impl RunLog {
     }
 
     /// Writes one evaluation.
-    #[allow(clippy::too_many_arguments)] // a record's fields
-    pub(crate) fn evaluation(
-        &mut self,
-        epoch: usize,
-        steps: usize,
-        rate: f64,
-        loss: &[f64],
-        schema: &Schema,
-        valid: &[TaskMetrics],
-        best: bool,
-    ) -> Result<()> {
+    pub(crate) fn evaluation(&mut self, evaluation: &Evaluation<'_>) -> Result<()> {
+        let Evaluation { epoch, steps, learning_rate, loss, weights, schema, valid, best } = evaluation;
         let by_task = |values: Vec<serde_json::Value>| -> serde_json::Map<String, serde_json::Value> {
             schema.tasks.iter().map(|task| task.name.clone()).zip(values).collect()
         };
-        let line = serde_json::json!({
+        let mut line = serde_json::json!({
             "epoch": epoch,
             "steps": steps,
-            "learning_rate": rate,
+            "learning_rate": learning_rate,
             "loss": by_task(loss.iter().map(|&loss| loss.into()).collect()),
             "valid": by_task(valid.iter().map(|m| serde_json::to_value(m).expect("metrics are plain data")).collect()),
             "best": best,
         });
+        if let Some(weights) = weights {
+            line["balance"] = by_task(weights.iter().map(|&weight| weight.into()).collect()).into();
+        }
         writeln!(self.file, "{line}").and_then(|()| self.file.flush()).map_err(|source| Error::Io {
             action: "write",
             path: self.path.clone(),

@@ -5,6 +5,7 @@ use std::fmt;
 use stem_core::{NetworkSize, Schema};
 
 use crate::error::{Error, Result};
+use crate::optimizer::OptimizerConfig;
 
 /// Bytes by what takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub struct MemoryPlan {
     pub network: u64,
     /// The table.
     pub table_bytes: u64,
-    /// Both moments of the table and of the network, and the network.
+    /// The optimizer's state of table and network, and the network.
     pub state_bytes: u64,
     /// A batch and its activations, roughly.
     pub batch_bytes: u64,
@@ -25,7 +26,13 @@ pub struct MemoryPlan {
 
 impl MemoryPlan {
     /// Counts for a network of that size and row-sparse training.
-    pub fn new(schema: &Schema, widths: &[usize], network: NetworkSize, batch_size: usize) -> Self {
+    pub fn new(
+        schema: &Schema,
+        widths: &[usize],
+        network: NetworkSize,
+        optimizer: OptimizerConfig,
+        batch_size: usize,
+    ) -> Self {
         let width: usize = widths.iter().sum();
         let table_bytes = 4 * (schema.rows() as u64) * width as u64;
         let slots = (batch_size * schema.slots()) as u64;
@@ -34,7 +41,8 @@ impl MemoryPlan {
             width,
             network: network.parameters,
             table_bytes,
-            state_bytes: 2 * table_bytes + 12 * network.parameters,
+            state_bytes: 4 * (schema.rows() * optimizer.state_floats(width)) as u64
+                + 4 * network.parameters * (1 + optimizer.element_wise().state_floats(1) as u64),
             // rows, weighted slots, their gradients: four passes over [B, S, W], ids and weights; activations and their gradients
             batch_bytes: slots * (16 * width as u64 + 16) + 8 * batch_size as u64 * network.activations,
         }

@@ -12,13 +12,13 @@ use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 use stem_core::{
-    AnyModel, Batch, EmbeddingTable, Field, Model, ModelConfig, ModelSpec, Schema, SharedBottomConfig, StemConfig,
-    Task, VocabularySpec, params, score,
+    AnyModel, Batch, EmbeddingTable, Field, Model, ModelConfig, ModelSpec, Schema, Task, VocabularySpec, params,
+    reference::Bank, score,
 };
 
 use crate::error::{Error, Result};
 use crate::experiment::TableMode;
-use crate::reference::{self, Bank, RawTensor};
+use crate::reference::{self, RawTensor};
 use crate::step::{Objective, StepGradients, TrainState};
 
 /// How far a number may be from the reference's.
@@ -138,31 +138,21 @@ impl Fixture {
         schema.check().map(|()| schema).map_err(|e| self.fault(e.to_string()))
     }
 
+    /// The metadata as a configuration of ours: the keys that the model knows, under the reference's names.
     fn config(&self) -> Result<ModelConfig> {
-        if let Some(other) = self.metadata.get("activation").filter(|name| !name.eq_ignore_ascii_case("relu")) {
-            return Err(self.fault(format!("activation '{other}' is not known here, relu is")));
+        let name = self.metadata.get("model").map_or("(none)", String::as_str);
+        let name =
+            reference::model_name(name).ok_or_else(|| self.fault(format!("model '{name}' is not known here")))?;
+        let mut config = serde_json::to_value(name.default_config()).expect("configurations are plain data");
+        for (theirs, ours) in reference::SIZE_KEYS {
+            if config.get(ours).is_some() && self.metadata.contains_key(*theirs) {
+                config[ours] = self.meta(theirs)?;
+            }
         }
-        let dim = self.meta("embedding_dim")?;
-        let tower = self.meta("tower_hidden_units")?;
-        match self.metadata.get("model").map(String::as_str) {
-            Some("STEM") => Ok(ModelConfig::Stem(StemConfig {
-                dim,
-                layers: self.meta("num_layers")?,
-                specific_experts: self.meta("num_specific_experts")?,
-                shared_experts: self.meta("num_shared_experts")?,
-                experts: self.meta("expert_hidden_units")?,
-                gate: self.meta("gate_hidden_units")?,
-                tower,
-                dropout: 0.0,
-            })),
-            Some("SharedBottom") => Ok(ModelConfig::SharedBottom(SharedBottomConfig {
-                dim,
-                bottom: self.meta("bottom_hidden_units")?,
-                tower,
-                dropout: 0.0,
-            })),
-            other => Err(self.fault(format!("model '{}' is not known here", other.unwrap_or("(none)")))),
+        if let Some(activation) = self.metadata.get("activation") {
+            config["hidden"]["activation"] = activation.to_lowercase().into();
         }
+        serde_json::from_value(config).map_err(|e| self.fault(format!("its metadata makes no configuration: {e}")))
     }
 
     /// The input batch. Id 0 is padding: its row is zero and has no gradient, so its weight is 0.
@@ -186,7 +176,7 @@ pub fn check_fixture(path: &Path, device: &Device, tolerances: Tolerances) -> Re
     config.check(&schema)?;
     let batch = fixture.batch(&schema)?;
     let widths = config.widths(&schema);
-    let banks = reference::banks(&config, schema.tasks.len());
+    let banks = config.reference_banks(&schema);
     let run = Comparison { fixture: &fixture, schema, config, banks, width: widths.iter().sum(), tolerances };
     let state = run.state(device)?;
     let mut checks = vec![run.forward(&state, &batch, "output.pred", tolerances.forward)?];
@@ -230,16 +220,28 @@ impl Comparison<'_> {
         let (index, weights) = stem_core::upload(&batch.ids, &batch.weights, batch.rows, &device);
         let x = state.layout().pool(state.table.rows().tensor().clone(), index, weights);
         let Some(means) = state.network.valid().gate_means(x).pop() else { return Ok(None) };
-        Ok(self
-            .gate_groups(&means.into_data().try_into_vec::<f32>().expect("gates are f32"), &expected.shape)
-            .map(|means| compare("output.gate_mean", &means, &expected.values, self.tolerances.gradient)))
+        let means = means.into_data().try_into_vec::<f32>().expect("gates are f32");
+        let what = "output.gate_mean";
+        Ok(Some(match self.gate_groups(&means, &expected.shape) {
+            Some(means) => compare(what, &means, &expected.values, self.tolerances.gradient),
+            None => Check {
+                what: what.into(),
+                error: f64::INFINITY,
+                tolerance: self.tolerances.gradient,
+                fault: Some(format!("shape {:?} is neither that of the experts nor of their groups", expected.shape)),
+            },
+        }))
     }
 
     /// Mean weights `[T, E]`, summed over the experts of each group when the fixture tells groups: `[T, T + 1]`.
     fn gate_groups(&self, means: &[f32], shape: &[usize]) -> Option<Vec<f32>> {
-        let ModelConfig::Stem(config) = &self.config else { return None };
         let tasks = self.schema.tasks.len();
-        let (specific, experts) = (config.specific_experts, means.len() / tasks);
+        let experts = means.len() / tasks;
+        let specific = match &self.config {
+            ModelConfig::Stem(config) => config.specific_experts,
+            ModelConfig::Ple(config) => config.0.specific_experts,
+            _ => 0,
+        };
         if shape == [tasks, experts] && experts != tasks + 1 {
             return Some(means.to_vec());
         }
@@ -254,7 +256,7 @@ impl Comparison<'_> {
     fn losses_and_gradients(&self, state: &TrainState<AnyModel>, batch: &Batch) -> Result<Vec<Check>> {
         let tasks = self.schema.tasks.len();
         let lambda: f64 = self.fixture.meta("embedding_regularizer")?;
-        let all = Objective { task_weights: vec![1.0; tasks], embedding_l2: lambda };
+        let all = Objective { embedding_l2: lambda, ..Objective::plain(tasks) };
         let (losses, gradients) = state.differentiate(batch, &all);
         let per_task: Vec<f32> = losses.tasks.into_data().try_into_vec().expect("losses are f32");
         let regularization: f32 = losses.regularization.into_scalar();
@@ -273,7 +275,7 @@ impl Comparison<'_> {
         for t in 0..tasks {
             let alone = Objective {
                 task_weights: (0..tasks).map(|k| if k == t { 1.0 } else { 0.0 }).collect(),
-                embedding_l2: 0.0,
+                ..Objective::plain(tasks)
             };
             checks.push(self.gradients(&format!("grad_task{t}"), state, state.differentiate(batch, &alone).1)?);
         }
@@ -288,7 +290,10 @@ impl Comparison<'_> {
         let expected = self.named(&raw)?;
         let mut check = Check { what: prefix.into(), error: 0.0, tolerance: self.tolerances.gradient, fault: None };
         for (name, expected) in expected {
-            let found = &found[&name];
+            let Some(found) = found.get(&name).filter(|found| found.len() == expected.len()) else {
+                check.fault.get_or_insert(format!("{name} has no gradient of {} values here", expected.len()));
+                continue;
+            };
             check.error = check.error.max(compare(prefix, found, &expected, 0.0).error);
             if let Some(i) = (0..found.len()).find(|&i| expected[i] == 0.0 && found[i] != 0.0) {
                 check.fault.get_or_insert(format!("{name}[{i}] is {:e} where the reference has an exact 0", found[i]));
@@ -313,7 +318,7 @@ impl Comparison<'_> {
         let rate: f64 = self.fixture.meta("learning_rate")?;
         let limit: f64 = self.fixture.meta("max_gradient_norm")?;
         let lambda: f64 = self.fixture.meta("embedding_regularizer")?;
-        let objective = Objective { task_weights: vec![1.0; self.schema.tasks.len()], embedding_l2: lambda };
+        let objective = Objective { embedding_l2: lambda, ..Objective::plain(self.schema.tasks.len()) };
         for _ in 0..steps {
             let (_, gradients) = state.differentiate(batch, &objective);
             state = state.apply(gradients, rate, limit);

@@ -1,15 +1,15 @@
 //! One run of an experiment: train a model by name, keep its bundle, measure it on validation and test.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use stem_core::{DeviceSpec, ModelConfig, Predictor};
+use stem_core::{DeviceSpec, ModelConfig, ModelName, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 
 use crate::error::{Error, Result};
-use crate::experiment::{Experiment, ModelName, TrainConfig};
+use crate::experiment::{Experiment, TrainConfig};
 use crate::learner::{FitSummary, Learner, StopFlag, create_folder};
 use crate::metrics::TaskMetrics;
 use crate::single_task;
@@ -65,10 +65,11 @@ pub fn run(
     create_folder(folder)?;
     let spec = experiment.model(model);
     let path = folder.join("bundle.safetensors");
-    let (fit, parameters) = match model {
-        ModelName::SingleTask => fit_apart(spec, &experiment.train, dataset, folder, &path, &device, options)?,
-        _ => fit_one(spec, &experiment.train, dataset, folder, &device, options)?,
+    let fit = match model {
+        ModelName::SingleTask => single_task::fit,
+        _ => fit_jointly,
     };
+    let (fit, parameters) = fit(spec, &experiment.train, dataset, folder, &device, options)?;
     let predictor = Predictor::open(&path, &device)?;
     let metrics = RunMetrics {
         model,
@@ -103,7 +104,8 @@ fn call_out(task: &str, metrics: &TaskMetrics) {
     }
 }
 
-fn fit_one(
+/// Trains one model on all tasks of a data set; gives its number of parameters too.
+pub(crate) fn fit_jointly(
     spec: ModelConfig,
     train: &TrainConfig,
     dataset: &Dataset,
@@ -115,58 +117,6 @@ fn fit_one(
     let mut learner = learner.with_progress(options.progress).with_stop(options.stop.clone());
     let fit = learner.fit()?;
     Ok((fit, learner.parameters()))
-}
-
-/// A model per task, each with its own early stopping, in `folder/task-N`; then one bundle and one log of them all.
-fn fit_apart(
-    spec: ModelConfig,
-    train: &TrainConfig,
-    dataset: &Dataset,
-    folder: &Path,
-    path: &Path,
-    device: &Device,
-    options: &RunOptions,
-) -> Result<(FitSummary, usize)> {
-    let mut sum: Option<(FitSummary, usize)> = None;
-    let mut parts: Vec<PathBuf> = Vec::new();
-    let mut rows = 0.0;
-    train.check_tasks(dataset.schema())?;
-    let mut log = String::new();
-    for (t, task) in dataset.schema().tasks.iter().enumerate() {
-        let part = folder.join(format!("task-{t}"));
-        tracing::info!("single-task: {}", task.name);
-        let mut train = train.clone();
-        train.task_weights.retain(|name, _| *name == task.name);
-        let (fit, parameters) = fit_one(spec.clone(), &train, &dataset.only_task(t), &part, device, options)?;
-        if options.stop.is_set() && fit.best_epoch == 0 {
-            return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });
-        }
-        parts.push(part.join("bundle.safetensors"));
-        let path = part.join("log.jsonl");
-        let lines = std::fs::read_to_string(&path).map_err(|source| Error::Io { action: "read", path, source })?;
-        let task = serde_json::Value::from(task.name.as_str());
-        log.extend(lines.lines().filter_map(|line| Some(format!("{{\"task\":{task},{}\n", line.strip_prefix('{')?))));
-        rows += fit.rows_per_second * fit.seconds;
-        sum = Some(match sum {
-            None => (fit, parameters),
-            Some((all, count)) => {
-                let all = FitSummary {
-                    epochs: all.epochs.max(fit.epochs),
-                    best_epoch: all.best_epoch.max(fit.best_epoch),
-                    seconds: all.seconds + fit.seconds,
-                    interrupted: all.interrupted || fit.interrupted,
-                    ..all
-                };
-                (all, count + parameters)
-            }
-        });
-    }
-    let path_of_log = folder.join("log.jsonl");
-    std::fs::write(&path_of_log, log).map_err(|source| Error::Io { action: "write", path: path_of_log, source })?;
-    let (mut fit, parameters) = sum.expect("a checked schema has a task");
-    fit.rows_per_second = if fit.seconds > 0.0 { rows / fit.seconds } else { 0.0 };
-    single_task::merge(&parts, dataset, &spec, path, device)?;
-    Ok((fit, parameters))
 }
 
 /// Metrics of every task on a split, from a predictor.

@@ -1,7 +1,7 @@
 //! Single-task training: one model per task, trained apart, put side by side in one bundle.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, TensorData};
 use rand::SeedableRng;
@@ -10,6 +10,60 @@ use stem_core::{Bundle, EmbeddingTable, ModelConfig, ModelSpec, bundle, params};
 use stem_data::Dataset;
 
 use crate::error::{Error, Result};
+use crate::experiment::TrainConfig;
+use crate::learner::FitSummary;
+use crate::run::{RunOptions, fit_jointly};
+
+/// Trains a model per task, each with its own early stopping, in `folder/task-N`; then one bundle and one log of them all.
+///
+/// # Errors
+/// Whatever keeps a task's model from being trained, and [`Error::Interrupted`] when a stop left a task without weights.
+pub(crate) fn fit(
+    spec: ModelConfig,
+    train: &TrainConfig,
+    dataset: &Dataset,
+    folder: &Path,
+    device: &Device,
+    options: &RunOptions,
+) -> Result<(FitSummary, usize)> {
+    train.check_tasks(dataset.schema())?;
+    let mut all = FitSummary { epochs: 0, best_epoch: 0, seconds: 0.0, rows_per_second: 0.0, interrupted: false };
+    let (mut parameters, mut rows) = (0, 0.0);
+    let mut parts: Vec<PathBuf> = Vec::new();
+    let mut log = String::new();
+    for (t, task) in dataset.schema().tasks.iter().enumerate() {
+        let part = folder.join(format!("task-{t}"));
+        tracing::info!("single-task: {}", task.name);
+        let mut train = train.clone();
+        train.task_weights.retain(|name, _| *name == task.name);
+        let (fit, count) = fit_jointly(spec.clone(), &train, &dataset.only_task(t), &part, device, options)?;
+        if options.stop.is_set() && fit.best_epoch == 0 {
+            return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });
+        }
+        parts.push(part.join("bundle.safetensors"));
+        log.push_str(&read_log(&part.join("log.jsonl"), &task.name)?);
+        parameters += count;
+        rows += fit.rows_per_second * fit.seconds;
+        all.epochs = all.epochs.max(fit.epochs);
+        all.best_epoch = all.best_epoch.max(fit.best_epoch);
+        all.seconds += fit.seconds;
+        all.interrupted |= fit.interrupted;
+    }
+    all.rows_per_second = if all.seconds > 0.0 { rows / all.seconds } else { 0.0 };
+    let path = folder.join("log.jsonl");
+    std::fs::write(&path, log).map_err(|source| Error::Io { action: "write", path, source })?;
+    merge(&parts, dataset, &spec, &folder.join("bundle.safetensors"), device)?;
+    Ok((all, parameters))
+}
+
+/// The lines of a task's log, each saying whose it is.
+fn read_log(path: &Path, task: &str) -> Result<String> {
+    let failed = |source| Error::Io { action: "read", path: path.to_path_buf(), source };
+    let lines = std::fs::read_to_string(path).map_err(failed)?;
+    let task = serde_json::Value::from(task);
+    let tell = |line: &str| Some(format!("{{\"task\":{task},{}\n", line.strip_prefix('{')?));
+    Ok(lines.lines().filter_map(tell).collect())
+}
 
 /// Reads the bundles of the tasks' models, in task order, and writes one that holds them all.
 ///
@@ -18,7 +72,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// A bundle that does not open, or that cannot be written.
-pub(crate) fn merge(
+fn merge(
     parts: &[impl AsRef<Path>],
     dataset: &Dataset,
     spec: &ModelConfig,

@@ -7,18 +7,43 @@ use stem_core::loss::{Targets, bce_per_task};
 use stem_core::{Batch, DistinctRows, EmbeddingTable, Model, ModelSpec, Schema, SlotLayout, upload, upload_index};
 
 use crate::experiment::TableMode;
-use crate::optimizer::{Adam, Clip, Moments, NetworkAdam, NetworkGradients, Rows, squared_norm};
+use crate::optimizer::{Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, squared_norm};
 
-/// What a step minimises: `sum_t w_t L_t + (lambda / 2) ||rows||^2`.
+/// What a step minimises: `sum_t w_t L_t + (lambda / 2) ||rows||^2 + (mu / 2) ||network||^2 +` the model's own penalty.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Objective {
     /// `w_t`, one per task.
     pub task_weights: Vec<f64>,
     /// `lambda`
     pub embedding_l2: f64,
+    /// `mu`
+    pub network_l2: f64,
 }
 
-/// A model being trained: weights and optimizer state. The table and its moments lie outside the autodiff graph.
+impl Objective {
+    /// All tasks alike, nothing regularized.
+    pub fn plain(tasks: usize) -> Self {
+        Self { task_weights: vec![1.0; tasks], embedding_l2: 0.0, network_l2: 0.0 }
+    }
+}
+
+/// The part of an objective that one backward pass takes.
+#[derive(Debug, Clone)]
+pub struct Share {
+    /// Weight of every task's loss. `[T]`
+    pub weights: Tensor<1>,
+    /// Weight of the model's own penalty.
+    pub penalty: f64,
+}
+
+impl Share {
+    /// All of it.
+    pub fn of(objective: &Objective, device: Device) -> Self {
+        Self { weights: Tensor::from_floats(objective.task_weights.as_slice(), &device), penalty: 1.0 }
+    }
+}
+
+/// A model being trained: weights and optimizer state. The table and its state lie outside the autodiff graph.
 #[derive(Debug)]
 pub struct TrainState<M> {
     /// All embeddings.
@@ -28,9 +53,9 @@ pub struct TrainState<M> {
     layout: SlotLayout,
     tasks: usize,
     mode: TableMode,
-    adam: Adam,
-    table_moments: Option<Moments>,
-    network_adam: NetworkAdam,
+    optimizer: OptimizerConfig,
+    table_state: Option<OptimizerState>,
+    network_optimizer: NetworkOptimizer,
 }
 
 /// The losses of a step, still on the device.
@@ -38,12 +63,12 @@ pub struct TrainState<M> {
 pub struct Losses {
     /// Mean cross-entropy of each task. `[T]`
     pub tasks: Tensor<1>,
-    /// `(lambda / 2) ||rows||^2` `[1]`
+    /// Everything else: L2 of rows and network, and the model's penalty. `[1]`
     pub regularization: Tensor<1>,
 }
 
 /// The gradients of a step.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StepGradients {
     /// Of every parameter the loss reaches.
     pub network: NetworkGradients,
@@ -51,6 +76,35 @@ pub struct StepGradients {
     pub rows: Tensor<2>,
     distinct: Vec<u32>,
     index: Tensor<1, Int>,
+}
+
+impl StepGradients {
+    /// Inner product, network and rows as one vector. `[1]`
+    pub fn dot(&self, other: &Self) -> Tensor<1> {
+        self.network.dot(&other.network, (self.rows.clone() * other.rows.clone()).sum())
+    }
+
+    /// `||rows||` `[1]`
+    pub fn rows_norm(&self) -> Tensor<1> {
+        squared_norm(&self.rows).sqrt()
+    }
+
+    /// `self + scale * other`; of the same batch. `scale [1]`, 1 where it is `None`
+    #[must_use]
+    pub fn add(self, other: &Self, scale: Option<&Tensor<1>>) -> Self {
+        let add = |a: Tensor<2>, b: &Tensor<2>| match scale {
+            Some(scale) => a + b.clone() * scale.clone().unsqueeze(),
+            None => a + b.clone(),
+        };
+        Self { rows: add(self.rows, &other.rows), network: self.network.add(&other.network, scale), ..self }
+    }
+
+    /// `scale * self`, `scale [1]`
+    #[must_use]
+    pub fn scaled(self, scale: &Tensor<1>) -> Self {
+        let times = |grad: Tensor<2>| grad * scale.clone().unsqueeze();
+        Self { rows: times(self.rows), network: self.network.map(times), ..self }
+    }
 }
 
 impl<M: Model> TrainState<M> {
@@ -76,10 +130,16 @@ impl<M: Model> TrainState<M> {
             table,
             network,
             mode,
-            adam: Adam::default(),
-            table_moments: None,
-            network_adam: NetworkAdam::new(Adam::default()),
+            optimizer: OptimizerConfig::default(),
+            table_state: None,
+            network_optimizer: NetworkOptimizer::new(OptimizerConfig::default()),
         }
+    }
+
+    /// Another optimizer than Adam; before the first step.
+    #[must_use]
+    pub fn with_optimizer(self, optimizer: OptimizerConfig) -> Self {
+        Self { optimizer, table_state: None, network_optimizer: NetworkOptimizer::new(optimizer), ..self }
     }
 
     /// Which slots make which field.
@@ -87,9 +147,20 @@ impl<M: Model> TrainState<M> {
         &self.layout
     }
 
+    /// Where the table is.
+    pub fn device(&self) -> Device {
+        self.table.rows().tensor().device()
+    }
+
     /// Gather, forward, loss, backward. Changes nothing.
     pub fn differentiate(&self, batch: &Batch, objective: &Objective) -> (Losses, StepGradients) {
-        let device = self.table.rows().tensor().device();
+        let (losses, gradients) = self.task_gradients(batch, Share::of(objective, self.device()));
+        self.regularize(losses, gradients, objective)
+    }
+
+    /// The same without L2.
+    pub fn task_gradients(&self, batch: &Batch, share: Share) -> (Losses, StepGradients) {
+        let device = self.device();
         let [table_rows, _] = self.table.rows().dims();
         let distinct = match self.mode {
             TableMode::RowSparse => DistinctRows::of(&batch.ids),
@@ -101,32 +172,59 @@ impl<M: Model> TrainState<M> {
         let (inverse, weights) = upload(&distinct.inverse, &batch.weights, batch.rows, &device);
         let x = self.layout.pool(rows.clone(), inverse.autodiff(), weights.autodiff());
         let logits = self.network.forward(x); // [B, T]
+        let penalty = self.network.penalty(&logits); // [1]
         let tasks = bce_per_task(logits, &Targets::new(batch, self.tasks, &device)); // [T]
-        let regularization = (rows.clone() * rows.clone()).sum() * (objective.embedding_l2 / 2.0); // [1]
 
-        let weights = Tensor::<1>::from_floats(objective.task_weights.as_slice(), &device);
-        let loss = (tasks.clone() * weights).sum() + regularization.clone();
+        let mut loss = (tasks.clone() * share.weights.autodiff()).sum();
+        let mut regularization = Tensor::zeros([1], &device);
+        if let Some(penalty) = penalty {
+            regularization = penalty.clone().inner();
+            loss = loss + penalty * share.penalty;
+        }
         let mut grads = loss.backward();
-        let losses = Losses { tasks: tasks.inner(), regularization: regularization.inner() };
+        let losses = Losses { tasks: tasks.inner(), regularization };
         let rows = rows.grad_remove(&mut grads).expect("every loss reads the rows");
         let network = NetworkGradients::take(&self.network, &mut grads);
         (losses, StepGradients { network, rows, distinct: distinct.rows, index })
     }
 
-    /// Clip, Adam on the network, Adam on the rows, write back.
+    /// Adds what L2 adds: `lambda rows` and `mu weights`, on everything the loss reaches.
+    pub fn regularize(
+        &self,
+        losses: Losses,
+        gradients: StepGradients,
+        objective: &Objective,
+    ) -> (Losses, StepGradients) {
+        let (mut losses, mut gradients) = (losses, gradients);
+        if objective.embedding_l2 > 0.0 {
+            let rows = self.table.rows().gather(gradients.index.clone()); // [U, W]
+            let half = squared_norm(&rows) * (objective.embedding_l2 / 2.0);
+            losses.regularization = losses.regularization + half;
+            gradients.rows = gradients.rows + rows * objective.embedding_l2;
+        }
+        if objective.network_l2 > 0.0
+            && let Some(squares) = gradients.network.decay(&self.network, objective.network_l2)
+        {
+            losses.regularization = losses.regularization + squares * (objective.network_l2 / 2.0);
+        }
+        (losses, gradients)
+    }
+
+    /// Clip, optimizer on the network, optimizer on the rows, write back.
     pub fn apply(mut self, gradients: StepGradients, rate: f64, max_gradient_norm: f64) -> Self {
         let StepGradients { network, rows, distinct, index } = gradients;
         let on_host = self.table.rows().is_on_host();
         let clip = Clip::to(max_gradient_norm, network.add_squared_norm(squared_norm(&rows)), on_host);
-        self.network = self.network_adam.update(self.network, network, rate, &clip);
+        self.network = self.network_optimizer.update(self.network, network, rate, &clip);
         let matrix = self.table.rows_mut();
-        let moments =
-            self.table_moments.get_or_insert_with(|| Moments::zeros(matrix.dims(), &matrix.tensor().device()));
+        let state = self
+            .table_state
+            .get_or_insert_with(|| OptimizerState::new(self.optimizer, matrix.dims(), &matrix.tensor().device()));
         let touched = match self.mode {
             TableMode::RowSparse => Rows::Distinct { ids: &distinct, index: &index },
             TableMode::Dense => Rows::All,
         };
-        moments.update(&self.adam, rate, matrix, touched, rows, &clip);
+        state.update(rate, matrix, touched, rows, &clip);
         self
     }
 }

@@ -10,7 +10,7 @@ use stem_train::{ModelName, Objective, TableMode, TrainState};
 
 /// Rows' gradient of the first batch, and table and network after all batches.
 fn trained(device: DeviceSpec, batches: &[Batch], schema: &stem_core::Schema) -> [Vec<f32>; 3] {
-    let objective = Objective { task_weights: vec![1.0; 2], embedding_l2: 1e-6 };
+    let objective = Objective { embedding_l2: 1e-6, ..Objective::plain(2) };
     let spec = experiment().model(ModelName::Stem);
     let device = device.open().unwrap();
     let mut state = TrainState::<AnyModel>::init(&spec, schema, 0.1, 1, TableMode::RowSparse, &device);
@@ -45,7 +45,7 @@ fn a_first_step_is_the_same_row_sparse_and_dense() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
     let batch = dataset.batches(Split::Train, BatchPlan { size: 200, shuffle: Some((1, 1)) }).next().unwrap();
-    let objective = Objective { task_weights: vec![1.0, 2.0], embedding_l2: 0.0 };
+    let objective = Objective { task_weights: vec![1.0, 2.0], ..Objective::plain(2) };
     let stepped = |mode: TableMode| {
         let (model, device) = (experiment().model(ModelName::Stem), spec().open().unwrap());
         let state = TrainState::<AnyModel>::init(&model, dataset.schema(), 0.1, 1, mode, &device);

@@ -12,11 +12,15 @@ fn every_number_of_the_reference_is_met() {
     let Some(folder) = shared("fixtures") else { return };
     let tolerances = if matches!(spec(), DeviceSpec::Wgpu(_)) { Tolerances::GPU } else { Tolerances::HOST };
     let device = spec().open().unwrap();
-    for name in ["STEM", "STEM_3tasks_2layers", "SharedBottom"] {
-        let checks = check_fixture(&folder.join(format!("{name}.safetensors")), &device, tolerances).unwrap();
-        assert!(checks.len() >= 10, "{name}: only {} comparisons", checks.len());
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let mut fixtures: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).collect();
+    fixtures.sort();
+    assert!(fixtures.len() >= 8, "a fixture per model: {fixtures:?}");
+    for path in fixtures {
+        let checks = check_fixture(&path, &device, tolerances).unwrap();
+        assert!(checks.len() >= 10, "{}: only {} comparisons", path.display(), checks.len());
         for check in checks {
-            assert!(check.passed(), "{name}: {check}");
+            assert!(check.passed(), "{}: {check}", path.display());
         }
     }
 }

@@ -13,7 +13,7 @@ use stem_train::{Error, Experiment, Learner, ModelName, Monitor, StopFlag, Table
 fn every_model_learns_and_leaves_bundle_metrics_and_log() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
-    for model in ModelName::ALL {
+    for &model in ModelName::ALL {
         let out = folder.path().join(model.as_str());
         let metrics = run(model, &experiment(), &dataset, &out, &options()).unwrap();
         assert!(metrics.test["a"].auc.unwrap() > 0.6, "{}: {:?}", model.as_str(), metrics.test);
@@ -193,16 +193,16 @@ fn gauc_needs_groups() {
 fn more_memory_than_the_machine_has_is_told_before_it_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
-    let mut wide = experiment();
-    wide.stem.dim = 65_536;
+    let mut wide = experiment().with_model(stem(|config| config.dim = 65_536));
     wide.train.batch_size = 1 << 24;
     let error = run(ModelName::Stem, &wide, &dataset, &folder.path().join("out"), &options()).unwrap_err();
     let message = error.to_string();
     assert!(matches!(error, Error::Memory { .. }), "{message}");
     assert!(message.starts_with("training needs about ") && message.contains("Lower the embedding width"), "{message}");
-    let mut deep = experiment();
-    deep.stem.experts = vec![65_536, 65_536, 65_536];
-    deep.stem.shared_experts = 64;
+    let deep = experiment().with_model(stem(|config| {
+        config.experts = vec![65_536, 65_536, 65_536];
+        config.shared_experts = 64;
+    }));
     let error = run(ModelName::Stem, &deep, &dataset, &folder.path().join("out"), &options()).unwrap_err();
     assert!(matches!(error, Error::Memory { .. }), "the network counts too: {error}");
 }
@@ -217,7 +217,22 @@ fn an_experiment_with_an_unknown_key_names_line_and_key() {
 }
 
 #[test]
-fn an_unknown_model_is_told_what_there_is() {
-    let message = "mmo".parse::<ModelName>().unwrap_err().to_string();
-    assert_eq!(message, "unknown model 'mmo'; known are: stem, shared-bottom, single-task");
+fn a_key_of_one_model_given_to_another_is_an_error_that_names_it() {
+    let message = Experiment::parse("[mmoe]\nspecific_experts = 2\n", "e.toml").unwrap_err().to_string();
+    assert!(message.contains("line 2") && message.contains("unknown field `specific_experts`"), "{message}");
+    let message = Experiment::parse("[aitm]\ndim = 4\nexperts = [8]\n", "e.toml").unwrap_err().to_string();
+    assert!(message.contains("unknown field `experts`") && message.contains("`bottom`"), "{message}");
+    for (section, key) in
+        [("optimizer", "{ name = \"sgd\", beta1 = 0.9 }"), ("balance", "{ name = \"fixed\", rate = 1 }")]
+    {
+        let message = Experiment::parse(&format!("[train]\n{section} = {key}\n"), "e.toml").unwrap_err().to_string();
+        assert!(message.contains("unknown field"), "{message}");
+    }
+}
+
+#[test]
+fn a_section_of_no_model_is_told_the_nearest() {
+    let message = Experiment::parse("[train]\nepochs = 1\n[mmoe_me]\ndim = 4\n", "e.toml").unwrap_err().to_string();
+    assert!(message.contains("section [mmoe_me] is neither [train] nor a model"), "{message}");
+    assert!(message.contains("did you mean 'mmoe-me'?"), "{message}");
 }

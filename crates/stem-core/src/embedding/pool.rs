@@ -59,21 +59,34 @@ pub struct Pooled {
 }
 
 impl Pooled {
-    /// `x_k = concat_f table_f[id_f][k]`. `[B, F * D_k]`
-    pub fn group(&self, k: usize) -> Tensor<2> {
-        let start: usize = self.widths[..k].iter().sum();
-        let [batch, fields, _] = self.fields.dims();
-        self.fields.clone().slice_dim(2, start..start + self.widths[k]).reshape([batch, fields * self.widths[k]])
+    /// `G`
+    pub fn groups(&self) -> usize {
+        self.widths.len()
     }
 
-    /// All groups, which must be of one width. `[G, B, F * D]`
-    pub fn stacked(self) -> Tensor<3> {
-        let [batch, fields, width] = self.fields.dims();
-        let groups = self.widths.len();
-        let dim = width / groups;
+    /// `x_k = concat_f table_f[id_f][k]`. `[1, B, F * D_k]`
+    pub fn group(&self, k: usize) -> Tensor<3> {
+        self.stack(k..k + 1)
+    }
+
+    /// Neighbouring groups of one width. `[G, B, F * D]`
+    ///
+    /// # Panics
+    /// When the groups' widths differ, or there are none.
+    pub fn stack(&self, groups: Range<usize>) -> Tensor<3> {
+        let dim = self.widths[groups.start];
+        assert!(
+            self.widths[groups.clone()].iter().all(|&width| width == dim),
+            "groups of different widths do not stack"
+        );
+        let start: usize = self.widths[..groups.start].iter().sum();
+        let [batch, fields, _] = self.fields.dims();
+        let count = groups.len();
         self.fields
-            .reshape([batch, fields, groups, dim])
+            .clone()
+            .slice_dim(2, start..start + count * dim)
+            .reshape([batch, fields, count, dim])
             .permute([2, 0, 1, 3]) // [G, B, F, D]
-            .reshape([groups, batch, fields * dim])
+            .reshape([count, batch, fields * dim])
     }
 }

@@ -1,10 +1,44 @@
 //! The models. They differ only in how experts are wired: a model is a [`Model`] (a Burn module from pooled embeddings to
 //! logits) and a [`ModelSpec`] (its configuration). Trainer, bundle and predictor know these two traits alone.
+//!
+//! | model | embeddings | a task reads | source |
+//! |---|---|---|---|
+//! | [`StemConfig`] | one per task, one shared | every expert; its loss changes its own and the shared ones | Su et al., AAAI 2024 |
+//! | [`SharedBottomConfig`] | one | one bottom | Caruana, 1997 |
+//! | [`SingleTaskConfig`] | one per task | its own bottom | |
+//! | [`OmoeConfig`], [`MmoeConfig`] | one | all experts, by one gate or a gate of its own | Ma et al., KDD 2018 |
+//! | [`PleConfig`] | one | its own and the shared experts | Tang et al., RecSys 2020 |
+//! | [`AitmConfig`] | one | its own bottom, and what the task before passes on | Xi et al., KDD 2021 |
+//! | [`EsmmConfig`] | one | its own tower; conversions are clicks times their rate | Ma et al., SIGIR 2018 |
+//! | [`MmoeMeConfig`], [`PleMeConfig`] | one per expert, one per expert group | as MMoE and PLE | Su et al., AAAI 2024 |
 
+mod any;
+mod bottom;
+mod layered;
+mod mixture;
+
+mod aitm;
+mod esmm;
+mod mmoe;
+mod mmoe_me;
+mod omoe;
+mod ple;
+mod ple_me;
 mod shared_bottom;
 mod single_task;
 mod stem;
 
+pub use aitm::{Aitm, AitmConfig};
+pub use any::{AnyModel, ModelConfig, ModelName};
+pub use bottom::BottomSizes;
+pub use esmm::{Esmm, EsmmConfig};
+pub use layered::{Layered, LayeredSizes};
+pub use mixture::{Mixture, MixtureSizes};
+pub use mmoe::{Mmoe, MmoeConfig};
+pub use mmoe_me::{MmoeMe, MmoeMeConfig};
+pub use omoe::{Omoe, OmoeConfig};
+pub use ple::{Ple, PleConfig};
+pub use ple_me::{PleMe, PleMeConfig};
 pub use shared_bottom::{SharedBottom, SharedBottomConfig};
 pub use single_task::{SingleTask, SingleTaskConfig};
 pub use stem::{Stem, StemConfig};
@@ -12,12 +46,13 @@ pub use stem::{Stem, StemConfig};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
+use crate::reference::Bank;
 use crate::schema::Schema;
 
 /// A network from pooled embeddings to one logit per task.
@@ -30,6 +65,11 @@ pub trait Model: Module + Sync + 'static {
     fn gate_means(&self, _x: Pooled) -> Vec<Tensor<2>> {
         Vec::new()
     }
+
+    /// What the model adds to the tasks' losses, given its `logits [B, T]`. `[1]`
+    fn penalty(&self, _logits: &Tensor<2>) -> Option<Tensor<1>> {
+        None
+    }
 }
 
 /// A model's configuration: what is written in an experiment's TOML and in a bundle's manifest.
@@ -40,10 +80,10 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
     /// Name in files and reports, kebab-case.
     fn name(&self) -> &'static str;
 
-    /// Refuses sizes no model can have.
+    /// Refuses sizes no model can have, and schemas that do not fit.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key, what stands there and what may.
+    /// [`Error::Config`] with the key, what stands there and what may; [`Error::Unfit`] with the reason.
     fn check(&self, schema: &Schema) -> Result<()>;
 
     /// Width of every embedding group that a vocabulary row holds, in order.
@@ -54,32 +94,20 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
 
     /// Builds the network with weights drawn from `rng`.
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model;
+
+    /// What the Python reference calls the parts of this model; empty where it has no such model.
+    fn reference_banks(&self, _schema: &Schema) -> Vec<Bank> {
+        Vec::new()
+    }
 }
 
 /// Numbers that a network holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NetworkSize {
-    /// Weights and biases.
+    /// Weights, biases, and what normalisations and activations hold.
     pub parameters: u64,
     /// Outputs of all layers, for one row of a batch.
     pub activations: u64,
-}
-
-impl NetworkSize {
-    /// `members` MLPs side by side.
-    pub fn mlps(members: usize, input: usize, widths: &[usize]) -> Self {
-        let inputs = std::iter::once(&input).chain(widths);
-        let (members, weights) = (members as u64, |(&i, &o): (&usize, &usize)| (i as u64 + 1) * o as u64);
-        Self {
-            parameters: members * inputs.zip(widths).map(weights).sum::<u64>(),
-            activations: members * widths.iter().map(|&width| width as u64).sum::<u64>(),
-        }
-    }
-
-    /// Towers with hidden widths `widths`.
-    pub fn towers(tasks: usize, input: usize, widths: &[usize]) -> Self {
-        Self::mlps(tasks, input, &[widths, &[1]].concat())
-    }
 }
 
 impl std::ops::Add for NetworkSize {
@@ -89,77 +117,9 @@ impl std::ops::Add for NetworkSize {
     }
 }
 
-/// The models of this crate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case")]
-pub enum ModelConfig {
-    /// Task and shared embeddings, AFTB gating.
-    Stem(StemConfig),
-    /// One embedding, one bottom, a tower per task.
-    SharedBottom(SharedBottomConfig),
-    /// A model of its own for every task.
-    SingleTask(SingleTaskConfig),
-}
-
-/// What [`ModelConfig`] builds.
-#[derive(Module, Debug)]
-#[allow(missing_docs)] // one variant per model, documented there
-pub enum AnyModel {
-    Stem(Stem),
-    SharedBottom(SharedBottom),
-    SingleTask(SingleTask),
-}
-
-impl Model for AnyModel {
-    fn forward(&self, x: Pooled) -> Tensor<2> {
-        match self {
-            AnyModel::Stem(model) => model.forward(x),
-            AnyModel::SharedBottom(model) => model.forward(x),
-            AnyModel::SingleTask(model) => model.forward(x),
-        }
-    }
-
-    fn gate_means(&self, x: Pooled) -> Vec<Tensor<2>> {
-        match self {
-            AnyModel::Stem(model) => model.gate_means(x),
-            AnyModel::SharedBottom(model) => model.gate_means(x),
-            AnyModel::SingleTask(model) => model.gate_means(x),
-        }
-    }
-}
-
-/// Calls a method of whichever configuration it is.
-macro_rules! each {
-    ($config:expr, $inner:ident => $call:expr) => {
-        match $config {
-            ModelConfig::Stem($inner) => $call,
-            ModelConfig::SharedBottom($inner) => $call,
-            ModelConfig::SingleTask($inner) => $call,
-        }
-    };
-}
-
-impl ModelSpec for ModelConfig {
-    type Model = AnyModel;
-
-    fn name(&self) -> &'static str {
-        each!(self, config => config.name())
-    }
-    fn check(&self, schema: &Schema) -> Result<()> {
-        each!(self, config => config.check(schema))
-    }
-    fn widths(&self, schema: &Schema) -> Vec<usize> {
-        each!(self, config => config.widths(schema))
-    }
-    fn size(&self, schema: &Schema) -> NetworkSize {
-        each!(self, config => config.size(schema))
-    }
-    fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> AnyModel {
-        match self {
-            ModelConfig::Stem(config) => AnyModel::Stem(config.init(schema, rng, device)),
-            ModelConfig::SharedBottom(config) => AnyModel::SharedBottom(config.init(schema, rng, device)),
-            ModelConfig::SingleTask(config) => AnyModel::SingleTask(config.init(schema, rng, device)),
-        }
+impl std::iter::Sum for NetworkSize {
+    fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
+        sizes.fold(Self::default(), |sum, size| sum + size)
     }
 }
 
@@ -186,10 +146,7 @@ pub(crate) fn check_widths(key: &str, widths: &[usize], least: usize) -> Result<
     widths.iter().try_for_each(|&width| check_size(key, width, 1))
 }
 
-/// `0 <= rate < 1`.
-pub(crate) fn check_dropout(rate: f64) -> Result<()> {
-    if (0.0..1.0).contains(&rate) {
-        return Ok(());
-    }
-    Err(Error::Config { key: "dropout".into(), found: rate.to_string(), expected: "0 or more, and less than 1".into() })
+/// The last of checked widths: `H`.
+pub(crate) fn last(widths: &[usize]) -> usize {
+    *widths.last().expect("checked to hold at least one width")
 }

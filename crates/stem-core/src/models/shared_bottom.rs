@@ -1,5 +1,10 @@
 //! SharedBottom: one embedding, one bottom network, a tower per task.
 //!
+//! ```text
+//! h   = bottom(x)
+//! y_t = sigmoid(tower_t(h))
+//! ```
+//!
 //! Source: Caruana, *Multitask Learning*, Machine Learning 28, 1997.
 
 use burn::module::Module;
@@ -7,32 +12,18 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Model, ModelSpec, NetworkSize, check_dropout, check_size, check_widths};
+use super::{BottomSizes, Model, ModelSpec, NetworkSize};
 use crate::embedding::Pooled;
 use crate::error::Result;
 use crate::mlp::MlpBank;
+use crate::reference::Bank;
 use crate::schema::Schema;
 use crate::tower::Towers;
 
-/// Sizes of a SharedBottom; the defaults match the paper's experts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SharedBottomConfig {
-    /// `D`, width of a vocabulary row.
-    pub dim: usize,
-    /// Widths of the bottom.
-    pub bottom: Vec<usize>,
-    /// Hidden widths of every tower.
-    pub tower: Vec<usize>,
-    /// Dropout after every hidden layer, while training.
-    pub dropout: f64,
-}
-
-impl Default for SharedBottomConfig {
-    fn default() -> Self {
-        Self { dim: 16, bottom: vec![512, 512, 512], tower: vec![128, 64], dropout: 0.0 }
-    }
-}
+/// Sizes of a SharedBottom.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SharedBottomConfig(pub BottomSizes);
 
 impl ModelSpec for SharedBottomConfig {
     type Model = SharedBottom;
@@ -42,28 +33,26 @@ impl ModelSpec for SharedBottomConfig {
     }
 
     fn check(&self, _schema: &Schema) -> Result<()> {
-        check_size("dim", self.dim, 1)?;
-        check_widths("bottom", &self.bottom, 1)?;
-        check_widths("tower", &self.tower, 0)?;
-        check_dropout(self.dropout)
+        self.0.check()
     }
 
     fn widths(&self, _schema: &Schema) -> Vec<usize> {
-        vec![self.dim]
+        vec![self.0.dim]
     }
 
     fn size(&self, schema: &Schema) -> NetworkSize {
-        let (input, hidden) = (schema.fields.len() * self.dim, self.bottom[self.bottom.len() - 1]);
-        NetworkSize::mlps(1, input, &self.bottom) + NetworkSize::towers(schema.tasks.len(), hidden, &self.tower)
+        self.0.size(1, schema)
     }
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> SharedBottom {
-        let input = schema.fields.len() * self.dim;
-        let hidden = self.bottom[self.bottom.len() - 1];
         SharedBottom {
-            bottom: MlpBank::hidden(1, input, &self.bottom, self.dropout, rng, device),
-            towers: Towers::init(schema.tasks.len(), hidden, &self.tower, self.dropout, rng, device),
+            bottom: self.0.bottoms(1, schema).init(rng, device),
+            towers: Towers::init(self.0.towers(schema), rng, device),
         }
+    }
+
+    fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
+        vec![Bank::mlps("bottom", ["bottom.mlp".into()]), Bank::towers("towers", schema.tasks.len())]
     }
 }
 
@@ -76,7 +65,7 @@ pub struct SharedBottom {
 
 impl Model for SharedBottom {
     fn forward(&self, x: Pooled) -> Tensor<2> {
-        let h = self.bottom.forward(x.stacked()); // [1, B, H]
+        let h = self.bottom.forward(x.group(0)); // [1, B, H]
         self.towers.forward(h) // [B, T]
     }
 }

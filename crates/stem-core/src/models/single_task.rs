@@ -1,36 +1,26 @@
 //! Single-task: every task has an embedding, a bottom and a tower of its own. The reference that transfer is measured against.
+//!
+//! ```text
+//! y_t = sigmoid(tower_t(bottom_t(x_t)))
+//! ```
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Model, ModelSpec, NetworkSize, check_dropout, check_size, check_widths};
+use super::{BottomSizes, Model, ModelSpec, NetworkSize};
 use crate::embedding::Pooled;
 use crate::error::Result;
 use crate::mlp::MlpBank;
+use crate::reference::Bank;
 use crate::schema::Schema;
 use crate::tower::Towers;
 
 /// Sizes of each task's model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SingleTaskConfig {
-    /// `D`, width of each task's embedding.
-    pub dim: usize,
-    /// Widths of each task's bottom.
-    pub bottom: Vec<usize>,
-    /// Hidden widths of each task's tower.
-    pub tower: Vec<usize>,
-    /// Dropout after every hidden layer, while training.
-    pub dropout: f64,
-}
-
-impl Default for SingleTaskConfig {
-    fn default() -> Self {
-        Self { dim: 16, bottom: vec![512, 512, 512], tower: vec![128, 64], dropout: 0.0 }
-    }
-}
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SingleTaskConfig(pub BottomSizes);
 
 impl ModelSpec for SingleTaskConfig {
     type Model = SingleTask;
@@ -40,30 +30,31 @@ impl ModelSpec for SingleTaskConfig {
     }
 
     fn check(&self, _schema: &Schema) -> Result<()> {
-        check_size("dim", self.dim, 1)?;
-        check_widths("bottom", &self.bottom, 1)?;
-        check_widths("tower", &self.tower, 0)?;
-        check_dropout(self.dropout)
+        self.0.check()
     }
 
     /// One group per task, none shared.
     fn widths(&self, schema: &Schema) -> Vec<usize> {
-        vec![self.dim; schema.tasks.len()]
+        vec![self.0.dim; schema.tasks.len()]
     }
 
     fn size(&self, schema: &Schema) -> NetworkSize {
-        let (input, hidden) = (schema.fields.len() * self.dim, self.bottom[self.bottom.len() - 1]);
-        NetworkSize::mlps(schema.tasks.len(), input, &self.bottom)
-            + NetworkSize::towers(schema.tasks.len(), hidden, &self.tower)
+        self.0.size(schema.tasks.len(), schema)
     }
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> SingleTask {
-        let (tasks, input) = (schema.tasks.len(), schema.fields.len() * self.dim);
-        let hidden = self.bottom[self.bottom.len() - 1];
         SingleTask {
-            bottoms: MlpBank::hidden(tasks, input, &self.bottom, self.dropout, rng, device),
-            towers: Towers::init(tasks, hidden, &self.tower, self.dropout, rng, device),
+            bottoms: self.0.bottoms(schema.tasks.len(), schema).init(rng, device),
+            towers: Towers::init(self.0.towers(schema), rng, device),
         }
+    }
+
+    /// The reference trains a SharedBottom of one task: `bottom.mlp` and `tower.0.mlp`.
+    fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
+        if schema.tasks.len() > 1 {
+            return Vec::new();
+        }
+        vec![Bank::mlps("bottoms", ["bottom.mlp".into()]), Bank::towers("towers", 1)]
     }
 }
 
@@ -76,7 +67,7 @@ pub struct SingleTask {
 
 impl Model for SingleTask {
     fn forward(&self, x: Pooled) -> Tensor<2> {
-        let h = self.bottoms.forward(x.stacked()); // [T, B, H]
+        let h = self.bottoms.forward(x.stack(0..x.groups())); // [T, B, H]
         self.towers.forward(h) // [B, T]
     }
 }

@@ -1,4 +1,11 @@
-//! STEM-Net: an embedding per task and a shared one, gated by AFTB.
+//! STEM-Net: an embedding per task and a shared one, gated by AFTB. Every part of it can be taken away, to see what it is worth.
+//!
+//! ```text
+//! h_e = MLP_e(x_group(e))                   experts read the embedding of their task, or the shared one
+//! g_t = softmax(gate_t(x_t + x_S))
+//! o_t = sum_e g_t[e] * sg_t(h_e)            sg_t stops the gradient into other tasks' experts
+//! y_t = sigmoid(tower_t(o_t))
+//! ```
 //!
 //! Source: Su et al., *STEM: Unleashing the Power of Embeddings for Multi-task Recommendation*, AAAI 2024.
 
@@ -7,19 +14,25 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Model, ModelSpec, NetworkSize, check_dropout, check_size, check_widths};
+use super::layered::FirstInput;
+use super::{Layered, LayeredSizes, Model, ModelSpec, NetworkSize, check_size};
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
-use crate::layer::{LayerSizes, StemLayer};
+use crate::experts::Streams;
+use crate::layer::{GateInput, Reach, Wiring};
+use crate::mlp::HiddenConfig;
+use crate::reference::Bank;
 use crate::schema::Schema;
-use crate::tower::Towers;
 
-/// Sizes of a STEM-Net; the defaults are the paper's.
+/// Sizes of a STEM-Net, and its ablations; the defaults are the paper's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StemConfig {
-    /// `D`, width of each of the `T + 1` embeddings of a vocabulary row.
+    /// `D`, width of each task's embedding, and of the shared one.
     pub dim: usize,
+    /// Width of the shared embedding where it is another. Gates then read `x_t` and `x_S` side by side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_dim: Option<usize>,
     /// STEM layers, 1 or more.
     pub layers: usize,
     /// Experts per task and layer.
@@ -32,21 +45,100 @@ pub struct StemConfig {
     pub gate: Vec<usize>,
     /// Hidden widths of every tower.
     pub tower: Vec<usize>,
-    /// Dropout after every hidden layer, while training.
-    pub dropout: f64,
+    /// What follows each hidden linear map.
+    pub hidden: HiddenConfig,
+    /// Whether a task's loss is kept out of other tasks' experts. Without it gating is plain: every loss changes every expert.
+    pub stop_gradient: bool,
+    /// Experts that a task reads: all, or its own and the shared ones, as PLE does.
+    pub reach: Reach,
+    /// What a task's gate reads: `x_t + x_S`, or `x_t` alone.
+    pub gate_input: GateInput,
+    /// Whether there is a shared embedding. Without it there are no shared experts either, for want of input.
+    pub shared_embedding: bool,
+    /// Whether tasks have embeddings of their own. Without them all experts and gates read the shared one.
+    pub task_embeddings: bool,
 }
 
 impl Default for StemConfig {
     fn default() -> Self {
+        let LayeredSizes { dim, layers, specific_experts, shared_experts, experts, gate, tower, hidden } =
+            LayeredSizes::default();
         Self {
-            dim: 16,
-            layers: 1,
-            specific_experts: 1,
-            shared_experts: 8,
-            experts: vec![512, 512, 512],
-            gate: vec![128, 64],
-            tower: vec![128, 64],
-            dropout: 0.0,
+            dim,
+            shared_dim: None,
+            layers,
+            specific_experts,
+            shared_experts,
+            experts,
+            gate,
+            tower,
+            hidden,
+            stop_gradient: true,
+            reach: Reach::All,
+            gate_input: GateInput::OwnPlusShared,
+            shared_embedding: true,
+            task_embeddings: true,
+        }
+    }
+}
+
+impl StemConfig {
+    fn sizes(&self) -> LayeredSizes {
+        LayeredSizes {
+            dim: self.dim,
+            layers: self.layers,
+            specific_experts: self.specific_experts,
+            shared_experts: self.shared_experts,
+            experts: self.experts.clone(),
+            gate: self.gate.clone(),
+            tower: self.tower.clone(),
+            hidden: self.hidden,
+        }
+    }
+
+    fn shared_width(&self) -> usize {
+        self.shared_dim.unwrap_or(self.dim)
+    }
+
+    /// The first layer reads embeddings. Where tasks have none of their own, every stream of it is the shared one.
+    fn first(&self, schema: &Schema) -> FirstInput {
+        let fields = schema.fields.len();
+        let shared = fields * self.shared_width();
+        let tasks = if self.task_embeddings { fields * self.dim } else { shared };
+        FirstInput { tasks, shared: self.shared_embedding.then_some(shared) }
+    }
+
+    /// In a first layer without task embeddings `x_t` is `x_S`: the gate reads it once.
+    fn wiring(&self, l: usize) -> Wiring {
+        let once = l == 0 && !self.task_embeddings;
+        let gate_input = if once { GateInput::Own } else { self.gate_input };
+        Wiring { reach: self.reach, gate_input, stop_gradient: self.stop_gradient }
+    }
+
+    fn check_embeddings(&self) -> Result<()> {
+        let fault = |key: &str, found: String, expected: &str| {
+            Err(Error::Config { key: key.into(), found, expected: expected.into() })
+        };
+        match (self.shared_embedding, self.task_embeddings) {
+            (false, false) => {
+                return fault(
+                    "task_embeddings",
+                    "false".into(),
+                    "true where shared_embedding is false: experts need input",
+                );
+            }
+            (false, true) if self.shared_experts > 0 => {
+                let expected = "0 where shared_embedding is false: they have nothing to read";
+                return fault("shared_experts", self.shared_experts.to_string(), expected);
+            }
+            (true, true) | (false, true) | (true, false) => {}
+        }
+        match self.shared_dim {
+            Some(_) if !self.shared_embedding => {
+                fault("shared_dim", "set".into(), "no such key where shared_embedding is false")
+            }
+            Some(dim) => check_size("shared_dim", dim, 1),
+            None => Ok(()),
         }
     }
 }
@@ -59,84 +151,65 @@ impl ModelSpec for StemConfig {
     }
 
     fn check(&self, _schema: &Schema) -> Result<()> {
-        check_size("dim", self.dim, 1)?;
-        check_size("layers", self.layers, 1)?;
-        check_size("specific_experts", self.specific_experts, 0)?;
-        check_size("shared_experts", self.shared_experts, 0)?;
-        if self.specific_experts + self.shared_experts == 0 {
-            return Err(Error::Config {
-                key: "specific_experts and shared_experts".into(),
-                found: "0 and 0".into(),
-                expected: "at least one expert".into(),
-            });
+        let sizes = self.sizes();
+        sizes.check()?;
+        self.check_embeddings()?;
+        match self.reach {
+            Reach::OwnAndShared if self.shared_embedding => sizes.check_shared_stream(),
+            Reach::OwnAndShared | Reach::All => Ok(()),
         }
-        check_widths("experts", &self.experts, 1)?;
-        check_widths("gate", &self.gate, 0)?;
-        check_widths("tower", &self.tower, 0)?;
-        check_dropout(self.dropout)
     }
 
-    /// `[task 0 | ... | task T-1 | shared]`, each `D` wide.
+    /// `[task 0 | ... | task T-1 | shared]`
     fn widths(&self, schema: &Schema) -> Vec<usize> {
-        vec![self.dim; schema.tasks.len() + 1]
+        let tasks = if self.task_embeddings { schema.tasks.len() } else { 0 };
+        let shared = self.shared_embedding.then(|| self.shared_width());
+        std::iter::repeat_n(self.dim, tasks).chain(shared).collect()
     }
 
     fn size(&self, schema: &Schema) -> NetworkSize {
-        let (tasks, hidden) = (schema.tasks.len(), self.experts[self.experts.len() - 1]);
-        let experts = tasks * self.specific_experts + self.shared_experts;
-        let layer = |l: usize| {
-            let input = if l == 0 { schema.fields.len() * self.dim } else { hidden };
-            let gate = [self.gate.as_slice(), &[experts]].concat();
-            NetworkSize::mlps(experts, input, &self.experts)
-                + NetworkSize::mlps(tasks + usize::from(l + 1 < self.layers), input, &gate)
-        };
-        (0..self.layers).map(layer).fold(NetworkSize::towers(tasks, hidden, &self.tower), |sum, layer| sum + layer)
+        let (sizes, first) = (self.sizes(), self.first(schema));
+        sizes.size((0..self.layers).map(|l| sizes.layer(l, first, self.wiring(l), schema)), schema)
     }
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Stem {
-        let tasks = schema.tasks.len();
-        let hidden = self.experts[self.experts.len() - 1];
-        let layer = |l: usize, rng: &mut ChaCha8Rng| {
-            let sizes = LayerSizes {
-                tasks,
-                specific: self.specific_experts,
-                shared: self.shared_experts,
-                input: if l == 0 { schema.fields.len() * self.dim } else { hidden },
-                expert: &self.experts,
-                gate: &self.gate,
-                dropout: self.dropout,
-                followed: l + 1 < self.layers,
-            };
-            StemLayer::init(sizes, rng, device)
-        };
+        let (sizes, first) = (self.sizes(), self.first(schema));
+        let layers = (0..self.layers).map(|l| sizes.layer(l, first, self.wiring(l), schema));
         Stem {
-            layers: (0..self.layers).map(|l| layer(l, rng)).collect(),
-            towers: Towers::init(tasks, hidden, &self.tower, self.dropout, rng, device),
+            net: sizes.init(layers, schema, rng, device),
+            task_groups: if self.task_embeddings { schema.tasks.len() } else { 0 },
         }
+    }
+
+    fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
+        self.sizes().reference_banks("stem_layers", schema)
     }
 }
 
-/// Layers of experts and AFTB gates, then a tower per task.
+/// Layers on the embeddings of tasks and the shared one.
 #[derive(Module, Debug)]
 pub struct Stem {
-    layers: Vec<StemLayer>,
-    towers: Towers,
+    net: Layered,
+    task_groups: usize,
+}
+
+impl Stem {
+    fn streams(&self, x: &Pooled) -> Streams {
+        let shared = (x.groups() > self.task_groups).then(|| x.group(self.task_groups)); // [1, B, F * D_S]
+        let tasks = match (&shared, self.task_groups) {
+            (Some(shared), 0) => shared.clone(),
+            _ => x.stack(0..self.task_groups), // [T, B, F * D]
+        };
+        Streams { tasks, shared }
+    }
 }
 
 impl Model for Stem {
     fn forward(&self, x: Pooled) -> Tensor<2> {
-        let x = x.stacked(); // [T + 1, B, F * D]
-        let o = self.layers.iter().fold(x, |x, layer| layer.forward(x)); // [T, B, H]
-        self.towers.forward(o) // [B, T]
+        self.net.forward(self.streams(&x))
     }
 
     fn gate_means(&self, x: Pooled) -> Vec<Tensor<2>> {
-        let mut x = x.stacked();
-        let mut means = Vec::new();
-        for layer in &self.layers {
-            means.push(layer.gate(x.clone()).mean_dim(1).squeeze_dim(1)); // [T, E]
-            x = layer.forward(x);
-        }
-        means
+        self.net.gate_means(self.streams(&x))
     }
 }

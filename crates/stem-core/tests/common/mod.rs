@@ -42,7 +42,11 @@ pub fn vocabularies() -> Vec<Vocabulary> {
 }
 
 pub fn stem() -> ModelConfig {
-    ModelConfig::Stem(StemConfig {
+    ModelConfig::Stem(stem_config())
+}
+
+pub fn stem_config() -> StemConfig {
+    StemConfig {
         dim: 4,
         layers: 2,
         specific_experts: 2,
@@ -50,16 +54,70 @@ pub fn stem() -> ModelConfig {
         experts: vec![6, 5],
         gate: vec![4],
         tower: vec![3],
-        dropout: 0.0,
-    })
+        ..StemConfig::default()
+    }
+}
+
+pub fn layered() -> LayeredSizes {
+    LayeredSizes {
+        dim: 4,
+        layers: 2,
+        specific_experts: 2,
+        shared_experts: 1,
+        experts: vec![6, 5],
+        gate: vec![4],
+        tower: vec![3],
+        hidden: HiddenConfig::default(),
+    }
+}
+
+pub fn mixture() -> MixtureSizes {
+    MixtureSizes {
+        dim: 4,
+        expert_count: 3,
+        experts: vec![6, 5],
+        gate: vec![4],
+        tower: vec![3],
+        hidden: HiddenConfig::default(),
+    }
+}
+
+pub fn bottom() -> BottomSizes {
+    BottomSizes { dim: 4, bottom: vec![6, 5], tower: vec![3], hidden: HiddenConfig::default() }
 }
 
 pub fn shared_bottom() -> ModelConfig {
-    ModelConfig::SharedBottom(SharedBottomConfig { dim: 4, bottom: vec![6, 5], tower: vec![3], dropout: 0.0 })
+    ModelConfig::SharedBottom(SharedBottomConfig(bottom()))
 }
 
 pub fn single_task() -> ModelConfig {
-    ModelConfig::SingleTask(SingleTaskConfig { dim: 4, bottom: vec![6, 5], tower: vec![3], dropout: 0.0 })
+    ModelConfig::SingleTask(SingleTaskConfig(bottom()))
+}
+
+/// Every model of the crate, small.
+pub fn every_model() -> Vec<ModelConfig> {
+    let BottomSizes { dim, bottom: widths, tower, hidden } = bottom();
+    let models = vec![
+        stem(),
+        shared_bottom(),
+        single_task(),
+        ModelConfig::Omoe(OmoeConfig(mixture())),
+        ModelConfig::Mmoe(MmoeConfig(mixture())),
+        ModelConfig::Ple(PleConfig(layered())),
+        ModelConfig::Aitm(AitmConfig { dim, bottom: widths, tower: tower.clone(), hidden, order_penalty: 0.0 }),
+        ModelConfig::Esmm(EsmmConfig { dim, tower, hidden }),
+        ModelConfig::MmoeMe(MmoeMeConfig(mixture())),
+        ModelConfig::PleMe(PleMeConfig(layered())),
+    ];
+    assert_eq!(models.iter().map(ModelConfig::model_name).collect::<Vec<_>>(), ModelName::ALL);
+    models
+}
+
+/// The same model with other settings between its linear maps.
+pub fn with_hidden(config: &ModelConfig, hidden: HiddenConfig) -> ModelConfig {
+    let mut value = serde_json::to_value(config).unwrap();
+    value["hidden"] = serde_json::to_value(hidden).unwrap();
+    serde_json::from_value(value).unwrap()
 }
 
 /// Weights large enough that scores differ between rows.

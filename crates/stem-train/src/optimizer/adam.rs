@@ -1,21 +1,21 @@
-//! Adam (Kingma and Ba, 2015, algorithm 1), in the arithmetic of PyTorch.
+//! Adam (Kingma and Ba, 2015, algorithm 1) and AdamW (Loshchilov and Hutter, 2019, algorithm 2), in the arithmetic of PyTorch.
 //!
 //! ```text
+//! w = (1 - rate * decay) w                       AdamW alone
 //! m = m + (1 - b1)(g - m)        v = b2 v + (1 - b2) g g
 //! w = w - rate / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 //! ```
 
-use burn::tensor::{Device, Int, Tensor};
-use rayon::join;
-use stem_core::RowMatrix;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
-use super::clip::Clip;
-
-/// Elements a thread updates before it is worth asking another one.
-const GRAIN: usize = 32_768;
+use super::config::{require, require_decay, require_epsilon};
+use super::rule::Rule;
+use crate::error::Result;
 
 /// Hyper-parameters beside the rate. The defaults are PyTorch's; Burn's own epsilon is 1e-5.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Adam {
     /// Decay of the mean of gradients.
     pub beta1: f64,
@@ -31,19 +31,37 @@ impl Default for Adam {
     }
 }
 
-/// The numbers of one step.
-#[derive(Debug, Clone, Copy)]
-struct Coefficients {
-    keep_m: f32,
-    keep_v: f32,
-    step_size: f32,
-    root: f32,
-    epsilon: f32,
+/// Adam with a weight decay that does not pass through the moments. In the table a row decays in the steps that touch it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdamW {
+    /// Decay of the mean of gradients.
+    pub beta1: f64,
+    /// Decay of the mean of squared gradients.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// A step multiplies weights with `1 - rate * weight_decay`.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        let Adam { beta1, beta2, epsilon } = Adam::default();
+        Self { beta1, beta2, epsilon, weight_decay: 0.01 }
+    }
 }
 
 impl Adam {
-    fn at(&self, step: i32, rate: f64) -> Coefficients {
-        Coefficients {
+    pub(super) fn check(&self) -> Result<()> {
+        require_decay("optimizer.beta1", self.beta1)?;
+        require_decay("optimizer.beta2", self.beta2)?;
+        require_epsilon(self.epsilon)
+    }
+
+    /// The numbers of step `step`, counted from 1.
+    pub(super) fn at(&self, step: i32, rate: f64) -> AdamStep {
+        AdamStep {
             keep_m: self.beta1 as f32,
             keep_v: self.beta2 as f32,
             step_size: (rate / (1.0 - self.beta1.powi(step))) as f32,
@@ -53,132 +71,65 @@ impl Adam {
     }
 }
 
-/// Which rows a gradient belongs to.
-#[derive(Debug, Clone, Copy)]
-pub enum Rows<'a> {
-    /// Every row of the matrix.
-    All,
-    /// Distinct, ascending rows, on the host and as an index on the device.
-    Distinct {
-        /// On the host.
-        ids: &'a [u32],
-        /// On the device.
-        index: &'a Tensor<1, Int>,
-    },
-}
-
-/// Adam's state beside a matrix of weights.
-#[derive(Debug)]
-pub struct Moments {
-    mean: RowMatrix,
-    square: RowMatrix,
-    step: i32,
-}
-
-impl Moments {
-    /// Zeros for a matrix of `rows x width`.
-    pub fn zeros([rows, width]: [usize; 2], device: &Device) -> Self {
-        Self { mean: RowMatrix::zeros(rows, width, device), square: RowMatrix::zeros(rows, width, device), step: 0 }
+impl AdamW {
+    pub(super) fn check(&self) -> Result<()> {
+        self.adam().check()?;
+        let holds = self.weight_decay.is_finite() && self.weight_decay >= 0.0;
+        require("optimizer.weight_decay", self.weight_decay, "0 or more", holds)
     }
 
-    /// One step on `rows` of `weights` with their gradient `[U, width]`, which `clip` scales.
-    pub fn update(
-        &mut self,
-        adam: &Adam,
-        rate: f64,
-        weights: &mut RowMatrix,
-        rows: Rows<'_>,
-        grad: Tensor<2>,
-        clip: &Clip,
-    ) {
-        self.step += 1;
-        let c = adam.at(self.step, rate);
-        match clip {
-            Clip::Host(scale) if weights.is_on_host() => self.update_slices(c, weights, rows, grad, *scale),
-            _ => self.update_tensors(c, weights, rows, clip.apply(grad)),
+    fn adam(&self) -> Adam {
+        Adam { beta1: self.beta1, beta2: self.beta2, epsilon: self.epsilon }
+    }
+
+    /// The numbers of step `step`, counted from 1.
+    pub(super) fn at(&self, step: i32, rate: f64) -> AdamWStep {
+        AdamWStep { keep: (1.0 - rate * self.weight_decay) as f32, adam: self.adam().at(step, rate) }
+    }
+}
+
+/// The numbers of one step of Adam.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AdamStep {
+    keep_m: f32,
+    keep_v: f32,
+    step_size: f32,
+    root: f32,
+    epsilon: f32,
+}
+
+impl Rule<2> for AdamStep {
+    fn row(&self, weights: &mut [f32], [mean, square]: [&mut [f32]; 2], grad: &[f32], scale: f32) {
+        for (((w, m), v), g) in weights.iter_mut().zip(mean).zip(square).zip(grad) {
+            let g = g * scale;
+            *m += (g - *m) * (1.0 - self.keep_m);
+            *v = *v * self.keep_v + g * g * (1.0 - self.keep_v);
+            *w -= *m * self.step_size / (v.sqrt() / self.root + self.epsilon);
         }
     }
 
-    /// In place, one sweep over weights and moments.
-    fn update_slices(&mut self, c: Coefficients, weights: &mut RowMatrix, rows: Rows<'_>, grad: Tensor<2>, scale: f32) {
-        let [count, width] = grad.dims();
-        let grad = grad.into_data();
-        let grad: &[f32] = grad.as_slice().expect("gradients are f32");
-        weights.host_mut(|w| {
-            self.mean.host_mut(|m| {
-                self.square.host_mut(|v| {
-                    let part = Part { first: 0, from: 0, to: count, w, m, v };
-                    match rows {
-                        Rows::All => sweep(part, &|i| i, grad, width, c, scale),
-                        Rows::Distinct { ids, .. } => sweep(part, &|i| ids[i] as usize, grad, width, c, scale),
-                    }
-                });
-            });
-        });
-    }
-
-    /// The same as tensor operations, for devices whose memory the host cannot reach.
-    fn update_tensors(&mut self, c: Coefficients, weights: &mut RowMatrix, rows: Rows<'_>, grad: Tensor<2>) {
-        let read = |matrix: &RowMatrix| match rows {
-            Rows::All => matrix.tensor().clone(),
-            Rows::Distinct { index, .. } => matrix.gather(index.clone()),
-        };
-        let write = |matrix: &mut RowMatrix, values: Tensor<2>| match rows {
-            Rows::All => *matrix = RowMatrix::new(values),
-            Rows::Distinct { index, .. } => matrix.scatter(index.clone(), values),
-        };
-        let (w, m, v) = (read(weights), read(&self.mean), read(&self.square)); // [U, W] each
-        let m = m.clone() + (grad.clone() - m) * (1.0 - c.keep_m);
-        let v = v * c.keep_v + grad.clone() * grad * (1.0 - c.keep_v);
-        let w = w - m.clone() * c.step_size / (v.clone().sqrt() / c.root + c.epsilon);
-        write(weights, w);
-        write(&mut self.mean, m);
-        write(&mut self.square, v);
+    fn tensors(&self, w: Tensor<2>, [m, v]: [Tensor<2>; 2], grad: Tensor<2>) -> (Tensor<2>, [Tensor<2>; 2]) {
+        let m = m.clone() + (grad.clone() - m) * (1.0 - self.keep_m);
+        let v = v * self.keep_v + grad.clone() * grad * (1.0 - self.keep_v);
+        let w = w - m.clone() * self.step_size / (v.clone().sqrt() / self.root + self.epsilon);
+        (w, [m, v])
     }
 }
 
-/// A stretch of the matrices that one thread owns: rows from `first` on, gradient rows `from..to`.
-struct Part<'a> {
-    first: usize,
-    from: usize,
-    to: usize,
-    w: &'a mut [f32],
-    m: &'a mut [f32],
-    v: &'a mut [f32],
+/// The numbers of one step of AdamW.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AdamWStep {
+    keep: f32,
+    adam: AdamStep,
 }
 
-/// Splits at a row boundary until a part is small; rows ascend, so the halves never touch the same memory.
-fn sweep(
-    part: Part<'_>,
-    row: &(impl Fn(usize) -> usize + Sync),
-    grad: &[f32],
-    width: usize,
-    c: Coefficients,
-    scale: f32,
-) {
-    let Part { first, from, to, w, m, v } = part;
-    if (to - from) * width > GRAIN && to - from > 1 {
-        let middle = from + (to - from) / 2;
-        let cut = (row(middle) - first) * width;
-        let (w, w_high) = w.split_at_mut(cut);
-        let (m, m_high) = m.split_at_mut(cut);
-        let (v, v_high) = v.split_at_mut(cut);
-        let low = Part { first, from, to: middle, w, m, v };
-        let high = Part { first: row(middle), from: middle, to, w: w_high, m: m_high, v: v_high };
-        join(|| sweep(low, row, grad, width, c, scale), || sweep(high, row, grad, width, c, scale));
-        return;
+impl Rule<2> for AdamWStep {
+    fn row(&self, weights: &mut [f32], moments: [&mut [f32]; 2], grad: &[f32], scale: f32) {
+        weights.iter_mut().for_each(|w| *w *= self.keep);
+        self.adam.row(weights, moments, grad, scale);
     }
-    for i in from..to {
-        let at = (row(i) - first) * width..(row(i) - first + 1) * width;
-        update_row(&mut w[at.clone()], &mut m[at.clone()], &mut v[at], &grad[i * width..(i + 1) * width], c, scale);
-    }
-}
 
-fn update_row(w: &mut [f32], m: &mut [f32], v: &mut [f32], grad: &[f32], c: Coefficients, scale: f32) {
-    for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(grad) {
-        let g = g * scale;
-        *m += (g - *m) * (1.0 - c.keep_m);
-        *v = *v * c.keep_v + g * g * (1.0 - c.keep_v);
-        *w -= *m * c.step_size / (v.sqrt() / c.root + c.epsilon);
+    fn tensors(&self, weights: Tensor<2>, moments: [Tensor<2>; 2], grad: Tensor<2>) -> (Tensor<2>, [Tensor<2>; 2]) {
+        self.adam.tensors(weights * self.keep, moments, grad)
     }
 }

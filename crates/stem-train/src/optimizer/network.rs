@@ -1,4 +1,4 @@
-//! Adam over all parameters of a network. A parameter that a loss does not reach has no gradient and is left alone.
+//! An optimizer over all parameters of a network. A parameter that a loss does not reach has no gradient and is left alone.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,12 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Gradients, Tensor};
 use stem_core::RowMatrix;
 
-use super::adam::{Adam, Moments, Rows};
+use super::OptimizerConfig;
 use super::clip::{Clip, squared_norm};
+use super::state::{OptimizerState, Rows};
 
 /// The gradients of a network's parameters, each as a matrix `[n / last, last]`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct NetworkGradients {
     by_id: HashMap<ParamId, Tensor<2>>,
     /// Order of the walk, so that sums do not depend on a hash.
@@ -33,6 +34,66 @@ impl NetworkGradients {
     /// Sum of squares over all parameters, started from `start [1]`.
     pub fn add_squared_norm(&self, start: Tensor<1>) -> Tensor<1> {
         self.order.iter().fold(start, |sum, id| sum + squared_norm(&self.by_id[id]))
+    }
+
+    /// Inner product with gradients of the same network, added to `start [1]`. What one of them lacks counts as zero.
+    pub fn dot(&self, other: &Self, start: Tensor<1>) -> Tensor<1> {
+        let pairs = self.order.iter().filter_map(|id| Some((&self.by_id[id], other.get(*id)?)));
+        pairs.fold(start, |sum, (a, b)| sum + (a.clone() * b.clone()).sum())
+    }
+
+    /// `self + scale * other`; `scale [1]`, 1 where it is `None`.
+    #[must_use]
+    pub fn add(mut self, other: &Self, scale: Option<&Tensor<1>>) -> Self {
+        for id in &other.order {
+            let term = match scale {
+                Some(scale) => other.by_id[id].clone() * scale.clone().unsqueeze(),
+                None => other.by_id[id].clone(),
+            };
+            let sum = match self.by_id.remove(id) {
+                Some(own) => own + term,
+                None => {
+                    self.order.push(*id);
+                    term
+                }
+            };
+            self.by_id.insert(*id, sum);
+        }
+        self
+    }
+
+    /// Every gradient, changed.
+    #[must_use]
+    pub fn map(self, change: impl Fn(Tensor<2>) -> Tensor<2>) -> Self {
+        let by_id = self.by_id.into_iter().map(|(id, grad)| (id, change(grad))).collect();
+        Self { by_id, order: self.order }
+    }
+
+    /// Adds `rate * weight` to the gradient of every weight that has one; gives the sum of those weights' squares, `[1]`;
+    /// `None` when there is none.
+    pub fn decay<M: Module>(&mut self, network: &M, rate: f64) -> Option<Tensor<1>> {
+        let mut decay = Decay { gradients: self, rate, squares: None };
+        network.visit(&mut decay);
+        decay.squares
+    }
+}
+
+struct Decay<'a> {
+    gradients: &'a mut NetworkGradients,
+    rate: f64,
+    squares: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for Decay<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(grad) = self.gradients.by_id.remove(&param.id) else { return };
+        let weight = as_matrix(param.val().inner());
+        let square = squared_norm(&weight);
+        self.squares = Some(match self.squares.take() {
+            Some(sum) => sum + square,
+            None => square,
+        });
+        self.gradients.by_id.insert(param.id, grad + weight * self.rate);
     }
 }
 
@@ -57,17 +118,17 @@ fn as_matrix<const D: usize>(tensor: Tensor<D>) -> Tensor<2> {
     tensor.reshape([rows, width])
 }
 
-/// Adam with a pair of moments per parameter.
+/// An optimizer with a state per parameter.
 #[derive(Debug, Default)]
-pub struct NetworkAdam {
-    adam: Adam,
-    state: HashMap<ParamId, Moments>,
+pub struct NetworkOptimizer {
+    config: OptimizerConfig,
+    state: HashMap<ParamId, OptimizerState>,
 }
 
-impl NetworkAdam {
-    /// Without any state yet; it grows as gradients arrive.
-    pub fn new(adam: Adam) -> Self {
-        Self { adam, state: HashMap::new() }
+impl NetworkOptimizer {
+    /// Without any state yet; it grows as gradients arrive. What is row-wise in the table is element-wise here.
+    pub fn new(config: OptimizerConfig) -> Self {
+        Self { config: config.element_wise(), state: HashMap::new() }
     }
 
     /// One step on every parameter that has a gradient.
@@ -77,7 +138,7 @@ impl NetworkAdam {
 }
 
 struct Updater<'a> {
-    optimizer: &'a mut NetworkAdam,
+    optimizer: &'a mut NetworkOptimizer,
     gradients: NetworkGradients,
     rate: f64,
     clip: &'a Clip,
@@ -86,14 +147,14 @@ struct Updater<'a> {
 impl ModuleMapper for Updater<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(grad) = self.gradients.by_id.remove(&param.id) else { return param };
-        let (adam, id) = (self.optimizer.adam, param.id);
+        let (config, id) = (self.optimizer.config, param.id);
         param.map(|weight| {
             let dims = weight.dims();
             let weight = as_matrix(weight.inner());
-            let moments =
-                self.optimizer.state.entry(id).or_insert_with(|| Moments::zeros(weight.dims(), &weight.device()));
+            let fresh = || OptimizerState::new(config, weight.dims(), &weight.device());
+            let state = self.optimizer.state.entry(id).or_insert_with(fresh);
             let mut matrix = RowMatrix::new(weight);
-            moments.update(&adam, self.rate, &mut matrix, Rows::All, grad, self.clip);
+            state.update(self.rate, &mut matrix, Rows::All, grad, self.clip);
             matrix.into_tensor().reshape(dims).autodiff().require_grad()
         })
     }

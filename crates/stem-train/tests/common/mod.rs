@@ -7,9 +7,9 @@ pub mod shared;
 
 use std::path::Path;
 
-use stem_core::{DeviceSpec, SharedBottomConfig, SingleTaskConfig, StemConfig};
+use stem_core::{DeviceSpec, ModelConfig, StemConfig};
 use stem_data::{Dataset, Recipe, prepare};
-use stem_train::{Experiment, RunOptions, TrainConfig};
+use stem_train::{Experiment, ModelName, RunOptions};
 
 pub const RECIPE: &str = r#"
 name = "small"
@@ -39,21 +39,33 @@ pub fn dataset(folder: &Path) -> Dataset {
     prepare(&recipe, folder, &folder.join("columns"), false).unwrap()
 }
 
-/// Small sizes and a few epochs.
+/// Small sizes for every model, and a few epochs.
 pub fn experiment() -> Experiment {
-    Experiment {
-        train: TrainConfig { batch_size: 256, epochs: 4, learning_rate: 5e-3, ..TrainConfig::default() },
-        stem: StemConfig {
-            dim: 4,
-            shared_experts: 1,
-            experts: vec![16, 8],
-            gate: vec![8],
-            tower: vec![8],
-            ..StemConfig::default()
-        },
-        shared_bottom: SharedBottomConfig { dim: 4, bottom: vec![16, 8], tower: vec![8], dropout: 0.0 },
-        single_task: SingleTaskConfig { dim: 4, bottom: vec![16, 8], tower: vec![8], dropout: 0.0 },
-    }
+    let mixture = "dim = 4\nexpert_count = 3\nexperts = [16, 8]\ngate = [8]\ntower = [8]";
+    let layered = "dim = 4\nshared_experts = 1\nexperts = [16, 8]\ngate = [8]\ntower = [8]";
+    let bottom = "dim = 4\nbottom = [16, 8]\ntower = [8]";
+    let sizes = [
+        ("stem", layered),
+        ("ple", layered),
+        ("ple-me", layered),
+        ("omoe", mixture),
+        ("mmoe", mixture),
+        ("mmoe-me", mixture),
+        ("shared-bottom", bottom),
+        ("single-task", bottom),
+        ("aitm", bottom),
+        ("esmm", "dim = 4\ntower = [16, 8]"),
+    ];
+    let train = "[train]\nbatch_size = 256\nepochs = 4\nlearning_rate = 5e-3\n".to_string();
+    let text = sizes.iter().fold(train, |text, (name, sizes)| format!("{text}\n[{name}]\n{sizes}\n"));
+    Experiment::parse(&text, "experiment.toml").unwrap()
+}
+
+/// The small STEM, changed.
+pub fn stem(change: impl FnOnce(&mut StemConfig)) -> ModelConfig {
+    let ModelConfig::Stem(mut config) = experiment().model(ModelName::Stem) else { unreachable!() };
+    change(&mut config);
+    ModelConfig::Stem(config)
 }
 
 /// The device that `STEM_DEVICE` names.

@@ -1,0 +1,153 @@
+//! The list of models: one line each, and every model of this crate is known by name, in experiments and in bundles.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{
+    Aitm, AitmConfig, Esmm, EsmmConfig, Mmoe, MmoeConfig, MmoeMe, MmoeMeConfig, Model, ModelSpec, NetworkSize, Omoe,
+    OmoeConfig, Ple, PleConfig, PleMe, PleMeConfig, SharedBottom, SharedBottomConfig, SingleTask, SingleTaskConfig,
+    Stem, StemConfig,
+};
+use crate::embedding::Pooled;
+use crate::error::{Error, Result};
+use crate::reference::Bank;
+use crate::schema::Schema;
+
+/// Makes [`ModelName`], [`ModelConfig`] and [`AnyModel`] of the list: whatever they are asked, they ask the model.
+macro_rules! models {
+    ($($(#[doc = $doc:literal])+ $model:ident = $name:literal: $config:ident;)+) => {
+        /// Which model.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum ModelName {
+            $($(#[doc = $doc])+ #[serde(rename = $name)] $model,)+
+        }
+
+        impl ModelName {
+            /// All models, in the order reports show them.
+            pub const ALL: &'static [ModelName] = &[$(ModelName::$model),+];
+
+            /// The name on command lines and in files.
+            pub fn as_str(self) -> &'static str {
+                match self { $(ModelName::$model => $name),+ }
+            }
+
+            /// The configuration with every size at its default.
+            pub fn default_config(self) -> ModelConfig {
+                match self { $(ModelName::$model => ModelConfig::$model($config::default())),+ }
+            }
+
+            /// Reads the configuration of this model, as it stands in the section of an experiment.
+            ///
+            /// # Errors
+            /// The format's own, naming an unknown key or a value of the wrong type.
+            pub fn deserialize_config<'de, D: Deserializer<'de>>(self, section: D) -> Result<ModelConfig, D::Error> {
+                match self { $(ModelName::$model => $config::deserialize(section).map(ModelConfig::$model)),+ }
+            }
+        }
+
+        /// Configuration of any model of this crate.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "name")]
+        pub enum ModelConfig {
+            $($(#[doc = $doc])+ #[serde(rename = $name)] $model($config),)+
+        }
+
+        impl ModelConfig {
+            /// Which model it configures.
+            pub fn model_name(&self) -> ModelName {
+                match self { $(ModelConfig::$model(_) => ModelName::$model),+ }
+            }
+        }
+
+        /// What [`ModelConfig`] builds.
+        #[derive(Module, Debug)]
+        pub enum AnyModel {
+            $($(#[doc = $doc])+ $model($model),)+
+        }
+
+        impl Model for AnyModel {
+            fn forward(&self, x: Pooled) -> Tensor<2> {
+                match self { $(AnyModel::$model(model) => model.forward(x)),+ }
+            }
+            fn gate_means(&self, x: Pooled) -> Vec<Tensor<2>> {
+                match self { $(AnyModel::$model(model) => model.gate_means(x)),+ }
+            }
+            fn penalty(&self, logits: &Tensor<2>) -> Option<Tensor<1>> {
+                match self { $(AnyModel::$model(model) => model.penalty(logits)),+ }
+            }
+        }
+
+        impl ModelSpec for ModelConfig {
+            type Model = AnyModel;
+
+            fn name(&self) -> &'static str {
+                self.model_name().as_str()
+            }
+            fn check(&self, schema: &Schema) -> Result<()> {
+                match self { $(ModelConfig::$model(config) => config.check(schema)),+ }
+            }
+            fn widths(&self, schema: &Schema) -> Vec<usize> {
+                match self { $(ModelConfig::$model(config) => config.widths(schema)),+ }
+            }
+            fn size(&self, schema: &Schema) -> NetworkSize {
+                match self { $(ModelConfig::$model(config) => config.size(schema)),+ }
+            }
+            fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> AnyModel {
+                match self { $(ModelConfig::$model(config) => AnyModel::$model(config.init(schema, rng, device))),+ }
+            }
+            fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
+                match self { $(ModelConfig::$model(config) => config.reference_banks(schema)),+ }
+            }
+        }
+    };
+}
+
+models! {
+    /// Task and shared embeddings, AFTB gating.
+    Stem = "stem": StemConfig;
+    /// One embedding, one bottom, a tower per task.
+    SharedBottom = "shared-bottom": SharedBottomConfig;
+    /// A model of its own for every task.
+    SingleTask = "single-task": SingleTaskConfig;
+    /// Experts mixed by one gate for all tasks.
+    Omoe = "omoe": OmoeConfig;
+    /// Experts mixed by a gate per task.
+    Mmoe = "mmoe": MmoeConfig;
+    /// Task experts and shared experts, in layers.
+    Ple = "ple": PleConfig;
+    /// A bottom per task, each passing on to the next.
+    Aitm = "aitm": AitmConfig;
+    /// Clicks, and conversions as clicks times conversion rate.
+    Esmm = "esmm": EsmmConfig;
+    /// MMoE with an embedding per expert.
+    MmoeMe = "mmoe-me": MmoeMeConfig;
+    /// PLE with an embedding per expert group.
+    PleMe = "ple-me": PleMeConfig;
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for ModelName {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        ModelName::ALL.iter().copied().find(|model| model.as_str() == name).ok_or_else(|| {
+            let likeness = |model: &ModelName| strsim::jaro_winkler(&name.to_lowercase(), model.as_str());
+            let nearest = ModelName::ALL.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            Error::UnknownModel {
+                name: name.into(),
+                nearest: nearest.expect("there are models").as_str(),
+                known: ModelName::ALL.iter().map(|model| model.as_str()).collect::<Vec<_>>().join(", "),
+            }
+        })
+    }
+}

@@ -1,0 +1,182 @@
+//! Layers of task experts and shared experts under towers: what STEM, PLE and PLE-ME have in common.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{NetworkSize, check_size, check_widths, last};
+use crate::error::{Error, Result};
+use crate::experts::Streams;
+use crate::layer::{Layer, LayerShape, Wiring};
+use crate::mlp::{HiddenConfig, MlpShape};
+use crate::reference::Bank;
+use crate::schema::Schema;
+use crate::tower::Towers;
+
+/// Sizes of a layered network; the defaults are the STEM paper's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LayeredSizes {
+    /// `D`, width of an embedding.
+    pub dim: usize,
+    /// Layers, 1 or more.
+    pub layers: usize,
+    /// Experts per task and layer.
+    pub specific_experts: usize,
+    /// Shared experts per layer.
+    pub shared_experts: usize,
+    /// Widths of every expert; the last is `H`.
+    pub experts: Vec<usize>,
+    /// Hidden widths of every gate.
+    pub gate: Vec<usize>,
+    /// Hidden widths of every tower.
+    pub tower: Vec<usize>,
+    /// What follows each hidden linear map.
+    pub hidden: HiddenConfig,
+}
+
+impl Default for LayeredSizes {
+    fn default() -> Self {
+        Self {
+            dim: 16,
+            layers: 1,
+            specific_experts: 1,
+            shared_experts: 8,
+            experts: vec![512, 512, 512],
+            gate: vec![128, 64],
+            tower: vec![128, 64],
+            hidden: HiddenConfig::default(),
+        }
+    }
+}
+
+/// What the first layer reads; the layers after it read streams of width `H`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FirstInput {
+    /// Width of each task's stream.
+    pub tasks: usize,
+    /// Width of the shared stream.
+    pub shared: Option<usize>,
+}
+
+impl LayeredSizes {
+    /// Refuses sizes of 0, absurd ones, and layers without an expert.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn check(&self) -> Result<()> {
+        check_size("dim", self.dim, 1)?;
+        check_size("layers", self.layers, 1)?;
+        check_size("specific_experts", self.specific_experts, 0)?;
+        check_size("shared_experts", self.shared_experts, 0)?;
+        if self.specific_experts + self.shared_experts == 0 {
+            return Err(Error::Config {
+                key: "specific_experts and shared_experts".into(),
+                found: "0 and 0".into(),
+                expected: "at least one expert".into(),
+            });
+        }
+        check_widths("experts", &self.experts, 1)?;
+        check_widths("gate", &self.gate, 0)?;
+        check_widths("tower", &self.tower, 0)?;
+        self.hidden.check()
+    }
+
+    /// Where the shared stream reads the shared experts alone, a layer that is followed needs one.
+    pub(crate) fn check_shared_stream(&self) -> Result<()> {
+        if self.layers == 1 || self.shared_experts > 0 {
+            return Ok(());
+        }
+        Err(Error::Config {
+            key: "shared_experts".into(),
+            found: "0".into(),
+            expected: format!("1 or more with {} layers: the shared stream between layers reads them", self.layers),
+        })
+    }
+
+    /// The shape of layer `l`, wired the same as all.
+    pub(crate) fn layer(&self, l: usize, first: FirstInput, wiring: Wiring, schema: &Schema) -> LayerShape<'_> {
+        let hidden = last(&self.experts);
+        LayerShape {
+            tasks: schema.tasks.len(),
+            specific: self.specific_experts,
+            shared: self.shared_experts,
+            input: if l == 0 { first.tasks } else { hidden },
+            shared_input: first.shared.map(|width| if l == 0 { width } else { hidden }),
+            expert: &self.experts,
+            gate: &self.gate,
+            hidden: &self.hidden,
+            followed: l + 1 < self.layers,
+            wiring,
+        }
+    }
+
+    fn towers(&self, schema: &Schema) -> MlpShape<'_> {
+        Towers::shape(schema.tasks.len(), last(&self.experts), &self.tower, &self.hidden)
+    }
+
+    pub(crate) fn size<'a>(&'a self, layers: impl Iterator<Item = LayerShape<'a>>, schema: &Schema) -> NetworkSize {
+        layers.map(|layer| layer.size()).sum::<NetworkSize>() + self.towers(schema).size()
+    }
+
+    pub(crate) fn init<'a>(
+        &'a self,
+        layers: impl Iterator<Item = LayerShape<'a>>,
+        schema: &Schema,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Layered {
+        Layered {
+            layers: layers.map(|layer| layer.init(rng, device)).collect(),
+            towers: Towers::init(self.towers(schema), rng, device),
+        }
+    }
+
+    /// The reference's names of a network whose layers lie below `prefix`.
+    pub(crate) fn reference_banks(&self, prefix: &str, schema: &Schema) -> Vec<Bank> {
+        let tasks = schema.tasks.len();
+        let mut banks = vec![Bank::towers("net.towers", tasks)];
+        for l in 0..self.layers {
+            let (ours, theirs) = (format!("net.layers.{l}"), format!("{prefix}.{l}"));
+            let (theirs, specific) = (&theirs, self.specific_experts);
+            let own =
+                (0..tasks).flat_map(|t| (0..specific).map(move |i| format!("{theirs}.specific_experts.{t}.{i}.mlp")));
+            let shared = (0..self.shared_experts).map(|i| format!("{theirs}.shared_experts.{i}.mlp"));
+            let gate = |t: usize| format!("{theirs}.gate.{t}.mlp");
+            banks.push(Bank::mlps(format!("{ours}.experts.own"), own));
+            banks.push(Bank::mlps(format!("{ours}.experts.shared"), shared));
+            banks.push(Bank::mlps(format!("{ours}.gates.bank"), (0..tasks).map(gate)));
+            if l + 1 < self.layers {
+                banks.push(Bank::mlps(format!("{ours}.shared_gate.bank"), [gate(tasks)]));
+            }
+        }
+        banks.retain(|bank| !bank.members.is_empty());
+        banks
+    }
+}
+
+/// Layers of experts and gates, then a tower per task.
+#[derive(Module, Debug)]
+pub struct Layered {
+    layers: Vec<Layer>,
+    towers: Towers,
+}
+
+impl Layered {
+    /// Logits `[B, T]`.
+    pub fn forward(&self, x: Streams) -> Tensor<2> {
+        let o = self.layers.iter().fold(x, |x, layer| layer.forward(&x));
+        self.towers.forward(o.tasks)
+    }
+
+    /// Mean weight of every expert over a batch, layer by layer. `[T, E]`, or `[T + 1, E]` where another layer follows.
+    pub fn gate_means(&self, mut x: Streams) -> Vec<Tensor<2>> {
+        let mut means = Vec::new();
+        for layer in &self.layers {
+            means.push(layer.gate(&x).mean_dim(1).squeeze_dim(1));
+            x = layer.forward(&x);
+        }
+        means
+    }
+}

@@ -1,0 +1,82 @@
+//! PLE-ME: PLE whose every expert group reads an embedding of its own: one per task and a shared one. No gradient is stopped.
+//!
+//! ```text
+//! o_t = sum_{e in own(t) + shared} g_t[e] h_e(x_group(e))    g_t = softmax(gate_t(x_t))
+//! y_t = sigmoid(tower_t(o_t))
+//! ```
+//!
+//! A comparison of the STEM paper (Su et al., AAAI 2024): STEM's embeddings under PLE's gates, which read no other task's
+//! experts, so that nothing needs to be stopped.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::layered::FirstInput;
+use super::{Layered, LayeredSizes, Model, ModelSpec, NetworkSize, ple};
+use crate::embedding::Pooled;
+use crate::error::Result;
+use crate::experts::Streams;
+use crate::layer::LayerShape;
+use crate::schema::Schema;
+
+/// Sizes of a PLE-ME.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PleMeConfig(pub LayeredSizes);
+
+impl PleMeConfig {
+    fn layers<'a>(&'a self, schema: &'a Schema) -> impl Iterator<Item = LayerShape<'a>> {
+        let width = schema.fields.len() * self.0.dim;
+        let first = FirstInput { tasks: width, shared: Some(width) };
+        (0..self.0.layers).map(move |l| self.0.layer(l, first, ple::WIRING, schema))
+    }
+}
+
+impl ModelSpec for PleMeConfig {
+    type Model = PleMe;
+
+    fn name(&self) -> &'static str {
+        "ple-me"
+    }
+
+    fn check(&self, _schema: &Schema) -> Result<()> {
+        self.0.check()?;
+        self.0.check_shared_stream()
+    }
+
+    /// `[task 0 | ... | task T-1 | shared]`, each `D` wide.
+    fn widths(&self, schema: &Schema) -> Vec<usize> {
+        vec![self.0.dim; schema.tasks.len() + 1]
+    }
+
+    fn size(&self, schema: &Schema) -> NetworkSize {
+        self.0.size(self.layers(schema), schema)
+    }
+
+    fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> PleMe {
+        PleMe { net: self.0.init(self.layers(schema), schema, rng, device) }
+    }
+}
+
+/// Layers on an embedding per group.
+#[derive(Module, Debug)]
+pub struct PleMe {
+    net: Layered,
+}
+
+fn streams(x: &Pooled) -> Streams {
+    let tasks = x.groups() - 1;
+    Streams { tasks: x.stack(0..tasks), shared: Some(x.group(tasks)) }
+}
+
+impl Model for PleMe {
+    fn forward(&self, x: Pooled) -> Tensor<2> {
+        self.net.forward(streams(&x))
+    }
+
+    fn gate_means(&self, x: Pooled) -> Vec<Tensor<2>> {
+        self.net.gate_means(streams(&x))
+    }
+}

@@ -1,0 +1,169 @@
+//! Balancing: whose loss changes the weights how much.
+//!
+//! | | what | source |
+//! |---|---|---|
+//! | fixed | `sum_t w_t L_t`, with the weights of the configuration | |
+//! | [`Uncertainty`] | `w_t` learned as `exp(-s_t)`, at the price of `s_t / 2` | Kendall et al., CVPR 2018 |
+//! | [`GradNorm`] | `w_t` learned so that tasks' gradients train at like rates | Chen et al., ICML 2018 |
+//! | [`PcGrad`] | gradients that point against each other are projected apart | Yu et al., NeurIPS 2020 |
+//!
+//! The first two cost nothing; the others need every task's gradient alone, that is a forward and a backward pass per task.
+
+mod grad_norm;
+mod pc_grad;
+mod uncertainty;
+
+pub use grad_norm::GradNorm;
+pub use pc_grad::PcGrad;
+pub use uncertainty::Uncertainty;
+
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use stem_core::{Batch, Model};
+
+use crate::error::{Error, Result};
+use crate::step::{Losses, Objective, Share, StepGradients, TrainState};
+
+/// Which balancing, with its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum BalanceConfig {
+    /// The weights of `task_weights` as they stand.
+    Fixed {}, // braces: serde lets a unit variant have any keys
+    /// Uncertainty weighting (UWL).
+    Uncertainty {
+        /// Rate at which `s_t` is learned.
+        #[serde(default = "uncertainty::default_rate")]
+        rate: f64,
+    },
+    /// GradNorm.
+    GradNorm {
+        /// How strongly a task that lags behind is pulled; 0 asks for equal gradient norms.
+        #[serde(default = "grad_norm::default_alpha")]
+        alpha: f64,
+        /// Rate at which weights are learned.
+        #[serde(default = "grad_norm::default_rate")]
+        rate: f64,
+    },
+    /// Projection of conflicting gradients.
+    PcGrad {},
+}
+
+impl Default for BalanceConfig {
+    fn default() -> Self {
+        BalanceConfig::Fixed {}
+    }
+}
+
+impl BalanceConfig {
+    /// Refuses settings that cannot balance.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn check(&self) -> Result<()> {
+        let least = |key: &'static str, value: f64| {
+            if value.is_finite() && value >= 0.0 {
+                return Ok(());
+            }
+            Err(Error::Config { key, found: value.to_string(), expected: "a number of 0 or more" })
+        };
+        match *self {
+            BalanceConfig::Fixed {} | BalanceConfig::PcGrad {} => Ok(()),
+            BalanceConfig::Uncertainty { rate } => least("balance.rate", rate),
+            BalanceConfig::GradNorm { alpha, rate } => {
+                least("balance.alpha", alpha)?;
+                least("balance.rate", rate)
+            }
+        }
+    }
+}
+
+/// Balancing in progress.
+#[derive(Debug)]
+pub enum Balance {
+    /// Nothing is learned.
+    Fixed,
+    /// Uncertainty weighting.
+    Uncertainty(Uncertainty),
+    /// GradNorm.
+    GradNorm(GradNorm),
+    /// PCGrad.
+    PcGrad(PcGrad),
+}
+
+impl Balance {
+    /// Starts with equal weights for `tasks` tasks.
+    pub fn new(config: BalanceConfig, tasks: usize, seed: u64, device: &Device) -> Self {
+        match config {
+            BalanceConfig::Fixed {} => Balance::Fixed,
+            BalanceConfig::Uncertainty { rate } => Balance::Uncertainty(Uncertainty::new(rate, tasks, device)),
+            BalanceConfig::GradNorm { alpha, rate } => Balance::GradNorm(GradNorm::new(alpha, rate, tasks, device)),
+            BalanceConfig::PcGrad {} => Balance::PcGrad(PcGrad::new(seed)),
+        }
+    }
+
+    /// The gradients of a step, balanced; changes the balance, not the model.
+    pub fn differentiate<M: Model>(
+        &mut self,
+        state: &TrainState<M>,
+        batch: &Batch,
+        objective: &Objective,
+    ) -> (Losses, StepGradients) {
+        let (losses, gradients) = match self {
+            Balance::Fixed => state.task_gradients(batch, Share::of(objective, state.device())),
+            Balance::Uncertainty(balance) => {
+                let Share { weights, penalty } = Share::of(objective, state.device());
+                let (losses, gradients) =
+                    state.task_gradients(batch, Share { weights: weights * balance.weights(), penalty });
+                balance.learn(losses.tasks.clone());
+                (losses, gradients)
+            }
+            Balance::GradNorm(balance) => {
+                let (losses, apart) = apart(state, batch, objective);
+                let norms = apart.iter().map(|task| task.rows_norm()).collect();
+                let weights = balance.weights();
+                balance.learn(losses.tasks.clone(), Tensor::cat(norms, 0));
+                (losses, sum(apart, Some(weights)))
+            }
+            Balance::PcGrad(balance) => {
+                let (losses, apart) = apart(state, batch, objective);
+                (losses, sum(balance.project(apart), None))
+            }
+        };
+        state.regularize(losses, gradients, objective)
+    }
+
+    /// What each task's loss is multiplied with at present, beside its configured weight; `None` where nothing is learned.
+    pub fn weights(&self) -> Option<Vec<f32>> {
+        let weights = match self {
+            Balance::Fixed | Balance::PcGrad(_) => return None,
+            Balance::Uncertainty(balance) => balance.weights(),
+            Balance::GradNorm(balance) => balance.weights(),
+        };
+        Some(weights.into_data().try_into_vec().expect("weights are f32"))
+    }
+}
+
+/// Every task's gradients alone, each with its configured weight and its part of the model's penalty.
+fn apart<M: Model>(state: &TrainState<M>, batch: &Batch, objective: &Objective) -> (Losses, Vec<StepGradients>) {
+    let tasks = objective.task_weights.len();
+    let (mut losses, mut gradients) = (Vec::new(), Vec::new());
+    for t in 0..tasks {
+        let weight = |k: usize| if k == t { objective.task_weights[k] } else { 0.0 };
+        let alone = Objective { task_weights: (0..tasks).map(weight).collect(), ..objective.clone() };
+        let share = Share { penalty: 1.0 / tasks as f64, ..Share::of(&alone, state.device()) };
+        let (step, task) = state.task_gradients(batch, share);
+        losses.push(step);
+        gradients.push(task);
+    }
+    (losses.swap_remove(0), gradients)
+}
+
+/// `sum_t w_t g_t`, in the order of the tasks.
+fn sum(gradients: Vec<StepGradients>, weights: Option<Tensor<1>>) -> StepGradients {
+    let weighted = gradients.into_iter().enumerate().map(|(t, task)| match &weights {
+        Some(weights) => task.scaled(&weights.clone().slice_dim(0, t..t + 1)),
+        None => task,
+    });
+    weighted.reduce(|all, task| all.add(&task, None)).expect("a schema has a task")
+}

@@ -1,0 +1,173 @@
+//! Balancing on cases whose answer is known by hand, and in training.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+use burn::tensor::Tensor;
+use common::*;
+use stem_core::{AnyModel, Batch, ModelName};
+use stem_data::{BatchPlan, Dataset, Split};
+use stem_train::balance::{Balance, BalanceConfig, GradNorm, PcGrad, Uncertainty};
+use stem_train::step::{Share, StepGradients};
+use stem_train::{Objective, TableMode, TrainConfig, TrainState, run};
+
+fn vector(values: &[f32]) -> Tensor<1> {
+    Tensor::from_floats(values, &spec().open().unwrap())
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().unwrap()
+}
+
+fn close(found: &[f32], expected: &[f32], bound: f32) -> bool {
+    found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < bound)
+}
+
+/// `L = sum exp(-s) L_t + s / 2` is least where `exp(-s_t) = 1 / (2 L_t)`.
+#[test]
+fn uncertainty_weights_settle_at_half_the_inverse_of_constant_losses() {
+    let mut balance = Uncertainty::new(0.1, 3, &spec().open().unwrap());
+    assert_eq!(values(balance.weights()), [1.0, 1.0, 1.0]);
+    balance.learn(vector(&[0.5, 0.25, 1.0])); // gradients 1/2 - L: 0, 0.25, -0.5
+    assert!(close(&values(balance.weights()), &[1.0, (0.025f32).exp(), (-0.05f32).exp()], 1e-6));
+    (0..400).for_each(|_| balance.learn(vector(&[0.5, 0.25, 1.0])));
+    assert!(close(&values(balance.weights()), &[1.0, 2.0, 0.5], 1e-3), "{:?}", values(balance.weights()));
+}
+
+/// Two tasks at the same pace whose gradients have norms 1 and 3: the mean is 2, so one step of rate 0.1 gives
+/// `1 + 0.1 * 1/2` and `1 - 0.1 * 3/2`, scaled to the sum 2; in the end both weighted norms are equal.
+#[test]
+fn grad_norm_evens_out_gradients_of_tasks_at_one_pace() {
+    let mut balance = GradNorm::new(1.5, 0.1, 2, &spec().open().unwrap());
+    let (losses, norms) = (vector(&[0.7, 0.4]), vector(&[1.0, 3.0]));
+    balance.learn(losses.clone(), norms.clone());
+    assert!(
+        close(&values(balance.weights()), &[2.0 * 1.05 / 1.9, 2.0 * 0.85 / 1.9], 1e-5),
+        "{:?}",
+        values(balance.weights())
+    );
+    let mut balance = GradNorm::new(1.5, 0.002, 2, &spec().open().unwrap());
+    (0..2000).for_each(|_| balance.learn(losses.clone(), norms.clone()));
+    assert!(close(&values(balance.weights()), &[1.5, 0.5], 0.01), "{:?}", values(balance.weights()));
+}
+
+/// The first task has halved its loss, the second has not moved: paces 2/3 and 4/3 of the mean, and with alpha 1 the second's
+/// weighted norm is driven to twice the first's.
+#[test]
+fn grad_norm_favours_the_task_that_lags_behind() {
+    let mut balance = GradNorm::new(1.0, 0.002, 2, &spec().open().unwrap());
+    balance.learn(vector(&[1.0, 1.0]), vector(&[1.0, 1.0]));
+    (0..2000).for_each(|_| balance.learn(vector(&[0.5, 1.0]), vector(&[1.0, 1.0])));
+    assert!(close(&values(balance.weights()), &[2.0 / 3.0, 4.0 / 3.0], 0.01), "{:?}", values(balance.weights()));
+}
+
+struct Case {
+    dataset: Dataset,
+    batch: Batch,
+    state: TrainState<AnyModel>,
+}
+
+fn case(folder: &std::path::Path, model: ModelName) -> Case {
+    let dataset = dataset(folder);
+    let batch = dataset.batches(Split::Train, BatchPlan { size: 200, shuffle: Some((1, 1)) }).next().unwrap();
+    let device = spec().open().unwrap();
+    let config = experiment().model(model);
+    let state = TrainState::init(&config, dataset.schema(), 0.5, 1, TableMode::RowSparse, &device);
+    Case { dataset, batch, state }
+}
+
+impl Case {
+    fn gradients(&self, weights: &[f32]) -> StepGradients {
+        self.state.task_gradients(&self.batch, Share { weights: vector(weights), penalty: 1.0 }).1
+    }
+}
+
+fn number(tensor: Tensor<1>) -> f32 {
+    values(tensor)[0]
+}
+
+/// `g` and `-2 g` cancel: each has no part that the other does not oppose.
+#[test]
+fn pc_grad_leaves_nothing_of_opposite_gradients() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = case(folder.path(), ModelName::SharedBottom);
+    let g = case.gradients(&[1.0, 0.0]);
+    let projected = PcGrad::new(1).project(vec![g.clone(), g.clone().scaled(&vector(&[-2.0]))]);
+    let whole = number(g.dot(&g));
+    assert!(whole > 0.0);
+    assert!(projected.iter().all(|left| number(left.dot(left)) < 1e-9 * whole));
+}
+
+/// `a = g`, `b = h - c g` with `c` so large that they conflict: `a` loses its part along `b`, `b` its part along `a`.
+#[test]
+fn pc_grad_makes_conflicting_gradients_orthogonal_to_each_other_and_leaves_agreeing_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = case(folder.path(), ModelName::SharedBottom);
+    let (a, h) = (case.gradients(&[1.0, 0.0]), case.gradients(&[0.0, 1.0]));
+    let (aa, ah) = (number(a.dot(&a)), number(a.dot(&h)));
+    let b = h.add(&a, Some(&vector(&[-(ah / aa) - 0.5]))); // <a, b> = -0.5 <a, a>
+    let bb = number(b.dot(&b));
+    let projected = PcGrad::new(1).project(vec![a.clone(), b.clone()]);
+    let [pa, pb] = &projected[..] else { unreachable!() };
+    assert!(number(pa.dot(&b)).abs() < 1e-4 * aa && number(pb.dot(&a)).abs() < 1e-4 * aa);
+    // |a|^2 - <a,b>^2 / |b|^2, by Pythagoras.
+    assert!((number(pa.dot(pa)) - (aa - 0.25 * aa * aa / bb)).abs() < 1e-4 * aa);
+    let agreeing = PcGrad::new(1).project(vec![a.clone(), pa.clone()]);
+    assert!((number(agreeing[0].dot(&agreeing[0])) - aa).abs() < 1e-6 * aa, "gradients that agree stay as they are");
+}
+
+/// Without conflict and with equal weights, the gradients taken apart add up to those of the sum.
+#[test]
+fn gradients_taken_apart_add_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = case(folder.path(), ModelName::Stem);
+    let whole = case.gradients(&[1.0, 1.0]);
+    let sum = case.gradients(&[1.0, 0.0]).add(&case.gradients(&[0.0, 1.0]), None);
+    let difference = whole.clone().add(&sum, Some(&vector(&[-1.0])));
+    assert!(number(difference.dot(&difference)) < 1e-8 * number(whole.dot(&whole)));
+    let device = spec().open().unwrap();
+    let objective = Objective { embedding_l2: 0.1, network_l2: 0.1, ..Objective::plain(2) };
+    let fixed =
+        Balance::new(BalanceConfig::Fixed {}, 2, 1, &device).differentiate(&case.state, &case.batch, &objective).1;
+    let first = BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 };
+    let grad_norm = Balance::new(first, 2, 1, &device).differentiate(&case.state, &case.batch, &objective).1;
+    let difference = fixed.clone().add(&grad_norm, Some(&vector(&[-1.0])));
+    assert!(number(difference.dot(&difference)) < 1e-8 * number(fixed.dot(&fixed)), "weights are 1 in the first step");
+    assert_eq!(case.dataset.schema().tasks.len(), 2);
+}
+
+/// `d/dw (mu / 2) w^2 = mu w`, on every weight of the network and on every distinct row.
+#[test]
+fn l2_adds_the_weights_to_the_gradient() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = case(folder.path(), ModelName::Mmoe);
+    let plain = Objective::plain(2);
+    let (losses, without) = case.state.differentiate(&case.batch, &plain);
+    assert_eq!(number(losses.regularization), 0.0);
+    let decayed = Objective { network_l2: 0.5, embedding_l2: 0.25, ..plain };
+    let (losses, with) = case.state.differentiate(&case.batch, &decayed);
+    let added = with.add(&without, Some(&vector(&[-1.0]))); // 0.5 network and 0.25 rows
+    let network = 4.0 * number(added.network.dot(&added.network, vector(&[0.0])));
+    let rows = 16.0 * values((added.rows.clone() * added.rows.clone()).sum())[0];
+    let expected = 0.25 * network + 0.125 * rows;
+    assert!((number(losses.regularization) - expected).abs() < 1e-3 * expected);
+}
+
+#[test]
+fn every_balancing_trains_and_logs_the_weights_it_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    for (balance, learned) in [
+        (BalanceConfig::Uncertainty { rate: 0.01 }, true),
+        (BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 }, true),
+        (BalanceConfig::PcGrad {}, false),
+    ] {
+        let mut experiment = experiment();
+        experiment.train = TrainConfig { balance, ..experiment.train };
+        let out = folder.path().join("out");
+        let metrics = run(ModelName::SharedBottom, &experiment, &dataset, &out, &options()).unwrap();
+        assert!(metrics.test["a"].auc.unwrap() > 0.6, "{balance:?}: {:?}", metrics.test);
+        let log = std::fs::read_to_string(out.join("log.jsonl")).unwrap();
+        let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+        assert_eq!(last["balance"]["b"].as_f64().is_some_and(|weight| weight != 1.0), learned, "{last}");
+    }
+}
