@@ -12,7 +12,7 @@ use stem_core::{
 use stem_data::{Recipe, Split, prepare};
 use stem_train::{Experiment, Learner, TrainConfig};
 
-/// What stands in the experiment's TOML and in the bundle.
+/// Sizes, as the bundle tells them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct WideDeepConfig {
     dim: usize,

@@ -21,8 +21,7 @@ struct Args {
     /// Folder of the raw tables. A recipe with a simulator writes its log there when it is missing.
     #[arg(long)]
     data: PathBuf,
-    /// Model: stem, shared-bottom, single-task, omoe, mmoe, ple, aitm, esmm, mmoe-me or ple-me.
-    #[arg(long)]
+    #[arg(long, help = format!("Model: {}", stem_examples::model_names()))]
     model: ModelName,
     /// Folder for bundle, metrics and log.
     #[arg(long)]

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use stem_train::metrics::shown;
-use stem_train::{RunMetrics, StopFlag};
+use stem_train::{ModelName, RunMetrics, StopFlag};
 
 /// Runs a program's `main`: an error becomes one readable message on stderr and exit code 1.
 pub fn finish(result: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode {
@@ -37,6 +37,11 @@ pub fn stop_on_ctrl_c() -> Result<StopFlag, ctrlc::Error> {
         asked.stop();
     })?;
     Ok(stop)
+}
+
+/// All models, for `--help`.
+pub fn model_names() -> String {
+    ModelName::ALL.iter().map(|model| model.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// One line per model and task, on the test split.

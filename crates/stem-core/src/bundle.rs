@@ -26,7 +26,7 @@ use crate::schema::Schema;
 use crate::vocabulary::{Texts, Vocabulary};
 
 /// Version that is written, and the only one so far that is read.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 const MANIFEST: &str = "stem.manifest";
 const TABLE: &str = "embedding.table";
 const NETWORK: &str = "network.";

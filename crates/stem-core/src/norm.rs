@@ -39,8 +39,7 @@ impl BatchNormBank {
 
     /// Without scale and shift.
     pub(crate) fn plain(members: usize, width: usize, momentum: f64, epsilon: f64, device: &Device) -> Self {
-        let inner = device.clone();
-        let full = |value: f32| RunningState::new(Tensor::full([members, 1, width], value, &inner));
+        let full = |value: f32| RunningState::new(Tensor::full([members, 1, width], value, device));
         Self { affine: None, mean: full(0.0), variance: full(1.0), momentum, epsilon }
     }
 

@@ -1,4 +1,4 @@
-//! A network's parameters by name, for bundles and for parity: `layers.0.experts.bank.layers.1.weight`.
+//! A network's parameters by name, for bundles and for parity: `net.layers.0.experts.own.layers.1.weight`.
 
 use std::collections::BTreeMap;
 

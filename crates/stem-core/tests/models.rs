@@ -69,6 +69,11 @@ fn baselines_without_experts_or_with_too_few_tasks_are_refused() {
     let negative = AitmConfig { order_penalty: -1.0, ..AitmConfig::default() };
     let expected = "model configuration: `order_penalty` is -1, expected a number of 0 or more";
     assert_eq!(message(ModelConfig::Aitm(negative), &schema()), expected);
+    let mut narrowed = schema();
+    narrowed.tasks[1].within = Some("like".into());
+    let ordered = AitmConfig { order_penalty: 0.6, ..AitmConfig::default() };
+    let aitm = message(ModelConfig::Aitm(ordered), &narrowed);
+    assert!(aitm.contains("'love' is judged within another"), "{aitm}");
     let esmm = message(ModelConfig::Esmm(EsmmConfig::default()), &one);
     assert!(esmm.contains("exactly two labels") && esmm.contains("the recipe has 1: name two"), "{esmm}");
     let mut within = schema();

@@ -1,11 +1,11 @@
-//! When to lower the rate and when to stop: the mean validation AUC decides, the test split is never asked.
+//! When to lower the rate and when to stop: the mean of the monitored metric on validation decides, the test split is never asked.
 
 /// What to do after an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The best so far: keep these weights.
     Better,
-    /// No better: the rate goes down.
+    /// No better: on a plateau the rate goes down.
     Worse,
     /// No better for `patience` evaluations in a row.
     Stop,

@@ -92,7 +92,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             return Err(Error::Config { key: "monitor", found: "gauc".into(), expected });
         }
         let (widths, size) = (spec.widths(schema), spec.size(schema));
-        let plan = MemoryPlan::new(schema, &widths, size, config.optimizer, config.batch_size);
+        let plan = MemoryPlan::new(schema, &widths, size, &config);
         let available = memory::available();
         available.map_or(Ok(()), |available| plan.check(available))?;
         let state = TrainState::init(&spec, schema, config.embedding_std, config.seed, config.table, device)

@@ -4,8 +4,9 @@ use std::fmt;
 
 use stem_core::{NetworkSize, Schema};
 
+use crate::balance::BalanceConfig;
 use crate::error::{Error, Result};
-use crate::optimizer::OptimizerConfig;
+use crate::experiment::{TableMode, TrainConfig};
 
 /// Bytes by what takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,17 +26,20 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Counts for a network of that size and row-sparse training.
-    pub fn new(
-        schema: &Schema,
-        widths: &[usize],
-        network: NetworkSize,
-        optimizer: OptimizerConfig,
-        batch_size: usize,
-    ) -> Self {
+    /// Counts for a network of that size.
+    pub fn new(schema: &Schema, widths: &[usize], network: NetworkSize, train: &TrainConfig) -> Self {
+        let TrainConfig { batch_size, optimizer, .. } = *train;
         let width: usize = widths.iter().sum();
         let table_bytes = 4 * (schema.rows() as u64) * width as u64;
         let slots = (batch_size * schema.slots()) as u64;
+        let rows = match train.table {
+            TableMode::RowSparse => slots.min(schema.rows() as u64),
+            TableMode::Dense => schema.rows() as u64,
+        };
+        let apart = match train.balance {
+            BalanceConfig::Fixed {} | BalanceConfig::Uncertainty { .. } => 1,
+            BalanceConfig::GradNorm { .. } | BalanceConfig::PcGrad {} => schema.tasks.len() as u64 + 1,
+        };
         Self {
             vocabulary: schema.rows(),
             width,
@@ -43,8 +47,12 @@ impl MemoryPlan {
             table_bytes,
             state_bytes: 4 * (schema.rows() * optimizer.state_floats(width)) as u64
                 + 4 * network.parameters * (1 + optimizer.element_wise().state_floats(1) as u64),
-            // rows, weighted slots, their gradients: four passes over [B, S, W], ids and weights; activations and their gradients
-            batch_bytes: slots * (16 * width as u64 + 16) + 8 * batch_size as u64 * network.activations,
+            // weighted slots and their gradients: three passes over [B, S, W], ids and weights; rows and their gradients, once
+            // or for every task; activations and their gradients
+            batch_bytes: slots * (12 * width as u64 + 16)
+                + rows * width as u64 * 4 * (apart + 1)
+                + network.parameters * 4 * (apart - 1)
+                + 8 * batch_size as u64 * network.activations,
         }
     }
 

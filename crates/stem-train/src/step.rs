@@ -152,7 +152,7 @@ impl<M: Model> TrainState<M> {
         self.table.rows().tensor().device()
     }
 
-    /// Gather, forward, loss, backward. Changes nothing.
+    /// Gather, forward, loss, backward. Changes no weight; batch normalisation moves its running statistics.
     pub fn differentiate(&self, batch: &Batch, objective: &Objective) -> (Losses, StepGradients) {
         let (losses, gradients) = self.task_gradients(batch, Share::of(objective, self.device()));
         self.regularize(losses, gradients, objective)

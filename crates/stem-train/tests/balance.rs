@@ -60,6 +60,20 @@ fn grad_norm_favours_the_task_that_lags_behind() {
     assert!(close(&values(balance.weights()), &[2.0 / 3.0, 4.0 / 3.0], 0.01), "{:?}", values(balance.weights()));
 }
 
+/// A batch without labels of the second task says nothing of it.
+#[test]
+fn a_task_without_labels_in_a_batch_keeps_its_balance() {
+    let mut uncertainty = Uncertainty::new(0.1, 2, &spec().open().unwrap());
+    uncertainty.learn(vector(&[2.0, 0.0]));
+    assert!(close(&values(uncertainty.weights()), &[(-0.15f32).exp(), 1.0], 1e-6));
+    let mut grad_norm = GradNorm::new(1.0, 0.002, 2, &spec().open().unwrap());
+    grad_norm.learn(vector(&[1.0, 0.0]), vector(&[1.0, 0.0]));
+    assert!(close(&values(grad_norm.weights()), &[1.0, 1.0], 1e-6), "one known task is its own mean");
+    grad_norm.learn(vector(&[1.0, 1.0]), vector(&[1.0, 1.0])); // the second's first known loss
+    (0..2000).for_each(|_| grad_norm.learn(vector(&[0.5, 1.0]), vector(&[1.0, 1.0])));
+    assert!(close(&values(grad_norm.weights()), &[2.0 / 3.0, 4.0 / 3.0], 0.01), "{:?}", values(grad_norm.weights()));
+}
+
 struct Case {
     dataset: Dataset,
     batch: Batch,

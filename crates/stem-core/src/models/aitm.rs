@@ -37,7 +37,7 @@ pub struct AitmConfig {
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
     /// Weight of the behavioural-order penalty `mean over rows of sum_t max(y_t - y_{t-1}, 0)`: a later step cannot be likelier
-    /// than the one before. The paper takes 0.6; 0 is off. Meant for tasks that are all judged among the same rows.
+    /// than the one before. The paper takes 0.6; 0 is off. All tasks must be judged among the same rows.
     pub order_penalty: f64,
 }
 
@@ -66,6 +66,14 @@ impl ModelSpec for AitmConfig {
         if !(self.order_penalty.is_finite() && self.order_penalty >= 0.0) {
             let (key, found) = ("order_penalty".into(), self.order_penalty.to_string());
             return Err(Error::Config { key, found, expected: "a number of 0 or more".into() });
+        }
+        let within = schema.tasks.iter().find(|task| task.within.is_some()).filter(|_| self.order_penalty > 0.0);
+        if let Some(task) = within {
+            let what = format!(
+                "`order_penalty` compares tasks row by row, and '{}' is judged within another: take `within` away, or the penalty",
+                task.name
+            );
+            return Err(Error::Unfit { model: "aitm", what });
         }
         if schema.tasks.len() < 2 {
             let what =

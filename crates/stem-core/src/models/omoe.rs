@@ -5,8 +5,7 @@
 //! y_t = sigmoid(tower_t(o))
 //! ```
 //!
-//! Source: Ma et al., *Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts*, KDD 2018,
-//! section 3.2.
+//! Source: Ma et al., *Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts*, KDD 2018.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

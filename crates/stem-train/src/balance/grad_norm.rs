@@ -13,6 +13,8 @@
 
 use burn::tensor::{Device, Tensor};
 
+use super::known;
+
 /// Weights stay above this.
 const LEAST_WEIGHT: f64 = 1e-3;
 
@@ -44,16 +46,21 @@ impl GradNorm {
         self.weights.clone()
     }
 
-    /// A step on the weights, given the losses and the norms of their gradients, unweighted. `[T]` each
+    /// A step on the weights, given the losses and the norms of their gradients, unweighted. `[T]` each. A loss of 0 is a task
+    /// without labels in the batch: it takes no part.
     pub fn learn(&mut self, losses: Tensor<1>, norms: Tensor<1>) {
         let [tasks] = losses.dims();
-        let first = self.first.get_or_insert_with(|| losses.clone()).clone();
+        let known = known(&losses);
+        let mean = |values: Tensor<1>| values.sum() / known.clone().sum().clamp_min(1.0); // over the known
+        let first = self.first.take().unwrap_or_else(|| losses.zeros_like());
+        let first = first.clone() + losses.clone() * first.equal_elem(0.0).float(); // each task's first known loss
+        self.first = Some(first.clone());
         let pace = losses / (first + 1e-12);
-        let r = pace.clone() / (pace.mean() + 1e-12);
+        let r = pace.clone() / (mean(pace) + 1e-12);
         let g = self.weights.clone() * norms.clone();
-        let mean = g.clone().mean();
+        let mean = mean(g.clone());
         let target = r.powf_scalar(self.alpha) * mean.clone();
-        let gradient = (g - target).sign() * norms / (mean + 1e-12);
+        let gradient = (g - target).sign() * norms / (mean + 1e-12) * known;
         let weights = (self.weights.clone() - gradient * self.rate).clamp_min(LEAST_WEIGHT);
         self.weights = weights.clone() / weights.sum() * tasks as f64;
     }

@@ -7,7 +7,8 @@
 //! | [`GradNorm`] | `w_t` learned so that tasks' gradients train at like rates | Chen et al., ICML 2018 |
 //! | [`PcGrad`] | gradients that point against each other are projected apart | Yu et al., NeurIPS 2020 |
 //!
-//! The first two cost nothing; the others need every task's gradient alone, that is a forward and a backward pass per task.
+//! The first two cost nothing; the others need every task's gradient alone, that is a forward and a backward pass per task, in
+//! each of which batch normalisation moves its running statistics.
 
 mod grad_norm;
 mod pc_grad;
@@ -102,7 +103,7 @@ impl Balance {
         }
     }
 
-    /// The gradients of a step, balanced; changes the balance, not the model.
+    /// The gradients of a step, balanced; changes the balance, not the weights.
     pub fn differentiate<M: Model>(
         &mut self,
         state: &TrainState<M>,
@@ -157,6 +158,11 @@ fn apart<M: Model>(state: &TrainState<M>, batch: &Batch, objective: &Objective) 
         gradients.push(task);
     }
     (losses.swap_remove(0), gradients)
+}
+
+/// 1 for every task that has labels in the batch, 0 for the others: their loss is exactly 0. `[T]`
+fn known(losses: &Tensor<1>) -> Tensor<1> {
+    losses.clone().greater_elem(0.0).float()
 }
 
 /// `sum_t w_t g_t`, in the order of the tasks.

@@ -4,6 +4,8 @@
 
 use burn::tensor::{Device, Tensor};
 
+use super::known;
+
 pub(super) fn default_rate() -> f64 {
     0.01
 }
@@ -26,9 +28,11 @@ impl Uncertainty {
         self.s.clone().neg().exp()
     }
 
-    /// A step of gradient descent: `dL/ds_t = 1/2 - exp(-s_t) L_t`. At rest `exp(-s_t) = 1 / (2 L_t)`.
+    /// A step of gradient descent: `dL/ds_t = 1/2 - exp(-s_t) L_t`. At rest `exp(-s_t) = 1 / (2 L_t)`. A loss of 0 is a task
+    /// without labels in the batch: its `s_t` stays.
     pub fn learn(&mut self, losses: Tensor<1>) {
-        let gradient = (self.weights() * losses).neg() + 0.5;
+        let known = known(&losses);
+        let gradient = ((self.weights() * losses).neg() + 0.5) * known;
         self.s = self.s.clone() - gradient * self.rate;
     }
 }
