@@ -79,6 +79,14 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A checkpoint or its configuration that cannot become a bundle.
+    #[error("{}: {what}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What is missing, left over or refused, and what to do.
+        what: String,
+    },
     /// A parity fixture that cannot be followed.
     #[error("{}: {what}", path.display())]
     Fixture {

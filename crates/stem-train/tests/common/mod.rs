@@ -5,6 +5,8 @@
 #[path = "../../../stem-data/tests/common/shared.rs"]
 pub mod shared;
 
+pub mod checkpoint;
+
 use std::path::Path;
 
 use stem_core::{DeviceSpec, ModelConfig, StemConfig};
