@@ -276,7 +276,7 @@ fn swap_tasks(name: &str, data: burn::tensor::TensorData) -> burn::tensor::Tenso
     let shape = data.shape().as_slice().to_vec();
     let mut values: Vec<f32> = data.try_into_vec().unwrap();
     let of_tasks =
-        ["own.", "gates.", "towers.", "bottoms."].iter().any(|part| name.contains(part)) && shape[0] % 2 == 0;
+        ["own.", "gates.", "towers.", "bottoms."].iter().any(|part| name.contains(part)) && shape[0].is_multiple_of(2);
     if of_tasks {
         let half = values.len() / 2;
         values.rotate_left(half);

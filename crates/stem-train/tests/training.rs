@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::*;
-use stem_core::{DeviceSpec, Predictor, Row, Value};
+use stem_core::{DeviceSpec, ModelSpec, Predictor, Row, Value};
 use stem_data::{Recipe, Split, prepare};
 use stem_train::{Error, Experiment, Learner, ModelName, Monitor, StopFlag, TableMode, TrainConfig, measure, run};
 
@@ -235,4 +235,22 @@ fn a_section_of_no_model_is_told_the_nearest() {
     let message = Experiment::parse("[train]\nepochs = 1\n[mmoe_me]\ndim = 4\n", "e.toml").unwrap_err().to_string();
     assert!(message.contains("section [mmoe_me] is neither [train] nor a model"), "{message}");
     assert!(message.contains("did you mean 'mmoe-me'?"), "{message}");
+}
+
+#[test]
+fn every_experiment_beside_the_data_sets_is_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let datasets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets");
+    let simulated = std::fs::read_dir(datasets.join("simulated/ablations")).unwrap().map(|file| file.unwrap().path());
+    let beside = ["simulated", "movielens-100k"].map(|name| datasets.join(name).join("experiment.toml"));
+    let experiments: Vec<_> = simulated.chain(beside).collect();
+    assert!(experiments.len() >= 9);
+    for path in experiments {
+        let experiment = Experiment::load(&path).unwrap();
+        experiment.train.check().unwrap();
+        for &name in ModelName::ALL {
+            experiment.model(name).check(dataset.schema()).unwrap();
+        }
+    }
 }

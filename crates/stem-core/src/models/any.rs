@@ -66,6 +66,7 @@ macro_rules! models {
 
         /// What [`ModelConfig`] builds.
         #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant)] // one a program
         pub enum AnyModel {
             $($(#[doc = $doc])+ $model($model),)+
         }

@@ -81,6 +81,7 @@ impl BalanceConfig {
 
 /// Balancing in progress.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one a training
 pub enum Balance {
     /// Nothing is learned.
     Fixed,
