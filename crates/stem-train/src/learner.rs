@@ -156,7 +156,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self.device.seed(self.config.seed);
         let mut early_stop = EarlyStop::new(self.config.patience);
         let TrainConfig { schedule, learning_rate, warm_up_steps, batch_size, epochs, balance, seed, .. } = self.config;
-        let planned = epochs * self.dataset.rows(Split::Train).div_ceil(batch_size);
+        let planned = epochs.saturating_mul(self.dataset.rows(Split::Train).div_ceil(batch_size));
         let mut schedule = RateSchedule::new(schedule, learning_rate, warm_up_steps, planned);
         let mut balance = Balance::new(balance, self.dataset.schema().tasks.len(), seed, &self.device);
         let (mut steps, mut rows, mut seconds) = (0, 0, 0.0);
