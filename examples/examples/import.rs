@@ -74,6 +74,7 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     println!("fields      {}", summary.fields.join(", "));
     println!("table       {rows} rows of {width}");
     println!("parameters  {} beside the table", summary.parameters);
+    println!("activation  {}, by the configuration: a checkpoint does not tell", summary.hidden);
     if !summary.unread.is_empty() {
         println!("left out    {} tensors that the reference never reads", summary.unread.len());
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use stem_core::{DeviceSpec, Predictor, Row, Value};
+use stem_core::{DeviceSpec, Error, Predictor, Row, Value};
 
 /// Rows read, scored and written at a time.
 const ROWS_AT_ONCE: usize = 8192;
@@ -39,13 +39,22 @@ fn score(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let reading = |error: csv::Error| stem_examples::about(args.input.display(), error);
     let mut input = csv::Reader::from_path(&args.input).map_err(reading)?;
     let header = input.headers().map_err(reading)?.clone();
+    let columns = |name: &str| header.iter().filter(|column| *column == name).count();
     for field in &predictor.schema().fields {
-        if !header.iter().any(|column| column == field.name) {
-            return Err(format!("{} has no column '{}'", args.input.display(), field.name).into());
+        match columns(&field.name) {
+            0 => return Err(format!("{} has no column '{}'", args.input.display(), field.name).into()),
+            1 => {}
+            n => return Err(format!("{} has {n} columns '{}', expected one", args.input.display(), field.name).into()),
         }
     }
+    for task in predictor.schema().tasks.iter().filter(|task| columns(&format!("p_{}", task.name)) > 0) {
+        let input = args.input.display();
+        eprintln!("warning: {input} has a column 'p_{}' already; the last of that name is the score", task.name);
+    }
 
-    let scratch = args.output.with_extension("csv.tmp");
+    let mut scratch = args.output.clone().into_os_string();
+    scratch.push(".tmp");
+    let scratch = PathBuf::from(scratch);
     let written = write_scores(&predictor, &mut input, &header, &scratch, &args.input);
     let rows = written.inspect_err(|_| _ = std::fs::remove_file(&scratch))?;
     std::fs::rename(&scratch, &args.output).map_err(|e| stem_examples::about(args.output.display(), e))?;
@@ -79,14 +88,22 @@ fn write_scores(
         let value = |text: &str| if text.is_empty() { Value::Null } else { Value::from(text) };
         let row = |record: &csv::StringRecord| -> Row { header.iter().zip(record.iter().map(value)).collect() };
         let rows: Vec<Row> = some.iter().map(row).collect();
-        let first = done + 1;
-        let scores = predictor
-            .predict(&rows)
-            .map_err(|e| format!("{}, in the rows from data row {first} on: {e}", name.display()))?;
+        let scores = predictor.predict(&rows).map_err(|e| stem_examples::about(name.display(), in_file(e, done)))?;
         for (record, scores) in some.iter().zip(scores.rows()) {
             let scores = scores.iter().map(|p| p.to_string());
             output.write_record(record.iter().map(str::to_string).chain(scores)).map_err(writing)?;
         }
         done += some.len();
+    }
+}
+
+/// The error with its row counted from the first of the file, not of the rows scored together.
+fn in_file(error: Error, before: usize) -> Error {
+    match error {
+        Error::WrongType { column, row, expected, found } => {
+            Error::WrongType { column, row: row + before, expected, found }
+        }
+        Error::MissingColumn { column, row, columns } => Error::MissingColumn { column, row: row + before, columns },
+        other => other,
     }
 }

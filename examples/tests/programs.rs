@@ -210,12 +210,20 @@ fn score_names_what_is_wrong_and_leaves_no_half_written_file() {
         std::fs::write(&input, rows).unwrap();
         let paths = [&bundle, &input, &output].map(|path| path.to_str().unwrap().to_string());
         let message = fails("score", &["--bundle", &paths[0], "--input", &paths[1], "--output", &paths[2]]);
-        assert!(!output.exists() && !output.with_extension("csv.tmp").exists());
+        assert!(
+            !output.exists()
+                && std::fs::read_dir(folder.path())
+                    .unwrap()
+                    .all(|file| !file.unwrap().path().ends_with("scores.csv.tmp"))
+        );
         message
     };
     assert_eq!(score("user\n1\n"), format!("{} has no column 'item'", input.display()));
     assert!(score("user,item\n1\n").contains("found record with 1 fields"), "a ragged row");
     assert!(score("user,item\n1,x\n").contains("column 'item', row 0: expected an integer, found \"x\""));
+    let long = format!("user,item\n{}1,x\n", "1,1\n".repeat(9000)); // more than are scored at a time
+    assert!(score(&long).contains("column 'item', row 9000: expected an integer"));
+    assert_eq!(score("user,item,item\n1,1,1\n"), format!("{} has 2 columns 'item', expected one", input.display()));
     let missing = fails("score", &["--bundle", "no.safetensors", "--input", "x.csv", "--output", "y.csv"]);
     assert!(missing.starts_with("cannot open no.safetensors: "), "{missing}");
 }

@@ -36,6 +36,16 @@ impl Activation {
             Activation::Dice => 3, // slope, running mean and variance
         }
     }
+
+    /// Tensors that a training step keeps beside the output.
+    pub(crate) fn outputs(self) -> u64 {
+        match self {
+            Activation::Relu | Activation::Tanh => 0,
+            Activation::Prelu => 2,
+            Activation::Gelu => 3,
+            Activation::Dice => 5,
+        }
+    }
 }
 
 /// An activation over a bank's outputs.
@@ -65,7 +75,10 @@ impl ActivationBank {
         match (self.kind, &self.slope, &self.norm) {
             (Activation::Gelu, ..) => activation::gelu(y),
             (Activation::Tanh, ..) => y.tanh(),
-            (Activation::Prelu, Some(slope), _) => y.clone().clamp_min(0.0) + y.clamp_max(0.0) * slope.val(),
+            (Activation::Prelu, Some(slope), _) => {
+                let slope = slope.val();
+                y.clone() * slope.clone() + activation::relu(y) * (slope.neg() + 1.0) // gradient a at 0, as PyTorch's
+            }
             (Activation::Dice, Some(slope), Some(norm)) => {
                 let p = activation::sigmoid(norm.forward(y.clone()));
                 (p.clone() + (p.neg() + 1.0) * slope.val()) * y

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +27,7 @@ use crate::vocabulary::{Texts, Vocabulary};
 /// Version that is written, and the only one so far that is read.
 pub const FORMAT_VERSION: u32 = 2;
 const MANIFEST: &str = "stem.manifest";
+const CHECKSUM: &str = "stem.checksum";
 const TABLE: &str = "embedding.table";
 const NETWORK: &str = "network.";
 
@@ -42,8 +42,6 @@ pub struct Manifest {
     pub model: serde_json::Value,
     /// What the trainer has to say: metrics, seed, epochs. Free in form, and not needed for scoring.
     pub training: serde_json::Value,
-    /// BLAKE3 over the tensors in the order of their names: name, type, shape, bytes.
-    pub checksum: String,
 }
 
 /// One tensor to be written.
@@ -98,10 +96,11 @@ pub fn save<C: ModelSpec>(
             schema: schema.clone(),
             model: serde_json::to_value(config).expect("a configuration is plain data"),
             training: training.clone(),
-            checksum: checksum(tensors.iter().map(|(n, t)| (n.as_str(), t.dtype, t.shape.as_slice(), &*t.bytes))),
         };
         let manifest = serde_json::to_string(&manifest).expect("a manifest is plain data");
-        write_beside(path, &tensors, HashMap::from([(MANIFEST.to_string(), manifest)]))
+        let parts = tensors.iter().map(|(n, t)| (n.as_str(), t.dtype, t.shape.as_slice(), &*t.bytes));
+        let checksum = checksum(&manifest, parts);
+        write_beside(path, &tensors, HashMap::from([(MANIFEST.into(), manifest), (CHECKSUM.into(), checksum)]))
     })
 }
 
@@ -125,8 +124,10 @@ fn vocabulary_tensors<'a>(schema: &Schema, vocabularies: &'a [Vocabulary]) -> BT
     tensors
 }
 
-fn checksum<'a>(tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], &'a [u8])>) -> String {
+/// BLAKE3 over the manifest's text, and the tensors in the order of their names: name, type, shape, bytes.
+fn checksum<'a>(manifest: &str, tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], &'a [u8])>) -> String {
     let mut hasher = blake3::Hasher::new();
+    hasher.update(manifest.as_bytes());
     for (name, dtype, shape, bytes) in tensors {
         hasher.update(format!("{name} {dtype:?} {shape:?}\n").as_bytes());
         hasher.update(bytes);
@@ -146,9 +147,11 @@ fn write_beside(path: &Path, tensors: &BTreeMap<String, Tensor<'_>>, metadata: H
     })?;
     #[cfg(unix)] // a scratch file is its owner's alone; a bundle is for whoever serves it
     std::fs::set_permissions(scratch.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).map_err(failed)?;
-    File::open(scratch.path()).and_then(|file| file.sync_all()).map_err(failed)?;
+    scratch.as_file().sync_all().map_err(failed)?;
     scratch.persist(path).map_err(|e| failed(e.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    #[cfg(unix)] // elsewhere a folder is no file that can be synced
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    Ok(())
 }
 
 /// A bundle that was opened and checked; its tensors are still on disk.
@@ -184,23 +187,27 @@ impl<C: ModelSpec> Bundle<C> {
         let tensors = SafeTensors::deserialize(&file)
             .map_err(|e| format!("it does not read as safetensors ({e}); is it cut short?"))?;
         let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|e| e.to_string())?;
-        let manifest = metadata.metadata().as_ref().and_then(|metadata| metadata.get(MANIFEST));
-        let manifest =
-            manifest.ok_or_else(|| format!("its metadata has no '{MANIFEST}': it was not written by stem"))?;
+        let entry = |key: &str| {
+            let found = metadata.metadata().as_ref().and_then(|metadata| metadata.get(key));
+            found.ok_or_else(|| format!("its metadata has no '{key}': it was not written by stem"))
+        };
+        let manifest = entry(MANIFEST)?;
         let loose: serde_json::Value =
             serde_json::from_str(manifest).map_err(|e| format!("its manifest is no JSON: {e}"))?;
         let version = loose["version"].as_u64();
         if version != Some(u64::from(FORMAT_VERSION)) {
             let found = version.map_or("none".into(), |version| version.to_string());
-            return Err(format!("format version {found}, this program reads {FORMAT_VERSION}"));
+            return Err(format!(
+                "format version {found}, this program reads {FORMAT_VERSION}: train or import the model again"
+            ));
         }
-        let manifest: Manifest = serde_json::from_value(loose).map_err(|e| format!("its manifest: {e}"))?;
         let mut views: Vec<(String, TensorView<'_>)> = tensors.tensors();
         views.sort_by(|a, b| a.0.cmp(&b.0));
-        let found = checksum(views.iter().map(|(n, t)| (n.as_str(), t.dtype(), t.shape(), t.data())));
-        if found != manifest.checksum {
-            return Err("its checksum differs from its manifest's: it was damaged or edited".into());
+        let found = checksum(manifest, views.iter().map(|(n, t)| (n.as_str(), t.dtype(), t.shape(), t.data())));
+        if found != *entry(CHECKSUM)? {
+            return Err("its checksum is another: it was damaged or edited".into());
         }
+        let manifest: Manifest = serde_json::from_value(loose).map_err(|e| format!("its manifest: {e}"))?;
         manifest.schema.check().map_err(|e| e.to_string())?;
         let config: C = serde_json::from_value(manifest.model.clone()).map_err(|e| format!("its model: {e}"))?;
         config.check(&manifest.schema).map_err(|e| e.to_string())?;
@@ -231,6 +238,11 @@ impl<C: ModelSpec> Bundle<C> {
         }
         let table =
             EmbeddingTable::from_values(bytemuck::pod_collect_to_vec(table.data()), &widths, &device.clone().inner());
+        let held: usize = tensors.iter().map(|(_, view)| view.data().len() / size_of::<f32>()).sum();
+        let needed = self.config.size(schema).parameters;
+        if needed / 2 > held as u64 {
+            return Err(format!("its model needs {needed} parameters, and the file holds {held} numbers in all"));
+        }
         let network = self.config.init(schema, &mut ChaCha8Rng::seed_from_u64(0), device);
         let mut values = BTreeMap::new();
         for (name, view) in tensors.iter() {

@@ -34,9 +34,10 @@ impl Targets {
 /// # Shapes
 /// `logits [B, T]`; gives `[T]`.
 pub fn bce_per_task(logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
-    let z = logits;
-    let softplus = z.clone().abs().neg().exp().log1p(); // [B, T]
-    let loss = z.clone().clamp_min(0.0) - z * targets.labels.clone() + softplus;
+    let (z, size) = (logits.clone(), logits.abs());
+    let softplus = size.clone().neg().exp().log1p(); // [B, T]
+    let positive = (z.clone() + size) * 0.5; // max(z, 0), with the gradient 1/2 at 0
+    let loss = positive - z * targets.labels.clone() + softplus;
     (loss * targets.share.clone()).sum_dim(0).squeeze_dim(0) // [T]
 }
 
@@ -56,6 +57,18 @@ mod tests {
         let softplus = |z: f32| z.exp().ln_1p();
         assert!((loss[0] - (softplus(-2.0) + softplus(-1.0) + 200.0) / 3.0).abs() < 1e-4);
         assert!((loss[1] - 300.0).abs() < 1e-4, "one known label: {}", loss[1]);
+    }
+
+    #[test]
+    fn the_gradient_is_the_probability_less_the_label_at_zero_too() {
+        let device = DeviceSpec::from_env().unwrap().open().unwrap();
+        let batch = Batch { rows: 3, labels: vec![1.0, 0.0, 1.0], ..Batch::default() };
+        let logits = Tensor::<2>::from_floats([[0.0], [0.0], [2.0]], &device).autodiff().require_grad();
+        let mut grads = bce_per_task(logits.clone(), &Targets::new(&batch, 1, &device)).backward();
+        let found: Vec<f32> = logits.grad_remove(&mut grads).unwrap().into_data().try_into_vec().unwrap();
+        let p = 1.0 / (1.0 + (-2.0f32).exp());
+        let expected = [-0.5, 0.5, p - 1.0].map(|g| g / 3.0);
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {expected:?}");
     }
 
     #[test]

@@ -79,6 +79,11 @@ impl HiddenConfig {
         })
     }
 
+    /// Tensors of a hidden layer's shape that a training step keeps: the activation's output, and what comes before it.
+    fn outputs(&self) -> u64 {
+        1 + self.activation.outputs() + if self.batch_norm { 3 } else { 0 } + u64::from(self.dropout > 0.0)
+    }
+
     /// Numbers that a bank holds for every hidden output, beside weights and biases.
     fn parameters(&self) -> u64 {
         let norm = if self.batch_norm { BatchNormBank::NUMBERS } else { 0 };
@@ -110,12 +115,14 @@ impl MlpShape<'_> {
 
     /// Numbers held, and outputs for one row of a batch.
     pub fn size(&self) -> NetworkSize {
-        let weights: u64 = self.maps().map(|(input, output)| (input as u64 + 1) * output as u64).sum();
+        let map = |(input, output)| (input as u64 + 1).saturating_mul(output as u64);
+        let weights = self.maps().map(map).fold(0, u64::saturating_add);
         let hidden: u64 = self.widths.iter().map(|&width| width as u64).sum();
+        let outputs = hidden * self.hidden.outputs() + self.output.unwrap_or(0) as u64;
         let members = self.members as u64;
         NetworkSize {
-            parameters: members * (weights + hidden * self.hidden.parameters()),
-            activations: members * (hidden + self.output.unwrap_or(0) as u64),
+            parameters: members.saturating_mul(weights.saturating_add(hidden * self.hidden.parameters())),
+            activations: members.saturating_mul(outputs),
         }
     }
 

@@ -51,9 +51,10 @@ impl BatchNormBank {
             let mean = y.clone().mean_dim(1); // [E, 1, O]
             let centred = y.clone() - mean.clone();
             let variance = (centred.clone() * centred).mean_dim(1); // [E, 1, O]
-            let unbiased = variance.clone().detach() * (rows as f64 / (rows.max(2) - 1) as f64);
-            self.follow(&self.mean, mean.clone().detach());
-            self.follow(&self.variance, unbiased);
+            if rows > 1 {
+                self.follow(&self.mean, mean.clone().detach());
+                self.follow(&self.variance, variance.clone().detach() * (rows as f64 / (rows - 1) as f64));
+            } // one row says nothing of a variance
             (mean, variance)
         } else {
             (self.mean.value(), self.variance.value())

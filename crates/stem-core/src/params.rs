@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
 
-/// Every parameter's values by its path.
+/// Every parameter's values by its path, running statistics included, as they are after the latest forward.
 pub fn collect<M: Module>(module: &M) -> BTreeMap<String, TensorData> {
     let mut collector = Collector { with_values: true, ..Collector::default() };
-    module.visit(&mut collector);
+    module.valid().visit(&mut collector); // a visit of the module itself would see running statistics a step late
     collector.found
 }
 

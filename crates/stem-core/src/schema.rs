@@ -10,6 +10,9 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::value::Value;
 
+/// Most slots that a row of a batch may have.
+const MOST_SLOTS: usize = 65_536;
+
 /// How several values of one field become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -192,6 +195,12 @@ impl Schema {
                 ));
             }
         }
+        if self.slots() > MOST_SLOTS {
+            return fault(format!(
+                "a row has {} slots, at most {MOST_SLOTS} are taken for meant: lower max_len",
+                self.slots()
+            ));
+        }
         if i32::try_from(self.rows()).is_err() {
             return fault(format!(
                 "its table has {} rows, more than the {} that 32-bit ids can name",
@@ -204,12 +213,12 @@ impl Schema {
 
     /// `V`: rows of the table, all vocabularies together.
     pub fn rows(&self) -> usize {
-        self.vocabularies.iter().map(|v| v.rows).sum()
+        self.vocabularies.iter().map(|v| v.rows).fold(0, usize::saturating_add)
     }
 
     /// `S`: slots of a batch row.
     pub fn slots(&self) -> usize {
-        self.fields.iter().map(|f| f.kind.slots()).sum()
+        self.fields.iter().map(|f| f.kind.slots()).fold(0, usize::saturating_add)
     }
 
     /// First table row of each vocabulary.

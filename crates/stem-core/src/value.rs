@@ -55,8 +55,23 @@ macro_rules! from {
     )* };
 }
 from! {
-    i64 => Integer as i64, i32 => Integer as i64, u32 => Integer as i64, u8 => Integer as i64, bool => Integer as i64,
+    i64 => Integer as i64, i32 => Integer as i64, i16 => Integer as i64, i8 => Integer as i64,
+    u32 => Integer as i64, u16 => Integer as i64, u8 => Integer as i64, bool => Integer as i64,
     f64 => Float as f64, f32 => Float as f64, &str => Text as String, String => Text as String,
+}
+
+/// An integer; beyond `i64` its digits as text, which is how such a column is read.
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        i64::try_from(value).map_or_else(|_| Value::Text(value.to_string()), Value::Integer)
+    }
+}
+
+/// As [`From<u64>`](#impl-From<u64>-for-Value).
+impl From<usize> for Value {
+    fn from(value: usize) -> Self {
+        (value as u64).into()
+    }
 }
 
 impl<V: Into<Value>> From<Vec<V>> for Value {

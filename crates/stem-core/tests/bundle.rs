@@ -22,14 +22,25 @@ fn message(bytes: &[u8]) -> String {
     message.strip_prefix(&format!("{} is not a usable bundle: ", path.display())).unwrap().to_string()
 }
 
-/// Rewrites the manifest inside the header, tensors untouched.
+/// Rewrites the manifest inside the header as a program would that gives it a checksum of its own; tensors untouched.
 fn with_manifest(bytes: &[u8], edit: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
     let mut manifest: serde_json::Value =
         serde_json::from_str(header["__metadata__"]["stem.manifest"].as_str().unwrap()).unwrap();
     edit(&mut manifest);
-    header["__metadata__"]["stem.manifest"] = manifest.to_string().into();
+    let manifest = manifest.to_string();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(manifest.as_bytes());
+    let tensors = safetensors::SafeTensors::deserialize(bytes).unwrap();
+    let mut tensors = tensors.tensors();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, tensor) in tensors {
+        hasher.update(format!("{name} {:?} {:?}\n", tensor.dtype(), tensor.shape()).as_bytes());
+        hasher.update(tensor.data());
+    }
+    header["__metadata__"]["stem.manifest"] = manifest.into();
+    header["__metadata__"]["stem.checksum"] = hasher.finalize().to_hex().to_string().into();
     let mut header = header.to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
     [&(header.len() as u64).to_le_bytes()[..], &header, &bytes[8 + length..]].concat()
@@ -86,7 +97,14 @@ fn what_is_no_bundle_says_which_check_failed() {
     contains(&other, "its metadata has no 'stem.manifest'");
     let mut damaged = whole.clone();
     *damaged.last_mut().unwrap() ^= 1;
-    contains(&damaged, "checksum differs");
+    contains(&damaged, "its checksum is another: it was damaged or edited");
+    let swap = |text: &str| text.replace("\\\"like\\\"", "\\\"l1ke\\\""); // a name inside the manifest, edited by hand
+    let edited = swap(&whole.iter().map(|&byte| byte as char).collect::<String>());
+    let edited: Vec<u8> = edited.chars().map(|c| c as u8).collect();
+    assert_ne!(edited, whole);
+    contains(&edited, "its checksum is another: it was damaged or edited");
+    let large = serde_json::json!([60000, 60000]);
+    contains(&with_manifest(&whole, |m| m["model"]["experts"] = large.clone()), "and the file holds");
     contains(&with_manifest(&whole, |m| m["version"] = 1.into()), "format version 1, this program reads 2");
     contains(&with_manifest(&whole, |m| m["version"] = "x".into()), "format version none, this program reads 2");
     contains(&with_manifest(&whole, |m| m["model"]["dim"] = 5.into()), "schema and model need F32 [11, 15]");

@@ -196,3 +196,11 @@ fn the_order_penalty_counts_what_a_later_step_has_too_much() {
             .is_none()
     );
 }
+
+/// With own and shared experts alone, and gates that read `x_t`, STEM is PLE-ME.
+#[test]
+fn a_stem_without_its_own_parts_is_a_ple_me() {
+    let config =
+        StemConfig { shared_experts: 3, reach: Reach::OwnAndShared, gate_input: GateInput::Own, ..stem_config() };
+    check(ModelConfig::Stem(config), |w, x| layers(w, x.to_vec(), false, 3));
+}

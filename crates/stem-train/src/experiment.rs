@@ -138,11 +138,19 @@ impl TrainConfig {
                 return Err(Error::Config { key, found, expected });
             }
         }
-        if let Some((name, weight)) = self.task_weights.iter().find(|(_, w)| !(w.is_finite() && **w >= 0.0)) {
+        if let Some((name, weight)) = self.task_weights.iter().find(|(_, w)| !((**w as f32).is_finite() && **w >= 0.0))
+        {
             let found = format!("{name} = {weight}");
             return Err(Error::Config { key: "task_weights", found, expected: "numbers of 0 or more" });
         }
         self.optimizer.check()?;
+        if let OptimizerConfig::AdamW(adamw) = self.optimizer
+            && self.learning_rate * adamw.weight_decay >= 1.0
+        {
+            let found = format!("{} at a rate of {}", adamw.weight_decay, self.learning_rate);
+            let expected = "a decay that leaves something of a weight: below 1 / learning_rate";
+            return Err(Error::Config { key: "optimizer.weight_decay", found, expected });
+        }
         self.schedule.check()?;
         self.balance.check()
     }

@@ -6,24 +6,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use stem_core::{Bundle, ModelSpec, Schema, bundle, params, score};
 use stem_data::{BatchPlan, Dataset, Split};
 
-use crate::balance::Balance;
+use crate::balance::{Balance, BalanceConfig};
 use crate::early_stop::{EarlyStop, Verdict};
 use crate::error::{Error, Result};
 use crate::experiment::{Monitor, TrainConfig};
 use crate::log::{Evaluation, RunLog};
+use crate::loss_meter::LossMeter;
 use crate::memory::{self, MemoryPlan};
 use crate::metrics::{TaskMetrics, shown};
 use crate::progress::EpochBar;
 use crate::schedule::RateSchedule;
-use crate::step::{Losses, Objective, TrainState};
-
-/// Steps between two looks at the loss on a device that the host would have to wait for.
-const STEPS_PER_LOOK: usize = 32;
+use crate::step::{Objective, TrainState};
 
 /// Asks a running training to stop after its current step; the best weights are kept and the bundle is written.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +89,19 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             let expected = "auc, or a `group` in the recipe: without groups there is no gAUC";
             return Err(Error::Config { key: "monitor", found: "gauc".into(), expected });
         }
+        let planned = planned_steps(&config, dataset);
+        if config.balance != BalanceConfig::default() && schema.tasks.len() == 1 {
+            let expected = "fixed where there is one task: there is nothing to balance";
+            return Err(Error::Config { key: "balance", found: config.balance.name().into(), expected });
+        }
+        if config.warm_up_steps > 0 && config.warm_up_steps >= planned {
+            let found = format!("{} of {planned} planned", config.warm_up_steps);
+            return Err(Error::Config {
+                key: "warm_up_steps",
+                found,
+                expected: "fewer: the rate would never be reached",
+            });
+        }
         let (widths, size) = (spec.widths(schema), spec.size(schema));
         let plan = MemoryPlan::new(schema, &widths, size, &config);
         let available = memory::available();
@@ -155,8 +166,8 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let mut log = RunLog::create(&self.folder)?;
         self.device.seed(self.config.seed);
         let mut early_stop = EarlyStop::new(self.config.patience);
-        let TrainConfig { schedule, learning_rate, warm_up_steps, batch_size, epochs, balance, seed, .. } = self.config;
-        let planned = epochs.saturating_mul(self.dataset.rows(Split::Train).div_ceil(batch_size));
+        let TrainConfig { schedule, learning_rate, warm_up_steps, balance, seed, .. } = self.config;
+        let planned = planned_steps(&self.config, self.dataset);
         let mut schedule = RateSchedule::new(schedule, learning_rate, warm_up_steps, planned);
         let mut balance = Balance::new(balance, self.dataset.schema().tasks.len(), seed, &self.device);
         let (mut steps, mut rows, mut seconds) = (0, 0, 0.0);
@@ -341,9 +352,15 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self.state = None; // the optimizer's state is not needed any more, and its memory is
         let bundle = Bundle::<C>::open(self.bundle_path())?;
         let (table, network) = bundle.load(&self.device.clone().autodiff())?;
-        self.state = Some(TrainState::new(self.dataset.schema(), table, network, self.config.table));
+        let state = TrainState::new(self.dataset.schema(), table, network, self.config.table);
+        self.state = Some(state.with_optimizer(self.config.optimizer));
         Ok(())
     }
+}
+
+/// Steps of all epochs.
+fn planned_steps(config: &TrainConfig, dataset: &Dataset) -> usize {
+    config.epochs.saturating_mul(dataset.rows(Split::Train).div_ceil(config.batch_size))
 }
 
 /// The objective that a configuration asks for.
@@ -353,60 +370,6 @@ fn objective(schema: &Schema, config: &TrainConfig) -> Objective {
         task_weights: schema.tasks.iter().map(|task| weight(&task.name)).collect(),
         embedding_l2: config.embedding_l2,
         network_l2: config.network_l2,
-    }
-}
-
-/// Sums losses on the device and reads them only as often as the device allows.
-struct LossMeter {
-    pending: Option<Tensor<1>>, // [T + 1], weighted by rows: tasks, then the regularization
-    pending_steps: usize,
-    every: usize,
-    sums: Vec<f64>,
-    rows: usize,
-    last: Option<(usize, f32)>,
-}
-
-impl LossMeter {
-    fn new(schema: &Schema, on_host: bool) -> Self {
-        let every = if on_host { 1 } else { STEPS_PER_LOOK };
-        let sums = vec![0.0; schema.tasks.len() + 1];
-        Self { pending: None, pending_steps: 0, every, sums, rows: 0, last: None }
-    }
-
-    /// Adds a step's losses; gives the mean loss so far when it was read.
-    fn add(&mut self, losses: Losses, rows: usize) -> Option<f64> {
-        let step = Tensor::cat(vec![losses.tasks, losses.regularization], 0) * rows as f32;
-        self.pending = Some(match self.pending.take() {
-            Some(sum) => sum + step,
-            None => step,
-        });
-        self.pending_steps += 1;
-        self.rows += rows;
-        if self.pending_steps < self.every {
-            return None;
-        }
-        self.read();
-        Some(self.sums[..self.sums.len() - 1].iter().sum::<f64>() / self.rows as f64)
-    }
-
-    /// Reads what is still on the device.
-    fn read(&mut self) {
-        let Some(sum) = self.pending.take() else { return };
-        let values: Vec<f32> = sum.into_data().try_into_vec().expect("losses are f32");
-        self.last = values.iter().position(|value| !value.is_finite()).map(|i| (i, values[i]));
-        self.sums.iter_mut().zip(&values).for_each(|(sum, value)| *sum += f64::from(*value));
-        self.pending_steps = 0;
-    }
-
-    /// The first loss that is not finite.
-    fn broken(&self) -> Option<(usize, f32)> {
-        self.last
-    }
-
-    /// Mean loss of each task, of what was read.
-    fn means(&self) -> Vec<f64> {
-        let rows = self.rows.max(1) as f64;
-        self.sums[..self.sums.len() - 1].iter().map(|sum| sum / rows).collect()
     }
 }
 

@@ -37,6 +37,7 @@ mod early_stop;
 mod single_task;
 pub mod metrics;
 pub mod memory;
+mod loss_meter;
 mod progress;
 mod log;
 pub mod reference;

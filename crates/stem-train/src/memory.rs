@@ -29,36 +29,41 @@ impl MemoryPlan {
     /// Counts for a network of that size.
     pub fn new(schema: &Schema, widths: &[usize], network: NetworkSize, train: &TrainConfig) -> Self {
         let TrainConfig { batch_size, optimizer, .. } = *train;
-        let width: usize = widths.iter().sum();
-        let table_bytes = 4 * (schema.rows() as u64) * width as u64;
-        let slots = (batch_size * schema.slots()) as u64;
+        let width: usize = widths.iter().copied().fold(0, usize::saturating_add);
+        let floats = |count: u64| count.saturating_mul(4);
+        let table = |rows: u64| floats(rows.saturating_mul(width as u64));
+        let (vocabulary, parameters) = (schema.rows() as u64, network.parameters);
+        let slots = (batch_size as u64).saturating_mul(schema.slots() as u64);
         let rows = match train.table {
-            TableMode::RowSparse => slots.min(schema.rows() as u64),
-            TableMode::Dense => schema.rows() as u64,
+            TableMode::RowSparse => slots.min(vocabulary),
+            TableMode::Dense => vocabulary,
         };
-        let apart = match train.balance {
+        let sets = match train.balance {
             BalanceConfig::Fixed {} | BalanceConfig::Uncertainty { .. } => 1,
-            BalanceConfig::GradNorm { .. } | BalanceConfig::PcGrad {} => schema.tasks.len() as u64 + 1,
+            BalanceConfig::GradNorm { .. } => schema.tasks.len() as u64 + 1,
+            BalanceConfig::PcGrad {} => 2 * schema.tasks.len() as u64 + 1, // as they were, and projected
         };
+        let state = optimizer.element_wise().state_floats(1) as u64;
+        let batch = [
+            table(slots).saturating_mul(3).saturating_add(slots.saturating_mul(16)), // [B, S, W], its gradient; ids, weights
+            table(rows).saturating_mul(sets + 1), // distinct rows and their gradients
+            floats(parameters).saturating_mul(sets - 1), // the network's, beyond one set
+            floats((batch_size as u64).saturating_mul(network.activations)).saturating_mul(2), // and their gradients
+        ];
         Self {
             vocabulary: schema.rows(),
             width,
-            network: network.parameters,
-            table_bytes,
-            state_bytes: 4 * (schema.rows() * optimizer.state_floats(width)) as u64
-                + 4 * network.parameters * (1 + optimizer.element_wise().state_floats(1) as u64),
-            // weighted slots and their gradients: three passes over [B, S, W], ids and weights; rows and their gradients, once
-            // or for every task; activations and their gradients
-            batch_bytes: slots * (12 * width as u64 + 16)
-                + rows * width as u64 * 4 * (apart + 1)
-                + network.parameters * 4 * (apart - 1)
-                + 8 * batch_size as u64 * network.activations,
+            network: parameters,
+            table_bytes: table(vocabulary),
+            state_bytes: floats(vocabulary.saturating_mul(optimizer.state_floats(width) as u64))
+                .saturating_add(floats(parameters).saturating_mul(1 + state)),
+            batch_bytes: batch.into_iter().fold(0, u64::saturating_add),
         }
     }
 
     /// Everything together.
     pub fn total(&self) -> u64 {
-        self.table_bytes + self.state_bytes + self.batch_bytes
+        self.table_bytes.saturating_add(self.state_bytes).saturating_add(self.batch_bytes)
     }
 
     /// Refuses a training that the machine has no memory for.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ParamId};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors};
@@ -203,9 +203,19 @@ impl Comparison<'_> {
         let table = reference::table_values(&self.schema, self.width, &raw).map_err(fault)?;
         let table = EmbeddingTable::from_values(table, &self.config.widths(&self.schema), device);
         let network = self.config.init(&self.schema, &mut ChaCha8Rng::seed_from_u64(0), &device.clone().autodiff());
-        let values = reference::network_values(&self.banks, &raw).map_err(fault)?;
+        let values = self.network_values(&reference::shapes(&network), &raw)?;
         let network = params::replace(network, values).map_err(fault)?;
         Ok(TrainState::new(&self.schema, table, network, TableMode::Dense))
+    }
+
+    /// The reference's tensors as our parameters of those shapes.
+    fn network_values(
+        &self,
+        ours: &BTreeMap<String, Vec<usize>>,
+        raw: &BTreeMap<String, RawTensor>,
+    ) -> Result<BTreeMap<String, TensorData>> {
+        let pieces = reference::pieces(&self.banks, ours, raw);
+        pieces.and_then(|pieces| reference::assemble(&pieces, ours, raw)).map_err(|what| self.fixture.fault(what))
     }
 
     fn forward(&self, state: &TrainState<AnyModel>, batch: &Batch, name: &str, tolerance: f64) -> Result<Check> {
@@ -220,10 +230,18 @@ impl Comparison<'_> {
         let (index, weights) = stem_core::upload(&batch.ids, &batch.weights, batch.rows, &device);
         let x = state.layout().pool(state.table.rows().tensor().clone(), index, weights);
         let Some(means) = state.network.valid().gate_means(x).pop() else { return Ok(None) };
+        let [streams, experts] = means.dims();
         let means = means.into_data().try_into_vec::<f32>().expect("gates are f32");
+        let groups = self.config.gate_groups(&self.schema);
+        let count = groups.iter().max().map_or(0, |last| last + 1);
+        let found = if !groups.is_empty() && expected.shape == [streams, count] {
+            Some(means.chunks_exact(experts).flat_map(|row| sums(row, &groups, count)).collect())
+        } else {
+            (expected.shape == [streams, experts]).then_some(means)
+        };
         let what = "output.gate_mean";
-        Ok(Some(match self.gate_groups(&means, &expected.shape) {
-            Some(means) => compare(what, &means, &expected.values, self.tolerances.gradient),
+        Ok(Some(match found {
+            Some(found) => compare(what, &found, &expected.values, self.tolerances.gradient),
             None => Check {
                 what: what.into(),
                 error: f64::INFINITY,
@@ -231,26 +249,6 @@ impl Comparison<'_> {
                 fault: Some(format!("shape {:?} is neither that of the experts nor of their groups", expected.shape)),
             },
         }))
-    }
-
-    /// Mean weights `[T, E]`, summed over the experts of each group when the fixture tells groups: `[T, T + 1]`.
-    fn gate_groups(&self, means: &[f32], shape: &[usize]) -> Option<Vec<f32>> {
-        let tasks = self.schema.tasks.len();
-        let experts = means.len() / tasks;
-        let specific = match &self.config {
-            ModelConfig::Stem(config) => config.specific_experts,
-            ModelConfig::Ple(config) => config.0.specific_experts,
-            _ => 0,
-        };
-        if shape == [tasks, experts] && experts != tasks + 1 {
-            return Some(means.to_vec());
-        }
-        let group = |row: &[f32], k: usize| {
-            let end = if k < tasks { (k + 1) * specific } else { experts };
-            row[k * specific..end].iter().sum::<f32>()
-        };
-        (shape == [tasks, tasks + 1])
-            .then(|| means.chunks_exact(experts).flat_map(|row| (0..=tasks).map(move |k| group(row, k))).collect())
     }
 
     fn losses_and_gradients(&self, state: &TrainState<AnyModel>, batch: &Batch) -> Result<Vec<Check>> {
@@ -287,7 +285,7 @@ impl Comparison<'_> {
         let raw = self.fixture.below(&format!("{prefix}."));
         let mut found = gather_gradients(&state.network, &gradients);
         found.insert("table".into(), values(&gradients.rows));
-        let expected = self.named(&raw)?;
+        let expected = self.named(&state.network, &raw)?;
         let mut check = Check { what: prefix.into(), error: 0.0, tolerance: self.tolerances.gradient, fault: None };
         for (name, expected) in expected {
             let Some(found) = found.get(&name).filter(|found| found.len() == expected.len()) else {
@@ -303,10 +301,10 @@ impl Comparison<'_> {
     }
 
     /// The reference's tensors by our names, the table under `table`.
-    fn named(&self, raw: &BTreeMap<String, RawTensor>) -> Result<BTreeMap<String, Vec<f32>>> {
+    fn named(&self, network: &AnyModel, raw: &BTreeMap<String, RawTensor>) -> Result<BTreeMap<String, Vec<f32>>> {
         let fault = |what| self.fixture.fault(what);
-        let network = reference::network_values(&self.banks, raw).map_err(fault)?;
-        let named = |(name, data): (String, burn::tensor::TensorData)| (name, data.try_into_vec().expect("f32"));
+        let network = self.network_values(&reference::shapes(network), raw)?;
+        let named = |(name, data): (String, TensorData)| (name, data.try_into_vec().expect("f32"));
         let mut all: BTreeMap<String, Vec<f32>> = network.into_iter().map(named).collect();
         all.insert("table".into(), reference::table_values(&self.schema, self.width, raw).map_err(fault)?);
         Ok(all)
@@ -324,7 +322,7 @@ impl Comparison<'_> {
             state = state.apply(gradients, rate, limit);
         }
         let predictions = self.forward(&state, batch, "after_steps.pred", self.tolerances.gradient)?;
-        let expected = self.named(&self.fixture.below("after_steps.param."))?;
+        let expected = self.named(&state.network, &self.fixture.below("after_steps.param."))?;
         let mut found: BTreeMap<String, Vec<f32>> = params::collect(&state.network)
             .into_iter()
             .map(|(name, data)| (name, data.try_into_vec().expect("parameters are f32")))
@@ -343,6 +341,13 @@ impl Comparison<'_> {
         };
         Ok(vec![predictions, parameters])
     }
+}
+
+/// Weights of experts, summed over each group.
+fn sums(weights: &[f32], groups: &[usize], count: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; count];
+    weights.iter().zip(groups).for_each(|(weight, &group)| sums[group] += weight);
+    sums
 }
 
 /// A gradient by parameter name; a parameter that the loss does not reach has zeros.

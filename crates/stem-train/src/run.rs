@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use stem_core::{DeviceSpec, ModelConfig, ModelName, Predictor};
+use stem_core::{DeviceSpec, ModelConfig, ModelName, ModelSpec, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 
 use crate::error::{Error, Result};
@@ -65,10 +65,7 @@ pub fn run(
     create_folder(folder)?;
     let spec = experiment.model(model);
     let path = folder.join("bundle.safetensors");
-    let fit = match model {
-        ModelName::SingleTask => single_task::fit,
-        _ => fit_jointly,
-    };
+    let fit = if spec.trains_apart() { single_task::fit } else { fit_jointly };
     let (fit, parameters) = fit(spec, &experiment.train, dataset, folder, &device, options)?;
     let predictor = Predictor::open(&path, &device)?;
     let metrics = RunMetrics {

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use stem_core::{Bundle, EmbeddingTable, ModelConfig, ModelSpec, bundle, params};
 use stem_data::Dataset;
 
+use crate::balance::BalanceConfig;
 use crate::error::{Error, Result};
 use crate::experiment::TrainConfig;
 use crate::learner::FitSummary;
@@ -36,6 +37,7 @@ pub(crate) fn fit(
         tracing::info!("single-task: {}", task.name);
         let mut train = train.clone();
         train.task_weights.retain(|name, _| *name == task.name);
+        train.balance = BalanceConfig::default(); // one task has nothing to be balanced against
         let (fit, count) = fit_jointly(spec.clone(), &train, &dataset.only_task(t), &part, device, options)?;
         if options.stop.is_set() && fit.best_epoch == 0 {
             return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });

@@ -4,7 +4,7 @@
 mod common;
 use burn::tensor::Tensor;
 use common::*;
-use stem_core::{AnyModel, Batch, ModelName};
+use stem_core::{AitmConfig, AnyModel, Batch, ModelConfig, ModelName};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_train::balance::{Balance, BalanceConfig, GradNorm, PcGrad, Uncertainty};
 use stem_train::step::{Share, StepGradients};
@@ -72,6 +72,14 @@ fn a_task_without_labels_in_a_batch_keeps_its_balance() {
     grad_norm.learn(vector(&[1.0, 1.0]), vector(&[1.0, 1.0])); // the second's first known loss
     (0..2000).for_each(|_| grad_norm.learn(vector(&[0.5, 1.0]), vector(&[1.0, 1.0])));
     assert!(close(&values(grad_norm.weights()), &[2.0 / 3.0, 4.0 / 3.0], 0.01), "{:?}", values(grad_norm.weights()));
+}
+
+/// A task whose configured weight is 0 gives the rows no gradient: the other's weight must not be driven away for it.
+#[test]
+fn a_task_of_no_weight_does_not_starve_the_others() {
+    let mut balance = GradNorm::new(1.5, 0.025, 2, &spec().open().unwrap());
+    (0..50).for_each(|_| balance.learn(vector(&[0.6, 0.5]), vector(&[0.2, 0.0])));
+    assert!(close(&values(balance.weights()), &[1.0, 1.0], 1e-5), "{:?}", values(balance.weights()));
 }
 
 struct Case {
@@ -184,4 +192,33 @@ fn every_balancing_trains_and_logs_the_weights_it_learned() {
         let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
         assert_eq!(last["balance"]["b"].as_f64().is_some_and(|weight| weight != 1.0), learned, "{last}");
     }
+}
+
+/// The model's own penalty reaches the gradient, whole in a joint pass and in parts where tasks are taken apart.
+#[test]
+fn a_models_penalty_is_part_of_the_gradient_however_losses_are_balanced() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let batch = dataset.batches(Split::Train, BatchPlan { size: 200, shuffle: Some((1, 1)) }).next().unwrap();
+    let device = spec().open().unwrap();
+    let aitm = |order_penalty: f64| {
+        let ModelConfig::Aitm(config) = experiment().model(ModelName::Aitm) else { unreachable!() };
+        let config = ModelConfig::Aitm(AitmConfig { order_penalty, ..config });
+        TrainState::<AnyModel>::init(&config, dataset.schema(), 0.5, 1, TableMode::RowSparse, &device)
+    };
+    let joint = |state: &TrainState<AnyModel>| state.differentiate(&batch, &Objective::plain(2));
+    let (losses, with) = joint(&aitm(0.6));
+    let (_, without) = joint(&aitm(0.0));
+    assert!(number(losses.regularization) > 0.0);
+    let apart = |state: &TrainState<AnyModel>| {
+        let config = BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 };
+        Balance::new(config, 2, 1, &device).differentiate(state, &batch, &Objective::plain(2)).1
+    };
+    let rows = |a: &StepGradients, b: &StepGradients| {
+        let difference = a.rows.clone() - b.rows.clone();
+        values((difference.clone() * difference).sum())[0]
+    };
+    let whole = rows(&with, &without);
+    assert!(whole > 0.0, "the penalty moves the rows");
+    assert!(rows(&apart(&aitm(0.6)), &with) < 1e-6 * whole, "and as much of it when tasks are taken apart");
 }

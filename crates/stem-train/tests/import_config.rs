@@ -34,7 +34,7 @@ fn a_configuration_that_contradicts_itself_is_refused() {
         ),
         (BOTTOM.replace("dim = 2", "width = 2"), "unknown field `width`"),
         (BOTTOM.replace("rows = 4", "row = 4"), "unknown field `row`"),
-        (BOTTOM.replace("shared-bottom", "resnet"), "unknown variant `resnet`"),
+        (BOTTOM.replace("shared-bottom", "resnet"), "unknown model 'resnet', did you mean"),
     ];
     for (config, part) in cases {
         bench.refuses(&config, &["import.toml: ", part]);

@@ -5,9 +5,12 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::*;
-use stem_core::{DeviceSpec, ModelSpec, Predictor, Row, Value};
-use stem_data::{Recipe, Split, prepare};
-use stem_train::{Error, Experiment, Learner, ModelName, Monitor, StopFlag, TableMode, TrainConfig, measure, run};
+use stem_core::{AnyModel, DeviceSpec, ModelSpec, Predictor, Row, Value};
+use stem_data::{BatchPlan, Recipe, Split, prepare};
+use stem_train::{
+    BalanceConfig, Error, Experiment, Learner, ModelName, Monitor, Objective, OptimizerConfig, ScheduleConfig,
+    StopFlag, TableMode, TrainConfig, TrainState, measure, run,
+};
 
 #[test]
 fn every_model_learns_and_leaves_bundle_metrics_and_log() {
@@ -252,5 +255,139 @@ fn every_experiment_beside_the_data_sets_is_sound() {
         for &name in ModelName::ALL {
             experiment.model(name).check(dataset.schema()).unwrap();
         }
+    }
+}
+
+/// The lines of a run's log.
+fn log_of(folder: &std::path::Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(folder.join("log.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// 4200 training rows in batches of 256 are 17 steps an epoch: the warm-up ends with the 10th, the cosine with the 68th.
+#[test]
+fn the_rate_warms_up_and_follows_its_cosine() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let steps = dataset.rows(Split::Train).div_ceil(256) as f64;
+    let mut experiment = experiment();
+    let schedule = ScheduleConfig::Cosine { final_fraction: 0.1 };
+    experiment.train = TrainConfig { schedule, warm_up_steps: 10, patience: 9, ..experiment.train };
+    let out = folder.path().join("out");
+    run(ModelName::SharedBottom, &experiment, &dataset, &out, &options()).unwrap();
+    let log = log_of(&out);
+    assert_eq!(log.len(), 4);
+    for line in log {
+        let step = line["steps"].as_f64().unwrap() - 1.0;
+        let passed = (step - 10.0) / (4.0 * steps - 10.0);
+        let expected = 5e-3 * (0.1 + 0.9 * (1.0 + (std::f64::consts::PI * passed).cos()) / 2.0);
+        assert!((line["learning_rate"].as_f64().unwrap() - expected).abs() < 1e-12, "{line}");
+    }
+}
+
+#[test]
+fn every_optimizer_that_an_experiment_asks_for_is_the_one_that_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let device = spec().open().unwrap();
+    let batch = dataset.batches(Split::Train, BatchPlan { size: 1 << 20, shuffle: Some((1, 1)) }).next().unwrap();
+    let train = TrainConfig {
+        optimizer: OptimizerConfig::Sgd(Default::default()),
+        epochs: 1,
+        batch_size: 1 << 20,
+        learning_rate: 0.5,
+        embedding_l2: 0.0,
+        embedding_std: 0.1,
+        max_gradient_norm: 1e9,
+        ..experiment().train
+    };
+    let config = experiment().model(ModelName::SharedBottom);
+    let seed = train.seed;
+    let mut learner = Learner::new(config.clone(), &dataset, train, &device, folder.path().join("out")).unwrap();
+    learner.fit().unwrap();
+    // The same step by hand: w - rate * g.
+    let state = TrainState::<AnyModel>::init(&config, dataset.schema(), 0.1, seed, TableMode::Dense, &device);
+    let (_, gradients) = state.differentiate(&batch, &Objective::plain(2));
+    let expected = state.table.rows().tensor().clone() - gradients.rows * 0.5;
+    let (table, _) =
+        stem_core::Bundle::<stem_core::ModelConfig>::open(learner.bundle_path()).unwrap().load(&device).unwrap();
+    let apart: f32 = (table.rows().tensor().clone() - expected).abs().max().into_scalar();
+    assert!(apart < 1e-5, "{apart} apart after a step of gradient descent");
+}
+
+#[test]
+fn normalisation_activations_and_dropout_train_restore_and_merge() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    for (activation, model) in [("prelu", "single-task"), ("dice", "ple"), ("gelu", "stem"), ("tanh", "aitm")] {
+        let model: ModelName = model.parse().unwrap();
+        let mut config = serde_json::to_value(experiment().model(model)).unwrap();
+        config["hidden"] = serde_json::json!({ "activation": activation, "batch_norm": true, "dropout": 0.1 });
+        let mut experiment = experiment().with_model(serde_json::from_value(config).unwrap());
+        experiment.train = TrainConfig { patience: 1, network_l2: 1e-6, ..experiment.train }; // so that epochs are given back
+        let out = folder.path().join(model.as_str());
+        let metrics = run(model, &experiment, &dataset, &out, &options()).unwrap();
+        assert!(metrics.test["a"].auc.unwrap() > 0.6, "{model} with {activation}: {:?}", metrics.test);
+        let log = log_of(&out);
+        let best = log.iter().rfind(|line| line["best"] == true && line["task"] != "b").unwrap();
+        let (logged, kept) = (best["valid"]["a"]["auc"].as_f64().unwrap(), metrics.valid["a"].auc.unwrap());
+        assert!(
+            (logged - kept).abs() < 1e-6,
+            "{model} with {activation}: {logged} when it was best, {kept} from the bundle"
+        );
+    }
+}
+
+#[test]
+fn gauc_can_decide_when_to_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let mut experiment = experiment();
+    experiment.train.monitor = Monitor::Gauc;
+    let out = folder.path().join("out");
+    run(ModelName::Mmoe, &experiment, &dataset, &out, &options()).unwrap();
+    let gauc = |line: &serde_json::Value| {
+        line["valid"]["a"]["gauc"].as_f64().unwrap() + line["valid"]["b"]["gauc"].as_f64().unwrap()
+    };
+    let log = log_of(&out);
+    let best = log.iter().rfind(|line| line["best"] == true).unwrap();
+    assert!(log.iter().all(|line| gauc(line) <= gauc(best)));
+}
+
+#[test]
+fn options_without_effect_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let device = spec().open().unwrap();
+    let base = experiment().train;
+    let one = dataset.only_task(0);
+    let refused = |dataset: &stem_data::Dataset, train: TrainConfig| {
+        let config = experiment().model(ModelName::Stem);
+        Learner::new(config, dataset, train, &device, folder.path().join("out")).unwrap_err().to_string()
+    };
+    let message = refused(&one, TrainConfig { balance: BalanceConfig::PcGrad {}, ..base.clone() });
+    assert!(message.contains("`balance` is pc-grad, expected fixed where there is one task"), "{message}");
+    let message = refused(&dataset, TrainConfig { warm_up_steps: 100_000, ..base.clone() });
+    assert!(message.contains("`warm_up_steps` is 100000 of "), "{message}");
+    let adamw = stem_train::optimizer::AdamW { weight_decay: 300.0, ..Default::default() };
+    let message = refused(&dataset, TrainConfig { optimizer: OptimizerConfig::AdamW(adamw), ..base });
+    assert!(message.contains("`optimizer.weight_decay` is 300 at a rate of 0.005"), "{message}");
+}
+
+/// Sizes whose product no integer holds are refused like any that the machine has no memory for.
+#[test]
+fn absurd_sizes_are_refused_and_do_not_wrap() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    for section in [
+        "[stem]\nlayers = 65536\nspecific_experts = 65536\nexperts = [65536, 65536]",
+        "[ple]\nlayers = 4096\nexperts = [65536, 65536]",
+        "[mmoe-me]\ndim = 65536\nexpert_count = 65536",
+        "[aitm]\nbottom = [65536, 65536, 65536]\ntower = [65536, 65536]",
+    ] {
+        let experiment = Experiment::parse(section, "e.toml").unwrap();
+        let model = section[1..section.find(']').unwrap()].parse().unwrap();
+        let error = run(model, &experiment, &dataset, &folder.path().join("out"), &options()).unwrap_err();
+        assert!(matches!(error, Error::Memory { .. }), "{section}: {error}");
     }
 }

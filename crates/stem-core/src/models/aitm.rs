@@ -92,8 +92,8 @@ impl ModelSpec for AitmConfig {
     fn size(&self, schema: &Schema) -> NetworkSize {
         let (tasks, hidden) = (schema.tasks.len() as u64, last(&self.bottom) as u64);
         let attention = NetworkSize {
-            parameters: (tasks - 1 + 3) * (hidden + 1) * hidden,
-            activations: (tasks - 1) * 7 * hidden, // p, and k, q, v of two
+            parameters: (tasks.saturating_sub(1) + 3).saturating_mul((hidden + 1) * hidden),
+            activations: tasks.saturating_sub(1).saturating_mul(7 * hidden), // p, and k, q, v of two
         };
         self.sizes().size(schema.tasks.len(), schema) + attention
     }

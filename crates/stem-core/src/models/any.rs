@@ -101,8 +101,17 @@ macro_rules! models {
             fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> AnyModel {
                 match self { $(ModelConfig::$model(config) => AnyModel::$model(config.init(schema, rng, device))),+ }
             }
+            fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
+                match self { $(ModelConfig::$model(config) => config.gate_groups(schema)),+ }
+            }
+            fn trains_apart(&self) -> bool {
+                match self { $(ModelConfig::$model(config) => config.trains_apart()),+ }
+            }
             fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
                 match self { $(ModelConfig::$model(config) => config.reference_banks(schema)),+ }
+            }
+            fn reference_unread(&self, schema: &Schema) -> Vec<String> {
+                match self { $(ModelConfig::$model(config) => config.reference_unread(schema)),+ }
             }
         }
     };

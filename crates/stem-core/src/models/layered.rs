@@ -133,6 +133,18 @@ impl LayeredSizes {
         }
     }
 
+    /// `specific_experts` of each task, then the shared ones.
+    pub(crate) fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
+        let tasks = schema.tasks.len();
+        let own = (0..tasks).flat_map(|t| std::iter::repeat_n(t, self.specific_experts));
+        own.chain(std::iter::repeat_n(tasks, self.shared_experts)).collect()
+    }
+
+    /// The last layer's gate for the shared stream, which no tower reads.
+    pub(crate) fn reference_unread(&self, prefix: &str, schema: &Schema) -> Vec<String> {
+        vec![format!("{prefix}.{}.gate.{}", self.layers - 1, schema.tasks.len())]
+    }
+
     /// The reference's names of a network whose layers lie below `prefix`.
     pub(crate) fn reference_banks(&self, prefix: &str, schema: &Schema) -> Vec<Bank> {
         let tasks = schema.tasks.len();

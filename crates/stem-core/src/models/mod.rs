@@ -93,15 +93,34 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
     fn size(&self, schema: &Schema) -> NetworkSize;
 
     /// Builds the network with weights drawn from `rng`.
+    ///
+    /// # Panics
+    /// May, where [`check`](Self::check) refuses.
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model;
+
+    /// Whose experts the columns of [`Model::gate_means`] are: a task's index, or `T` for shared ones. Empty where experts belong
+    /// to nobody.
+    fn gate_groups(&self, _schema: &Schema) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// Whether every task is to be trained in a run of its own, and the results put side by side.
+    fn trains_apart(&self) -> bool {
+        false
+    }
 
     /// What the Python reference calls the parts of this model; empty where it has no such model.
     fn reference_banks(&self, _schema: &Schema) -> Vec<Bank> {
         Vec::new()
     }
+
+    /// Modules that the reference carries without ever reading them, by name.
+    fn reference_unread(&self, _schema: &Schema) -> Vec<String> {
+        Vec::new()
+    }
 }
 
-/// Numbers that a network holds.
+/// Numbers that a network holds; absurd sizes saturate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NetworkSize {
     /// Weights, biases, and what normalisations and activations hold.
@@ -113,7 +132,10 @@ pub struct NetworkSize {
 impl std::ops::Add for NetworkSize {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self { parameters: self.parameters + other.parameters, activations: self.activations + other.activations }
+        Self {
+            parameters: self.parameters.saturating_add(other.parameters),
+            activations: self.activations.saturating_add(other.activations),
+        }
     }
 }
 

@@ -66,8 +66,16 @@ impl ModelSpec for PleConfig {
         Ple { net: self.0.init(self.layers(schema), schema, rng, device) }
     }
 
+    fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
+        self.0.gate_groups(schema)
+    }
+
     fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
         self.0.reference_banks("cgc_layers", schema)
+    }
+
+    fn reference_unread(&self, schema: &Schema) -> Vec<String> {
+        self.0.reference_unread("cgc_layers", schema)
     }
 }
 

@@ -58,6 +58,10 @@ impl ModelSpec for PleMeConfig {
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> PleMe {
         PleMe { net: self.0.init(self.layers(schema), schema, rng, device) }
     }
+
+    fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
+        self.0.gate_groups(schema)
+    }
 }
 
 /// Layers on an embedding per group.

@@ -49,6 +49,10 @@ impl ModelSpec for SingleTaskConfig {
         }
     }
 
+    fn trains_apart(&self) -> bool {
+        true
+    }
+
     /// The reference trains a SharedBottom of one task: `bottom.mlp` and `tower.0.mlp`.
     fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
         if schema.tasks.len() > 1 {

@@ -133,9 +133,22 @@ impl StemConfig {
             }
             (true, true) | (false, true) | (true, false) => {}
         }
+        if self.gate_input == GateInput::Own && !self.shared_embedding {
+            return fault(
+                "gate_input",
+                "own".into(),
+                "no such key where shared_embedding is false: gates read x_t anyway",
+            );
+        }
+        if self.gate_input == GateInput::Own && !self.task_embeddings && self.layers == 1 {
+            return fault("gate_input", "own".into(), "no such key where task_embeddings is false: there is one input");
+        }
         match self.shared_dim {
             Some(_) if !self.shared_embedding => {
                 fault("shared_dim", "set".into(), "no such key where shared_embedding is false")
+            }
+            Some(_) if !self.task_embeddings => {
+                fault("shared_dim", "set".into(), "no such key where task_embeddings is false: `dim` is the width")
             }
             Some(dim) => check_size("shared_dim", dim, 1),
             None => Ok(()),
@@ -181,8 +194,16 @@ impl ModelSpec for StemConfig {
         }
     }
 
+    fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
+        self.sizes().gate_groups(schema)
+    }
+
     fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
         self.sizes().reference_banks("stem_layers", schema)
+    }
+
+    fn reference_unread(&self, schema: &Schema) -> Vec<String> {
+        self.sizes().reference_unread("stem_layers", schema)
     }
 }
 

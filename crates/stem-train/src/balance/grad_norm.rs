@@ -46,12 +46,12 @@ impl GradNorm {
         self.weights.clone()
     }
 
-    /// A step on the weights, given the losses and the norms of their gradients, unweighted. `[T]` each. A loss of 0 is a task
-    /// without labels in the batch: it takes no part.
+    /// A step on the weights, given the losses and the norms of their gradients, unweighted. `[T]` each. A task without labels in
+    /// the batch (loss 0), or whose configured weight is 0 (norm 0), takes no part.
     pub fn learn(&mut self, losses: Tensor<1>, norms: Tensor<1>) {
         let [tasks] = losses.dims();
-        let known = known(&losses);
-        let mean = |values: Tensor<1>| values.sum() / known.clone().sum().clamp_min(1.0); // over the known
+        let known = known(&losses) * known(&norms);
+        let mean = |values: Tensor<1>| (values * known.clone()).sum() / known.clone().sum().clamp_min(1.0); // of the known
         let first = self.first.take().unwrap_or_else(|| losses.zeros_like());
         let first = first.clone() + losses.clone() * first.equal_elem(0.0).float(); // each task's first known loss
         self.first = Some(first.clone());
@@ -60,7 +60,9 @@ impl GradNorm {
         let g = self.weights.clone() * norms.clone();
         let mean = mean(g.clone());
         let target = r.powf_scalar(self.alpha) * mean.clone();
-        let gradient = (g - target).sign() * norms / (mean + 1e-12) * known;
+        let off = g - target;
+        let even = off.clone().abs().lower(mean.clone() * 1e-6).float(); // as good as on target
+        let gradient = off.sign() * norms / (mean + 1e-12) * known * (even.neg() + 1.0);
         let weights = (self.weights.clone() - gradient * self.rate).clamp_min(LEAST_WEIGHT);
         self.weights = weights.clone() / weights.sum() * tasks as f64;
     }

@@ -57,6 +57,16 @@ impl Default for BalanceConfig {
 }
 
 impl BalanceConfig {
+    /// The name in an experiment.
+    pub fn name(&self) -> &'static str {
+        match self {
+            BalanceConfig::Fixed {} => "fixed",
+            BalanceConfig::Uncertainty { .. } => "uncertainty",
+            BalanceConfig::GradNorm { .. } => "grad-norm",
+            BalanceConfig::PcGrad {} => "pc-grad",
+        }
+    }
+
     /// Refuses settings that cannot balance.
     ///
     /// # Errors
@@ -161,9 +171,9 @@ fn apart<M: Model>(state: &TrainState<M>, batch: &Batch, objective: &Objective) 
     (losses.swap_remove(0), gradients)
 }
 
-/// 1 for every task that has labels in the batch, 0 for the others: their loss is exactly 0. `[T]`
-fn known(losses: &Tensor<1>) -> Tensor<1> {
-    losses.clone().greater_elem(0.0).float()
+/// 1 where a task has something to say: a loss is exactly 0 without labels, a norm without a gradient. `[T]`
+fn known(values: &Tensor<1>) -> Tensor<1> {
+    values.clone().greater_elem(0.0).float()
 }
 
 /// `sum_t w_t g_t`, in the order of the tasks.

@@ -11,7 +11,7 @@ use stem_core::{AnyModel, EmbeddingTable, FieldKind, ModelConfig, ModelSpec, Sch
 use super::banks::{RawTensor, embedding_name};
 use super::checkpoint::read_checkpoint;
 use super::import_config::{ImportConfig, Plan};
-use super::pieces::{Piece, is_unread, pieces};
+use super::pieces::{Piece, assemble, pieces, shapes};
 use crate::error::{Error, Result};
 
 /// Problems that a message lists before it only counts them.
@@ -32,6 +32,8 @@ pub struct Summary {
     pub table: [usize; 2],
     /// Numbers of the network.
     pub parameters: u64,
+    /// What follows each hidden linear map, by the configuration: a checkpoint does not hold the activation, unless it learns.
+    pub hidden: String,
     /// Tensors of the checkpoint that nothing reads, left out.
     pub unread: Vec<String>,
     /// The bundle.
@@ -51,11 +53,12 @@ pub fn import(checkpoint: &Path, config: &Path, out: &Path, device: &Device) -> 
     let said = ImportConfig::load(config)?;
     let schema = said.schema().map_err(fault(config))?;
     check_model(&said.model, &schema).map_err(fault(config))?;
-    check_out(out, &[checkpoint, config]).map_err(fault(out))?;
+    let vocabulary = said.vocabulary.as_ref().map(|file| config.with_file_name("").join(file));
+    let inputs: Vec<&Path> = [checkpoint, config].into_iter().chain(vocabulary.as_deref()).collect();
+    check_out(out, &inputs).map_err(fault(out))?;
     let tensors = read_checkpoint(checkpoint)?;
     let fit = Fit::new(&said.model, &schema, &tensors, device).map_err(fault(checkpoint))?;
 
-    let vocabulary = said.vocabulary.as_ref().map(|file| config.with_file_name("").join(file));
     let tokens = vocabulary.as_deref().map(read_tokens).transpose()?;
     let plan = said.plan(schema, tokens.as_ref()).map_err(fault(vocabulary.as_deref().unwrap_or(config)))?;
     let widths = said.model.widths(&plan.schema);
@@ -70,6 +73,7 @@ pub fn import(checkpoint: &Path, config: &Path, out: &Path, device: &Device) -> 
         fields: said.fields.iter().map(|field| field.name.clone()).collect(),
         table: table.rows().dims(),
         parameters: said.model.size(&plan.schema).parameters,
+        hidden: hidden_of(&said.model),
         unread: fit.unread,
         bundle: out.to_path_buf(),
     })
@@ -126,7 +130,6 @@ impl<'a> Fit<'a> {
         tensors: &'a BTreeMap<String, RawTensor>,
         device: &Device,
     ) -> Result<Self, String> {
-        let tasks = schema.tasks.len();
         let parameters = model.size(schema).parameters;
         let held: u64 = tensors.values().map(|tensor| tensor.values.len() as u64).sum();
         if parameters > held.saturating_add(SPARE_PARAMETERS) {
@@ -137,10 +140,7 @@ impl<'a> Fit<'a> {
         }
         let banks = model.reference_banks(schema);
         let network = model.init(schema, &mut ChaCha8Rng::seed_from_u64(0), device);
-        let parameters: BTreeMap<String, Vec<usize>> = params::collect(&network)
-            .into_iter()
-            .map(|(name, data)| (name, data.shape().as_slice().to_vec()))
-            .collect();
+        let parameters = shapes(&network);
         let pieces = pieces(&banks, &parameters, tensors)?;
 
         let mut problems = embedding_problems(model, schema, tensors);
@@ -148,8 +148,11 @@ impl<'a> Fit<'a> {
         problems.extend(of_network.collect::<BTreeMap<_, _>>().into_values()); // in the order of their names
         let embeddings = schema.fields.iter().map(|field| embedding_name(&field.name));
         let read: BTreeSet<String> = pieces.iter().map(|piece| piece.theirs.clone()).chain(embeddings).collect();
+        let modules = model.reference_unread(schema);
+        let below = |name: &str, module: &str| name.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'));
+        let is_unread = |name: &str| modules.iter().any(|module| below(name, module));
         let (unread, extra): (Vec<&String>, Vec<&String>) =
-            tensors.keys().filter(|name| !read.contains(*name)).partition(|name| is_unread(name, &banks, tasks));
+            tensors.keys().filter(|name| !read.contains(*name)).partition(|name| is_unread(name));
         problems.extend(extra.into_iter().map(|name| {
             format!(
                 "'{name}' {:?} belongs to no part of a {} model with these sizes{}",
@@ -183,22 +186,8 @@ impl<'a> Fit<'a> {
         values
     }
 
-    /// Our parameters: each bank's members one after the other, linear maps transposed from `[out, in]`.
     fn network_values(&self) -> BTreeMap<String, TensorData> {
-        let mut values: BTreeMap<&str, Vec<f32>> =
-            self.parameters.keys().map(|name| (name.as_str(), Vec::new())).collect();
-        for piece in &self.pieces {
-            let theirs = &self.tensors[&piece.theirs];
-            let ours = values.entry(&piece.ours).or_default();
-            match theirs.shape[..] {
-                [output, input] => {
-                    ours.extend((0..input).flat_map(|i| (0..output).map(move |o| theirs.values[o * input + i])));
-                }
-                _ => ours.extend_from_slice(&theirs.values),
-            }
-        }
-        let shaped = |(name, values)| (String::from(name), TensorData::new(values, self.parameters[name].clone()));
-        values.into_iter().map(shaped).collect()
+        assemble(&self.pieces, &self.parameters, self.tensors).expect("every piece was found and of its shape")
     }
 }
 
@@ -246,6 +235,13 @@ fn embedding_problems(model: &ModelConfig, schema: &Schema, tensors: &BTreeMap<S
         }
     }
     problems
+}
+
+/// The activation, and whether there is normalisation, as the configuration has them.
+fn hidden_of(model: &ModelConfig) -> String {
+    let hidden = serde_json::to_value(model).ok().and_then(|model| model.get("hidden").cloned()).unwrap_or_default();
+    let norm = if hidden["batch_norm"] == true { ", batch normalisation" } else { "" };
+    format!("{}{norm}", hidden["activation"].as_str().unwrap_or("none"))
 }
 
 /// The embedding width as the configuration writes it.

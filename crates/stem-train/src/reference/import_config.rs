@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use stem_core::{Field, FieldKind, ModelConfig, Pooling, Schema, Task, Value, Vocabulary, VocabularySpec};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use stem_core::{Field, FieldKind, ModelConfig, ModelName, Pooling, Schema, Task, Value, Vocabulary, VocabularySpec};
 
 use crate::error::{Error, Result};
 
@@ -38,6 +39,7 @@ pub struct ImportConfig {
     /// The reference's `feature_vocab.json`, relative to this file. Without it the values of a row are the reference's ids.
     pub vocabulary: Option<PathBuf>,
     /// Name and sizes of the model, as in an experiment's section.
+    #[serde(deserialize_with = "named_model")]
     pub model: ModelConfig,
     /// In the order of the reference's features.
     #[serde(rename = "field")]
@@ -92,6 +94,15 @@ pub struct Plan {
     pub vocabularies: Vec<Vocabulary>,
     /// For every row of each vocabulary the row of the reference that it takes; `None` is a row of zeros.
     pub sources: Vec<Vec<Option<u32>>>,
+}
+
+/// A model whose name is told the nearest, where it is none.
+fn named_model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ModelConfig, D::Error> {
+    let table = toml::Table::deserialize(deserializer)?;
+    let name = table.get("name").and_then(toml::Value::as_str);
+    let name = name.ok_or_else(|| D::Error::custom("[model] has no `name`: stem, ple ..."))?;
+    name.parse::<ModelName>().map_err(D::Error::custom)?;
+    table.try_into().map_err(D::Error::custom)
 }
 
 impl ImportConfig {

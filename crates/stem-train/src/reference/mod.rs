@@ -15,8 +15,8 @@ mod checkpoint;
 mod import_config;
 mod import;
 
-pub use banks::{RawTensor, SIZE_KEYS, embedding_name, model_name, network_values, table_values};
+pub use banks::{RawTensor, SIZE_KEYS, embedding_name, model_name, table_values};
 pub use checkpoint::read_checkpoint;
 pub use import::{Summary, import};
 pub use import_config::{FeatureVocabulary, ImportConfig, ImportField, ImportKind, Plan};
-pub use pieces::{Piece, is_unread, pieces};
+pub use pieces::{Piece, assemble, pieces, shapes};

@@ -1,7 +1,13 @@
 //! Which tensor of the reference fills which part of which of our parameters.
+//!
+//! There every expert, gate and tower is a module of its own with PyTorch's `[out, in]` weights; here they are banks
+//! `[members, in, out]`. Parity and import read a state dict, or gradients of the same names, through this one mapping.
 
 use std::collections::BTreeMap;
 
+use burn::module::Module;
+use burn::tensor::TensorData;
+use stem_core::params;
 use stem_core::reference::Bank;
 
 use super::banks::RawTensor;
@@ -99,13 +105,38 @@ fn place(bank: &Bank, layer: usize, theirs: &BTreeMap<String, RawTensor>) -> usi
     })
 }
 
-/// Whether the reference carries the tensor without reading it: the last layer's gate for the shared stream, which no tower reads.
-pub fn is_unread(name: &str, banks: &[Bank], tasks: usize) -> bool {
-    let layer = |name: &str, stack: &str| name.strip_prefix(stack)?.split('.').next()?.parse::<usize>().ok();
-    ["stem_layers.", "cgc_layers."].iter().any(|stack| {
-        let last = banks.iter().flat_map(|bank| &bank.members).filter_map(|member| layer(member, stack)).max();
-        last.is_some_and(|last| name.starts_with(&format!("{stack}{last}.gate.{tasks}.")))
-    })
+/// Our parameters `ours` (shapes by path) from their pieces: each bank's members one after the other, linear maps transposed from
+/// `[out, in]`.
+///
+/// # Errors
+/// A piece that is missing or of another shape.
+pub fn assemble(
+    pieces: &[Piece],
+    ours: &BTreeMap<String, Vec<usize>>,
+    theirs: &BTreeMap<String, RawTensor>,
+) -> Result<BTreeMap<String, TensorData>, String> {
+    let mut values: BTreeMap<&str, Vec<f32>> = ours.keys().map(|name| (name.as_str(), Vec::new())).collect();
+    for piece in pieces {
+        let name = &piece.theirs;
+        let tensor = theirs.get(name).ok_or_else(|| format!("tensor '{name}' is missing"))?;
+        if tensor.shape != piece.shape {
+            return Err(format!("tensor '{name}' has shape {:?}, expected {:?}", tensor.shape, piece.shape));
+        }
+        let member = values.entry(&piece.ours).or_default();
+        match tensor.shape[..] {
+            [output, input] => {
+                member.extend((0..input).flat_map(|i| (0..output).map(move |o| tensor.values[o * input + i])));
+            }
+            _ => member.extend_from_slice(&tensor.values),
+        }
+    }
+    let shaped = |(name, values)| (String::from(name), TensorData::new(values, ours[name].clone()));
+    Ok(values.into_iter().map(shaped).collect())
+}
+
+/// Shapes of a network's parameters by path.
+pub fn shapes<M: Module>(network: &M) -> BTreeMap<String, Vec<usize>> {
+    params::collect(network).into_iter().map(|(name, data)| (name, data.shape().as_slice().to_vec())).collect()
 }
 
 #[cfg(test)]
@@ -143,16 +174,5 @@ mod tests {
         ]);
         assert_eq!([0, 1, 2, 3].map(|layer| place(&bank, layer, &theirs)), [0, 5, 10, 15]);
         assert_eq!([0, 1, 2].map(|layer| place(&bank, layer, &BTreeMap::new())), [0, 2, 4]);
-    }
-
-    #[test]
-    fn only_the_last_layers_shared_gate_is_unread() {
-        let banks = [Bank::mlps("x", [0, 1].map(|l| format!("stem_layers.{l}.gate.0.mlp")))];
-        assert!(is_unread("stem_layers.1.gate.2.mlp.0.bias", &banks, 2));
-        for read in
-            ["stem_layers.0.gate.2.mlp.0.bias", "stem_layers.1.gate.20.mlp.0.bias", "cgc_layers.1.gate.2.mlp.0.bias"]
-        {
-            assert!(!is_unread(read, &banks, 2), "{read}");
-        }
     }
 }
