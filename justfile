@@ -20,7 +20,7 @@ quickstart:
 
 # criterion benches; STEM_DEVICE picks the device
 bench:
-    cargo bench -p stem-benches
+    cargo bench --bench '*'
 
 # what has to hold before a change lands
 ci:

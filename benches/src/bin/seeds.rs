@@ -1,7 +1,7 @@
 //! Models and experiments over several seeds, as a table in Markdown: what `docs/benchmarks.md` shows.
 //!
 //! ```text
-//! cargo run --release -p stem-benches --bin seeds -- --recipe datasets/simulated/recipe.toml --data out/simulated \
+//! cargo run --release --bin seeds -- --recipe datasets/simulated/recipe.toml --data out/simulated \
 //!     --models stem --configs datasets/simulated/ablations/*.toml
 //! ```
 

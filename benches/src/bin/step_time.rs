@@ -2,7 +2,7 @@
 //! `{"vocab","batch","train_ms","train_sps","eval_ms","eval_sps","rss_gb"}`.
 //!
 //! ```text
-//! cargo run --release -p stem-benches --bin step_time -- --vocab 1000000 --batch 4096 --hidden 64,32 --shared 1
+//! cargo run --release --bin step_time -- --vocab 1000000 --batch 4096 --hidden 64,32 --shared 1
 //! ```
 
 use std::time::Instant;

@@ -1,7 +1,7 @@
 //! Writes made-up rows in the exact format of the ICME 2019 challenge, track 1, to time `prepare` on.
 //!
 //! ```text
-//! cargo run --release -p stem-benches --bin tiktok_rows -- --rows 2000000 --out DIR
+//! cargo run --release --bin tiktok_rows -- --rows 2000000 --out DIR
 //! ```
 
 use std::io::{BufWriter, Write};

@@ -12,6 +12,7 @@ use crate::balance::BalanceConfig;
 use crate::error::{Error, Result};
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::ScheduleConfig;
+use crate::step::TableMode;
 
 /// An experiment: `[train]` and a section per model. What is not written has the paper's defaults.
 ///
@@ -29,17 +30,6 @@ pub struct Experiment {
     /// How to train.
     pub train: TrainConfig,
     models: BTreeMap<ModelName, ModelConfig>,
-}
-
-/// Which rows of the table take part in a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TableMode {
-    /// The batch's distinct rows: gathered, differentiated, written back. L2 and Adam touch those rows alone.
-    #[default]
-    RowSparse,
-    /// Every row in every step, as the reference does: whole-table L2 and dense Adam. For parity; cost grows with the vocabulary.
-    Dense,
 }
 
 /// What early stopping and the rate go by: a mean over the tasks, on the validation split.

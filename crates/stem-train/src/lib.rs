@@ -46,11 +46,11 @@ mod error;
 
 pub use balance::BalanceConfig;
 pub use error::{Error, Result};
-pub use experiment::{Experiment, Monitor, TableMode, TrainConfig};
+pub use experiment::{Experiment, Monitor, TrainConfig};
 pub use learner::{FitSummary, Learner, StopFlag};
 pub use metrics::TaskMetrics;
 pub use optimizer::OptimizerConfig;
 pub use run::{RunMetrics, RunOptions, measure, run};
 pub use schedule::ScheduleConfig;
 pub use stem_core::ModelName;
-pub use step::{Objective, TrainState};
+pub use step::{Objective, TableMode, TrainState};

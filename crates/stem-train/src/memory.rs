@@ -6,7 +6,8 @@ use stem_core::{NetworkSize, Schema};
 
 use crate::balance::BalanceConfig;
 use crate::error::{Error, Result};
-use crate::experiment::{TableMode, TrainConfig};
+use crate::experiment::TrainConfig;
+use crate::step::TableMode;
 
 /// Bytes by what takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

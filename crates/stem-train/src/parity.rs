@@ -17,9 +17,8 @@ use stem_core::{
 };
 
 use crate::error::{Error, Result};
-use crate::experiment::TableMode;
 use crate::reference::{self, RawTensor};
-use crate::step::{Objective, StepGradients, TrainState};
+use crate::step::{Objective, StepGradients, TableMode, TrainState};
 
 /// How far a number may be from the reference's.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,11 +3,22 @@
 use burn::tensor::{Device, Int, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use stem_core::loss::{Targets, bce_per_task};
 use stem_core::{Batch, DistinctRows, EmbeddingTable, Model, ModelSpec, Schema, SlotLayout, upload, upload_index};
 
-use crate::experiment::TableMode;
 use crate::optimizer::{Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, squared_norm};
+
+/// Which rows of the table take part in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableMode {
+    /// The batch's distinct rows: gathered, differentiated, written back. L2 and Adam touch those rows alone.
+    #[default]
+    RowSparse,
+    /// Every row in every step, as the reference does: whole-table L2 and dense Adam. For parity; cost grows with the vocabulary.
+    Dense,
+}
 
 /// What a step minimises: `sum_t w_t L_t + (lambda / 2) ||rows||^2 + (mu / 2) ||network||^2 +` the model's own penalty.
 #[derive(Debug, Clone, PartialEq)]
