@@ -48,7 +48,7 @@ pub fn model_names() -> String {
 pub fn print_table<'a>(runs: impl IntoIterator<Item = &'a RunMetrics>) {
     println!("{:<14} {:<10} {:>8} {:>8} {:>8} {:>12}", "model", "task", "AUC", "gAUC", "logloss", "calibration");
     for run in runs {
-        for (task, metrics) in &run.test {
+        for (task, metrics) in run.tasks.iter().filter_map(|task| Some((task, run.test.get(task)?))) {
             println!(
                 "{:<14} {:<10} {:>8} {:>8} {:>8} {:>12}",
                 run.model.as_str(),

@@ -40,12 +40,12 @@ pub enum Error {
         what: String,
     },
     /// A model of that name does not exist.
-    #[error("unknown model '{name}', did you mean '{nearest}'? Known are: {known}")]
+    #[error("unknown model '{name}'{} Known are: {known}", nearest.map_or(".".into(), |n| format!(", did you mean '{n}'?")))]
     UnknownModel {
         /// As asked for.
         name: String,
-        /// The name most like it.
-        nearest: &'static str,
+        /// The name most like it, if any is.
+        nearest: Option<&'static str>,
         /// All names.
         known: String,
     },

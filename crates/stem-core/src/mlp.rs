@@ -53,7 +53,7 @@ impl LinearBank {
 
 /// What follows each linear map inside an MLP: batch normalisation, activation, dropout, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table like { activation = \"relu\" }")]
 pub struct HiddenConfig {
     /// The non-linearity.
     pub activation: Activation,

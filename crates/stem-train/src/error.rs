@@ -59,7 +59,7 @@ pub enum Error {
     },
     /// More memory than the machine has.
     #[error(
-        "training needs about {needed} and this machine has {available} free: {detail}. Lower the embedding width or the batch size, or raise min_count"
+        "training needs about {needed} and this machine has {available} free: {detail}. Lower what takes most: widths of embeddings or layers, the batch size, or the vocabulary (raise min_count)"
     )]
     Memory {
         /// Needed, with unit.

@@ -10,6 +10,7 @@ use stem_core::{ModelConfig, ModelName, Schema};
 
 use crate::balance::BalanceConfig;
 use crate::error::{Error, Result};
+use crate::metrics::TaskMetrics;
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::ScheduleConfig;
 use crate::step::TableMode;
@@ -43,9 +44,27 @@ pub enum Monitor {
     Gauc,
 }
 
+impl Monitor {
+    /// This metric of a task.
+    pub fn of(self, metrics: &TaskMetrics) -> Option<f64> {
+        match self {
+            Monitor::Auc => metrics.auc,
+            Monitor::Gauc => metrics.gauc,
+        }
+    }
+
+    /// As people write it.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Monitor::Auc => "AUC",
+            Monitor::Gauc => "gAUC",
+        }
+    }
+}
+
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a section [train] of keys")]
 pub struct TrainConfig {
     /// Rows a step.
     pub batch_size: usize,
@@ -153,7 +172,8 @@ impl TrainConfig {
         match self.task_weights.keys().find(|name| schema.task(name).is_none()) {
             None => Ok(()),
             Some(name) => {
-                let found = format!("a weight for '{name}'");
+                let labels = schema.tasks.iter().map(|task| task.name.as_str()).collect::<Vec<_>>().join(", ");
+                let found = format!("a weight for '{name}' (the labels are {labels})");
                 Err(Error::Config { key: "task_weights", found, expected: "names of the recipe's labels" })
             }
         }
@@ -178,10 +198,17 @@ impl Experiment {
     /// Parses TOML; `path` is for messages.
     ///
     /// # Errors
-    /// [`Error::Experiment`], which names line and key.
+    /// [`Error::Experiment`], which names line and key, or the key whose value cannot train.
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self> {
-        toml::from_str(text)
-            .map_err(|e| Error::Experiment { path: path.as_ref().to_path_buf(), what: e.to_string().trim_end().into() })
+        let fault = |what: String| Error::Experiment { path: path.as_ref().to_path_buf(), what };
+        let experiment: Self = toml::from_str(text).map_err(|e| fault(e.to_string().trim_end().into()))?;
+        experiment.train.check().map_err(|e| fault(format!("[train]: {e}")))?;
+        Ok(experiment)
+    }
+
+    /// Whether the experiment says sizes of that model.
+    pub fn has(&self, name: ModelName) -> bool {
+        self.models.contains_key(&name)
     }
 
     /// The configuration of one model; its defaults where the experiment has no section for it.
@@ -216,10 +243,8 @@ impl<'de> Deserialize<'de> for Experiment {
                         experiment.train = map.next_value()?;
                         continue;
                     }
-                    let name: ModelName = section.parse().map_err(|e| {
-                        A::Error::custom(format!("section [{section}] is neither [train] nor a model: {e}"))
-                    })?;
-                    experiment.models.insert(name, map.next_value_seed(Section(name))?);
+                    let config = map.next_value_seed(Section(&section))?;
+                    experiment.models.insert(config.model_name(), config);
                 }
                 Ok(experiment)
             }
@@ -228,13 +253,19 @@ impl<'de> Deserialize<'de> for Experiment {
     }
 }
 
-/// The section of one model.
-struct Section(ModelName);
+/// The section of a model, or an error at its place.
+struct Section<'a>(&'a str);
 
-impl<'de> DeserializeSeed<'de> for Section {
+impl<'de> DeserializeSeed<'de> for Section<'_> {
     type Value = ModelConfig;
 
     fn deserialize<D: Deserializer<'de>>(self, section: D) -> Result<ModelConfig, D::Error> {
-        self.0.deserialize_config(section)
+        let name = self.0;
+        if strsim::jaro_winkler(name, "train") > ModelName::LIKE {
+            return Err(D::Error::custom(format!("unknown section [{name}], did you mean [train]?")));
+        }
+        let model: ModelName =
+            name.parse().map_err(|e| D::Error::custom(format!("[{name}] is neither [train] nor a model: {e}")))?;
+        model.deserialize_config(section)
     }
 }

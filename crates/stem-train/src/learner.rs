@@ -201,10 +201,15 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
                 valid: &valid,
                 best: verdict == Verdict::Better,
             })?;
+            let tasks = self.dataset.schema().tasks.iter().zip(&valid);
             tracing::info!(
-                "epoch {epoch}: loss {:.4}, valid AUC {}, rate {rate:e}{}",
+                "epoch {epoch}: loss {:.4}, valid {} {}, rate {rate:.2e}{}",
                 loss.iter().sum::<f64>(),
-                valid.iter().map(|metrics| shown(metrics.auc)).collect::<Vec<_>>().join(" "),
+                self.config.monitor.shown(),
+                tasks
+                    .map(|(t, m)| format!("{} {}", t.name, shown(self.config.monitor.of(m))))
+                    .collect::<Vec<_>>()
+                    .join(", "),
                 if verdict == Verdict::Better { ", best so far" } else { "" }
             );
             match verdict {
@@ -233,11 +238,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
 
     /// Mean over the tasks of the metric that early stopping goes by; `None` when no task has it.
     fn monitored(&self, valid: &[TaskMetrics]) -> Option<f64> {
-        let of = |metrics: &TaskMetrics| match self.config.monitor {
-            Monitor::Auc => metrics.auc,
-            Monitor::Gauc => metrics.gauc,
-        };
-        let values: Vec<f64> = valid.iter().filter_map(of).collect();
+        let values: Vec<f64> = valid.iter().filter_map(|metrics| self.config.monitor.of(metrics)).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     }
 

@@ -33,6 +33,9 @@ pub struct RunMetrics {
     pub parameters: usize,
     /// Whether it was asked to stop early.
     pub interrupted: bool,
+    /// Tasks in the recipe's order.
+    #[serde(default)]
+    pub tasks: Vec<String>,
     /// By task, on the test split.
     pub test: BTreeMap<String, TaskMetrics>,
     /// By task, on the validation split.
@@ -64,6 +67,10 @@ pub fn run(
     let device = options.device.open()?;
     create_folder(folder)?;
     let spec = experiment.model(model);
+    spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
+    if !experiment.has(model) {
+        tracing::info!("the experiment has no section [{model}]: default sizes");
+    }
     let path = folder.join("bundle.safetensors");
     let fit = if spec.trains_apart() { single_task::fit } else { fit_jointly };
     let (fit, parameters) = fit(spec, &experiment.train, dataset, folder, &device, options)?;
@@ -77,6 +84,7 @@ pub fn run(
         rows_per_second: fit.rows_per_second,
         parameters,
         interrupted: fit.interrupted,
+        tasks: dataset.schema().tasks.iter().map(|task| task.name.clone()).collect(),
         test: measure(&predictor, dataset, Split::Test)?,
         valid: measure(&predictor, dataset, Split::Valid)?,
     };
@@ -85,13 +93,23 @@ pub fn run(
     Ok(metrics)
 }
 
+/// The error with the section that the key stands in.
+fn in_section(model: ModelName, error: stem_core::Error) -> stem_core::Error {
+    match error {
+        stem_core::Error::Config { key, found, expected } => {
+            stem_core::Error::Config { key: format!("[{model}] {key}"), found, expected }
+        }
+        other => other,
+    }
+}
+
 /// Says what looks too bad or too good to be true.
 fn call_out(task: &str, metrics: &TaskMetrics) {
     match metrics.auc {
         None => tracing::warn!("task '{task}' has no test AUC: its test labels are missing or of one class"),
         Some(auc) if (auc - 0.5).abs() < 0.01 => {
             tracing::warn!(
-                "task '{task}' has a test AUC of {auc:.4}: nothing was learned. Do the features say anything of it?"
+                "task '{task}' has a test AUC of {auc:.4}: nothing was learned. Too few epochs, a rate far off, or features that say nothing of it?"
             );
         }
         Some(auc) if auc > 0.99 => {

@@ -21,7 +21,12 @@ use crate::error::{Error, Result};
 /// schedule = { name = "cosine", final_fraction = 0.1 }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(
+    tag = "name",
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "a table like { name = \"plateau\" }"
+)]
 pub enum ScheduleConfig {
     /// The same rate in every step.
     Constant {}, // braces: serde lets a unit variant have any keys

@@ -32,9 +32,13 @@ fn a_configuration_that_contradicts_itself_is_refused() {
             BOTTOM.replace("shared-bottom", "single-task").replace("[\"click\"]", "[\"click\", \"buy\"]"),
             "the reference has no single-task model with 2 tasks",
         ),
+        (
+            BOTTOM.replace("shared-bottom", "stem").replace("dim = 2", "dim = 2\ngate_input = \"own\""),
+            "the reference has no stem model with 1 tasks and these settings",
+        ),
         (BOTTOM.replace("dim = 2", "width = 2"), "unknown field `width`"),
         (BOTTOM.replace("rows = 4", "row = 4"), "unknown field `row`"),
-        (BOTTOM.replace("shared-bottom", "resnet"), "unknown model 'resnet', did you mean"),
+        (BOTTOM.replace("shared-bottom", "resnet"), "unknown model 'resnet'. Known are: "),
     ];
     for (config, part) in cases {
         bench.refuses(&config, &["import.toml: ", part]);

@@ -166,7 +166,7 @@ fn settings_that_cannot_train_are_refused_by_key() {
     refused(TrainConfig { embedding_l2: f64::NAN, ..base.clone() }, "`embedding_l2` is NaN, expected 0 or more");
     refused(
         TrainConfig { task_weights: [("buy".to_string(), 1.0)].into(), ..base.clone() },
-        "`task_weights` is a weight for 'buy', expected names of the recipe's labels",
+        "`task_weights` is a weight for 'buy' (the labels are a, b), expected names of the recipe's labels",
     );
     refused(
         TrainConfig { task_weights: [("a".to_string(), -1.0)].into(), ..base.clone() },
@@ -201,7 +201,7 @@ fn more_memory_than_the_machine_has_is_told_before_it_is_taken() {
     let error = run(ModelName::Stem, &wide, &dataset, &folder.path().join("out"), &options()).unwrap_err();
     let message = error.to_string();
     assert!(matches!(error, Error::Memory { .. }), "{message}");
-    assert!(message.starts_with("training needs about ") && message.contains("Lower the embedding width"), "{message}");
+    assert!(message.starts_with("training needs about ") && message.contains("Lower what takes most"), "{message}");
     let deep = experiment().with_model(stem(|config| {
         config.experts = vec![65_536, 65_536, 65_536];
         config.shared_experts = 64;
@@ -236,8 +236,25 @@ fn a_key_of_one_model_given_to_another_is_an_error_that_names_it() {
 #[test]
 fn a_section_of_no_model_is_told_the_nearest() {
     let message = Experiment::parse("[train]\nepochs = 1\n[mmoe_me]\ndim = 4\n", "e.toml").unwrap_err().to_string();
-    assert!(message.contains("section [mmoe_me] is neither [train] nor a model"), "{message}");
+    assert!(message.contains("line 3") && message.contains("[mmoe_me] is neither [train] nor a model"), "{message}");
     assert!(message.contains("did you mean 'mmoe-me'?"), "{message}");
+    let message = Experiment::parse("[trian]\nepochs = 1\n", "e.toml").unwrap_err().to_string();
+    assert!(message.contains("unknown section [trian], did you mean [train]?"), "{message}");
+    let message = Experiment::parse("[sources]\nx = 1\n", "e.toml").unwrap_err().to_string();
+    assert!(message.contains("unknown model 'sources'. Known are: stem, "), "nothing is like it: {message}");
+}
+
+#[test]
+fn a_value_that_cannot_train_is_told_with_file_and_section() {
+    let message = Experiment::parse("[train]\nlearning_rate = -1e-3\n", "e.toml").unwrap_err().to_string();
+    assert!(message.starts_with("e.toml: [train]: ") && message.contains("`learning_rate` is -0.001"), "{message}");
+    let message = Experiment::parse("[train]\noptimizer = \"adam\"\n", "e.toml").unwrap_err().to_string();
+    assert!(message.contains("expected a table like { name = \"adam\" }"), "{message}");
+    let folder = tempfile::tempdir().unwrap();
+    let flat = experiment().with_model(stem(|config| config.dim = 0));
+    let error =
+        run(ModelName::Stem, &flat, &dataset(folder.path()), &folder.path().join("out"), &options()).unwrap_err();
+    assert_eq!(error.to_string(), "model configuration: `[stem] dim` is 0, expected 1 to 65536");
 }
 
 #[test]

@@ -146,6 +146,11 @@ impl fmt::Display for ModelName {
     }
 }
 
+impl ModelName {
+    /// Likeness (Jaro-Winkler, 0 to 1) above which a name is taken for another one mistyped.
+    pub const LIKE: f64 = 0.7;
+}
+
 impl FromStr for ModelName {
     type Err = Error;
 
@@ -155,7 +160,7 @@ impl FromStr for ModelName {
             let nearest = ModelName::ALL.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
             Error::UnknownModel {
                 name: name.into(),
-                nearest: nearest.expect("there are models").as_str(),
+                nearest: nearest.filter(|model| likeness(model) > Self::LIKE).map(|model| model.as_str()),
                 known: ModelName::ALL.iter().map(|model| model.as_str()).collect::<Vec<_>>().join(", "),
             }
         })

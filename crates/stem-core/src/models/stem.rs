@@ -199,7 +199,18 @@ impl ModelSpec for StemConfig {
     }
 
     fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
-        self.sizes().reference_banks("stem_layers", schema)
+        let whole = StemConfig {
+            dim: self.dim,
+            layers: self.layers,
+            specific_experts: self.specific_experts,
+            shared_experts: self.shared_experts,
+            experts: self.experts.clone(),
+            gate: self.gate.clone(),
+            tower: self.tower.clone(),
+            hidden: self.hidden,
+            ..Self::default()
+        };
+        if *self == whole { self.sizes().reference_banks("stem_layers", schema) } else { Vec::new() } // it has no ablations
     }
 
     fn reference_unread(&self, schema: &Schema) -> Vec<String> {

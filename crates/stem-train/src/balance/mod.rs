@@ -27,7 +27,7 @@ use crate::step::{Losses, Objective, Share, StepGradients, TrainState};
 
 /// Which balancing, with its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields, expecting = "a table like { name = \"fixed\" }")]
 pub enum BalanceConfig {
     /// The weights of `task_weights` as they stand.
     Fixed {}, // braces: serde lets a unit variant have any keys

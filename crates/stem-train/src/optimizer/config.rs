@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// optimizer = { name = "adagrad", row_wise = true }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields, expecting = "a table like { name = \"adam\" }")]
 pub enum OptimizerConfig {
     /// Adam, the default.
     Adam(Adam),

@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 
 /// Problems that a message lists before it only counts them.
 const LISTED: usize = 10;
+/// Of those, places kept for tensors that belong to no part of the model.
+const LISTED_EXTRA: usize = 3;
 /// Parameters that a configuration may ask for beyond the checkpoint's, before the network is built to compare shapes.
 const SPARE_PARAMETERS: u64 = 1 << 20;
 
@@ -84,7 +86,7 @@ fn check_model(model: &ModelConfig, schema: &Schema) -> Result<(), String> {
     if model.reference_banks(schema).is_empty() {
         let (name, tasks) = (model.name(), schema.tasks.len());
         return Err(format!(
-            "the reference has no {name} model with {tasks} tasks, so no checkpoint of one can be imported"
+            "the reference has no {name} model with {tasks} tasks and these settings, so no checkpoint of one can be imported"
         ));
     }
     Ok(())
@@ -153,19 +155,22 @@ impl<'a> Fit<'a> {
         let is_unread = |name: &str| modules.iter().any(|module| below(name, module));
         let (unread, extra): (Vec<&String>, Vec<&String>) =
             tensors.keys().filter(|name| !read.contains(*name)).partition(|name| is_unread(name));
-        problems.extend(extra.into_iter().map(|name| {
-            format!(
-                "'{name}' {:?} belongs to no part of a {} model with these sizes{}",
-                tensors[name].shape,
-                model.name(),
-                see_hidden(name)
-            )
-        }));
+        let extra: Vec<String> = extra
+            .into_iter()
+            .map(|name| {
+                format!(
+                    "'{name}' {:?} belongs to no part of a {} model with these sizes{}",
+                    tensors[name].shape,
+                    model.name(),
+                    see_hidden(name)
+                )
+            })
+            .collect();
         let unread = unread.into_iter().cloned().collect();
-        if problems.is_empty() {
+        if problems.is_empty() && extra.is_empty() {
             Ok(Self { tensors, pieces, network, parameters, unread })
         } else {
-            Err(listed(model.name(), &problems))
+            Err(listed(model.name(), &problems, &extra))
         }
     }
 
@@ -275,13 +280,21 @@ fn see_hidden(name: &str) -> &'static str {
     if is_theirs { "; see `hidden` in [model]: `batch_norm`, `activation`" } else { "" }
 }
 
-fn listed(model: &str, problems: &[String]) -> String {
+/// Both kinds of problems, so that what the file really holds is seen.
+fn listed(model: &str, unfit: &[String], extra: &[String]) -> String {
     let mut what = format!(
         "it does not fit the configuration of a {model} model (shapes are [out, in], embeddings rows x width):"
     );
-    problems.iter().take(LISTED).for_each(|problem| what.push_str(&format!("\n  {problem}")));
-    if problems.len() > LISTED {
-        what.push_str(&format!("\n  and {} more", problems.len() - LISTED));
+    let few = LISTED.saturating_sub(extra.len().min(LISTED_EXTRA));
+    let shown = unfit.iter().take(few).chain(extra.iter().take(LISTED.saturating_sub(unfit.len().min(few))));
+    let mut count = 0;
+    for problem in shown {
+        what.push_str(&format!("\n  {problem}"));
+        count += 1;
+    }
+    let rest = unfit.len() + extra.len() - count;
+    if rest > 0 {
+        what.push_str(&format!("\n  and {rest} more"));
     }
     what
 }
