@@ -33,7 +33,7 @@ fn a_configuration_that_contradicts_itself_is_refused() {
             "the reference has no single-task model with 2 tasks",
         ),
         (
-            BOTTOM.replace("shared-bottom", "stem").replace("dim = 2", "dim = 2\ngate_input = \"own\""),
+            BOTTOM.replace("shared-bottom", "stem").replace("bottom = ", "gate_input = \"own\"\nexperts = "),
             "the reference has no stem model with 1 tasks and these settings",
         ),
         (BOTTOM.replace("dim = 2", "width = 2"), "unknown field `width`"),
