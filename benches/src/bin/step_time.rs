@@ -70,7 +70,6 @@ fn main() {
 
 /// The model's defaults, with those of the sizes asked for that it knows.
 fn config(args: &Args) -> ModelConfig {
-    let mut config = serde_json::to_value(args.model.default_config()).expect("configurations are plain data");
     let sizes = [
         ("dim", json!(args.dim)),
         ("specific_experts", json!(args.specific)),
@@ -81,12 +80,7 @@ fn config(args: &Args) -> ModelConfig {
         ("gate", json!(args.gate)),
         ("tower", json!(args.tower)),
     ];
-    for (key, size) in sizes {
-        if config.get(key).is_some() {
-            config[key] = size;
-        }
-    }
-    serde_json::from_value(config).expect("sizes keep their types")
+    args.model.config_with(sizes).expect("sizes keep their types")
 }
 
 fn time(args: &Args, device: &Device) {

@@ -96,3 +96,8 @@ pub enum Error {
         what: String,
     },
 }
+
+/// Refuses `found` under `key` unless the condition `holds`.
+pub(crate) fn require(key: &'static str, found: impl ToString, expected: &'static str, holds: bool) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::Config { key, found: found.to_string(), expected }) }
+}

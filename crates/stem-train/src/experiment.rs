@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use stem_core::{ModelConfig, ModelName, Schema};
 
 use crate::balance::BalanceConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, require};
+use crate::files;
 use crate::metrics::TaskMetrics;
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::ScheduleConfig;
@@ -132,33 +133,28 @@ impl TrainConfig {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
         let (above, least) = ("a number above 0", "0 or more");
-        let rules: [(&'static str, String, &'static str, bool); 8] = [
-            ("batch_size", self.batch_size.to_string(), "1 to 16777216", (1..=1 << 24).contains(&self.batch_size)),
-            ("epochs", self.epochs.to_string(), "1 or more", self.epochs >= 1),
-            ("learning_rate", self.learning_rate.to_string(), above, positive(self.learning_rate)),
-            ("patience", self.patience.to_string(), "1 or more", self.patience >= 1),
-            ("embedding_l2", self.embedding_l2.to_string(), least, not_negative(self.embedding_l2)),
-            ("network_l2", self.network_l2.to_string(), least, not_negative(self.network_l2)),
-            ("max_gradient_norm", self.max_gradient_norm.to_string(), above, positive(self.max_gradient_norm)),
-            ("embedding_std", self.embedding_std.to_string(), least, not_negative(f64::from(self.embedding_std))),
-        ];
-        for (key, found, expected, holds) in rules {
-            if !holds {
-                return Err(Error::Config { key, found, expected });
-            }
-        }
-        if let Some((name, weight)) = self.task_weights.iter().find(|(_, w)| !((**w as f32).is_finite() && **w >= 0.0))
-        {
-            let found = format!("{name} = {weight}");
-            return Err(Error::Config { key: "task_weights", found, expected: "numbers of 0 or more" });
+        require("batch_size", self.batch_size, "1 to 16777216", (1..=1 << 24).contains(&self.batch_size))?;
+        require("epochs", self.epochs, "1 or more", self.epochs >= 1)?;
+        require("learning_rate", self.learning_rate, above, positive(self.learning_rate))?;
+        require("patience", self.patience, "1 or more", self.patience >= 1)?;
+        require("embedding_l2", self.embedding_l2, least, not_negative(self.embedding_l2))?;
+        require("network_l2", self.network_l2, least, not_negative(self.network_l2))?;
+        require("max_gradient_norm", self.max_gradient_norm, above, positive(self.max_gradient_norm))?;
+        require("embedding_std", self.embedding_std, least, not_negative(f64::from(self.embedding_std)))?;
+        for (name, &weight) in &self.task_weights {
+            let holds = (weight as f32).is_finite() && weight >= 0.0;
+            require("task_weights", format_args!("{name} = {weight}"), "numbers of 0 or more", holds)?;
         }
         self.optimizer.check()?;
-        if let OptimizerConfig::AdamW(adamw) = self.optimizer
-            && self.learning_rate * adamw.weight_decay >= 1.0
-        {
-            let found = format!("{} at a rate of {}", adamw.weight_decay, self.learning_rate);
+        if let OptimizerConfig::AdamW(adamw) = self.optimizer {
+            let (decay, rate) = (adamw.weight_decay, self.learning_rate);
             let expected = "a decay that leaves something of a weight: below 1 / learning_rate";
-            return Err(Error::Config { key: "optimizer.weight_decay", found, expected });
+            require(
+                "optimizer.weight_decay",
+                format_args!("{decay} at a rate of {rate}"),
+                expected,
+                rate * decay < 1.0,
+            )?;
         }
         self.schedule.check()?;
         self.balance.check()
@@ -187,12 +183,7 @@ impl Experiment {
     /// [`Error::Io`] and [`Error::Experiment`], which names line and key.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
-            action: "read",
-            path: path.to_path_buf(),
-            source,
-        })?;
-        Self::parse(&text, path)
+        Self::parse(&files::read_text(path)?, path)
     }
 
     /// Parses TOML; `path` is for messages.

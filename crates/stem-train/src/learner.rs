@@ -13,7 +13,7 @@ use stem_data::{BatchPlan, Dataset, Split};
 
 use crate::balance::{Balance, BalanceConfig};
 use crate::early_stop::{EarlyStop, Verdict};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, require};
 use crate::experiment::{Monitor, TrainConfig};
 use crate::log::{Evaluation, RunLog};
 use crate::loss_meter::LossMeter;
@@ -85,23 +85,14 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         schema.check()?;
         spec.check(schema)?;
         config.check_tasks(schema)?;
-        if config.monitor == Monitor::Gauc && schema.group.is_none() {
-            let expected = "auc, or a `group` in the recipe: without groups there is no gAUC";
-            return Err(Error::Config { key: "monitor", found: "gauc".into(), expected });
-        }
-        let planned = planned_steps(&config, dataset);
-        if config.balance != BalanceConfig::default() && schema.tasks.len() == 1 {
-            let expected = "fixed where there is one task: there is nothing to balance";
-            return Err(Error::Config { key: "balance", found: config.balance.name().into(), expected });
-        }
-        if config.warm_up_steps > 0 && config.warm_up_steps >= planned {
-            let found = format!("{} of {planned} planned", config.warm_up_steps);
-            return Err(Error::Config {
-                key: "warm_up_steps",
-                found,
-                expected: "fewer: the rate would never be reached",
-            });
-        }
+        let groups = config.monitor != Monitor::Gauc || schema.group.is_some();
+        require("monitor", "gauc", "auc, or a `group` in the recipe: without groups there is no gAUC", groups)?;
+        let several = config.balance == BalanceConfig::default() || schema.tasks.len() > 1;
+        let expected = "fixed where there is one task: there is nothing to balance";
+        require("balance", config.balance.name(), expected, several)?;
+        let (climb, planned) = (config.warm_up_steps, planned_steps(&config, dataset));
+        let found = format_args!("{climb} of {planned} planned");
+        require("warm_up_steps", found, "fewer: the rate would never be reached", climb == 0 || climb < planned)?;
         let (widths, size) = (spec.widths(schema), spec.size(schema));
         let plan = MemoryPlan::new(schema, &widths, size, &config);
         let available = memory::available();
@@ -372,9 +363,4 @@ fn objective(schema: &Schema, config: &TrainConfig) -> Objective {
         embedding_l2: config.embedding_l2,
         network_l2: config.network_l2,
     }
-}
-
-/// A folder's path, created.
-pub(crate) fn create_folder(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|source| Error::Io { action: "create", path: folder.to_path_buf(), source })
 }

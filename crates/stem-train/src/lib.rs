@@ -40,6 +40,7 @@ pub mod memory;
 mod loss_meter;
 mod progress;
 mod log;
+mod files;
 pub mod reference;
 pub mod parity;
 mod error;

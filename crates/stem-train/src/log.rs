@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use stem_core::Schema;
 
 use crate::error::{Error, Result};
-use crate::learner::create_folder;
+use crate::files::create_folder;
 use crate::metrics::TaskMetrics;
 
 /// What a line says.

@@ -17,6 +17,7 @@ use stem_core::{
 };
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::reference::{self, RawTensor};
 use crate::step::{Objective, StepGradients, TableMode, TrainState};
 
@@ -77,8 +78,7 @@ struct Fixture {
 
 impl Fixture {
     fn read(path: &Path) -> Result<Self> {
-        let bytes =
-            std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_path_buf(), source })?;
+        let bytes = files::read(path)?;
         let fault = |what: String| Error::Fixture { path: path.to_path_buf(), what };
         let file =
             SafeTensors::deserialize(&bytes).map_err(|e| fault(format!("it does not read as safetensors: {e}")))?;
@@ -142,16 +142,16 @@ impl Fixture {
         let name = self.metadata.get("model").map_or("(none)", String::as_str);
         let name =
             reference::model_name(name).ok_or_else(|| self.fault(format!("model '{name}' is not known here")))?;
-        let mut config = serde_json::to_value(name.default_config()).expect("configurations are plain data");
-        for (theirs, ours) in reference::SIZE_KEYS {
-            if config.get(ours).is_some() && self.metadata.contains_key(*theirs) {
-                config[ours] = self.meta(theirs)?;
+        let mut settings = Vec::new();
+        for &(theirs, ours) in reference::SIZE_KEYS {
+            if self.metadata.contains_key(theirs) {
+                settings.push((ours, self.meta(theirs)?));
             }
         }
         if let Some(activation) = self.metadata.get("activation") {
-            config["hidden"]["activation"] = activation.to_lowercase().into();
+            settings.push(("hidden", serde_json::json!({ "activation": activation.to_lowercase() })));
         }
-        serde_json::from_value(config).map_err(|e| self.fault(format!("its metadata makes no configuration: {e}")))
+        name.config_with(settings).map_err(|e| self.fault(format!("its metadata makes no configuration: {e}")))
     }
 
     /// The input batch. Id 0 is padding: its row is zero and has no gradient, so its weight is 0.

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use stem_core::{DeviceSpec, ModelConfig, ModelName, ModelSpec, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::experiment::{Experiment, TrainConfig};
-use crate::learner::{FitSummary, Learner, StopFlag, create_folder};
+use crate::files::{create_folder, write_json};
+use crate::learner::{FitSummary, Learner, StopFlag};
 use crate::metrics::TaskMetrics;
 use crate::single_task;
 
@@ -146,12 +147,4 @@ pub fn measure(predictor: &Predictor, dataset: &Dataset, split: Split) -> Result
     }
     let metrics = TaskMetrics::per_task(&scores, dataset.labels(split), dataset.groups(split), tasks.len());
     Ok(tasks.iter().map(|task| task.name.clone()).zip(metrics).collect())
-}
-
-/// Writes pretty JSON beside the target and renames it.
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let failed = |source| Error::Io { action: "write", path: path.to_path_buf(), source };
-    let text = serde_json::to_string_pretty(value).expect("metrics are plain data");
-    let scratch = path.with_extension("json.tmp");
-    std::fs::write(&scratch, text + "\n").and_then(|()| std::fs::rename(&scratch, path)).map_err(failed)
 }

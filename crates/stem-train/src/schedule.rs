@@ -13,7 +13,7 @@ use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Result, require};
 
 /// How the rate goes on after the warm-up. Keys that are not written have defaults.
 ///
@@ -58,18 +58,18 @@ impl ScheduleConfig {
     /// Refuses settings that cannot train.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key, what stands there and what may.
+    /// [`Error::Config`](crate::Error::Config) with the key, what stands there and what may.
     pub fn check(&self) -> Result<()> {
-        let (key, found, expected, holds) = match *self {
-            ScheduleConfig::Constant {} => return Ok(()),
+        match *self {
+            ScheduleConfig::Constant {} => Ok(()),
             ScheduleConfig::Plateau { factor } => {
-                ("schedule.factor", factor, "above 0, at most 1", factor > 0.0 && factor <= 1.0)
+                require("schedule.factor", factor, "above 0, at most 1", factor > 0.0 && factor <= 1.0)
             }
             ScheduleConfig::Cosine { final_fraction } => {
-                ("schedule.final_fraction", final_fraction, "0 to 1", (0.0..=1.0).contains(&final_fraction))
+                let holds = (0.0..=1.0).contains(&final_fraction);
+                require("schedule.final_fraction", final_fraction, "0 to 1", holds)
             }
-        };
-        if holds { Ok(()) } else { Err(Error::Config { key, found: found.to_string(), expected }) }
+        }
     }
 }
 
@@ -116,6 +116,7 @@ impl RateSchedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
     #[serde(default, deny_unknown_fields)]

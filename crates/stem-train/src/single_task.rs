@@ -12,6 +12,7 @@ use stem_data::Dataset;
 use crate::balance::BalanceConfig;
 use crate::error::{Error, Result};
 use crate::experiment::TrainConfig;
+use crate::files;
 use crate::learner::FitSummary;
 use crate::run::{RunOptions, fit_jointly};
 
@@ -52,16 +53,14 @@ pub(crate) fn fit(
         all.interrupted |= fit.interrupted;
     }
     all.rows_per_second = if all.seconds > 0.0 { rows / all.seconds } else { 0.0 };
-    let path = folder.join("log.jsonl");
-    std::fs::write(&path, log).map_err(|source| Error::Io { action: "write", path, source })?;
+    files::write_text(&folder.join("log.jsonl"), &log)?;
     merge(&parts, dataset, &spec, &folder.join("bundle.safetensors"), device)?;
     Ok((all, parameters))
 }
 
 /// The lines of a task's log, each saying whose it is.
 fn read_log(path: &Path, task: &str) -> Result<String> {
-    let failed = |source| Error::Io { action: "read", path: path.to_path_buf(), source };
-    let lines = std::fs::read_to_string(path).map_err(failed)?;
+    let lines = files::read_text(path)?;
     let task = serde_json::Value::from(task);
     let tell = |line: &str| Some(format!("{{\"task\":{task},{}\n", line.strip_prefix('{')?));
     Ok(lines.lines().filter_map(tell).collect())

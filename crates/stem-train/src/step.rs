@@ -1,5 +1,7 @@
 //! One training step, as the equations have it: gather, forward, loss, backward, clip, update, write back.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Int, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -78,6 +80,17 @@ pub struct Losses {
     pub regularization: Tensor<1>,
 }
 
+/// A batch as a step reads it, whoever's loss is asked for: its distinct rows gathered, everything on the device. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Gathered {
+    distinct: Arc<[u32]>,
+    index: Tensor<1, Int>,   // [U]
+    values: Tensor<2>,       // [U, W]
+    inverse: Tensor<1, Int>, // [B * S]
+    weights: Tensor<2>,      // [B, S]
+    targets: Targets,
+}
+
 /// The gradients of a step.
 #[derive(Debug, Clone)]
 pub struct StepGradients {
@@ -85,8 +98,7 @@ pub struct StepGradients {
     pub network: NetworkGradients,
     /// Of the distinct rows. `[U, W]`
     pub rows: Tensor<2>,
-    distinct: Vec<u32>,
-    index: Tensor<1, Int>,
+    batch: Gathered,
 }
 
 impl StepGradients {
@@ -165,29 +177,41 @@ impl<M: Model> TrainState<M> {
 
     /// Gather, forward, loss, backward. Changes no weight; batch normalisation moves its running statistics.
     pub fn differentiate(&self, batch: &Batch, objective: &Objective) -> (Losses, StepGradients) {
-        let (losses, gradients) = self.task_gradients(batch, Share::of(objective, self.device()));
+        let (losses, gradients) = self.task_gradients(&self.gather(batch), Share::of(objective, self.device()));
         self.regularize(losses, gradients, objective)
     }
 
-    /// The same without L2.
-    pub fn task_gradients(&self, batch: &Batch, share: Share) -> (Losses, StepGradients) {
+    /// Distinct rows, looked up and uploaded.
+    pub fn gather(&self, batch: &Batch) -> Gathered {
         let device = self.device();
         let [table_rows, _] = self.table.rows().dims();
         let distinct = match self.mode {
             TableMode::RowSparse => DistinctRows::of(&batch.ids),
             TableMode::Dense => DistinctRows::all(table_rows, &batch.ids),
         };
-        let index = upload_index(&distinct.rows, &device); // [U]
-        let rows = self.table.rows().gather(index.clone()).autodiff().require_grad(); // [U, W], the leaf
-
+        let index = upload_index(&distinct.rows, &device);
         let (inverse, weights) = upload(&distinct.inverse, &batch.weights, batch.rows, &device);
-        let x = self.layout.pool(rows.clone(), inverse.autodiff(), weights.autodiff());
+        Gathered {
+            values: self.table.rows().gather(index.clone()),
+            targets: Targets::new(batch, self.tasks, &device),
+            distinct: distinct.rows.into(),
+            index,
+            inverse,
+            weights,
+        }
+    }
+
+    /// Forward, loss, backward: what one share of the losses does, L2 left out.
+    pub fn task_gradients(&self, batch: &Gathered, share: Share) -> (Losses, StepGradients) {
+        let rows = batch.values.clone().autodiff().require_grad(); // [U, W], the leaf
+        let (inverse, weights) = (batch.inverse.clone().autodiff(), batch.weights.clone().autodiff());
+        let x = self.layout.pool(rows.clone(), inverse, weights);
         let logits = self.network.forward(x); // [B, T]
         let penalty = self.network.penalty(&logits); // [1]
-        let tasks = bce_per_task(logits, &Targets::new(batch, self.tasks, &device)); // [T]
+        let tasks = bce_per_task(logits, &batch.targets); // [T]
 
         let mut loss = (tasks.clone() * share.weights.autodiff()).sum();
-        let mut regularization = Tensor::zeros([1], &device);
+        let mut regularization = Tensor::zeros([1], &self.device());
         if let Some(penalty) = penalty {
             regularization = penalty.clone().inner();
             loss = loss + penalty * share.penalty;
@@ -196,7 +220,7 @@ impl<M: Model> TrainState<M> {
         let losses = Losses { tasks: tasks.inner(), regularization };
         let rows = rows.grad_remove(&mut grads).expect("every loss reads the rows");
         let network = NetworkGradients::take(&self.network, &mut grads);
-        (losses, StepGradients { network, rows, distinct: distinct.rows, index })
+        (losses, StepGradients { network, rows, batch: batch.clone() })
     }
 
     /// Adds what L2 adds: `lambda rows` and `mu weights`, on everything the loss reaches.
@@ -208,7 +232,7 @@ impl<M: Model> TrainState<M> {
     ) -> (Losses, StepGradients) {
         let (mut losses, mut gradients) = (losses, gradients);
         if objective.embedding_l2 > 0.0 {
-            let rows = self.table.rows().gather(gradients.index.clone()); // [U, W]
+            let rows = gradients.batch.values.clone(); // [U, W]
             let half = squared_norm(&rows) * (objective.embedding_l2 / 2.0);
             losses.regularization = losses.regularization + half;
             gradients.rows = gradients.rows + rows * objective.embedding_l2;
@@ -223,7 +247,7 @@ impl<M: Model> TrainState<M> {
 
     /// Clip, optimizer on the network, optimizer on the rows, write back.
     pub fn apply(mut self, gradients: StepGradients, rate: f64, max_gradient_norm: f64) -> Self {
-        let StepGradients { network, rows, distinct, index } = gradients;
+        let StepGradients { network, rows, batch: Gathered { distinct, index, .. } } = gradients;
         let on_host = self.table.rows().is_on_host();
         let clip = Clip::to(max_gradient_norm, network.add_squared_norm(squared_norm(&rows)), on_host);
         self.network = self.network_optimizer.update(self.network, network, rate, &clip);

@@ -99,7 +99,7 @@ fn case(folder: &std::path::Path, model: ModelName) -> Case {
 
 impl Case {
     fn gradients(&self, weights: &[f32]) -> StepGradients {
-        self.state.task_gradients(&self.batch, Share { weights: vector(weights), penalty: 1.0 }).1
+        self.state.task_gradients(&self.state.gather(&self.batch), Share { weights: vector(weights), penalty: 1.0 }).1
     }
 }
 

@@ -147,6 +147,23 @@ impl fmt::Display for ModelName {
 }
 
 impl ModelName {
+    /// The defaults, with those of `settings` (by key) that this model has.
+    ///
+    /// # Errors
+    /// A value of another type than its key's.
+    pub fn config_with<'a>(
+        self,
+        settings: impl IntoIterator<Item = (&'a str, serde_json::Value)>,
+    ) -> serde_json::Result<ModelConfig> {
+        let mut config = serde_json::to_value(self.default_config())?;
+        for (key, value) in settings {
+            if config.get(key).is_some() {
+                config[key] = value;
+            }
+        }
+        serde_json::from_value(config)
+    }
+
     /// Likeness (Jaro-Winkler, 0 to 1) above which a name is taken for another one mistyped.
     pub const LIKE: f64 = 0.7;
 }

@@ -26,20 +26,24 @@ use crate::reference::Bank;
 use crate::schema::Schema;
 
 /// PLE's gates: own and shared experts, by the task's own stream, nothing stopped.
-pub(super) const WIRING: Wiring =
-    Wiring { reach: Reach::OwnAndShared, gate_input: GateInput::Own, stop_gradient: false };
+const WIRING: Wiring = Wiring { reach: Reach::OwnAndShared, gate_input: GateInput::Own, stop_gradient: false };
 
 /// Sizes of a PLE.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PleConfig(pub LayeredSizes);
 
-impl PleConfig {
-    fn layers<'a>(&'a self, schema: &'a Schema) -> impl Iterator<Item = LayerShape<'a>> {
-        let width = schema.fields.len() * self.0.dim;
-        let first = FirstInput { tasks: width, shared: Some(width) };
-        (0..self.0.layers).map(move |l| self.0.layer(l, first, WIRING, schema))
-    }
+/// PLE's layers, whatever embeddings of one width the first reads.
+pub(super) fn layers<'a>(sizes: &'a LayeredSizes, schema: &'a Schema) -> impl Iterator<Item = LayerShape<'a>> {
+    let width = schema.fields.len() * sizes.dim;
+    let first = FirstInput { tasks: width, shared: Some(width) };
+    (0..sizes.layers).map(move |l| sizes.layer(l, first, WIRING, schema))
+}
+
+/// Sizes, and the shared expert that the shared stream between layers needs.
+pub(super) fn check(sizes: &LayeredSizes) -> Result<()> {
+    sizes.check()?;
+    sizes.check_shared_stream()
 }
 
 impl ModelSpec for PleConfig {
@@ -50,8 +54,7 @@ impl ModelSpec for PleConfig {
     }
 
     fn check(&self, _schema: &Schema) -> Result<()> {
-        self.0.check()?;
-        self.0.check_shared_stream()
+        check(&self.0)
     }
 
     fn widths(&self, _schema: &Schema) -> Vec<usize> {
@@ -59,11 +62,11 @@ impl ModelSpec for PleConfig {
     }
 
     fn size(&self, schema: &Schema) -> NetworkSize {
-        self.0.size(self.layers(schema), schema)
+        self.0.size(layers(&self.0, schema), schema)
     }
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Ple {
-        Ple { net: self.0.init(self.layers(schema), schema, rng, device) }
+        Ple { net: self.0.init(layers(&self.0, schema), schema, rng, device) }
     }
 
     fn gate_groups(&self, schema: &Schema) -> Vec<usize> {

@@ -13,26 +13,16 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::layered::FirstInput;
 use super::{Layered, LayeredSizes, Model, ModelSpec, NetworkSize, ple};
 use crate::embedding::Pooled;
 use crate::error::Result;
 use crate::experts::Streams;
-use crate::layer::LayerShape;
 use crate::schema::Schema;
 
 /// Sizes of a PLE-ME.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PleMeConfig(pub LayeredSizes);
-
-impl PleMeConfig {
-    fn layers<'a>(&'a self, schema: &'a Schema) -> impl Iterator<Item = LayerShape<'a>> {
-        let width = schema.fields.len() * self.0.dim;
-        let first = FirstInput { tasks: width, shared: Some(width) };
-        (0..self.0.layers).map(move |l| self.0.layer(l, first, ple::WIRING, schema))
-    }
-}
 
 impl ModelSpec for PleMeConfig {
     type Model = PleMe;
@@ -42,8 +32,7 @@ impl ModelSpec for PleMeConfig {
     }
 
     fn check(&self, _schema: &Schema) -> Result<()> {
-        self.0.check()?;
-        self.0.check_shared_stream()
+        ple::check(&self.0)
     }
 
     /// `[task 0 | ... | task T-1 | shared]`, each `D` wide.
@@ -52,11 +41,11 @@ impl ModelSpec for PleMeConfig {
     }
 
     fn size(&self, schema: &Schema) -> NetworkSize {
-        self.0.size(self.layers(schema), schema)
+        self.0.size(ple::layers(&self.0, schema), schema)
     }
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> PleMe {
-        PleMe { net: self.0.init(self.layers(schema), schema, rng, device) }
+        PleMe { net: self.0.init(ple::layers(&self.0, schema), schema, rng, device) }
     }
 
     fn gate_groups(&self, schema: &Schema) -> Vec<usize> {

@@ -61,8 +61,14 @@ pub struct StemConfig {
 
 impl Default for StemConfig {
     fn default() -> Self {
-        let LayeredSizes { dim, layers, specific_experts, shared_experts, experts, gate, tower, hidden } =
-            LayeredSizes::default();
+        LayeredSizes::default().into()
+    }
+}
+
+/// The whole STEM of those sizes.
+impl From<LayeredSizes> for StemConfig {
+    fn from(sizes: LayeredSizes) -> Self {
+        let LayeredSizes { dim, layers, specific_experts, shared_experts, experts, gate, tower, hidden } = sizes;
         Self {
             dim,
             shared_dim: None,
@@ -199,18 +205,9 @@ impl ModelSpec for StemConfig {
     }
 
     fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
-        let whole = StemConfig {
-            dim: self.dim,
-            layers: self.layers,
-            specific_experts: self.specific_experts,
-            shared_experts: self.shared_experts,
-            experts: self.experts.clone(),
-            gate: self.gate.clone(),
-            tower: self.tower.clone(),
-            hidden: self.hidden,
-            ..Self::default()
-        };
-        if *self == whole { self.sizes().reference_banks("stem_layers", schema) } else { Vec::new() } // it has no ablations
+        let sizes = self.sizes();
+        let whole = StemConfig::from(sizes.clone());
+        if *self == whole { sizes.reference_banks("stem_layers", schema) } else { Vec::new() } // it has no ablations
     }
 
     fn reference_unread(&self, schema: &Schema) -> Vec<String> {

@@ -22,8 +22,8 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use stem_core::{Batch, Model};
 
-use crate::error::{Error, Result};
-use crate::step::{Losses, Objective, Share, StepGradients, TrainState};
+use crate::error::{Result, require};
+use crate::step::{Gathered, Losses, Objective, Share, StepGradients, TrainState};
 
 /// Which balancing, with its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -70,14 +70,9 @@ impl BalanceConfig {
     /// Refuses settings that cannot balance.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key.
+    /// [`Error::Config`](crate::Error::Config) naming the key.
     pub fn check(&self) -> Result<()> {
-        let least = |key: &'static str, value: f64| {
-            if value.is_finite() && value >= 0.0 {
-                return Ok(());
-            }
-            Err(Error::Config { key, found: value.to_string(), expected: "a number of 0 or more" })
-        };
+        let least = |key, value: f64| require(key, value, "a number of 0 or more", value.is_finite() && value >= 0.0);
         match *self {
             BalanceConfig::Fixed {} | BalanceConfig::PcGrad {} => Ok(()),
             BalanceConfig::Uncertainty { rate } => least("balance.rate", rate),
@@ -121,6 +116,7 @@ impl Balance {
         batch: &Batch,
         objective: &Objective,
     ) -> (Losses, StepGradients) {
+        let batch = &state.gather(batch);
         let (losses, gradients) = match self {
             Balance::Fixed => state.task_gradients(batch, Share::of(objective, state.device())),
             Balance::Uncertainty(balance) => {
@@ -157,7 +153,7 @@ impl Balance {
 }
 
 /// Every task's gradients alone, each with its configured weight and its part of the model's penalty.
-fn apart<M: Model>(state: &TrainState<M>, batch: &Batch, objective: &Objective) -> (Losses, Vec<StepGradients>) {
+fn apart<M: Model>(state: &TrainState<M>, batch: &Gathered, objective: &Objective) -> (Losses, Vec<StepGradients>) {
     let tasks = objective.task_weights.len();
     let (mut losses, mut gradients) = (Vec::new(), Vec::new());
     for t in 0..tasks {

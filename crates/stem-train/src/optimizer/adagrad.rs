@@ -8,9 +8,9 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::config::{require, require_epsilon};
+use super::config::require_epsilon;
 use super::rule::Rule;
-use crate::error::Result;
+use crate::error::{Result, require};
 
 /// Settings beside the rate. The defaults are PyTorch's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -9,9 +9,9 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::config::{require, require_decay, require_epsilon};
+use super::config::{require_decay, require_epsilon};
 use super::rule::Rule;
-use crate::error::Result;
+use crate::error::{Result, require};
 
 /// Hyper-parameters beside the rate. The defaults are PyTorch's; Burn's own epsilon is 1e-5.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

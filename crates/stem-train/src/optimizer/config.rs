@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Adagrad, Adam, AdamW, Sgd};
-use crate::error::{Error, Result};
+use crate::error::{Result, require};
 
 /// An optimizer and its settings beside the rate. Keys that are not written have the optimizer's defaults.
 ///
@@ -34,7 +34,7 @@ impl OptimizerConfig {
     /// Refuses settings that cannot train.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key, what stands there and what may.
+    /// [`Error::Config`](crate::Error::Config) with the key, what stands there and what may.
     pub fn check(&self) -> Result<()> {
         match self {
             OptimizerConfig::Adam(adam) => adam.check(),
@@ -75,11 +75,6 @@ impl OptimizerConfig {
             _ => 0.0,
         }
     }
-}
-
-/// Refuses `found` under `key` unless the condition `holds`.
-pub(super) fn require(key: &'static str, found: impl ToString, expected: &'static str, holds: bool) -> Result<()> {
-    if holds { Ok(()) } else { Err(Error::Config { key, found: found.to_string(), expected }) }
 }
 
 /// A decay that is still below 1 as the f32 that the update multiplies with.

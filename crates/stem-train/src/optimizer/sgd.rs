@@ -9,9 +9,9 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::config::{require, require_decay};
+use super::config::require_decay;
 use super::rule::Rule;
-use crate::error::Result;
+use crate::error::{Result, require};
 
 /// Settings beside the rate. The defaults are PyTorch's: no momentum.
 ///

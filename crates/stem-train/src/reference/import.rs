@@ -13,6 +13,7 @@ use super::checkpoint::read_checkpoint;
 use super::import_config::{ImportConfig, Plan};
 use super::pieces::{Piece, assemble, pieces, shapes};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Problems that a message lists before it only counts them.
 const LISTED: usize = 10;
@@ -104,12 +105,7 @@ fn check_out(out: &Path, inputs: &[&Path]) -> Result<(), String> {
 }
 
 fn read_tokens(path: &Path) -> Result<super::FeatureVocabulary> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
-        action: "read",
-        path: path.to_path_buf(),
-        source,
-    })?;
-    serde_json::from_str(&text).map_err(|e| Error::Import {
+    serde_json::from_str(&files::read_text(path)?).map_err(|e| Error::Import {
         path: path.to_path_buf(),
         what: format!("{e}; expected the reference's feature_vocab.json: {{\"field\": {{\"token\": 1, \"__PAD__\": 0, \"__OOV__\": 2}}}}"),
     })

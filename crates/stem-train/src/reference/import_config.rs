@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use stem_core::{Field, FieldKind, ModelConfig, ModelName, Pooling, Schema, Task, Value, Vocabulary, VocabularySpec};
 
 use crate::error::{Error, Result};
+use crate::files;
 
 const PADDING: &str = "__PAD__";
 const UNSEEN: &str = "__OOV__";
@@ -111,12 +112,7 @@ impl ImportConfig {
     /// # Errors
     /// [`Error::Io`] and [`Error::Import`], which names line and key.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
-            action: "read",
-            path: path.to_path_buf(),
-            source,
-        })?;
-        Self::parse(&text, path)
+        Self::parse(&files::read_text(path)?, path)
     }
 
     /// Parses TOML; `path` is for messages.
