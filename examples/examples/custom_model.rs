@@ -10,7 +10,7 @@ use stem_core::{
     DeviceSpec, HiddenConfig, MlpShape, Model, ModelSpec, NetworkSize, Pooled, Predictor, Row, Schema, Towers,
 };
 use stem_data::{Recipe, Split, prepare};
-use stem_train::{Experiment, Learner, TrainConfig};
+use stem_train::{Experiment, Learner, Progress, TrainConfig};
 
 /// Sizes, as the bundle tells them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = WideDeepConfig { dim: 4, tower: vec![64, 32], hidden: HiddenConfig::default() };
 
     let device = DeviceSpec::from_env()?.open()?;
-    let mut learner = Learner::new(config, &dataset, train, &device, &out)?.with_progress(true);
+    let mut learner = Learner::new(config, &dataset, train, &device, &out)?.with_progress(Progress::on_stderr());
     learner.fit()?;
     println!("test AUC: {:?}", learner.evaluate(Split::Test)?.iter().map(|m| m.auc).collect::<Vec<_>>());
     let predictor = Predictor::<WideDeepConfig>::open_model(learner.bundle_path(), &device)?;

@@ -12,7 +12,7 @@ use std::time::Instant;
 use clap::Parser;
 use stem_core::{DeviceSpec, Predictor, Row, Value};
 use stem_data::{Recipe, Split, prepare};
-use stem_train::{Experiment, ModelName, RunMetrics, RunOptions, run};
+use stem_train::{Experiment, ModelName, Progress, RunMetrics, RunOptions, run};
 
 const RECIPE: &str = include_str!("../../datasets/simulated/recipe.toml");
 const EXPERIMENT: &str = include_str!("../../datasets/simulated/experiment.toml");
@@ -35,11 +35,12 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    stem_examples::log_to_stderr();
-    stem_examples::finish(quickstart(Args::parse()))
+    let args = Args::parse();
+    let progress = stem_examples::log_to_stderr();
+    stem_examples::finish(quickstart(args, progress))
 }
 
-fn quickstart(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn quickstart(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let begun = Instant::now();
     let recipe = Recipe::parse(RECIPE, "datasets/simulated/recipe.toml")?;
     let mut experiment = Experiment::parse(EXPERIMENT, "datasets/simulated/experiment.toml")?;
@@ -55,7 +56,9 @@ fn quickstart(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         dataset.schema().rows()
     );
 
-    let options = RunOptions { device: args.device, progress: true, stop: stem_examples::stop_on_ctrl_c()? };
+    let stop = stem_examples::stop_on_ctrl_c()?;
+    let command = stem_examples::command_line("quickstart");
+    let options = RunOptions { device: args.device, progress, stop, command };
     let mut runs: Vec<RunMetrics> = Vec::new();
     for model in [ModelName::Stem, ModelName::SharedBottom, ModelName::SingleTask] {
         runs.push(run(model, &experiment, &dataset, &args.out.join(model.as_str()), &options)?);

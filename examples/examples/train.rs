@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use stem_core::DeviceSpec;
 use stem_data::{Recipe, prepare};
-use stem_train::{Experiment, ModelName, RunOptions, run};
+use stem_train::{ModelName, Progress, RunOptions, run};
 
-/// Encodes the raw tables (once), trains a model, and writes OUT/bundle.safetensors, OUT/metrics.json and OUT/log.jsonl.
+/// Encodes the raw tables (once), trains a model, and writes OUT/bundle.safetensors, OUT/report.html, OUT/metrics.json and OUT/log.jsonl.
 #[derive(Parser)]
 struct Args {
     /// Recipe: sources, SQL, fields, labels, split.
@@ -44,27 +44,30 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    stem_examples::log_to_stderr();
-    stem_examples::finish(train(Args::parse()))
+    let args = Args::parse();
+    let progress = stem_examples::log_to_stderr();
+    stem_examples::finish(train(args, progress))
 }
 
-fn train(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn train(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::Error>> {
     args.device.open()?; // before the long work
     let recipe = Recipe::load(&args.recipe)?;
-    let beside = args.recipe.with_file_name("experiment.toml");
-    let mut experiment = match args.config {
-        Some(path) => Experiment::load(path)?,
-        None if beside.exists() => Experiment::load(beside)?,
-        None => Experiment::default(),
-    };
+    let mut experiment = stem_examples::load_experiment(args.config.as_deref(), &args.recipe)?;
     experiment.train.seed = args.seed.unwrap_or(experiment.train.seed);
     experiment.train.epochs = args.epochs.unwrap_or(experiment.train.epochs);
     experiment.train.check()?;
 
     let dataset = prepare(&recipe, &args.data, &args.columns.unwrap_or(args.out.join("columns")), true)?;
-    let options = RunOptions { device: args.device, progress: true, stop: stem_examples::stop_on_ctrl_c()? };
+    let stop = stem_examples::stop_on_ctrl_c()?;
+    let command = stem_examples::command_line("train");
+    let options = RunOptions { device: args.device, progress, stop, command };
     let metrics = run(args.model, &experiment, &dataset, &args.out, &options)?;
     stem_examples::print_table([&metrics]);
-    println!("{} epochs, {:.0} rows/s, {}", metrics.epochs, metrics.rows_per_second, args.out.display());
+    println!(
+        "{} epochs, {:.0} rows/s, {}",
+        metrics.epochs,
+        metrics.rows_per_second,
+        args.out.join("report.html").display()
+    );
     Ok(ExitCode::SUCCESS)
 }

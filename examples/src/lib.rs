@@ -1,11 +1,12 @@
 //! What the example programs share: how they fail, log, stop, and print.
 
 use std::fmt::Display;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use stem_train::metrics::shown;
-use stem_train::{ModelName, RunMetrics, StopFlag};
+use stem_train::{Experiment, ModelName, Progress, RunMetrics, StopFlag};
 
 /// Runs a program's `main`: an error becomes one readable message on stderr and exit code 1.
 pub fn finish(result: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode {
@@ -15,10 +16,49 @@ pub fn finish(result: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode 
     })
 }
 
-/// Log lines on stderr, so that stdout is the program's answer alone.
-pub fn log_to_stderr() {
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).with_target(false).without_time().init();
+/// Log lines on stderr, above the progress bars that are drawn there too, so that stdout is the program's answer alone.
+pub fn log_to_stderr() -> Progress {
+    let progress = Progress::on_stderr();
+    let (colours, above) = (std::io::stderr().is_terminal(), progress.clone());
+    let lines = move || AboveBars(above.clone());
+    tracing_subscriber::fmt().with_writer(lines).with_ansi(colours).with_target(false).without_time().init();
+    progress
+}
+
+/// Writes to stderr while no bar is in the way.
+struct AboveBars(Progress);
+
+impl Write for AboveBars {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(line))
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// The command line of an example, as it is typed again in a shell.
+pub fn command_line(example: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+@%".contains(c);
+    let quote = |arg: String| match !arg.is_empty() && arg.chars().all(plain) {
+        true => arg,
+        false => format!("'{}'", arg.replace('\'', r"'\''")),
+    };
+    let args: Vec<String> = std::env::args().skip(1).map(quote).collect();
+    format!("cargo run --release --example {example} -- {}", args.join(" "))
+}
+
+/// The experiment asked for, else `experiment.toml` beside the recipe, else the paper's defaults.
+///
+/// # Errors
+/// A file that does not read or parse.
+pub fn load_experiment(config: Option<&Path>, recipe: &Path) -> stem_train::Result<Experiment> {
+    let beside = recipe.with_file_name("experiment.toml");
+    match config {
+        Some(path) => Experiment::load(path),
+        None if beside.exists() => Experiment::load(beside),
+        None => Ok(Experiment::default()),
+    }
 }
 
 /// A stop flag that Ctrl-C sets: the step is finished, the best weights are kept, the bundle is written.

@@ -70,7 +70,7 @@ pub use models::{
     SingleTaskConfig, StemConfig,
 };
 pub use norm::BatchNormBank;
-pub use predictor::{Predictor, Scores, score, upload, upload_index};
+pub use predictor::{Predictor, Scores, pool, score, upload, upload_index};
 pub use schema::{Field, FieldKind, Pooling, Schema, Task, VocabularySpec};
 pub use tower::Towers;
 pub use value::{Row, Value};

@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation::sigmoid};
 
 use crate::batch::Batch;
 use crate::bundle::{Bundle, Manifest};
-use crate::embedding::{EmbeddingTable, SlotLayout};
+use crate::embedding::{EmbeddingTable, Pooled, SlotLayout};
 use crate::error::Result;
 use crate::featurize::encode_rows;
 use crate::models::{Model, ModelConfig, ModelSpec};
@@ -25,11 +25,15 @@ pub fn score<M: Model>(network: &M, table: &EmbeddingTable, layout: &SlotLayout,
     if batch.rows == 0 {
         return Vec::new();
     }
-    let device = table.rows().tensor().device();
-    let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device);
-    let x = layout.pool(table.rows().tensor().clone(), index, weights);
-    let y = sigmoid(network.forward(x)); // [B, T]
+    let y = sigmoid(network.forward(pool(table, layout, batch))); // [B, T]
     y.into_data().try_into_vec().expect("probabilities are f32")
+}
+
+/// The embeddings of a batch's fields: what a network reads.
+pub fn pool(table: &EmbeddingTable, layout: &SlotLayout, batch: &Batch) -> Pooled {
+    let rows = table.rows().tensor();
+    let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &rows.device());
+    layout.pool(rows.clone(), index, weights)
 }
 
 /// Ids and weights on a device: `index [B * S]`, `weights [B, S]`.
@@ -49,6 +53,7 @@ pub fn upload_index(ids: &[u32], device: &Device) -> Tensor<1, Int> {
 #[derive(Debug)]
 pub struct Predictor<C: ModelSpec = ModelConfig> {
     manifest: Manifest,
+    config: C,
     vocabularies: Vec<Vocabulary>,
     layout: SlotLayout,
     table: EmbeddingTable,
@@ -74,7 +79,8 @@ impl<C: ModelSpec> Predictor<C> {
         let bundle = Bundle::<C>::open(path)?;
         let (table, network) = bundle.load(device)?;
         let layout = SlotLayout::new(&bundle.manifest.schema, table.widths());
-        Ok(Self { manifest: bundle.manifest, vocabularies: bundle.vocabularies, layout, table, network })
+        let Bundle { manifest, config, vocabularies, .. } = bundle;
+        Ok(Self { manifest, config, vocabularies, layout, table, network })
     }
 
     /// Fields and tasks.
@@ -85,6 +91,25 @@ impl<C: ModelSpec> Predictor<C> {
     /// What the bundle says of itself, the training summary included.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &C {
+        &self.config
+    }
+
+    /// The embeddings of all fields.
+    pub fn table(&self) -> &EmbeddingTable {
+        &self.table
+    }
+
+    /// Weights that the gates give the experts on rows that are encoded already: [`Model::gates`]. Empty without gates.
+    ///
+    /// # Errors
+    /// [`Error::Batch`](crate::Error::Batch) when the batch does not fit the schema.
+    pub fn gates(&self, batch: &Batch) -> Result<Vec<Tensor<3>>> {
+        batch.check(self.schema())?;
+        Ok(self.network.gates(pool(&self.table, &self.layout, batch)))
     }
 
     /// Probabilities per row and task. An unseen value takes the row of the unseen; no rows give no scores.

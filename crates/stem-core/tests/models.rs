@@ -128,14 +128,14 @@ fn gates_are_distributions_over_the_experts() {
     let batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
     let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
     let x = SlotLayout::new(&schema(), table.widths()).pool(table.rows().tensor().clone(), index, weights);
-    let means = network.gate_means(x);
+    let gates = network.gates(x);
     assert_eq!(
-        means.iter().map(|m| m.dims()).collect::<Vec<_>>(),
-        [[3, 5], [2, 5]],
+        gates.iter().map(|g| g.dims()).collect::<Vec<_>>(),
+        [[3, 4, 5], [2, 4, 5]],
         "the last layer mixes no shared stream"
     );
-    for mean in means {
-        let sums: Vec<f32> = mean.sum_dim(1).into_data().try_into_vec().unwrap();
+    for g in gates {
+        let sums: Vec<f32> = g.sum_dim(2).into_data().try_into_vec().unwrap();
         assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5));
     }
 }
@@ -209,8 +209,8 @@ fn every_ablation_scores_and_its_gates_are_distributions() {
         let batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
         let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
         let x = SlotLayout::new(&schema(), table.widths()).pool(table.rows().tensor().clone(), index, weights);
-        for mean in network.gate_means(x) {
-            let sums: Vec<f32> = mean.sum_dim(1).into_data().try_into_vec().unwrap();
+        for g in network.gates(x) {
+            let sums: Vec<f32> = g.sum_dim(2).into_data().try_into_vec().unwrap();
             assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5), "{config:?}: {sums:?}");
         }
     }
@@ -223,7 +223,7 @@ fn a_gate_that_reaches_own_and_shared_experts_gives_the_others_no_weight() {
     let batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
     let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
     let x = SlotLayout::new(&schema(), table.widths()).pool(table.rows().tensor().clone(), index, weights);
-    let means: Vec<f32> = network.gate_means(x)[0].clone().into_data().try_into_vec().unwrap();
+    let means: Vec<f32> = network.gates(x)[0].clone().mean_dim(1).into_data().try_into_vec().unwrap();
     let read: Vec<bool> = means.iter().map(|g| *g != 0.0).collect();
     let expected =
         [[true, true, false, false, true], [false, false, true, true, true], [false, false, false, false, true]];

@@ -225,6 +225,11 @@ impl Dataset {
         &self.inner.manifest.name
     }
 
+    /// Hash of the recipe and of what it was prepared from.
+    pub fn key(&self) -> &str {
+        &self.inner.manifest.key
+    }
+
     /// Fields, tasks and sizes.
     pub fn schema(&self) -> &Schema {
         self.view.as_ref().map_or(&self.inner.manifest.schema, |view| &view.schema)

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use stem_core::ModelName;
+
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -78,6 +80,46 @@ pub enum Error {
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
+    },
+    /// A comparison that cannot be made.
+    #[error("{what}")]
+    Comparison {
+        /// What stands in the way, and what to do.
+        what: String,
+    },
+    /// A run of a comparison that failed.
+    #[error(
+        "{model} with seed {seed}: {source}; the runs that are finished are kept, the same command goes on with the others"
+    )]
+    Run {
+        /// The model.
+        model: ModelName,
+        /// The seed.
+        seed: u64,
+        /// What went wrong.
+        source: Box<Error>,
+    },
+    /// Asked to stop before the end of a comparison.
+    #[error("stopped: {done} of {all} {what} are done and kept in {}; the same command goes on from there", folder.display())]
+    Stopped {
+        /// Runs, trials ...
+        what: &'static str,
+        /// How many are finished.
+        done: usize,
+        /// How many there are.
+        all: usize,
+        /// Folder of the comparison.
+        folder: PathBuf,
+    },
+    /// A line of a run's log that does not parse.
+    #[error("{}, line {line}: {what}; train the model again, or remove the folder", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// The parser's reason.
+        what: serde_json::Error,
     },
     /// A checkpoint or its configuration that cannot become a bundle.
     #[error("{}: {what}", path.display())]

@@ -54,6 +54,12 @@ impl Monitor {
         }
     }
 
+    /// Its mean over the tasks that have it; `None` when none does.
+    pub fn mean<'a>(self, tasks: impl IntoIterator<Item = &'a TaskMetrics>) -> Option<f64> {
+        let values: Vec<f64> = tasks.into_iter().filter_map(|metrics| self.of(metrics)).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    }
+
     /// As people write it.
     pub fn shown(self) -> &'static str {
         match self {

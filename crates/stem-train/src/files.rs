@@ -38,3 +38,8 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 pub(crate) fn create_folder(folder: &Path) -> Result<()> {
     done("create", folder, std::fs::create_dir_all(folder))
 }
+
+/// Removes a folder with all in it.
+pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
+    done("remove", folder, std::fs::remove_dir_all(folder))
+}

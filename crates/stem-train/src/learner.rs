@@ -19,7 +19,7 @@ use crate::log::{Evaluation, RunLog};
 use crate::loss_meter::LossMeter;
 use crate::memory::{self, MemoryPlan};
 use crate::metrics::{TaskMetrics, shown};
-use crate::progress::EpochBar;
+use crate::progress::Progress;
 use crate::schedule::RateSchedule;
 use crate::step::{Objective, TrainState};
 
@@ -40,7 +40,7 @@ impl StopFlag {
 }
 
 /// What a training came to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct FitSummary {
     /// Epochs that were run, the last one possibly cut short.
     pub epochs: usize,
@@ -50,6 +50,10 @@ pub struct FitSummary {
     pub seconds: f64,
     /// Training rows a second, evaluations not counted.
     pub rows_per_second: f64,
+    /// Parameters, table included.
+    pub parameters: usize,
+    /// Bytes that table, optimizer state and a batch take, as planned before training.
+    pub memory: u64,
     /// Whether it was asked to stop.
     pub interrupted: bool,
 }
@@ -61,10 +65,11 @@ pub struct Learner<'a, C: ModelSpec> {
     dataset: &'a Dataset,
     config: TrainConfig,
     device: Device,
+    memory: u64,
     state: Option<TrainState<C::Model>>,
     folder: PathBuf,
     best_epoch: usize,
-    shown: bool,
+    progress: Progress,
     stop: StopFlag,
 }
 
@@ -111,18 +116,19 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             dataset,
             config,
             device,
+            memory: plan.total(),
             state: Some(state),
             folder: folder.into(),
             best_epoch: 0,
-            shown: false,
+            progress: Progress::default(),
             stop: StopFlag::default(),
         })
     }
 
-    /// Shows a progress bar on stderr where that is a terminal.
+    /// Draws a bar for every epoch.
     #[must_use]
-    pub fn with_progress(mut self, shown: bool) -> Self {
-        self.shown = shown;
+    pub fn with_progress(mut self, progress: Progress) -> Self {
+        self.progress = progress;
         self
     }
 
@@ -179,7 +185,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
                 return Err(self.not_finite((task, scores[place]), steps, epoch, false)?);
             }
             let valid = self.measure(&scores, Split::Valid);
-            let monitored = self.monitored(&valid);
+            let monitored = self.config.monitor.mean(&valid);
             let verdict = early_stop.judge(monitored);
             let rate = schedule.rate(steps.saturating_sub(1));
             log.evaluation(&Evaluation {
@@ -223,14 +229,10 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             best_epoch: self.best_epoch,
             seconds,
             rows_per_second,
+            parameters: self.parameters(),
+            memory: self.memory,
             interrupted: self.stop.is_set(),
         })
-    }
-
-    /// Mean over the tasks of the metric that early stopping goes by; `None` when no task has it.
-    fn monitored(&self, valid: &[TaskMetrics]) -> Option<f64> {
-        let values: Vec<f64> = valid.iter().filter_map(|metrics| self.config.monitor.of(metrics)).collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     }
 
     /// One pass over the training rows; gives the rows seen and each task's mean loss.
@@ -245,7 +247,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let objective = objective(schema, &self.config);
         let plan = BatchPlan { size: self.config.batch_size, shuffle: Some((self.config.seed, epoch as u64)) };
         let total = self.dataset.rows(Split::Train);
-        let bar = EpochBar::new(self.spec.name(), epoch, self.config.epochs, total, self.shown);
+        let bar = self.progress.epoch(self.spec.name(), epoch, self.config.epochs, total);
         let mut losses = LossMeter::new(schema, self.state().table.rows().is_on_host());
         let mut rows = 0;
         for batch in self.dataset.batches(Split::Train, plan) {
@@ -261,7 +263,8 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             let state = self.state.take().expect("a step takes the state and puts it back");
             self.state = Some(state.apply(gradients, rate, self.config.max_gradient_norm));
             rows += batch.rows;
-            bar.advance(batch.rows, seen);
+            bar.advance(batch.rows);
+            seen.into_iter().for_each(|loss| bar.say(format!("loss {loss:.4}")));
             if self.stop.is_set() {
                 break;
             }

@@ -12,6 +12,11 @@
 //! | Adam and others on the network and on rows; the rate | [`optimizer`], [`schedule`] |
 //! | AUC, gAUC, logloss, calibration | [`metrics`] |
 //! | how much it takes, told beforehand | [`memory`] |
+//! | models against each other, and against single-task | [`compare()`], [`CompareConfig`] |
+//! | settings for them, on the validation split | [`search`] |
+//! | intervals, strata, likeness, on plain slices | [`analysis`] |
+//! | what a model is like | [`inspect`] |
+//! | all of it as one page | [`report`] |
 //! | held to the reference, number by number | [`parity`] |
 //!
 //! ```no_run
@@ -28,6 +33,7 @@
 
 mod experiment;
 mod run;
+mod fit;
 mod learner;
 pub mod step;
 pub mod balance;
@@ -41,17 +47,27 @@ mod loss_meter;
 mod progress;
 mod log;
 mod files;
+pub mod analysis;
+pub mod inspect;
+pub mod search;
+mod compare;
+pub mod report;
 pub mod reference;
 pub mod parity;
 mod error;
 
 pub use balance::BalanceConfig;
+pub use compare::{
+    CompareConfig, Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison, compare,
+};
 pub use error::{Error, Result};
 pub use experiment::{Experiment, Monitor, TrainConfig};
 pub use learner::{FitSummary, Learner, StopFlag};
 pub use metrics::TaskMetrics;
 pub use optimizer::OptimizerConfig;
+pub use progress::Progress;
 pub use run::{RunMetrics, RunOptions, measure, run};
 pub use schedule::ScheduleConfig;
+pub use search::SearchConfig;
 pub use stem_core::ModelName;
 pub use step::{Objective, TableMode, TrainState};

@@ -18,6 +18,7 @@ use stem_core::{
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::inspect::GateSums;
 use crate::reference::{self, RawTensor};
 use crate::step::{Objective, StepGradients, TableMode, TrainState};
 
@@ -225,19 +226,15 @@ impl Comparison<'_> {
 
     fn gate_means(&self, state: &TrainState<AnyModel>, batch: &Batch) -> Result<Option<Check>> {
         let Ok(expected) = self.fixture.tensor("output.gate_mean") else { return Ok(None) };
-        let device = state.table.rows().tensor().device();
-        let (index, weights) = stem_core::upload(&batch.ids, &batch.weights, batch.rows, &device);
-        let x = state.layout().pool(state.table.rows().tensor().clone(), index, weights);
-        let Some(means) = state.network.valid().gate_means(x).pop() else { return Ok(None) };
-        let [streams, experts] = means.dims();
-        let means = means.into_data().try_into_vec::<f32>().expect("gates are f32");
-        let groups = self.config.gate_groups(&self.schema);
-        let count = groups.iter().max().map_or(0, |last| last + 1);
-        let found = if !groups.is_empty() && expected.shape == [streams, count] {
-            Some(means.chunks_exact(experts).flat_map(|row| sums(row, &groups, count)).collect())
-        } else {
-            (expected.shape == [streams, experts]).then_some(means)
+        let x = stem_core::pool(&state.table, state.layout(), batch);
+        let Some(gates) = state.network.valid().gates(x).pop() else { return Ok(None) };
+        let mean = |owners: &[usize]| {
+            let mut sums = GateSums::new(owners, 1);
+            sums.add(vec![gates.clone()], |_| [0]);
+            sums.means(0).pop().filter(|mean| expected.shape == [mean.streams, mean.groups])
         };
+        let found = mean(&self.config.gate_groups(&self.schema)).or_else(|| mean(&[]));
+        let found = found.map(|mean| mean.values.iter().map(|&value| value as f32).collect::<Vec<f32>>());
         let what = "output.gate_mean";
         Ok(Some(match found {
             Some(found) => compare(what, &found, &expected.values, self.tolerances.gradient),
@@ -340,13 +337,6 @@ impl Comparison<'_> {
         };
         Ok(vec![predictions, parameters])
     }
-}
-
-/// Weights of experts, summed over each group.
-fn sums(weights: &[f32], groups: &[usize], count: usize) -> Vec<f32> {
-    let mut sums = vec![0.0; count];
-    weights.iter().zip(groups).for_each(|(weight, &group)| sums[group] += weight);
-    sums
 }
 
 /// A gradient by parameter name; a parameter that the loss does not reach has zeros.

@@ -1,38 +1,73 @@
-//! What a person sees of long work, on stderr: a bar with loss, rows a second and time left; hidden when nobody watches.
+//! What a person sees of long work, on stderr: bars with rows a second and time left; hidden when nobody watches.
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// The bar of one epoch.
+/// Where bars are drawn; nowhere by default. Clones draw to the same place, below each other.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Option<MultiProgress>);
+
+impl Progress {
+    /// Bars on stderr, if that is a terminal.
+    pub fn on_stderr() -> Self {
+        Self(Some(MultiProgress::new()))
+    }
+
+    /// Does `print` while no bar is in the way.
+    pub fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
+        match &self.0 {
+            Some(bars) => bars.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// A bar over the rows of one epoch, which goes away with it.
+    pub(crate) fn epoch(&self, label: &str, epoch: usize, epochs: usize, rows: usize) -> Bar {
+        let bar = self.bar(rows, "{prefix} [{bar:24}] {percent:>3}%  {per_sec}  {eta} left  {msg}");
+        bar.bar.set_prefix(format!("{label} epoch {epoch}/{epochs}"));
+        bar
+    }
+
+    /// A bar over several pieces of work.
+    pub(crate) fn pieces(&self, label: &str, count: usize) -> Bar {
+        let bar = self.bar(count, "{prefix} [{bar:24}] {pos}/{len}  {elapsed} gone, {eta} left  {msg}");
+        bar.bar.set_prefix(label.to_string());
+        bar
+    }
+
+    fn bar(&self, length: usize, template: &str) -> Bar {
+        let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::hidden());
+        let bar = match &self.0 {
+            Some(bars) => bars.add(bar),
+            None => bar,
+        };
+        let style = ProgressStyle::with_template(template).expect("the templates are fixed");
+        bar.set_style(style.progress_chars("=> "));
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Bar { bar }
+    }
+}
+
+/// A bar; it is wiped when it is dropped.
 #[derive(Debug)]
-pub struct EpochBar {
+pub(crate) struct Bar {
     bar: ProgressBar,
 }
 
-impl EpochBar {
-    /// A bar over `rows` rows. `shown` false draws nothing; without a terminal nothing is drawn either.
-    pub fn new(label: &str, epoch: usize, epochs: usize, rows: usize, shown: bool) -> Self {
-        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(rows as u64), target);
-        let style = ProgressStyle::with_template("{prefix} [{bar:24}] {percent:>3}%  {per_sec}  {eta} left  {msg}")
-            .expect("the template is fixed");
-        bar.set_style(style.progress_chars("=> "));
-        bar.set_prefix(format!("{label} epoch {epoch}/{epochs}"));
-        bar.enable_steady_tick(Duration::from_millis(250));
-        Self { bar }
+impl Bar {
+    /// So much more is done.
+    pub(crate) fn advance(&self, by: usize) {
+        self.bar.inc(by as u64);
     }
 
-    /// `rows` more are done; the loss so far.
-    pub fn advance(&self, rows: usize, loss: Option<f64>) {
-        self.bar.inc(rows as u64);
-        if let Some(loss) = loss {
-            self.bar.set_message(format!("loss {loss:.4}"));
-        }
+    /// What it says at its end.
+    pub(crate) fn say(&self, message: impl Into<String>) {
+        self.bar.set_message(message.into());
     }
 }
 
-impl Drop for EpochBar {
+impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

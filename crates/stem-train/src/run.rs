@@ -1,19 +1,22 @@
-//! One run of an experiment: train a model by name, keep its bundle, measure it on validation and test.
+//! One run of an experiment: train a model by name, keep its bundle, measure it on validation and test, tell it as a page.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use stem_core::{DeviceSpec, ModelConfig, ModelName, ModelSpec, Predictor};
+use stem_core::{DeviceSpec, ModelName, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 
 use crate::error::Result;
-use crate::experiment::{Experiment, TrainConfig};
-use crate::files::{create_folder, write_json};
-use crate::learner::{FitSummary, Learner, StopFlag};
+use crate::experiment::Experiment;
+use crate::files;
+use crate::fit::fit;
+use crate::inspect::{self, task_names};
+use crate::learner::StopFlag;
 use crate::metrics::TaskMetrics;
-use crate::single_task;
+use crate::progress::Progress;
+use crate::report;
 
 /// What a run writes to `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +35,9 @@ pub struct RunMetrics {
     pub rows_per_second: f64,
     /// Parameters, table included.
     pub parameters: usize,
+    /// Bytes that table, optimizer state and a batch take, as planned before training.
+    #[serde(default)]
+    pub memory: u64,
     /// Whether it was asked to stop early.
     pub interrupted: bool,
     /// Tasks in the recipe's order.
@@ -48,13 +54,15 @@ pub struct RunMetrics {
 pub struct RunOptions {
     /// Device to train on.
     pub device: DeviceSpec,
-    /// Whether to draw progress bars on stderr.
-    pub progress: bool,
+    /// Where to draw progress bars.
+    pub progress: Progress,
     /// Asks the run to stop.
     pub stop: StopFlag,
+    /// The command line that does it again, for the report; empty where there is none.
+    pub command: String,
 }
 
-/// Trains `model` on `dataset`; `folder` receives `bundle.safetensors`, `log.jsonl` and `metrics.json`.
+/// Trains `model` on `dataset`; `folder` receives `bundle.safetensors`, `log.jsonl`, `metrics.json` and `report.html`.
 ///
 /// # Errors
 /// Whatever keeps the model from being trained, saved or measured.
@@ -65,17 +73,39 @@ pub fn run(
     folder: &Path,
     options: &RunOptions,
 ) -> Result<RunMetrics> {
-    let device = options.device.open()?;
-    create_folder(folder)?;
-    let spec = experiment.model(model);
-    spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
     if !experiment.has(model) {
         tracing::info!("the experiment has no section [{model}]: default sizes");
     }
-    let path = folder.join("bundle.safetensors");
-    let fit = if spec.trains_apart() { single_task::fit } else { fit_jointly };
-    let (fit, parameters) = fit(spec, &experiment.train, dataset, folder, &device, options)?;
-    let predictor = Predictor::open(&path, &device)?;
+    let begun = Instant::now();
+    let run = fit_and_measure(model, experiment, dataset, folder, options)?;
+    let page = inspect::page_of_run(&run, experiment, dataset, folder, options, begun.elapsed())?;
+    page.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    files::write_text(&folder.join("report.html"), &report::render(&page))?;
+    Ok(run.metrics)
+}
+
+/// What a run leaves in memory.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// All that was measured.
+    pub metrics: RunMetrics,
+    /// What was trained.
+    pub predictor: Predictor,
+    /// Probabilities of the test split. `[N, T]`
+    pub scores: Vec<f32>,
+}
+
+/// A run without its page.
+pub(crate) fn fit_and_measure(
+    model: ModelName,
+    experiment: &Experiment,
+    dataset: &Dataset,
+    folder: &Path,
+    options: &RunOptions,
+) -> Result<Measured> {
+    let fit = fit(model, experiment, dataset, folder, options)?;
+    let predictor = Predictor::open(bundle_path(folder), &options.device.open()?)?;
+    let scores = score_split(&predictor, dataset, Split::Test)?;
     let metrics = RunMetrics {
         model,
         seed: experiment.train.seed,
@@ -83,56 +113,20 @@ pub fn run(
         epochs: fit.epochs,
         seconds: fit.seconds,
         rows_per_second: fit.rows_per_second,
-        parameters,
+        parameters: fit.parameters,
+        memory: fit.memory,
         interrupted: fit.interrupted,
-        tasks: dataset.schema().tasks.iter().map(|task| task.name.clone()).collect(),
-        test: measure(&predictor, dataset, Split::Test)?,
+        tasks: task_names(dataset.schema()),
+        test: by_task(&scores, dataset, Split::Test),
         valid: measure(&predictor, dataset, Split::Valid)?,
     };
-    metrics.test.iter().for_each(|(task, metrics)| call_out(task, metrics));
-    write_json(&folder.join("metrics.json"), &metrics)?;
-    Ok(metrics)
+    files::write_json(&folder.join("metrics.json"), &metrics)?;
+    Ok(Measured { metrics, predictor, scores })
 }
 
-/// The error with the section that the key stands in.
-fn in_section(model: ModelName, error: stem_core::Error) -> stem_core::Error {
-    match error {
-        stem_core::Error::Config { key, found, expected } => {
-            stem_core::Error::Config { key: format!("[{model}] {key}"), found, expected }
-        }
-        other => other,
-    }
-}
-
-/// Says what looks too bad or too good to be true.
-fn call_out(task: &str, metrics: &TaskMetrics) {
-    match metrics.auc {
-        None => tracing::warn!("task '{task}' has no test AUC: its test labels are missing or of one class"),
-        Some(auc) if (auc - 0.5).abs() < 0.01 => {
-            tracing::warn!(
-                "task '{task}' has a test AUC of {auc:.4}: nothing was learned. Too few epochs, a rate far off, or features that say nothing of it?"
-            );
-        }
-        Some(auc) if auc > 0.99 => {
-            tracing::warn!("task '{task}' has a test AUC of {auc:.4}: does a feature hold the label?");
-        }
-        Some(_) => {}
-    }
-}
-
-/// Trains one model on all tasks of a data set; gives its number of parameters too.
-pub(crate) fn fit_jointly(
-    spec: ModelConfig,
-    train: &TrainConfig,
-    dataset: &Dataset,
-    folder: &Path,
-    device: &Device,
-    options: &RunOptions,
-) -> Result<(FitSummary, usize)> {
-    let learner = Learner::new(spec, dataset, train.clone(), device, folder)?;
-    let mut learner = learner.with_progress(options.progress).with_stop(options.stop.clone());
-    let fit = learner.fit()?;
-    Ok((fit, learner.parameters()))
+/// Where a run leaves its bundle.
+pub(crate) fn bundle_path(folder: &Path) -> PathBuf {
+    folder.join("bundle.safetensors")
 }
 
 /// Metrics of every task on a split, from a predictor.
@@ -140,11 +134,20 @@ pub(crate) fn fit_jointly(
 /// # Errors
 /// Batches that do not read.
 pub fn measure(predictor: &Predictor, dataset: &Dataset, split: Split) -> Result<BTreeMap<String, TaskMetrics>> {
-    let tasks = &dataset.schema().tasks;
-    let mut scores = Vec::with_capacity(dataset.rows(split) * tasks.len());
+    Ok(by_task(&score_split(predictor, dataset, split)?, dataset, split))
+}
+
+fn by_task(scores: &[f32], dataset: &Dataset, split: Split) -> BTreeMap<String, TaskMetrics> {
+    let tasks = task_names(dataset.schema());
+    let metrics = TaskMetrics::per_task(scores, dataset.labels(split), dataset.groups(split), tasks.len());
+    tasks.into_iter().zip(metrics).collect()
+}
+
+/// Probabilities of every row of a split, in order. `[N, T]`, row-major.
+pub(crate) fn score_split(predictor: &Predictor, dataset: &Dataset, split: Split) -> Result<Vec<f32>> {
+    let mut scores = Vec::with_capacity(dataset.rows(split) * dataset.schema().tasks.len());
     for batch in dataset.batches(split, BatchPlan { size: 8192, shuffle: None }) {
         predictor.score(&batch)?.rows().for_each(|row| scores.extend_from_slice(row));
     }
-    let metrics = TaskMetrics::per_task(&scores, dataset.labels(split), dataset.groups(split), tasks.len());
-    Ok(tasks.iter().map(|task| task.name.clone()).zip(metrics).collect())
+    Ok(scores)
 }

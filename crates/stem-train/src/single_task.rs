@@ -13,49 +13,45 @@ use crate::balance::BalanceConfig;
 use crate::error::{Error, Result};
 use crate::experiment::TrainConfig;
 use crate::files;
+use crate::fit::Fit;
 use crate::learner::FitSummary;
-use crate::run::{RunOptions, fit_jointly};
 
 /// Trains a model per task, each with its own early stopping, in `folder/task-N`; then one bundle and one log of them all.
 ///
 /// # Errors
 /// Whatever keeps a task's model from being trained, and [`Error::Interrupted`] when a stop left a task without weights.
-pub(crate) fn fit(
-    spec: ModelConfig,
-    train: &TrainConfig,
-    dataset: &Dataset,
-    folder: &Path,
-    device: &Device,
-    options: &RunOptions,
-) -> Result<(FitSummary, usize)> {
+pub(crate) fn fit(all: &Fit<'_>) -> Result<FitSummary> {
+    let Fit { spec, train, dataset, folder, device, options } = all;
     train.check_tasks(dataset.schema())?;
-    let mut all = FitSummary { epochs: 0, best_epoch: 0, seconds: 0.0, rows_per_second: 0.0, interrupted: false };
-    let (mut parameters, mut rows) = (0, 0.0);
+    let mut sum = FitSummary::default();
+    let mut rows = 0.0;
     let mut parts: Vec<PathBuf> = Vec::new();
     let mut log = String::new();
     for (t, task) in dataset.schema().tasks.iter().enumerate() {
         let part = folder.join(format!("task-{t}"));
         tracing::info!("single-task: {}", task.name);
-        let mut train = train.clone();
+        let mut train = TrainConfig::clone(train);
         train.task_weights.retain(|name, _| *name == task.name);
         train.balance = BalanceConfig::default(); // one task has nothing to be balanced against
-        let (fit, count) = fit_jointly(spec.clone(), &train, &dataset.only_task(t), &part, device, options)?;
+        let one = Fit { train: &train, dataset: &dataset.only_task(t), folder: &part, ..all.clone() };
+        let fit = one.jointly()?;
         if options.stop.is_set() && fit.best_epoch == 0 {
             return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });
         }
         parts.push(part.join("bundle.safetensors"));
         log.push_str(&read_log(&part.join("log.jsonl"), &task.name)?);
-        parameters += count;
         rows += fit.rows_per_second * fit.seconds;
-        all.epochs = all.epochs.max(fit.epochs);
-        all.best_epoch = all.best_epoch.max(fit.best_epoch);
-        all.seconds += fit.seconds;
-        all.interrupted |= fit.interrupted;
+        sum.parameters += fit.parameters;
+        sum.memory = sum.memory.max(fit.memory);
+        sum.epochs = sum.epochs.max(fit.epochs);
+        sum.best_epoch = sum.best_epoch.max(fit.best_epoch);
+        sum.seconds += fit.seconds;
+        sum.interrupted |= fit.interrupted;
     }
-    all.rows_per_second = if all.seconds > 0.0 { rows / all.seconds } else { 0.0 };
+    sum.rows_per_second = if sum.seconds > 0.0 { rows / sum.seconds } else { 0.0 };
     files::write_text(&folder.join("log.jsonl"), &log)?;
-    merge(&parts, dataset, &spec, &folder.join("bundle.safetensors"), device)?;
-    Ok((all, parameters))
+    merge(&parts, dataset, spec, &folder.join("bundle.safetensors"), device)?;
+    Ok(sum)
 }
 
 /// The lines of a task's log, each saying whose it is.

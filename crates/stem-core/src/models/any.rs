@@ -75,8 +75,8 @@ macro_rules! models {
             fn forward(&self, x: Pooled) -> Tensor<2> {
                 match self { $(AnyModel::$model(model) => model.forward(x)),+ }
             }
-            fn gate_means(&self, x: Pooled) -> Vec<Tensor<2>> {
-                match self { $(AnyModel::$model(model) => model.gate_means(x)),+ }
+            fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
+                match self { $(AnyModel::$model(model) => model.gates(x)),+ }
             }
             fn penalty(&self, logits: &Tensor<2>) -> Option<Tensor<1>> {
                 match self { $(AnyModel::$model(model) => model.penalty(logits)),+ }
@@ -100,6 +100,9 @@ macro_rules! models {
             }
             fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> AnyModel {
                 match self { $(ModelConfig::$model(config) => AnyModel::$model(config.init(schema, rng, device))),+ }
+            }
+            fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
+                match self { $(ModelConfig::$model(config) => config.embedding_groups(schema)),+ }
             }
             fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
                 match self { $(ModelConfig::$model(config) => config.gate_groups(schema)),+ }

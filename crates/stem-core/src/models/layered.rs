@@ -182,13 +182,13 @@ impl Layered {
         self.towers.forward(o.tasks)
     }
 
-    /// Mean weight of every expert over a batch, layer by layer. `[T, E]`, or `[T + 1, E]` where another layer follows.
-    pub fn gate_means(&self, mut x: Streams) -> Vec<Tensor<2>> {
-        let mut means = Vec::new();
+    /// Weight of every expert, layer by layer. `[T, B, E]`, or `[T + 1, B, E]` where another layer follows.
+    pub fn gates(&self, mut x: Streams) -> Vec<Tensor<3>> {
+        let mut gates = Vec::new();
         for layer in &self.layers {
-            means.push(layer.gate(&x).mean_dim(1).squeeze_dim(1));
+            gates.push(layer.gate(&x));
             x = layer.forward(&x);
         }
-        means
+        gates
     }
 }

@@ -119,8 +119,8 @@ impl Mixture {
         self.towers.forward(o) // [B, T]
     }
 
-    /// Mean weight of every expert over a batch. `[T, E]`, or `[1, E]` of one gate.
-    pub fn gate_means(&self, x_gate: Tensor<3>) -> Vec<Tensor<2>> {
-        vec![self.gates.forward(x_gate).mean_dim(1).squeeze_dim(1)]
+    /// Weight of every expert. `[T, B, E]`, or `[1, B, E]` of one gate.
+    pub fn gates(&self, x_gate: Tensor<3>) -> Vec<Tensor<3>> {
+        vec![self.gates.forward(x_gate)]
     }
 }

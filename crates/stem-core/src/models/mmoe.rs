@@ -63,7 +63,7 @@ impl Model for Mmoe {
         self.net.forward(x.clone(), x)
     }
 
-    fn gate_means(&self, x: Pooled) -> Vec<Tensor<2>> {
-        self.net.gate_means(x.group(0))
+    fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
+        self.net.gates(x.group(0))
     }
 }

@@ -60,7 +60,7 @@ impl Model for MmoeMe {
         self.net.forward(x.clone(), x.sum_dim(0))
     }
 
-    fn gate_means(&self, x: Pooled) -> Vec<Tensor<2>> {
-        self.net.gate_means(x.stack(0..x.groups()).sum_dim(0))
+    fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
+        self.net.gates(x.stack(0..x.groups()).sum_dim(0))
     }
 }

@@ -61,8 +61,9 @@ pub trait Model: Module + Sync + 'static {
     /// `x`: `G` groups of `[B, F * D]`; gives logits `[B, T]`.
     fn forward(&self, x: Pooled) -> Tensor<2>;
 
-    /// Mean gate weight per layer, stream and expert over a batch, for models that have gates. `[[T, E]; layers]`
-    fn gate_means(&self, _x: Pooled) -> Vec<Tensor<2>> {
+    /// Weight that each stream's gate gives every expert, layer by layer, for models that have gates. `[T, B, E]` a layer;
+    /// `[T + 1, B, E]` with a gate for a shared stream, `[1, B, E]` with one gate for all tasks.
+    fn gates(&self, _x: Pooled) -> Vec<Tensor<3>> {
         Vec::new()
     }
 
@@ -98,7 +99,13 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
     /// May, where [`check`](Self::check) refuses.
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model;
 
-    /// Whose experts the columns of [`Model::gate_means`] are: a task's index, or `T` for shared ones. Empty where experts belong
+    /// Whose embedding each of [`widths`](Self::widths) is: a task's index, or `T` for a shared one. Empty where there are several
+    /// that belong to nobody.
+    fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
+        if self.widths(schema).len() == 1 { vec![schema.tasks.len()] } else { Vec::new() }
+    }
+
+    /// Whose experts the last axis of [`Model::gates`] holds: a task's index, or `T` for shared ones. Empty where experts belong
     /// to nobody.
     fn gate_groups(&self, _schema: &Schema) -> Vec<usize> {
         Vec::new()

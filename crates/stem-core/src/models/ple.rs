@@ -98,7 +98,7 @@ impl Model for Ple {
         self.net.forward(streams(&x))
     }
 
-    fn gate_means(&self, x: Pooled) -> Vec<Tensor<2>> {
-        self.net.gate_means(streams(&x))
+    fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
+        self.net.gates(streams(&x))
     }
 }

@@ -40,6 +40,10 @@ impl ModelSpec for PleMeConfig {
         vec![self.0.dim; schema.tasks.len() + 1]
     }
 
+    fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
+        (0..=schema.tasks.len()).collect()
+    }
+
     fn size(&self, schema: &Schema) -> NetworkSize {
         self.0.size(ple::layers(&self.0, schema), schema)
     }
@@ -69,7 +73,7 @@ impl Model for PleMe {
         self.net.forward(streams(&x))
     }
 
-    fn gate_means(&self, x: Pooled) -> Vec<Tensor<2>> {
-        self.net.gate_means(streams(&x))
+    fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
+        self.net.gates(streams(&x))
     }
 }

@@ -38,6 +38,10 @@ impl ModelSpec for SingleTaskConfig {
         vec![self.0.dim; schema.tasks.len()]
     }
 
+    fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
+        (0..schema.tasks.len()).collect()
+    }
+
     fn size(&self, schema: &Schema) -> NetworkSize {
         self.0.size(schema.tasks.len(), schema)
     }

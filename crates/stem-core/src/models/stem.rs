@@ -31,7 +31,6 @@ pub struct StemConfig {
     /// `D`, width of each task's embedding, and of the shared one.
     pub dim: usize,
     /// Width of the shared embedding where it is another. Gates then read `x_t` and `x_S` side by side.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub shared_dim: Option<usize>,
     /// STEM layers, 1 or more.
     pub layers: usize,
@@ -186,6 +185,11 @@ impl ModelSpec for StemConfig {
         std::iter::repeat_n(self.dim, tasks).chain(shared).collect()
     }
 
+    fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
+        let tasks = if self.task_embeddings { schema.tasks.len() } else { 0 };
+        (0..tasks).chain(self.shared_embedding.then_some(schema.tasks.len())).collect()
+    }
+
     fn size(&self, schema: &Schema) -> NetworkSize {
         let (sizes, first) = (self.sizes(), self.first(schema));
         sizes.size((0..self.layers).map(|l| sizes.layer(l, first, self.wiring(l), schema)), schema)
@@ -238,7 +242,7 @@ impl Model for Stem {
         self.net.forward(self.streams(&x))
     }
 
-    fn gate_means(&self, x: Pooled) -> Vec<Tensor<2>> {
-        self.net.gate_means(self.streams(&x))
+    fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
+        self.net.gates(self.streams(&x))
     }
 }

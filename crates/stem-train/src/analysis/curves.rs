@@ -1,0 +1,177 @@
+//! Curves to draw: ROC thinned to what a picture shows, and how predictions agree with labels (reliability; Niculescu-Mizil and
+//! Caruana, 2005). Rows without a label (NaN) take no part.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Both rates among the rows that score at least some threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RocPoint {
+    /// Share of the negatives, the false-positive rate.
+    pub fpr: f64,
+    /// Share of the positives, the true-positive rate.
+    pub tpr: f64,
+}
+
+/// Rows of neighbouring predictions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationBin {
+    /// Their mean prediction.
+    pub prediction: f64,
+    /// Their mean label.
+    pub label: f64,
+    /// How many they are.
+    pub count: usize,
+}
+
+/// From (0, 0) to (1, 1), neither rate ever falling, at most `points` (2 or more) of the curve's own corners. Equal scores are
+/// one step.
+///
+/// Corners are taken at equal distances of `fpr + tpr`, so that the steep start has its share. `None` unless both classes are
+/// present and every score is a number.
+///
+/// ```
+/// # use stem_train::analysis::roc_curve;
+/// let curve = roc_curve(&[0.1, 0.4, 0.35, 0.8], &[0.0, 0.0, 1.0, 1.0], 100).expect("both classes");
+/// let corners: Vec<(f64, f64)> = curve.iter().map(|point| (point.fpr, point.tpr)).collect();
+/// assert_eq!(corners, [(0.0, 0.0), (0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)]);
+/// ```
+pub fn roc_curve(scores: &[f32], labels: &[f32], points: usize) -> Option<Vec<RocPoint>> {
+    let rows = ascending(scores, labels)?;
+    let positives = rows.iter().filter(|(_, y)| *y).count();
+    let negatives = rows.len() - positives;
+    if positives == 0 || negatives == 0 {
+        return None;
+    }
+    let steps = points.max(2) - 1;
+    let (mut true_positives, mut false_positives, mut step) = (0, 0, 0);
+    let mut curve = vec![RocPoint { fpr: 0.0, tpr: 0.0 }];
+    for tied in rows.chunk_by(|a, b| a.0 == b.0).rev() {
+        let up = tied.iter().filter(|(_, y)| *y).count();
+        true_positives += up;
+        false_positives += tied.len() - up;
+        let last = true_positives + false_positives == rows.len();
+        let (fpr, tpr) = (false_positives as f64 / negatives as f64, true_positives as f64 / positives as f64);
+        // The first corner of a stretch stands for it; the last stretch has (1, 1) alone.
+        let reached = if last { steps } else { (((fpr + tpr) / 2.0 * steps as f64) as usize).min(steps - 1) };
+        if reached > step {
+            step = reached;
+            curve.push(RocPoint { fpr, tpr });
+        }
+    }
+    Some(curve)
+}
+
+/// At most `bins` of as many rows each, by ascending prediction. Equal predictions share a bin, which grows by them; then there
+/// are fewer bins.
+///
+/// `None` without rows or bins, or with a score that is no number.
+///
+/// ```
+/// # use stem_train::analysis::calibration_curve;
+/// let curve = calibration_curve(&[0.25, 0.75, 0.25, 0.5], &[0.0, 1.0, 1.0, 1.0], 2).expect("rows");
+/// assert_eq!((curve[0].prediction, curve[0].label, curve[0].count), (0.25, 0.5, 2));
+/// assert_eq!((curve[1].prediction, curve[1].label, curve[1].count), (0.625, 1.0, 2));
+/// ```
+pub fn calibration_curve(scores: &[f32], labels: &[f32], bins: usize) -> Option<Vec<CalibrationBin>> {
+    let rows = ascending(scores, labels)?;
+    if rows.is_empty() || bins == 0 {
+        return None;
+    }
+    let bins = bins.min(rows.len());
+    let (mut curve, mut start) = (Vec::with_capacity(bins), 0);
+    for bin in 1..=bins {
+        let mut end = (bin as u64 * rows.len() as u64 / bins as u64) as usize;
+        if end <= start {
+            continue; // taken by equal predictions
+        }
+        end += rows[end..].iter().take_while(|row| row.0 == rows[end - 1].0).count();
+        curve.push(bin_of(&rows[start..end]));
+        start = end;
+    }
+    Some(curve)
+}
+
+fn bin_of(rows: &[(f32, bool)]) -> CalibrationBin {
+    let count = rows.len();
+    let prediction = rows.iter().map(|(score, _)| f64::from(*score)).sum::<f64>() / count as f64;
+    let label = rows.iter().filter(|(_, y)| *y).count() as f64 / count as f64;
+    CalibrationBin { prediction, label, count }
+}
+
+/// Labelled rows by ascending score. `None` if a score of theirs is no number.
+fn ascending(scores: &[f32], labels: &[f32]) -> Option<Vec<(f32, bool)>> {
+    let known = scores.iter().zip(labels).filter(|(_, y)| !y.is_nan());
+    let mut rows: Vec<(f32, bool)> = known.map(|(score, y)| (*score, *y > 0.5)).collect();
+    rows.par_sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    rows.iter().all(|(score, _)| !score.is_nan()).then_some(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::tests::by_pairs;
+    use proptest::prelude::*;
+
+    fn area(curve: &[RocPoint]) -> f64 {
+        curve.windows(2).map(|w| (w[1].fpr - w[0].fpr) * (w[1].tpr + w[0].tpr) / 2.0).sum()
+    }
+
+    fn rows() -> impl Strategy<Value = (Vec<f32>, Vec<f32>)> {
+        let row = (0u8..30, prop::option::weighted(0.9, any::<bool>()));
+        prop::collection::vec(row, 0..80).prop_map(|rows| {
+            let label = |y: Option<bool>| y.map_or(f32::NAN, |y| f32::from(u8::from(y)));
+            rows.into_iter().map(|(s, y)| (f32::from(s) / 30.0, label(y))).unzip()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_area_below_all_corners_is_the_auc((scores, labels) in rows()) {
+            let (curve, auc) = (roc_curve(&scores, &labels, 1_000_000), by_pairs(&scores, &labels));
+            prop_assert_eq!(curve.is_some(), auc.is_some());
+            prop_assert!((curve.map_or(0.0, |curve| area(&curve)) - auc.unwrap_or(0.0)).abs() < 1e-12);
+        }
+
+        #[test]
+        fn a_thinned_curve_keeps_its_ends_and_never_falls((scores, labels) in rows(), points in 0usize..40) {
+            let Some(curve) = roc_curve(&scores, &labels, points) else { return Ok(()) };
+            prop_assert!(curve.len() <= points.max(2));
+            prop_assert_eq!(curve[0], RocPoint { fpr: 0.0, tpr: 0.0 });
+            prop_assert_eq!(curve[curve.len() - 1], RocPoint { fpr: 1.0, tpr: 1.0 });
+            prop_assert!(curve.windows(2).all(|w| w[0].fpr <= w[1].fpr && w[0].tpr <= w[1].tpr && w[0] != w[1]));
+        }
+
+        #[test]
+        fn bins_hold_every_row_once_and_no_prediction_twice((scores, labels) in rows(), bins in 1usize..20) {
+            let known = labels.iter().filter(|y| !y.is_nan()).count();
+            let curve = calibration_curve(&scores, &labels, bins).unwrap_or_default();
+            prop_assert_eq!(curve.iter().map(|bin| bin.count).sum::<usize>(), known);
+            prop_assert!(curve.len() <= bins);
+            prop_assert!(curve.windows(2).all(|w| w[0].prediction < w[1].prediction));
+        }
+    }
+
+    #[test]
+    fn distinct_predictions_fill_bins_evenly() {
+        let scores: Vec<f32> = (0..1003).map(|i| ((i * 619) % 1003) as f32 / 1003.0).collect();
+        let labels: Vec<f32> = scores.iter().map(|s| f32::from(u8::from(*s > 0.5))).collect();
+        let curve = calibration_curve(&scores, &labels, 10).unwrap();
+        assert!(curve.len() == 10 && curve.iter().all(|bin| (100..=101).contains(&bin.count)));
+        assert_eq!((curve[0].label, curve[9].label), (0.0, 1.0));
+        let curve = roc_curve(&scores, &labels, 50).unwrap();
+        assert!(curve.len() == 50 && area(&curve) > 0.999, "{}", area(&curve));
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_none() {
+        assert_eq!(roc_curve(&[0.1, 0.2], &[1.0, 1.0], 10), None, "one class");
+        assert_eq!(roc_curve(&[], &[], 10), None, "no rows");
+        assert_eq!(roc_curve(&[f32::NAN, 0.2], &[1.0, 0.0], 10), None, "no number");
+        assert!(roc_curve(&[f32::NAN, 0.2, 0.1], &[f32::NAN, 0.0, 1.0], 10).is_some(), "of a row without a label");
+        assert_eq!(calibration_curve(&[0.1], &[f32::NAN], 10), None, "no rows");
+        assert_eq!(calibration_curve(&[0.1], &[1.0], 0), None, "no bins");
+        assert_eq!(calibration_curve(&[f32::NAN], &[1.0], 1), None, "no number");
+        assert_eq!(calibration_curve(&[0.5; 7], &[1.0; 7], usize::MAX).map(|curve| curve.len()), Some(1));
+    }
+}

@@ -1,0 +1,144 @@
+//! Does sharing help, for whom, and what to ship: several models with several seeds on one data set, against single-task.
+//!
+//! | step | module |
+//! |---|---|
+//! | which models, with which settings; may they go into this folder? | `plan` |
+//! | settings found on the validation split | [`search`](crate::search) |
+//! | every model with every seed, none twice | `runs` |
+//! | what each is like on the test split | `measure` |
+//! | who of the users is comparable, and who gains | `strata`, `transfer` |
+//! | `comparison.json` | [`Comparison`] |
+//! | `report.html` | [`report`](crate::report) |
+//!
+//! ```no_run
+//! use stem_data::{Dataset, Recipe, prepare};
+//! use stem_train::{CompareConfig, Experiment, ModelName, RunOptions, compare, report};
+//!
+//! let recipe = Recipe::load("datasets/simulated/recipe.toml")?;
+//! let dataset = prepare(&recipe, "out/sim".as_ref(), "out/sim/columns".as_ref(), true)?;
+//! let experiment = Experiment::load("datasets/simulated/experiment.toml")?;
+//! let config = CompareConfig { models: vec![ModelName::Stem, ModelName::Mmoe], ..CompareConfig::default() };
+//! let found = compare(&config, &experiment, &dataset, "out/sim".as_ref(), &RunOptions::default())?;
+//! report::verdicts(&found).iter().for_each(|verdict| println!("{}", verdict.headline));
+//! # Ok::<(), stem_train::Error>(())
+//! ```
+
+mod json;
+mod kept;
+mod measure;
+mod plan;
+mod queue;
+mod runs;
+mod strata;
+mod transfer;
+
+use std::path::Path;
+use std::time::Instant;
+
+use stem_core::ModelName;
+use stem_data::Dataset;
+
+pub use json::{Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison};
+pub(crate) use kept::{keep, kept};
+pub(crate) use queue::in_turn;
+pub(crate) use runs::settings as run_settings;
+
+use crate::analysis::Bootstrap;
+use crate::error::Result;
+use crate::experiment::Experiment;
+use crate::files;
+use crate::inspect::{self, picture_field, provenance, task_names};
+use crate::report::{self, Report};
+use crate::run::RunOptions;
+use crate::search::{self, SearchConfig};
+use plan::Plan;
+use transfer::Compared;
+
+/// What is compared, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompareConfig {
+    /// Models, in the order they are shown. Single-task, the reference, is added where it is missing.
+    pub models: Vec<ModelName>,
+    /// A run for each, of every model.
+    pub seeds: Vec<u64>,
+    /// Runs at the same time. With dropout they draw from one generator: more than one makes such runs differ from time to time.
+    pub jobs: usize,
+    /// Where users are cut into strata, by their share of positives of the second task of a pair; terciles of the test rows if absent.
+    pub cuts: Option<[f64; 2]>,
+    /// The field whose embeddings are drawn; by default the users.
+    pub picture: Option<String>,
+    /// How sure an interval is to be.
+    pub bootstrap: Bootstrap,
+    /// Finds settings for every model first.
+    pub search: Option<SearchConfig>,
+    /// Whether another comparison's folder is taken over.
+    pub force: bool,
+}
+
+impl Default for CompareConfig {
+    fn default() -> Self {
+        Self {
+            models: vec![ModelName::Stem, ModelName::SharedBottom],
+            seeds: vec![1, 2, 3],
+            jobs: 1,
+            cuts: None,
+            picture: None,
+            bootstrap: Bootstrap::default(),
+            search: None,
+            force: false,
+        }
+    }
+}
+
+/// Trains every model with every seed, except what is there already, and measures them on the test split. `out` receives
+/// `runs/MODEL/seed-N`, `comparison.json` and `report.html`.
+///
+/// # Errors
+/// A comparison that cannot be made (no group, duplicate seeds, a folder of another comparison ...), and whatever keeps a model
+/// from being trained or measured. Finished runs are kept, and the same call goes on from there.
+pub fn compare(
+    config: &CompareConfig,
+    experiment: &Experiment,
+    dataset: &Dataset,
+    out: &Path,
+    options: &RunOptions,
+) -> Result<Report> {
+    let begun = Instant::now();
+    let mut plan = Plan::new(config, experiment, dataset)?;
+    let field = picture_field(dataset.schema(), config.picture.as_deref())?;
+    config.search.as_ref().map_or(Ok(()), |search| search::check_effect(search, &plan.models))?;
+    plan.claim(out, config, experiment, dataset, options)?;
+    let search = match &config.search {
+        None => None,
+        Some(search) => {
+            let found = search::search(search, &plan.models, config.jobs, dataset, out, options)?;
+            plan.take_over(found.winners);
+            Some(found.report)
+        }
+    };
+    let runs = runs::train(&plan, config, dataset, out, options)?;
+
+    let tasks = task_names(dataset.schema());
+    let pairs = strata::pairs(dataset, config.cuts);
+    let mut warnings = inspect::of_dataset(dataset);
+    warnings.extend(plan.warnings(dataset));
+    let (mut models, tested) = measure::models(&plan, &runs, dataset, &pairs, field, out, options)?;
+    for (model, seeds) in models.iter().zip(&tested) {
+        warnings.extend(inspect::of_model(&model.name, seeds, &model.tasks, dataset));
+    }
+    let compared = Compared { tested: &tested, reference: plan.reference, dataset, bootstrap: config.bootstrap };
+    let pairs = transfer::fill(&mut models, &compared, &pairs, out, options)?;
+    let found = Report {
+        title: format!("Does sharing help on {}?", dataset.name()),
+        provenance: provenance(dataset, &experiment.train, &config.seeds, options, begun.elapsed()),
+        tasks,
+        reference: Some(ModelName::SingleTask.to_string()),
+        models,
+        pairs,
+        warnings,
+        search,
+    };
+    files::write_json(&out.join("comparison.json"), &Comparison::of(&found))?;
+    files::write_text(&out.join("report.html"), &report::render(&found))?;
+    Ok(found)
+}

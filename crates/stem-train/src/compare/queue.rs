@@ -1,0 +1,63 @@
+//! Pieces of work, some at the same time.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::error::{Error, Result};
+
+/// Does `work` on every item, `at_once` of them at the same time, and gives what came of it in the order of the items. After an
+/// error nothing new is begun, what runs is finished, and the error of the first item that has one is given.
+pub(crate) fn in_turn<I: Sync, T: Send>(
+    items: &[I],
+    at_once: usize,
+    work: impl Fn(&I) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let done: Vec<Mutex<Option<Result<T, Error>>>> = items.iter().map(|_| Mutex::new(None)).collect();
+    let worker = || {
+        while !failed.load(Ordering::Relaxed) {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(i) else { break };
+            let result = work(item);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            *done[i].lock().expect("no worker panics with a result in hand") = Some(result);
+        }
+    };
+    std::thread::scope(|scope| {
+        (1..at_once.min(items.len())).for_each(|_| {
+            scope.spawn(worker);
+        });
+        worker();
+    });
+    let results =
+        done.into_iter().filter_map(|slot| slot.into_inner().expect("no worker panics with a result in hand"));
+    results.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_the_order_of_the_items_however_many_are_worked_on_at_once() {
+        let items: Vec<usize> = (0..20).collect();
+        for at_once in [0, 1, 3, 50] {
+            assert_eq!(
+                in_turn(&items, at_once, |i| Ok(i * i)).unwrap(),
+                items.iter().map(|i| i * i).collect::<Vec<_>>()
+            );
+        }
+        assert!(in_turn(&[] as &[usize], 2, |i| Ok(*i)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn after_an_error_nothing_new_is_begun() {
+        let begun = AtomicUsize::new(0);
+        let fails = |i: &usize| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            if *i == 2 { Err(Error::Comparison { what: "two".into() }) } else { Ok(*i) }
+        };
+        let error = in_turn(&(0..100).collect::<Vec<_>>(), 1, fails).unwrap_err();
+        assert_eq!((error.to_string(), begun.into_inner()), ("two".into(), 3));
+    }
+}

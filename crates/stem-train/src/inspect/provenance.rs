@@ -1,0 +1,72 @@
+//! What was run, and with what: enough to do it again.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use stem_core::ModelConfig;
+use stem_data::{Dataset, Split};
+
+use crate::experiment::TrainConfig;
+use crate::report::Provenance;
+use crate::run::RunOptions;
+
+/// Of runs with these seeds that ended now.
+pub(crate) fn provenance(
+    dataset: &Dataset,
+    train: &TrainConfig,
+    seeds: &[u64],
+    options: &RunOptions,
+    took: Duration,
+) -> Provenance {
+    let mut settings = flat(&serde_json::to_value(train).expect("settings are plain data"));
+    settings.retain(|(key, _)| key != "seed"); // told as seeds
+    Provenance {
+        recipe: dataset.name().to_string(),
+        rows: Split::ALL.map(|split| dataset.rows(split) as u64),
+        seeds: seeds.to_vec(),
+        device: options.device.to_string(),
+        versions: vec![
+            ("stem".into(), env!("CARGO_PKG_VERSION").into()),
+            ("bundle format".into(), stem_core::bundle::FORMAT_VERSION.to_string()),
+            ("data".into(), dataset.key().chars().take(12).collect()),
+        ],
+        command: options.command.clone(),
+        finished: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        seconds: took.as_secs_f64(),
+        settings,
+    }
+}
+
+/// The settings of a model as an experiment writes them, nested keys with dots.
+pub(crate) fn model_settings(config: &ModelConfig) -> Vec<(String, String)> {
+    let mut settings = flat(&serde_json::to_value(config).expect("settings are plain data"));
+    settings.retain(|(key, _)| key != "name"); // told as the model
+    settings
+}
+
+fn flat(settings: &Value) -> Vec<(String, String)> {
+    let Value::Object(keys) = settings else { return Vec::new() };
+    let nested = |(key, value): (&String, &Value)| match value {
+        Value::Object(inner) if !inner.is_empty() => {
+            flat(value).into_iter().map(|(below, value)| (format!("{key}.{below}"), value)).collect()
+        }
+        Value::Object(_) => Vec::new(),
+        Value::String(text) => vec![(key.clone(), text.clone())],
+        other => vec![(key.clone(), other.to_string())],
+    };
+    keys.iter().flat_map(nested).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_told_with_dotted_keys() {
+        let train = serde_json::to_value(TrainConfig::default()).unwrap();
+        let told = flat(&train);
+        assert!(told.contains(&("batch_size".into(), "4096".into())), "{told:?}");
+        assert!(told.iter().any(|(key, value)| key == "optimizer.kind" && value == "adam"), "{told:?}");
+        assert!(told.iter().all(|(key, _)| !key.starts_with("task_weights")), "an empty map has nothing to say");
+    }
+}

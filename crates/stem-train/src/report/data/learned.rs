@@ -1,0 +1,90 @@
+//! What models learned: their trainings, their gates, their embeddings.
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::stored;
+
+/// A training, epoch by epoch.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LearningCurve {
+    /// Its seed.
+    pub seed: u64,
+    /// Its epochs.
+    pub epochs: Vec<EpochPoint>,
+}
+
+/// One epoch of a training.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct EpochPoint {
+    /// From 1.
+    pub epoch: usize,
+    /// Training loss, per task; NaN where the task's own training had stopped.
+    #[serde(deserialize_with = "stored::read")]
+    pub loss: Vec<f64>,
+    /// AUC on the validation split, per task; `None` where there is none, as after a stop.
+    pub auc: Vec<Option<f64>>,
+}
+
+/// Mean weights of a layer's gates.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GateMap {
+    /// From 0; shown from 1.
+    pub layer: usize,
+    /// The users it is the mean over; `None` is all of them.
+    pub stratum: Option<String>,
+    /// The pair of tasks by which those users were split.
+    pub pair: Option<(String, String)>,
+    /// The gates.
+    pub rows: Vec<String>,
+    /// Groups of experts.
+    pub columns: Vec<String>,
+    /// `[rows, columns]`, from 0 to 1.
+    #[serde(deserialize_with = "stored::read")]
+    pub values: Vec<Vec<f64>>,
+}
+
+/// What a model's embeddings look like.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EmbeddingReport {
+    /// One per field.
+    pub fields: Vec<FieldEmbedding>,
+    /// One field's embeddings in the plane, one picture per embedding group.
+    pub pictures: Vec<Picture>,
+}
+
+/// The embeddings of one field.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct FieldEmbedding {
+    /// Name of the field.
+    pub field: String,
+    /// Rows of the table looked at.
+    pub sampled: u64,
+    /// Embedding groups, one per task and the shared one.
+    pub groups: Vec<String>,
+    /// Mean length of an embedding, per group.
+    #[serde(deserialize_with = "stored::read")]
+    pub norms: Vec<f64>,
+    /// Dimensions in use, per group.
+    pub effective_rank: Vec<Option<f64>>,
+    /// Similarity of two groups, `[groups, groups]`: 1 is the same up to rotation and scale, 0 is unrelated.
+    pub cka: Vec<Vec<Option<f64>>>,
+}
+
+/// Embeddings of one field and group on their first two principal components.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Picture {
+    /// Name of the field.
+    pub field: String,
+    /// Name of the embedding group.
+    pub group: String,
+    /// Share of the variance along either component.
+    #[serde(deserialize_with = "stored::read")]
+    pub explained: [f64; 2],
+    /// Names of the strata that points belong to.
+    pub strata: Vec<String>,
+    /// First component, second component, index into `strata`.
+    #[serde(deserialize_with = "stored::read")]
+    pub points: Vec<(f64, f64, usize)>,
+}

@@ -1,0 +1,171 @@
+//! What a report tells. Shapes only; every list may be empty, and no number is trusted to be finite.
+
+mod learned;
+mod users;
+
+pub use learned::{EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, LearningCurve, Picture};
+pub use users::{PairReport, StratumModel, StratumReport, StratumTask};
+
+use serde::{Deserialize, Serialize};
+
+use super::stored;
+
+/// Several models on one data set, compared.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// The page's heading.
+    pub title: String,
+    /// What was run, and how to run it again.
+    pub provenance: Provenance,
+    /// Names of the tasks; all lists per task are in this order.
+    pub tasks: Vec<String>,
+    /// Name of the single-task model, which transfer is measured against.
+    pub reference: Option<String>,
+    /// The models, the reference among them.
+    pub models: Vec<ModelReport>,
+    /// Pairs of tasks, and users split by which of the two they give more of.
+    pub pairs: Vec<PairReport>,
+    /// What a reader has to know before believing the numbers.
+    pub warnings: Vec<String>,
+    /// How settings were chosen.
+    pub search: Option<SearchReport>,
+}
+
+/// Where the numbers come from.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// Name of the recipe.
+    pub recipe: String,
+    /// Rows of train, valid and test.
+    pub rows: [u64; 3],
+    /// Seeds of the runs.
+    pub seeds: Vec<u64>,
+    /// Where it ran.
+    pub device: String,
+    /// Names and versions of what ran.
+    pub versions: Vec<(String, String)>,
+    /// The command that does it again.
+    pub command: String,
+    /// When it was done.
+    pub finished: String,
+    /// How long it took altogether.
+    #[serde(deserialize_with = "stored::read")]
+    pub seconds: f64,
+    /// Names and values of what held for all models.
+    pub settings: Vec<(String, String)>,
+}
+
+/// One model: its quality, its cost, and what it learned.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ModelReport {
+    /// As on the command line.
+    pub name: String,
+    /// Of network and table together.
+    pub parameters: u64,
+    /// Training time, one per seed.
+    #[serde(deserialize_with = "stored::read")]
+    pub seconds: Vec<f64>,
+    /// What table, optimizer state and a batch take, as planned before training.
+    pub memory_gb: Option<f64>,
+    /// Names and values of what held for this model.
+    pub settings: Vec<(String, String)>,
+    /// In the order of [`Report::tasks`].
+    pub tasks: Vec<TaskReport>,
+    /// One per seed.
+    pub learning: Vec<LearningCurve>,
+    /// Mean gate weights, per layer and stratum.
+    pub gates: Vec<GateMap>,
+    /// What the embeddings look like.
+    pub embeddings: Option<EmbeddingReport>,
+}
+
+/// A number over seeds.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Spread {
+    /// Mean of `values`.
+    #[serde(deserialize_with = "stored::read")]
+    pub mean: f64,
+    /// Standard deviation of `values`; says nothing when there is only one.
+    #[serde(deserialize_with = "stored::read")]
+    pub sd: f64,
+    /// One per seed.
+    #[serde(deserialize_with = "stored::read")]
+    pub values: Vec<f64>,
+}
+
+/// A difference and its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Interval {
+    /// The difference itself.
+    #[serde(deserialize_with = "stored::read")]
+    pub mean: f64,
+    /// Lower end.
+    #[serde(deserialize_with = "stored::read")]
+    pub low: f64,
+    /// Upper end.
+    #[serde(deserialize_with = "stored::read")]
+    pub high: f64,
+}
+
+/// One model on one task, test split.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskReport {
+    /// Area under the ROC curve.
+    pub auc: Option<Spread>,
+    /// The same within users.
+    pub gauc: Option<Spread>,
+    /// Mean cross-entropy, in nats.
+    pub logloss: Option<Spread>,
+    /// Mean prediction over mean label; 1 is calibrated.
+    pub calibration: Option<Spread>,
+    /// AUC less the reference's.
+    pub transfer: Option<Interval>,
+    /// Points of the ROC curve: false positive rate, true positive rate; ascending.
+    #[serde(deserialize_with = "stored::read")]
+    pub roc: Vec<[f64; 2]>,
+    /// Rows in bins of ascending prediction.
+    pub calibration_curve: Vec<CalibrationBin>,
+}
+
+/// Rows of similar prediction.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CalibrationBin {
+    /// What the model says.
+    #[serde(deserialize_with = "stored::read")]
+    pub mean_prediction: f64,
+    /// What happened.
+    #[serde(deserialize_with = "stored::read")]
+    pub mean_label: f64,
+    /// How many.
+    pub rows: u64,
+}
+
+/// How settings were chosen.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SearchReport {
+    /// How much every model was given.
+    pub budget: String,
+    /// What a reader has to know about it.
+    pub note: String,
+    /// All that was tried.
+    pub trials: Vec<Trial>,
+}
+
+/// One training of a search.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Trial {
+    /// Name of the model.
+    pub model: String,
+    /// Names and values of what was varied.
+    pub settings: Vec<(String, String)>,
+    /// Epochs trained.
+    pub epochs: usize,
+    /// On the validation split; higher is better.
+    pub score: Option<f64>,
+    /// Whether it is the one the model was then run with.
+    pub won: bool,
+}

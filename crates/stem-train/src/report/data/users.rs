@@ -1,0 +1,64 @@
+//! Pairs of tasks, and models on parts of the users.
+
+use serde::{Deserialize, Serialize};
+
+use super::Interval;
+use crate::report::stored;
+
+/// Two tasks, and users split in three by which of the two they give more of.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct PairReport {
+    /// One task.
+    pub a: String,
+    /// The other.
+    pub b: String,
+    /// Where users are cut: share of `b` among a user's positives of both in the training split; 0 is all `a`.
+    #[serde(deserialize_with = "stored::read")]
+    pub cuts: [f64; 2],
+    /// Test rows of users without positives of either, who have no share.
+    pub unassigned: u64,
+    /// `a` dominates, comparable, `b` dominates.
+    pub strata: Vec<StratumReport>,
+}
+
+/// Some of the users.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StratumReport {
+    /// Its name, as "like-dominant".
+    pub name: String,
+    /// Test rows of these users.
+    pub rows: u64,
+    /// Every model on these rows.
+    pub models: Vec<StratumModel>,
+}
+
+/// One model on some of the users.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StratumModel {
+    /// Name of the model.
+    pub model: String,
+    /// The pair's two tasks.
+    pub tasks: Vec<StratumTask>,
+}
+
+/// One model on one task on some of the users.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StratumTask {
+    /// Name of the task.
+    pub task: String,
+    /// Rows with a positive label.
+    pub positives: u64,
+    /// `None` with one class only.
+    pub auc: Option<f64>,
+    /// The same within users.
+    #[serde(default)]
+    pub gauc: Option<f64>,
+    /// Mean cross-entropy, in nats.
+    #[serde(default)]
+    pub logloss: Option<f64>,
+    /// Mean prediction over mean label; 1 is calibrated.
+    #[serde(default)]
+    pub calibration: Option<f64>,
+    /// AUC less the reference's on the same rows.
+    pub transfer: Option<Interval>,
+}

@@ -1,0 +1,36 @@
+//! One HTML page that answers: does sharing help my tasks, for which users, and what should I ship?
+//!
+//! | step | module |
+//! |---|---|
+//! | what is told, stored as JSON | `data`; `stored` reads NaN back |
+//! | what it means: positive, negative, no evidence; ties; what to ship | `judge`, `verdict` |
+//! | markup that cannot break, numbers for readers, tables | `markup`, `number`, `table` |
+//! | a chart as SVG | `charts` |
+//! | a part of the page, left out when it has no data | `sections` |
+//! | all of it, with the style sheet | `page` |
+//!
+//! The page holds everything it needs: no script, no font, nothing fetched.
+
+mod charts;
+mod data;
+mod judge;
+mod markup;
+mod number;
+mod page;
+mod sections;
+mod stored;
+mod table;
+mod verdict;
+
+pub use data::{
+    CalibrationBin, EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, Interval, LearningCurve, ModelReport,
+    PairReport, Picture, Provenance, Report, SearchReport, Spread, StratumModel, StratumReport, StratumTask,
+    TaskReport, Trial,
+};
+pub use judge::Transfer;
+pub use verdict::{Verdict, verdicts};
+
+/// The whole page: `<!doctype html>` to `</html>`. Any data gives a page, also none.
+pub fn render(report: &Report) -> String {
+    page::render(report)
+}

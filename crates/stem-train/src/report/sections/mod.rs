@@ -1,0 +1,143 @@
+//! The parts of the page. A part without data is left out with its heading.
+
+mod cost;
+mod curves;
+mod embeddings;
+mod gates;
+mod learning;
+mod provenance;
+mod quality;
+mod search;
+mod strata;
+mod transfer;
+mod verdict;
+mod warnings;
+
+use std::cell::Cell;
+
+use super::charts::{Chart, Series, Style};
+use super::data::{Report, TaskReport};
+use super::judge::reference;
+use super::markup::Markup;
+use super::table::Table;
+
+/// Charts narrower than this stand closer together.
+const SMALL: f64 = 250.0;
+
+/// Pairs of tasks whose users are shown; those of further pairs are folded up, or left to the JSON.
+pub(super) const OPEN_PAIRS: usize = 3;
+
+/// A part of the page.
+pub(super) struct Section {
+    /// Where links go.
+    pub id: &'static str,
+    /// What it answers.
+    pub heading: &'static str,
+    /// All under the heading.
+    pub body: Markup,
+}
+
+/// What all parts draw from.
+pub(super) struct Context<'a> {
+    /// The data.
+    pub report: &'a Report,
+    /// How every model looks, everywhere.
+    pub styles: Vec<Style>,
+    /// The single-task model's place.
+    pub reference: Option<usize>,
+    figures: Cell<usize>,
+}
+
+impl<'a> Context<'a> {
+    /// Gives every model its looks.
+    pub fn new(report: &'a Report) -> Self {
+        let reference = reference(report);
+        let mut others = 0..;
+        let styles = (0..report.models.len())
+            .map(|i| if Some(i) == reference { Style::reference() } else { Style::of(others.next().unwrap_or(0)) })
+            .collect();
+        Self { report, styles, reference, figures: Cell::new(0) }
+    }
+
+    /// How a model looks.
+    fn style(&self, model: usize) -> Style {
+        self.styles.get(model).copied().unwrap_or_else(Style::reference)
+    }
+
+    /// Models for a legend, those that `shown` picks.
+    fn series(&self, shown: impl Fn(usize) -> bool) -> Vec<Series> {
+        let models = self.report.models.iter().enumerate().filter(|(i, _)| shown(*i));
+        models.map(|(i, model)| Series { name: model.name.clone(), style: self.style(i) }).collect()
+    }
+
+    /// What a model has to say about a task.
+    fn task(&self, model: usize, t: usize) -> Option<&'a TaskReport> {
+        self.report.models.get(model)?.tasks.get(t)
+    }
+
+    /// Places and names of the tasks.
+    fn tasks(&self) -> impl Iterator<Item = (usize, &'a str)> {
+        self.report.tasks.iter().map(String::as_str).enumerate()
+    }
+
+    /// A chart under its title, its numbers folded up beneath.
+    fn figure(&self, m: &mut Markup, chart: &Chart, table: &Table) {
+        self.figures.set(self.figures.get() + 1);
+        m.node("figure", &[], |m| {
+            m.leaf("figcaption", &[], &chart.title);
+            m.node("div", &[("class", &"drawing")], |m| chart.draw(m, self.figures.get()));
+            m.node("details", &[], |m| {
+                m.leaf("summary", &[("aria-label", &format_args!("Numbers: {}", chart.title))], "Numbers");
+                table.draw(m);
+            });
+        });
+    }
+
+    /// Figures beside each other, as many as there is room for.
+    fn figures(&self, m: &mut Markup, figures: &[(Chart, Table)]) {
+        let small = figures.iter().all(|(chart, _)| chart.width() < SMALL);
+        let class = if small { "charts small" } else { "charts" };
+        m.node("div", &[("class", &class)], |m| {
+            figures.iter().for_each(|(chart, table)| self.figure(m, chart, table));
+        });
+    }
+}
+
+/// What is seen after a click on `summary`.
+fn folded(m: &mut Markup, summary: &str, inside: impl FnOnce(&mut Markup)) {
+    m.node("details", &[("class", &"part")], |m| {
+        m.leaf("summary", &[], summary);
+        inside(m);
+    });
+}
+
+/// `lr = 0.001, l2 = 1e-6`.
+fn assigned(settings: &[(String, String)]) -> String {
+    settings.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// A paragraph under a heading that says how to read what follows.
+fn intro(m: &mut Markup, text: &str) {
+    m.leaf("p", &[("class", &"intro")], text);
+}
+
+/// All parts that have data.
+pub(super) fn all(context: &Context<'_>) -> Vec<Section> {
+    [
+        verdict::section,
+        provenance::section,
+        quality::section,
+        transfer::section,
+        strata::section,
+        learning::section,
+        curves::section,
+        gates::section,
+        embeddings::section,
+        cost::section,
+        search::section,
+        warnings::section,
+    ]
+    .iter()
+    .filter_map(|part| part(context))
+    .collect()
+}

@@ -1,0 +1,153 @@
+//! Every model on every task, the best marked, ties told as ties.
+
+use super::{Context, Section, intro};
+use crate::report::data::{ModelReport, Spread, TaskReport};
+use crate::report::judge::close;
+use crate::report::markup::Markup;
+use crate::report::number::{DASH, count, decimals, duration, list, mean, spread, things};
+use crate::report::table::{Cell, Table};
+
+/// A metric: its name, where it is, and how far a value is from the best possible.
+type Metric = (&'static str, fn(&TaskReport) -> Option<&Spread>, fn(f64) -> f64);
+
+const METRICS: [Metric; 4] = [
+    ("AUC", |t| t.auc.as_ref(), |v| -v),
+    ("gAUC", |t| t.gauc.as_ref(), |v| -v),
+    ("logloss", |t| t.logloss.as_ref(), |v| v),
+    ("calibration", |t| t.calibration.as_ref(), |v| (v - 1.0).abs()),
+];
+
+pub(super) fn section(context: &Context<'_>) -> Option<Section> {
+    let one = context.report.models.len() == 1;
+    let seeds = |t: usize| {
+        (0..context.report.models.len()).filter_map(move |i| Some(context.task(i, t)?.auc.as_ref()?.values.len()))
+    };
+    let single = context.tasks().flat_map(|(t, _)| seeds(t)).max() == Some(1);
+    let over = if single { "" } else { ": mean and standard deviation over seeds" };
+    let tables: Vec<Table> = if one {
+        by_task(context, format!("The test split{over}")).into_iter().collect()
+    } else {
+        let ranking = table(context, format!("How well the test split is ranked{over}"), &METRICS[..2], true);
+        let probabilities = table(context, "How good the probabilities are".into(), &METRICS[2..], false);
+        ranking.into_iter().chain(probabilities).collect()
+    };
+    if tables.is_empty() {
+        return None;
+    }
+    let mut body = Markup::new();
+    intro(
+        &mut body,
+        "AUC and gAUC (AUC within users) are better the higher, logloss (nats) the lower, calibration (mean prediction over \
+         mean label) the nearer to 1.",
+    );
+    if !one {
+        intro(
+            &mut body,
+            "Where the best and others are closer than the larger of their deviations, all of them are marked as a tie.",
+        );
+    }
+    tables.iter().for_each(|table| table.draw(&mut body));
+    if let [model] = &context.report.models[..] {
+        let takes = takes(model);
+        if !takes.is_empty() {
+            body.leaf(
+                "p",
+                &[("class", &"note")],
+                format_args!("{}.", list(&takes.iter().map(String::as_str).collect::<Vec<_>>())),
+            );
+        }
+    }
+    if single {
+        let more = if one { "" } else { ", and small differences say nothing" };
+        body.leaf("p", &[("class", &"note")], format_args!("One seed: no spread is known{more}."));
+    }
+    Some(Section {
+        id: "quality",
+        heading: if one { "How good the model is" } else { "How good the models are" },
+        body,
+    })
+}
+
+/// What the only model costs.
+fn takes(model: &ModelReport) -> Vec<String> {
+    let seconds = mean(model.seconds.iter().copied()).filter(|s| *s > 0.0);
+    let parameters = (model.parameters > 0).then(|| things(model.parameters, "parameter", "parameters"));
+    let time = seconds.map(|s| format!("{} of training", duration(s)));
+    let memory = model.memory_gb.filter(|gb| gb.is_finite());
+    let memory = memory.map(|gb| format!("{} GB of memory, as planned before training", decimals(gb, 2)));
+    parameters.into_iter().chain(time).chain(memory).collect()
+}
+
+/// Tasks by metrics of the only model; `None` if it has none.
+fn by_task(context: &Context<'_>, caption: String) -> Option<Table> {
+    let value = |t: usize, of: fn(&TaskReport) -> Option<&Spread>| {
+        context.task(0, t).and_then(of).filter(|s| s.mean.is_finite())
+    };
+    let metrics: Vec<&Metric> =
+        METRICS.iter().filter(|(_, of, _)| context.tasks().any(|(t, _)| value(t, *of).is_some())).collect();
+    let mut table = Table::new(caption, ["task"].into_iter().chain(metrics.iter().map(|(name, ..)| *name)));
+    for (t, task) in context.tasks() {
+        table.row(task, metrics.iter().map(|(_, of, _)| value(t, *of).map_or_else(|| DASH.into(), spread)));
+    }
+    (!metrics.is_empty()).then_some(table)
+}
+
+/// Models by tasks, with their parameters if asked for; `None` if no model has one of the metrics.
+fn table(context: &Context<'_>, caption: String, metrics: &[Metric], parameters: bool) -> Option<Table> {
+    let models = &context.report.models;
+    let (mut head, mut above) = (vec!["model".to_owned()], vec![(String::new(), 1)]);
+    let mut columns: Vec<Vec<Cell>> = Vec::new();
+    for (t, task) in context.tasks() {
+        let before = columns.len();
+        for (name, of, loss) in metrics {
+            let values: Vec<Option<&Spread>> =
+                (0..models.len()).map(|i| context.task(i, t).and_then(of).filter(|s| s.mean.is_finite())).collect();
+            if values.iter().any(Option::is_some) {
+                head.push((*name).into());
+                columns.push(column(&values, *loss));
+            }
+        }
+        if columns.len() > before {
+            above.push((task.into(), columns.len() - before));
+        }
+    }
+    if columns.is_empty() {
+        return None;
+    }
+    if parameters && models.iter().any(|m| m.parameters > 0) {
+        head.push("parameters".into());
+        above.push((String::new(), 1));
+        columns.push(
+            models.iter().map(|m| if m.parameters > 0 { count(m.parameters).into() } else { DASH.into() }).collect(),
+        );
+    }
+    let mut table = Table::new(caption, head).above(above);
+    for (i, model) in models.iter().enumerate() {
+        table.row(&model.name, columns.iter().filter_map(|column| column.get(i).cloned()));
+    }
+    Some(table)
+}
+
+/// A metric of all models, its best marked when there is more than one.
+fn column(values: &[Option<&Spread>], loss: fn(f64) -> f64) -> Vec<Cell> {
+    let best = values.iter().flatten().min_by(|a, b| loss(a.mean).total_cmp(&loss(b.mean)));
+    // How far from the best possible, so that 0.99 and 1.01 are as well calibrated as each other.
+    let turned = |s: &Spread| Spread { mean: loss(s.mean), ..s.clone() };
+    let tied: Vec<bool> = values
+        .iter()
+        .map(|v| match (v, best) {
+            (Some(v), Some(best)) => close(&turned(v), &turned(best)),
+            _ => false,
+        })
+        .collect();
+    let badge = match tied.iter().filter(|t| **t).count() {
+        _ if values.iter().flatten().count() < 2 => None,
+        1 => Some("best"),
+        _ => Some("tie"),
+    };
+    let cell = |(value, tied): (&Option<&Spread>, &bool)| match value {
+        Some(value) => Cell::marked(spread(value), badge.filter(|_| *tied)),
+        None => DASH.into(),
+    };
+    values.iter().zip(&tied).map(cell).collect()
+}

@@ -1,0 +1,14 @@
+//! What a reader has to know before believing the numbers.
+
+use super::{Context, Section};
+use crate::report::markup::Markup;
+
+pub(super) fn section(context: &Context<'_>) -> Option<Section> {
+    let warnings = &context.report.warnings;
+    if warnings.is_empty() {
+        return None;
+    }
+    let mut body = Markup::new();
+    body.node("ul", &[("class", &"warnings")], |m| warnings.iter().for_each(|warning| m.leaf("li", &[], warning)));
+    Some(Section { id: "warnings", heading: "Warnings", body })
+}

@@ -1,0 +1,246 @@
+//! What to ship, in sentences.
+
+mod users;
+
+use super::data::{Report, Spread, TaskReport};
+use super::judge::{Candidate, Transfer, candidates, leaders, reference};
+use super::number::{count, interval, list, signed, spread, things};
+
+/// The answer for one task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The task.
+    pub task: String,
+    /// The model to ship: the cheapest of those that cannot be told apart from the best. `None` without a comparison.
+    pub model: Option<String>,
+    /// The models it ties with.
+    pub tied: Vec<String>,
+    /// What to do.
+    pub headline: String,
+    /// Why; whole sentences, but the first goes on where the headline ends.
+    pub reasons: Vec<String>,
+}
+
+/// One answer per task.
+pub fn verdicts(report: &Report) -> Vec<Verdict> {
+    (0..report.tasks.len()).map(|t| verdict(report, t)).collect()
+}
+
+fn verdict(report: &Report, t: usize) -> Verdict {
+    let task = report.tasks.get(t).cloned().unwrap_or_default();
+    let all = candidates(report, t);
+    let reference = reference(report).and_then(|index| all.iter().find(|c| c.index == index).copied());
+    match (all.is_empty(), reference) {
+        (true, _) => Verdict {
+            headline: format!("Nothing to say about {task}"),
+            reasons: vec!["no model has an AUC on it.".into()],
+            model: None,
+            tied: Vec::new(),
+            task,
+        },
+        (false, None) if report.models.len() == 1 => alone(task, t, &all[0]),
+        (false, None) => uncompared(task, &all),
+        (false, Some(reference)) => compared(report, task, &all, &reference),
+    }
+}
+
+/// One model, and no other in the report.
+fn alone(task: String, t: usize, only: &Candidate<'_>) -> Verdict {
+    let told = |name: &str, value: Option<&Spread>| {
+        value.filter(|s| s.mean.is_finite()).map(|s| format!("{name} {}", spread(s)))
+    };
+    let others: Vec<String> = match only.model.tasks.get(t) {
+        Some(TaskReport { gauc, logloss, calibration, .. }) => {
+            [told("gAUC", gauc.as_ref()), told("logloss", logloss.as_ref()), told("calibration", calibration.as_ref())]
+                .into_iter()
+                .flatten()
+                .collect()
+        }
+        None => Vec::new(),
+    };
+    let others: Vec<&str> = others.iter().map(String::as_str).collect();
+    Verdict {
+        headline: format!("{} scores AUC {} on {task}", only.model.name, spread(only.auc)),
+        reasons: if others.is_empty() { Vec::new() } else { vec![format!("{}.", list(&others))] },
+        model: None,
+        tied: Vec::new(),
+        task,
+    }
+}
+
+/// Without a single-task model.
+fn uncompared(task: String, all: &[Candidate<'_>]) -> Verdict {
+    let tied = leaders(all);
+    let [ship, others @ ..] = &tied[..] else {
+        return Verdict { headline: String::new(), reasons: Vec::new(), model: None, tied: Vec::new(), task };
+    };
+    let name = &ship.model.name;
+    let nothing = "Without a single-task model on the same rows nothing can be said about whether sharing helps.";
+    if all.len() == 1 {
+        return Verdict {
+            headline: format!("{name} scores AUC {} on {task}", spread(ship.auc)),
+            reasons: vec!["there is nothing to compare it with.".into(), nothing.into()],
+            model: None,
+            tied: Vec::new(),
+            task,
+        };
+    }
+    let mut reasons = vec![format!("AUC {}.", spread(ship.auc))];
+    reasons.extend(tie(&tied));
+    reasons.push(nothing.into());
+    Verdict {
+        headline: if others.is_empty() {
+            format!("{name} is the best on {task}")
+        } else {
+            format!("A tie on {task}, {name} the cheapest")
+        },
+        reasons,
+        model: Some(name.clone()),
+        tied: names(others),
+        task,
+    }
+}
+
+/// Against the single-task model.
+fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Candidate<'_>) -> Verdict {
+    let sharing: Vec<Candidate<'_>> = all.iter().filter(|c| c.index != reference.index).copied().collect();
+    let gaining: Vec<Candidate<'_>> = sharing.iter().filter(|c| c.gains()).copied().collect();
+    let tied = leaders(&gaining);
+    let against = &reference.model.name;
+    let Some(ship) = tied.first() else { return keep(report, task, &sharing, reference) };
+    let name = &ship.model.name;
+
+    let change = ship.transfer.map_or_else(String::new, |i| {
+        format!(
+            "{} AUC against {against} on all users (95 % interval {} to {})",
+            signed(i.mean),
+            signed(i.low),
+            signed(i.high)
+        )
+    });
+    let pairs = users::pairs(report, &task);
+    let alone = match &pairs[..] {
+        [pair] => users::among(pair, name, &task),
+        _ => None,
+    };
+    let mut reasons = vec![format!("{change}{}.", alone.map_or_else(String::new, |s| format!(", {s}")))];
+    if pairs.len() > 1 {
+        reasons.extend(users::by_pair(&pairs, name, &task));
+    }
+    // The one to ship first, then the others that gain.
+    let gained: Vec<Candidate<'_>> =
+        [*ship].into_iter().chain(gaining.iter().filter(|c| c.index != ship.index).copied()).collect();
+    if let Some(losses) = users::those(&pairs, &gained, &task, Transfer::Negative) {
+        reasons.push(format!("Some users lose all the same: {losses}."));
+    }
+    reasons.extend(tie(&tied));
+    if let Some(higher) = sharing.iter().find(|c| c.auc.mean > gaining[0].auc.mean) {
+        let mean = spread(higher.auc);
+        reasons.push(format!("{} has a higher mean ({mean}), but its interval is not above zero.", higher.model.name));
+    }
+    reasons.push(tally(&sharing, &task));
+    Verdict {
+        headline: format!("Ship {name} for {task}"),
+        reasons,
+        model: Some(name.clone()),
+        tied: names(&tied[1..]),
+        task,
+    }
+}
+
+/// Nothing beats the single-task model with evidence.
+fn keep(report: &Report, task: String, sharing: &[Candidate<'_>], reference: &Candidate<'_>) -> Verdict {
+    let name = &reference.model.name;
+    let mut reasons = Vec::new();
+    match sharing.first() {
+        None => reasons.push(format!("no other model has an AUC on it. Its own is {}.", spread(reference.auc))),
+        Some(nearest) => {
+            let told = match nearest.transfer {
+                Some(i) => format!("The highest of the others, {}, differs by {}.", nearest.model.name, interval(&i)),
+                None => format!(
+                    "The highest of the others, {}, differs by {}, of which no interval was measured.",
+                    nearest.model.name,
+                    signed(nearest.auc.mean - reference.auc.mean)
+                ),
+            };
+            reasons.push("no model that shares beats it with evidence.".into());
+            reasons.push(told);
+        }
+    }
+    if let Some(gains) = users::those(&users::pairs(report, &task), sharing, &task, Transfer::Positive) {
+        reasons.push(format!("Some users gain all the same: {gains}."));
+    }
+    if !sharing.is_empty() {
+        reasons.push(tally(sharing, &task));
+    }
+    Verdict { headline: format!("Ship {name} for {task}"), reasons, model: Some(name.clone()), tied: Vec::new(), task }
+}
+
+/// The sentence about models that cannot be told apart; the first is the cheapest.
+fn tie(tied: &[Candidate<'_>]) -> Option<String> {
+    let [cheapest, _, ..] = tied else { return None };
+    let told: Vec<String> = tied.iter().map(|c| format!("{} (AUC {})", c.model.name, spread(c.auc))).collect();
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    Some(format!(
+        "It is a tie: these seeds cannot tell {} apart, and {} has the fewest parameters ({}).",
+        list(&told),
+        cheapest.model.name,
+        count(cheapest.model.parameters)
+    ))
+}
+
+/// How many models transfer which way.
+fn tally(sharing: &[Candidate<'_>], task: &str) -> String {
+    let of =
+        |call: Option<Transfer>| sharing.iter().filter(|c| c.transfer.and_then(|i| Transfer::of(&i)) == call).count();
+    let mut parts = vec![
+        format!("positive for {}", of(Some(Transfer::Positive))),
+        format!("negative for {}", of(Some(Transfer::Negative))),
+        format!("without evidence for {}", of(Some(Transfer::NoEvidence))),
+    ];
+    if of(None) > 0 {
+        parts.push(format!("not measured for {}", of(None)));
+    }
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let models = things(sharing.len() as u64, "model that shares", "models that share");
+    format!("Of {models}, transfer to {task} is {}.", list(&parts))
+}
+
+/// What holds for all tasks together.
+pub(super) fn summary(report: &Report, verdicts: &[Verdict]) -> Vec<String> {
+    if report.models.len() == 1 {
+        return vec!["Whether sharing helps shows only beside a single-task model on the same rows.".into()];
+    }
+    let mut told = Vec::new();
+    let judged: Vec<&Verdict> = verdicts.iter().filter(|v| v.model.is_some()).collect();
+    if judged.is_empty() {
+        return told;
+    }
+    if let Some(index) = reference(report) {
+        let helped = judged.iter().filter(|v| v.model.as_ref() != Some(&report.models[index].name)).count();
+        told.push(match (helped, judged.len()) {
+            (0, 1) => "Sharing does not help the task, as far as these seeds show.".into(),
+            (0, _) => "Sharing helps none of the tasks, as far as these seeds show.".into(),
+            (1, 1) => "Sharing helps the task.".into(),
+            (2, 2) => "Sharing helps both tasks.".into(),
+            (helped, all) if helped == all => format!("Sharing helps all {all} tasks."),
+            (helped, all) => format!("Sharing helps {helped} of {all} tasks."),
+        });
+    }
+    if judged.len() > 1 && judged.len() == report.tasks.len() {
+        let leads = |name: &String| judged.iter().all(|v| v.model.as_ref() == Some(name) || v.tied.contains(name));
+        let one = report.models.iter().filter(|m| leads(&m.name)).min_by_key(|m| m.parameters);
+        told.push(match one {
+            Some(model) => format!("One model can serve every task: {} is best or tied on each.", model.name),
+            None => {
+                "No model is best or tied on every task: serve one per task, or choose a compromise from the table."
+                    .into()
+            }
+        });
+    }
+    told
+}
+
+fn names(candidates: &[Candidate<'_>]) -> Vec<String> {
+    candidates.iter().map(|c| c.model.name.clone()).collect()
+}

@@ -1,0 +1,130 @@
+//! Does sharing help my tasks, for which users, and what should I ship?
+//!
+//! ```text
+//! cargo run --release --example compare -- --recipe datasets/simulated/recipe.toml --data DIR \
+//!     --models stem,mmoe,shared-bottom --seeds 1,2,3 --out OUT
+//! ```
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use stem_core::DeviceSpec;
+use stem_data::{Recipe, prepare};
+use stem_train::report::{Interval, ModelReport, Report, Transfer, verdicts};
+use stem_train::{CompareConfig, ModelName, Progress, RunOptions, SearchConfig, analysis::Bootstrap, compare};
+
+/// Encodes the raw tables (once), trains every model with every seed and single-task beside them, and measures on the test split
+/// what each task gains or loses by sharing, for all users and for those whose feedback is comparable. Writes
+/// OUT/comparison.json, OUT/report.html and OUT/runs/MODEL/seed-N. Goes on where it was stopped.
+#[derive(Parser)]
+struct Args {
+    /// Recipe: sources, SQL, fields, labels, split. It must name a `group`.
+    #[arg(long)]
+    recipe: PathBuf,
+    /// Folder of the raw tables. A recipe with a simulator writes its log there when it is missing.
+    #[arg(long)]
+    data: PathBuf,
+    #[arg(long, value_delimiter = ',', required = true, help = format!("Models, with commas: {}", stem_examples::model_names()))]
+    models: Vec<ModelName>,
+    /// Seeds of weights, shuffling and dropout, with commas: a run of every model for each.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3")]
+    seeds: Vec<u64>,
+    /// Folder for runs, columns, comparison and report.
+    #[arg(long)]
+    out: PathBuf,
+    /// Experiment: how to train, sizes of the models. By default experiment.toml beside the recipe, if there.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Folder of the encoded columns, for several comparisons to share. By default OUT/columns.
+    #[arg(long)]
+    columns: Option<PathBuf>,
+    /// Device: flex, ndarray, wgpu or wgpu:INDEX, of those compiled in.
+    #[arg(long, default_value_t)]
+    device: DeviceSpec,
+    /// Runs at the same time. With dropout, runs at the same time draw from one generator and differ from time to time.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// Search: which settings to try for every model before it is compared, on the validation split alone.
+    #[arg(long)]
+    search: Option<PathBuf>,
+    /// Where users are cut, LOW,HIGH: shares of the second task of a pair among a user's positives of both. By default terciles
+    /// of the test rows.
+    #[arg(long, value_delimiter = ',', num_args = 2)]
+    cuts: Option<Vec<f64>>,
+    /// The field whose embeddings are drawn. By default the group (the users).
+    #[arg(long)]
+    picture: Option<String>,
+    /// Resamples of the users, for the intervals.
+    #[arg(long, default_value_t = 1000)]
+    resamples: usize,
+    /// Take over a folder that holds another comparison: what differs is trained again.
+    #[arg(long)]
+    force: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let progress = stem_examples::log_to_stderr();
+    stem_examples::finish(run(args, progress))
+}
+
+fn run(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    args.device.open()?; // before the long work
+    let recipe = Recipe::load(&args.recipe)?;
+    let experiment = stem_examples::load_experiment(args.config.as_deref(), &args.recipe)?;
+    let config = CompareConfig {
+        models: args.models,
+        seeds: args.seeds,
+        jobs: args.jobs,
+        cuts: args.cuts.map(|cuts| [cuts[0], cuts[1]]),
+        picture: args.picture,
+        bootstrap: Bootstrap { resamples: args.resamples, ..Bootstrap::default() },
+        search: args.search.map(SearchConfig::load).transpose()?,
+        force: args.force,
+    };
+    let columns = args.columns.unwrap_or(args.out.join("columns"));
+    let dataset = prepare(&recipe, &args.data, &columns, true)?;
+    let stop = stem_examples::stop_on_ctrl_c()?;
+    let options = RunOptions { device: args.device, progress, stop, command: stem_examples::command_line("compare") };
+    let found = compare(&config, &experiment, &dataset, &args.out, &options)?;
+    print(&found);
+    println!("\n{}", args.out.join("report.html").display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The table, the strata, and the answer.
+fn print(report: &Report) {
+    println!("| model | task | AUC | sd | gAUC | logloss | transfer |\n|---|---|---|---|---|---|---|");
+    let number = |value: Option<f64>| stem_train::metrics::shown(value);
+    for ModelReport { name, tasks, .. } in &report.models {
+        for (task, numbers) in report.tasks.iter().zip(tasks) {
+            let [auc, gauc, logloss] =
+                [&numbers.auc, &numbers.gauc, &numbers.logloss].map(|spread| number(spread.as_ref().map(|s| s.mean)));
+            let sd = number(numbers.auc.as_ref().filter(|auc| auc.values.len() > 1).map(|auc| auc.sd));
+            println!("| {name} | {task} | {auc} | {sd} | {gauc} | {logloss} | {} |", transfer(numbers.transfer));
+        }
+    }
+    for pair in &report.pairs {
+        println!("\nUsers by their share of {} among their positives of {} and {}:\n", pair.b, pair.a, pair.b);
+        println!("| users | rows | model | task | AUC | transfer |\n|---|---|---|---|---|---|");
+        for stratum in &pair.strata {
+            for (model, task) in stratum.models.iter().flat_map(|m| m.tasks.iter().map(move |task| (&m.model, task))) {
+                let (auc, transfer) = (number(task.auc), transfer(task.transfer));
+                println!("| {} | {} | {model} | {} | {auc} | {transfer} |", stratum.name, stratum.rows, task.task);
+            }
+        }
+    }
+    println!();
+    for verdict in verdicts(report) {
+        println!("{}: {}", verdict.headline, verdict.reasons.join(" "));
+    }
+    report.warnings.iter().for_each(|warning| println!("Warning: {warning}"));
+}
+
+/// The difference to single-task, its interval, and what that says.
+fn transfer(interval: Option<Interval>) -> String {
+    let Some(interval) = interval else { return "-".into() };
+    let call = Transfer::of(&interval).map_or("-", Transfer::name);
+    format!("{:+.4} ({:+.4} to {:+.4}), {call}", interval.mean, interval.low, interval.high)
+}
