@@ -48,10 +48,10 @@ struct Args {
     /// Search: which settings to try for every model before it is compared, on the validation split alone.
     #[arg(long)]
     search: Option<PathBuf>,
-    /// Where users are cut, LOW,HIGH: shares of the second task of a pair among a user's positives of both. By default terciles
+    /// Where users are cut: shares of the second task of a pair among a user's positives of both. By default terciles
     /// of the test rows.
-    #[arg(long, value_delimiter = ',', num_args = 2)]
-    cuts: Option<Vec<f64>>,
+    #[arg(long, value_name = "LOW,HIGH", value_parser = two_numbers)]
+    cuts: Option<[f64; 2]>,
     /// The field whose embeddings are drawn. By default the group (the users).
     #[arg(long)]
     picture: Option<String>,
@@ -61,6 +61,15 @@ struct Args {
     /// Take over a folder that holds another comparison: what differs is trained again.
     #[arg(long)]
     force: bool,
+}
+
+/// Two numbers with a comma.
+fn two_numbers(text: &str) -> Result<[f64; 2], String> {
+    let numbers = text.split(',').map(|number| number.trim().parse()).collect::<Result<Vec<f64>, _>>();
+    numbers
+        .ok()
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or("expected two numbers with a comma, e.g. 0.3,0.7".into())
 }
 
 fn main() -> ExitCode {
@@ -77,7 +86,7 @@ fn run(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::E
         models: args.models,
         seeds: args.seeds,
         jobs: args.jobs,
-        cuts: args.cuts.map(|cuts| [cuts[0], cuts[1]]),
+        cuts: args.cuts,
         picture: args.picture,
         bootstrap: Bootstrap { resamples: args.resamples, ..Bootstrap::default() },
         search: args.search.map(SearchConfig::load).transpose()?,

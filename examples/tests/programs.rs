@@ -69,7 +69,7 @@ rows = 2000
 
 #[test]
 fn every_program_explains_itself() {
-    for name in ["quickstart", "prepare", "train", "score", "parity", "import"] {
+    for name in ["quickstart", "prepare", "train", "compare", "score", "parity", "import"] {
         let help = succeeds(name, &["--help"]);
         assert!(help.contains("Usage:") && help.contains("--help"), "{name}: {help}");
     }
@@ -306,4 +306,59 @@ fn a_model_from_outside_the_library_trains_and_scores() {
     assert!(folder.path().join("bundle.safetensors").exists());
     let source = std::fs::read_to_string(workspace().join("examples/examples/custom_model.rs")).unwrap();
     assert!(source.lines().count() < 80, "short enough to read at once");
+}
+
+#[test]
+fn a_comparison_prints_its_tables_and_the_answer_and_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let [recipe, experiment, data] = small(folder.path());
+    let out = folder.path().join("out").to_str().unwrap().to_string();
+    let device = device();
+    let search = folder.path().join("search.toml");
+    std::fs::write(&search, "trials = 2\n[space]\n\"train.learning_rate\" = [0.01]\n").unwrap();
+    let search = search.to_str().unwrap();
+    let args = [
+        "--recipe",
+        &recipe,
+        "--data",
+        &data,
+        "--config",
+        &experiment,
+        "--models",
+        "stem",
+        "--seeds",
+        "1,2",
+        "--out",
+        &out,
+        "--device",
+        &device,
+        "--search",
+        search,
+        "--resamples",
+        "50",
+        "--cuts",
+        "0.2,0.4",
+        "--picture",
+        "item",
+    ];
+    let stdout = succeeds("compare", &args);
+    assert!(stdout.contains("| single-task | b |") && stdout.contains("| comparable |"), "{stdout}");
+    assert!(stdout.contains("Ship ") && stdout.trim_end().ends_with("report.html"), "{stdout}");
+    let page = std::fs::read_to_string(folder.path().join("out/report.html")).unwrap();
+    assert!(page.contains("cargo run --release --example compare -- --recipe"), "the command to do it again");
+    assert_eq!(succeeds("compare", &args), stdout, "nothing is trained again");
+
+    let other = folder.path().join("recipe-without-group.toml");
+    let text = std::fs::read_to_string(&recipe).unwrap().replace("group = \"user\"\n", "");
+    std::fs::write(&other, text).unwrap();
+    let plain = |recipe: &str, more: &[&str]| {
+        let out = folder.path().join("refused").to_str().unwrap().to_string();
+        let args = ["--recipe", recipe, "--data", &data, "--config", &experiment, "--models", "stem", "--out", &out];
+        fails("compare", &[&args[..], &["--device", &device], more].concat())
+    };
+    assert!(plain(other.to_str().unwrap(), &[]).contains("the recipe names no `group`"));
+    assert_eq!(plain(&recipe, &["--seeds", "3,3"]).split(':').next(), Some("seed 3 is named twice"));
+    std::fs::write(search, "trials = 2\n").unwrap();
+    let message = plain(&recipe, &["--search", search]);
+    assert!(message.contains("search.toml: the search space is empty"), "{message}");
 }

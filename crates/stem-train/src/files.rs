@@ -27,16 +27,30 @@ pub(crate) fn write_text(path: &Path, text: &str) -> Result<()> {
     done("write", path, std::fs::write(path, text))
 }
 
-/// Writes pretty JSON beside the target and renames it.
+/// Writes a file beside the target and renames it: who reads it has the old one or the new one, whole.
+pub(crate) fn replace_text(path: &Path, text: &str) -> Result<()> {
+    let scratch = path.with_extension("tmp");
+    done("write", path, std::fs::write(&scratch, text).and_then(|()| std::fs::rename(&scratch, path)))
+}
+
+/// Pretty JSON.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("what is written is plain data") + "\n"
+}
+
+/// Replaces a file by pretty JSON.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).expect("metrics are plain data");
-    let scratch = path.with_extension("json.tmp");
-    done("write", path, std::fs::write(&scratch, text + "\n").and_then(|()| std::fs::rename(&scratch, path)))
+    replace_text(path, &json(value))
 }
 
 /// A folder, with those above it.
 pub(crate) fn create_folder(folder: &Path) -> Result<()> {
     done("create", folder, std::fs::create_dir_all(folder))
+}
+
+/// Removes a file.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    done("remove", path, std::fs::remove_file(path))
 }
 
 /// Removes a folder with all in it.

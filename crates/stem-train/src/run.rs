@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use stem_core::{DeviceSpec, ModelName, Predictor};
@@ -76,9 +75,8 @@ pub fn run(
     if !experiment.has(model) {
         tracing::info!("the experiment has no section [{model}]: default sizes");
     }
-    let begun = Instant::now();
     let run = fit_and_measure(model, experiment, dataset, folder, options)?;
-    let page = inspect::page_of_run(&run, experiment, dataset, folder, options, begun.elapsed())?;
+    let page = inspect::page_of_run(&run, experiment, dataset, folder, options)?;
     page.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     files::write_text(&folder.join("report.html"), &report::render(&page))?;
     Ok(run.metrics)

@@ -12,9 +12,18 @@ const SETTINGS: &str = "settings.json";
 
 /// What `file` in `folder` says, if it was finished with the same settings.
 pub(crate) fn kept<T: DeserializeOwned>(folder: &Path, file: &str, settings: &Value) -> Option<T> {
-    let before: Value = serde_json::from_slice(&files::read(&folder.join(SETTINGS)).ok()?).ok()?;
+    let before = files::read_text(&folder.join(SETTINGS)).ok()?;
     let found = serde_json::from_slice(&files::read(&folder.join(file)).ok()?).ok()?;
-    (before == *settings).then_some(found)
+    (before == files::json(settings)).then_some(found) // as text: numbers are not always parsed to the last bit
+}
+
+/// Says that what is in `folder` is to be done anew: until [`keep`] nothing there counts as finished.
+///
+/// # Errors
+/// A file that cannot be removed.
+pub(crate) fn forget(folder: &Path) -> Result<()> {
+    let path = folder.join(SETTINGS);
+    if path.exists() { files::remove_file(&path) } else { Ok(()) }
 }
 
 /// Says that everything in `folder` is finished, and what it was asked for.

@@ -33,13 +33,12 @@ mod strata;
 mod transfer;
 
 use std::path::Path;
-use std::time::Instant;
 
 use stem_core::ModelName;
 use stem_data::Dataset;
 
 pub use json::{Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison};
-pub(crate) use kept::{keep, kept};
+pub(crate) use kept::{forget, keep, kept};
 pub(crate) use queue::in_turn;
 pub(crate) use runs::settings as run_settings;
 
@@ -103,7 +102,6 @@ pub fn compare(
     out: &Path,
     options: &RunOptions,
 ) -> Result<Report> {
-    let begun = Instant::now();
     let mut plan = Plan::new(config, experiment, dataset)?;
     let field = picture_field(dataset.schema(), config.picture.as_deref())?;
     config.search.as_ref().map_or(Ok(()), |search| search::check_effect(search, &plan.models))?;
@@ -128,9 +126,10 @@ pub fn compare(
     }
     let compared = Compared { tested: &tested, reference: plan.reference, dataset, bootstrap: config.bootstrap };
     let pairs = transfer::fill(&mut models, &compared, &pairs, out, options)?;
+    let seconds = runs.iter().flatten().map(|run| run.seconds).sum();
     let found = Report {
         title: format!("Does sharing help on {}?", dataset.name()),
-        provenance: provenance(dataset, &experiment.train, &config.seeds, options, begun.elapsed()),
+        provenance: provenance(dataset, &experiment.train, &config.seeds, options, seconds),
         tasks,
         reference: Some(ModelName::SingleTask.to_string()),
         models,

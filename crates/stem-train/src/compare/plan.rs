@@ -17,7 +17,7 @@ use crate::run::RunOptions;
 use crate::search::SearchConfig;
 
 /// The file that makes a folder a comparison's.
-const PLAN: &str = "plan.json";
+const PLAN: &str = "plan.toml";
 /// Groups below which an interval drawn over them is rough.
 const FEW_GROUPS: usize = 50;
 
@@ -30,6 +30,8 @@ pub(crate) struct Plan {
 }
 
 /// What a comparison is of: runs of different ones do not belong into one folder.
+///
+/// Kept as TOML, whose numbers are read as they were written to the last bit.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Claim {
@@ -130,7 +132,7 @@ impl Plan {
         };
         match (path.exists(), config.force) {
             (true, false) => {
-                let before: Claim = match serde_json::from_str(&files::read_text(&path)?) {
+                let before: Claim = match toml::from_str(&files::read_text(&path)?) {
                     Ok(before) => before,
                     Err(_) => return foreign("holds a comparison of another version"),
                 };
@@ -145,7 +147,10 @@ impl Plan {
             _ => {}
         }
         files::create_folder(out)?;
-        files::write_json(&path, &claim)
+        match toml::to_string(&claim) {
+            Ok(text) => files::replace_text(&path, &text),
+            Err(e) => Err(Error::Comparison { what: format!("{} cannot be written: {e}", path.display()) }),
+        }
     }
 
     /// What the numbers will not bear.

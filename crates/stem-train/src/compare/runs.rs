@@ -7,7 +7,7 @@ use stem_core::ModelName;
 use stem_data::Dataset;
 
 use super::plan::Plan;
-use super::{CompareConfig, in_turn, keep, kept};
+use super::{CompareConfig, forget, in_turn, keep, kept};
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::run::{RunMetrics, RunOptions, fit_and_measure};
@@ -84,6 +84,7 @@ impl Job {
             tracing::info!("{model} with seed {seed} is there already");
             return Ok(Some(metrics));
         }
+        forget(folder)?;
         let _span = tracing::info_span!("run", model = %model, seed).entered();
         let metrics = match fit_and_measure(*model, experiment, dataset, folder, options) {
             Ok(run) if run.metrics.interrupted => return Ok(None),

@@ -131,7 +131,10 @@ fn field_embedding(predictor: &Predictor, field: usize, seed: u64, names: &[Stri
     let groups = groups_of(predictor, &sampled);
     let norm = |row: &[f32]| row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
     let mean_norm = |(x, &p): (&Vec<f32>, &usize)| x.chunks(p).map(norm).sum::<f64>() / sampled.len().max(1) as f64;
-    let with = |k: usize, j: usize| linear_cka(&groups[k], widths[k], &groups[j], widths[j]);
+    // Of few rows any two representations are alike: independent ones have a CKA of about sqrt(p q) / n.
+    let enough = |k: usize, j: usize| sampled.len() >= 4 * widths[k].max(widths[j]);
+    let cka = |k: usize, j: usize| linear_cka(&groups[k], widths[k], &groups[j], widths[j]);
+    let with = |k: usize, j: usize| enough(k, j).then(|| cka(k, j)).flatten();
     FieldEmbedding {
         field: schema.fields[field].name.clone(),
         sampled: sampled.len() as u64,

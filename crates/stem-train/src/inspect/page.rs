@@ -1,7 +1,6 @@
 //! The page of one run: the same as of a comparison, with one model.
 
 use std::path::Path;
-use std::time::Duration;
 
 use stem_core::ModelSpec;
 use stem_data::{BatchPlan, Dataset, Split};
@@ -23,7 +22,6 @@ pub(crate) fn page_of_run(
     dataset: &Dataset,
     folder: &Path,
     options: &RunOptions,
-    took: Duration,
 ) -> Result<Report> {
     let Measured { metrics, predictor, scores } = run;
     let tasks = task_names(dataset.schema());
@@ -54,7 +52,7 @@ pub(crate) fn page_of_run(
     };
     Ok(Report {
         title: format!("{} on {}", model.name, dataset.name()),
-        provenance: provenance(dataset, &experiment.train, &[seed], options, took),
+        provenance: provenance(dataset, &experiment.train, &[seed], options, metrics.seconds),
         tasks,
         models: vec![model],
         warnings,

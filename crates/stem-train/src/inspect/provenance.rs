@@ -1,6 +1,6 @@
 //! What was run, and with what: enough to do it again.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::Value;
 use stem_core::ModelConfig;
@@ -9,14 +9,15 @@ use stem_data::{Dataset, Split};
 use crate::experiment::TrainConfig;
 use crate::report::Provenance;
 use crate::run::RunOptions;
+use crate::search::shown;
 
-/// Of runs with these seeds that ended now.
+/// Of runs with these seeds that ended now and trained for so many seconds in all.
 pub(crate) fn provenance(
     dataset: &Dataset,
     train: &TrainConfig,
     seeds: &[u64],
     options: &RunOptions,
-    took: Duration,
+    seconds: f64,
 ) -> Provenance {
     let mut settings = flat(&serde_json::to_value(train).expect("settings are plain data"));
     settings.retain(|(key, _)| key != "seed"); // told as seeds
@@ -32,7 +33,7 @@ pub(crate) fn provenance(
         ],
         command: options.command.clone(),
         finished: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        seconds: took.as_secs_f64(),
+        seconds,
         settings,
     }
 }
@@ -51,8 +52,7 @@ fn flat(settings: &Value) -> Vec<(String, String)> {
             flat(value).into_iter().map(|(below, value)| (format!("{key}.{below}"), value)).collect()
         }
         Value::Object(_) => Vec::new(),
-        Value::String(text) => vec![(key.clone(), text.clone())],
-        other => vec![(key.clone(), other.to_string())],
+        value => vec![(key.clone(), shown(value))],
     };
     keys.iter().flat_map(nested).collect()
 }
@@ -66,7 +66,8 @@ mod tests {
         let train = serde_json::to_value(TrainConfig::default()).unwrap();
         let told = flat(&train);
         assert!(told.contains(&("batch_size".into(), "4096".into())), "{told:?}");
-        assert!(told.iter().any(|(key, value)| key == "optimizer.kind" && value == "adam"), "{told:?}");
+        assert!(told.iter().any(|(key, value)| key == "optimizer.name" && value == "adam"), "{told:?}");
+        assert!(told.contains(&("embedding_std".into(), "1e-4".into())), "{told:?}");
         assert!(told.iter().all(|(key, _)| !key.starts_with("task_weights")), "an empty map has nothing to say");
     }
 }

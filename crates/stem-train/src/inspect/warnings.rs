@@ -71,3 +71,50 @@ fn predicting_the_mean(dataset: &Dataset, t: usize) -> Option<(f64, f64)> {
     let constant = logloss(&vec![mean as f32; labels.len()], &labels)?;
     (count > 0).then_some((mean, constant))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::task_report;
+    use stem_data::{Recipe, prepare};
+
+    /// Labels with every third row positive, and every second.
+    fn dataset(folder: &std::path::Path) -> Dataset {
+        let row = |i: usize| format!("{},{},{},{}\n", i % 7, u8::from(i % 3 == 0), u8::from(i % 2 == 0), i / 60);
+        let log: String = (0..180).map(row).collect();
+        std::fs::write(folder.join("log.csv"), format!("user,x,y,part\n{log}")).unwrap();
+        let recipe = r#"
+            name = "tiny"
+            group = "user"
+            source = [{ name = "log", file = "log.csv" }]
+            field = [{ column = "user", kind = "category" }]
+            label = [{ column = "x" }, { column = "y" }]
+            split = { kind = "column", column = "part", train = "0", valid = "1", test = "2" }
+        "#;
+        let recipe = Recipe::parse(recipe, "recipe.toml").unwrap();
+        prepare(&recipe, folder, &folder.join("columns"), false).unwrap()
+    }
+
+    fn told(dataset: &Dataset, scores: impl Fn(usize) -> [f32; 2]) -> Vec<String> {
+        let scores: Vec<f32> = (0..dataset.rows(Split::Test)).flat_map(scores).collect();
+        let seeds = [scores];
+        let reports: Vec<TaskReport> = (0..2).map(|t| task_report(&seeds, dataset, t)).collect();
+        of_model("m", &seeds, &reports, dataset)
+    }
+
+    #[test]
+    fn predictions_that_are_the_same_or_no_better_than_the_mean_are_called_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = dataset(folder.path());
+        let knows = |i: usize, n: usize| if i.is_multiple_of(n) { 0.7 } else { 0.2 };
+        let flips = |i: usize| if i.is_multiple_of(5) { 0.4 } else { 0.35 };
+        let good = told(&dataset, |i| [knows(i, 3) + 1e-3 * flips(i), knows(i, 2)]);
+        assert!(good.iter().all(|told| told.contains("does a feature hold the label?")), "{good:?}");
+        let mean = told(&dataset, |i| [1.0 / 3.0, knows(i, 2)]);
+        assert!(mean.iter().any(|told| told.contains("no better than predicting the mean on 'x'")), "{mean:?}");
+        assert!(mean.iter().any(|told| told.contains("nothing was learned")), "{mean:?}");
+        assert!(!mean.iter().any(|told| told.contains("the mean on 'y'")), "{mean:?}");
+        let same = told(&dataset, |i| [knows(i, 2); 2]);
+        assert!(same.iter().any(|told| told.contains("predicts the same for 'x' and 'y'")), "{same:?}");
+    }
+}

@@ -34,6 +34,7 @@ mod values;
 pub use config::{Method, SearchConfig};
 pub use halving::{Rung, Rungs, survivors};
 pub use settings::Settings;
+pub(crate) use settings::shown;
 pub use space::Space;
 pub(crate) use trials::{check_effect, search};
 pub use values::Values;

@@ -61,7 +61,7 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
 }
 
 /// A value for people.
-pub(super) fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     let list = |parts: Vec<String>| parts.join(", ");
     match value {
         Value::String(text) => text.clone(),
@@ -79,6 +79,10 @@ pub(super) fn shown(value: &Value) -> String {
 
 /// With as few digits as tell it from all others; below 0.001 and from a million on with an exponent.
 fn shown_real(x: f64) -> String {
+    let short = x as f32; // some settings are kept as such
+    if f64::from(short) == x && x.to_string().len() > short.to_string().len() {
+        return if short.abs() < 1e-3 { format!("{short:e}") } else { format!("{short}") };
+    }
     if x == 0.0 || (1e-3..1e6).contains(&x.abs()) { format!("{x}") } else { format!("{x:e}") }
 }
 
@@ -129,6 +133,7 @@ mod tests {
         for (value, expected) in [
             (json!(0.00123), "0.00123"),
             (json!(1e-6), "1e-6"),
+            (json!(1e-4f32), "1e-4"),
             (json!(1.25e-4), "1.25e-4"),
             (json!(0.9999), "0.9999"),
             (json!(0.0), "0"),

@@ -8,7 +8,7 @@ use stem_core::{ModelConfig, ModelName, ModelSpec, Predictor};
 use stem_data::{Dataset, Split};
 
 use super::{Rungs, SearchConfig, Settings, Space, survivors};
-use crate::compare::{in_turn, keep, kept, run_settings};
+use crate::compare::{forget, in_turn, keep, kept, run_settings};
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, TrainConfig};
 use crate::files;
@@ -181,6 +181,7 @@ impl Candidate {
         if let Some(outcome) = kept(&folder, "trial.json", &settings) {
             return Ok(Some(outcome));
         }
+        forget(&folder)?;
         let _span = tracing::info_span!("trial", model = %self.model, number = self.number).entered();
         let work = folder.join("work"); // weights of a trial are not kept
         let score = match fit(self.model, &experiment, dataset, &work, options) {

@@ -50,7 +50,7 @@ pub struct Provenance {
     pub command: String,
     /// When it was done.
     pub finished: String,
-    /// How long it took altogether.
+    /// How long training took, all runs together.
     #[serde(deserialize_with = "stored::read")]
     pub seconds: f64,
     /// Names and values of what held for all models.

@@ -13,7 +13,8 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     intro(
         &mut body,
         "Norm: mean length of an embedding. Effective rank: how many of its dimensions are in use. CKA: how alike two groups of \
-         embeddings are, 1 the same up to rotation and scale, 0 unrelated. Task embeddings that are unlike each other are what \
+         embeddings are, 1 the same up to rotation and scale, 0 unrelated; \
+         a dash where a field has too few values to tell. Task embeddings that are unlike each other are what \
          one embedding for all tasks could not have been.",
     );
     let mut any = false;

@@ -62,6 +62,6 @@ fn facts(m: &mut Markup, run: &Provenance) {
     fact("Versions", versions.join(", "));
     fact("Finished", run.finished.clone());
     if run.seconds > 0.0 {
-        fact("Took", duration(run.seconds));
+        fact("Training took", duration(run.seconds));
     }
 }

@@ -4,7 +4,7 @@ use super::{Context, Section, intro};
 use crate::report::data::{ModelReport, Spread, TaskReport};
 use crate::report::judge::close;
 use crate::report::markup::Markup;
-use crate::report::number::{DASH, count, decimals, duration, list, mean, spread, things};
+use crate::report::number::{DASH, decimals, duration, list, mean, spread, things};
 use crate::report::table::{Cell, Table};
 
 /// A metric: its name, where it is, and how far a value is from the best possible.
@@ -27,8 +27,8 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let tables: Vec<Table> = if one {
         by_task(context, format!("The test split{over}")).into_iter().collect()
     } else {
-        let ranking = table(context, format!("How well the test split is ranked{over}"), &METRICS[..2], true);
-        let probabilities = table(context, "How good the probabilities are".into(), &METRICS[2..], false);
+        let ranking = table(context, format!("How well the test split is ranked{over}"), &METRICS[..2]);
+        let probabilities = table(context, "How good the probabilities are".into(), &METRICS[2..]);
         ranking.into_iter().chain(probabilities).collect()
     };
     if tables.is_empty() {
@@ -92,8 +92,8 @@ fn by_task(context: &Context<'_>, caption: String) -> Option<Table> {
     (!metrics.is_empty()).then_some(table)
 }
 
-/// Models by tasks, with their parameters if asked for; `None` if no model has one of the metrics.
-fn table(context: &Context<'_>, caption: String, metrics: &[Metric], parameters: bool) -> Option<Table> {
+/// Models by tasks; `None` if no model has one of the metrics.
+fn table(context: &Context<'_>, caption: String, metrics: &[Metric]) -> Option<Table> {
     let models = &context.report.models;
     let (mut head, mut above) = (vec!["model".to_owned()], vec![(String::new(), 1)]);
     let mut columns: Vec<Vec<Cell>> = Vec::new();
@@ -113,13 +113,6 @@ fn table(context: &Context<'_>, caption: String, metrics: &[Metric], parameters:
     }
     if columns.is_empty() {
         return None;
-    }
-    if parameters && models.iter().any(|m| m.parameters > 0) {
-        head.push("parameters".into());
-        above.push((String::new(), 1));
-        columns.push(
-            models.iter().map(|m| if m.parameters > 0 { count(m.parameters).into() } else { DASH.into() }).collect(),
-        );
     }
     let mut table = Table::new(caption, head).above(above);
     for (i, model) in models.iter().enumerate() {

@@ -11,7 +11,8 @@ use super::number::{count, interval, list, signed, spread, things};
 pub struct Verdict {
     /// The task.
     pub task: String,
-    /// The model to ship: the cheapest of those that cannot be told apart from the best. `None` without a comparison.
+    /// The model to ship: of those that cannot be told apart from the best the cheapest that costs comparable users nothing, or
+    /// the cheapest. `None` without a comparison.
     pub model: Option<String>,
     /// The models it ties with.
     pub tied: Vec<String>,
@@ -105,7 +106,12 @@ fn uncompared(task: String, all: &[Candidate<'_>]) -> Verdict {
 fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Candidate<'_>) -> Verdict {
     let sharing: Vec<Candidate<'_>> = all.iter().filter(|c| c.index != reference.index).copied().collect();
     let gaining: Vec<Candidate<'_>> = sharing.iter().filter(|c| c.gains()).copied().collect();
-    let tied = leaders(&gaining);
+    let pairs = users::pairs(report, &task);
+    let mut tied = leaders(&gaining);
+    // The cheapest of a tie, unless it costs comparable users something that another of the tie does not.
+    let costs = |c: &Candidate<'_>| users::comparable_lose(&pairs, &c.model.name, &task);
+    let ship = (0..tied.len()).filter(|&i| !costs(&tied[i])).min_by_key(|&i| tied[i].model.parameters).unwrap_or(0);
+    tied.get_mut(..=ship).into_iter().for_each(|front| front.rotate_right(1));
     let against = &reference.model.name;
     let Some(ship) = tied.first() else { return keep(report, task, &sharing, reference) };
     let name = &ship.model.name;
@@ -118,7 +124,6 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
             signed(i.high)
         )
     });
-    let pairs = users::pairs(report, &task);
     let alone = match &pairs[..] {
         [pair] => users::among(pair, name, &task),
         _ => None,
@@ -176,16 +181,18 @@ fn keep(report: &Report, task: String, sharing: &[Candidate<'_>], reference: &Ca
     Verdict { headline: format!("Ship {name} for {task}"), reasons, model: Some(name.clone()), tied: Vec::new(), task }
 }
 
-/// The sentence about models that cannot be told apart; the first is the cheapest.
+/// The sentence about models that cannot be told apart; the first is the one to ship.
 fn tie(tied: &[Candidate<'_>]) -> Option<String> {
-    let [cheapest, _, ..] = tied else { return None };
+    let [ship, _, ..] = tied else { return None };
     let told: Vec<String> = tied.iter().map(|c| format!("{} (AUC {})", c.model.name, spread(c.auc))).collect();
     let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    let cheapest = tied.iter().all(|c| ship.model.parameters <= c.model.parameters);
+    let of = if cheapest { "" } else { " of those that cost comparable users nothing" };
     Some(format!(
-        "It is a tie: these seeds cannot tell {} apart, and {} has the fewest parameters ({}).",
+        "It is a tie: these seeds cannot tell {} apart, and {} has the fewest parameters ({}){of}.",
         list(&told),
-        cheapest.model.name,
-        count(cheapest.model.parameters)
+        ship.model.name,
+        count(ship.model.parameters)
     ))
 }
 

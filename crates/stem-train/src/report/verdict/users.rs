@@ -1,6 +1,6 @@
 //! What a model does to parts of the users, in sentences.
 
-use crate::report::data::{Interval, PairReport, Report};
+use crate::report::data::{Interval, PairReport, Report, StratumTask};
 use crate::report::judge::{Candidate, Transfer, known, strata};
 use crate::report::number::{list, signed};
 
@@ -31,6 +31,10 @@ pub(super) fn among(pair: &PairReport, model: &str, task: &str) -> Option<String
         let Some(i) = known(numbers.transfer) else { continue };
         match Transfer::of(&i) {
             Some(Transfer::NoEvidence) | None => open.push(stratum),
+            Some(_) if stratum == COMPARABLE => {
+                let (low, high) = (signed(i.low), signed(i.high));
+                told.push(format!("{} on {} ({low} to {high})", signed(i.mean), users(stratum)));
+            }
             Some(_) => told.push(format!("{} on {}", signed(i.mean), users(stratum))),
         }
     }
@@ -38,6 +42,14 @@ pub(super) fn among(pair: &PairReport, model: &str, task: &str) -> Option<String
     let told = (!told.is_empty()).then(|| told.join(", "));
     let parts: Vec<String> = told.into_iter().chain(open).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Whether a model transfers negatively on the comparable users of any pair.
+pub(super) fn comparable_lose(pairs: &[&PairReport], model: &str, task: &str) -> bool {
+    let loses = |(stratum, _, numbers): (&str, u64, &StratumTask)| {
+        stratum == COMPARABLE && known(numbers.transfer).and_then(|i| Transfer::of(&i)) == Some(Transfer::Negative)
+    };
+    pairs.iter().any(|pair| strata(pair, model, task).into_iter().any(loses))
 }
 
 /// The users on whom models transfer so; `None` if there are none. Comparable users come first, then the models' order.
