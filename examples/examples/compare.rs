@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    args.device.open()?; // before the long work
+    args.device.open()?;
     let recipe = Recipe::load(&args.recipe)?;
     let experiment = stem_examples::load_experiment(args.config.as_deref(), &args.recipe)?;
     let config = CompareConfig {
@@ -92,6 +92,7 @@ fn run(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::E
         search: args.search.map(SearchConfig::load).transpose()?,
         force: args.force,
     };
+    config.check()?; // before the long work
     let columns = args.columns.unwrap_or(args.out.join("columns"));
     let dataset = prepare(&recipe, &args.data, &columns, true)?;
     let stop = stem_examples::stop_on_ctrl_c()?;

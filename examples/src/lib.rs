@@ -1,5 +1,6 @@
 //! What the example programs share: how they fail, log, stop, and print.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -40,12 +41,15 @@ impl Write for AboveBars {
 /// The command line of an example, as it is typed again in a shell.
 pub fn command_line(example: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+@%".contains(c);
-    let quote = |arg: String| match !arg.is_empty() && arg.chars().all(plain) {
-        true => arg,
-        false => format!("'{}'", arg.replace('\'', r"'\''")),
+    let quote = |arg: OsString| match arg.to_string_lossy() {
+        arg if !arg.is_empty() && arg.chars().all(plain) => arg.into_owned(),
+        arg => format!("'{}'", arg.replace('\'', r"'\''")),
     };
-    let args: Vec<String> = std::env::args().skip(1).map(quote).collect();
-    format!("cargo run --release --example {example} -- {}", args.join(" "))
+    let args: Vec<String> = std::env::args_os().skip(1).map(quote).collect();
+    let features = [("ndarray", cfg!(feature = "ndarray")), ("wgpu", cfg!(feature = "wgpu"))];
+    let features: Vec<&str> = features.into_iter().filter_map(|(name, is_in)| is_in.then_some(name)).collect();
+    let features = if features.is_empty() { String::new() } else { format!(" --features {}", features.join(",")) };
+    format!("cargo run --release{features} --example {example} -- {}", args.join(" "))
 }
 
 /// The experiment asked for, else `experiment.toml` beside the recipe, else the paper's defaults.
@@ -73,7 +77,7 @@ pub fn stop_on_ctrl_c() -> Result<StopFlag, ctrlc::Error> {
         if asked.is_set() {
             std::process::exit(130);
         }
-        eprintln!("stopping after this step; the best weights are kept (Ctrl-C again to end at once)");
+        eprintln!("stopping after this step; what is finished is kept (Ctrl-C again to end at once)");
         asked.stop();
     })?;
     Ok(stop)

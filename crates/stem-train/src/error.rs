@@ -87,9 +87,17 @@ pub enum Error {
         /// What stands in the way, and what to do.
         what: String,
     },
+    /// A folder that holds something else.
+    #[error("{} {what}: name another folder, or take it over by force, which trains again what differs (--force)", folder.display())]
+    OtherComparison {
+        /// The folder.
+        folder: PathBuf,
+        /// What is in it.
+        what: String,
+    },
     /// A run of a comparison that failed.
     #[error(
-        "{model} with seed {seed}: {source}; the runs that are finished are kept, the same command goes on with the others"
+        "{model} with seed {seed}: {source}. All other runs that can be trained are done and kept; leave {model} out, or mend this, and run the same command"
     )]
     Run {
         /// The model.

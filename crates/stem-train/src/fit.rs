@@ -9,7 +9,7 @@ use stem_data::Dataset;
 use crate::error::Result;
 use crate::experiment::{Experiment, TrainConfig};
 use crate::files::create_folder;
-use crate::learner::{FitSummary, Learner};
+use crate::learner::{self, FitSummary, Learner};
 use crate::run::RunOptions;
 use crate::single_task;
 
@@ -32,6 +32,24 @@ impl Fit<'_> {
     }
 }
 
+/// Everything that can be told before a training: settings that fit the data, and memory for it.
+///
+/// # Errors
+/// What [`fit`] would refuse before its first step.
+pub(crate) fn check(model: ModelName, experiment: &Experiment, dataset: &Dataset) -> Result<()> {
+    let spec = experiment.model(model);
+    let train = &experiment.train;
+    train.check_tasks(dataset.schema())?;
+    spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
+    if !spec.trains_apart() {
+        return learner::check(&spec, dataset, train).map(drop);
+    }
+    let tasks = dataset.schema().tasks.iter().enumerate();
+    tasks
+        .map(|(t, task)| (dataset.only_task(t), single_task::train_of(train, &task.name)))
+        .try_for_each(|(dataset, train)| learner::check(&spec, &dataset, &train).map(drop))
+}
+
 /// Trains `model` as the experiment says; `folder` receives `bundle.safetensors` and `log.jsonl`.
 ///
 /// # Errors
@@ -52,7 +70,7 @@ pub(crate) fn fit(
 }
 
 /// The error with the section that the key stands in.
-pub(crate) fn in_section(model: ModelName, error: stem_core::Error) -> stem_core::Error {
+fn in_section(model: ModelName, error: stem_core::Error) -> stem_core::Error {
     match error {
         stem_core::Error::Config { key, found, expected } => {
             stem_core::Error::Config { key: format!("[{model}] {key}"), found, expected }

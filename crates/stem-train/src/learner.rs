@@ -85,30 +85,16 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         device: &Device,
         folder: impl Into<PathBuf>,
     ) -> Result<Self> {
-        config.check()?;
+        let plan = check(&spec, dataset, &config)?;
         let schema = dataset.schema();
-        schema.check()?;
-        spec.check(schema)?;
-        config.check_tasks(schema)?;
-        let groups = config.monitor != Monitor::Gauc || schema.group.is_some();
-        require("monitor", "gauc", "auc, or a `group` in the recipe: without groups there is no gAUC", groups)?;
-        let several = config.balance == BalanceConfig::default() || schema.tasks.len() > 1;
-        let expected = "fixed where there is one task: there is nothing to balance";
-        require("balance", config.balance.name(), expected, several)?;
-        let (climb, planned) = (config.warm_up_steps, planned_steps(&config, dataset));
-        let found = format_args!("{climb} of {planned} planned");
-        require("warm_up_steps", found, "fewer: the rate would never be reached", climb == 0 || climb < planned)?;
-        let (widths, size) = (spec.widths(schema), spec.size(schema));
-        let plan = MemoryPlan::new(schema, &widths, size, &config);
-        let available = memory::available();
-        available.map_or(Ok(()), |available| plan.check(available))?;
         let state = TrainState::init(&spec, schema, config.embedding_std, config.seed, config.table, device)
             .with_optimizer(config.optimizer);
         tracing::info!(
             "{}: {} training rows, {plan}{}",
             spec.name(),
             dataset.rows(Split::Train),
-            available.map_or(String::new(), |bytes| format!(", {:.1} GiB free", bytes as f64 / f64::from(1 << 30)))
+            memory::available()
+                .map_or(String::new(), |bytes| format!(", {:.1} GiB free", bytes as f64 / f64::from(1 << 30)))
         );
         let device = device.clone();
         Ok(Self {
@@ -351,6 +337,27 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self.state = Some(state.with_optimizer(self.config.optimizer));
         Ok(())
     }
+}
+
+/// Refuses a configuration that cannot train on the data, or not in this machine's memory; gives what memory it will take.
+pub(crate) fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) -> Result<MemoryPlan> {
+    config.check()?;
+    let schema = dataset.schema();
+    schema.check()?;
+    spec.check(schema)?;
+    config.check_tasks(schema)?;
+    let groups = config.monitor != Monitor::Gauc || schema.group.is_some();
+    require("monitor", "gauc", "auc, or a `group` in the recipe: without groups there is no gAUC", groups)?;
+    let several = config.balance == BalanceConfig::default() || schema.tasks.len() > 1;
+    let expected = "fixed where there is one task: there is nothing to balance";
+    require("balance", config.balance.name(), expected, several)?;
+    let (climb, planned) = (config.warm_up_steps, planned_steps(config, dataset));
+    let found = format_args!("{climb} of {planned} planned");
+    require("warm_up_steps", found, "fewer: the rate would never be reached", climb == 0 || climb < planned)?;
+    let (widths, size) = (spec.widths(schema), spec.size(schema));
+    let plan = MemoryPlan::new(schema, &widths, size, config);
+    memory::available().map_or(Ok(()), |available| plan.check(available))?;
+    Ok(plan)
 }
 
 /// Steps of all epochs.

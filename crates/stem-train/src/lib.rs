@@ -58,7 +58,7 @@ mod error;
 
 pub use balance::BalanceConfig;
 pub use compare::{
-    CompareConfig, Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison, compare,
+    CompareConfig, Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison, compare, run_folder,
 };
 pub use error::{Error, Result};
 pub use experiment::{Experiment, Monitor, TrainConfig};

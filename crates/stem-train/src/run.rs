@@ -78,7 +78,7 @@ pub fn run(
     let run = fit_and_measure(model, experiment, dataset, folder, options)?;
     let page = inspect::page_of_run(&run, experiment, dataset, folder, options)?;
     page.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    files::write_text(&folder.join("report.html"), &report::render(&page))?;
+    files::replace_text(&folder.join("report.html"), &report::render(&page))?;
     Ok(run.metrics)
 }
 

@@ -30,9 +30,7 @@ pub(crate) fn fit(all: &Fit<'_>) -> Result<FitSummary> {
     for (t, task) in dataset.schema().tasks.iter().enumerate() {
         let part = folder.join(format!("task-{t}"));
         tracing::info!("single-task: {}", task.name);
-        let mut train = TrainConfig::clone(train);
-        train.task_weights.retain(|name, _| *name == task.name);
-        train.balance = BalanceConfig::default(); // one task has nothing to be balanced against
+        let train = train_of(train, &task.name);
         let one = Fit { train: &train, dataset: &dataset.only_task(t), folder: &part, ..all.clone() };
         let fit = one.jointly()?;
         if options.stop.is_set() && fit.best_epoch == 0 {
@@ -52,6 +50,14 @@ pub(crate) fn fit(all: &Fit<'_>) -> Result<FitSummary> {
     files::write_text(&folder.join("log.jsonl"), &log)?;
     merge(&parts, dataset, spec, &folder.join("bundle.safetensors"), device)?;
     Ok(sum)
+}
+
+/// How a task is trained alone: it has nothing to be weighed or balanced against.
+pub(crate) fn train_of(train: &TrainConfig, task: &str) -> TrainConfig {
+    let mut train = train.clone();
+    train.task_weights.retain(|name, _| name == task);
+    train.balance = BalanceConfig::default();
+    train
 }
 
 /// The lines of a task's log, each saying whose it is.

@@ -142,11 +142,13 @@ fn what_is_finished_is_not_trained_again_and_what_is_missing_is() {
     assert_eq!((written(bundle("shared-bottom", 1)), written(bundle("single-task", 1))), before);
     assert!(bundle("stem", 2).exists());
 
-    // A run that was stopped has no settings beside it.
-    std::fs::remove_file(out.join("runs/single-task/seed-1/settings.json")).unwrap();
-    assert_eq!(numbers(&run(&config)), numbers(&first));
-    assert_eq!(written(bundle("shared-bottom", 1)), before.0);
-    assert!(written(bundle("single-task", 1)) > before.1);
+    // A run that was stopped has no settings beside it; a bundle may have been removed to save space.
+    for gone in ["settings.json", "bundle.safetensors"] {
+        std::fs::remove_file(out.join("runs/single-task/seed-1").join(gone)).unwrap();
+        assert_eq!(numbers(&run(&config)), numbers(&first));
+        assert_eq!(written(bundle("shared-bottom", 1)), before.0);
+        assert!(written(bundle("single-task", 1)) > before.1);
+    }
 }
 
 #[test]
@@ -194,6 +196,11 @@ fn a_folder_of_another_comparison_is_refused_unless_it_is_taken_over() {
     assert_eq!(written(&single), before, "what does not differ is not trained again");
     assert!(refused(&config, &short(), &dataset, &out).contains("another comparison"), "the folder is the new one's");
 
+    let tasks = folder.path().join("tasks");
+    compare(&config, &short(), &dataset.only_task(0), &tasks, &options()).unwrap();
+    let message = refused(&config, &short(), &dataset.only_task(1), &tasks);
+    assert!(message.contains("(the list of tasks differs)"), "{message}");
+
     let trained = folder.path().join("trained");
     stem_train::run(ModelName::SharedBottom, &short(), &dataset, &trained, &options()).unwrap();
     let message = refused(&config, &short(), &dataset, &trained);
@@ -209,13 +216,16 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
     for (config, expected) in [
         (of(&[], &[1]), "no model is named"),
         (of(&[ModelName::Stem, ModelName::Stem], &[1]), "model 'stem' is named twice"),
+        (of(&[ModelName::SingleTask], &[1]), "single-task alone is compared with nothing"),
+        (CompareConfig { search: Some(SearchConfig::default()), ..stem() }, "search: the search space is empty"),
+        (searched("trials = 2\n[space]\n'train.patience' = [2]"), "nothing but the experiment's own settings"),
         (of(&[ModelName::Stem], &[]), "no seed is named"),
         (of(&[ModelName::Stem], &[1, 2, 1]), "seed 1 is named twice"),
         (CompareConfig { jobs: 0, ..stem() }, "0 runs at the same time"),
         (CompareConfig { cuts: Some([0.6, 0.4]), ..stem() }, "no ascending shares"),
         (CompareConfig { cuts: Some([-0.1, 0.4]), ..stem() }, "no ascending shares"),
         (CompareConfig { cuts: Some([f64::NAN, 0.4]), ..stem() }, "no ascending shares"),
-        (CompareConfig { picture: Some("users".into()), ..stem() }, "the fields are user, item"),
+        (CompareConfig { picture: Some("users".into()), ..stem() }, "one of user, item"),
         (CompareConfig { bootstrap: Bootstrap { resamples: 3, ..Bootstrap::default() }, ..stem() }, "3 resamples"),
     ] {
         let message = refused(&config, &short(), &dataset, &out);
@@ -225,11 +235,21 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
     assert!(refused(&stem(), &none, &dataset, &out).contains("[stem] layers"));
     let one = CompareConfig { cuts: Some([0.2, 0.4]), ..stem() };
     assert!(refused(&one, &short(), &dataset.only_task(0), &out).contains("cuts have no effect with one task"));
+    let one = CompareConfig { picture: Some("item".into()), ..stem() };
+    assert!(refused(&one, &short(), &dataset.only_task(0), &out).contains("a picture has no effect with one task"));
+    let mut balanced = short();
+    balanced.train.warm_up_steps = 1_000_000;
+    assert!(refused(&stem(), &balanced, &dataset, &out).contains("warm_up_steps"), "told before the first run");
 
     let recipe = Recipe::parse(&RECIPE.replace("group = \"user\"\n", ""), "recipe.toml").unwrap();
     let alone = prepare(&recipe, folder.path(), &folder.path().join("alone"), false).unwrap();
     assert!(refused(&stem(), &short(), &alone, &out).contains("the recipe names no `group`"));
     assert!(!out.exists());
+}
+
+/// STEM after a search.
+fn searched(search: &str) -> CompareConfig {
+    CompareConfig { search: Some(SearchConfig::parse(search).unwrap()), ..of(&[ModelName::Stem], &[1]) }
 }
 
 fn stem_model_without_layers() -> stem_core::ModelConfig {
@@ -252,7 +272,7 @@ fn a_stop_keeps_what_is_done_and_the_same_call_goes_on() {
 }
 
 #[test]
-fn a_run_that_fails_is_named_and_the_others_are_kept() {
+fn a_run_that_fails_is_named_and_the_others_are_tried() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
     let out = folder.path().join("out");
@@ -260,7 +280,8 @@ fn a_run_that_fails_is_named_and_the_others_are_kept() {
     wild.train = TrainConfig { learning_rate: 1e30, ..wild.train };
     let message = refused(&of(&[ModelName::Stem], &[7]), &wild, &dataset, &out);
     assert!(message.starts_with("stem with seed 7: the loss of task"), "{message}");
-    assert!(message.ends_with("the same command goes on with the others"), "{message}");
+    assert!(message.ends_with("or mend this, and run the same command"), "{message}");
+    assert!(out.join("runs/single-task/seed-7/task-0/log.jsonl").exists(), "the others are tried all the same");
 }
 
 #[test]
@@ -296,7 +317,7 @@ fn a_search_gives_every_model_the_same_budget_and_runs_the_winner() {
     slow.train.learning_rate = 1e-6; // the search must find better
     let report = compare(&config, &slow, &dataset, &out, &options()).unwrap();
     let search = report.search.as_ref().unwrap();
-    assert!(search.budget.contains("at most 4 configurations (4 for 1 epochs, the best 2 for 2 epochs), 8 epochs"));
+    assert!(search.budget.contains("at most 4 configurations (4 for 1 epoch, the best 2 for 2 epochs), 8 epochs"));
     for model in &report.models {
         let of: Vec<_> = search.trials.iter().filter(|trial| trial.model == model.name).collect();
         assert_eq!((of.len(), of.iter().filter(|t| t.epochs == 2).count()), (4, 2), "{}", model.name);
@@ -317,6 +338,9 @@ fn a_search_gives_every_model_the_same_budget_and_runs_the_winner() {
     compare(&config, &slow, &dataset, &out, &options()).unwrap();
     assert_eq!(written(trial.join("trial.json")), before, "a finished trial is not done again");
 
+    let mut reseeded = slow.clone();
+    reseeded.train.seed = 9;
+    assert!(refused(&config, &reseeded, &dataset, &out).contains("([train] seed differs)"), "trials have that seed");
     let without = CompareConfig { search: None, ..config.clone() };
     assert!(refused(&without, &slow, &dataset, &out).contains("the search differs"));
     for (key, expected) in
@@ -329,6 +353,7 @@ fn a_search_gives_every_model_the_same_budget_and_runs_the_winner() {
     let wrong = Some(SearchConfig::parse("[space]\n'train.patience' = [0]").unwrap());
     let message = refused(&CompareConfig { search: wrong, ..config }, &slow, &dataset, &folder.path().join("x"));
     assert!(message.contains("cannot be trained with train.patience = 0"), "{message}");
+    assert!(!folder.path().join("x").exists(), "what cannot be searched claims no folder");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn a_tie_is_told_and_the_cheapest_of_it_shipped() {
     let verdict = verdicts(&report).remove(0);
     assert_eq!((verdict.model.as_deref(), &verdict.tied[..]), (Some("ple-me"), &["stem".to_owned()][..]));
     assert!(told(&report).contains(
-        "It is a tie: these seeds cannot tell ple-me (AUC 0.7910 \u{b1} 0.0010) and stem (AUC 0.7930 \u{b1} 0.0040) apart, \
+        "It is a tie: these users and seeds cannot tell ple-me (AUC 0.7910 \u{b1} 0.0010) and stem (AUC 0.7930 \u{b1} 0.0040) apart, \
          and ple-me has the fewest parameters (800)."
     ));
     assert_eq!(sound(&report).matches(">tie</span>").count(), 2);

@@ -29,7 +29,10 @@ use serde::{Deserialize, Serialize};
 
 use super::ranked::Ranked;
 
-/// How often to resample, from where, and how sure an interval is to be.
+/// The share of resamples within an interval.
+const LEVEL: f64 = 0.95;
+
+/// How often to resample, and from where.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Bootstrap {
@@ -37,13 +40,11 @@ pub struct Bootstrap {
     pub resamples: usize,
     /// Resample `r` draws from stream `r` of this seed, on whatever thread.
     pub seed: u64,
-    /// The share of resamples within the interval.
-    pub level: f64,
 }
 
 impl Default for Bootstrap {
     fn default() -> Self {
-        Self { resamples: 1000, seed: 0, level: 0.95 }
+        Self { resamples: 1000, seed: 0 }
     }
 }
 
@@ -103,7 +104,7 @@ impl Bootstrap {
             return None;
         }
         differences.sort_unstable_by(f64::total_cmp);
-        let outside = (1.0 - self.level) / 2.0;
+        let outside = (1.0 - LEVEL) / 2.0;
         let (low, high) = (quantile(&differences, outside), quantile(&differences, 1.0 - outside));
         Some(Interval { mean, low, high, skipped: self.resamples - differences.len() })
     }
@@ -197,7 +198,7 @@ mod tests {
                 let (labels, users, scores) = simulated(1000 + seed, &[0.7, 0.7]);
                 let alone: Vec<u32> = (0..ROWS as u32).collect();
                 let sample = Sample::new(&labels, if by_user { &users } else { &alone }, None);
-                let bootstrap = Bootstrap { resamples: 300, seed, ..Bootstrap::default() };
+                let bootstrap = Bootstrap { resamples: 300, seed };
                 let other = vec![sample.rank(&scores[1])];
                 let interval = bootstrap.paired(&[sample.rank(&scores[0])], &[other])[0].unwrap();
                 holds_zero(interval)
@@ -225,7 +226,7 @@ mod tests {
         let (reference, other) = ([sample.rank(&scores[0])], [vec![sample.rank(&scores[1])]]);
         let with = |threads: usize, seed: u64| {
             let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| Bootstrap { resamples: 64, seed, ..Bootstrap::default() }.paired(&reference, &other))
+            pool.install(|| Bootstrap { resamples: 64, seed }.paired(&reference, &other))
         };
         assert_eq!(with(1, 1), with(2, 1));
         assert_ne!(with(1, 1), with(1, 2));

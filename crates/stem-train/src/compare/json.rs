@@ -15,6 +15,8 @@ pub struct Comparison {
     pub strata: BTreeMap<String, BTreeMap<String, StratumComparison>>,
     /// Where the users were cut, by `TASK_A|TASK_B`: shares of `TASK_B` among a user's positives of both.
     pub cuts: BTreeMap<String, [f64; 2]>,
+    /// Test rows in no stratum, for want of a positive of their user in training, by `TASK_A|TASK_B`.
+    pub unassigned: BTreeMap<String, u64>,
     /// What a reader has to know before believing the numbers.
     pub warnings: Vec<String>,
 }
@@ -63,6 +65,8 @@ pub struct StratumComparison {
 pub struct StratumNumbers {
     /// Rows with a positive label.
     pub positives: u64,
+    /// Rows with a label.
+    pub labelled: u64,
     /// `None` with one class only; so are the others that need both.
     pub auc: Option<f64>,
     /// AUC within groups.
@@ -94,6 +98,7 @@ impl Comparison {
             models: report.models.iter().map(model).collect(),
             strata: report.pairs.iter().map(|pair| (name(pair), pair.strata.iter().map(stratum).collect())).collect(),
             cuts: report.pairs.iter().map(|pair| (name(pair), pair.cuts)).collect(),
+            unassigned: report.pairs.iter().map(|pair| (name(pair), pair.unassigned)).collect(),
             warnings: report.warnings.clone(),
         }
     }
@@ -127,6 +132,7 @@ fn model_numbers(model: &ModelReport, tasks: &[String], is_reference: bool) -> M
 fn stratum_numbers(task: &StratumTask, is_reference: bool) -> StratumNumbers {
     StratumNumbers {
         positives: task.positives,
+        labelled: task.labelled,
         auc: task.auc,
         gauc: task.gauc,
         logloss: task.logloss,

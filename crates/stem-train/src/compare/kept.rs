@@ -10,11 +10,12 @@ use crate::files;
 
 const SETTINGS: &str = "settings.json";
 
-/// What `file` in `folder` says, if it was finished with the same settings.
-pub(crate) fn kept<T: DeserializeOwned>(folder: &Path, file: &str, settings: &Value) -> Option<T> {
+/// What `file` in `folder` says, if it was finished with the same settings and what belongs to it is still there.
+pub(crate) fn kept<T: DeserializeOwned>(folder: &Path, file: &str, besides: &[&str], settings: &Value) -> Option<T> {
     let before = files::read_text(&folder.join(SETTINGS)).ok()?;
     let found = serde_json::from_slice(&files::read(&folder.join(file)).ok()?).ok()?;
-    (before == files::json(settings)).then_some(found) // as text: numbers are not always parsed to the last bit
+    let whole = besides.iter().all(|name| folder.join(name).exists());
+    (whole && before == files::json(settings)).then_some(found) // as text: numbers are not always parsed to the last bit
 }
 
 /// Says that what is in `folder` is to be done anew: until [`keep`] nothing there counts as finished.

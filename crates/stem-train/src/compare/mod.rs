@@ -2,7 +2,8 @@
 //!
 //! | step | module |
 //! |---|---|
-//! | which models, with which settings; may they go into this folder? | `plan` |
+//! | which models, with which settings | `plan` |
+//! | may they go into this folder? | `claim` |
 //! | settings found on the validation split | [`search`](crate::search) |
 //! | every model with every seed, none twice | `runs` |
 //! | what each is like on the test split | `measure` |
@@ -23,6 +24,7 @@
 //! # Ok::<(), stem_train::Error>(())
 //! ```
 
+mod claim;
 mod json;
 mod kept;
 mod measure;
@@ -40,6 +42,7 @@ use stem_data::Dataset;
 pub use json::{Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison};
 pub(crate) use kept::{forget, keep, kept};
 pub(crate) use queue::in_turn;
+pub use runs::run_folder;
 pub(crate) use runs::settings as run_settings;
 
 use crate::analysis::Bootstrap;
@@ -49,7 +52,7 @@ use crate::files;
 use crate::inspect::{self, picture_field, provenance, task_names};
 use crate::report::{self, Report};
 use crate::run::RunOptions;
-use crate::search::{self, SearchConfig};
+use crate::search::{Search, SearchConfig};
 use plan::Plan;
 use transfer::Compared;
 
@@ -66,7 +69,7 @@ pub struct CompareConfig {
     pub cuts: Option<[f64; 2]>,
     /// The field whose embeddings are drawn; by default the users.
     pub picture: Option<String>,
-    /// How sure an interval is to be.
+    /// How intervals are drawn.
     pub bootstrap: Bootstrap,
     /// Finds settings for every model first.
     pub search: Option<SearchConfig>,
@@ -104,13 +107,15 @@ pub fn compare(
 ) -> Result<Report> {
     let mut plan = Plan::new(config, experiment, dataset)?;
     let field = picture_field(dataset.schema(), config.picture.as_deref())?;
-    config.search.as_ref().map_or(Ok(()), |search| search::check_effect(search, &plan.models))?;
-    plan.claim(out, config, experiment, dataset, options)?;
-    let search = match &config.search {
+    let search = config.search.as_ref().map(|search| Search::new(search, &plan.models, dataset)).transpose()?;
+    claim::claim(out, &plan, config.search.as_ref(), config.force, dataset, options)?;
+    let mut warnings = inspect::of_dataset(dataset);
+    let search = match search {
         None => None,
         Some(search) => {
-            let found = search::search(search, &plan.models, config.jobs, dataset, out, options)?;
+            let found = search.run(config.jobs, dataset, out, options)?;
             plan.take_over(found.winners);
+            warnings.extend(found.warnings);
             Some(found.report)
         }
     };
@@ -118,14 +123,14 @@ pub fn compare(
 
     let tasks = task_names(dataset.schema());
     let pairs = strata::pairs(dataset, config.cuts);
-    let mut warnings = inspect::of_dataset(dataset);
-    warnings.extend(plan.warnings(dataset));
     let (mut models, tested) = measure::models(&plan, &runs, dataset, &pairs, field, out, options)?;
+    let constants = inspect::constants(dataset);
     for (model, seeds) in models.iter().zip(&tested) {
-        warnings.extend(inspect::of_model(&model.name, seeds, &model.tasks, dataset));
+        warnings.extend(inspect::of_model(&model.name, seeds, &model.tasks, &constants, dataset));
     }
     let compared = Compared { tested: &tested, reference: plan.reference, dataset, bootstrap: config.bootstrap };
-    let pairs = transfer::fill(&mut models, &compared, &pairs, out, options)?;
+    let (pairs, rough) = transfer::fill(&mut models, &compared, &pairs, out, options)?;
+    warnings.extend(rough);
     let seconds = runs.iter().flatten().map(|run| run.seconds).sum();
     let found = Report {
         title: format!("Does sharing help on {}?", dataset.name()),
@@ -138,6 +143,6 @@ pub fn compare(
         search,
     };
     files::write_json(&out.join("comparison.json"), &Comparison::of(&found))?;
-    files::write_text(&out.join("report.html"), &report::render(&found))?;
+    files::replace_text(&out.join("report.html"), &report::render(&found))?;
     Ok(found)
 }

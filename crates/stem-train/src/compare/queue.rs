@@ -1,25 +1,24 @@
 //! Pieces of work, some at the same time.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Does `work` on every item, `at_once` of them at the same time, and gives what came of it in the order of the items. After an
-/// error nothing new is begun, what runs is finished, and the error of the first item that has one is given.
+/// Does `work` on every item, `at_once` of them at the same time, and gives what came of it in the order of the items. An error
+/// keeps no other item from being worked on; in the end the error of the first item that has one is given.
 pub(crate) fn in_turn<I: Sync, T: Send>(
     items: &[I],
     at_once: usize,
     work: impl Fn(&I) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let next = AtomicUsize::new(0);
     let done: Vec<Mutex<Option<Result<T, Error>>>> = items.iter().map(|_| Mutex::new(None)).collect();
     let worker = || {
-        while !failed.load(Ordering::Relaxed) {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(i) else { break };
+        while let i = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(item) = items.get(i)
+        {
             let result = work(item);
-            failed.fetch_or(result.is_err(), Ordering::Relaxed);
             *done[i].lock().expect("no worker panics with a result in hand") = Some(result);
         }
     };
@@ -51,13 +50,13 @@ mod tests {
     }
 
     #[test]
-    fn after_an_error_nothing_new_is_begun() {
+    fn an_error_keeps_no_other_item_from_being_worked_on_and_the_first_is_given() {
         let begun = AtomicUsize::new(0);
         let fails = |i: &usize| {
             begun.fetch_add(1, Ordering::Relaxed);
-            if *i == 2 { Err(Error::Comparison { what: "two".into() }) } else { Ok(*i) }
+            if *i >= 2 { Err(Error::Comparison { what: format!("{i}") }) } else { Ok(*i) }
         };
         let error = in_turn(&(0..100).collect::<Vec<_>>(), 1, fails).unwrap_err();
-        assert_eq!((error.to_string(), begun.into_inner()), ("two".into(), 3));
+        assert_eq!((error.to_string(), begun.into_inner()), ("2".into(), 100));
     }
 }

@@ -10,6 +10,7 @@ use super::plan::Plan;
 use super::{CompareConfig, forget, in_turn, keep, kept};
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
+use crate::inspect::task_names;
 use crate::run::{RunMetrics, RunOptions, fit_and_measure};
 
 /// A model with a seed.
@@ -19,8 +20,8 @@ struct Job {
     folder: PathBuf,
 }
 
-/// Where a run of a comparison is kept.
-pub(super) fn folder(out: &Path, model: ModelName, seed: u64) -> PathBuf {
+/// Where a comparison in `out` keeps a run: its bundle, log and metrics.
+pub fn run_folder(out: &Path, model: ModelName, seed: u64) -> PathBuf {
     out.join("runs").join(model.as_str()).join(format!("seed-{seed}"))
 }
 
@@ -29,6 +30,7 @@ pub(crate) fn settings(model: ModelName, experiment: &Experiment, dataset: &Data
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "data": dataset.key(),
+        "tasks": task_names(dataset.schema()),
         "device": options.device,
         "train": experiment.train,
         "model": experiment.model(model),
@@ -49,7 +51,7 @@ pub(super) fn train(
     let job = |model: ModelName, experiment: &Experiment, seed: u64| {
         let mut experiment = experiment.clone();
         experiment.train.seed = seed;
-        Job { model, folder: folder(out, model, seed), experiment }
+        Job { model, folder: run_folder(out, model, seed), experiment }
     };
     let jobs: Vec<Job> = plan
         .models
@@ -58,9 +60,6 @@ pub(super) fn train(
         .collect();
     let bar = options.progress.pieces("runs", jobs.len());
     let done = in_turn(&jobs, config.jobs, |job| {
-        if options.stop.is_set() {
-            return Ok(None);
-        }
         bar.say(format!("{} with seed {}", job.model, job.experiment.train.seed));
         let metrics = job.run(dataset, options)?;
         bar.advance(1);
@@ -80,9 +79,12 @@ impl Job {
         let Self { model, experiment, folder } = self;
         let seed = experiment.train.seed;
         let settings = settings(*model, experiment, dataset, options);
-        if let Some(metrics) = kept(folder, "metrics.json", &settings) {
+        if let Some(metrics) = kept(folder, "metrics.json", &["bundle.safetensors", "log.jsonl"], &settings) {
             tracing::info!("{model} with seed {seed} is there already");
             return Ok(Some(metrics));
+        }
+        if options.stop.is_set() {
+            return Ok(None);
         }
         forget(folder)?;
         let _span = tracing::info_span!("run", model = %model, seed).entered();

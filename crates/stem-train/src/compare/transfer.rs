@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rayon::prelude::*;
 use stem_data::{Dataset, Split};
 
 use super::measure::Tested;
@@ -13,7 +14,10 @@ use crate::metrics::TaskMetrics;
 use crate::report::{Interval, ModelReport, PairReport, StratumModel, StratumReport, StratumTask};
 use crate::run::RunOptions;
 
-/// Fills in the transfer of every model and task, and gives the strata of every pair.
+/// Groups below which an interval drawn over them is rough.
+const FEW_GROUPS: usize = 50;
+
+/// Fills in the transfer of every model and task, and gives the strata of every pair, and which intervals are rough.
 ///
 /// # Errors
 /// [`Error::Stopped`].
@@ -23,44 +27,45 @@ pub(super) fn fill(
     pairs: &[Pair],
     out: &Path,
     options: &RunOptions,
-) -> Result<Vec<PairReport>> {
+) -> Result<(Vec<PairReport>, Vec<String>)> {
     let tasks = task_names(compared.dataset.schema());
-    let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
-    let all = tasks.len() + 6 * pairs.len();
-    let bar = options.progress.pieces("intervals", all);
-    let mut done = 0;
-    let mut counted = |intervals| {
+    let bar = options.progress.pieces("intervals", tasks.len() + 6 * pairs.len());
+    let runs = compared.tested.iter().map(Vec::len).sum();
+    let next = || {
         bar.advance(1);
-        done += 1;
-        if options.stop.is_set() && done < all {
-            return Err(Error::Stopped { what: "intervals (and all runs)", done, all, folder: out.to_path_buf() });
-        }
-        Ok(intervals)
+        // Runs are all there; intervals are drawn again next time.
+        let stopped = Error::Stopped { what: "runs", done: runs, all: runs, folder: out.to_path_buf() };
+        if options.stop.is_set() { Err(stopped) } else { Ok(()) }
     };
-    for t in 0..tasks.len() {
-        let intervals = counted(compared.transfer(t, None))?;
-        models.iter_mut().zip(intervals).for_each(|(model, interval)| model.tasks[t].transfer = interval);
+    let mut rough = Rough::default();
+    for (t, task) in tasks.iter().enumerate() {
+        next()?;
+        let drawn = compared.draw(t, None);
+        rough.look(&drawn, task, "all users", compared.bootstrap);
+        models.iter_mut().zip(drawn.transfer).for_each(|(model, interval)| model.tasks[t].transfer = interval);
     }
     let mut told = Vec::new();
     for pair in pairs {
+        let [a, b] = pair.tasks.map(|t| tasks[t].clone());
         let mut strata = Vec::new();
         for (stratum, name) in pair.parts() {
             let rows = pair.strata.rows_in(stratum);
             let mut of_models: Vec<StratumModel> =
-                names.iter().map(|model| StratumModel { model: model.clone(), tasks: Vec::new() }).collect();
+                models.iter().map(|model| StratumModel { model: model.name.clone(), tasks: Vec::new() }).collect();
             for t in pair.tasks {
-                let intervals = counted(compared.transfer(t, Some(&rows)))?;
-                for (m, transfer) in intervals.into_iter().enumerate() {
-                    let numbers = compared.numbers(m, t, &rows);
-                    of_models[m].tasks.push(StratumTask { task: tasks[t].clone(), transfer, ..numbers });
+                next()?;
+                let drawn = compared.draw(t, Some(&rows));
+                rough.look(&drawn, &tasks[t], &format!("{name} users of {a} and {b}"), compared.bootstrap);
+                let numbers = compared.numbers(t, &rows);
+                for ((model, numbers), transfer) in of_models.iter_mut().zip(numbers).zip(drawn.transfer) {
+                    model.tasks.push(StratumTask { task: tasks[t].clone(), transfer, ..numbers });
                 }
             }
             strata.push(StratumReport { name: name.into(), rows: rows.len() as u64, models: of_models });
         }
-        let [a, b] = pair.tasks.map(|t| tasks[t].clone());
         told.push(PairReport { a, b, cuts: pair.strata.cuts, unassigned: pair.strata.unassigned as u64, strata });
     }
-    Ok(told)
+    Ok((told, rough.told()))
 }
 
 /// What the models predict, and which of them the others are held against.
@@ -71,51 +76,97 @@ pub(super) struct Compared<'a> {
     pub bootstrap: Bootstrap,
 }
 
+/// Intervals on some of the test rows.
+struct Drawn {
+    /// Of every model; none of the reference itself.
+    transfer: Vec<Option<Interval>>,
+    /// Users with a labelled row.
+    groups: usize,
+    /// The most resamples that were left out for want of a class.
+    skipped: usize,
+}
+
 impl Compared<'_> {
     fn tasks(&self) -> usize {
         self.dataset.schema().tasks.len()
     }
 
-    /// Of every model on some of the test rows; none of the reference itself.
-    fn transfer(&self, t: usize, rows: Option<&[u32]>) -> Vec<Option<Interval>> {
+    fn draw(&self, t: usize, rows: Option<&[u32]>) -> Drawn {
         let tasks = self.tasks();
         let labels = column(self.dataset.labels(Split::Test), t, tasks);
         let sample = Sample::new(&labels, self.dataset.groups(Split::Test).unwrap_or_default(), rows);
         let rank = |seeds: &Tested| -> Vec<Ranked> {
             seeds.iter().map(|scores| sample.rank(&column(scores, t, tasks))).collect()
         };
-        let ranked: Vec<Vec<Ranked>> = self.tested.iter().map(rank).collect();
-        let intervals = self.bootstrap.paired(&ranked[self.reference], &ranked);
+        let mut ranked: Vec<Vec<Ranked>> = self.tested.iter().map(rank).collect();
+        let reference = ranked.remove(self.reference);
+        let mut intervals = self.bootstrap.paired(&reference, &ranked);
+        intervals.insert(self.reference, None);
+        let skipped = intervals.iter().flatten().map(|interval| interval.skipped).max().unwrap_or(0);
         let told = |interval: crate::analysis::Interval| Interval {
             mean: interval.mean,
             low: interval.low,
             high: interval.high,
         };
-        let others = intervals.into_iter().enumerate();
-        others.map(|(m, interval)| interval.filter(|_| m != self.reference).map(told)).collect()
+        let transfer = intervals.into_iter().map(|interval| interval.map(told)).collect();
+        Drawn { transfer, groups: sample.groups(), skipped }
     }
 
-    /// Metrics of a model on some of the test rows, seeds averaged.
-    fn numbers(&self, model: usize, t: usize, rows: &[u32]) -> StratumTask {
+    /// Metrics of every model on some of the test rows, seeds averaged.
+    fn numbers(&self, t: usize, rows: &[u32]) -> Vec<StratumTask> {
         let tasks = self.tasks();
         let of = |values: &[f32]| -> Vec<f32> { rows.iter().map(|&row| values[row as usize * tasks + t]).collect() };
         let labels = of(self.dataset.labels(Split::Test));
         let groups: Option<Vec<u32>> =
             self.dataset.groups(Split::Test).map(|groups| rows.iter().map(|&row| groups[row as usize]).collect());
-        let seeds = self.tested[model].iter();
-        let metrics: Vec<TaskMetrics> =
-            seeds.map(|scores| TaskMetrics::of(&of(scores), &labels, groups.as_deref())).collect();
-        let mean = |metric: fn(&TaskMetrics) -> Option<f64>| {
-            let sum: Option<f64> = metrics.iter().map(metric).sum();
-            sum.map(|sum| sum / metrics.len().max(1) as f64)
+        let numbers = |seeds: &Tested| {
+            let metrics: Vec<TaskMetrics> =
+                seeds.iter().map(|scores| TaskMetrics::of(&of(scores), &labels, groups.as_deref())).collect();
+            let mean = |metric: fn(&TaskMetrics) -> Option<f64>| {
+                let sum: Option<f64> = metrics.iter().map(metric).sum();
+                sum.map(|sum| sum / metrics.len().max(1) as f64)
+            };
+            StratumTask {
+                labelled: labels.iter().filter(|y| !y.is_nan()).count() as u64,
+                positives: labels.iter().filter(|y| **y > 0.5).count() as u64,
+                auc: mean(|m| m.auc),
+                gauc: mean(|m| m.gauc),
+                logloss: mean(|m| m.logloss),
+                calibration: mean(|m| m.calibration),
+                ..StratumTask::default()
+            }
         };
-        StratumTask {
-            positives: labels.iter().filter(|y| **y > 0.5).count() as u64,
-            auc: mean(|m| m.auc),
-            gauc: mean(|m| m.gauc),
-            logloss: mean(|m| m.logloss),
-            calibration: mean(|m| m.calibration),
-            ..StratumTask::default()
+        self.tested.par_iter().map(numbers).collect()
+    }
+}
+
+/// Intervals that will not bear much.
+#[derive(Default)]
+struct Rough {
+    few: Vec<String>,
+    skipped: Vec<String>,
+}
+
+impl Rough {
+    fn look(&mut self, drawn: &Drawn, task: &str, whose: &str, bootstrap: Bootstrap) {
+        if drawn.transfer.iter().all(Option::is_none) {
+            return;
         }
+        if drawn.groups < FEW_GROUPS {
+            self.few.push(format!("{} for {task} among {whose}", drawn.groups));
+        }
+        if 10 * drawn.skipped > bootstrap.resamples {
+            self.skipped.push(format!("{} of {} for {task} among {whose}", drawn.skipped, bootstrap.resamples));
+        }
+    }
+
+    fn told(self) -> Vec<String> {
+        let few = "Intervals drawn over fewer than 50 users are rough: ";
+        let skipped = "Resamples without both classes took no part in an interval, which is too narrow for it: ";
+        [(few, self.few), (skipped, self.skipped)]
+            .into_iter()
+            .filter(|(_, which)| !which.is_empty())
+            .map(|(what, which)| format!("{what}{}.", which.join(", ")))
+            .collect()
     }
 }

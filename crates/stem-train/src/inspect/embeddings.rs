@@ -10,7 +10,7 @@ use stem_data::{BatchPlan, Dataset, Split};
 
 use super::{owner_names, task_names};
 use crate::analysis::{Strata, effective_rank, linear_cka, project};
-use crate::error::{Result, require};
+use crate::error::{Error, Result};
 use crate::report::{EmbeddingReport, FieldEmbedding, Picture};
 
 /// Rows of a field that numbers are taken from, and points of a picture.
@@ -29,14 +29,20 @@ pub(crate) struct Colours {
 }
 
 impl Colours {
-    /// Counts the test rows of every value.
-    pub(crate) fn of(dataset: &Dataset, strata: &Strata, names: Vec<String>) -> Self {
+    /// Counts the test rows of every value of a field.
+    pub(crate) fn of(dataset: &Dataset, field: usize, strata: &Strata, names: Vec<String>) -> Self {
         let schema = dataset.schema();
+        let own = schema.slot_ranges()[field].clone();
         let mut counts = vec![[0u32; 3]; schema.rows()];
         let plan = BatchPlan { size: 8192, shuffle: None };
         let slots = dataset.batches(Split::Test, plan).flat_map(|batch| {
-            let slots = schema.slots();
-            (0..batch.rows).map(move |b| batch.ids[b * slots..(b + 1) * slots].to_vec()).collect::<Vec<_>>()
+            let of = |row: &[u32]| {
+                let mut ids = row[own.clone()].to_vec();
+                ids.sort_unstable();
+                ids.dedup(); // a row counts once, however often it has the value
+                ids
+            };
+            batch.ids.chunks_exact(schema.slots()).map(of).collect::<Vec<_>>()
         });
         for (ids, stratum) in slots.zip(&strata.rows) {
             let Some(stratum) = stratum else { continue };
@@ -50,14 +56,14 @@ impl Colours {
 /// The field to draw: the one asked for, else that of the group (the user), else the one with most values.
 ///
 /// # Errors
-/// [`Error::Config`](crate::Error::Config) for a field that there is not, or that has one row only.
+/// [`Error::Comparison`] for a field that there is not, or that has fewer than two values.
 pub(crate) fn picture_field(schema: &Schema, asked: Option<&str>) -> Result<usize> {
-    let drawable = |f: &usize| !matches!(schema.fields[*f].kind, FieldKind::Number { .. });
+    let drawable = |f: &usize| rows(schema, *f).len() > 1;
     let named = |name: &str| (0..schema.fields.len()).filter(drawable).find(|&f| schema.fields[f].name == name);
     if let Some(name) = asked {
-        let found = format!("'{name}' (the fields are {})", field_names(schema, drawable).join(", "));
-        require("picture", found, "a field with a vocabulary", named(name).is_some())?;
-        return Ok(named(name).expect("just required"));
+        let known = field_names(schema, drawable).join(", ");
+        let what = format!("there is no picture of '{name}', expected a field with two values or more: one of {known}");
+        return named(name).ok_or(Error::Comparison { what });
     }
     let largest = || (0..schema.fields.len()).filter(drawable).max_by_key(|&f| rows(schema, f).len()).unwrap_or(0);
     Ok(schema.group.as_deref().and_then(named).unwrap_or_else(largest))
@@ -101,6 +107,9 @@ pub(crate) fn embedding_report(
 /// Embeddings of sampled values, a matrix `[n, D_k]` for every group.
 fn groups_of(predictor: &Predictor, sampled: &[u32]) -> Vec<Vec<f32>> {
     let table = predictor.table();
+    if sampled.is_empty() {
+        return vec![Vec::new(); table.widths().len()];
+    }
     let rows: Tensor<2> = table.rows().gather(upload_index(sampled, &table.rows().tensor().device())); // [n, W]
     let width: usize = table.widths().iter().sum();
     let values: Vec<f32> = rows.into_data().try_into_vec().expect("rows are f32");
@@ -148,6 +157,9 @@ fn field_embedding(predictor: &Predictor, field: usize, seed: u64, names: &[Stri
 fn pictures(predictor: &Predictor, field: usize, seed: u64, names: &[String], colours: &Colours) -> Vec<Picture> {
     let schema = predictor.schema();
     let sampled = sample(schema, field, POINTS, seed);
+    if sampled.len() < 2 {
+        return Vec::new();
+    }
     let groups = groups_of(predictor, &sampled);
     let last = groups.len().saturating_sub(1);
     let drawn = (0..groups.len()).filter(|&k| k + 1 < PICTURES || k == last);

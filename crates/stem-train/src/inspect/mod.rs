@@ -26,7 +26,7 @@ pub(crate) use learning::learning_curve;
 pub(crate) use page::page_of_run;
 pub(crate) use provenance::{model_settings, provenance};
 pub(crate) use quality::{column, task_report};
-pub(crate) use warnings::{of_dataset, of_model};
+pub(crate) use warnings::{constants, of_dataset, of_model};
 
 /// What groups of embeddings or experts are called: a task's own by its name, those of nobody by number.
 fn owner_names(owners: &[usize], count: usize, tasks: &[String], thing: &str) -> Vec<String> {

@@ -6,7 +6,9 @@ use stem_core::ModelSpec;
 use stem_data::{BatchPlan, Dataset, Split};
 
 use super::{GateSums, task_report};
-use super::{embedding_report, gate_map, learning_curve, model_settings, of_dataset, of_model, provenance, task_names};
+use super::{
+    constants, embedding_report, gate_map, learning_curve, model_settings, of_dataset, of_model, provenance, task_names,
+};
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::report::{ModelReport, Report};
@@ -29,13 +31,13 @@ pub(crate) fn page_of_run(
     let name = metrics.model.to_string();
     let owners = predictor.config().gate_groups(dataset.schema());
     let mut gates = GateSums::new(&owners, 1);
-    for batch in dataset.batches(Split::Test, BatchPlan { size: 8192, shuffle: None }) {
+    for batch in dataset.batches(Split::Test, BatchPlan { size: 4096, shuffle: None }) {
         gates.add(predictor.gates(&batch)?, |_| [0]);
     }
     let seeds = std::slice::from_ref(scores);
     let reports: Vec<_> = (0..tasks.len()).map(|t| task_report(seeds, dataset, t)).collect();
     let mut warnings = of_dataset(dataset);
-    warnings.extend(of_model(&name, seeds, &reports, dataset));
+    warnings.extend(of_model(&name, seeds, &reports, &constants(dataset), dataset));
     if metrics.interrupted {
         warnings.push("The training was stopped before its end: the weights are the best until then.".into());
     }
@@ -47,7 +49,7 @@ pub(crate) fn page_of_run(
         learning: vec![learning_curve(folder, seed, &tasks)?],
         gates: gates.means(0).iter().enumerate().map(|(l, mean)| gate_map(l, mean, &owners, &tasks)).collect(),
         embeddings: embedding_report(predictor, seed, None),
-        settings: model_settings(&experiment.model(metrics.model)),
+        settings: model_settings(&experiment.model(metrics.model), &experiment.train, &experiment.train),
         name,
     };
     Ok(Report {

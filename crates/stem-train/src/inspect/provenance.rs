@@ -38,10 +38,15 @@ pub(crate) fn provenance(
     }
 }
 
-/// The settings of a model as an experiment writes them, nested keys with dots.
-pub(crate) fn model_settings(config: &ModelConfig) -> Vec<(String, String)> {
+/// The settings of a model as an experiment writes them, nested keys with dots; and how it was trained where that differs from
+/// how the others were.
+pub(crate) fn model_settings(config: &ModelConfig, train: &TrainConfig, others: &TrainConfig) -> Vec<(String, String)> {
     let mut settings = flat(&serde_json::to_value(config).expect("settings are plain data"));
     settings.retain(|(key, _)| key != "name"); // told as the model
+    let [found, common] =
+        [train, others].map(|train| flat(&serde_json::to_value(train).expect("settings are plain data")));
+    let differing = found.into_iter().filter(|setting| !common.contains(setting));
+    settings.extend(differing.map(|(key, value)| (format!("train.{key}"), value)));
     settings
 }
 

@@ -9,10 +9,17 @@ use crate::report::TaskReport;
 /// What is odd about the data, and about test labels.
 pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
     let mut told = dataset.warnings().to_vec();
-    let (rows, statistics) = (dataset.rows(Split::Test), dataset.statistics(Split::Test));
-    for (t, task) in dataset.schema().tasks.iter().enumerate() {
-        let known = rows - statistics.missing.get(t).copied().unwrap_or(0);
-        let positives = statistics.positives.get(t).copied().unwrap_or(0);
+    let tasks = &dataset.schema().tasks;
+    if dataset.rows(Split::Valid) == 0 {
+        told.push(
+            "The validation split has no rows: no training stopped early, the last epoch's weights are the model."
+                .into(),
+        );
+    }
+    for (t, task) in tasks.iter().enumerate() {
+        let labels = column(dataset.labels(Split::Test), t, tasks.len());
+        let known = labels.iter().filter(|y| !y.is_nan()).count();
+        let positives = labels.iter().filter(|y| **y > 0.5).count();
         if positives == 0 || positives == known {
             told.push(format!(
                 "Task '{}' has {positives} positives among {known} labelled test rows: one class, so that no AUC is defined.",
@@ -24,13 +31,19 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
 }
 
 /// What is odd about a model: `seeds` are its scores `[N, T]` of the test split, `reports` its numbers by task.
-pub(crate) fn of_model(model: &str, seeds: &[Vec<f32>], reports: &[TaskReport], dataset: &Dataset) -> Vec<String> {
+pub(crate) fn of_model(
+    model: &str,
+    seeds: &[Vec<f32>],
+    reports: &[TaskReport],
+    constants: &[Option<Constant>],
+    dataset: &Dataset,
+) -> Vec<String> {
     let tasks = &dataset.schema().tasks;
     let mut told = Vec::new();
     for (t, report) in reports.iter().enumerate() {
         let task = &tasks[t].name;
         if let Some(auc) = report.auc.as_ref().map(|auc| auc.mean) {
-            if (auc - 0.5).abs() < 0.01 {
+            if auc < 0.51 {
                 told.push(format!(
                     "{model} has a test AUC of {auc:.4} on '{task}': nothing was learned. Too few epochs, a rate far off, or \
                      features that say nothing of it?"
@@ -39,8 +52,8 @@ pub(crate) fn of_model(model: &str, seeds: &[Vec<f32>], reports: &[TaskReport], 
                 told.push(format!("{model} has a test AUC of {auc:.4} on '{task}': does a feature hold the label?"));
             }
         }
-        if let (Some(found), Some((mean, constant))) = (&report.logloss, predicting_the_mean(dataset, t))
-            && found.mean >= constant
+        if let (Some(found), Some(Constant { mean, logloss: constant })) = (&report.logloss, &constants[t])
+            && found.mean >= *constant
         {
             told.push(format!(
                 "{model} is no better than predicting the mean on '{task}': its logloss is {:.4}, and that of always saying \
@@ -61,15 +74,28 @@ pub(crate) fn of_model(model: &str, seeds: &[Vec<f32>], reports: &[TaskReport], 
     told
 }
 
-/// The mean label of the training rows, and the logloss of predicting that on the test rows.
-fn predicting_the_mean(dataset: &Dataset, t: usize) -> Option<(f64, f64)> {
+/// A prediction that knows nothing of a row.
+#[derive(Debug)]
+pub(crate) struct Constant {
+    /// The mean label of the training rows.
+    mean: f64,
+    /// Of predicting that on the test rows.
+    logloss: f64,
+}
+
+/// The mean of every task; `None` without labels.
+pub(crate) fn constants(dataset: &Dataset) -> Vec<Option<Constant>> {
+    (0..dataset.schema().tasks.len()).map(|t| constant(dataset, t)).collect()
+}
+
+fn constant(dataset: &Dataset, t: usize) -> Option<Constant> {
     let tasks = dataset.schema().tasks.len();
     let known = |split| column(dataset.labels(split), t, tasks).into_iter().filter(|y| !y.is_nan());
     let (count, sum) = known(Split::Train).fold((0usize, 0.0), |(n, sum), y| (n + 1, sum + f64::from(y)));
     let mean = sum / count as f64;
     let labels: Vec<bool> = known(Split::Test).map(|y| y > 0.5).collect();
-    let constant = logloss(&vec![mean as f32; labels.len()], &labels)?;
-    (count > 0).then_some((mean, constant))
+    let logloss = logloss(&vec![mean as f32; labels.len()], &labels)?;
+    (count > 0).then_some(Constant { mean, logloss })
 }
 
 #[cfg(test)]
@@ -80,7 +106,9 @@ mod tests {
 
     /// Labels with every third row positive, and every second.
     fn dataset(folder: &std::path::Path) -> Dataset {
-        let row = |i: usize| format!("{},{},{},{}\n", i % 7, u8::from(i % 3 == 0), u8::from(i % 2 == 0), i / 60);
+        let row = |i: usize| {
+            format!("{},{},{},{}\n", i % 7, u8::from(i.is_multiple_of(3)), u8::from(i.is_multiple_of(2)), i / 60)
+        };
         let log: String = (0..180).map(row).collect();
         std::fs::write(folder.join("log.csv"), format!("user,x,y,part\n{log}")).unwrap();
         let recipe = r#"
@@ -99,7 +127,7 @@ mod tests {
         let scores: Vec<f32> = (0..dataset.rows(Split::Test)).flat_map(scores).collect();
         let seeds = [scores];
         let reports: Vec<TaskReport> = (0..2).map(|t| task_report(&seeds, dataset, t)).collect();
-        of_model("m", &seeds, &reports, dataset)
+        of_model("m", &seeds, &reports, &constants(dataset), dataset)
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl SearchConfig {
     /// The key, what stands there and what may.
     pub fn check(&self) -> Result<(), String> {
         for (key, found, least) in
-            [("trials", self.trials, 1), ("first_epochs", self.first_epochs, 1), ("keep", self.keep, 2)]
+            [("trials", self.trials, 2), ("first_epochs", self.first_epochs, 1), ("keep", self.keep, 2)]
         {
             if found < least {
                 return Err(format!("`{key}` is {found}, expected {least} or more"));
@@ -103,8 +103,14 @@ fn check_key(key: &str) -> Result<(), String> {
         return Err(format!("`{key}` is no key to search, expected train.KEY, model.KEY or MODEL.KEY"));
     }
     match key {
+        _ if !key.starts_with("train.") && key.ends_with(".name") => {
+            Err(format!("`{key}` cannot be searched: models are named on their own, see `models`"))
+        }
         "train.seed" => {
             Err("`train.seed` cannot be searched: a seed is luck, and configurations are compared at the same".into())
+        }
+        "train.monitor" => {
+            Err("`train.monitor` cannot be searched: it is what configurations are judged by, the same for all".into())
         }
         "train.epochs" => {
             Err("`train.epochs` cannot be searched: the rungs decide it, see `first_epochs` and `keep`".into())
@@ -179,7 +185,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_by_key() {
-        assert_eq!(refused("trials = 0"), "`trials` is 0, expected 1 or more");
+        assert_eq!(refused("trials = 1"), "`trials` is 1, expected 2 or more");
         assert_eq!(refused("first_epochs = 0"), "`first_epochs` is 0, expected 1 or more");
         assert_eq!(refused("keep = 1"), "`keep` is 1, expected 2 or more");
         let empty = refused("");
@@ -189,6 +195,9 @@ mod tests {
             assert_eq!(refused_key(&format!("\"{key}\" = [1]")), expected);
         }
         assert!(refused_key("\"train.seed\" = [1, 2]").starts_with("`train.seed` cannot be searched: a seed is luck"));
+        assert!(
+            refused_key("\"train.monitor\" = ['auc']").starts_with("`train.monitor` cannot be searched: it is what")
+        );
         assert!(refused_key("\"train.epochs\" = [1]").starts_with("`train.epochs` cannot be searched: the rungs"));
     }
 

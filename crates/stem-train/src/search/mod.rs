@@ -7,7 +7,8 @@
 //! | [`Space`] | the keys that a model has, and configurations drawn from them |
 //! | [`Settings`] | one configuration: what it sets beside the experiment |
 //! | [`Rungs`], [`survivors`] | successive halving: many configurations for few epochs, the best of them for more |
-//! | `trials` | the trainings themselves |
+//! | `rungs`, `candidate` | the trainings themselves, judged on the validation split |
+//! | `summary` | what was searched, told to a reader |
 //!
 //! ```toml
 //! method = "random"         # or "grid": lists and ranges of integers only
@@ -23,18 +24,20 @@
 //! "stem.shared_experts" = { low = 1, high = 4 }     # of one model; an integer, as both bounds are
 //! ```
 
+mod candidate;
 mod config;
 mod halving;
 mod settings;
+mod rungs;
 mod space;
-mod trials;
+mod summary;
 mod unused;
 mod values;
 
 pub use config::{Method, SearchConfig};
 pub use halving::{Rung, Rungs, survivors};
+pub(crate) use rungs::Search;
 pub use settings::Settings;
 pub(crate) use settings::shown;
 pub use space::Space;
-pub(crate) use trials::{check_effect, search};
 pub use values::Values;

@@ -51,8 +51,7 @@ impl Space {
         self.axes.iter().try_fold(1u64, |product, axis| Some(product.saturating_mul(axis.values.count()?)))
     }
 
-    /// At most `count` configurations to try, no two alike. The first is the experiment as it stands, so that no search does worse
-    /// on validation. All in their order if there are no more, the last key changing fastest; else drawn. Every key has random
+    /// At most `count` configurations to try, no two alike. The first is the experiment as it stands, to be beaten. All in their order if there are no more, the last key changing fastest; else drawn. Every key has random
     /// numbers of its own, whatever the model: where models share a key, they try the same values of it.
     pub fn sample(&self, count: usize, seed: u64) -> Vec<Settings> {
         let size = self.configurations();

@@ -97,7 +97,7 @@ pub fn crowded() -> Report {
     if let Some(stratum) = other.strata.last_mut() {
         stratum.rows = 12;
         for task in stratum.models.iter_mut().flat_map(|m| &mut m.tasks) {
-            (task.positives, task.auc, task.transfer) = (0, None, None);
+            (task.positives, task.labelled, task.auc, task.transfer) = (0, 12, None, None);
         }
     }
     report.pairs.push(other);

@@ -139,6 +139,7 @@ fn pair(noise: &mut Noise) -> PairReport {
                 StratumTask {
                     task: (*task).into(),
                     positives: rows * [34, 16][t] / 100,
+                    labelled: rows,
                     auc: Some(0.765 + change),
                     gauc: Some(0.701 + change),
                     logloss: Some([0.561, 0.402][t] - change / 2.0),

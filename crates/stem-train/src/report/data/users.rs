@@ -48,6 +48,9 @@ pub struct StratumTask {
     pub task: String,
     /// Rows with a positive label.
     pub positives: u64,
+    /// Rows with a label.
+    #[serde(default)]
+    pub labelled: u64,
     /// `None` with one class only.
     pub auc: Option<f64>,
     /// The same within users.

@@ -97,14 +97,15 @@ fn figure(context: &Context<'_>, pair: &PairReport, task: &str) -> Option<(Chart
 /// Name, cut if need be, rows and positives of a stratum.
 fn heading(stratum: &StratumReport, task: &str) -> String {
     let name = fit(&stratum.name, WIDEST_NAME);
-    match positives(stratum, task) {
-        Some(positives) => format!("{name}: {} of {} rows positive", count(positives), count(stratum.rows)),
+    match labels(stratum, task) {
+        Some((positives, labelled)) => format!("{name}: {} of {} rows positive", count(positives), count(labelled)),
         None => format!("{name}: {}", things(stratum.rows, "row", "rows")),
     }
 }
 
-fn positives(stratum: &StratumReport, task: &str) -> Option<u64> {
-    (0..stratum.models.len()).find_map(|i| of(stratum, i, task)).map(|t| t.positives)
+/// Positives, and rows with a label.
+fn labels(stratum: &StratumReport, task: &str) -> Option<(u64, u64)> {
+    (0..stratum.models.len()).find_map(|i| of(stratum, i, task)).map(|t| (t.positives, t.labelled))
 }
 
 /// One row that says why there are none.
@@ -130,7 +131,7 @@ fn table(pair: &PairReport, task: &str) -> Table {
             let Some(numbers) = of(stratum, i, task) else { continue };
             let auc = match numbers.auc {
                 Some(_) => maybe(numbers.auc),
-                None => format!("{DASH} (one class: {} of {})", count(numbers.positives), count(stratum.rows)),
+                None => format!("{DASH} (one class: {} of {})", count(numbers.positives), count(numbers.labelled)),
             };
             let others = [numbers.gauc, numbers.logloss, numbers.calibration].map(maybe);
             let cells = [model.model.clone(), count(numbers.positives), auc]

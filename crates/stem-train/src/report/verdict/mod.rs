@@ -189,7 +189,7 @@ fn tie(tied: &[Candidate<'_>]) -> Option<String> {
     let cheapest = tied.iter().all(|c| ship.model.parameters <= c.model.parameters);
     let of = if cheapest { "" } else { " of those that cost comparable users nothing" };
     Some(format!(
-        "It is a tie: these seeds cannot tell {} apart, and {} has the fewest parameters ({}){of}.",
+        "It is a tie: these users and seeds cannot tell {} apart, and {} has the fewest parameters ({}){of}.",
         list(&told),
         ship.model.name,
         count(ship.model.parameters)
