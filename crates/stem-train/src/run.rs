@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use stem_core::{DeviceSpec, ModelName, Predictor};
+use stem_core::{DeviceSpec, ModelName, ModelSpec, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::files;
-use crate::fit::fit;
+use crate::fit::{Fit, RunOptions};
 use crate::inspect::{self, task_names};
-use crate::learner::StopFlag;
+use crate::learner::{self, FitSummary};
 use crate::metrics::TaskMetrics;
-use crate::progress::Progress;
 use crate::report;
+use crate::single_task;
 
 /// What a run writes to `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,19 +46,6 @@ pub struct RunMetrics {
     pub test: BTreeMap<String, TaskMetrics>,
     /// By task, on the validation split.
     pub valid: BTreeMap<String, TaskMetrics>,
-}
-
-/// How a run is carried out.
-#[derive(Debug, Clone, Default)]
-pub struct RunOptions {
-    /// Device to train on.
-    pub device: DeviceSpec,
-    /// Where to draw progress bars.
-    pub progress: Progress,
-    /// Asks the run to stop.
-    pub stop: StopFlag,
-    /// The command line that does it again, for the report; empty where there is none.
-    pub command: String,
 }
 
 /// Trains `model` on `dataset`; `folder` receives `bundle.safetensors`, `log.jsonl`, `metrics.json` and `report.html`.
@@ -120,6 +107,53 @@ pub(crate) fn fit_and_measure(
     };
     files::write_json(&folder.join("metrics.json"), &metrics)?;
     Ok(Measured { metrics, predictor, scores })
+}
+
+/// Everything that can be told before a training: settings that fit the data, and memory for it.
+///
+/// # Errors
+/// What [`fit`] would refuse before its first step.
+pub(crate) fn check(model: ModelName, experiment: &Experiment, dataset: &Dataset) -> Result<()> {
+    let spec = experiment.model(model);
+    let train = &experiment.train;
+    train.check_tasks(dataset.schema())?;
+    spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
+    if !spec.trains_apart() {
+        return learner::check(&spec, dataset, train).map(drop);
+    }
+    let tasks = dataset.schema().tasks.iter().enumerate();
+    tasks
+        .map(|(t, task)| (dataset.only_task(t), single_task::train_of(train, &task.name)))
+        .try_for_each(|(dataset, train)| learner::check(&spec, &dataset, &train).map(drop))
+}
+
+/// Trains `model` as the experiment says; `folder` receives `bundle.safetensors` and `log.jsonl`.
+///
+/// # Errors
+/// Whatever keeps the model from being trained or saved.
+pub(crate) fn fit(
+    model: ModelName,
+    experiment: &Experiment,
+    dataset: &Dataset,
+    folder: &Path,
+    options: &RunOptions,
+) -> Result<FitSummary> {
+    let device = &options.device.open()?;
+    files::create_folder(folder)?;
+    let spec = &experiment.model(model);
+    spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
+    let fit = Fit { spec, train: &experiment.train, dataset, folder, device, options };
+    if spec.trains_apart() { single_task::fit(&fit) } else { fit.jointly() }
+}
+
+/// The error with the section that the key stands in.
+fn in_section(model: ModelName, error: stem_core::Error) -> stem_core::Error {
+    match error {
+        stem_core::Error::Config { key, found, expected } => {
+            stem_core::Error::Config { key: format!("[{model}] {key}"), found, expected }
+        }
+        other => other,
+    }
 }
 
 /// Where a run leaves its bundle.

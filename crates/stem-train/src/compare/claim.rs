@@ -12,8 +12,8 @@ use super::plan::Plan;
 use crate::error::{Error, Result};
 use crate::experiment::TrainConfig;
 use crate::files;
+use crate::fit::RunOptions;
 use crate::inspect::task_names;
-use crate::run::RunOptions;
 use crate::search::SearchConfig;
 
 /// The file that makes a folder a comparison's.

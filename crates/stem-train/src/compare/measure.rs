@@ -10,11 +10,12 @@ use super::runs::run_folder;
 use super::strata::Pair;
 use crate::error::Result;
 use crate::experiment::Experiment;
+use crate::fit::RunOptions;
 use crate::inspect::{
     Colours, GateSums, embedding_report, gate_map, learning_curve, model_settings, task_names, task_report,
 };
 use crate::report::{GateMap, ModelReport};
-use crate::run::{RunMetrics, RunOptions, bundle_path};
+use crate::run::{RunMetrics, bundle_path};
 
 /// A model's scores `[N, T]` of the test split, seed by seed.
 pub(super) type Tested = Vec<Vec<f32>>;

@@ -26,10 +26,8 @@
 
 mod claim;
 mod json;
-mod kept;
 mod measure;
 mod plan;
-mod queue;
 mod runs;
 mod strata;
 mod transfer;
@@ -40,18 +38,15 @@ use stem_core::ModelName;
 use stem_data::Dataset;
 
 pub use json::{Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison};
-pub(crate) use kept::{forget, keep, kept};
-pub(crate) use queue::in_turn;
 pub use runs::run_folder;
-pub(crate) use runs::settings as run_settings;
 
 use crate::analysis::Bootstrap;
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::files;
+use crate::fit::RunOptions;
 use crate::inspect::{self, picture_field, provenance, task_names};
 use crate::report::{self, Report};
-use crate::run::RunOptions;
 use crate::search::{Search, SearchConfig};
 use plan::Plan;
 use transfer::Compared;

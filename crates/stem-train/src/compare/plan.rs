@@ -6,7 +6,7 @@ use stem_data::{Dataset, Split};
 use super::CompareConfig;
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, TrainConfig};
-use crate::fit;
+use crate::run::check;
 
 /// The models in the order they are shown, each with the experiment it is run with.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Plan {
             names.push(ModelName::SingleTask);
         }
         for &model in &names {
-            fit::check(model, experiment, dataset)?;
+            check(model, experiment, dataset)?;
             if !experiment.has(model) {
                 tracing::info!("the experiment has no section [{model}]: default sizes");
             }

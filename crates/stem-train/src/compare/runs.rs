@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
 use stem_core::ModelName;
 use stem_data::Dataset;
 
+use super::CompareConfig;
 use super::plan::Plan;
-use super::{CompareConfig, forget, in_turn, keep, kept};
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
-use crate::inspect::task_names;
-use crate::run::{RunMetrics, RunOptions, fit_and_measure};
+use crate::fit::RunOptions;
+use crate::kept::{forget, keep, kept, settings};
+use crate::queue::in_turn;
+use crate::run::{RunMetrics, fit_and_measure};
 
 /// A model with a seed.
 struct Job {
@@ -23,18 +24,6 @@ struct Job {
 /// Where a comparison in `out` keeps a run: its bundle, log and metrics.
 pub fn run_folder(out: &Path, model: ModelName, seed: u64) -> PathBuf {
     out.join("runs").join(model.as_str()).join(format!("seed-{seed}"))
-}
-
-/// What a training was asked for: what it is known again by.
-pub(crate) fn settings(model: ModelName, experiment: &Experiment, dataset: &Dataset, options: &RunOptions) -> Value {
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "data": dataset.key(),
-        "tasks": task_names(dataset.schema()),
-        "device": options.device,
-        "train": experiment.train,
-        "model": experiment.model(model),
-    })
 }
 
 /// Trains what is missing. A list of seeds for every model of the plan.

@@ -9,10 +9,10 @@ use super::measure::Tested;
 use super::strata::Pair;
 use crate::analysis::{Bootstrap, Ranked, Sample};
 use crate::error::{Error, Result};
+use crate::fit::RunOptions;
 use crate::inspect::{column, task_names};
 use crate::metrics::TaskMetrics;
 use crate::report::{Interval, ModelReport, PairReport, StratumModel, StratumReport, StratumTask};
-use crate::run::RunOptions;
 
 /// Groups below which an interval drawn over them is rough.
 const FEW_GROUPS: usize = 50;

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::error::Result;
 use crate::experiment::Experiment;
+use crate::fit::RunOptions;
 use crate::report::{ModelReport, Report};
-use crate::run::{Measured, RunOptions};
+use crate::run::Measured;
 
 /// What a run came to, as a report.
 ///

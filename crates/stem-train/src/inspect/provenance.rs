@@ -7,8 +7,8 @@ use stem_core::ModelConfig;
 use stem_data::{Dataset, Split};
 
 use crate::experiment::TrainConfig;
+use crate::fit::RunOptions;
 use crate::report::Provenance;
-use crate::run::RunOptions;
 use crate::search::shown;
 
 /// Of runs with these seeds that ended now and trained for so many seconds in all.

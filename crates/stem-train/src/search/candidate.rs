@@ -8,12 +8,12 @@ use stem_core::{ModelConfig, ModelName, Predictor};
 use stem_data::{Dataset, Split};
 
 use super::{SearchConfig, Settings, Space};
-use crate::compare::{forget, keep, kept, run_settings};
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, TrainConfig};
 use crate::files;
-use crate::fit::{self, fit};
-use crate::run::{RunOptions, bundle_path, measure};
+use crate::fit::RunOptions;
+use crate::kept::{forget, keep, kept, settings};
+use crate::run::{bundle_path, check, fit, measure};
 
 /// A configuration, and how it has done so far.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Candidate {
                 found.train = serde_json::from_value(train).map_err(|e| e.to_string())?;
                 let mut first = found.clone();
                 first.train.epochs = first.train.epochs.min(config.first_epochs);
-                fit::check(model, &first, dataset).map_err(|e| e.to_string())?;
+                check(model, &first, dataset).map_err(|e| e.to_string())?;
                 Ok(found)
             };
             match trainable() {
@@ -89,7 +89,7 @@ impl Candidate {
         let mut experiment = self.experiment.clone();
         experiment.train.epochs = self.epochs;
         let folder = self.folder(out);
-        let settings = run_settings(self.model, &experiment, dataset, options);
+        let settings = settings(self.model, &experiment, dataset, options);
         if let Some(outcome) = kept(&folder, "trial.json", &[], &settings) {
             return Ok(Some(outcome));
         }

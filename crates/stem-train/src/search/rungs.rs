@@ -8,11 +8,11 @@ use stem_data::{Dataset, Split};
 
 use super::candidate::{Candidate, as_values, told};
 use super::{Rungs, SearchConfig, Space, summary, survivors};
-use crate::compare::in_turn;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
+use crate::fit::RunOptions;
+use crate::queue::in_turn;
 use crate::report::SearchReport;
-use crate::run::RunOptions;
 
 /// A search that can be carried out: all that it will try is known and trainable.
 #[derive(Debug)]

@@ -3,12 +3,29 @@
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
+use stem_core::ModelName;
+use stem_data::Dataset;
 
 use crate::error::Result;
+use crate::experiment::Experiment;
 use crate::files;
+use crate::fit::RunOptions;
+use crate::inspect::task_names;
 
 const SETTINGS: &str = "settings.json";
+
+/// What a training was asked for: what it is known again by.
+pub(crate) fn settings(model: ModelName, experiment: &Experiment, dataset: &Dataset, options: &RunOptions) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "data": dataset.key(),
+        "tasks": task_names(dataset.schema()),
+        "device": options.device,
+        "train": experiment.train,
+        "model": experiment.model(model),
+    })
+}
 
 /// What `file` in `folder` says, if it was finished with the same settings and what belongs to it is still there.
 pub(crate) fn kept<T: DeserializeOwned>(folder: &Path, file: &str, besides: &[&str], settings: &Value) -> Option<T> {
