@@ -5,12 +5,14 @@
 //!     --models stem,mmoe,shared-bottom --seeds 1,2,3 --out OUT
 //! ```
 
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use stem_core::DeviceSpec;
 use stem_data::{Recipe, prepare};
+use stem_examples::cell;
 use stem_train::report::{Interval, ModelReport, Report, Transfer, verdicts};
 use stem_train::{CompareConfig, ModelName, Progress, RunOptions, SearchConfig, analysis::Bootstrap, compare};
 
@@ -98,38 +100,44 @@ fn run(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::E
     let stop = stem_examples::stop_on_ctrl_c()?;
     let options = RunOptions { device: args.device, progress, stop, command: stem_examples::command_line("compare") };
     let found = compare(&config, &experiment, &dataset, &args.out, &options)?;
-    print(&found);
-    println!("\n{}", args.out.join("report.html").display());
+    let answer = format!("{}\n{}\n", told(&found)?, args.out.join("report.html").display());
+    stem_examples::print(&answer)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The table, the strata, and the answer.
-fn print(report: &Report) {
-    println!("| model | task | AUC | sd | gAUC | logloss | transfer |\n|---|---|---|---|---|---|---|");
+fn told(report: &Report) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
+    writeln!(out, "| model | task | AUC | sd | gAUC | logloss | transfer |\n|---|---|---|---|---|---|---|")?;
     let number = |value: Option<f64>| stem_train::metrics::shown(value);
     for ModelReport { name, tasks, .. } in &report.models {
         for (task, numbers) in report.tasks.iter().zip(tasks) {
             let [auc, gauc, logloss] =
                 [&numbers.auc, &numbers.gauc, &numbers.logloss].map(|spread| number(spread.as_ref().map(|s| s.mean)));
             let sd = number(numbers.auc.as_ref().filter(|auc| auc.values.len() > 1).map(|auc| auc.sd));
-            println!("| {name} | {task} | {auc} | {sd} | {gauc} | {logloss} | {} |", transfer(numbers.transfer));
+            let task = cell(task);
+            writeln!(out, "| {name} | {task} | {auc} | {sd} | {gauc} | {logloss} | {} |", transfer(numbers.transfer))?;
         }
     }
     for pair in &report.pairs {
-        println!("\nUsers by their share of {} among their positives of {} and {}:\n", pair.b, pair.a, pair.b);
-        println!("| users | rows | model | task | AUC | transfer |\n|---|---|---|---|---|---|");
-        for stratum in &pair.strata {
+        writeln!(out, "\nUsers by their share of {} among their positives of {} and {}:\n", pair.b, pair.a, pair.b)?;
+        writeln!(out, "| users | rows | model | task | AUC | transfer |\n|---|---|---|---|---|---|")?;
+        for stratum in pair.strata.iter().filter(|stratum| stratum.rows > 0) {
             for (model, task) in stratum.models.iter().flat_map(|m| m.tasks.iter().map(move |task| (&m.model, task))) {
                 let (auc, transfer) = (number(task.auc), transfer(task.transfer));
-                println!("| {} | {} | {model} | {} | {auc} | {transfer} |", stratum.name, stratum.rows, task.task);
+                let (users, rows, task) = (cell(&stratum.name), stratum.rows, cell(&task.task));
+                writeln!(out, "| {users} | {rows} | {model} | {task} | {auc} | {transfer} |")?;
             }
         }
     }
-    println!();
+    writeln!(out)?;
     for verdict in verdicts(report) {
-        println!("{}: {}", verdict.headline, verdict.reasons.join(" "));
+        writeln!(out, "{}: {}", verdict.headline, verdict.reasons.join(" "))?;
     }
-    report.warnings.iter().for_each(|warning| println!("Warning: {warning}"));
+    for warning in &report.warnings {
+        writeln!(out, "Warning: {warning}")?;
+    }
+    Ok(out)
 }
 
 /// The difference to single-task, its interval, and what that says.

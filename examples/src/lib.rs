@@ -26,6 +26,22 @@ pub fn log_to_stderr() -> Progress {
     progress
 }
 
+/// Prints a program's answer; whoever reads it may stop reading.
+///
+/// # Errors
+/// A stdout that cannot be written.
+pub fn print(answer: &str) -> io::Result<()> {
+    match io::stdout().write_all(answer.as_bytes()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// A name as a cell of a table in Markdown.
+pub fn cell(name: &str) -> String {
+    name.replace('|', r"\|")
+}
+
 /// Writes to stderr while no bar is in the way.
 struct AboveBars(Progress);
 

@@ -97,7 +97,7 @@ pub enum Error {
     },
     /// A run of a comparison that failed.
     #[error(
-        "{model} with seed {seed}: {source}. All other runs that can be trained are done and kept; leave {model} out, or mend this, and run the same command"
+        "{model} with seed {seed}: {source}. Every other run was tried, and those that could be trained are kept. Leave {model} out; or mend this, and use another folder, or this one by force (--force)"
     )]
     Run {
         /// The model.

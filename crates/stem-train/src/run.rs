@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use stem_core::{DeviceSpec, ModelName, ModelSpec, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::files;
 use crate::fit::{Fit, RunOptions};
@@ -16,6 +16,9 @@ use crate::learner::{self, FitSummary};
 use crate::metrics::TaskMetrics;
 use crate::report;
 use crate::single_task;
+
+/// The file that makes a folder a comparison's.
+pub(crate) const PLAN: &str = "plan.toml";
 
 /// What a run writes to `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +62,10 @@ pub fn run(
     folder: &Path,
     options: &RunOptions,
 ) -> Result<RunMetrics> {
+    if folder.join(PLAN).exists() {
+        let what = format!("{} holds a comparison: name another folder for a single run", folder.display());
+        return Err(Error::Comparison { what });
+    }
     if !experiment.has(model) {
         tracing::info!("the experiment has no section [{model}]: default sizes");
     }

@@ -77,6 +77,7 @@ fn a_comparison_has_single_task_beside_the_models_and_leaves_its_numbers_and_a_p
     for chart in ["transfer", "strata", "gates", "cka", "picture", "roc", "seconds"] {
         assert!(page.contains(&format!("data-chart=\"{chart}\"")), "{chart}");
     }
+    assert!(report.warnings.len() == 1 && report.warnings[0].contains("15 for a among comparable users"));
     let read: Comparison = serde_json::from_value(found).unwrap();
     assert_eq!((read.models.len(), read.cuts["a|b"].map(|cut| (0.0..=1.0).contains(&cut))), (3, [true; 2]));
 }
@@ -201,6 +202,9 @@ fn a_folder_of_another_comparison_is_refused_unless_it_is_taken_over() {
     let message = refused(&config, &short(), &dataset.only_task(1), &tasks);
     assert!(message.contains("(the list of tasks differs)"), "{message}");
 
+    let message = stem_train::run(ModelName::Stem, &short(), &dataset, &out, &options()).unwrap_err().to_string();
+    assert!(message.ends_with("holds a comparison: name another folder for a single run"), "{message}");
+
     let trained = folder.path().join("trained");
     stem_train::run(ModelName::SharedBottom, &short(), &dataset, &trained, &options()).unwrap();
     let message = refused(&config, &short(), &dataset, &trained);
@@ -280,7 +284,7 @@ fn a_run_that_fails_is_named_and_the_others_are_tried() {
     wild.train = TrainConfig { learning_rate: 1e30, ..wild.train };
     let message = refused(&of(&[ModelName::Stem], &[7]), &wild, &dataset, &out);
     assert!(message.starts_with("stem with seed 7: the loss of task"), "{message}");
-    assert!(message.ends_with("or mend this, and run the same command"), "{message}");
+    assert!(message.ends_with("or this one by force (--force)"), "{message}");
     assert!(out.join("runs/single-task/seed-7/task-0/log.jsonl").exists(), "the others are tried all the same");
 }
 
@@ -294,11 +298,29 @@ fn a_stratum_without_rows_has_dashes_and_one_task_has_no_strata() {
     let empty = &json(&out)["strata"]["a|b"]["a-dominant"];
     assert_eq!((&empty["rows"], &empty["models"]["shared-bottom"]["a"]["auc"]), (&0.into(), &Value::Null));
     assert_eq!(empty["models"]["shared-bottom"]["a"]["transfer"], Value::Null);
-    assert!(std::fs::read_to_string(out.join("report.html")).unwrap().contains("one class: 0 of 0"));
+    assert!(std::fs::read_to_string(out.join("report.html")).unwrap().contains("(no rows)"));
 
     let one = folder.path().join("one");
     let report = compare(&of(&[ModelName::Stem], &[1]), &short(), &dataset.only_task(1), &one, &options()).unwrap();
     assert_eq!((report.tasks, report.pairs), (vec!["b".to_string()], vec![]));
+}
+
+#[test]
+fn doubts_are_told_one_seed_few_users_damaged_bundles() {
+    let folder = tempfile::tempdir().unwrap();
+    let few = Recipe::parse(&RECIPE.replace("users = 60", "users = 8"), "recipe.toml").unwrap();
+    let dataset = prepare(&few, folder.path(), &folder.path().join("columns"), false).unwrap();
+    let out = folder.path().join("out");
+    let config = of(&[ModelName::SharedBottom], &[1]);
+    let report = compare(&config, &short(), &dataset, &out, &options()).unwrap();
+    let has = |what: &str| assert!(report.warnings.iter().any(|told| told.contains(what)), "{:?}", report.warnings);
+    has("One seed");
+    has("over fewer than 10 there are none: 8 for a among all users");
+    assert!(report.models.iter().flat_map(|model| &model.tasks).all(|task| task.transfer.is_none()));
+    let bundle = out.join("runs/shared-bottom/seed-1/bundle.safetensors");
+    std::fs::write(&bundle, "junk").unwrap();
+    let message = refused(&config, &short(), &dataset, &out);
+    assert!(message.contains("Remove ") && message.ends_with("and the same command trains it again"), "{message}");
 }
 
 #[test]

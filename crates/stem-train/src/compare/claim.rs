@@ -14,10 +14,8 @@ use crate::experiment::TrainConfig;
 use crate::files;
 use crate::fit::RunOptions;
 use crate::inspect::task_names;
+use crate::run::PLAN;
 use crate::search::SearchConfig;
-
-/// The file that makes a folder a comparison's.
-const PLAN: &str = "plan.toml";
 
 /// What a comparison is of.
 ///

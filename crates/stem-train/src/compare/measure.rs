@@ -8,7 +8,7 @@ use stem_data::{BatchPlan, Dataset, Split};
 use super::plan::Plan;
 use super::runs::run_folder;
 use super::strata::Pair;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::fit::RunOptions;
 use crate::inspect::{
@@ -67,7 +67,10 @@ impl Seen<'_> {
         let (mut tested, mut learning, mut embeddings) = (Vec::new(), Vec::new(), None);
         for run in runs {
             let folder = run_folder(self.out, model, run.seed);
-            let predictor = Predictor::open(bundle_path(&folder), &self.options.device.open()?)?;
+            let open = Predictor::open(bundle_path(&folder), &self.options.device.open()?);
+            let predictor = open.map_err(|error| Error::Comparison {
+                what: format!("{error}. Remove {}, and the same command trains it again", folder.display()),
+            })?;
             // Experts of nobody have other numbers in every seed: the first stands for them.
             let summed = !config.gate_groups(schema).is_empty() || tested.is_empty();
             tested.push(self.score(&predictor, summed.then_some(&mut gates))?);

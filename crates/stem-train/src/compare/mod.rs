@@ -119,6 +119,7 @@ pub fn compare(
     let tasks = task_names(dataset.schema());
     let pairs = strata::pairs(dataset, config.cuts);
     let (mut models, tested) = measure::models(&plan, &runs, dataset, &pairs, field, out, options)?;
+    warnings.extend(plan.warnings(experiment, config, &runs));
     let constants = inspect::constants(dataset);
     for (model, seeds) in models.iter().zip(&tested) {
         warnings.extend(inspect::of_model(&model.name, seeds, &model.tasks, &constants, dataset));

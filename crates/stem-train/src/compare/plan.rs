@@ -6,7 +6,7 @@ use stem_data::{Dataset, Split};
 use super::CompareConfig;
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, TrainConfig};
-use crate::run::check;
+use crate::run::{RunMetrics, check};
 
 /// The models in the order they are shown, each with the experiment it is run with.
 #[derive(Debug)]
@@ -101,6 +101,38 @@ impl Plan {
         let reference = names.iter().position(|model| *model == ModelName::SingleTask).expect("it was just added");
         let models = names.into_iter().map(|model| (model, experiment.clone())).collect();
         Ok(Self { models, reference, train: experiment.train.clone() })
+    }
+
+    /// What may be compared besides sharing.
+    pub(super) fn warnings(
+        &self,
+        experiment: &Experiment,
+        config: &CompareConfig,
+        runs: &[Vec<RunMetrics>],
+    ) -> Vec<String> {
+        let mut told = Vec::new();
+        if config.seeds.len() == 1 {
+            told.push("One seed: how much of a difference is the luck of training is not known.".into());
+        }
+        let sizes: Vec<&str> =
+            self.models.iter().map(|(m, _)| *m).filter(|m| !experiment.has(*m)).map(ModelName::as_str).collect();
+        if !sizes.is_empty() && config.search.is_none() {
+            let sections = sizes.join(", ");
+            told.push(format!(
+                "The experiment has no sections for {sections}: these have default sizes, which are large."
+            ));
+        }
+        let epochs =
+            |runs: &Vec<RunMetrics>| runs.iter().map(|run| run.epochs).sum::<usize>() as f64 / runs.len() as f64;
+        let full = epochs(&runs[self.reference]);
+        for ((model, _), runs) in self.models.iter().zip(runs).filter(|(_, runs)| 2.0 * epochs(runs) < full) {
+            told.push(format!(
+                "{model} stopped after {:.0} epochs on average and single-task after {full:.0}: what is compared may be early \
+                 stopping rather than sharing. More patience would tell.",
+                epochs(runs)
+            ));
+        }
+        told
     }
 
     /// Runs every model with what a search has found for it.

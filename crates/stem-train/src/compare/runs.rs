@@ -1,6 +1,7 @@
 //! Every model with every seed, each in a folder of its own; what is finished is not trained again.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stem_core::ModelName;
 use stem_data::Dataset;
@@ -48,7 +49,10 @@ pub(super) fn train(
         .flat_map(|(model, experiment)| config.seeds.iter().map(|&seed| job(*model, experiment, seed)))
         .collect();
     let bar = options.progress.pieces("runs", jobs.len());
+    let (begun, all) = (AtomicUsize::new(1), jobs.len());
     let done = in_turn(&jobs, config.jobs, |job| {
+        let number = begun.fetch_add(1, Ordering::Relaxed);
+        tracing::info!("run {number} of {all}: {} with seed {}", job.model, job.experiment.train.seed);
         bar.say(format!("{} with seed {}", job.model, job.experiment.train.seed));
         let metrics = job.run(dataset, options)?;
         bar.advance(1);

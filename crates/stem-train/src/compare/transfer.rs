@@ -14,8 +14,9 @@ use crate::inspect::{column, task_names};
 use crate::metrics::TaskMetrics;
 use crate::report::{Interval, ModelReport, PairReport, StratumModel, StratumReport, StratumTask};
 
-/// Groups below which an interval drawn over them is rough.
+/// Groups below which an interval drawn over them is rough, and below which there is none.
 const FEW_GROUPS: usize = 50;
+const TOO_FEW_GROUPS: usize = 10;
 
 /// Fills in the transfer of every model and task, and gives the strata of every pair, and which intervals are rough.
 ///
@@ -101,6 +102,9 @@ impl Compared<'_> {
         let mut ranked: Vec<Vec<Ranked>> = self.tested.iter().map(rank).collect();
         let reference = ranked.remove(self.reference);
         let mut intervals = self.bootstrap.paired(&reference, &ranked);
+        if sample.groups() < TOO_FEW_GROUPS {
+            intervals.fill(None);
+        }
         intervals.insert(self.reference, None);
         let skipped = intervals.iter().flatten().map(|interval| interval.skipped).max().unwrap_or(0);
         let told = |interval: crate::analysis::Interval| Interval {
@@ -149,9 +153,6 @@ struct Rough {
 
 impl Rough {
     fn look(&mut self, drawn: &Drawn, task: &str, whose: &str, bootstrap: Bootstrap) {
-        if drawn.transfer.iter().all(Option::is_none) {
-            return;
-        }
         if drawn.groups < FEW_GROUPS {
             self.few.push(format!("{} for {task} among {whose}", drawn.groups));
         }
@@ -161,7 +162,7 @@ impl Rough {
     }
 
     fn told(self) -> Vec<String> {
-        let few = "Intervals drawn over fewer than 50 users are rough: ";
+        let few = "Intervals drawn over fewer than 50 users are rough, and over fewer than 10 there are none: ";
         let skipped = "Resamples without both classes took no part in an interval, which is too narrow for it: ";
         [(few, self.few), (skipped, self.skipped)]
             .into_iter()

@@ -6,6 +6,9 @@ use super::quality::column;
 use crate::metrics::logloss;
 use crate::report::TaskReport;
 
+/// Positives below which an AUC is mostly noise.
+const FEW_POSITIVES: usize = 50;
+
 /// What is odd about the data, and about test labels.
 pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
     let mut told = dataset.warnings().to_vec();
@@ -16,7 +19,19 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
                 .into(),
         );
     }
+    if tasks.len() == 1 {
+        told.push("There is one task: nothing is shared between tasks.".into());
+    }
     for (t, task) in tasks.iter().enumerate() {
+        for (split, what) in
+            [(Split::Valid, "early stopping and search go by noise"), (Split::Test, "its numbers are rough")]
+        {
+            let labels = column(dataset.labels(split), t, tasks.len());
+            let positives = labels.iter().filter(|y| **y > 0.5).count();
+            if (1..FEW_POSITIVES).contains(&positives) {
+                told.push(format!("Task '{}' has only {positives} positives in the {split} split: {what}.", task.name));
+            }
+        }
         let labels = column(dataset.labels(Split::Test), t, tasks.len());
         let known = labels.iter().filter(|y| !y.is_nan()).count();
         let positives = labels.iter().filter(|y| **y > 0.5).count();
@@ -44,8 +59,9 @@ pub(crate) fn of_model(
         let task = &tasks[t].name;
         if let Some(auc) = report.auc.as_ref().map(|auc| auc.mean) {
             if auc < 0.51 {
+                let than = if auc < 0.49 { "worse than guessing" } else { "nothing was learned" };
                 told.push(format!(
-                    "{model} has a test AUC of {auc:.4} on '{task}': nothing was learned. Too few epochs, a rate far off, or \
+                    "{model} has a test AUC of {auc:.4} on '{task}': {than}. Too few epochs, a rate far off, or \
                      features that say nothing of it?"
                 ));
             } else if auc > 0.99 {

@@ -59,9 +59,9 @@ pub(super) struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Whether it transfers positively.
+    /// Whether it transfers positively, and is better than guessing.
     pub fn gains(&self) -> bool {
-        self.transfer.and_then(|i| Transfer::of(&i)) == Some(Transfer::Positive)
+        self.auc.mean > 0.5 && self.transfer.and_then(|i| Transfer::of(&i)) == Some(Transfer::Positive)
     }
 
     /// Whether seeds cannot tell the two apart: means closer than the larger deviation, or intervals that overlap.

@@ -61,7 +61,7 @@ fn table(context: &Context<'_>) -> Table {
             [
                 count(model.parameters),
                 seconds(model).map_or_else(|| DASH.into(), duration),
-                model.memory_gb.map_or_else(|| DASH.into(), |gb| decimals(gb, 2)),
+                model.memory_gb.map_or_else(|| DASH.into(), |gb| decimals(gb, 3)),
                 maybe(quality(context, i)),
             ],
         );

@@ -111,7 +111,9 @@ fn labels(stratum: &StratumReport, task: &str) -> Option<(u64, u64)> {
 /// One row that says why there are none.
 fn one_class(stratum: &StratumReport, task: &str) -> Option<Vec<ForestRow>> {
     let undefined = (0..stratum.models.len()).filter_map(|i| of(stratum, i, task)).all(|t| t.auc.is_none());
-    undefined.then(|| vec![ForestRow { name: "one class only".into(), interval: None }])
+    let why =
+        if labels(stratum, task).is_some_and(|(_, labelled)| labelled > 0) { "one class only" } else { "no rows" };
+    undefined.then(|| vec![ForestRow { name: why.into(), interval: None }])
 }
 
 /// The table where there is nothing to draw, if it has an AUC.
@@ -131,6 +133,7 @@ fn table(pair: &PairReport, task: &str) -> Table {
             let Some(numbers) = of(stratum, i, task) else { continue };
             let auc = match numbers.auc {
                 Some(_) => maybe(numbers.auc),
+                None if numbers.labelled == 0 => format!("{DASH} (no rows)"),
                 None => format!("{DASH} (one class: {} of {})", count(numbers.positives), count(numbers.labelled)),
             };
             let others = [numbers.gauc, numbers.logloss, numbers.calibration].map(maybe);

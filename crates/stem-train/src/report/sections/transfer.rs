@@ -19,7 +19,8 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     intro(
         &mut body,
         "A model's AUC less that of a model trained for the task alone, with its 95 % interval. Right of zero the task gains \
-         from the others, left of it they cost it something.",
+         from the others, left of it they cost it something. The interval is that of other users, with the seeds as they are: it does not know \
+         the luck of training, which the \u{b1} of the table above tells.",
     );
     transfer_legend(&mut body);
     context.figures(&mut body, &figures);

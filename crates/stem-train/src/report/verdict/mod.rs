@@ -4,7 +4,10 @@ mod users;
 
 use super::data::{Report, Spread, TaskReport};
 use super::judge::{Candidate, Transfer, candidates, leaders, reference};
-use super::number::{count, interval, list, signed, spread, things};
+use super::number::{count, interval, list, sd, signed, spread, things};
+
+/// An AUC below this has learned nothing.
+const LEARNED: f64 = 0.51;
 
 /// The answer for one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +141,7 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
     if let Some(losses) = users::those(&pairs, &gained, &task, Transfer::Negative) {
         reasons.push(format!("Some users lose all the same: {losses}."));
     }
+    reasons.extend(doubts(ship, reference));
     reasons.extend(tie(&tied));
     if let Some(higher) = sharing.iter().find(|c| c.auc.mean > gaining[0].auc.mean) {
         let mean = spread(higher.auc);
@@ -179,6 +183,25 @@ fn keep(report: &Report, task: String, sharing: &[Candidate<'_>], reference: &Ca
         reasons.push(tally(sharing, &task));
     }
     Verdict { headline: format!("Ship {name} for {task}"), reasons, model: Some(name.clone()), tied: Vec::new(), task }
+}
+
+/// Why the difference to the reference may be other than it looks.
+fn doubts(ship: &Candidate<'_>, reference: &Candidate<'_>) -> Vec<String> {
+    let mut told = Vec::new();
+    let against = &reference.model.name;
+    if reference.auc.mean < LEARNED {
+        let auc = spread(reference.auc);
+        told.push(format!("But {against} has learned nothing (AUC {auc}): better than that is not good."));
+    }
+    let luck = sd(ship.auc).unwrap_or(0.0).max(sd(reference.auc).unwrap_or(0.0));
+    if ship.transfer.is_some_and(|i| i.mean.abs() < luck) {
+        told.push(format!(
+            "But seeds differ by as much (AUC {} against {}): more of them would tell.",
+            spread(ship.auc),
+            spread(reference.auc)
+        ));
+    }
+    told
 }
 
 /// The sentence about models that cannot be told apart; the first is the one to ship.
@@ -226,6 +249,12 @@ pub(super) fn summary(report: &Report, verdicts: &[Verdict]) -> Vec<String> {
     if let Some(index) = reference(report) {
         let helped = judged.iter().filter(|v| v.model.as_ref() != Some(&report.models[index].name)).count();
         told.push(match (helped, judged.len()) {
+            (helped, all) if all < report.tasks.len() => {
+                format!(
+                    "Sharing helps {helped} of the {all} tasks that could be measured ({} could not).",
+                    report.tasks.len() - all
+                )
+            }
             (0, 1) => "Sharing does not help the task, as far as these seeds show.".into(),
             (0, _) => "Sharing helps none of the tasks, as far as these seeds show.".into(),
             (1, 1) => "Sharing helps the task.".into(),
@@ -238,6 +267,9 @@ pub(super) fn summary(report: &Report, verdicts: &[Verdict]) -> Vec<String> {
         let leads = |name: &String| judged.iter().all(|v| v.model.as_ref() == Some(name) || v.tied.contains(name));
         let one = report.models.iter().filter(|m| leads(&m.name)).min_by_key(|m| m.parameters);
         told.push(match one {
+            Some(model) if Some(&model.name) == report.reference.as_ref() => {
+                format!("{} is best on every task: a model for each, in one bundle.", model.name)
+            }
             Some(model) => format!("One model can serve every task: {} is best or tied on each.", model.name),
             None => {
                 "No model is best or tied on every task: serve one per task, or choose a compromise from the table."
