@@ -82,7 +82,8 @@ fn without_evidence_single_task_is_shipped() {
 #[test]
 fn users_who_gain_are_named_even_where_single_task_is_shipped() {
     let mut report = compared(vec![model("stem", 900, (0.775, 0.001), Some((-0.001, 0.011)))]);
-    let numbers = |transfer, auc| StratumTask { task: "like".into(), auc, transfer, ..StratumTask::default() };
+    let numbers =
+        |transfer, auc| StratumTask { task: "like".into(), auc, transfer, labelled: 1812, ..StratumTask::default() };
     let stratum = |name: &str, task| StratumReport {
         name: name.into(),
         rows: 1812,
@@ -147,8 +148,8 @@ fn users_are_told_of_the_model_to_ship_and_losses_of_all_that_gain() {
     assert!(
         told.starts_with(
             "Ship stem for like: +0.0230 AUC against single-task on all users (95 % interval +0.0200 to +0.0260), +0.0200 on \
-             like-dominant users, +0.0200 on comparable users. Some users lose all the same: \u{2212}0.0150 with ple-me on \
-             comparable users and \u{2212}0.0150 with ple-me on like-dominant users."
+             like-dominant users, +0.0200 on comparable users (+0.0100 to +0.0300). Some users lose all the same: \u{2212}0.0150 \
+             with ple-me on comparable users and \u{2212}0.0150 with ple-me on like-dominant users."
         ),
         "{told}"
     );
@@ -165,7 +166,7 @@ fn a_model_to_ship_that_loses_on_comparable_users_is_called_out() {
         pair("share", &[("comparable", &[("stem", (-0.03, -0.01))])]),
     ];
     let told = told(&report);
-    assert!(told.contains("Users split by like and share: \u{2212}0.0200 on comparable users."), "{told}");
+    assert!(told.contains("Users split by like and share: \u{2212}0.0200 on comparable users ("), "{told}");
     assert!(
         told.contains("Some users lose all the same: \u{2212}0.0200 with stem on comparable users of like and share."),
         "{told}"
@@ -181,4 +182,38 @@ fn of_many_pairs_only_the_first_are_told_one_by_one() {
     assert_eq!(told.matches("Users split by").count(), 3);
     assert!(told.contains("Other pairs are under \u{201c}For which users?\u{201d}."));
     assert!(told.contains("users of like and comment and 2 more."), "{told}");
+}
+
+#[test]
+fn of_a_tie_the_cheapest_that_costs_comparable_users_nothing_is_shipped() {
+    let mut report = compared(vec![
+        model("stem", 900, (0.793, 0.001), Some((0.020, 0.026))),
+        model("ple-me", 500, (0.793, 0.001), Some((0.020, 0.026))),
+        model("mmoe", 100, (0.793, 0.001), Some((0.020, 0.026))),
+    ]);
+    assert!(told(&report).starts_with("Ship mmoe for like"));
+    let users = [("mmoe", (-0.02, -0.01)), ("ple-me", (-0.01, 0.01)), ("stem", (0.01, 0.02))];
+    report.pairs = vec![pair("follow", &[("comparable", &users)])];
+    let told = told(&report);
+    assert!(told.starts_with("Ship ple-me for like"), "{told}");
+    assert!(
+        told.contains("ple-me has the fewest parameters (500) of those that cost comparable users nothing"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_gain_is_doubted_where_seeds_differ_by_as_much_or_the_reference_knows_nothing() {
+    let told_of = |model: ModelReport| told(&compared(vec![model]));
+    let sure = told_of(model("stem", 900, (0.793, 0.001), Some((0.020, 0.026))));
+    assert!(!sure.contains("But "), "{sure}");
+    let luck = told_of(model("stem", 900, (0.793, 0.05), Some((0.020, 0.026))));
+    assert!(luck.contains("But seeds differ by as much (AUC 0.7930 \u{b1} 0.0500 against"), "{luck}");
+    let mut report = compared(vec![model("stem", 900, (0.52, 0.001), Some((0.040, 0.046)))]);
+    report.models.iter_mut().filter(|m| m.name == "single-task").for_each(|m| {
+        m.tasks[0].auc.as_mut().unwrap().mean = 0.47;
+    });
+    assert!(told(&report).contains("But single-task has learned nothing (AUC 0.4700"), "{}", told(&report));
+    let worse = told_of(model("stem", 900, (0.44, 0.001), Some((0.040, 0.046))));
+    assert!(worse.starts_with("Ship single-task"), "worse than guessing is no gain: {worse}");
 }
