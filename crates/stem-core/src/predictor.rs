@@ -138,7 +138,7 @@ impl<C: ModelSpec> Predictor<C> {
             };
             values.extend(score(&self.network, &self.table, &self.layout, &part));
         }
-        Ok(Scores { tasks: self.schema().tasks.iter().map(|task| task.name.clone()).collect(), values })
+        Ok(Scores { tasks: self.schema().task_names(), values })
     }
 }
 

@@ -241,6 +241,11 @@ impl Schema {
         ranges.collect()
     }
 
+    /// Names of the tasks, in order.
+    pub fn task_names(&self) -> Vec<String> {
+        self.tasks.iter().map(|task| task.name.clone()).collect()
+    }
+
     /// Index of a task by name.
     pub fn task(&self, name: &str) -> Option<usize> {
         self.tasks.iter().position(|t| t.name == name)

@@ -106,11 +106,12 @@ pub struct Dataset {
     view: Option<Arc<TaskView>>,
 }
 
-/// One task's labels, and the schema with that task alone.
+/// One task's labels and their counts, and the schema with that task alone.
 #[derive(Debug)]
 struct TaskView {
     schema: Schema,
     labels: [Vec<f32>; 3],
+    statistics: [SplitStatistics; 3],
 }
 
 impl Dataset {
@@ -245,9 +246,9 @@ impl Dataset {
         &self.inner.manifest.warnings
     }
 
-    /// Counts of a split, over all tasks.
+    /// Counts of a split, for each task.
     pub fn statistics(&self, split: Split) -> &SplitStatistics {
-        &self.inner.manifest.statistics[split as usize]
+        &self.view.as_ref().map_or(&self.inner.manifest.statistics, |view| &view.statistics)[split as usize]
     }
 
     /// `N`: rows of a split.
@@ -276,7 +277,11 @@ impl Dataset {
         let tasks = self.schema().tasks.len();
         assert!(task < tasks, "task {task} of {tasks}");
         let labels = Split::ALL.map(|split| self.labels(split).iter().skip(task).step_by(tasks).copied().collect());
-        let view = TaskView { schema: self.schema().only_task(task), labels };
+        let statistics = Split::ALL.map(|split| {
+            let SplitStatistics { rows, positives, missing } = self.statistics(split);
+            SplitStatistics { rows: *rows, positives: vec![positives[task]], missing: vec![missing[task]] }
+        });
+        let view = TaskView { schema: self.schema().only_task(task), labels, statistics };
         Dataset { inner: self.inner.clone(), view: Some(Arc::new(view)) }
     }
 

@@ -11,7 +11,6 @@ use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::files;
 use crate::fit::RunOptions;
-use crate::inspect::task_names;
 
 const SETTINGS: &str = "settings.json";
 
@@ -20,7 +19,7 @@ pub(crate) fn settings(model: ModelName, experiment: &Experiment, dataset: &Data
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "data": dataset.key(),
-        "tasks": task_names(dataset.schema()),
+        "tasks": dataset.schema().task_names(),
         "device": options.device,
         "train": experiment.train,
         "model": experiment.model(model),

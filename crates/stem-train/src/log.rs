@@ -51,7 +51,7 @@ impl RunLog {
     pub(crate) fn evaluation(&mut self, evaluation: &Evaluation<'_>) -> Result<()> {
         let Evaluation { epoch, steps, learning_rate, loss, weights, schema, valid, best } = evaluation;
         let by_task = |values: Vec<serde_json::Value>| -> serde_json::Map<String, serde_json::Value> {
-            schema.tasks.iter().map(|task| task.name.clone()).zip(values).collect()
+            schema.task_names().into_iter().zip(values).collect()
         };
         let mut line = serde_json::json!({
             "epoch": epoch,

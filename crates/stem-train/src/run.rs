@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::files;
 use crate::fit::{Fit, RunOptions};
-use crate::inspect::{self, task_names};
+use crate::inspect;
 use crate::learner::{self, FitSummary};
 use crate::metrics::TaskMetrics;
 use crate::report;
@@ -108,7 +108,7 @@ pub(crate) fn fit_and_measure(
         parameters: fit.parameters,
         memory: fit.memory,
         interrupted: fit.interrupted,
-        tasks: task_names(dataset.schema()),
+        tasks: dataset.schema().task_names(),
         test: by_task(&scores, dataset, Split::Test),
         valid: measure(&predictor, dataset, Split::Valid)?,
     };
@@ -177,7 +177,7 @@ pub fn measure(predictor: &Predictor, dataset: &Dataset, split: Split) -> Result
 }
 
 fn by_task(scores: &[f32], dataset: &Dataset, split: Split) -> BTreeMap<String, TaskMetrics> {
-    let tasks = task_names(dataset.schema());
+    let tasks = dataset.schema().task_names();
     let metrics = TaskMetrics::per_task(scores, dataset.labels(split), dataset.groups(split), tasks.len());
     tasks.into_iter().zip(metrics).collect()
 }

@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::experiment::TrainConfig;
 use crate::files;
 use crate::fit::RunOptions;
-use crate::inspect::task_names;
 use crate::run::PLAN;
 use crate::search::SearchConfig;
 
@@ -49,7 +48,7 @@ pub(super) fn claim(
     let mut claim = Claim {
         recipe: dataset.name().to_string(),
         data: dataset.key().to_string(),
-        tasks: task_names(dataset.schema()),
+        tasks: dataset.schema().task_names(),
         device: options.device,
         train: TrainConfig { seed, ..plan.train.clone() },
         models: plan.models.iter().map(|(model, experiment)| (*model, experiment.model(*model))).collect(),

@@ -104,9 +104,9 @@ impl Comparison {
     }
 }
 
-/// The reference against itself, where it has an AUC.
-fn none(auc: bool) -> Option<Interval> {
-    auc.then(Interval::default)
+/// Of the reference against itself nothing, where it has an AUC.
+fn transfer<A>(measured: Option<Interval>, auc: &Option<A>, is_reference: bool) -> Option<Interval> {
+    if is_reference { auc.as_ref().map(|_| Interval::default()) } else { measured }
 }
 
 fn model_numbers(model: &ModelReport, tasks: &[String], is_reference: bool) -> ModelComparison {
@@ -116,7 +116,7 @@ fn model_numbers(model: &ModelReport, tasks: &[String], is_reference: bool) -> M
             gauc: task.gauc.clone(),
             logloss: task.logloss.clone(),
             calibration: task.calibration.clone(),
-            transfer: if is_reference { none(task.auc.is_some()) } else { task.transfer },
+            transfer: transfer(task.transfer, &task.auc, is_reference),
         };
         (name.clone(), numbers)
     };
@@ -137,6 +137,6 @@ fn stratum_numbers(task: &StratumTask, is_reference: bool) -> StratumNumbers {
         gauc: task.gauc,
         logloss: task.logloss,
         calibration: task.calibration,
-        transfer: if is_reference { none(task.auc.is_some()) } else { task.transfer },
+        transfer: transfer(task.transfer, &task.auc, is_reference),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use stem_core::{ModelName, ModelSpec, Predictor};
-use stem_data::{BatchPlan, Dataset, Split};
+use stem_data::{Dataset, Split};
 
 use super::plan::Plan;
 use super::runs::run_folder;
@@ -11,11 +11,9 @@ use super::strata::Pair;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::fit::RunOptions;
-use crate::inspect::{
-    Colours, GateSums, embedding_report, gate_map, learning_curve, model_settings, task_names, task_report,
-};
+use crate::inspect::{Colours, GateSums, embedding_report, gate_map, learning_curve, model_settings, task_report};
 use crate::report::{GateMap, ModelReport};
-use crate::run::{RunMetrics, bundle_path};
+use crate::run::{RunMetrics, bundle_path, score_split};
 
 /// A model's scores `[N, T]` of the test split, seed by seed.
 pub(super) type Tested = Vec<Vec<f32>>;
@@ -61,7 +59,7 @@ impl Seen<'_> {
         advance: impl Fn(),
     ) -> Result<(ModelReport, Tested)> {
         let schema = self.dataset.schema();
-        let tasks = task_names(schema);
+        let tasks = schema.task_names();
         let config = experiment.model(model);
         let mut gates = GateSums::new(&config.gate_groups(schema), 1 + 3 * self.pairs.len());
         let (mut tested, mut learning, mut embeddings) = (Vec::new(), Vec::new(), None);
@@ -72,8 +70,10 @@ impl Seen<'_> {
                 what: format!("{error}. Remove {}, and the same command trains it again", folder.display()),
             })?;
             // Experts of nobody have other numbers in every seed: the first stands for them.
-            let summed = !config.gate_groups(schema).is_empty() || tested.is_empty();
-            tested.push(self.score(&predictor, summed.then_some(&mut gates))?);
+            if !config.gate_groups(schema).is_empty() || tested.is_empty() {
+                gates.add_test(&predictor, self.dataset, |row| self.parts_of(row))?;
+            }
+            tested.push(score_split(&predictor, self.dataset, Split::Test)?);
             learning.push(learning_curve(&folder, run.seed, &tasks)?);
             if embeddings.is_none() {
                 embeddings = embedding_report(&predictor, run.seed, picture);
@@ -94,22 +94,11 @@ impl Seen<'_> {
         Ok((report, tested))
     }
 
-    /// Scores the test split and adds up its gates: part 0 is all rows, three parts follow for every pair.
-    fn score(&self, predictor: &Predictor, mut gates: Option<&mut GateSums>) -> Result<Vec<f32>> {
-        let mut scores = Vec::with_capacity(self.dataset.labels(Split::Test).len());
-        let mut start = 0;
-        for batch in self.dataset.batches(Split::Test, BatchPlan { size: 4096, shuffle: None }) {
-            predictor.score(&batch)?.rows().for_each(|row| scores.extend_from_slice(row));
-            if let Some(gates) = &mut gates {
-                gates.add(predictor.gates(&batch)?, |row| {
-                    let stratum = move |pair: &Pair| pair.strata.rows[start + row];
-                    let parts = self.pairs.iter().enumerate();
-                    [0].into_iter().chain(parts.filter_map(move |(p, pair)| Some(1 + 3 * p + stratum(pair)? as usize)))
-                });
-            }
-            start += batch.rows;
-        }
-        Ok(scores)
+    /// The parts that a test row's gates are added up in: part 0 is all rows, three parts follow for every pair.
+    fn parts_of(&self, row: usize) -> impl Iterator<Item = usize> {
+        let stratum = move |pair: &Pair| pair.strata.rows[row];
+        let parts = self.pairs.iter().enumerate();
+        [0].into_iter().chain(parts.filter_map(move |(p, pair)| Some(1 + 3 * p + stratum(pair)? as usize)))
     }
 
     /// All users first, then every stratum.

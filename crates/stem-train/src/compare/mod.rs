@@ -45,7 +45,7 @@ use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::files;
 use crate::fit::RunOptions;
-use crate::inspect::{self, picture_field, provenance, task_names};
+use crate::inspect::{self, picture_field, provenance};
 use crate::report::{self, Report};
 use crate::search::{Search, SearchConfig};
 use plan::Plan;
@@ -116,7 +116,7 @@ pub fn compare(
     };
     let runs = runs::train(&plan, config, dataset, out, options)?;
 
-    let tasks = task_names(dataset.schema());
+    let tasks = dataset.schema().task_names();
     let pairs = strata::pairs(dataset, config.cuts);
     let (mut models, tested) = measure::models(&plan, &runs, dataset, &pairs, field, out, options)?;
     warnings.extend(plan.warnings(experiment, config, &runs));

@@ -3,7 +3,7 @@
 use stem_data::{Dataset, Split};
 
 use crate::analysis::{Shares, Strata, Stratum};
-use crate::inspect::{column, task_names};
+use crate::metrics::column;
 
 /// Two tasks and the strata of the test rows.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) fn pairs(dataset: &Dataset, cuts: Option<[f64; 2]>) -> Vec<Pair> {
     let (Some(train), Some(test)) = (dataset.groups(Split::Train), dataset.groups(Split::Test)) else {
         return Vec::new();
     };
-    let names = task_names(dataset.schema());
+    let names = dataset.schema().task_names();
     let labels = |t: usize| column(dataset.labels(Split::Train), t, names.len());
     let pair = |a: usize, b: usize| {
         let shares = Shares::of(&labels(a), &labels(b), train);

@@ -10,8 +10,7 @@ use super::strata::Pair;
 use crate::analysis::{Bootstrap, Ranked, Sample};
 use crate::error::{Error, Result};
 use crate::fit::RunOptions;
-use crate::inspect::{column, task_names};
-use crate::metrics::TaskMetrics;
+use crate::metrics::{TaskMetrics, column};
 use crate::report::{Interval, ModelReport, PairReport, StratumModel, StratumReport, StratumTask};
 
 /// Groups below which an interval drawn over them is rough, and below which there is none.
@@ -29,7 +28,7 @@ pub(super) fn fill(
     out: &Path,
     options: &RunOptions,
 ) -> Result<(Vec<PairReport>, Vec<String>)> {
-    let tasks = task_names(compared.dataset.schema());
+    let tasks = compared.dataset.schema().task_names();
     let bar = options.progress.pieces("intervals", tasks.len() + 6 * pairs.len());
     let runs = compared.tested.iter().map(Vec::len).sum();
     let next = || {

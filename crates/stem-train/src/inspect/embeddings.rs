@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use stem_core::{FieldKind, ModelSpec, Predictor, Schema, upload_index};
 use stem_data::{BatchPlan, Dataset, Split};
 
-use super::{owner_names, task_names};
+use super::owner_names;
 use crate::analysis::{Strata, effective_rank, linear_cka, project};
 use crate::error::{Error, Result};
 use crate::report::{EmbeddingReport, FieldEmbedding, Picture};
@@ -95,7 +95,7 @@ pub(crate) fn embedding_report(
     let names: Vec<String> = match owners.as_slice() {
         [] => owner_names(&[], widths.len(), &[], "embedding"),
         owners => {
-            let tasks = task_names(schema);
+            let tasks = schema.task_names();
             owners.iter().map(|&owner| tasks.get(owner).map_or("shared", String::as_str).to_string()).collect()
         }
     };

@@ -1,8 +1,11 @@
 //! Whose experts a task reads: gate weights, added up by the experts' owners, averaged over rows.
 
 use burn::tensor::Tensor;
+use stem_core::Predictor;
+use stem_data::{BatchPlan, Dataset, Split};
 
 use super::owner_names;
+use crate::error::Result;
 use crate::report::GateMap;
 
 /// Adds up gate weights batch by batch, over all rows and over parts of them in the same pass.
@@ -71,6 +74,28 @@ impl GateSums {
                 }
             }
         }
+    }
+
+    /// Adds the test split: `parts_of` is asked for every row. A model without gates is not asked for more than its first batch.
+    ///
+    /// # Errors
+    /// Batches that do not read.
+    pub(crate) fn add_test<P: IntoIterator<Item = usize>>(
+        &mut self,
+        predictor: &Predictor,
+        dataset: &Dataset,
+        parts_of: impl Fn(usize) -> P,
+    ) -> Result<()> {
+        let mut start = 0;
+        for batch in dataset.batches(Split::Test, BatchPlan { size: 4096, shuffle: None }) {
+            let gates = predictor.gates(&batch)?;
+            if gates.is_empty() {
+                break;
+            }
+            self.add(gates, |row| parts_of(start + row));
+            start += batch.rows;
+        }
+        Ok(())
     }
 
     /// The means over one part, layer by layer; nothing where the part has no rows.

@@ -25,7 +25,7 @@ pub(crate) use gates::gate_map;
 pub(crate) use learning::learning_curve;
 pub(crate) use page::page_of_run;
 pub(crate) use provenance::{model_settings, provenance};
-pub(crate) use quality::{column, task_report};
+pub(crate) use quality::task_report;
 pub(crate) use warnings::{constants, of_dataset, of_model};
 
 /// What groups of embeddings or experts are called: a task's own by its name, those of nobody by number.
@@ -34,9 +34,4 @@ fn owner_names(owners: &[usize], count: usize, tasks: &[String], thing: &str) ->
         [] => (1..=count).map(|i| format!("{thing} {i}")).collect(),
         _ => (0..count).map(|owner| tasks.get(owner).map_or("shared", String::as_str).to_string()).collect(),
     }
-}
-
-/// Names of a schema's tasks.
-pub(crate) fn task_names(schema: &stem_core::Schema) -> Vec<String> {
-    schema.tasks.iter().map(|task| task.name.clone()).collect()
 }

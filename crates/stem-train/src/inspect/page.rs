@@ -3,12 +3,10 @@
 use std::path::Path;
 
 use stem_core::ModelSpec;
-use stem_data::{BatchPlan, Dataset, Split};
+use stem_data::Dataset;
 
 use super::{GateSums, task_report};
-use super::{
-    constants, embedding_report, gate_map, learning_curve, model_settings, of_dataset, of_model, provenance, task_names,
-};
+use super::{constants, embedding_report, gate_map, learning_curve, model_settings, of_dataset, of_model, provenance};
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::fit::RunOptions;
@@ -27,14 +25,12 @@ pub(crate) fn page_of_run(
     options: &RunOptions,
 ) -> Result<Report> {
     let Measured { metrics, predictor, scores } = run;
-    let tasks = task_names(dataset.schema());
+    let tasks = dataset.schema().task_names();
     let seed = metrics.seed;
     let name = metrics.model.to_string();
     let owners = predictor.config().gate_groups(dataset.schema());
     let mut gates = GateSums::new(&owners, 1);
-    for batch in dataset.batches(Split::Test, BatchPlan { size: 4096, shuffle: None }) {
-        gates.add(predictor.gates(&batch)?, |_| [0]);
-    }
+    gates.add_test(predictor, dataset, |_| [0])?;
     let seeds = std::slice::from_ref(scores);
     let reports: Vec<_> = (0..tasks.len()).map(|t| task_report(seeds, dataset, t)).collect();
     let mut warnings = of_dataset(dataset);

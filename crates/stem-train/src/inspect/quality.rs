@@ -3,17 +3,12 @@
 use stem_data::{Dataset, Split};
 
 use crate::analysis::{calibration_curve, roc_curve};
-use crate::metrics::TaskMetrics;
+use crate::metrics::{TaskMetrics, column};
 use crate::report::{CalibrationBin, Spread, TaskReport};
 
 /// Points of a ROC curve, bins of a calibration curve: what a picture shows.
 const ROC_POINTS: usize = 120;
 const CALIBRATION_BINS: usize = 12;
-
-/// Column `t` of `values [N, T]`, row-major.
-pub(crate) fn column(values: &[f32], t: usize, tasks: usize) -> Vec<f32> {
-    values.iter().skip(t).step_by(tasks).copied().collect()
-}
 
 /// Mean and standard deviation (of a sample) over the seeds that have a value.
 pub(crate) fn spread(values: impl IntoIterator<Item = Option<f64>>) -> Option<Spread> {

@@ -2,8 +2,7 @@
 
 use stem_data::{Dataset, Split};
 
-use super::quality::column;
-use crate::metrics::logloss;
+use crate::metrics::{column, logloss};
 use crate::report::TaskReport;
 
 /// Positives below which an AUC is mostly noise.
@@ -26,15 +25,13 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
         for (split, what) in
             [(Split::Valid, "early stopping and search go by noise"), (Split::Test, "its numbers are rough")]
         {
-            let labels = column(dataset.labels(split), t, tasks.len());
-            let positives = labels.iter().filter(|y| **y > 0.5).count();
+            let positives = dataset.statistics(split).positives[t];
             if (1..FEW_POSITIVES).contains(&positives) {
                 told.push(format!("Task '{}' has only {positives} positives in the {split} split: {what}.", task.name));
             }
         }
-        let labels = column(dataset.labels(Split::Test), t, tasks.len());
-        let known = labels.iter().filter(|y| !y.is_nan()).count();
-        let positives = labels.iter().filter(|y| **y > 0.5).count();
+        let test = dataset.statistics(Split::Test);
+        let (known, positives) = (test.rows - test.missing[t], test.positives[t]);
         if positives == 0 || positives == known {
             told.push(format!(
                 "Task '{}' has {positives} positives among {known} labelled test rows: one class, so that no AUC is defined.",

@@ -39,9 +39,14 @@ impl TaskMetrics {
 
     /// Measures every task of a split: `scores` and `labels` are `[N, T]`, row-major.
     pub fn per_task(scores: &[f32], labels: &[f32], groups: Option<&[u32]>, tasks: usize) -> Vec<Self> {
-        let column = |values: &[f32], t: usize| values.iter().skip(t).step_by(tasks).copied().collect::<Vec<_>>();
-        (0..tasks).into_par_iter().map(|t| Self::of(&column(scores, t), &column(labels, t), groups)).collect()
+        let of = |t: usize| Self::of(&column(scores, t, tasks), &column(labels, t, tasks), groups);
+        (0..tasks).into_par_iter().map(of).collect()
     }
+}
+
+/// Column `t` of `values [N, T]`, row-major.
+pub(crate) fn column(values: &[f32], t: usize, tasks: usize) -> Vec<f32> {
+    values.iter().skip(t).step_by(tasks).copied().collect()
 }
 
 /// Mean cross-entropy; probabilities are kept `1e-7` away from 0 and 1.

@@ -98,13 +98,14 @@ pub(super) fn candidates<'a>(report: &'a Report, t: usize) -> Vec<Candidate<'a>>
     found
 }
 
-/// The best of several and all that tie with it; the one with the fewest parameters first, then by AUC.
-pub(super) fn leaders<'a>(descending: &[Candidate<'a>]) -> Vec<Candidate<'a>> {
+/// The best of several and all that tie with it; first the one with the fewest parameters, of those that are not to be avoided
+/// if there are any, then by AUC.
+pub(super) fn leaders<'a>(descending: &[Candidate<'a>], avoid: impl Fn(&Candidate<'a>) -> bool) -> Vec<Candidate<'a>> {
     let Some(best) = descending.first() else { return Vec::new() };
     let mut tied: Vec<Candidate<'a>> =
         descending.iter().filter(|c| c.index == best.index || c.ties(best)).copied().collect();
-    if let Some(cheapest) = (0..tied.len()).min_by_key(|&i| tied[i].model.parameters) {
-        tied[..=cheapest].rotate_right(1);
+    if let Some(first) = (0..tied.len()).min_by_key(|&i| (avoid(&tied[i]), tied[i].model.parameters)) {
+        tied[..=first].rotate_right(1);
     }
     tied
 }
@@ -149,7 +150,7 @@ mod tests {
             model("low", 10, 0.700, 0.001, Some((-0.090, -0.070))),
         ];
         let report = Report { models, tasks: vec!["a".into()], ..Report::default() };
-        let leaders = leaders(&candidates(&report, 0));
+        let leaders = leaders(&candidates(&report, 0), |_| false);
         assert_eq!(leaders.iter().map(|c| c.model.name.as_str()).collect::<Vec<_>>(), ["slim", "wide"]);
     }
 
@@ -167,6 +168,6 @@ mod tests {
         let report =
             Report { models: vec![model("nan", 1, f64::NAN, 0.0, None), ModelReport::default()], ..Report::default() };
         assert!(candidates(&report, 0).is_empty());
-        assert!(leaders(&[]).is_empty());
+        assert!(leaders(&[], |_| false).is_empty());
     }
 }

@@ -9,7 +9,7 @@ use stem_data::{Dataset, Split};
 
 use super::{SearchConfig, Settings, Space};
 use crate::error::{Error, Result};
-use crate::experiment::{Experiment, TrainConfig};
+use crate::experiment::Experiment;
 use crate::files;
 use crate::fit::RunOptions;
 use crate::kept::{forget, keep, kept, settings};
@@ -98,29 +98,27 @@ impl Candidate {
         }
         forget(&folder)?;
         let _span = tracing::info_span!("trial", model = %self.model, number = self.number).entered();
-        let Some(score) = self.score(&experiment.train, &experiment, dataset, &folder.join("work"), options)? else {
+        let Some(outcome) = self.judge(&experiment, dataset, &folder.join("work"), options)? else {
             return Ok(None);
         };
-        let outcome = Outcome { score };
         files::write_json(&folder.join("trial.json"), &outcome)?;
         keep(&folder, &settings)?;
         Ok(Some(outcome))
     }
 
     /// What the validation split says of a training in `work`, which is removed: weights of trials are not kept.
-    fn score(
+    fn judge(
         &self,
-        train: &TrainConfig,
         experiment: &Experiment,
         dataset: &Dataset,
         work: &Path,
         options: &RunOptions,
-    ) -> Result<Option<Option<f64>>> {
+    ) -> Result<Option<Outcome>> {
         let score = match fit(self.model, experiment, dataset, work, options) {
             Ok(fit) if fit.interrupted => return Ok(None),
             Ok(_) => {
                 let predictor = Predictor::open(bundle_path(work), &options.device.open()?)?;
-                train.monitor.mean(measure(&predictor, dataset, Split::Valid)?.values())
+                experiment.train.monitor.mean(measure(&predictor, dataset, Split::Valid)?.values())
             }
             Err(Error::Interrupted { .. }) => return Ok(None),
             Err(error @ Error::NotFinite { .. }) => {
@@ -133,7 +131,7 @@ impl Candidate {
             }
         };
         files::remove_folder(work)?;
-        Ok(Some(score))
+        Ok(Some(Outcome { score }))
     }
 }
 

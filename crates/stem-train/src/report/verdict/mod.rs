@@ -3,8 +3,8 @@
 mod users;
 
 use super::data::{Report, Spread, TaskReport};
-use super::judge::{Candidate, Transfer, candidates, leaders, reference};
-use super::number::{count, interval, list, sd, signed, spread, things};
+use super::judge::{Candidate, Transfer, candidates, close, leaders, reference};
+use super::number::{count, interval, list, signed, spread, things};
 
 /// An AUC below this has learned nothing.
 const LEARNED: f64 = 0.51;
@@ -74,7 +74,7 @@ fn alone(task: String, t: usize, only: &Candidate<'_>) -> Verdict {
 
 /// Without a single-task model.
 fn uncompared(task: String, all: &[Candidate<'_>]) -> Verdict {
-    let tied = leaders(all);
+    let tied = leaders(all, |_| false);
     let [ship, others @ ..] = &tied[..] else {
         return Verdict { headline: String::new(), reasons: Vec::new(), model: None, tied: Vec::new(), task };
     };
@@ -110,11 +110,8 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
     let sharing: Vec<Candidate<'_>> = all.iter().filter(|c| c.index != reference.index).copied().collect();
     let gaining: Vec<Candidate<'_>> = sharing.iter().filter(|c| c.gains()).copied().collect();
     let pairs = users::pairs(report, &task);
-    let mut tied = leaders(&gaining);
     // The cheapest of a tie, unless it costs comparable users something that another of the tie does not.
-    let costs = |c: &Candidate<'_>| users::comparable_lose(&pairs, &c.model.name, &task);
-    let ship = (0..tied.len()).filter(|&i| !costs(&tied[i])).min_by_key(|&i| tied[i].model.parameters).unwrap_or(0);
-    tied.get_mut(..=ship).into_iter().for_each(|front| front.rotate_right(1));
+    let tied = leaders(&gaining, |c| users::comparable_lose(&pairs, &c.model.name, &task));
     let against = &reference.model.name;
     let Some(ship) = tied.first() else { return keep(report, task, &sharing, reference) };
     let name = &ship.model.name;
@@ -193,8 +190,7 @@ fn doubts(ship: &Candidate<'_>, reference: &Candidate<'_>) -> Vec<String> {
         let auc = spread(reference.auc);
         told.push(format!("But {against} has learned nothing (AUC {auc}): better than that is not good."));
     }
-    let luck = sd(ship.auc).unwrap_or(0.0).max(sd(reference.auc).unwrap_or(0.0));
-    if ship.transfer.is_some_and(|i| i.mean.abs() < luck) {
+    if close(ship.auc, reference.auc) {
         told.push(format!(
             "But seeds differ by as much (AUC {} against {}): more of them would tell.",
             spread(ship.auc),
