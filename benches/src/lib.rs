@@ -1,5 +1,8 @@
 //! Device, seed and data that all benches share: eight fields with the shares of the TikTok log, ids that repeat as real ones do.
 
+pub mod ceiling;
+pub mod profile;
+
 use burn::tensor::Device;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -11,7 +11,10 @@ use burn::module::Module;
 use burn::tensor::Device;
 use clap::Parser;
 use serde_json::json;
+use stem_benches::ceiling::Ceiling;
+use stem_benches::profile::Profile;
 use stem_benches::{batch, schema};
+use stem_core::precision::{Precision, with};
 use stem_core::{DeviceSpec, ModelConfig, ModelName, ModelSpec, score};
 use stem_train::{Objective, TableMode, TrainState, memory};
 
@@ -53,6 +56,12 @@ struct Args {
     threads: usize,
     #[arg(long, default_value_t)]
     device: DeviceSpec,
+    /// Of products: f32, or bf16 where the processor has it.
+    #[arg(long, default_value_t)]
+    precision: Precision,
+    /// Print where the step's time goes, and what this machine could do, before the line.
+    #[arg(long)]
+    profile: bool,
     /// Take the whole table through every step, as a plain autodiff implementation does.
     #[arg(long)]
     dense: bool,
@@ -65,7 +74,11 @@ fn main() {
         eprintln!("error: {error}");
         std::process::exit(1);
     });
-    time(&args, &device);
+    let profile = args.profile.then(Profile::default);
+    if let Some(profile) = &profile {
+        tracing::subscriber::set_global_default(profile.clone()).expect("the first subscriber of this program");
+    }
+    time(&args, &device, profile.as_ref());
 }
 
 /// The model's defaults, with those of the sizes asked for that it knows.
@@ -83,7 +96,7 @@ fn config(args: &Args) -> ModelConfig {
     args.model.config_with(sizes).expect("sizes keep their types")
 }
 
-fn time(args: &Args, device: &Device) {
+fn time(args: &Args, device: &Device, profile: Option<&Profile>) {
     let (schema, spec) = (schema(args.vocab, args.tasks), config(args));
     spec.check(&schema).unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -92,22 +105,30 @@ fn time(args: &Args, device: &Device) {
     let batches: Vec<_> = (0..args.steps + WARM_UP).map(|i| batch(&schema, args.batch, i as u64)).collect();
     let mode = if args.dense { TableMode::Dense } else { TableMode::RowSparse };
     let objective = Objective { embedding_l2: 1e-6, ..Objective::plain(args.tasks) };
-    let mut state = TrainState::init(&spec, &schema, 1e-4, 1, mode, device);
+    let mut state = TrainState::init(&spec, &schema, 1e-4, 1, mode, device).with_precision(args.precision);
     let sync = || device.sync().expect("the device answers");
 
     let mut train = Vec::new();
-    for batch in &batches {
+    for (step, batch) in batches.iter().enumerate() {
+        if let (WARM_UP, Some(profile)) = (step, profile) {
+            profile.clear();
+        }
         let begun = Instant::now();
         let (_, gradients) = state.differentiate(batch, &objective);
         state = state.apply(gradients, 1e-3, 10.0);
         sync();
         train.push(begun.elapsed().as_secs_f64());
     }
+    if let Some(profile) = profile {
+        let width = args.hidden.iter().copied().max().unwrap_or(1);
+        let row = state.table.widths().iter().sum();
+        println!("{}", profile.table(args.steps, &Ceiling::measure(width, row, args.precision)));
+    }
     let network = state.network.valid();
     let mut eval = Vec::new();
     for batch in &batches {
         let begun = Instant::now();
-        let scores = score(&network, &state.table, state.layout(), batch);
+        let scores = with(args.precision, || score(&network, &state.table, state.layout(), batch));
         eval.push(begun.elapsed().as_secs_f64());
         assert_eq!(scores.len(), args.batch * args.tasks);
     }

@@ -69,6 +69,11 @@ impl ActivationBank {
         Self { kind, slope, norm }
     }
 
+    /// Whether it is a plain ReLU, which a linear map can do on its way.
+    pub(crate) fn is_relu(&self) -> bool {
+        self.kind == Activation::Relu
+    }
+
     /// # Shapes
     /// `y [E, B, O]`; gives the same.
     pub fn forward(&self, y: Tensor<3>) -> Tensor<3> {

@@ -8,12 +8,14 @@
 //!
 //! Source: Su et al., *STEM*, AAAI 2024, equations 6 to 9.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, activation::softmax};
+
+use crate::fused;
 
 /// Which losses may change which experts: `M [T, E]`, one row per stream that mixes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AftbMask {
-    rows: Vec<Vec<bool>>,
+    open: Vec<bool>, // [T, E]
 }
 
 impl AftbMask {
@@ -21,28 +23,43 @@ impl AftbMask {
     /// A shared stream, when it is mixed too, stops no gradient.
     pub fn task_specific(tasks: usize, specific: usize, shared: usize, shared_stream: bool) -> Self {
         let experts = tasks * specific + shared;
-        let own = |t: usize| (0..experts).map(|e| e >= tasks * specific || e / specific == t).collect();
-        let mut rows: Vec<Vec<bool>> = (0..tasks).map(own).collect();
-        if shared_stream {
-            rows.push(vec![true; experts]);
-        }
-        Self { rows }
+        let own = |t: usize| (0..experts).map(move |e| e >= tasks * specific || e / specific == t);
+        let of_shared_stream = std::iter::repeat_n(true, if shared_stream { experts } else { 0 });
+        Self { open: (0..tasks).flat_map(own).chain(of_shared_stream).collect() }
     }
 
     /// The mask that stops nothing, for `streams` streams over `experts` experts: plain gating.
     pub fn open(streams: usize, experts: usize) -> Self {
-        Self { rows: vec![vec![true; experts]; streams] }
+        Self { open: vec![true; streams * experts] }
+    }
+
+    /// `M`, row by row. `[T, E]`
+    pub fn rows(&self) -> &[bool] {
+        &self.open
     }
 
     /// `M` as numbers. `[T, E]`
     pub fn values(&self) -> Vec<f32> {
-        self.rows.iter().flatten().map(|&open| f32::from(u8::from(open))).collect()
+        self.open.iter().map(|&open| f32::from(u8::from(open))).collect()
     }
 
     /// Whether nothing is stopped.
     pub fn is_open(&self) -> bool {
-        self.rows.iter().flatten().all(|&open| open)
+        self.open.iter().all(|&open| open)
     }
+}
+
+/// The mix by the softmax of `logits`, as one op where the device has one: see [`mix`].
+///
+/// # Shapes
+/// `logits [T, B, E]`; `experts`: parts `[E_i, B, H]` that are `E` together, in order; gives `[T, B, H]`.
+pub fn gated(logits: Tensor<3>, experts: Vec<Tensor<3>>, mask: &AftbMask) -> Tensor<3> {
+    fused::mix(&logits, &experts, mask).unwrap_or_else(|| plain_gated(logits, experts, mask))
+}
+
+/// The same as plain operations.
+pub(crate) fn plain_gated(logits: Tensor<3>, experts: Vec<Tensor<3>>, mask: &AftbMask) -> Tensor<3> {
+    mix(softmax(logits, 2), Tensor::cat(experts, 0), mask)
 }
 
 /// `o_t = sum_e g_t[e] * sg_t(h_e)`, where `sg_t` stops the gradient into other tasks' experts.

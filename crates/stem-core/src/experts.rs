@@ -13,6 +13,8 @@ pub struct Streams {
     pub tasks: Tensor<3>,
     /// `[1, B, I_S]`; without it there is nothing that all tasks share.
     pub shared: Option<Tensor<3>>,
+    /// `x_t + x_S`, where whoever made the streams has it at hand. `[T, B, I]`
+    pub sums: Option<Tensor<3>>,
 }
 
 /// The experts of one layer: `specific` per task on its stream, and `C` on the shared stream.
@@ -31,15 +33,11 @@ impl Experts {
     }
 
     /// # Shapes
-    /// Gives `h [E, B, H]`: task 0's experts, ..., task T-1's, the shared ones.
-    pub fn forward(&self, streams: &Streams) -> Tensor<3> {
+    /// Gives `h`, in one part or two that are `[E, B, H]` together: task 0's experts, ..., task T-1's, then the shared ones.
+    pub fn forward(&self, streams: &Streams) -> Vec<Tensor<3>> {
         let own = self.own.as_ref().map(|bank| bank.forward(self.repeat(streams.tasks.clone())));
         let shared = self.shared.as_ref().zip(streams.shared.clone()).map(|(bank, x)| bank.forward(x));
-        match (own, shared) {
-            (Some(own), Some(shared)) => Tensor::cat(vec![own, shared], 0),
-            (Some(h), None) | (None, Some(h)) => h,
-            (None, None) => unreachable!("a checked configuration has an expert"),
-        }
+        own.into_iter().chain(shared).collect()
     }
 
     /// Each task's stream once per expert of the task. `[T * specific, B, I]`, or `[1, B, I]` where all read the same.

@@ -18,9 +18,16 @@ impl Gates {
         Self { bank: shape.init(rng, device) }
     }
 
+    /// What the softmax is taken of.
+    ///
     /// # Shapes
-    /// `x [T, B, I]`, one entry per gate, or `[1, B, I]` when all read the same; gives `[T, B, E]`, each row summing to 1.
+    /// `x [T, B, I]`, one entry per gate, or `[1, B, I]` when all read the same; gives `[T, B, E]`.
+    pub fn logits(&self, x: Tensor<3>) -> Tensor<3> {
+        self.bank.forward(x)
+    }
+
+    /// The softmax of the [`logits`](Self::logits): each row sums to 1.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        softmax(self.bank.forward(x), 2)
+        softmax(self.logits(x), 2)
     }
 }

@@ -2,7 +2,7 @@
 //! Layers stack. STEM, PLE and PLE-ME are this layer, wired differently.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, activation::softmax};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,9 @@ use crate::experts::{Experts, Streams};
 use crate::gate::Gates;
 use crate::mlp::{HiddenConfig, MlpShape};
 use crate::models::NetworkSize;
+
+/// The logit of an expert that a stream does not reach: its weight is exactly 0, and so is the gradient.
+const OUT_OF_REACH: f32 = -1e30;
 
 /// Which experts a task's gate weighs, in the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -156,14 +159,14 @@ pub struct Layer {
 impl Layer {
     /// `o = G h` for every stream. The shared stream is mixed only when another layer follows.
     pub fn forward(&self, x: &Streams) -> Streams {
-        let g = self.gate(x); // [T (+ 1), B, E]
-        let h = self.experts.forward(x); // [E, B, H]
-        let o = aftb::mix(g, h, &self.mask); // [T (+ 1), B, H]
+        let z = self.gate_logits(x); // [T (+ 1), B, E]
+        let h = self.experts.forward(x); // [E, B, H], in parts
+        let o = aftb::gated(z, h, &self.mask); // [T (+ 1), B, H]
         if self.shared_gate.is_none() {
-            return Streams { tasks: o, shared: None };
+            return Streams { tasks: o, shared: None, sums: None };
         }
         let shared = o.clone().slice_dim(0, self.tasks..self.tasks + 1);
-        Streams { tasks: o.slice_dim(0, 0..self.tasks), shared: Some(shared) }
+        Streams { tasks: o.slice_dim(0, 0..self.tasks), shared: Some(shared), sums: None }
     }
 
     /// The gates alone, a weight for every expert: 0 where a stream does not reach it.
@@ -171,50 +174,58 @@ impl Layer {
     /// # Shapes
     /// Gives `[T, B, E]`, or `[T + 1, B, E]` when another layer reads the shared stream.
     pub fn gate(&self, x: &Streams) -> Tensor<3> {
-        let g = self.gates.forward(self.gate_input(x)); // [T, B, E], or [T, B, specific + C]
-        let g = match self.wiring.reach {
-            Reach::All => g,
-            Reach::OwnAndShared => self.place_tasks(g),
+        softmax(self.gate_logits(x), 2)
+    }
+
+    /// What the gates' softmax is taken of; where a stream does not reach an expert, so low that its weight is 0.
+    fn gate_logits(&self, x: &Streams) -> Tensor<3> {
+        let z = self.gates.logits(self.gate_input(x)); // [T, B, E], or [T, B, specific + C]
+        let z = match self.wiring.reach {
+            Reach::All => z,
+            Reach::OwnAndShared => self.place_tasks(z),
         };
-        let Some((gate, x_s)) = self.shared_gate.as_ref().zip(x.shared.clone()) else { return g };
-        let g_s = gate.forward(x_s); // [1, B, E], or [1, B, C]
-        let g_s = match self.wiring.reach {
-            Reach::All => g_s,
-            Reach::OwnAndShared => self.place_shared(g_s),
+        let Some((gate, x_s)) = self.shared_gate.as_ref().zip(x.shared.clone()) else { return z };
+        let z_s = gate.logits(x_s); // [1, B, E], or [1, B, C]
+        let z_s = match self.wiring.reach {
+            Reach::All => z_s,
+            Reach::OwnAndShared => self.place_shared(z_s),
         };
-        Tensor::cat(vec![g, g_s], 0)
+        Tensor::cat(vec![z, z_s], 0)
     }
 
     /// `[T, B, I]`, or `[1, B, I]` where all gates read the same.
     fn gate_input(&self, x: &Streams) -> Tensor<3> {
         let x_t = x.tasks.clone();
         match (self.wiring.gate_input, x.shared.clone()) {
+            (GateInput::OwnPlusShared, Some(_)) if x.sums.is_some() => x.sums.clone().unwrap_or(x_t),
             (GateInput::OwnPlusShared, Some(x_s)) if x_s.dims()[2] == x_t.dims()[2] => x_t + x_s,
             (GateInput::OwnPlusShared, Some(x_s)) => Tensor::cat(vec![x_t, x_s.repeat_dim(0, self.tasks)], 2),
             _ => x_t,
         }
     }
 
-    /// Weights over a task's own and the shared experts, put at their places among all. `[T, B, specific + C]` to `[T, B, E]`
-    fn place_tasks(&self, g: Tensor<3>) -> Tensor<3> {
-        let ([_, _, choices], specific) = (g.dims(), self.specific);
+    /// Logits over a task's own and the shared experts, put at their places among all. `[T, B, specific + C]` to `[T, B, E]`
+    fn place_tasks(&self, z: Tensor<3>) -> Tensor<3> {
+        let ([_, _, choices], specific) = (z.dims(), self.specific);
         if specific == 0 {
-            return g;
+            return z;
         }
-        let place = |t: usize| (0..self.tasks * specific).map(move |e| f32::from(u8::from(e / specific == t)));
+        let own = self.tasks * specific;
+        let place = |t: usize| (0..own).map(move |e| f32::from(u8::from(e / specific == t)));
         let places: Vec<f32> = (0..self.tasks).flat_map(place).collect();
-        let places =
-            Tensor::<1>::from_floats(places.as_slice(), &g.device()).reshape([self.tasks, 1, self.tasks * specific]);
-        let own = g.clone().slice_dim(2, 0..specific).repeat_dim(2, self.tasks) * places; // [T, B, T * specific]
-        if choices == specific { own } else { Tensor::cat(vec![own, g.slice_dim(2, specific..choices)], 2) }
+        let places = Tensor::<1>::from_floats(places.as_slice(), &z.device()).reshape([self.tasks, 1, own]);
+        let elsewhere = (places.clone().neg() + 1.0) * OUT_OF_REACH;
+        let placed = z.clone().slice_dim(2, 0..specific).repeat_dim(2, self.tasks) * places + elsewhere; // [T, B, own]
+        if choices == specific { placed } else { Tensor::cat(vec![placed, z.slice_dim(2, specific..choices)], 2) }
     }
 
-    /// Weights over the shared experts, put at their places among all. `[1, B, C]` to `[1, B, E]`
-    fn place_shared(&self, g: Tensor<3>) -> Tensor<3> {
+    /// Logits over the shared experts, put at their places among all. `[1, B, C]` to `[1, B, E]`
+    fn place_shared(&self, z: Tensor<3>) -> Tensor<3> {
         if self.specific == 0 {
-            return g;
+            return z;
         }
-        let [_, rows, _] = g.dims();
-        Tensor::cat(vec![Tensor::zeros([1, rows, self.tasks * self.specific], &g.device()), g], 2)
+        let [_, rows, _] = z.dims();
+        let own = Tensor::full([1, rows, self.tasks * self.specific], OUT_OF_REACH, &z.device());
+        Tensor::cat(vec![own, z], 2)
     }
 }

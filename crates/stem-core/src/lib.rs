@@ -9,6 +9,7 @@
 //! | value -> row id | `vocabulary` |
 //! | raw rows -> ids, weights | `featurize`, `batch` |
 //! | rows of the table -> `x_k` | `embedding` |
+//! | how exact products are; what the CPU does in one pass | [`precision`], [`fused`] |
 //! | `h_e`, `g_t`, `o_t`, layers, logits | `experts`, `gate`, [`aftb`], `layer`, `tower`: banks of `mlp`, with `norm` and `activation` |
 //! | wiring, one file per model | [`models`] |
 //! | `-y log p - (1 - y) log(1 - p)` | [`loss`] |
@@ -35,6 +36,8 @@ mod batch;
 mod featurize;
 mod embedding;
 mod norm;
+pub mod precision;
+pub mod fused;
 mod activation;
 mod mlp;
 mod experts;

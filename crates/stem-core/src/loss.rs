@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::batch::Batch;
+use crate::fused;
 
 /// A batch's labels on a device, with each row's share of its task's mean.
 #[derive(Debug, Clone)]
@@ -34,6 +35,11 @@ impl Targets {
 /// # Shapes
 /// `logits [B, T]`; gives `[T]`.
 pub fn bce_per_task(logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
+    fused::bce(&logits, targets).unwrap_or_else(|| plain_bce(logits, targets))
+}
+
+/// The same as plain operations.
+pub(crate) fn plain_bce(logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
     let (z, size) = (logits.clone(), logits.abs());
     let softplus = size.clone().neg().exp().log1p(); // [B, T]
     let positive = (z.clone() + size) * 0.5; // max(z, 0), with the gradient 1/2 at 0

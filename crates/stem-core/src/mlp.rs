@@ -4,13 +4,14 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 
 use crate::activation::{Activation, ActivationBank};
 use crate::error::{Error, Result};
+use crate::fused;
 use crate::models::NetworkSize;
 use crate::norm::BatchNormBank;
 
@@ -38,7 +39,12 @@ impl LinearBank {
     /// # Shapes
     /// `x [E, B, I]`, or `[1, B, I]` when all members read the same; gives `[E, B, O]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        x.matmul(self.weight.val()) + self.bias.val()
+        linear(x, self.weight.val(), self.bias.val(), false)
+    }
+
+    /// `relu` of what [`forward`](Self::forward) gives.
+    pub fn forward_relu(&self, x: Tensor<3>) -> Tensor<3> {
+        linear(x, self.weight.val(), self.bias.val(), true)
     }
 
     /// One member alone.
@@ -47,8 +53,19 @@ impl LinearBank {
     /// `x [1, B, I]`; gives `[1, B, O]`.
     pub fn forward_member(&self, member: usize, x: Tensor<3>) -> Tensor<3> {
         let one = member..member + 1;
-        x.matmul(self.weight.val().slice_dim(0, one.clone())) + self.bias.val().slice_dim(0, one)
+        linear(x, self.weight.val().slice_dim(0, one.clone()), self.bias.val().slice_dim(0, one), false)
     }
+}
+
+/// `y_e = x_e W_e + b_e`, through a ReLU if asked for.
+fn linear(x: Tensor<3>, weight: Tensor<3>, bias: Tensor<3>, rectified: bool) -> Tensor<3> {
+    fused::linear(&x, &weight, &bias, rectified).unwrap_or_else(|| plain_linear(x, weight, bias, rectified))
+}
+
+/// The same as plain operations.
+pub(crate) fn plain_linear(x: Tensor<3>, weight: Tensor<3>, bias: Tensor<3>, rectified: bool) -> Tensor<3> {
+    let y = x.matmul(weight) + bias; // [E, B, O]
+    if rectified { relu(y) } else { y }
 }
 
 /// What follows each linear map inside an MLP: batch normalisation, activation, dropout, in this order.
@@ -152,12 +169,13 @@ impl Hidden {
         }
     }
 
-    fn forward(&self, y: Tensor<3>) -> Tensor<3> {
-        let y = match &self.norm {
-            Some(norm) => norm.forward(y),
-            None => y,
-        };
-        self.activation.forward(y)
+    /// What follows `layer`, and the layer with it.
+    fn forward(&self, layer: &LinearBank, x: Tensor<3>) -> Tensor<3> {
+        match &self.norm {
+            None if self.activation.is_relu() => layer.forward_relu(x),
+            None => self.activation.forward(layer.forward(x)),
+            Some(norm) => self.activation.forward(norm.forward(layer.forward(x))),
+        }
     }
 }
 
@@ -174,12 +192,9 @@ impl MlpBank {
     /// # Shapes
     /// `x [E, B, I]`, or `[1, B, I]` when all members read the same; gives `[E, B, O]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
-            let y = layer.forward(x);
-            match self.hidden.get(i) {
-                Some(hidden) => self.dropout.forward(hidden.forward(y)),
-                None => y,
-            }
+        self.layers.iter().enumerate().fold(x, |x, (i, layer)| match self.hidden.get(i) {
+            Some(hidden) => self.dropout.forward(hidden.forward(layer, x)),
+            None => layer.forward(x),
         })
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use stem_core::precision::Precision;
 use stem_core::{ModelConfig, ModelName, Schema};
 
 use crate::balance::BalanceConfig;
@@ -103,6 +104,9 @@ pub struct TrainConfig {
     pub balance: BalanceConfig,
     /// Row-sparse or dense.
     pub table: TableMode,
+    /// Of the products in a training step: `"bf16"` rounds their factors to 8 bits where the processor multiplies those faster
+    /// (AVX-512 BF16, device flex), and is `"f32"` elsewhere. Weights, sums and evaluation are f32 always.
+    pub precision: Precision,
     /// Of weights, shuffling and dropout.
     pub seed: u64,
 }
@@ -125,6 +129,7 @@ impl Default for TrainConfig {
             task_weights: BTreeMap::new(),
             balance: BalanceConfig::default(),
             table: TableMode::RowSparse,
+            precision: Precision::F32,
             seed: 1,
         }
     }

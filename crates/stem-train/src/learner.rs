@@ -88,7 +88,8 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let plan = check(&spec, dataset, &config)?;
         let schema = dataset.schema();
         let state = TrainState::init(&spec, schema, config.embedding_std, config.seed, config.table, device)
-            .with_optimizer(config.optimizer);
+            .with_optimizer(config.optimizer)
+            .with_precision(config.precision);
         tracing::info!(
             "{}: {} training rows, {plan}{}",
             spec.name(),
@@ -334,7 +335,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let bundle = Bundle::<C>::open(self.bundle_path())?;
         let (table, network) = bundle.load(&self.device.clone().autodiff())?;
         let state = TrainState::new(self.dataset.schema(), table, network, self.config.table);
-        self.state = Some(state.with_optimizer(self.config.optimizer));
+        self.state = Some(state.with_optimizer(self.config.optimizer).with_precision(self.config.precision));
         Ok(())
     }
 }

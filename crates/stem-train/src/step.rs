@@ -6,10 +6,12 @@ use burn::tensor::{Device, Int, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use tracing::trace_span;
 use stem_core::loss::{Targets, bce_per_task};
+use stem_core::precision::{self, Precision};
 use stem_core::{Batch, DistinctRows, EmbeddingTable, Model, ModelSpec, Schema, SlotLayout, upload, upload_index};
 
-use crate::optimizer::{Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, squared_norm};
+use crate::optimizer::{Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled, squared_norm};
 
 /// Which rows of the table take part in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -66,6 +68,7 @@ pub struct TrainState<M> {
     layout: SlotLayout,
     tasks: usize,
     mode: TableMode,
+    precision: Precision,
     optimizer: OptimizerConfig,
     table_state: Option<OptimizerState>,
     network_optimizer: NetworkOptimizer,
@@ -83,7 +86,7 @@ pub struct Losses {
 /// A batch as a step reads it, whoever's loss is asked for: its distinct rows gathered, everything on the device. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Gathered {
-    distinct: Arc<[u32]>,
+    distinct: Arc<DistinctRows>,
     index: Tensor<1, Int>,   // [U]
     values: Tensor<2>,       // [U, W]
     inverse: Tensor<1, Int>, // [B * S]
@@ -153,6 +156,7 @@ impl<M: Model> TrainState<M> {
             table,
             network,
             mode,
+            precision: Precision::F32,
             optimizer: OptimizerConfig::default(),
             table_state: None,
             network_optimizer: NetworkOptimizer::new(OptimizerConfig::default()),
@@ -163,6 +167,12 @@ impl<M: Model> TrainState<M> {
     #[must_use]
     pub fn with_optimizer(self, optimizer: OptimizerConfig) -> Self {
         Self { optimizer, table_state: None, network_optimizer: NetworkOptimizer::new(optimizer), ..self }
+    }
+
+    /// Products of another precision than f32, where the device has them. Weights and all sums stay f32.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Which slots make which field.
@@ -183,6 +193,7 @@ impl<M: Model> TrainState<M> {
 
     /// Distinct rows, looked up and uploaded.
     pub fn gather(&self, batch: &Batch) -> Gathered {
+        let _span = trace_span!("gather").entered();
         let device = self.device();
         let [table_rows, _] = self.table.rows().dims();
         let distinct = match self.mode {
@@ -194,7 +205,7 @@ impl<M: Model> TrainState<M> {
         Gathered {
             values: self.table.rows().gather(index.clone()),
             targets: Targets::new(batch, self.tasks, &device),
-            distinct: distinct.rows.into(),
+            distinct: distinct.into(),
             index,
             inverse,
             weights,
@@ -203,10 +214,11 @@ impl<M: Model> TrainState<M> {
 
     /// Forward, loss, backward: what one share of the losses does, L2 left out.
     pub fn task_gradients(&self, batch: &Gathered, share: Share) -> (Losses, StepGradients) {
+        let span = trace_span!("forward").entered();
         let rows = batch.values.clone().autodiff().require_grad(); // [U, W], the leaf
         let (inverse, weights) = (batch.inverse.clone().autodiff(), batch.weights.clone().autodiff());
-        let x = self.layout.pool(rows.clone(), inverse, weights);
-        let logits = self.network.forward(x); // [B, T]
+        let x = self.layout.pool(rows.clone(), inverse, weights).with_distinct(batch.distinct.clone());
+        let logits = precision::with(self.precision, || self.network.forward(x)); // [B, T]
         let penalty = self.network.penalty(&logits); // [1]
         let tasks = bce_per_task(logits, &batch.targets); // [T]
 
@@ -216,6 +228,8 @@ impl<M: Model> TrainState<M> {
             regularization = penalty.clone().inner();
             loss = loss + penalty * share.penalty;
         }
+        drop(span);
+        let _span = trace_span!("backward").entered();
         let mut grads = loss.backward();
         let losses = Losses { tasks: tasks.inner(), regularization };
         let rows = rows.grad_remove(&mut grads).expect("every loss reads the rows");
@@ -230,12 +244,12 @@ impl<M: Model> TrainState<M> {
         gradients: StepGradients,
         objective: &Objective,
     ) -> (Losses, StepGradients) {
+        let _span = trace_span!("L2").entered();
         let (mut losses, mut gradients) = (losses, gradients);
         if objective.embedding_l2 > 0.0 {
-            let rows = gradients.batch.values.clone(); // [U, W]
-            let half = squared_norm(&rows) * (objective.embedding_l2 / 2.0);
-            losses.regularization = losses.regularization + half;
-            gradients.rows = gradients.rows + rows * objective.embedding_l2;
+            let (rows, squares) = add_scaled(gradients.rows, &gradients.batch.values, objective.embedding_l2); // [U, W]
+            losses.regularization = losses.regularization + squares * (objective.embedding_l2 / 2.0);
+            gradients.rows = rows;
         }
         if objective.network_l2 > 0.0
             && let Some(squares) = gradients.network.decay(&self.network, objective.network_l2)
@@ -249,14 +263,19 @@ impl<M: Model> TrainState<M> {
     pub fn apply(mut self, gradients: StepGradients, rate: f64, max_gradient_norm: f64) -> Self {
         let StepGradients { network, rows, batch: Gathered { distinct, index, .. } } = gradients;
         let on_host = self.table.rows().is_on_host();
+        let span = trace_span!("clip").entered();
         let clip = Clip::to(max_gradient_norm, network.add_squared_norm(squared_norm(&rows)), on_host);
+        drop(span);
+        let span = trace_span!("optimizer on the network").entered();
         self.network = self.network_optimizer.update(self.network, network, rate, &clip);
+        drop(span);
+        let _span = trace_span!("optimizer on the rows").entered();
         let matrix = self.table.rows_mut();
         let state = self
             .table_state
             .get_or_insert_with(|| OptimizerState::new(self.optimizer, matrix.dims(), &matrix.tensor().device()));
         let touched = match self.mode {
-            TableMode::RowSparse => Rows::Distinct { ids: &distinct, index: &index },
+            TableMode::RowSparse => Rows::Distinct { ids: &distinct.rows, index: &index },
             TableMode::Dense => Rows::All,
         };
         state.update(rate, matrix, touched, rows, &clip);

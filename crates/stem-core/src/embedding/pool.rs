@@ -1,67 +1,63 @@
 //! The embedding bag: field `f` of a row is `sum over its slots of weight * row(id)`.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor};
+use stem_kernels::bag::{Layout, Streams};
 
+use super::DistinctRows;
+use crate::fused::{self, Plan};
 use crate::schema::Schema;
 
 /// Which slots make which field, and which columns of a table row make which group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotLayout {
-    fields: Vec<Range<usize>>,
+    slots: Arc<Layout>,
     widths: Vec<usize>,
 }
 
 impl SlotLayout {
     /// The layout of `schema`'s slots over rows of the groups `widths`.
     pub fn new(schema: &Schema, widths: &[usize]) -> Self {
-        Self { fields: schema.slot_ranges(), widths: widths.to_vec() }
+        let width = widths.iter().sum();
+        Self { slots: Arc::new(Layout::new(&schema.slot_ranges(), width)), widths: widths.to_vec() }
     }
 
     /// `S`
     pub fn slots(&self) -> usize {
-        self.fields.last().map_or(0, |range| range.end)
+        self.slots.slots()
     }
 
-    /// Gathers, weights and sums.
+    /// What a model reads: gathered, weighted and summed as it asks for it.
     ///
     /// # Shapes
     /// `rows [U, W]` (the table, or a batch's distinct rows as a leaf), `index [B * S]` into it, `weights [B, S]`.
     pub fn pool(&self, rows: Tensor<2>, index: Tensor<1, Int>, weights: Tensor<2>) -> Pooled {
-        let [batch, slots] = weights.dims();
-        let [_, width] = rows.dims();
-        let slot_rows = rows.select(0, index).reshape([batch, slots, width]); // [B, S, W]
-        let weighted = slot_rows * weights.unsqueeze_dim(2); // [B, S, W]
-        Pooled { fields: self.sum_slots(weighted), widths: self.widths.clone() }
-    }
-
-    /// `[B, S, W]` to `[B, F, W]`. Runs of one-slot fields are taken as they are.
-    fn sum_slots(&self, slots: Tensor<3>) -> Tensor<3> {
-        if self.fields.iter().all(|range| range.len() == 1) {
-            return slots;
-        }
-        let mut parts = Vec::new();
-        for run in self.fields.chunk_by(|a, b| a.len() == 1 && b.len() == 1) {
-            let range = run[0].start..run[run.len() - 1].end;
-            let part = slots.clone().slice_dim(1, range);
-            parts.push(if run[0].len() == 1 { part } else { part.sum_dim(1) });
-        }
-        Tensor::cat(parts, 1)
+        Pooled { rows, index, weights, layout: self.clone(), distinct: None }
     }
 }
 
-/// The fields' vectors of a batch, all groups side by side: what a model reads.
+/// The fields' vectors of a batch: what a model reads, group by group.
 #[derive(Debug, Clone)]
 pub struct Pooled {
-    fields: Tensor<3>, // [B, F, W]
-    widths: Vec<usize>,
+    rows: Tensor<2>,       // [U, W]
+    index: Tensor<1, Int>, // [B * S]
+    weights: Tensor<2>,    // [B, S]
+    layout: SlotLayout,
+    distinct: Option<Arc<DistinctRows>>,
 }
 
 impl Pooled {
+    /// Tells where each of the rows stands in the batch, which the CPU's backward reads: without it gradients take a longer way.
+    #[must_use]
+    pub fn with_distinct(self, distinct: Arc<DistinctRows>) -> Self {
+        Self { distinct: Some(distinct), ..self }
+    }
+
     /// `G`
     pub fn groups(&self) -> usize {
-        self.widths.len()
+        self.layout.widths.len()
     }
 
     /// `x_k = concat_f table_f[id_f][k]`. `[1, B, F * D_k]`
@@ -74,19 +70,60 @@ impl Pooled {
     /// # Panics
     /// When the groups' widths differ, or there are none.
     pub fn stack(&self, groups: Range<usize>) -> Tensor<3> {
-        let dim = self.widths[groups.start];
-        assert!(
-            self.widths[groups.clone()].iter().all(|&width| width == dim),
-            "groups of different widths do not stack"
-        );
-        let start: usize = self.widths[..groups.start].iter().sum();
-        let [batch, fields, _] = self.fields.dims();
-        let count = groups.len();
-        self.fields
-            .clone()
-            .slice_dim(2, start..start + count * dim)
-            .reshape([batch, fields, count, dim])
-            .permute([2, 0, 1, 3]) // [G, B, F, D]
-            .reshape([count, batch, fields * dim])
+        self.streams(&groups.map(|k| vec![k]).collect::<Vec<_>>())
+    }
+
+    /// `x_k + x_other` for neighbouring groups `k` of that other one's width. `[G, B, F * D]`
+    ///
+    /// # Panics
+    /// When the groups' widths differ, or there are none.
+    pub fn stack_plus(&self, groups: Range<usize>, other: usize) -> Tensor<3> {
+        self.streams(&groups.map(|k| vec![k, other]).collect::<Vec<_>>())
+    }
+
+    /// Sums of groups of one width. `[K, B, F * D]`
+    fn streams(&self, streams: &[Vec<usize>]) -> Tensor<3> {
+        let widths = &self.layout.widths;
+        let dim = widths[streams[0][0]];
+        assert!(streams.iter().flatten().all(|&k| widths[k] == dim), "groups of different widths do not stack");
+        let start = |&k: &usize| widths[..k].iter().sum::<usize>();
+        let starts: Vec<Vec<usize>> = streams.iter().map(|groups| groups.iter().map(start).collect()).collect();
+        let plan = Plan {
+            layout: self.layout.slots.clone(),
+            streams: Streams::new(&starts, dim),
+            distinct: self.distinct.clone(),
+        };
+        fused::bag(&self.rows, &self.index, &self.weights, plan).unwrap_or_else(|| self.plain_streams(&starts, dim))
+    }
+
+    /// The same as plain operations: columns, then rows, then weights, then the sum over each field's slots.
+    pub(crate) fn plain_streams(&self, starts: &[Vec<usize>], dim: usize) -> Tensor<3> {
+        let columns = |&start: &usize| self.rows.clone().slice_dim(1, start..start + dim); // [U, D]
+        let stream = |groups: &Vec<usize>| groups.iter().map(columns).reduce(|a, b| a + b).expect("a stream has a group");
+        let rows = Tensor::cat(starts.iter().map(stream).collect(), 1); // [U, K * D]
+        let ([batch, slots], count) = (self.weights.dims(), starts.len());
+        let slot_rows = rows.select(0, self.index.clone()).reshape([batch, slots, count * dim]); // [B, S, K * D]
+        let weighted = slot_rows * self.weights.clone().unsqueeze_dim(2); // [B, S, K * D]
+        let fields = self.sum_slots(weighted); // [B, F, K * D]
+        let [_, field_count, _] = fields.dims();
+        fields
+            .reshape([batch, field_count, count, dim])
+            .permute([2, 0, 1, 3]) // [K, B, F, D]
+            .reshape([count, batch, field_count * dim])
+    }
+
+    /// `[B, S, W]` to `[B, F, W]`. Runs of one-slot fields are taken as they are.
+    fn sum_slots(&self, slots: Tensor<3>) -> Tensor<3> {
+        let fields = self.layout.slots.ranges();
+        if fields.iter().all(|range| range.len() == 1) {
+            return slots;
+        }
+        let mut parts = Vec::new();
+        for run in fields.chunk_by(|a, b| a.len() == 1 && b.len() == 1) {
+            let range = run[0].start..run[run.len() - 1].end;
+            let part = slots.clone().slice_dim(1, range);
+            parts.push(if run[0].len() == 1 { part } else { part.sum_dim(1) });
+        }
+        Tensor::cat(parts, 1)
     }
 }

@@ -112,10 +112,10 @@ impl Mixture {
     /// `x [E, B, I]` for the experts and `x_gate [T, B, I]` for the gates, or `[1, B, I]` where all read the same; gives
     /// logits `[B, T]`.
     pub fn forward(&self, x: Tensor<3>, x_gate: Tensor<3>) -> Tensor<2> {
-        let g = self.gates.forward(x_gate); // [T, B, E], or [1, B, E] of one gate
+        let z = self.gates.logits(x_gate); // [T, B, E], or [1, B, E] of one gate
         let h = self.experts.forward(x); // [E, B, H]
-        let [gates, _, experts] = g.dims();
-        let o = aftb::mix(g, h, &AftbMask::open(gates, experts)); // [T, B, H]
+        let [gates, _, experts] = z.dims();
+        let o = aftb::gated(z, vec![h], &AftbMask::open(gates, experts)); // [T, B, H]
         self.towers.forward(o) // [B, T]
     }
 

@@ -90,7 +90,7 @@ pub struct Ple {
 
 fn streams(x: &Pooled) -> Streams {
     let x = x.group(0); // [1, B, F * D]
-    Streams { tasks: x.clone(), shared: Some(x) }
+    Streams { tasks: x.clone(), shared: Some(x), sums: None }
 }
 
 impl Model for Ple {

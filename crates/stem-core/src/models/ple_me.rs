@@ -65,7 +65,7 @@ pub struct PleMe {
 
 fn streams(x: &Pooled) -> Streams {
     let tasks = x.groups() - 1;
-    Streams { tasks: x.stack(0..tasks), shared: Some(x.group(tasks)) }
+    Streams { tasks: x.stack(0..tasks), shared: Some(x.group(tasks)), sums: None }
 }
 
 impl Model for PleMe {

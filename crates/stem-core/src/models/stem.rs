@@ -120,6 +120,12 @@ impl StemConfig {
         Wiring { reach: self.reach, gate_input, stop_gradient: self.stop_gradient }
     }
 
+    /// Whether the first layer's gates read `x_t + x_S`, which is then taken from the table at once.
+    fn gates_read_sums(&self) -> bool {
+        let both = self.shared_embedding && self.task_embeddings;
+        both && self.gate_input == GateInput::OwnPlusShared && self.shared_width() == self.dim
+    }
+
     fn check_embeddings(&self) -> Result<()> {
         let fault = |key: &str, found: String, expected: &str| {
             Err(Error::Config { key: key.into(), found, expected: expected.into() })
@@ -201,6 +207,7 @@ impl ModelSpec for StemConfig {
         Stem {
             net: sizes.init(layers, schema, rng, device),
             task_groups: if self.task_embeddings { schema.tasks.len() } else { 0 },
+            gates_read_sums: self.gates_read_sums(),
         }
     }
 
@@ -224,6 +231,7 @@ impl ModelSpec for StemConfig {
 pub struct Stem {
     net: Layered,
     task_groups: usize,
+    gates_read_sums: bool,
 }
 
 impl Stem {
@@ -233,7 +241,8 @@ impl Stem {
             (Some(shared), 0) => shared.clone(),
             _ => x.stack(0..self.task_groups), // [T, B, F * D]
         };
-        Streams { tasks, shared }
+        let sums = self.gates_read_sums.then(|| x.stack_plus(0..self.task_groups, self.task_groups)); // [T, B, F * D]
+        Streams { tasks, shared, sums }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Area under the ROC curve by one sort: the probability that a positive scores above a negative, ties counted half.
 
+use rayon::prelude::*;
+
 /// `None` unless both classes are present.
 ///
 /// ```
@@ -8,7 +10,7 @@
 /// ```
 pub fn auc(scores: &[f32], labels: &[bool]) -> Option<f64> {
     let mut ranked: Vec<(f32, bool)> = scores.iter().copied().zip(labels.iter().copied()).collect();
-    ranked.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    ranked.par_sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     auc_of_ranked(&ranked)
 }
 

@@ -55,6 +55,7 @@ pub(super) struct ElementStep {
 }
 
 impl Rule<1> for ElementStep {
+    #[inline(always)]
     fn row(&self, weights: &mut [f32], [sums]: [&mut [f32]; 1], grad: &[f32], scale: f32) {
         for ((w, s), g) in weights.iter_mut().zip(sums).zip(grad) {
             let g = g * scale;
@@ -78,11 +79,14 @@ pub(super) struct RowStep {
 }
 
 impl Rule<1> for RowStep {
+    #[inline(always)]
     fn row(&self, weights: &mut [f32], [sum]: [&mut [f32]; 1], grad: &[f32], scale: f32) {
         let squares: f32 = grad.iter().map(|g| (g * scale) * (g * scale)).sum();
         sum[0] += squares / grad.len() as f32;
         let rate = self.rate / (sum[0].sqrt() + self.epsilon);
-        weights.iter_mut().zip(grad).for_each(|(w, g)| *w -= g * scale * rate);
+        for (w, g) in weights.iter_mut().zip(grad) {
+            *w -= g * scale * rate;
+        }
     }
 
     fn tensors(&self, w: Tensor<2>, [s]: [Tensor<2>; 1], grad: Tensor<2>) -> (Tensor<2>, [Tensor<2>; 1]) {

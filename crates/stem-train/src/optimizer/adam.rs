@@ -99,6 +99,7 @@ pub(super) struct AdamStep {
 }
 
 impl Rule<2> for AdamStep {
+    #[inline(always)]
     fn row(&self, weights: &mut [f32], [mean, square]: [&mut [f32]; 2], grad: &[f32], scale: f32) {
         for (((w, m), v), g) in weights.iter_mut().zip(mean).zip(square).zip(grad) {
             let g = g * scale;
@@ -124,8 +125,11 @@ pub(super) struct AdamWStep {
 }
 
 impl Rule<2> for AdamWStep {
+    #[inline(always)]
     fn row(&self, weights: &mut [f32], moments: [&mut [f32]; 2], grad: &[f32], scale: f32) {
-        weights.iter_mut().for_each(|w| *w *= self.keep);
+        for w in weights.iter_mut() {
+            *w *= self.keep;
+        }
         self.adam.row(weights, moments, grad, scale);
     }
 

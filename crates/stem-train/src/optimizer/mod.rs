@@ -30,7 +30,7 @@ mod network;
 
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
-pub use clip::{Clip, squared_norm};
+pub use clip::{Clip, add_scaled, squared_norm};
 pub use config::OptimizerConfig;
 pub use network::{NetworkGradients, NetworkOptimizer};
 pub use sgd::Sgd;

@@ -7,7 +7,7 @@ use burn::tensor::{Gradients, Tensor};
 use stem_core::RowMatrix;
 
 use super::OptimizerConfig;
-use super::clip::{Clip, squared_norm};
+use super::clip::{Clip, add_scaled, squared_norm};
 use super::state::{OptimizerState, Rows};
 
 /// The gradients of a network's parameters, each as a matrix `[n / last, last]`.
@@ -88,12 +88,12 @@ impl ModuleVisitor for Decay<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(grad) = self.gradients.by_id.remove(&param.id) else { return };
         let weight = as_matrix(param.val().inner());
-        let square = squared_norm(&weight);
+        let (grad, squares) = add_scaled(grad, &weight, self.rate);
         self.squares = Some(match self.squares.take() {
-            Some(sum) => sum + square,
-            None => square,
+            Some(sum) => sum + squares,
+            None => squares,
         });
-        self.gradients.by_id.insert(param.id, grad + weight * self.rate);
+        self.gradients.by_id.insert(param.id, grad);
     }
 }
 

@@ -49,8 +49,11 @@ pub(super) struct PlainStep {
 }
 
 impl Rule<0> for PlainStep {
+    #[inline(always)]
     fn row(&self, weights: &mut [f32], []: [&mut [f32]; 0], grad: &[f32], scale: f32) {
-        weights.iter_mut().zip(grad).for_each(|(w, g)| *w -= g * scale * self.rate);
+        for (w, g) in weights.iter_mut().zip(grad) {
+            *w -= g * scale * self.rate;
+        }
     }
 
     fn tensors(&self, weights: Tensor<2>, []: [Tensor<2>; 0], grad: Tensor<2>) -> (Tensor<2>, [Tensor<2>; 0]) {
@@ -67,6 +70,7 @@ pub(super) struct MomentumStep {
 }
 
 impl Rule<1> for MomentumStep {
+    #[inline(always)]
     fn row(&self, weights: &mut [f32], [buffer]: [&mut [f32]; 1], grad: &[f32], scale: f32) {
         for ((w, b), g) in weights.iter_mut().zip(buffer).zip(grad) {
             let g = g * scale;

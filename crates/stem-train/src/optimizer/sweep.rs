@@ -1,11 +1,15 @@
 //! The update on the host: one sweep over weights and state together, in place, by as many threads as it is worth.
 
 use rayon::join;
+use stem_kernels::simd::{self, Kernel, prefetch};
 
 use super::rule::Rule;
 
 /// Elements a thread updates before it is worth asking another one.
 const GRAIN: usize = 32_768;
+
+/// Rows ahead of the one in work whose memory is asked for: rows of a table lie anywhere.
+const AHEAD: usize = 8;
 
 /// Rows of a matrix that one thread owns.
 #[derive(Debug)]
@@ -20,6 +24,7 @@ impl<'a> Slab<'a> {
         Self { values, width }
     }
 
+    #[inline(always)]
     fn row(&mut self, row: usize) -> &mut [f32] {
         &mut self.values[row * self.width..(row + 1) * self.width]
     }
@@ -49,7 +54,8 @@ pub(super) fn sweep<const N: usize>(
     grad: &[f32],
     scale: f32,
 ) {
-    let Part { first, from, to, mut weights, mut state } = part;
+    let Part { first, from, to, mut weights, state } = part;
+    let mut state = state;
     let width = weights.width;
     if (to - from) * width > GRAIN && to - from > 1 {
         let middle = from + (to - from) / 2;
@@ -65,9 +71,36 @@ pub(super) fn sweep<const N: usize>(
         join(|| sweep(low, rule, row, grad, scale), || sweep(high, rule, row, grad, scale));
         return;
     }
-    for i in from..to {
-        let at = row(i) - first;
-        let state = state.each_mut().map(|slab| slab.row(at));
-        rule.row(weights.row(at), state, &grad[i * width..(i + 1) * width], scale);
+    simd::run(Stretch { part: Part { first, from, to, weights, state }, rule, row, grad, scale });
+}
+
+/// A part that one thread updates, row after row.
+struct Stretch<'a, const N: usize, R, F> {
+    part: Part<'a, N>,
+    rule: R,
+    row: &'a F,
+    grad: &'a [f32],
+    scale: f32,
+}
+
+impl<const N: usize, R: Rule<N>, F: Fn(usize) -> usize> Kernel for Stretch<'_, N, R, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Stretch { part: Part { first, from, to, mut weights, mut state }, rule, row, grad, scale } = self;
+        let width = weights.width;
+        for i in from..to {
+            if i + AHEAD < to {
+                let ahead = row(i + AHEAD) - first;
+                prefetch(weights.row(ahead));
+                for slab in &mut state {
+                    prefetch(slab.row(ahead));
+                }
+            }
+            let at = row(i) - first;
+            let state = state.each_mut().map(|slab| slab.row(at));
+            rule.row(weights.row(at), state, &grad[i * width..(i + 1) * width], scale);
+        }
     }
 }

@@ -1,0 +1,194 @@
+//! Every fused op against the plain operations that specify it: what it gives, and the gradients of all it reads.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use proptest::prelude::*;
+
+use crate::aftb::{AftbMask, plain_gated};
+use crate::embedding::{DistinctRows, SlotLayout};
+use crate::loss::{Targets, plain_bce};
+use crate::mlp::plain_linear;
+use crate::schema::{Field, FieldKind, Pooling, Schema, VocabularySpec};
+use crate::{Batch, MISSING, precision, upload};
+
+fn device() -> Device {
+    Device::flex()
+}
+
+/// Numbers within -1 and 1, the same for the same seed.
+fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let next = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(next).collect()
+}
+
+fn tensor<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(numbers(shape.iter().product(), seed), shape), &device())
+}
+
+/// A leaf of the autodiff graph.
+fn leaf<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+    tensor(shape, seed).autodiff().require_grad()
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().unwrap()
+}
+
+/// `y`, and the gradients of the leaves under a weighted sum of it.
+fn differentiate<const D: usize>(y: Tensor<D>, leaves: &[&dyn Fn(&mut burn::tensor::Gradients) -> Vec<f32>]) -> Vec<Vec<f32>> {
+    let weights = tensor(y.dims(), 99).autodiff();
+    let mut grads = (y.clone() * weights).sum().backward();
+    std::iter::once(values(y.inner())).chain(leaves.iter().map(|leaf| leaf(&mut grads))).collect()
+}
+
+/// Takes the gradient of a leaf.
+fn of<const D: usize>(leaf: &Tensor<D>) -> impl Fn(&mut burn::tensor::Gradients) -> Vec<f32> + use<D> {
+    let leaf = leaf.clone();
+    move |grads| values(leaf.grad_remove(grads).unwrap())
+}
+
+fn close(found: &[Vec<f32>], expected: &[Vec<f32>]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(found.len(), expected.len());
+    for (k, (found, expected)) in found.iter().zip(expected).enumerate() {
+        prop_assert_eq!(found.len(), expected.len());
+        for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+            prop_assert!((a - b).abs() <= 2e-5 * (1.0 + b.abs()), "{k} at {i}: {a}, expected {b}");
+        }
+    }
+    Ok(())
+}
+
+fn few(least: usize) -> impl Strategy<Value = usize> {
+    prop_oneof![Just(least.max(1)), 1usize..6, 15usize..40]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_linear_bank_is_product_bias_and_relu(
+        (members, rows, input, output) in (1usize..5, few(1), few(1), few(1)),
+        shared in any::<bool>(),
+        rectified in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let streams = if shared { 1 } else { members };
+        let (x, weight, bias) =
+            (leaf([streams, rows, input], seed), leaf([members, input, output], seed ^ 1), leaf([members, 1, output], seed ^ 2));
+        let leaves: [&dyn Fn(&mut _) -> Vec<f32>; 3] = [&of(&x), &of(&weight), &of(&bias)];
+        let fused = super::linear(&x, &weight, &bias, rectified).unwrap();
+        let plain = plain_linear(x.clone(), weight.clone(), bias.clone(), rectified);
+        close(&differentiate(fused, &leaves), &differentiate(plain, &leaves))?;
+    }
+
+    #[test]
+    fn a_mix_is_softmax_mix_and_masked_backward(
+        (tasks, specific, shared, rows, width) in (1usize..4, 0usize..3, 0usize..3, few(1), few(1))
+            .prop_filter("an expert", |(_, specific, shared, ..)| specific + shared > 0),
+        open in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let (own, experts) = (tasks * specific, tasks * specific + shared);
+        let mask = if open { AftbMask::open(tasks, experts) } else { AftbMask::task_specific(tasks, specific, shared, false) };
+        let z = leaf([tasks, rows, experts], seed);
+        let parts: Vec<Tensor<3>> =
+            [own, shared].into_iter().filter(|e| *e > 0).map(|e| leaf([e, rows, width], seed ^ e as u64)).collect();
+        let grads: Vec<_> = parts.iter().map(of).collect();
+        let of_z = of(&z);
+        let leaves: Vec<&dyn Fn(&mut _) -> Vec<f32>> =
+            std::iter::once(&of_z as &dyn Fn(&mut _) -> Vec<f32>).chain(grads.iter().map(|g| g as &dyn Fn(&mut _) -> Vec<f32>)).collect();
+        let fused = super::mix(&z, &parts, &mask).unwrap();
+        let plain = plain_gated(z.clone(), parts.clone(), &mask);
+        close(&differentiate(fused, &leaves), &differentiate(plain, &leaves))?;
+    }
+
+    #[test]
+    fn a_bag_is_select_weight_and_sum(
+        lengths in prop::collection::vec(1usize..4, 1..5),
+        rows in few(1),
+        dim in few(1),
+        seed in any::<u64>(),
+    ) {
+        let fields = lengths.iter().enumerate().map(|(f, &length)| Field {
+            kind: FieldKind::Sequence { max_len: length, pooling: Pooling::Sum },
+            ..Field::category(format!("f{f}"), 0)
+        });
+        let vocabularies = vec![VocabularySpec { name: "v".into(), rows: 30 }];
+        let schema = Schema { fields: fields.collect(), vocabularies, tasks: Vec::new(), group: None };
+        let slots = schema.slots();
+        let ids: Vec<u32> = numbers(rows * slots, seed).iter().map(|x| ((x + 1.0) * 14.9) as u32).collect();
+        let weights: Vec<f32> = numbers(rows * slots, seed ^ 1).iter().map(|w| if *w < -0.5 { 0.0 } else { *w }).collect();
+        let distinct = DistinctRows::of(&ids);
+        let (index, weights) = upload(&distinct.inverse, &weights, rows, &device());
+        let leaf = leaf([distinct.rows.len(), 3 * dim], seed ^ 2);
+        let layout = SlotLayout::new(&schema, &[dim; 3]);
+        let x = layout.pool(leaf.clone(), index.autodiff(), weights.autodiff());
+        let fused = x.clone().with_distinct(Arc::new(distinct));
+        let leaves: [&dyn Fn(&mut _) -> Vec<f32>; 1] = [&of(&leaf)];
+        for (fused, starts) in [
+            (fused.stack(0..2), vec![vec![0], vec![dim]]),
+            (fused.group(2), vec![vec![2 * dim]]),
+            (fused.stack_plus(0..2, 2), vec![vec![0, 2 * dim], vec![dim, 2 * dim]]),
+        ] {
+            close(&differentiate(fused, &leaves), &differentiate(x.plain_streams(&starts, dim), &leaves))?;
+        }
+    }
+
+    #[test]
+    fn the_loss_is_the_plain_one((rows, tasks) in (few(1), 1usize..4), seed in any::<u64>()) {
+        let label = |x: &f32| if *x < -0.6 { MISSING } else { f32::from(u8::from(*x > 0.2)) };
+        let labels = numbers(rows * tasks, seed).iter().map(label).collect();
+        let targets = Targets::new(&Batch { rows, labels, ..Batch::default() }, tasks, &device());
+        let targets = Targets { labels: targets.labels.autodiff(), share: targets.share.autodiff() };
+        let logits = (tensor([rows, tasks], seed ^ 1) * 9.0).autodiff().require_grad();
+        let leaves: [&dyn Fn(&mut _) -> Vec<f32>; 1] = [&of(&logits)];
+        let (fused, plain) = (super::bce(&logits, &targets).unwrap(), plain_bce(logits.clone(), &targets));
+        close(&differentiate(fused, &leaves), &differentiate(plain, &leaves))?;
+    }
+
+    #[test]
+    fn norms_and_l2_are_the_plain_ones((rows, width) in (few(1), few(1)), seed in any::<u64>()) {
+        let (grad, weights) = (tensor([rows, width], seed), tensor([rows, width], seed ^ 1));
+        let (sum, squares) = super::add_scaled(grad.clone(), &weights, 0.3).unwrap();
+        let expected: f32 = values(weights.clone()).iter().map(|w| w * w).sum();
+        close(&[vec![squares], vec![super::squared_norm(&weights).unwrap()]], &[vec![expected], vec![expected]])?;
+        close(&[values(sum)], &[values(grad + weights * 0.3)])?;
+    }
+}
+
+#[test]
+fn a_product_in_bf16_is_near_and_its_backward_is_of_that_precision_too() {
+    let (x, weight, bias) = (leaf([1, 256, 256], 1), leaf([2, 256, 256], 2), leaf([2, 1, 256], 3));
+    let leaves: [&dyn Fn(&mut _) -> Vec<f32>; 3] = [&of(&x), &of(&weight), &of(&bias)];
+    let run = || differentiate(super::linear(&x, &weight, &bias, true).unwrap(), &leaves);
+    let exact = run();
+    let rounded = precision::with(precision::Precision::Bf16, || super::linear(&x, &weight, &bias, true).unwrap());
+    let rounded = differentiate(rounded, &leaves); // outside of `with`: the forward's precision holds
+    for (exact, rounded) in exact.iter().zip(&rounded) {
+        let norm = |of: &mut dyn Iterator<Item = f32>| of.map(|x| x * x).sum::<f32>().sqrt();
+        let off = norm(&mut exact.iter().zip(rounded).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied());
+        assert!(off < 0.02, "off by {off}");
+    }
+}
+
+#[test]
+fn a_gradient_in_pieces_and_one_that_somebody_holds_are_taken_as_they_are() {
+    let (x, weight, bias) = (leaf([1, 8, 4], 1), leaf([1, 4, 6], 2), leaf([1, 1, 6], 3));
+    let leaves: [&dyn Fn(&mut _) -> Vec<f32>; 3] = [&of(&x), &of(&weight), &of(&bias)];
+    // the gradient of a sum has stride 0, that of a transposed tensor is strided, and `y + y` hands one gradient to both
+    let of_sum = |y: Tensor<3>| y.clone().swap_dims(1, 2).reshape([1, 8, 6]) * 2.0 + y.clone() + y.sum_dim(1);
+    let fused = of_sum(super::linear(&x, &weight, &bias, true).unwrap());
+    let plain = of_sum(plain_linear(x.clone(), weight.clone(), bias.clone(), true));
+    close(&differentiate(fused, &leaves), &differentiate(plain, &leaves)).unwrap();
+}
+
+#[test]
+fn other_numbers_than_f32_are_left_to_plain_operations() {
+    let half = |shape: [usize; 3]| tensor(shape, 1).cast(burn::tensor::DType::F16);
+    assert!(super::linear(&half([1, 2, 3]), &half([1, 3, 4]), &half([1, 1, 4]), true).is_none());
+}

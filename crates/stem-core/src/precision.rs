@@ -1,0 +1,35 @@
+//! How exact products are, for as long as a piece of code runs: what `autocast` is elsewhere.
+
+use std::cell::Cell;
+
+pub use stem_kernels::Precision;
+
+thread_local! {
+    static CURRENT: Cell<Precision> = const { Cell::new(Precision::F32) };
+}
+
+/// Runs `work` with products of this precision, forward and the backward of that forward. Weights, sums and all that is no
+/// product stay f32. Holds for this thread, and for the CPU device `flex`; other devices stay at f32.
+///
+/// ```
+/// use stem_core::precision::{Precision, current, with};
+///
+/// assert_eq!(with(Precision::Bf16, current), Precision::Bf16);
+/// assert_eq!(current(), Precision::F32);
+/// ```
+pub fn with<R>(precision: Precision, work: impl FnOnce() -> R) -> R {
+    /// Puts back what was, also when `work` panics.
+    struct Before(Precision);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+    let _before = Before(CURRENT.replace(precision));
+    work()
+}
+
+/// The precision of products here and now; f32 unless [`with`] says otherwise.
+pub fn current() -> Precision {
+    CURRENT.get()
+}

@@ -1,0 +1,345 @@
+//! The embedding bag: rows of the table straight into the inputs of experts and gates, and back into the rows' gradient.
+//!
+//! ```text
+//! forward     x_k[b, f, :] = sum over slots s of field f of weight[b,s] * (sum over groups g of stream k of row(id[b,s])[g])
+//! backward    d row(u)[g] = sum over (b,s) with id[b,s] = u of weight[b,s] * (sum over streams k with g of dx_k[b, f(s), :])
+//! ```
+//!
+//! A group is `D` neighbouring columns of a row. STEM on two tasks, with rows `[task 0 | task 1 | shared]`, reads the streams
+//! `[[0], [D]]` into the tasks' experts, `[[2 D]]` into the shared ones, and `[[0, 2 D], [D, 2 D]]` into the gates.
+//!
+//! A slot of weight 0 (padding) is passed over in both directions: its row is not read.
+
+use std::ops::Range;
+
+use rayon::join;
+
+use crate::distinct::Places;
+use crate::planes::{Planes, grain, split_rows};
+use crate::simd::{self, Kernel, short, short_two};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod spec;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+/// Which slots make which field, over rows of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    fields: Vec<Range<usize>>,
+    width: usize,
+    /// Field of every slot.
+    field_of: Vec<usize>,
+    /// Whether slots are fields, one to one.
+    plain: bool,
+}
+
+impl Layout {
+    /// Fields as neighbouring ranges of slots from 0 on; `width` is `W`.
+    ///
+    /// # Panics
+    /// When the ranges are not neighbours, or there is no slot.
+    pub fn new(fields: &[Range<usize>], width: usize) -> Self {
+        let end = fields.iter().fold(0, |end, slots| {
+            assert!(slots.start == end && slots.end >= end, "fields are neighbouring ranges of slots, not {fields:?}");
+            slots.end
+        });
+        assert!(end > 0, "a layout has a slot");
+        Self {
+            fields: fields.to_vec(),
+            width,
+            field_of: fields.iter().enumerate().flat_map(|(f, slots)| slots.clone().map(move |_| f)).collect(),
+            plain: fields.iter().all(|slots| slots.len() == 1),
+        }
+    }
+
+    /// The slots of each field.
+    pub fn ranges(&self) -> &[Range<usize>] {
+        &self.fields
+    }
+
+    /// `F`
+    pub fn fields(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// `S`
+    pub fn slots(&self) -> usize {
+        self.field_of.len()
+    }
+
+    /// `W`
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// `b * F + f` of the slot at place `b * S + s`.
+    #[inline(always)]
+    fn cell(&self, place: usize) -> usize {
+        if self.plain {
+            return place;
+        }
+        place / self.slots() * self.fields() + self.field_of[place % self.slots()]
+    }
+
+    /// `B` of so many places, with all lengths checked.
+    fn rows(&self, streams: &Streams, places: usize, weights: usize, x: usize) -> usize {
+        let rows = places / self.slots();
+        assert_eq!(places, rows * self.slots(), "ids are [B, S] with S {}", self.slots());
+        assert_eq!(weights, places, "weights are [B, S], as ids are");
+        assert_eq!(x, streams.numbers(self, rows), "streams are [K, B, F * D] with B {rows}");
+        assert!(streams.span.end <= self.width, "groups end at {}, rows at {}", streams.span.end, self.width);
+        rows
+    }
+}
+
+/// Which columns of a table row make which stream; all groups of a call have one width.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Streams {
+    /// For every stream the first columns of its groups.
+    groups: Vec<Vec<usize>>,
+    dim: usize,
+    /// Columns from the first to the last group.
+    span: Range<usize>,
+}
+
+impl Streams {
+    /// `K` streams; `groups[k]` are the first columns of the groups that stream `k` sums, `dim` is `D`.
+    ///
+    /// # Panics
+    /// When a stream has no group, or groups have no columns.
+    pub fn new(groups: &[Vec<usize>], dim: usize) -> Self {
+        assert!(dim > 0 && groups.iter().all(|starts| !starts.is_empty()), "a stream reads columns");
+        let starts = || groups.iter().flatten().copied();
+        let span = starts().min().map_or(0, |start| start)..starts().max().map_or(0, |start| start + dim);
+        Self { groups: groups.to_vec(), dim, span }
+    }
+
+    /// `K`
+    pub fn count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// `D`
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Numbers in `[K, B, F * D]` of `rows` rows.
+    pub fn numbers(&self, layout: &Layout, rows: usize) -> usize {
+        self.count() * rows * layout.fields() * self.dim
+    }
+}
+
+/// Rows of the batch whose table rows are asked for ahead.
+const AHEAD: usize = 2;
+
+/// Gathers, weights and sums: from the table, or a batch's distinct rows, into the streams.
+///
+/// # Shapes
+/// `rows [V, W]` or `[U, W]`, `index [B, S]` into it, `weights [B, S]`; writes `x [K, B, F * D]`.
+///
+/// # Panics
+/// When a length is not that of its shape, or a slot whose weight is not 0 has an index outside `rows`.
+pub fn forward(layout: &Layout, streams: &Streams, rows: &[f32], index: &[u32], weights: &[f32], x: &mut [f32]) {
+    let batch = layout.rows(streams, index.len(), weights.len(), x.len());
+    let planes = [Planes::whole(x, [streams.count(), batch, layout.fields() * streams.dim])];
+    split_rows(planes, 0..batch, grain(layout.slots() * layout.width), &|batch, [x]| {
+        simd::run(Forward { layout, streams, rows, index, weights, batch, x });
+    });
+}
+
+struct Forward<'a> {
+    layout: &'a Layout,
+    streams: &'a Streams,
+    rows: &'a [f32],
+    index: &'a [u32],
+    weights: &'a [f32],
+    batch: Range<usize>,
+    x: Planes<'a>,
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        for b in self.batch.clone() {
+            self.ask_for(b + AHEAD);
+            for (f, slots) in self.layout.fields.iter().enumerate() {
+                self.pool(b, f, slots);
+            }
+        }
+    }
+}
+
+impl<'a> Forward<'a> {
+    #[inline(always)]
+    fn row(&self, id: u32) -> Option<&'a [f32]> {
+        let start = id as usize * self.layout.width;
+        self.rows.get(start..start + self.layout.width)
+    }
+
+    #[inline(always)]
+    fn ask_for(&self, b: usize) {
+        if b < self.batch.end {
+            let slots = self.layout.slots();
+            for &id in &self.index[b * slots..(b + 1) * slots] {
+                if let Some(row) = self.row(id) {
+                    simd::prefetch(&row[self.streams.span.clone()]);
+                }
+            }
+        }
+    }
+
+    /// `x_k[b, f, :]` of every stream.
+    #[inline(always)]
+    fn pool(&mut self, b: usize, f: usize, slots: &Range<usize>) {
+        let Streams { groups, dim, .. } = self.streams;
+        let (first, local) = (b * self.layout.slots(), b - self.batch.start);
+        let (places, columns) = (first + slots.start..first + slots.end, f * dim..(f + 1) * dim);
+        let mut empty = true;
+        for (&id, &weight) in self.index[places.clone()].iter().zip(&self.weights[places]) {
+            if weight == 0.0 {
+                continue;
+            }
+            let Some(row) = self.row(id) else { outside(id, self.rows.len() / self.layout.width.max(1)) };
+            for (k, starts) in groups.iter().enumerate() {
+                sum_groups(&mut self.x.row(k, local)[columns.clone()], weight, row, starts, empty);
+            }
+            empty = false;
+        }
+        if empty {
+            for k in 0..groups.len() {
+                self.x.row(k, local)[columns.clone()].fill(0.0);
+            }
+        }
+    }
+}
+
+/// `x = x + weight * sum_g row[g]`; `fresh`: whether the sum starts here.
+#[inline(always)]
+fn sum_groups(x: &mut [f32], weight: f32, row: &[f32], starts: &[usize], mut fresh: bool) {
+    let dim = x.len();
+    let group = |start: usize| &row[start..start + dim];
+    for pair in starts.chunks(2) {
+        match (pair, fresh) {
+            (&[g, h], true) => short_two(x, group(g), group(h), |_, a, b| weight * (a + b)),
+            (&[g, h], false) => short_two(x, group(g), group(h), |x, a, b| x + weight * (a + b)),
+            (&[g, ..], true) => short(x, group(g), |_, a| weight * a),
+            (&[g, ..], false) => short(x, group(g), |x, a| x + weight * a),
+            (&[], _) => {}
+        }
+        fresh = false;
+    }
+}
+
+#[cold]
+fn outside(id: u32, rows: usize) -> ! {
+    panic!("index {id} lies outside {rows} rows of a table");
+}
+
+/// Places ahead of the one in work whose gradients are asked for.
+const PLACES_AHEAD: usize = 6;
+
+/// Rows and places that a thread takes before it is worth asking another one.
+const WORK: usize = 4096;
+
+/// The gradient of the distinct rows from that of the streams; columns of no group get 0.
+///
+/// # Shapes
+/// `places` of `ids [B, S]`, `weights [B, S]`, `dx [K, B, F * D]`; writes `grad [U, W]`.
+///
+/// # Panics
+/// When a length is not that of its shape.
+pub fn backward(layout: &Layout, streams: &Streams, places: &Places, weights: &[f32], dx: &[f32], grad: &mut [f32]) {
+    layout.rows(streams, places.slots().len(), weights.len(), dx.len());
+    assert_eq!(grad.len(), places.rows() * layout.width, "the rows' gradient is [U, W]");
+    Gradients { layout, streams, places, weights, dx }.split(0..places.rows(), grad);
+}
+
+#[derive(Clone, Copy)]
+struct Gradients<'a> {
+    layout: &'a Layout,
+    streams: &'a Streams,
+    places: &'a Places,
+    weights: &'a [f32],
+    dx: &'a [f32],
+}
+
+impl<'a> Gradients<'a> {
+    /// Halves the work until a part is small.
+    fn split(self, rows: Range<usize>, grad: &mut [f32]) {
+        if rows.len() > 1 && self.work(rows.end) - self.work(rows.start) > WORK {
+            let middle = self.middle(&rows);
+            let (low, high) = grad.split_at_mut((middle - rows.start) * self.layout.width);
+            join(|| self.split(rows.start..middle, low), || self.split(middle..rows.end, high));
+        } else {
+            simd::run(Backward { of: self, rows, grad });
+        }
+    }
+
+    /// Rows and places before row `u`.
+    fn work(&self, u: usize) -> usize {
+        u + self.places.starts()[u] as usize
+    }
+
+    /// The row before which half of the work lies, neither the first nor past the last.
+    fn middle(&self, rows: &Range<usize>) -> usize {
+        let half = (self.work(rows.start) + self.work(rows.end)) / 2;
+        let (mut low, mut high) = (rows.start + 1, rows.end - 1);
+        while low < high {
+            let middle = (low + high) / 2;
+            if self.work(middle) < half {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// `dx_k[b, f, :]` of every stream, and the first columns of the stream's groups.
+    #[inline(always)]
+    fn cell(self, place: u32) -> impl Iterator<Item = (&'a [f32], &'a [usize])> {
+        let Streams { groups, dim, .. } = self.streams;
+        let (start, plane) = (self.layout.cell(place as usize) * dim, self.dx.len() / groups.len().max(1));
+        groups.iter().enumerate().map(move |(k, starts)| (&self.dx[k * plane + start..][..*dim], starts.as_slice()))
+    }
+}
+
+struct Backward<'a> {
+    of: Gradients<'a>,
+    rows: Range<usize>,
+    grad: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { of, rows, grad } = self;
+        let (starts, slots) = (of.places.starts(), of.places.slots());
+        for (u, grad) in rows.zip(grad.chunks_exact_mut(of.layout.width.max(1))) {
+            grad.fill(0.0);
+            for i in starts[u] as usize..starts[u + 1] as usize {
+                if let Some(&place) = slots.get(i + PLACES_AHEAD) {
+                    for (dx, _) in of.cell(place) {
+                        simd::prefetch(dx);
+                    }
+                }
+                let weight = of.weights[slots[i] as usize];
+                if weight != 0.0 {
+                    for (dx, starts) in of.cell(slots[i]) {
+                        for &start in starts {
+                            short(&mut grad[start..][..dx.len()], dx, |sum, d| sum + weight * d);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Banks of linear maps of the same shape side by side, `y_e = relu(x_e W_e + b_e)`, forward and backward.
+//!
+//! Work is cut by the shape alone, and sums are taken in the order of its pieces: results are the same bits on any number of
+//! threads. Tasks go to the current rayon pool; a small bank stays on the calling thread.
+
+use std::ops::Range;
+
+use crate::buffer;
+use crate::divide::{Run, Runs, divide, runs};
+use crate::loops;
+use crate::mat::{Mat, MatMut};
+use crate::precision::Precision;
+use crate::product::{Product, Then, product};
+
+/// Shape of a bank and of its batch. Any size may be 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Maps in the bank. `E`
+    pub members: usize,
+    /// Rows that each maps. `B`
+    pub batch: usize,
+    /// Width of a row before. `I`
+    pub input: usize,
+    /// Width of a row after. `O`
+    pub output: usize,
+    /// Whether all members read the same `[B, I]`; else each its own, `[E, B, I]`.
+    pub shared: bool,
+    /// Whether a ReLU follows.
+    pub relu: bool,
+}
+
+/// `y_e = relu(x_e W_e + b_e)`, or without the ReLU.
+///
+/// # Shapes
+/// `x [B, I]` or `[E, B, I]`, `weight [E, I, O]`, `bias [E, O]`, `y [E, B, O]`
+///
+/// # Panics
+/// When a length disagrees with `shape`.
+pub fn forward(precision: Precision, shape: Shape, x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) {
+    shape.check("input", x.len(), shape.inputs());
+    shape.check("weight", weight.len(), shape.weights());
+    shape.check("bias", bias.len(), shape.biases());
+    shape.check("output", y.len(), shape.outputs());
+    let bank = Bank { product: product(precision), shape, x, weight };
+    let (size, cut) = (shape.batch * shape.output, Pieces::of_rows(shape, shape.members));
+    divide(0..shape.members, cut.streams, Run::new(y, size), &|members, mut y| {
+        for e in members {
+            let bias = &bias[e * shape.output..][..shape.output];
+            let y = Run::new(y.take(), cut.rows * shape.output);
+            divide(0..cut.count, 1, y, &|piece, y| bank.to_outputs(e, cut.rows_of(piece, shape.batch), bias, y.values));
+        }
+    });
+}
+
+/// The gradients of all that [`forward`] read, from the gradient of what it gave.
+///
+/// `dz` comes in as the gradient of `y`, and leaves as that of `x_e W_e + b_e`. Where members share their input, `dx` is the sum
+/// over them.
+///
+/// # Shapes
+/// `x`, `weight` and `y` as in [`forward`], `dz [E, B, O]`, `dweight [E, I, O]`, `dbias [E, O]`, `dx` as `x`, if asked for
+///
+/// # Panics
+/// When a length disagrees with `shape`.
+#[allow(clippy::too_many_arguments)]
+pub fn backward(
+    precision: Precision,
+    shape: Shape,
+    x: &[f32],
+    weight: &[f32],
+    y: &[f32],
+    dz: &mut [f32],
+    dweight: &mut [f32],
+    dbias: &mut [f32],
+    dx: Option<&mut [f32]>,
+) {
+    shape.check("input", x.len(), shape.inputs());
+    shape.check("weight", weight.len(), shape.weights());
+    shape.check("output", y.len(), shape.outputs());
+    shape.check("output's gradient", dz.len(), shape.outputs());
+    shape.check("weight's gradient", dweight.len(), shape.weights());
+    shape.check("bias's gradient", dbias.len(), shape.biases());
+    shape.check("input's gradient", dx.as_ref().map_or(shape.inputs(), |dx| dx.len()), shape.inputs());
+    let bank = Bank { product: product(precision), shape, x, weight };
+    bank.to_inputs(y, dz, dbias, dx);
+    bank.to_weights(dz, dweight);
+}
+
+impl Shape {
+    /// `B I` or `E B I`
+    fn inputs(&self) -> usize {
+        let streams = if self.shared { 1 } else { self.members };
+        streams * self.batch * self.input
+    }
+
+    fn weights(&self) -> usize {
+        self.members * self.input * self.output
+    }
+
+    fn biases(&self) -> usize {
+        self.members * self.output
+    }
+
+    fn outputs(&self) -> usize {
+        self.members * self.batch * self.output
+    }
+
+    #[track_caller]
+    fn check(&self, what: &str, found: usize, expected: usize) {
+        assert_eq!(found, expected, "numbers in the {what} of {self:?}");
+    }
+}
+
+/// What all tasks read.
+struct Bank<'a> {
+    product: &'static dyn Product,
+    shape: Shape,
+    x: &'a [f32],
+    weight: &'a [f32],
+}
+
+/// The rows of several members' `dz`, the sums of their columns, and the same rows of `dx`.
+type InputOutputs<'a> = (Runs<'a>, Runs<'a>, Option<Run<'a>>);
+
+impl Bank<'_> {
+    /// A member's input. `[B, I]`
+    fn input(&self, member: usize) -> Mat<'_> {
+        let Shape { batch, input, shared, .. } = self.shape;
+        let first = if shared { 0 } else { member * batch * input };
+        Mat::new(&self.x[first..], batch, input)
+    }
+
+    /// A member's weight. `[I, O]`
+    fn member_weight(&self, member: usize) -> Mat<'_> {
+        let Shape { input, output, .. } = self.shape;
+        Mat::new(&self.weight[member * input * output..], input, output)
+    }
+
+    /// `y = relu(x W + b)` for some rows of a member. `bias [O]`, `y [rows, O]`
+    fn to_outputs(&self, member: usize, rows: Range<usize>, bias: &[f32], y: &mut [f32]) {
+        let y = MatMut::new(y, rows.len(), self.shape.output);
+        let then = Then { accumulate: false, bias: Some(bias), relu: self.shape.relu };
+        self.product.run(self.input(member).rows_of(rows), self.member_weight(member), y, then);
+    }
+
+    /// `dz = dy` where the ReLU let it pass, `db = sum_rows dz` and `dx = dz W^T`, where members share it `sum_e dz_e W_e^T`.
+    fn to_inputs(&self, y: &[f32], dz: &mut [f32], dbias: &mut [f32], mut dx: Option<&mut [f32]>) {
+        let Shape { members, batch, input, output, shared, .. } = self.shape;
+        if members * batch * output == 0 {
+            dbias.fill(0.0);
+            dx.iter_mut().for_each(|dx| dx.fill(0.0));
+            return;
+        }
+        let (streams, each) = if shared { (1, members) } else { (members, 1) };
+        let cut = Pieces::of_rows(self.shape, streams);
+        let mut partial = buffer::take(if cut.count > 1 { members * cut.count * output } else { 0 }); // [E, pieces, O]
+        let sums = if cut.count > 1 { &mut *partial } else { &mut *dbias };
+        let all = (
+            Run::new(dz, each * batch * output),
+            Run::new(sums, each * cut.count * output),
+            dx.map(|dx| Run::new(dx, batch * input)),
+        );
+        divide(0..streams, cut.streams, all, &|streams, (mut dz, mut sums, mut dx)| {
+            for stream in streams {
+                let dz = runs(dz.take(), each, cut.rows * output);
+                let sums = runs(sums.take(), each, output);
+                let dx = dx.as_mut().map(|dx| Run::new(dx.take(), cut.rows * input));
+                divide(0..cut.count, 1, (dz, sums, dx), &|piece, outputs| {
+                    self.rows_to_inputs(stream * each, cut.rows_of(piece, batch), y, outputs);
+                });
+            }
+        });
+        if cut.count > 1 {
+            dbias.fill(0.0);
+            for (db, sums) in dbias.chunks_exact_mut(output).zip(partial.chunks_exact(cut.count * output)) {
+                loops::add_rows(db, sums);
+            }
+        }
+    }
+
+    /// [`Bank::to_inputs`] for some rows of the members from `first` on, all onto the same `dx`.
+    fn rows_to_inputs(&self, first: usize, rows: Range<usize>, y: &[f32], (dz, sums, mut dx): InputOutputs) {
+        let Shape { batch, input, output, relu, .. } = self.shape;
+        for (i, (dz, db)) in dz.into_iter().zip(sums).enumerate() {
+            let (member, size) = (first + i, rows.len() * output);
+            let y = relu.then(|| &y[(member * batch + rows.start) * output..][..size]);
+            loops::relu_backward(dz.values, y, db.values);
+            if let Some(dx) = &mut dx {
+                let dz = Mat::new(dz.values, rows.len(), output);
+                let dx = MatMut::new(dx.values, rows.len(), input);
+                self.product.run(dz, self.member_weight(member).t(), dx, Then { accumulate: i > 0, ..Then::default() });
+            }
+        }
+    }
+
+    /// `dW = x^T dz` for every member. `dz [E, B, O]`, `dweight [E, I, O]`
+    fn to_weights(&self, dz: &[f32], dweight: &mut [f32]) {
+        let Shape { members, batch, input, output, .. } = self.shape;
+        let cut = Pieces::of_weights(self.shape);
+        divide(0..members, cut.streams, Run::new(dweight, input * output), &|members, mut dw| {
+            for member in members {
+                let dz = Mat::new(&dz[member * batch * output..], batch, output);
+                let dw = Run::new(dw.take(), cut.rows * output);
+                divide(0..cut.count, 1, dw, &|piece, dw| {
+                    let x = self.input(member).t().rows_of(cut.rows_of(piece, input));
+                    self.product.run(x, dz, MatMut::new(dw.values, x.rows(), output), Then::default());
+                });
+            }
+        });
+    }
+}
+
+/// Work that is worth a task of its own, in operations: a tenth of a millisecond or less on most machines.
+const TASK: usize = 1 << 20;
+
+/// Tasks to aim at, so that up to so many threads have something to do.
+const TASKS: usize = 16;
+
+/// Operations in whose time a number is brought from memory.
+const TOUCH: usize = 16;
+
+/// Rows of a result that one product makes: fewer, and it is all preparation; more, and what it reads leaves the cache.
+const ROWS: std::ops::RangeInclusive<usize> = 64..=1024;
+
+/// Rows of a `dW` that one product makes at least.
+const WEIGHT_ROWS: usize = 32;
+
+/// How streams of rows are cut into pieces of about the same work.
+#[derive(Debug, Clone, Copy)]
+struct Pieces {
+    /// Small streams that one task takes.
+    streams: usize,
+    /// Pieces in a stream.
+    count: usize,
+    /// Rows of a piece; the last may have fewer.
+    rows: usize,
+}
+
+impl Pieces {
+    /// The batch's rows, in `streams` streams.
+    fn of_rows(shape: Shape, streams: usize) -> Self {
+        let Shape { members, batch, input, output, .. } = shape;
+        let cost = 2 * input * output + TOUCH * (input + output);
+        let rows = (streams * batch).div_ceil(TASKS).clamp(*ROWS.start(), *ROWS.end());
+        Self::new(batch, rows, members.div_ceil(streams.max(1)) * cost)
+    }
+
+    /// The rows of each member's `dW`.
+    fn of_weights(shape: Shape) -> Self {
+        let Shape { members, batch, input, output, .. } = shape;
+        let rows = (members * input).div_ceil(TASKS).max(WEIGHT_ROWS);
+        Self::new(input, rows, batch * (2 * output + TOUCH))
+    }
+
+    /// Streams of `all` rows into pieces of about `rows`, more where one costs little.
+    fn new(all: usize, rows: usize, cost: usize) -> Self {
+        let worth = TASK.div_ceil(cost.max(1));
+        let about = all.div_ceil(all.div_ceil(rows.max(worth)).max(1));
+        let rows = about.next_multiple_of(16).max(16);
+        Self { streams: worth.div_ceil(all.max(1)), count: all.div_ceil(rows).max(1), rows }
+    }
+
+    /// The rows of some pieces, of `all`.
+    fn rows_of(&self, pieces: Range<usize>, all: usize) -> Range<usize> {
+        pieces.start * self.rows..(pieces.end * self.rows).min(all)
+    }
+}
+
+#[cfg(test)]
+mod tests;

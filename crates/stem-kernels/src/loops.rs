@@ -1,0 +1,207 @@
+//! Loops over all elements of matrices, compiled for each instruction set.
+
+use gemmkit::bf16;
+
+use crate::simd::{Kernel, run};
+
+/// What is negative becomes 0. Not a number stays so: a network that diverged must not look healthy.
+#[inline(always)]
+pub fn relu(y: f32) -> f32 {
+    if y < 0.0 { 0.0 } else { y }
+}
+
+/// `y = relu(y + b)` for every row, each part if asked for. `y [rows, n]`, `b [n]`
+pub fn bias_relu(y: &mut [f32], cols: usize, bias: Option<&[f32]>, relu: bool) {
+    if let Some(bias) = bias {
+        run(BiasRelu { y, cols, bias, relu });
+    } else if relu {
+        run(Relu { y });
+    }
+}
+
+struct BiasRelu<'a> {
+    y: &'a mut [f32],
+    cols: usize,
+    bias: &'a [f32],
+    relu: bool,
+}
+
+impl Kernel for BiasRelu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { y, cols, bias, relu: positive } = self;
+        if let [bias] = *bias {
+            for y in y {
+                *y = if positive { relu(*y + bias) } else { *y + bias };
+            }
+            return;
+        }
+        for row in y.chunks_exact_mut(cols.max(1)) {
+            for (y, b) in row.iter_mut().zip(bias) {
+                *y = if positive { relu(*y + b) } else { *y + b };
+            }
+        }
+    }
+}
+
+struct Relu<'a> {
+    y: &'a mut [f32],
+}
+
+impl Kernel for Relu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for y in self.y {
+            *y = relu(*y);
+        }
+    }
+}
+
+/// The gradient behind a ReLU, from that of its output `y`: 0 where the ReLU cut. Then `db`, the sums of the columns.
+/// `dz, y [rows, n]`, `db [n]`; without ReLU `y` is `None` and `dz` is left alone.
+pub fn relu_backward(dz: &mut [f32], y: Option<&[f32]>, db: &mut [f32]) {
+    db.fill(0.0);
+    match y {
+        Some(y) => run(ReluBackward { dz, y, db }),
+        None => add_rows(db, dz),
+    }
+}
+
+struct ReluBackward<'a> {
+    dz: &'a mut [f32],
+    y: &'a [f32],
+    db: &'a mut [f32],
+}
+
+impl Kernel for ReluBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { dz, y, db } = self;
+        let n = db.len().max(1);
+        for (dz, y) in dz.chunks_exact_mut(n).zip(y.chunks_exact(n)) {
+            for ((dz, y), db) in dz.iter_mut().zip(y).zip(db.iter_mut()) {
+                *dz = if *y <= 0.0 { 0.0 } else { *dz }; // kept where y is not a number
+                *db += *dz;
+            }
+        }
+    }
+}
+
+/// `sum += rows`, first to last. `rows [rows, n]`, `sum [n]`
+pub fn add_rows(sum: &mut [f32], rows: &[f32]) {
+    run(AddRows { sum, rows });
+}
+
+struct AddRows<'a> {
+    sum: &'a mut [f32],
+    rows: &'a [f32],
+}
+
+impl Kernel for AddRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for row in self.rows.chunks_exact(self.sum.len().max(1)) {
+            for (sum, x) in self.sum.iter_mut().zip(row) {
+                *sum += x;
+            }
+        }
+    }
+}
+
+/// Rounds to the nearest, to even where two are as near. Equal lengths.
+pub fn narrow(out: &mut [bf16], x: &[f32]) {
+    run(Narrow { out, x });
+}
+
+struct Narrow<'a> {
+    out: &'a mut [bf16],
+    x: &'a [f32],
+}
+
+impl Kernel for Narrow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (out, x) in self.out.iter_mut().zip(self.x) {
+            let bits = x.to_bits();
+            let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+            let bits = if x.is_nan() { 0x7fc0 } else { rounded };
+            *out = bf16::from_bits(bits as u16);
+        }
+    }
+}
+
+/// `y = [y +] x`. Equal lengths.
+pub fn widen(y: &mut [f32], x: &[bf16], accumulate: bool) {
+    run(Widen { y, x, accumulate });
+}
+
+struct Widen<'a> {
+    y: &'a mut [f32],
+    x: &'a [bf16],
+    accumulate: bool,
+}
+
+impl Kernel for Widen<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (y, x) in self.y.iter_mut().zip(self.x) {
+            let wide = f32::from_bits(u32::from(x.to_bits()) << 16);
+            *y = if self.accumulate { *y + wide } else { wide };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn narrowing_rounds_as_the_library_does(x in prop::collection::vec(any::<f32>(), 0..100)) {
+            let mut out = vec![bf16::ZERO; x.len()];
+            narrow(&mut out, &x);
+            for (out, x) in out.iter().zip(&x) {
+                let expected = bf16::from_f32(*x);
+                prop_assert!(out.to_bits() == expected.to_bits() || (out.is_nan() && expected.is_nan()), "{x}");
+            }
+        }
+
+        #[test]
+        fn widening_is_exact(x in prop::collection::vec(any::<u16>(), 0..100), before in -1.0f32..1.0) {
+            let x: Vec<bf16> = x.into_iter().map(bf16::from_bits).collect();
+            let (mut set, mut added) = (vec![before; x.len()], vec![before; x.len()]);
+            widen(&mut set, &x, false);
+            widen(&mut added, &x, true);
+            for ((set, added), x) in set.iter().zip(&added).zip(&x) {
+                prop_assert!(*set == x.to_f32() || x.is_nan() && set.is_nan());
+                prop_assert!(*added == before + x.to_f32() || x.is_nan() && added.is_nan());
+            }
+        }
+    }
+
+    #[test]
+    fn a_relu_keeps_what_is_not_a_number() {
+        for cols in [1, 3, 40] {
+            let mut y = [-1.0, 2.0, f32::NAN].repeat(40);
+            bias_relu(&mut y, cols, Some(&vec![0.5; cols]), true);
+            assert!(y.chunks(3).all(|y| y[0] == 0.0 && y[1] == 2.5 && y[2].is_nan()), "{y:?}");
+            let (mut dz, mut db) = (vec![1.0; y.len()], vec![7.0; cols]);
+            relu_backward(&mut dz, Some(&y), &mut db);
+            assert!(dz.chunks(3).all(|dz| dz == [0.0, 1.0, 1.0]));
+            assert_eq!(db.iter().sum::<f32>(), 80.0);
+        }
+    }
+}
