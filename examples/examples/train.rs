@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use stem_core::DeviceSpec;
+use stem_core::precision::Precision;
 use stem_data::{Recipe, prepare};
 use stem_train::{ModelName, Progress, RunOptions, run};
 
@@ -41,6 +42,9 @@ struct Args {
     /// Epochs at most, instead of the experiment's.
     #[arg(long)]
     epochs: Option<usize>,
+    /// Precision of products while training, f32 or bf16, instead of the experiment's.
+    #[arg(long)]
+    precision: Option<Precision>,
 }
 
 fn main() -> ExitCode {
@@ -55,6 +59,7 @@ fn train(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error:
     let mut experiment = stem_examples::load_experiment(args.config.as_deref(), &args.recipe)?;
     experiment.train.seed = args.seed.unwrap_or(experiment.train.seed);
     experiment.train.epochs = args.epochs.unwrap_or(experiment.train.epochs);
+    experiment.train.precision = args.precision.unwrap_or(experiment.train.precision);
     experiment.train.check()?;
 
     let dataset = prepare(&recipe, &args.data, &args.columns.unwrap_or(args.out.join("columns")), true)?;

@@ -8,8 +8,11 @@
 //!
 //! Source: Su et al., *STEM*, AAAI 2024, equations 6 to 9.
 
+use std::sync::Arc;
+
 use burn::tensor::{Tensor, activation::softmax};
 
+use crate::experts::ExpertOutputs;
 use crate::fused;
 
 /// Which losses may change which experts: `M [T, E]`, one row per stream that mixes.
@@ -52,14 +55,22 @@ impl AftbMask {
 /// The mix by the softmax of `logits`, as one op where the device has one: see [`mix`].
 ///
 /// # Shapes
-/// `logits [T, B, E]`; `experts`: parts `[E_i, B, H]` that are `E` together, in order; gives `[T, B, H]`.
-pub fn gated(logits: Tensor<3>, experts: Vec<Tensor<3>>, mask: &AftbMask) -> Tensor<3> {
-    fused::mix(&logits, &experts, mask).unwrap_or_else(|| plain_gated(logits, experts, mask))
+/// `logits [T, B, E]`, `h`: `[E, B, H]` in one part or two; gives `[T, B, H]`.
+pub fn gated(logits: Tensor<3>, h: ExpertOutputs, mask: &Arc<AftbMask>) -> Tensor<3> {
+    let ExpertOutputs { first, others } = h;
+    match fused::fits([&logits, &first, others.as_ref().unwrap_or(&first)]) {
+        true => fused::mix(logits, first, others, mask.clone()),
+        false => plain_gated(logits, ExpertOutputs { first, others }, mask),
+    }
 }
 
 /// The same as plain operations.
-pub(crate) fn plain_gated(logits: Tensor<3>, experts: Vec<Tensor<3>>, mask: &AftbMask) -> Tensor<3> {
-    mix(softmax(logits, 2), Tensor::cat(experts, 0), mask)
+pub(crate) fn plain_gated(logits: Tensor<3>, h: ExpertOutputs, mask: &AftbMask) -> Tensor<3> {
+    let h = match h.others {
+        Some(others) => Tensor::cat(vec![h.first, others], 0),
+        None => h.first,
+    };
+    mix(softmax(logits, 2), h, mask)
 }
 
 /// `o_t = sum_e g_t[e] * sg_t(h_e)`, where `sg_t` stops the gradient into other tasks' experts.

@@ -17,6 +17,22 @@ pub struct Streams {
     pub sums: Option<Tensor<3>>,
 }
 
+/// `h`, what the experts of a layer give. Task experts and shared ones come out of two banks and stay two tensors: put into one
+/// they would be copied each way.
+#[derive(Debug, Clone)]
+pub struct ExpertOutputs {
+    /// `[E_1, B, H]`
+    pub first: Tensor<3>,
+    /// `[E - E_1, B, H]`
+    pub others: Option<Tensor<3>>,
+}
+
+impl From<Tensor<3>> for ExpertOutputs {
+    fn from(h: Tensor<3>) -> Self {
+        Self { first: h, others: None }
+    }
+}
+
 /// The experts of one layer: `specific` per task on its stream, and `C` on the shared stream.
 #[derive(Module, Debug)]
 pub struct Experts {
@@ -33,11 +49,15 @@ impl Experts {
     }
 
     /// # Shapes
-    /// Gives `h`, in one part or two that are `[E, B, H]` together: task 0's experts, ..., task T-1's, then the shared ones.
-    pub fn forward(&self, streams: &Streams) -> Vec<Tensor<3>> {
+    /// Gives `h [E, B, H]`: task 0's experts, ..., task T-1's, then the shared ones.
+    pub fn forward(&self, streams: &Streams) -> ExpertOutputs {
         let own = self.own.as_ref().map(|bank| bank.forward(self.repeat(streams.tasks.clone())));
         let shared = self.shared.as_ref().zip(streams.shared.clone()).map(|(bank, x)| bank.forward(x));
-        own.into_iter().chain(shared).collect()
+        match (own, shared) {
+            (Some(first), others) => ExpertOutputs { first, others },
+            (None, Some(first)) => ExpertOutputs { first, others: None },
+            (None, None) => unreachable!("a checked configuration has an expert"),
+        }
     }
 
     /// Each task's stream once per expert of the task. `[T * specific, B, I]`, or `[1, B, I]` where all read the same.

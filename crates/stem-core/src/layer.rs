@@ -1,6 +1,8 @@
 //! A layer of task experts and shared experts: every stream's gate weighs experts, the mix of them is the next stream.
 //! Layers stack. STEM, PLE and PLE-ME are this layer, wired differently.
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::softmax};
 use rand_chacha::ChaCha8Rng;
@@ -137,7 +139,8 @@ impl<'a> LayerShape<'a> {
                 AftbMask::task_specific(self.tasks, self.specific, self.shared, shared_stream)
             } else {
                 AftbMask::open(count, self.experts())
-            },
+            }
+            .into(),
         }
     }
 }
@@ -153,14 +156,14 @@ pub struct Layer {
     #[module(skip)]
     wiring: Wiring,
     #[module(skip)]
-    mask: AftbMask,
+    mask: Arc<AftbMask>,
 }
 
 impl Layer {
     /// `o = G h` for every stream. The shared stream is mixed only when another layer follows.
     pub fn forward(&self, x: &Streams) -> Streams {
         let z = self.gate_logits(x); // [T (+ 1), B, E]
-        let h = self.experts.forward(x); // [E, B, H], in parts
+        let h = self.experts.forward(x); // [E, B, H]
         let o = aftb::gated(z, h, &self.mask); // [T (+ 1), B, H]
         if self.shared_gate.is_none() {
             return Streams { tasks: o, shared: None, sums: None };

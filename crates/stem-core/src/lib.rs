@@ -61,7 +61,7 @@ pub use bundle::Bundle;
 pub use device::DeviceSpec;
 pub use embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, SlotLayout};
 pub use error::{Error, Result};
-pub use experts::{Experts, Streams};
+pub use experts::{ExpertOutputs, Experts, Streams};
 pub use featurize::encode_rows;
 pub use gate::Gates;
 pub use layer::{GateInput, Layer, LayerShape, Reach, Wiring};

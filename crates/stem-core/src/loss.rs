@@ -35,7 +35,10 @@ impl Targets {
 /// # Shapes
 /// `logits [B, T]`; gives `[T]`.
 pub fn bce_per_task(logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
-    fused::bce(&logits, targets).unwrap_or_else(|| plain_bce(logits, targets))
+    match fused::fits([&logits, &targets.labels, &targets.share]) {
+        true => fused::bce(logits, targets),
+        false => plain_bce(logits, targets),
+    }
 }
 
 /// The same as plain operations.

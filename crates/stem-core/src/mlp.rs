@@ -59,7 +59,10 @@ impl LinearBank {
 
 /// `y_e = x_e W_e + b_e`, through a ReLU if asked for.
 fn linear(x: Tensor<3>, weight: Tensor<3>, bias: Tensor<3>, rectified: bool) -> Tensor<3> {
-    fused::linear(&x, &weight, &bias, rectified).unwrap_or_else(|| plain_linear(x, weight, bias, rectified))
+    match fused::fits([&x, &weight, &bias]) {
+        true => fused::linear(x, weight, bias, rectified),
+        false => plain_linear(x, weight, bias, rectified),
+    }
 }
 
 /// The same as plain operations.
@@ -169,6 +172,10 @@ impl Hidden {
         }
     }
 
+    fn is_relu(&self) -> bool {
+        self.norm.is_none() && self.activation.is_relu()
+    }
+
     /// What follows `layer`, and the layer with it.
     fn forward(&self, layer: &LinearBank, x: Tensor<3>) -> Tensor<3> {
         match &self.norm {
@@ -192,6 +199,10 @@ impl MlpBank {
     /// # Shapes
     /// `x [E, B, I]`, or `[1, B, I]` when all members read the same; gives `[E, B, O]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let plain = self.hidden.iter().all(Hidden::is_relu);
+        if let Some(y) = plain.then(|| fused::chain(&x, &self.layers, self.hidden.len())).flatten() {
+            return y;
+        }
         self.layers.iter().enumerate().fold(x, |x, (i, layer)| match self.hidden.get(i) {
             Some(hidden) => self.dropout.forward(hidden.forward(layer, x)),
             None => layer.forward(x),

@@ -154,7 +154,7 @@ fn dropout_is_for_training_alone() {
         let x = layout.pool(rows, index.autodiff(), weights.autodiff());
         network.forward(x).inner().into_data().try_into_vec::<f32>().unwrap()
     };
-    assert_ne!(train(), train());
+    assert!((0..20).any(|_| train() != train())); // of few units the same may be dropped twice
 }
 
 #[test]

@@ -110,11 +110,16 @@ impl Streams {
     ///
     /// # Panics
     /// When a stream has no group, or groups have no columns.
-    pub fn new(groups: &[Vec<usize>], dim: usize) -> Self {
+    pub fn new(groups: Vec<Vec<usize>>, dim: usize) -> Self {
         assert!(dim > 0 && groups.iter().all(|starts| !starts.is_empty()), "a stream reads columns");
         let starts = || groups.iter().flatten().copied();
         let span = starts().min().map_or(0, |start| start)..starts().max().map_or(0, |start| start + dim);
-        Self { groups: groups.to_vec(), dim, span }
+        Self { groups, dim, span }
+    }
+
+    /// The first columns of every stream's groups.
+    pub fn groups(&self) -> &[Vec<usize>] {
+        &self.groups
     }
 
     /// `K`

@@ -22,8 +22,8 @@ unsafe impl bytemuck::Zeroable for Line {}
 // SAFETY: sixteen floats fill the 64 bytes: no padding, any bits are values, nothing inside that is shared or borrowed.
 unsafe impl bytemuck::Pod for Line {}
 
-/// Lines below which a buffer is allocated and freed as any other: 4096 numbers.
-const LEAST: usize = 4096 / LINE;
+/// Lines below which every number of lines has a shelf of its own.
+const FEW: usize = 16;
 
 /// Buffers that lie unused, by their number of lines.
 static SHELVES: Mutex<BTreeMap<usize, Vec<Vec<Line>>>> = Mutex::new(BTreeMap::new());
@@ -36,7 +36,7 @@ fn shelves() -> MutexGuard<'static, BTreeMap<usize, Vec<Vec<Line>>>> {
 /// A buffer of `len` numbers, whatever they are: those of its last user, or zeros. It starts at a cache line.
 pub fn take(len: usize) -> Buffer {
     let lines = capacity(len.div_ceil(LINE));
-    let used = if lines < LEAST { None } else { shelves().get_mut(&lines).and_then(Vec::pop) };
+    let used = shelves().get_mut(&lines).and_then(Vec::pop);
     Buffer { lines: used.unwrap_or_else(|| vec![Line([0.0; LINE]); lines]), len }
 }
 
@@ -53,7 +53,7 @@ pub fn release() {
 
 /// Lines of the buffer that `lines` are kept in: at most an eighth more, so that lengths about the same share a shelf.
 fn capacity(lines: usize) -> usize {
-    if lines < LEAST { lines } else { lines.next_multiple_of(1 << (lines.ilog2() - 3)) }
+    if lines < FEW { lines } else { lines.next_multiple_of(1 << (lines.ilog2() - 3)) }
 }
 
 /// Numbers of one owner. Dropped, their memory serves the next [`take`] of about the same length.
@@ -94,7 +94,7 @@ impl fmt::Debug for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let lines = take_out(&mut self.lines);
-        if lines.len() >= LEAST {
+        if !lines.is_empty() {
             shelves().entry(lines.len()).or_default().push(lines);
         }
     }

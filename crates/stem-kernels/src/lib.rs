@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`distinct`], [`bag`] | rows of the table into the inputs of experts and gates, and gradients back into rows |
 //! | [`linear`] | a bank of linear maps with bias and ReLU: experts, gates, towers. Products by [`product`] |
+//! | [`chain`] | banks one after another, forward alone: for scoring |
 //! | [`mix`] | All Forward, Task-specific Backward: softmax, mix, masked backward |
 //! | [`loss`] | cross-entropy from logits, and its gradient |
 //! | [`norms`] | squared norms, L2 |
@@ -18,7 +19,7 @@
 //!
 //! Every sum is taken in an order that depends on shapes alone: results are the same, bit for bit, on any number of threads.
 //! Every kernel has its equation as naive loops under test, and property tests that hold both together. Outputs are the caller's
-//! buffers, overwritten completely. `unsafe` is in `simd`, `raw` and `buffer` alone.
+//! buffers, overwritten completely. `unsafe` is in `simd`, `raw`, `tile` and `buffer` alone.
 
 pub mod simd;
 pub mod planes;
@@ -29,8 +30,9 @@ pub mod product;
 mod raw;
 mod loops;
 mod thin;
-mod bf16;
+mod tile;
 pub mod linear;
+pub mod chain;
 pub mod mix;
 pub mod distinct;
 pub mod bag;

@@ -210,8 +210,8 @@ impl Bank<'_> {
     }
 }
 
-/// Work that is worth a task of its own, in operations: a tenth of a millisecond or less on most machines.
-const TASK: usize = 1 << 20;
+/// Operations that are worth a task of their own: at 100 a nanosecond 40 microseconds, when handing work to a pool takes a dozen.
+pub(crate) const TASK: usize = 1 << 22;
 
 /// Tasks to aim at, so that up to so many threads have something to do.
 const TASKS: usize = 16;
@@ -219,11 +219,14 @@ const TASKS: usize = 16;
 /// Operations in whose time a number is brought from memory.
 const TOUCH: usize = 16;
 
-/// Rows of a result that one product makes: fewer, and it is all preparation; more, and what it reads leaves the cache.
-const ROWS: std::ops::RangeInclusive<usize> = 64..=1024;
+/// Rows of a result that one product makes at most: with more, what it reads leaves the cache.
+const MOST_ROWS: usize = 1024;
 
-/// Rows of a `dW` that one product makes at least.
-const WEIGHT_ROWS: usize = 32;
+/// Rows that it makes at least: with fewer, bringing the other factor into order costs more than the product.
+const LEAST_ROWS: usize = 64;
+
+/// Tasks to aim at where each brings all of `dz` into order.
+const WEIGHT_TASKS: usize = 8;
 
 /// How streams of rows are cut into pieces of about the same work.
 #[derive(Debug, Clone, Copy)]
@@ -241,14 +244,14 @@ impl Pieces {
     fn of_rows(shape: Shape, streams: usize) -> Self {
         let Shape { members, batch, input, output, .. } = shape;
         let cost = 2 * input * output + TOUCH * (input + output);
-        let rows = (streams * batch).div_ceil(TASKS).clamp(*ROWS.start(), *ROWS.end());
+        let rows = (streams * batch).div_ceil(TASKS).clamp(LEAST_ROWS, MOST_ROWS);
         Self::new(batch, rows, members.div_ceil(streams.max(1)) * cost)
     }
 
     /// The rows of each member's `dW`.
     fn of_weights(shape: Shape) -> Self {
         let Shape { members, batch, input, output, .. } = shape;
-        let rows = (members * input).div_ceil(TASKS).max(WEIGHT_ROWS);
+        let rows = (members * input).div_ceil(WEIGHT_TASKS).max(LEAST_ROWS);
         Self::new(input, rows, batch * (2 * output + TOUCH))
     }
 

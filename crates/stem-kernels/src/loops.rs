@@ -1,7 +1,5 @@
 //! Loops over all elements of matrices, compiled for each instruction set.
 
-use gemmkit::bf16;
-
 use crate::simd::{Kernel, run};
 
 /// What is negative becomes 0. Not a number stays so: a network that diverged must not look healthy.
@@ -116,82 +114,9 @@ impl Kernel for AddRows<'_> {
     }
 }
 
-/// Rounds to the nearest, to even where two are as near. Equal lengths.
-pub fn narrow(out: &mut [bf16], x: &[f32]) {
-    run(Narrow { out, x });
-}
-
-struct Narrow<'a> {
-    out: &'a mut [bf16],
-    x: &'a [f32],
-}
-
-impl Kernel for Narrow<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        for (out, x) in self.out.iter_mut().zip(self.x) {
-            let bits = x.to_bits();
-            let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-            let bits = if x.is_nan() { 0x7fc0 } else { rounded };
-            *out = bf16::from_bits(bits as u16);
-        }
-    }
-}
-
-/// `y = [y +] x`. Equal lengths.
-pub fn widen(y: &mut [f32], x: &[bf16], accumulate: bool) {
-    run(Widen { y, x, accumulate });
-}
-
-struct Widen<'a> {
-    y: &'a mut [f32],
-    x: &'a [bf16],
-    accumulate: bool,
-}
-
-impl Kernel for Widen<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        for (y, x) in self.y.iter_mut().zip(self.x) {
-            let wide = f32::from_bits(u32::from(x.to_bits()) << 16);
-            *y = if self.accumulate { *y + wide } else { wide };
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn narrowing_rounds_as_the_library_does(x in prop::collection::vec(any::<f32>(), 0..100)) {
-            let mut out = vec![bf16::ZERO; x.len()];
-            narrow(&mut out, &x);
-            for (out, x) in out.iter().zip(&x) {
-                let expected = bf16::from_f32(*x);
-                prop_assert!(out.to_bits() == expected.to_bits() || (out.is_nan() && expected.is_nan()), "{x}");
-            }
-        }
-
-        #[test]
-        fn widening_is_exact(x in prop::collection::vec(any::<u16>(), 0..100), before in -1.0f32..1.0) {
-            let x: Vec<bf16> = x.into_iter().map(bf16::from_bits).collect();
-            let (mut set, mut added) = (vec![before; x.len()], vec![before; x.len()]);
-            widen(&mut set, &x, false);
-            widen(&mut added, &x, true);
-            for ((set, added), x) in set.iter().zip(&added).zip(&x) {
-                prop_assert!(*set == x.to_f32() || x.is_nan() && set.is_nan());
-                prop_assert!(*added == before + x.to_f32() || x.is_nan() && added.is_nan());
-            }
-        }
-    }
-
     #[test]
     fn a_relu_keeps_what_is_not_a_number() {
         for cols in [1, 3, 40] {

@@ -2,18 +2,21 @@
 
 use std::fmt::Debug;
 
-use crate::bf16::{BF16, Bf16};
 use crate::loops;
 use crate::mat::{Mat, MatMut};
 use crate::precision::Precision;
+use crate::tile::{Tile, TileBf16};
 use crate::{raw, thin};
 
-/// The product of this machine for a precision.
+/// The product of this machine for a precision: tiles of our own with AVX-512, else the crate `gemm`.
 pub fn product(precision: Precision) -> &'static dyn Product {
-    match precision {
-        _ if cfg!(miri) => &Naive,
-        Precision::Bf16 if Bf16::detect().is_some() => &BF16,
-        Precision::F32 | Precision::Bf16 => &Gemm,
+    if cfg!(miri) {
+        return &Naive;
+    }
+    match (precision, TileBf16::detect(), Tile::detect()) {
+        (Precision::Bf16, Some(tile), _) => tile,
+        (_, _, Some(tile)) => tile,
+        (_, _, None) => &Gemm,
     }
 }
 
@@ -82,8 +85,9 @@ pub struct Gemm;
 
 impl Product for Gemm {
     fn multiply(&self, a: Mat, b: Mat, mut c: MatMut, then: Then) {
-        if !thin::multiply(a, b, &mut c, then.accumulate) {
-            raw::gemm(a, b, &mut c, then.accumulate);
+        match thin::takes(a, b) {
+            true => thin::multiply(a, b, &mut c, then.accumulate),
+            false => raw::gemm(a, b, &mut c, then.accumulate),
         }
         finish(&mut c, then);
     }

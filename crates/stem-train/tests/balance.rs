@@ -204,7 +204,7 @@ fn a_models_penalty_is_part_of_the_gradient_however_losses_are_balanced() {
     let aitm = |order_penalty: f64| {
         let ModelConfig::Aitm(config) = experiment().model(ModelName::Aitm) else { unreachable!() };
         let config = ModelConfig::Aitm(AitmConfig { order_penalty, ..config });
-        TrainState::<AnyModel>::init(&config, dataset.schema(), 0.5, 1, TableMode::RowSparse, &device)
+        TrainState::<AnyModel>::init(&config, dataset.schema(), 0.5, 2, TableMode::RowSparse, &device)
     };
     let joint = |state: &TrainState<AnyModel>| state.differentiate(&batch, &Objective::plain(2));
     let (losses, with) = joint(&aitm(0.6));

@@ -70,7 +70,7 @@ impl Pooled {
     /// # Panics
     /// When the groups' widths differ, or there are none.
     pub fn stack(&self, groups: Range<usize>) -> Tensor<3> {
-        self.streams(&groups.map(|k| vec![k]).collect::<Vec<_>>())
+        self.streams(groups.map(|k| vec![k]).collect())
     }
 
     /// `x_k + x_other` for neighbouring groups `k` of that other one's width. `[G, B, F * D]`
@@ -78,26 +78,28 @@ impl Pooled {
     /// # Panics
     /// When the groups' widths differ, or there are none.
     pub fn stack_plus(&self, groups: Range<usize>, other: usize) -> Tensor<3> {
-        self.streams(&groups.map(|k| vec![k, other]).collect::<Vec<_>>())
+        self.streams(groups.map(|k| vec![k, other]).collect())
     }
 
     /// Sums of groups of one width. `[K, B, F * D]`
-    fn streams(&self, streams: &[Vec<usize>]) -> Tensor<3> {
+    fn streams(&self, mut streams: Vec<Vec<usize>>) -> Tensor<3> {
         let widths = &self.layout.widths;
         let dim = widths[streams[0][0]];
-        assert!(streams.iter().flatten().all(|&k| widths[k] == dim), "groups of different widths do not stack");
-        let start = |&k: &usize| widths[..k].iter().sum::<usize>();
-        let starts: Vec<Vec<usize>> = streams.iter().map(|groups| groups.iter().map(start).collect()).collect();
-        let plan = Plan {
-            layout: self.layout.slots.clone(),
-            streams: Streams::new(&starts, dim),
-            distinct: self.distinct.clone(),
-        };
-        fused::bag(&self.rows, &self.index, &self.weights, plan).unwrap_or_else(|| self.plain_streams(&starts, dim))
+        for k in streams.iter_mut().flatten() {
+            assert!(widths[*k] == dim, "groups of different widths do not stack");
+            *k = widths[..*k].iter().sum(); // from the group's number to its first column
+        }
+        let (layout, streams) = (self.layout.slots.clone(), Streams::new(streams, dim));
+        let plan = Plan { layout, streams, distinct: self.distinct.clone() };
+        match fused::bag_fits(&self.rows, &self.index, &self.weights, &plan) {
+            true => fused::bag(self.rows.clone(), self.index.clone(), self.weights.clone(), plan),
+            false => self.plain_streams(&plan.streams),
+        }
     }
 
     /// The same as plain operations: columns, then rows, then weights, then the sum over each field's slots.
-    pub(crate) fn plain_streams(&self, starts: &[Vec<usize>], dim: usize) -> Tensor<3> {
+    pub(crate) fn plain_streams(&self, streams: &Streams) -> Tensor<3> {
+        let (starts, dim) = (streams.groups(), streams.dim());
         let columns = |&start: &usize| self.rows.clone().slice_dim(1, start..start + dim); // [U, D]
         let stream = |groups: &Vec<usize>| groups.iter().map(columns).reduce(|a, b| a + b).expect("a stream has a group");
         let rows = Tensor::cat(starts.iter().map(stream).collect(), 1); // [U, K * D]

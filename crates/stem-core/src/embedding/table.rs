@@ -1,16 +1,10 @@
 //! The one table of all fields, outside autodiff: a step gathers the rows it needs and writes those back.
 
 use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Normal};
-use rayon::prelude::*;
+use stem_kernels::start;
 
 use crate::device::on_host;
 use crate::schema::{FieldKind, Schema};
-
-/// Rows drawn from one stream of the generator: fixed, so that a table does not depend on the number of threads.
-const ROWS_PER_STREAM: usize = 4096;
 
 /// A matrix of rows that is changed in place: the table, or an optimizer's state beside it.
 ///
@@ -84,16 +78,12 @@ pub struct EmbeddingTable {
 }
 
 impl EmbeddingTable {
-    /// Draws `N(0, std^2)`, as the reference does with `std = 1e-4`; the padding row of every vocabulary is zero.
+    /// Draws `N(0, std^2)`, as the reference does with `std = 1e-4`, the same numbers on any number of threads; the padding row
+    /// of every vocabulary is zero.
     pub fn init(schema: &Schema, widths: &[usize], std: f32, seed: u64, device: &Device) -> Self {
         let (rows, width) = (schema.rows(), widths.iter().sum::<usize>());
-        let normal = Normal::new(0.0f32, std).expect("std is checked by the configuration");
-        let mut values = vec![0.0f32; rows * width];
-        values.par_chunks_mut(ROWS_PER_STREAM * width.max(1)).enumerate().for_each(|(stream, chunk)| {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(stream as u64 + 1);
-            chunk.iter_mut().for_each(|value| *value = normal.sample(&mut rng));
-        });
+        let mut values = vec![0.0f32; rows * width]; // memory that is not taken before it is filled
+        start::fill(&mut values, std, seed);
         let offsets = schema.offsets();
         for field in schema.fields.iter().filter(|field| !matches!(field.kind, FieldKind::Number { .. })) {
             let padding = offsets[field.vocabulary] as usize * width;

@@ -13,20 +13,21 @@ use burn::tensor::{Int, Tensor};
 use stem_kernels::{bag as kernel, take};
 
 use super::Plan;
-use super::tensors::{in_one_piece, takes, tensor, values};
+use super::tensors::{fits, in_one_piece, tensor, values};
 
 /// `x_k[b, f, :] = sum over slots s of field f of weight[b,s] * sum over groups g of stream k of row(id[b,s])[g]`
 ///
 /// # Shapes
 /// `rows [U, W]`, `index [B * S]` into it, `weights [B, S]`; gives `[K, B, F * D]`.
-pub(crate) fn bag(rows: &Tensor<2>, index: &Tensor<1, Int>, weights: &Tensor<2>, plan: Plan) -> Option<Tensor<3>> {
-    let fits = takes([(rows.device(), rows.dtype()), (weights.device(), weights.dtype())]);
-    if !fits || index.dtype() != DType::I32 || (rows.is_require_grad() && plan.distinct.is_none()) {
-        return None;
-    }
-    let (rows, weights) = (rows.clone().into_dispatch(), weights.clone().into_dispatch());
-    let x = <Dispatch as BagOps>::embedding_bag(rows, index.clone().into_dispatch(), weights, Arc::new(plan));
-    Some(Tensor::from_dispatch(x))
+pub(crate) fn bag(rows: Tensor<2>, index: Tensor<1, Int>, weights: Tensor<2>, plan: Plan) -> Tensor<3> {
+    let (rows, index, weights) = (rows.into_dispatch(), index.into_dispatch(), weights.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as BagOps>::embedding_bag(rows, index, weights, Arc::new(plan)))
+}
+
+/// Whether the op takes these: where rows are differentiated it has to know where in the batch they stand.
+pub(crate) fn bag_fits(rows: &Tensor<2>, index: &Tensor<1, Int>, weights: &Tensor<2>, plan: &Plan) -> bool {
+    let differentiable = plan.distinct.is_some() || !rows.is_require_grad();
+    differentiable && index.dtype() == DType::I32 && fits([rows, weights])
 }
 
 /// The forward, on backends that have a body for it.

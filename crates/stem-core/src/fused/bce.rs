@@ -10,20 +10,16 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::Tensor;
 use stem_kernels::{loss as kernel, take};
 
-use super::tensors::{in_one_piece, takes, tensor, values};
+use super::tensors::{in_one_piece, tensor, values};
 use crate::loss::Targets;
 
 /// Loss of every task: see [`loss::bce_per_task`](crate::loss::bce_per_task).
 ///
 /// # Shapes
 /// `logits [B, T]`; gives `[T]`.
-pub(crate) fn bce(logits: &Tensor<2>, targets: &Targets) -> Option<Tensor<1>> {
-    let Targets { labels, share } = targets;
-    if !takes([(logits.device(), logits.dtype()), (labels.device(), labels.dtype()), (share.device(), share.dtype())]) {
-        return None;
-    }
-    let [logits, labels, share] = [logits, labels, share].map(|tensor| tensor.clone().into_dispatch());
-    Some(Tensor::from_dispatch(<Dispatch as BceOps>::bce_per_task(logits, labels, share)))
+pub(crate) fn bce(logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
+    let [labels, share] = [&targets.labels, &targets.share].map(|tensor| tensor.clone().into_dispatch());
+    Tensor::from_dispatch(<Dispatch as BceOps>::bce_per_task(logits.into_dispatch(), labels, share))
 }
 
 /// The forward, on backends that have a body for it.
@@ -59,7 +55,7 @@ impl BceBackward for Flex {
         let [logits, labels, share, d_loss] = [logits, labels, share, d_loss].map(in_one_piece);
         let mut dz = take(values(&logits).len()); // [B, T]
         kernel::backward(values(&logits), values(&labels), values(&share), values(&d_loss), &mut dz);
-        tensor(dz, logits.shape().to_vec())
+        tensor(dz, logits.shape())
     }
 }
 

@@ -9,22 +9,59 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
+use stem_kernels::chain::{self as kernel_chain, Input, Link};
 use stem_kernels::{Precision, linear as kernel, take};
+use tracing::trace_span;
 
-use super::tensors::{in_one_piece, owned, takes, tensor, values};
+use super::tensors::{in_one_piece, is_f32, owned, tensor, values};
+use crate::mlp::LinearBank;
 use crate::precision;
 
 /// `relu(x_e W_e + b_e)`, or without the ReLU.
 ///
 /// # Shapes
-/// `x [E, B, I]`, or `[1, B, I]` when all members read the same; `weight [E, I, O]`, `bias [E, 1, O]`; gives `[E, B, O]`.
-pub(crate) fn linear(x: &Tensor<3>, weight: &Tensor<3>, bias: &Tensor<3>, relu: bool) -> Option<Tensor<3>> {
-    if !takes([(x.device(), x.dtype()), (weight.device(), weight.dtype()), (bias.device(), bias.dtype())]) {
-        return None;
+/// `x [E, B, I]`, or `[1, B, I]` when all members read the same, or `[N, B, I]` for the one member that there is; `weight [E, I, O]`,
+/// `bias [E, 1, O]`; gives `[E, B, O]`, or `[N, B, O]`.
+pub(crate) fn linear(x: Tensor<3>, weight: Tensor<3>, bias: Tensor<3>, relu: bool) -> Tensor<3> {
+    let ([streams, rows, input], [members, _, output]) = (x.dims(), weight.dims());
+    if members == 1 && streams > 1 {
+        let y = linear(x.reshape([1, streams * rows, input]), weight, bias, relu); // one map of many rows
+        return y.reshape([streams, rows, output]);
     }
     let how = How { relu, precision: precision::current() };
-    let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.clone().into_dispatch());
-    Some(Tensor::from_dispatch(<Dispatch as LinearOps>::linear_bank(x, weight, bias, how)))
+    let [x, weight, bias] = [x, weight, bias].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(<Dispatch as LinearOps>::linear_bank(x, weight, bias, how))
+}
+
+/// Banks one after another, with nothing kept between: for scoring. A ReLU follows each of the first `rectified`. `None` on autodiff,
+/// which needs what lies between, and where the fused ops do not [`fit`](super::fits).
+///
+/// # Shapes
+/// As [`linear`], bank by bank.
+pub(crate) fn chain(x: &Tensor<3>, banks: &[LinearBank], rectified: usize) -> Option<Tensor<3>> {
+    let flex = |tensor: Tensor<3>| tensor.try_into_primitive::<Flex>().ok().filter(is_f32).map(in_one_piece);
+    let x = flex(x.clone())?;
+    let parameters: Option<Vec<_>> = banks.iter().map(|bank| flex(bank.weight.val()).zip(flex(bank.bias.val()))).collect();
+    let parameters = parameters?;
+    let output = |weight: &FlexTensor| weight.shape()[2];
+    let links = parameters.iter().enumerate().map(|(i, (weight, bias))| Link {
+        weight: values(weight),
+        bias: values(bias),
+        output: output(weight),
+        relu: i < rectified,
+    });
+    let links: Vec<_> = links.collect();
+    let ((first, _), (last, _)) = (parameters.first()?, parameters.last()?);
+    let ([streams, batch, width], [members, ..]) = (x.shape().dims(), first.shape().dims::<3>());
+    if streams != 1 && streams != members {
+        return None;
+    }
+    let flop = 2 * links.iter().map(|link| batch * link.weight.len()).sum::<usize>() as u64;
+    let _span = trace_span!("op", name = "chain", of = format_args!("{members} x {} maps", links.len()), flop).entered();
+    let mut y = take(members * batch * output(last)); // [E, B, O]
+    let input = Input { x: values(&x), members, batch, width };
+    kernel_chain::forward(precision::current(), input, &links, &mut y);
+    Some(Tensor::from_primitive::<Flex>(tensor(y, [members, batch, output(last)])))
 }
 
 /// What beside tensors makes a linear map.
@@ -72,7 +109,7 @@ fn shape(x: &FlexTensor, weight: &FlexTensor, how: How) -> kernel::Shape {
 fn span(name: &'static str, shape: &kernel::Shape, products: u64) -> tracing::Span {
     let kernel::Shape { members, batch, input, output, .. } = *shape;
     let flop = 2 * products * (members * batch * input * output) as u64;
-    tracing::trace_span!("op", name, of = format_args!("{members} x [{input} -> {output}]"), flop)
+    trace_span!("op", name, of = format_args!("{members} x [{input} -> {output}]"), flop)
 }
 
 impl LinearOps for Flex {
@@ -113,8 +150,8 @@ impl LinearBackward for Flex {
             &mut dbias,
             dx.as_deref_mut(),
         );
-        let dx = dx.map(|dx| tensor(dx, x.shape().to_vec()));
-        (dx, tensor(dweight, weight.shape().to_vec()), tensor(dbias, [shape.members, 1, shape.output]))
+        let dx = dx.map(|dx| tensor(dx, x.shape()));
+        (dx, tensor(dweight, weight.shape()), tensor(dbias, [shape.members, 1, shape.output]))
     }
 }
 

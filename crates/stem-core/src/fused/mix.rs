@@ -12,27 +12,19 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::Tensor;
 use stem_kernels::{mix as kernel, take};
 
-use super::tensors::{in_one_piece, takes, tensor, values};
+use super::tensors::{in_one_piece, tensor, values};
 use crate::aftb::AftbMask;
 
 /// `o_t = sum_e softmax(z_t)[e] sg_t(h_e)`: see [`aftb::mix`](crate::aftb::mix).
 ///
 /// # Shapes
-/// `z [T, B, E]`, logits; `h`: one or two parts `[E_i, B, H]` that are `E` experts together; gives `o [T, B, H]`.
-pub(crate) fn mix(z: &Tensor<3>, h: &[Tensor<3>], mask: &AftbMask) -> Option<Tensor<3>> {
-    let fits = takes([(z.device(), z.dtype())]) && h.iter().all(|h| takes([(h.device(), h.dtype())]));
-    let dispatch = |tensor: &Tensor<3>| tensor.clone().into_dispatch();
-    let mask = || Arc::new(mask.clone());
-    match h {
-        [h] if fits => Some(Tensor::from_dispatch(<Dispatch as MixOps>::mix_one(dispatch(z), dispatch(h), mask()))),
-        [own, shared] if fits => Some(Tensor::from_dispatch(<Dispatch as MixOps>::mix_two(
-            dispatch(z),
-            dispatch(own),
-            dispatch(shared),
-            mask(),
-        ))),
-        _ => None,
-    }
+/// `z [T, B, E]`, logits; experts in one part or two, `[E_i, B, H]`, that are `E` together; gives `o [T, B, H]`.
+pub(crate) fn mix(z: Tensor<3>, own: Tensor<3>, shared: Option<Tensor<3>>, mask: Arc<AftbMask>) -> Tensor<3> {
+    let (z, own) = (z.into_dispatch(), own.into_dispatch());
+    Tensor::from_dispatch(match shared {
+        None => <Dispatch as MixOps>::mix_one(z, own, mask),
+        Some(shared) => <Dispatch as MixOps>::mix_two(z, own, shared.into_dispatch(), mask),
+    })
 }
 
 /// The forward, on backends that have a body for it.
@@ -112,9 +104,9 @@ impl MixBody for Flex {
         let one = shape.hiddens().max(1);
         let parts = dh.iter_mut().flat_map(|dh| dh.chunks_exact_mut(one)).collect();
         kernel::backward(shape, mask.rows(), values(&g), &experts(&h, &shape), values(&d_o), &mut dz, parts);
-        let mut shapes = h.iter().map(|h| h.shape().to_vec());
+        let mut shapes = h.iter().map(|h| h.shape());
         let dh = dh.map(|dh| tensor(dh, shapes.next().expect("as many shapes as parts")));
-        (tensor(dz, g.shape().to_vec()), dh)
+        (tensor(dz, g.shape()), dh)
     }
 }
 

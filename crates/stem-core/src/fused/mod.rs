@@ -7,8 +7,8 @@
 //! | [`bag`] | [`Pooled`](crate::Pooled): rows of the table into the models' inputs, and back |
 //! | [`bce`] | [`loss`](crate::loss): cross-entropy from logits |
 //!
-//! The plain operations are the specification; tests hold the two together, gradients too. A function here gives `None` where
-//! it has nothing to offer: on another device, or for numbers that are not `f32`. Loops over slices are in `stem-kernels`; this
+//! The plain operations are the specification; tests hold the two together, gradients too. Whoever has an equation asks whether
+//! its tensors [`fits`], f32 on flex, and else runs the plain ones. Loops over slices are in `stem-kernels`; this
 //! is what joins them to Burn: an extension op of the backend with its backward written by hand.
 
 #[cfg(feature = "flex")]
@@ -27,7 +27,7 @@ mod tensors;
 mod tests;
 
 #[cfg(feature = "flex")]
-pub(crate) use {bag::bag, bce::bce, linear::linear, mix::mix};
+pub(crate) use {bag::bag, bag::bag_fits, bce::bce, linear::chain, linear::linear, mix::mix, tensors::fits};
 #[cfg(feature = "flex")]
 pub use tensors::{add_scaled, squared_norm};
 

@@ -1,25 +1,40 @@
-//! Without the CPU device `flex` nothing is fused.
+//! Without the CPU device `flex` nothing is fused: no tensor fits.
+
+use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor};
 
 use super::Plan;
 use crate::aftb::AftbMask;
 use crate::loss::Targets;
+use crate::mlp::LinearBank;
 
-pub(crate) fn linear(_: &Tensor<3>, _: &Tensor<3>, _: &Tensor<3>, _: bool) -> Option<Tensor<3>> {
+pub(crate) fn fits<const D: usize, const N: usize>(_: [&Tensor<D>; N]) -> bool {
+    false
+}
+
+pub(crate) fn bag_fits(_: &Tensor<2>, _: &Tensor<1, Int>, _: &Tensor<2>, _: &Plan) -> bool {
+    false
+}
+
+pub(crate) fn linear(_: Tensor<3>, _: Tensor<3>, _: Tensor<3>, _: bool) -> Tensor<3> {
+    unreachable!("no tensor fits")
+}
+
+pub(crate) fn chain(_: &Tensor<3>, _: &[LinearBank], _: usize) -> Option<Tensor<3>> {
     None
 }
 
-pub(crate) fn mix(_: &Tensor<3>, _: &[Tensor<3>], _: &AftbMask) -> Option<Tensor<3>> {
-    None
+pub(crate) fn mix(_: Tensor<3>, _: Tensor<3>, _: Option<Tensor<3>>, _: Arc<AftbMask>) -> Tensor<3> {
+    unreachable!("no tensor fits")
 }
 
-pub(crate) fn bag(_: &Tensor<2>, _: &Tensor<1, Int>, _: &Tensor<2>, _: Plan) -> Option<Tensor<3>> {
-    None
+pub(crate) fn bag(_: Tensor<2>, _: Tensor<1, Int>, _: Tensor<2>, _: Plan) -> Tensor<3> {
+    unreachable!("no tensor fits")
 }
 
-pub(crate) fn bce(_: &Tensor<2>, _: &Targets) -> Option<Tensor<1>> {
-    None
+pub(crate) fn bce(_: Tensor<2>, _: &Targets) -> Tensor<1> {
+    unreachable!("no tensor fits")
 }
 
 /// `None`: nothing is fused.

@@ -2,17 +2,18 @@
 
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::{DType, DispatchDevice, Flex, TensorMetadata};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Shape, Tensor};
 use stem_kernels::{Buffer, norms};
 
-/// Whether tensors of this device are slices that the kernels can read.
-pub(super) fn runs_on(device: &Device) -> bool {
-    matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
+/// Whether the fused ops take these tensors, which are on one device: f32 on flex, below autodiff or on it.
+pub(crate) fn fits<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> bool {
+    let on_flex = || matches!(tensors[0].device().inner().as_dispatch(), DispatchDevice::Flex(_));
+    tensors.iter().all(|tensor| tensor.dtype() == DType::F32) && on_flex()
 }
 
-/// Whether all of these are f32 on flex.
-pub(super) fn takes<const N: usize>(of: [(Device, burn::tensor::DType); N]) -> bool {
-    of.iter().all(|(device, dtype)| *dtype == DType::F32 && runs_on(device))
+/// Whether the kernels can read it.
+pub(super) fn is_f32(tensor: &FlexTensor) -> bool {
+    tensor.dtype() == DType::F32
 }
 
 /// The tensor with its numbers in one piece: itself where they are.
@@ -26,9 +27,13 @@ pub(super) fn values(tensor: &FlexTensor) -> &[f32] {
 }
 
 /// A tensor of an arena's buffer: dropped, it gives the memory back.
-pub(super) fn tensor(buffer: Buffer, shape: impl Into<Vec<usize>>) -> FlexTensor {
-    let shape: Vec<usize> = shape.into();
-    FlexTensor::new(buffer.into_bytes(), Layout::contiguous(shape.into()), DType::F32)
+pub(super) fn tensor(buffer: Buffer, shape: impl Into<Shape>) -> FlexTensor {
+    let shape = shape.into();
+    let mut strides = vec![1; shape.num_dims()];
+    for d in (1..strides.len()).rev() {
+        strides[d - 1] = strides[d] * shape[d] as isize;
+    }
+    FlexTensor::new(buffer.into_bytes(), Layout::new(shape, strides, 0), DType::F32)
 }
 
 /// The same numbers, for changing: the tensor itself where nobody else holds it, else a copy in a buffer of the arena.
@@ -40,12 +45,12 @@ pub(super) fn owned(tensor: FlexTensor) -> FlexTensor {
     }
     let mut copy = stem_kernels::take(values(&tensor).len());
     copy.copy_from_slice(values(&tensor));
-    self::tensor(copy, tensor.shape().to_vec())
+    self::tensor(copy, tensor.shape())
 }
 
 /// `||x||^2` in one pass, summed in a fixed order; `None` on other devices.
 pub fn squared_norm<const D: usize>(x: &Tensor<D>) -> Option<f32> {
-    if !takes([(x.device(), x.dtype())]) {
+    if !fits([x]) {
         return None;
     }
     let x = in_one_piece(x.clone().try_into_primitive::<Flex>().ok()?);
@@ -58,7 +63,7 @@ pub fn squared_norm<const D: usize>(x: &Tensor<D>) -> Option<f32> {
 /// # Errors
 /// `grad`, unchanged.
 pub fn add_scaled(grad: Tensor<2>, weights: &Tensor<2>, scale: f32) -> Result<(Tensor<2>, f32), Tensor<2>> {
-    if !takes([(grad.device(), grad.dtype()), (weights.device(), weights.dtype())]) {
+    if !fits([&grad, weights]) {
         return Err(grad);
     }
     let (Ok(grad), Ok(weights)) =

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 
-use crate::aftb::{AftbMask, plain_gated};
+use stem_kernels::bag::Streams;
+
+use crate::aftb::{AftbMask, gated, plain_gated};
 use crate::embedding::{DistinctRows, SlotLayout};
 use crate::loss::{Targets, plain_bce};
-use crate::mlp::plain_linear;
+use crate::experts::ExpertOutputs;
+use crate::mlp::{LinearBank, plain_linear};
 use crate::schema::{Field, FieldKind, Pooling, Schema, VocabularySpec};
 use crate::{Batch, MISSING, precision, upload};
 
@@ -73,15 +77,15 @@ proptest! {
     #[test]
     fn a_linear_bank_is_product_bias_and_relu(
         (members, rows, input, output) in (1usize..5, few(1), few(1), few(1)),
-        shared in any::<bool>(),
-        rectified in any::<bool>(),
+        (shared, rectified) in any::<(bool, bool)>(),
+        many in 1usize..4,
         seed in any::<u64>(),
     ) {
-        let streams = if shared { 1 } else { members };
+        let streams = if members == 1 { many } else if shared { 1 } else { members };
         let (x, weight, bias) =
             (leaf([streams, rows, input], seed), leaf([members, input, output], seed ^ 1), leaf([members, 1, output], seed ^ 2));
         let leaves: [&dyn Fn(&mut _) -> Vec<f32>; 3] = [&of(&x), &of(&weight), &of(&bias)];
-        let fused = super::linear(&x, &weight, &bias, rectified).unwrap();
+        let fused = super::linear(x.clone(), weight.clone(), bias.clone(), rectified);
         let plain = plain_linear(x.clone(), weight.clone(), bias.clone(), rectified);
         close(&differentiate(fused, &leaves), &differentiate(plain, &leaves))?;
     }
@@ -102,8 +106,9 @@ proptest! {
         let of_z = of(&z);
         let leaves: Vec<&dyn Fn(&mut _) -> Vec<f32>> =
             std::iter::once(&of_z as &dyn Fn(&mut _) -> Vec<f32>).chain(grads.iter().map(|g| g as &dyn Fn(&mut _) -> Vec<f32>)).collect();
-        let fused = super::mix(&z, &parts, &mask).unwrap();
-        let plain = plain_gated(z.clone(), parts.clone(), &mask);
+        let h = || ExpertOutputs { first: parts[0].clone(), others: parts.get(1).cloned() };
+        let fused = gated(z.clone(), h(), &mask.clone().into());
+        let plain = plain_gated(z.clone(), h(), &mask);
         close(&differentiate(fused, &leaves), &differentiate(plain, &leaves))?;
     }
 
@@ -135,7 +140,7 @@ proptest! {
             (fused.group(2), vec![vec![2 * dim]]),
             (fused.stack_plus(0..2, 2), vec![vec![0, 2 * dim], vec![dim, 2 * dim]]),
         ] {
-            close(&differentiate(fused, &leaves), &differentiate(x.plain_streams(&starts, dim), &leaves))?;
+            close(&differentiate(fused, &leaves), &differentiate(x.plain_streams(&Streams::new(starts, dim)), &leaves))?;
         }
     }
 
@@ -147,7 +152,7 @@ proptest! {
         let targets = Targets { labels: targets.labels.autodiff(), share: targets.share.autodiff() };
         let logits = (tensor([rows, tasks], seed ^ 1) * 9.0).autodiff().require_grad();
         let leaves: [&dyn Fn(&mut _) -> Vec<f32>; 1] = [&of(&logits)];
-        let (fused, plain) = (super::bce(&logits, &targets).unwrap(), plain_bce(logits.clone(), &targets));
+        let (fused, plain) = (super::bce(logits.clone(), &targets), plain_bce(logits.clone(), &targets));
         close(&differentiate(fused, &leaves), &differentiate(plain, &leaves))?;
     }
 
@@ -161,18 +166,26 @@ proptest! {
     }
 }
 
+fn avx512_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 #[test]
 fn a_product_in_bf16_is_near_and_its_backward_is_of_that_precision_too() {
     let (x, weight, bias) = (leaf([1, 256, 256], 1), leaf([2, 256, 256], 2), leaf([2, 1, 256], 3));
     let leaves: [&dyn Fn(&mut _) -> Vec<f32>; 3] = [&of(&x), &of(&weight), &of(&bias)];
-    let run = || differentiate(super::linear(&x, &weight, &bias, true).unwrap(), &leaves);
+    let run = || differentiate(super::linear(x.clone(), weight.clone(), bias.clone(), true), &leaves);
     let exact = run();
-    let rounded = precision::with(precision::Precision::Bf16, || super::linear(&x, &weight, &bias, true).unwrap());
+    let rounded = precision::with(precision::Precision::Bf16, || super::linear(x.clone(), weight.clone(), bias.clone(), true));
     let rounded = differentiate(rounded, &leaves); // outside of `with`: the forward's precision holds
     for (exact, rounded) in exact.iter().zip(&rounded) {
         let norm = |of: &mut dyn Iterator<Item = f32>| of.map(|x| x * x).sum::<f32>().sqrt();
         let off = norm(&mut exact.iter().zip(rounded).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied());
-        assert!(off < 0.02, "off by {off}");
+        assert!(off > 0.0 || !avx512_bf16(), "nothing was rounded");
+        assert!(off < 0.05, "off by {off}"); // also by outputs that are rounded to the other side of the ReLU
     }
 }
 
@@ -182,7 +195,7 @@ fn a_gradient_in_pieces_and_one_that_somebody_holds_are_taken_as_they_are() {
     let leaves: [&dyn Fn(&mut _) -> Vec<f32>; 3] = [&of(&x), &of(&weight), &of(&bias)];
     // the gradient of a sum has stride 0, that of a transposed tensor is strided, and `y + y` hands one gradient to both
     let of_sum = |y: Tensor<3>| y.clone().swap_dims(1, 2).reshape([1, 8, 6]) * 2.0 + y.clone() + y.sum_dim(1);
-    let fused = of_sum(super::linear(&x, &weight, &bias, true).unwrap());
+    let fused = of_sum(super::linear(x.clone(), weight.clone(), bias.clone(), true));
     let plain = of_sum(plain_linear(x.clone(), weight.clone(), bias.clone(), true));
     close(&differentiate(fused, &leaves), &differentiate(plain, &leaves)).unwrap();
 }
@@ -190,5 +203,6 @@ fn a_gradient_in_pieces_and_one_that_somebody_holds_are_taken_as_they_are() {
 #[test]
 fn other_numbers_than_f32_are_left_to_plain_operations() {
     let half = |shape: [usize; 3]| tensor(shape, 1).cast(burn::tensor::DType::F16);
-    assert!(super::linear(&half([1, 2, 3]), &half([1, 3, 4]), &half([1, 1, 4]), true).is_none());
+    let y = LinearBank { weight: Param::from_tensor(half([1, 3, 4])), bias: Param::from_tensor(half([1, 1, 4])) };
+    assert_eq!(y.forward(half([1, 2, 3])).dims(), [1, 2, 4]);
 }

@@ -115,7 +115,7 @@ impl Mixture {
         let z = self.gates.logits(x_gate); // [T, B, E], or [1, B, E] of one gate
         let h = self.experts.forward(x); // [E, B, H]
         let [gates, _, experts] = z.dims();
-        let o = aftb::gated(z, vec![h], &AftbMask::open(gates, experts)); // [T, B, H]
+        let o = aftb::gated(z, h.into(), &AftbMask::open(gates, experts).into()); // [T, B, H]
         self.towers.forward(o) // [B, T]
     }
 

@@ -1,0 +1,156 @@
+//! Banks of linear maps one after another, forward alone: rows go through all maps of a member in pieces that stay in the cache, so
+//! that nothing between is written to memory. For scoring; a training step keeps what lies between ([`linear`](crate::linear)).
+//!
+//! Work is cut by the shape alone: results are the same bits on any number of threads.
+
+use std::ops::Range;
+
+use crate::buffer;
+use crate::divide::{Run, divide};
+use crate::linear::TASK;
+use crate::mat::{Mat, MatMut};
+use crate::precision::Precision;
+use crate::product::{Product, Then, product};
+
+/// One bank of the chain.
+#[derive(Debug, Clone, Copy)]
+pub struct Link<'a> {
+    /// `[E, I, O]`
+    pub weight: &'a [f32],
+    /// `[E, O]`
+    pub bias: &'a [f32],
+    /// `O`
+    pub output: usize,
+    /// Whether a ReLU follows.
+    pub relu: bool,
+}
+
+/// What goes in.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// `[B, I]`, or `[E, B, I]` with an entry for each member
+    pub x: &'a [f32],
+    /// `E`
+    pub members: usize,
+    /// `B`
+    pub batch: usize,
+    /// `I`
+    pub width: usize,
+}
+
+/// Numbers between two maps that a piece of rows may have: half of a small second-level cache.
+const BETWEEN: usize = 1 << 16;
+
+/// `y_e = link_L(... link_1(x_e))`
+///
+/// # Shapes
+/// `y [E, B, O]` with the last link's `O`
+///
+/// # Panics
+/// When a length is not that of its shape, or there is no link.
+pub fn forward(precision: Precision, input: Input, links: &[Link], y: &mut [f32]) {
+    let Input { x, members, batch, width } = input;
+    let mut before = width;
+    for link in links {
+        assert_eq!(link.weight.len(), members * before * link.output, "numbers in a weight [E, I, O]");
+        assert_eq!(link.bias.len(), members * link.output, "numbers in a bias [E, O]");
+        before = link.output;
+    }
+    assert!(!links.is_empty(), "a chain has a link");
+    assert!(x.len() == batch * width || x.len() == members * batch * width, "the input is [B, I] or [E, B, I]");
+    assert_eq!(y.len(), members * batch * before, "numbers in the output [E, B, O]");
+    if members * batch * before == 0 {
+        return;
+    }
+    let widest = links.iter().map(|link| link.output).max().unwrap_or(1);
+    let rows = (BETWEEN / widest).next_multiple_of(16).clamp(64, 1024);
+    let chain = Chain { product: product(precision), input, links, widest };
+    let pieces = batch.div_ceil(rows);
+    let work = members * batch * 2 * links.iter().map(|link| link.weight.len() / members).sum::<usize>();
+    let grain = if work < TASK { members.max(pieces) } else { 1 }; // little work stays on this thread
+    divide(0..members, grain, Run::new(y, batch * before), &|members, mut y| {
+        for member in members {
+            let y = Run::new(y.take(), rows * before);
+            divide(0..pieces, grain, y, &|piece, y| {
+                chain.run(member, piece.start * rows..(piece.end * rows).min(batch), y.values);
+            });
+        }
+    });
+}
+
+struct Chain<'a> {
+    product: &'static dyn Product,
+    input: Input<'a>,
+    links: &'a [Link<'a>],
+    widest: usize,
+}
+
+impl Chain<'_> {
+    /// Some rows of a member through all links. `y [rows, O]`
+    fn run(&self, member: usize, rows: Range<usize>, y: &mut [f32]) {
+        let Input { x, batch, width, .. } = self.input;
+        let first = if x.len() == batch * width { 0 } else { member * batch * width };
+        let (count, last) = (rows.len(), self.links.len() - 1);
+        let mut between = buffer::take(if last > 0 { 2 * count * self.widest } else { 0 });
+        let (mut here, mut there) = between.split_at_mut(if last > 0 { count * self.widest } else { 0 });
+        let mut from = Mat::new(&x[first..], batch, width).rows_of(rows);
+        for (i, link) in self.links.iter().enumerate() {
+            let (input, output) = (from.cols(), link.output);
+            let weight = Mat::new(&link.weight[member * input * output..], input, output);
+            let then = Then { accumulate: false, bias: Some(&link.bias[member * output..][..output]), relu: link.relu };
+            if i == last {
+                return self.product.run(from, weight, MatMut::new(y, count, output), then);
+            }
+            self.product.run(from, weight, MatMut::new(&mut here[..count * output], count, output), then);
+            (here, there) = (there, here);
+            from = Mat::new(&there[..count * output], count, output);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{bits, numbers, on_threads};
+    use crate::linear;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_chain_is_its_links_one_after_another_on_any_number_of_threads(
+            (members, batch, width) in (0usize..4, prop::sample::select(&[0usize, 1, 3, 70, 300][..]), 1usize..40),
+            outputs in prop::collection::vec(1usize..200, 1..4),
+            shared in any::<bool>(),
+            seed in any::<u64>(),
+        ) {
+            let streams = if shared { 1 } else { members };
+            let x = numbers(streams * batch * width, seed, 2.0);
+            let inputs = std::iter::once(&width).chain(&outputs);
+            let parameters: Vec<_> = inputs.zip(&outputs).map(|(input, output)| {
+                (numbers(members * input * output, seed ^ 1, 1.0), numbers(members * output, seed ^ 2, 1.0))
+            }).collect();
+            let last = outputs.len() - 1;
+            let links: Vec<_> = parameters.iter().zip(&outputs).enumerate()
+                .map(|(i, ((weight, bias), &output))| Link { weight, bias, output, relu: i < last }).collect();
+            let run = |threads| on_threads(threads, || {
+                let mut y = vec![f32::NAN; members * batch * outputs[last]];
+                forward(Precision::F32, Input { x: &x, members, batch, width }, &links, &mut y);
+                y
+            });
+            let mut expected = x.clone();
+            let mut input = width;
+            for (i, link) in links.iter().enumerate() {
+                let mut y = vec![0.0; members * batch * link.output];
+                let shape = linear::Shape { members, batch, input, output: link.output, shared: shared && i == 0, relu: link.relu };
+                linear::forward(Precision::F32, shape, &expected, link.weight, link.bias, &mut y);
+                (expected, input) = (y, link.output);
+            }
+            let found = run(1);
+            for (found, expected) in found.iter().zip(&expected) {
+                prop_assert!((found - expected).abs() <= 1e-4 * (1.0 + expected.abs()), "{found}, expected {expected}");
+            }
+            prop_assert_eq!(bits(&found), bits(&run(2)));
+            prop_assert_eq!(bits(&found), bits(&run(3)));
+        }
+    }
+}
