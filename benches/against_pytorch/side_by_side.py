@@ -25,9 +25,10 @@ SIZES = {
     "large-1m": ["--vocab", "1000000"],
     "large-10m": ["--vocab", "10000000"],
     "small-1m": ["--vocab", "1000000", "--hidden", "64,32", "--shared", "1", "--gate", "32", "--tower", "32"],
+    "small-gates-1m": ["--vocab", "1000000", "--hidden", "64,32", "--shared", "1"],
 }
 # Gigabytes of the hungriest program (PyTorch dense: table, gradient, two moments), with a margin.
-NEEDS_GB = {"large-10k": 2, "large-1m": 4, "large-10m": 13, "small-1m": 3}
+NEEDS_GB = {"large-10k": 2, "large-1m": 4, "large-10m": 13, "small-1m": 3, "small-gates-1m": 3}
 MALLOC = {
     "default": {},
     "kept": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "67108864"},

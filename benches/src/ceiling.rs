@@ -34,7 +34,10 @@ impl Ceiling {
 impl fmt::Display for Ceiling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { gflops, triad, gather } = self;
-        write!(f, "This machine, best of {TRIES}: products {gflops:.0} GFLOP/s, triad {triad:.1} GB/s, random rows {gather:.1} GB/s.")
+        write!(
+            f,
+            "This machine, best of {TRIES}: products {gflops:.0} GFLOP/s, triad {triad:.1} GB/s, random rows {gather:.1} GB/s."
+        )
     }
 }
 

@@ -52,7 +52,9 @@ impl Profile {
     pub fn table(&self, steps: usize, ceiling: &Ceiling) -> String {
         let sums = self.sums();
         let whole: f64 = sums.rows.iter().filter(|row| row.depth == 0).map(|row| row.seconds).sum();
-        let mut text = format!("{ceiling}\n\n| phase | ms | share | GFLOP/s | GB/s | of the ceiling |\n|---|---|---|---|---|---|\n");
+        let mut text = format!(
+            "{ceiling}\n\n| phase | ms | share | GFLOP/s | GB/s | of the ceiling |\n|---|---|---|---|---|---|\n"
+        );
         for (at, row) in sums.rows.iter().enumerate() {
             line(&mut text, row, steps, whole, ceiling);
             let inside = sums.rows[at + 1..].iter().take_while(|inner| inner.depth > 0);

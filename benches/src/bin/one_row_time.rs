@@ -54,11 +54,8 @@ fn main() {
     let layout = SlotLayout::new(&schema, table.widths());
     let all = batch(&schema, args.rows + WARM_UP, 1);
     let slots = schema.slots();
-    let rows = all.ids.chunks_exact(slots).zip(all.weights.chunks_exact(slots)).map(|(ids, weights)| stem_core::Batch {
-        rows: 1,
-        ids: ids.to_vec(),
-        weights: weights.to_vec(),
-        labels: Vec::new(),
+    let rows = all.ids.chunks_exact(slots).zip(all.weights.chunks_exact(slots)).map(|(ids, weights)| {
+        stem_core::Batch { rows: 1, ids: ids.to_vec(), weights: weights.to_vec(), labels: Vec::new() }
     });
     let rows: Vec<_> = rows.collect();
     let mut microseconds = Vec::with_capacity(rows.len());

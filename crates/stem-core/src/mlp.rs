@@ -199,8 +199,8 @@ impl MlpBank {
     /// # Shapes
     /// `x [E, B, I]`, or `[1, B, I]` when all members read the same; gives `[E, B, O]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let plain = self.hidden.iter().all(Hidden::is_relu);
-        if let Some(y) = plain.then(|| fused::chain(&x, &self.layers, self.hidden.len())).flatten() {
+        let rectified = self.hidden.iter().all(Hidden::is_relu) && fused::fits([&x]);
+        if let Some(y) = rectified.then(|| fused::chain(&x, &self.layers, self.hidden.len())).flatten() {
             return y;
         }
         self.layers.iter().enumerate().fold(x, |x, (i, layer)| match self.hidden.get(i) {

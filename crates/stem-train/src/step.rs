@@ -6,12 +6,14 @@ use burn::tensor::{Device, Int, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use tracing::trace_span;
 use stem_core::loss::{Targets, bce_per_task};
 use stem_core::precision::{self, Precision};
 use stem_core::{Batch, DistinctRows, EmbeddingTable, Model, ModelSpec, Schema, SlotLayout, upload, upload_index};
+use tracing::trace_span;
 
-use crate::optimizer::{Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled, squared_norm};
+use crate::optimizer::{
+    Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled, squared_norm,
+};
 
 /// Which rows of the table take part in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -73,35 +73,47 @@ impl Pooled {
         self.streams(groups.map(|k| vec![k]).collect())
     }
 
-    /// `x_k + x_other` for neighbouring groups `k` of that other one's width. `[G, B, F * D]`
+    /// What STEM reads where all groups have one width, taken from the table at once: `x_0 ... x_{T-1} [T, B, F * D]`,
+    /// `x_S [1, B, F * D]` and `x_t + x_S [T, B, F * D]`.
     ///
     /// # Panics
     /// When the groups' widths differ, or there are none.
-    pub fn stack_plus(&self, groups: Range<usize>, other: usize) -> Tensor<3> {
-        self.streams(groups.map(|k| vec![k, other]).collect())
+    pub fn tasks_shared_and_sums(&self, tasks: Range<usize>, shared: usize) -> [Tensor<3>; 3] {
+        let own = tasks.clone().map(|k| vec![k]).collect();
+        let sums = tasks.map(|k| vec![k, shared]).collect();
+        let plans = [own, vec![vec![shared]], sums].map(|streams| self.plan(streams));
+        match plans.iter().all(|plan| fused::bag_fits(&self.rows, &self.index, &self.weights, plan)) {
+            true => fused::bags(self.rows.clone(), self.index.clone(), self.weights.clone(), plans),
+            false => plans.map(|plan| self.plain_streams(&plan.streams)),
+        }
     }
 
     /// Sums of groups of one width. `[K, B, F * D]`
-    fn streams(&self, mut streams: Vec<Vec<usize>>) -> Tensor<3> {
-        let widths = &self.layout.widths;
-        let dim = widths[streams[0][0]];
-        for k in streams.iter_mut().flatten() {
-            assert!(widths[*k] == dim, "groups of different widths do not stack");
-            *k = widths[..*k].iter().sum(); // from the group's number to its first column
-        }
-        let (layout, streams) = (self.layout.slots.clone(), Streams::new(streams, dim));
-        let plan = Plan { layout, streams, distinct: self.distinct.clone() };
+    fn streams(&self, streams: Vec<Vec<usize>>) -> Tensor<3> {
+        let plan = self.plan(streams);
         match fused::bag_fits(&self.rows, &self.index, &self.weights, &plan) {
             true => fused::bag(self.rows.clone(), self.index.clone(), self.weights.clone(), plan),
             false => self.plain_streams(&plan.streams),
         }
     }
 
+    /// Streams by the numbers of their groups.
+    fn plan(&self, mut streams: Vec<Vec<usize>>) -> Plan {
+        let widths = &self.layout.widths;
+        let dim = widths[streams[0][0]];
+        for k in streams.iter_mut().flatten() {
+            assert!(widths[*k] == dim, "groups of different widths do not stack");
+            *k = widths[..*k].iter().sum(); // from the group's number to its first column
+        }
+        Plan::new(self.layout.slots.clone(), Streams::new(streams, dim), self.distinct.clone())
+    }
+
     /// The same as plain operations: columns, then rows, then weights, then the sum over each field's slots.
     pub(crate) fn plain_streams(&self, streams: &Streams) -> Tensor<3> {
         let (starts, dim) = (streams.groups(), streams.dim());
         let columns = |&start: &usize| self.rows.clone().slice_dim(1, start..start + dim); // [U, D]
-        let stream = |groups: &Vec<usize>| groups.iter().map(columns).reduce(|a, b| a + b).expect("a stream has a group");
+        let stream =
+            |groups: &Vec<usize>| groups.iter().map(columns).reduce(|a, b| a + b).expect("a stream has a group");
         let rows = Tensor::cat(starts.iter().map(stream).collect(), 1); // [U, K * D]
         let ([batch, slots], count) = (self.weights.dims(), starts.len());
         let slot_rows = rows.select(0, self.index.clone()).reshape([batch, slots, count * dim]); // [B, S, K * D]

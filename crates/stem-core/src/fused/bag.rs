@@ -8,12 +8,13 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Autodiff, Backend, DType, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
-use stem_kernels::{bag as kernel, take};
+use stem_kernels::bag::{self as kernel, Streams};
+use stem_kernels::take;
 
 use super::Plan;
-use super::tensors::{fits, in_one_piece, tensor, values};
+use super::tensors::{in_one_piece, tensor, values};
 
 /// `x_k[b, f, :] = sum over slots s of field f of weight[b,s] * sum over groups g of stream k of row(id[b,s])[g]`
 ///
@@ -24,10 +25,27 @@ pub(crate) fn bag(rows: Tensor<2>, index: Tensor<1, Int>, weights: Tensor<2>, pl
     Tensor::from_dispatch(<Dispatch as BagOps>::embedding_bag(rows, index, weights, Arc::new(plan)))
 }
 
-/// Whether the op takes these: where rows are differentiated it has to know where in the batch they stand.
-pub(crate) fn bag_fits(rows: &Tensor<2>, index: &Tensor<1, Int>, weights: &Tensor<2>, plan: &Plan) -> bool {
-    let differentiable = plan.distinct.is_some() || !rows.is_require_grad();
-    differentiable && index.dtype() == DType::I32 && fits([rows, weights])
+/// Several bags of groups of one width: the forward reads the rows once for all of them, each is a node of its own on autodiff.
+pub(crate) fn bags<const N: usize>(
+    rows: Tensor<2>,
+    index: Tensor<1, Int>,
+    weights: Tensor<2>,
+    plans: [Plan; N],
+) -> [Tensor<3>; N] {
+    let groups = plans.iter().flat_map(|plan| plan.streams.groups().iter().cloned()).collect();
+    let all = Streams::new(groups, plans[0].streams.dim());
+    let all = Plan::new(plans[0].layout.clone(), all, None);
+    let ready = bag(rows.clone().inner(), index.clone().inner(), weights.clone().inner(), all); // [K_1 + ... + K_N, B, F * D]
+    let ready = ready.try_into_primitive::<Flex>().expect("plain tensors of flex");
+    let (mut first, tracked) = (0, rows.is_autodiff());
+    plans.map(|plan| {
+        let part = ready.narrow(0, first, plan.streams.count());
+        first += plan.streams.count();
+        if !tracked {
+            return Tensor::from_primitive::<Flex>(part);
+        }
+        bag(rows.clone(), index.clone(), weights.clone(), Plan { ready: Some(part), ..plan })
+    })
 }
 
 /// The forward, on backends that have a body for it.
@@ -45,12 +63,19 @@ pub trait BagOps: Backend {
 /// The backward, on backends below autodiff.
 pub trait BagBackward: BagOps {
     /// The gradient of the rows `[U, W]` from that of the streams `[K, B, F * D]`.
-    fn bag_backward(shape: [usize; 2], weights: FloatTensor<Self>, dx: FloatTensor<Self>, plan: &Plan)
-    -> FloatTensor<Self>;
+    fn bag_backward(
+        shape: [usize; 2],
+        weights: FloatTensor<Self>,
+        dx: FloatTensor<Self>,
+        plan: &Plan,
+    ) -> FloatTensor<Self>;
 }
 
 impl BagOps for Flex {
     fn embedding_bag(rows: FlexTensor, index: FlexTensor, weights: FlexTensor, plan: Arc<Plan>) -> FlexTensor {
+        if let Some(ready) = &plan.ready {
+            return ready.clone();
+        }
         let [rows, index, weights] = [rows, index, weights].map(in_one_piece);
         let [batch, _] = weights.shape().dims();
         let index: &[i32] = index.as_slice().expect("i32 in one piece: checked by `bag`");

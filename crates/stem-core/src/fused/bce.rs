@@ -26,7 +26,11 @@ pub(crate) fn bce(logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
 #[backend_extension(Flex, Autodiff)]
 pub trait BceOps: Backend {
     /// See [`bce`].
-    fn bce_per_task(logits: FloatTensor<Self>, labels: FloatTensor<Self>, share: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn bce_per_task(
+        logits: FloatTensor<Self>,
+        labels: FloatTensor<Self>,
+        share: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 }
 
 /// The backward, on backends below autodiff.
@@ -76,7 +80,11 @@ impl<B: BceBackward> Backward<B, 1> for Step {
 }
 
 impl<B: BceBackward, C: CheckpointStrategy> BceOps for Autodiff<B, C> {
-    fn bce_per_task(logits: FloatTensor<Self>, labels: FloatTensor<Self>, share: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn bce_per_task(
+        logits: FloatTensor<Self>,
+        labels: FloatTensor<Self>,
+        share: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         let (labels, share) = (labels.into_primitive(), share.into_primitive()); // constants
         let (logits, of_logits) = logits.into_parts();
         match Step.prepare::<C>([of_logits]).compute_bound().stateful() {

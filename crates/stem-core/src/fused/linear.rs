@@ -41,7 +41,8 @@ pub(crate) fn linear(x: Tensor<3>, weight: Tensor<3>, bias: Tensor<3>, relu: boo
 pub(crate) fn chain(x: &Tensor<3>, banks: &[LinearBank], rectified: usize) -> Option<Tensor<3>> {
     let flex = |tensor: Tensor<3>| tensor.try_into_primitive::<Flex>().ok().filter(is_f32).map(in_one_piece);
     let x = flex(x.clone())?;
-    let parameters: Option<Vec<_>> = banks.iter().map(|bank| flex(bank.weight.val()).zip(flex(bank.bias.val()))).collect();
+    let parameters: Option<Vec<_>> =
+        banks.iter().map(|bank| flex(bank.weight.val()).zip(flex(bank.bias.val()))).collect();
     let parameters = parameters?;
     let output = |weight: &FlexTensor| weight.shape()[2];
     let links = parameters.iter().enumerate().map(|(i, (weight, bias))| Link {
@@ -57,7 +58,8 @@ pub(crate) fn chain(x: &Tensor<3>, banks: &[LinearBank], rectified: usize) -> Op
         return None;
     }
     let flop = 2 * links.iter().map(|link| batch * link.weight.len()).sum::<usize>() as u64;
-    let _span = trace_span!("op", name = "chain", of = format_args!("{members} x {} maps", links.len()), flop).entered();
+    let _span =
+        trace_span!("op", name = "chain", of = format_args!("{members} x {} maps", links.len()), flop).entered();
     let mut y = take(members * batch * output(last)); // [E, B, O]
     let input = Input { x: values(&x), members, batch, width };
     kernel_chain::forward(precision::current(), input, &links, &mut y);
@@ -181,7 +183,8 @@ impl<B: LinearBackward, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
         bias: FloatTensor<Self>,
         how: How,
     ) -> FloatTensor<Self> {
-        let ((x, of_x), (weight, of_weight), (bias, of_bias)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
+        let ((x, of_x), (weight, of_weight), (bias, of_bias)) =
+            (x.into_parts(), weight.into_parts(), bias.into_parts());
         match Step.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let y = B::linear_bank(x.clone(), weight.clone(), bias, how);

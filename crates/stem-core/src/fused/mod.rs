@@ -27,15 +27,61 @@ mod tensors;
 mod tests;
 
 #[cfg(feature = "flex")]
-pub(crate) use {bag::bag, bag::bag_fits, bce::bce, linear::chain, linear::linear, mix::mix, tensors::fits};
+use tensors::are_read;
 #[cfg(feature = "flex")]
 pub use tensors::{add_scaled, squared_norm};
+#[cfg(feature = "flex")]
+pub(crate) use {bag::bag, bag::bags, bce::bce, linear::chain, linear::linear, mix::mix};
 
+use std::cell::Cell;
 use std::sync::Arc;
 
+use burn::tensor::{Int, Tensor};
 use stem_kernels::bag::{Layout, Streams};
 
 use crate::embedding::DistinctRows;
+
+thread_local! {
+    static ENABLED: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Runs `work` by plain operations alone, forward and the backward of that forward: to compare, or to look for a fault. Holds for
+/// this thread.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use stem_core::{DeviceSpec, LinearBank, fused};
+/// # use rand::SeedableRng;
+///
+/// let device = DeviceSpec::default().open()?;
+/// let bank = LinearBank::init(2, 3, 4, &mut rand_chacha::ChaCha8Rng::seed_from_u64(1), &device);
+/// let x = Tensor::<3>::ones([1, 5, 3], &device);
+/// let difference = bank.forward(x.clone()) - fused::without(|| bank.forward(x));
+/// assert!(difference.abs().max().into_scalar::<f32>() < 1e-6);
+/// # Ok::<(), stem_core::Error>(())
+/// ```
+pub fn without<R>(work: impl FnOnce() -> R) -> R {
+    /// Puts back what was, also when `work` panics.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            ENABLED.set(self.0);
+        }
+    }
+    let _before = Before(ENABLED.replace(false));
+    work()
+}
+
+/// Whether the fused ops take these tensors, which are on one device: f32 on flex, below autodiff or on it.
+pub(crate) fn fits<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> bool {
+    ENABLED.get() && are_read(tensors)
+}
+
+/// Whether the bag takes these: where rows are differentiated it has to know where in the batch they stand.
+pub(crate) fn bag_fits(rows: &Tensor<2>, index: &Tensor<1, Int>, weights: &Tensor<2>, plan: &Plan) -> bool {
+    let differentiable = plan.distinct.is_some() || !rows.is_require_grad();
+    differentiable && index.dtype() == burn::tensor::DType::I32 && fits([rows, weights])
+}
 
 /// What beside tensors makes an embedding bag.
 #[derive(Debug, Clone)]
@@ -46,9 +92,29 @@ pub struct Plan {
     pub streams: Streams,
     /// Where in the batch each distinct row stands; the backward reads it.
     pub distinct: Option<Arc<DistinctRows>>,
+    /// What the forward gives, where it was computed with that of other bags.
+    #[cfg(feature = "flex")]
+    ready: Option<burn::backend::flex::FlexTensor>,
+}
+
+impl Plan {
+    /// A bag that is computed when it is asked for.
+    pub fn new(layout: Arc<Layout>, streams: Streams, distinct: Option<Arc<DistinctRows>>) -> Self {
+        Self {
+            layout,
+            streams,
+            distinct,
+            #[cfg(feature = "flex")]
+            ready: None,
+        }
+    }
 }
 
 #[cfg(not(feature = "flex"))]
 mod none;
 #[cfg(not(feature = "flex"))]
-pub use none::*;
+use none::are_read;
+#[cfg(not(feature = "flex"))]
+pub use none::{add_scaled, squared_norm};
+#[cfg(not(feature = "flex"))]
+pub(crate) use none::{bag, bags, bce, chain, linear, mix};

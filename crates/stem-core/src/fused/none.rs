@@ -9,11 +9,7 @@ use crate::aftb::AftbMask;
 use crate::loss::Targets;
 use crate::mlp::LinearBank;
 
-pub(crate) fn fits<const D: usize, const N: usize>(_: [&Tensor<D>; N]) -> bool {
-    false
-}
-
-pub(crate) fn bag_fits(_: &Tensor<2>, _: &Tensor<1, Int>, _: &Tensor<2>, _: &Plan) -> bool {
+pub(super) fn are_read<const D: usize, const N: usize>(_: [&Tensor<D>; N]) -> bool {
     false
 }
 
@@ -30,6 +26,10 @@ pub(crate) fn mix(_: Tensor<3>, _: Tensor<3>, _: Option<Tensor<3>>, _: Arc<AftbM
 }
 
 pub(crate) fn bag(_: Tensor<2>, _: Tensor<1, Int>, _: Tensor<2>, _: Plan) -> Tensor<3> {
+    unreachable!("no tensor fits")
+}
+
+pub(crate) fn bags<const N: usize>(_: Tensor<2>, _: Tensor<1, Int>, _: Tensor<2>, _: [Plan; N]) -> [Tensor<3>; N] {
     unreachable!("no tensor fits")
 }
 

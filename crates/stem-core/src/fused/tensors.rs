@@ -5,8 +5,8 @@ use burn::backend::{DType, DispatchDevice, Flex, TensorMetadata};
 use burn::tensor::{Shape, Tensor};
 use stem_kernels::{Buffer, norms};
 
-/// Whether the fused ops take these tensors, which are on one device: f32 on flex, below autodiff or on it.
-pub(crate) fn fits<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> bool {
+/// Whether the kernels can read these: f32 on flex, below autodiff or on it.
+pub(super) fn are_read<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> bool {
     let on_flex = || matches!(tensors[0].device().inner().as_dispatch(), DispatchDevice::Flex(_));
     tensors.iter().all(|tensor| tensor.dtype() == DType::F32) && on_flex()
 }
@@ -50,7 +50,7 @@ pub(super) fn owned(tensor: FlexTensor) -> FlexTensor {
 
 /// `||x||^2` in one pass, summed in a fixed order; `None` on other devices.
 pub fn squared_norm<const D: usize>(x: &Tensor<D>) -> Option<f32> {
-    if !fits([x]) {
+    if !super::fits([x]) {
         return None;
     }
     let x = in_one_piece(x.clone().try_into_primitive::<Flex>().ok()?);
@@ -63,7 +63,7 @@ pub fn squared_norm<const D: usize>(x: &Tensor<D>) -> Option<f32> {
 /// # Errors
 /// `grad`, unchanged.
 pub fn add_scaled(grad: Tensor<2>, weights: &Tensor<2>, scale: f32) -> Result<(Tensor<2>, f32), Tensor<2>> {
-    if !fits([&grad, weights]) {
+    if !super::fits([&grad, weights]) {
         return Err(grad);
     }
     let (Ok(grad), Ok(weights)) =

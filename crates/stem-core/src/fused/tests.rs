@@ -10,8 +10,8 @@ use stem_kernels::bag::Streams;
 
 use crate::aftb::{AftbMask, gated, plain_gated};
 use crate::embedding::{DistinctRows, SlotLayout};
-use crate::loss::{Targets, plain_bce};
 use crate::experts::ExpertOutputs;
+use crate::loss::{Targets, plain_bce};
 use crate::mlp::{LinearBank, plain_linear};
 use crate::schema::{Field, FieldKind, Pooling, Schema, VocabularySpec};
 use crate::{Batch, MISSING, precision, upload};
@@ -44,7 +44,10 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// `y`, and the gradients of the leaves under a weighted sum of it.
-fn differentiate<const D: usize>(y: Tensor<D>, leaves: &[&dyn Fn(&mut burn::tensor::Gradients) -> Vec<f32>]) -> Vec<Vec<f32>> {
+fn differentiate<const D: usize>(
+    y: Tensor<D>,
+    leaves: &[&dyn Fn(&mut burn::tensor::Gradients) -> Vec<f32>],
+) -> Vec<Vec<f32>> {
     let weights = tensor(y.dims(), 99).autodiff();
     let mut grads = (y.clone() * weights).sum().backward();
     std::iter::once(values(y.inner())).chain(leaves.iter().map(|leaf| leaf(&mut grads))).collect()
@@ -135,10 +138,14 @@ proptest! {
         let x = layout.pool(leaf.clone(), index.autodiff(), weights.autodiff());
         let fused = x.clone().with_distinct(Arc::new(distinct));
         let leaves: [&dyn Fn(&mut _) -> Vec<f32>; 1] = [&of(&leaf)];
+        let [tasks, shared, sums] = fused.tasks_shared_and_sums(0..2, 2);
+        let (own, both) = (vec![vec![0], vec![dim]], vec![vec![0, 2 * dim], vec![dim, 2 * dim]]);
         for (fused, starts) in [
-            (fused.stack(0..2), vec![vec![0], vec![dim]]),
+            (fused.stack(0..2), own.clone()),
             (fused.group(2), vec![vec![2 * dim]]),
-            (fused.stack_plus(0..2, 2), vec![vec![0, 2 * dim], vec![dim, 2 * dim]]),
+            (tasks, own),
+            (shared, vec![vec![2 * dim]]),
+            (sums, both),
         ] {
             close(&differentiate(fused, &leaves), &differentiate(x.plain_streams(&Streams::new(starts, dim)), &leaves))?;
         }
@@ -179,7 +186,8 @@ fn a_product_in_bf16_is_near_and_its_backward_is_of_that_precision_too() {
     let leaves: [&dyn Fn(&mut _) -> Vec<f32>; 3] = [&of(&x), &of(&weight), &of(&bias)];
     let run = || differentiate(super::linear(x.clone(), weight.clone(), bias.clone(), true), &leaves);
     let exact = run();
-    let rounded = precision::with(precision::Precision::Bf16, || super::linear(x.clone(), weight.clone(), bias.clone(), true));
+    let rounded =
+        precision::with(precision::Precision::Bf16, || super::linear(x.clone(), weight.clone(), bias.clone(), true));
     let rounded = differentiate(rounded, &leaves); // outside of `with`: the forward's precision holds
     for (exact, rounded) in exact.iter().zip(&rounded) {
         let norm = |of: &mut dyn Iterator<Item = f32>| of.map(|x| x * x).sum::<f32>().sqrt();

@@ -236,13 +236,16 @@ pub struct Stem {
 
 impl Stem {
     fn streams(&self, x: &Pooled) -> Streams {
+        if self.gates_read_sums {
+            let [tasks, shared, sums] = x.tasks_shared_and_sums(0..self.task_groups, self.task_groups);
+            return Streams { tasks, shared: Some(shared), sums: Some(sums) };
+        }
         let shared = (x.groups() > self.task_groups).then(|| x.group(self.task_groups)); // [1, B, F * D_S]
         let tasks = match (&shared, self.task_groups) {
             (Some(shared), 0) => shared.clone(),
             _ => x.stack(0..self.task_groups), // [T, B, F * D]
         };
-        let sums = self.gates_read_sums.then(|| x.stack_plus(0..self.task_groups, self.task_groups)); // [T, B, F * D]
-        Streams { tasks, shared, sums }
+        Streams { tasks, shared, sums: None }
     }
 }
 

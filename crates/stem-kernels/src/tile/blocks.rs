@@ -14,8 +14,8 @@ use std::ops::Range;
 
 use super::kernel::Out;
 use super::kind::{Kind, LANES};
-use crate::mat::{Mat, MatMut};
 use super::pack::{ByColumn, ByRow, CELLS, PANEL, Piece, ROWS, STRIDE, Side};
+use crate::mat::{Mat, MatMut};
 use crate::product::Then;
 
 /// Most columns of a block.

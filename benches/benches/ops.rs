@@ -1,0 +1,115 @@
+//! Every fused op beside the plain operations that specify it, forward and backward, at the sizes in its name: on flex both, on other
+//! devices the plain ones.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Distribution, Tensor};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use stem_benches::{batch, device, schema};
+use stem_core::aftb::{AftbMask, gated};
+use stem_core::loss::{Targets, bce_per_task};
+use stem_core::{DeviceSpec, DistinctRows, ExpertOutputs, LinearBank, SlotLayout, fused, upload};
+
+/// Rows of a batch.
+const ROWS: usize = 4096;
+
+fn normal<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+}
+
+/// Times an op each way. `forward` is given leaves on autodiff or plain tensors; what it gives is summed and differentiated.
+fn bench<const D: usize>(group: &mut BenchmarkGroup<WallTime>, device: &Device, op: impl Fn(bool) -> Tensor<D>) {
+    let both = || {
+        let grads = op(true).sum().backward();
+        device.sync().expect("the device answers");
+        grads
+    };
+    let forward = || {
+        let y = op(false);
+        device.sync().expect("the device answers");
+        y
+    };
+    if DeviceSpec::from_env().expect("a device's name") == DeviceSpec::Flex {
+        group.bench_function("fused, forward", |b| b.iter(forward));
+        group.bench_function("fused, forward and backward", |b| b.iter(both));
+    }
+    group.bench_function("plain, forward", |b| b.iter(|| fused::without(forward)));
+    group.bench_function("plain, forward and backward", |b| b.iter(|| fused::without(both)));
+}
+
+/// The tensor, as a leaf of the autodiff graph if asked for.
+fn leaf<const D: usize>(tensor: &Tensor<D>, tracked: bool) -> Tensor<D> {
+    if tracked { tensor.clone().autodiff().require_grad() } else { tensor.clone() }
+}
+
+fn linear(criterion: &mut Criterion) {
+    let device = device();
+    for (members, streams, input, output) in
+        [(8, 1, 128, 512), (8, 8, 512, 512), (3, 1, 128, 64), (3, 3, 64, 32), (2, 2, 64, 1)]
+    {
+        let name = format!("linear/E {members}/B {ROWS}/I {input}/O {output}");
+        let mut group = criterion.benchmark_group(name);
+        group.sample_size(10);
+        let rng = || ChaCha8Rng::seed_from_u64(1);
+        let banks =
+            [&device, &device.clone().autodiff()].map(|on| LinearBank::init(members, input, output, &mut rng(), on));
+        let x = normal([streams, ROWS, input], &device);
+        bench(&mut group, &device, |tracked| banks[usize::from(tracked)].forward_relu(leaf(&x, tracked)));
+        group.finish();
+    }
+}
+
+fn mix(criterion: &mut Criterion) {
+    let device = device();
+    for (tasks, shared, width) in [(2, 8, 512), (2, 1, 32)] {
+        let name = format!("mix/T {tasks}/E {}/B {ROWS}/H {width}", tasks + shared);
+        let mut group = criterion.benchmark_group(name);
+        group.sample_size(10);
+        let z = normal([tasks, ROWS, tasks + shared], &device);
+        let (own, others) = (normal([tasks, ROWS, width], &device), normal([shared, ROWS, width], &device));
+        let mask = Arc::new(AftbMask::task_specific(tasks, 1, shared, false));
+        bench(&mut group, &device, |tracked| {
+            let h = ExpertOutputs { first: leaf(&own, tracked), others: Some(leaf(&others, tracked)) };
+            gated(leaf(&z, tracked), h, &mask)
+        });
+        group.finish();
+    }
+}
+
+fn bag(criterion: &mut Criterion) {
+    let device = device();
+    let schema = schema(1_000_000, 2);
+    let batch = batch(&schema, ROWS, 1);
+    let distinct = Arc::new(DistinctRows::of(&batch.ids));
+    let (index, weights) = upload(&distinct.inverse, &batch.weights, batch.rows, &device);
+    let rows = normal([distinct.rows.len(), 48], &device);
+    let layout = SlotLayout::new(&schema, &[16; 3]);
+    let mut group = criterion.benchmark_group(format!("bag/T 2/F 8/D 16/B {ROWS}"));
+    group.sample_size(10);
+    bench(&mut group, &device, |tracked| {
+        let (index, weights) = if tracked {
+            (index.clone().autodiff(), weights.clone().autodiff())
+        } else {
+            (index.clone(), weights.clone())
+        };
+        let x = layout.pool(leaf(&rows, tracked), index, weights).with_distinct(distinct.clone());
+        Tensor::cat(x.tasks_shared_and_sums(0..2, 2).into(), 0)
+    });
+    group.finish();
+}
+
+fn loss(criterion: &mut Criterion) {
+    let device = device();
+    let batch = batch(&schema(1_000, 2), ROWS, 1);
+    let z = normal([ROWS, 2], &device);
+    let targets = Targets::new(&batch, 2, &device);
+    let mut group = criterion.benchmark_group(format!("loss/T 2/B {ROWS}"));
+    bench(&mut group, &device, |tracked| bce_per_task(leaf(&z, tracked), &targets));
+    group.finish();
+}
+
+criterion_group!(benches, linear, mix, bag, loss);
+criterion_main!(benches);
