@@ -1,6 +1,7 @@
 //! Device, seed and data that all benches share: eight fields with the shares of the TikTok log, ids that repeat as real ones do.
 
 pub mod ceiling;
+pub mod chart;
 pub mod profile;
 
 use burn::tensor::Device;

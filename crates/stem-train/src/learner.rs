@@ -8,7 +8,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
-use stem_core::{Bundle, ModelSpec, Schema, bundle, params, score};
+use stem_core::{Bundle, ModelSpec, Schema, bundle, fused, params, score};
 use stem_data::{BatchPlan, Dataset, Split};
 
 use crate::balance::{Balance, BalanceConfig};
@@ -210,6 +210,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         } else if self.best_epoch < epoch {
             self.restore()?;
         }
+        fused::release_memory();
         let rows_per_second = if seconds > 0.0 { rows as f64 / seconds } else { 0.0 };
         Ok(FitSummary {
             epochs: epoch,

@@ -34,7 +34,7 @@ pub(crate) fn linear(x: Tensor<3>, weight: Tensor<3>, bias: Tensor<3>, relu: boo
 }
 
 /// Banks one after another, with nothing kept between: for scoring. A ReLU follows each of the first `rectified`. `None` on autodiff,
-/// which needs what lies between, and where the fused ops do not [`fit`](super::fits).
+/// which needs what lies between, and where the kernels cannot read the tensors.
 ///
 /// # Shapes
 /// As [`linear`], bank by bank.

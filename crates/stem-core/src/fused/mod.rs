@@ -2,13 +2,13 @@
 //!
 //! | op | its equation, and the plain operations that every other device runs |
 //! |---|---|
-//! | [`linear`] | [`LinearBank`](crate::LinearBank): `y_e = relu(x_e W_e + b_e)` |
-//! | [`mix`] | [`aftb`](crate::aftb): softmax, mix, masked backward |
-//! | [`bag`] | [`Pooled`](crate::Pooled): rows of the table into the models' inputs, and back |
-//! | [`bce`] | [`loss`](crate::loss): cross-entropy from logits |
+//! | `linear`, `chain` | [`LinearBank`](crate::LinearBank): `y_e = relu(x_e W_e + b_e)` |
+//! | `mix` | [`aftb`](crate::aftb): softmax, mix, masked backward |
+//! | `bag` | [`Pooled`](crate::Pooled): rows of the table into the models' inputs, and back |
+//! | `bce` | [`loss`](crate::loss): cross-entropy from logits |
 //!
 //! The plain operations are the specification; tests hold the two together, gradients too. Whoever has an equation asks whether
-//! its tensors [`fits`], f32 on flex, and else runs the plain ones. Loops over slices are in `stem-kernels`; this
+//! its tensors fit, f32 on flex, and else runs the plain ones. Loops over slices are in `stem-kernels`; this
 //! is what joins them to Burn: an extension op of the backend with its backward written by hand.
 
 #[cfg(feature = "flex")]
@@ -27,9 +27,9 @@ mod tensors;
 mod tests;
 
 #[cfg(feature = "flex")]
-use tensors::are_read;
+use tensors as norms;
 #[cfg(feature = "flex")]
-pub use tensors::{add_scaled, squared_norm};
+use tensors::are_read;
 #[cfg(feature = "flex")]
 pub(crate) use {bag::bag, bag::bags, bce::bce, linear::chain, linear::linear, mix::mix};
 
@@ -40,6 +40,11 @@ use burn::tensor::{Int, Tensor};
 use stem_kernels::bag::{Layout, Streams};
 
 use crate::embedding::DistinctRows;
+
+/// Frees the memory that the ops keep from step to step; the next step takes it anew. A training does so at its end.
+pub fn release_memory() {
+    stem_kernels::buffer::release();
+}
 
 thread_local! {
     static ENABLED: Cell<bool> = const { Cell::new(true) };
@@ -70,6 +75,24 @@ pub fn without<R>(work: impl FnOnce() -> R) -> R {
     }
     let _before = Before(ENABLED.replace(false));
     work()
+}
+
+/// `||x||^2` of a tensor below autodiff, on the CPU in one pass and summed in a fixed order. `[1]`
+pub fn squared_norm(x: &Tensor<2>) -> Tensor<1> {
+    match fits([x]) {
+        true => Tensor::from_floats([norms::squared_norm(x)], &x.device()),
+        false => (x.clone() * x.clone()).sum(),
+    }
+}
+
+/// `grad + scale * weights` and `||weights||^2` `[1]`, of tensors below autodiff, on the CPU in one pass and in place where nobody else
+/// holds `grad`.
+pub fn add_scaled(grad: Tensor<2>, weights: &Tensor<2>, scale: f64) -> (Tensor<2>, Tensor<1>) {
+    if fits([&grad, weights]) {
+        let (sum, squares) = norms::add_scaled(grad, weights, scale as f32);
+        return (sum, Tensor::from_floats([squares], &weights.device()));
+    }
+    (grad + weights.clone() * scale, squared_norm(weights))
 }
 
 /// Whether the fused ops take these tensors, which are on one device: f32 on flex, below autodiff or on it.
@@ -113,8 +136,8 @@ impl Plan {
 #[cfg(not(feature = "flex"))]
 mod none;
 #[cfg(not(feature = "flex"))]
-use none::are_read;
+use none as norms;
 #[cfg(not(feature = "flex"))]
-pub use none::{add_scaled, squared_norm};
+use none::are_read;
 #[cfg(not(feature = "flex"))]
 pub(crate) use none::{bag, bags, bce, chain, linear, mix};

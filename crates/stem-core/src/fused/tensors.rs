@@ -39,7 +39,7 @@ pub(super) fn tensor(buffer: Buffer, shape: impl Into<Shape>) -> FlexTensor {
 /// The same numbers, for changing: the tensor itself where nobody else holds it, else a copy in a buffer of the arena.
 pub(super) fn owned(tensor: FlexTensor) -> FlexTensor {
     let mut tensor = in_one_piece(tensor);
-    let whole = values(&tensor).len() * size_of::<f32>() == tensor.bytes().len();
+    let whole = size_of_val(values(&tensor)) == tensor.bytes().len();
     if whole && tensor.try_storage_mut::<f32>().is_some() {
         return tensor;
     }
@@ -48,31 +48,20 @@ pub(super) fn owned(tensor: FlexTensor) -> FlexTensor {
     self::tensor(copy, tensor.shape())
 }
 
-/// `||x||^2` in one pass, summed in a fixed order; `None` on other devices.
-pub fn squared_norm<const D: usize>(x: &Tensor<D>) -> Option<f32> {
-    if !super::fits([x]) {
-        return None;
-    }
-    let x = in_one_piece(x.clone().try_into_primitive::<Flex>().ok()?);
-    Some(norms::squared(values(&x)) as f32)
+/// `||x||^2`, of a tensor that is read.
+pub(super) fn squared_norm(x: &Tensor<2>) -> f32 {
+    norms::squared(values(&in_one_piece(flex(x.clone())))) as f32
 }
 
-/// `grad + scale * weights` and `||weights||^2`, in one pass and in place where nobody else holds `grad`; gives `grad` back on
-/// other devices.
-///
-/// # Errors
-/// `grad`, unchanged.
-pub fn add_scaled(grad: Tensor<2>, weights: &Tensor<2>, scale: f32) -> Result<(Tensor<2>, f32), Tensor<2>> {
-    if !super::fits([&grad, weights]) {
-        return Err(grad);
-    }
-    let (Ok(grad), Ok(weights)) =
-        (grad.clone().try_into_primitive::<Flex>(), weights.clone().try_into_primitive::<Flex>())
-    else {
-        return Err(grad);
-    };
-    let (mut grad, weights) = (owned(grad), in_one_piece(weights));
+/// `grad + scale * weights` and `||weights||^2`, of tensors that are read; in place where nobody else holds `grad`.
+pub(super) fn add_scaled(grad: Tensor<2>, weights: &Tensor<2>, scale: f32) -> (Tensor<2>, f32) {
+    let (mut grad, weights) = (owned(flex(grad)), in_one_piece(flex(weights.clone())));
     let slice = grad.try_storage_mut().expect("owned a line above");
     let (squares, _) = norms::add_scaled_norms(slice, values(&weights), scale);
-    Ok((Tensor::from_primitive::<Flex>(grad), squares as f32))
+    (Tensor::from_primitive::<Flex>(grad), squares as f32)
+}
+
+/// What is behind a tensor of flex.
+fn flex(tensor: Tensor<2>) -> FlexTensor {
+    tensor.inner().try_into_primitive::<Flex>().expect("on flex: checked by whoever calls")
 }

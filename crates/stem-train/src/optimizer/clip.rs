@@ -1,7 +1,6 @@
 //! Global gradient-norm clipping, as PyTorch's `clip_grad_norm_`: `g * min(1, limit / (norm + 1e-6))`.
 
 use burn::tensor::Tensor;
-use stem_core::fused;
 
 /// The factor every gradient is multiplied with.
 #[derive(Debug, Clone)]
@@ -27,21 +26,5 @@ impl Clip {
             Clip::Host(scale) => grad * *scale,
             Clip::Device(scale) => grad * scale.clone().unsqueeze(),
         }
-    }
-}
-
-/// `||g||^2`. `[1]`
-pub fn squared_norm(grad: &Tensor<2>) -> Tensor<1> {
-    match fused::squared_norm(grad) {
-        Some(squares) => Tensor::from_floats([squares], &grad.device()),
-        None => (grad.clone() * grad.clone()).sum(),
-    }
-}
-
-/// `grad + scale * weights`, and `||weights||^2` `[1]`.
-pub fn add_scaled(grad: Tensor<2>, weights: &Tensor<2>, scale: f64) -> (Tensor<2>, Tensor<1>) {
-    match fused::add_scaled(grad, weights, scale as f32) {
-        Ok((sum, squares)) => (sum, Tensor::from_floats([squares], &weights.device())),
-        Err(grad) => (grad + weights.clone() * scale, squared_norm(weights)),
     }
 }

@@ -30,8 +30,9 @@ mod network;
 
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
-pub use clip::{Clip, add_scaled, squared_norm};
+pub use clip::Clip;
 pub use config::OptimizerConfig;
 pub use network::{NetworkGradients, NetworkOptimizer};
 pub use sgd::Sgd;
 pub use state::{OptimizerState, Rows};
+pub use stem_core::fused::{add_scaled, squared_norm};

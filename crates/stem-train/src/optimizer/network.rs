@@ -7,8 +7,9 @@ use burn::tensor::{Gradients, Tensor};
 use stem_core::RowMatrix;
 
 use super::OptimizerConfig;
-use super::clip::{Clip, add_scaled, squared_norm};
+use super::clip::Clip;
 use super::state::{OptimizerState, Rows};
+use super::{add_scaled, squared_norm};
 
 /// The gradients of a network's parameters, each as a matrix `[n / last, last]`.
 #[derive(Debug, Clone, Default)]
