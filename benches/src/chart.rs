@@ -42,7 +42,7 @@ const INSET: f64 = 22.0;
 /// Least distance of two texts, one above the other.
 const TEXT: f64 = 16.0;
 
-const STYLE: &str = "text{font-family:sans-serif;font-size:12px}\
+pub(crate) const STYLE: &str = "text{font-family:sans-serif;font-size:12px}\
 .paper{fill:#fff}.ink{fill:#1f2328}.faint{fill:#59636e}.grid{stroke:#d1d9e0;stroke-width:1}\
 .line{fill:none;stroke-width:2}.a{stroke:#0550ae}.b{stroke:#a04100}.fa{fill:#0550ae}.fb{fill:#a04100}\
 .title{font-size:15px;font-weight:600}.value{font-size:11px}\
@@ -204,12 +204,12 @@ fn line(svg: &mut String, class: &str, [x1, x2]: [f64; 2], [y1, y2]: [f64; 2]) {
     let _ = writeln!(svg, "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>");
 }
 
-fn text(svg: &mut String, class: &str, anchor: &str, [x, y]: [f64; 2], text: &str) {
+pub(crate) fn text(svg: &mut String, class: &str, anchor: &str, [x, y]: [f64; 2], text: &str) {
     let text = escaped(text);
     let _ = writeln!(svg, "<text class=\"{class}\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>");
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

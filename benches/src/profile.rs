@@ -10,6 +10,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::ceiling::Ceiling;
+use crate::chart::{STYLE, escaped, measured, text};
 
 /// Adds up what every kind of span took. A clone shares the sums.
 #[derive(Debug, Clone, Default)]
@@ -66,6 +67,36 @@ impl Profile {
         }
         let _ = writeln!(text, "| all | {:.2} | 100 % | | | |", whole / steps as f64 * 1e3);
         text
+    }
+
+    /// The same as bars, an SVG file that stands alone.
+    pub fn picture(&self, steps: usize, title: &str) -> String {
+        const NAMES: f64 = 300.0;
+        const LINE: f64 = 20.0;
+        let sums = self.sums();
+        let ms = |row: &Row| row.seconds / steps as f64 * 1e3;
+        let rows: Vec<&Row> = sums.rows.iter().filter(|row| ms(row) >= 0.005).collect();
+        let longest = rows.iter().map(|row| ms(row)).fold(0.0, f64::max);
+        let height = 64.0 + LINE * rows.len() as f64;
+        let name = escaped(title);
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 720 {height}\" role=\"img\">\n<title>{name}</title>\n\
+             <style>{STYLE}</style>\n<rect class=\"paper\" width=\"720\" height=\"{height}\" rx=\"6\"/>\n"
+        );
+        text(&mut svg, "ink title", "start", [16.0, 27.0], title);
+        for (i, row) in rows.into_iter().enumerate() {
+            let (y, width) = (48.0 + LINE * i as f64, (ms(row) / longest * 340.0).max(1.0));
+            let (class, indent) = if row.depth == 0 { ("fa", 16.0) } else { ("fb", 34.0) };
+            text(&mut svg, if row.depth == 0 { "ink" } else { "faint" }, "start", [indent, y + 12.0], &row.label);
+            let _ = writeln!(
+                svg,
+                "<rect class=\"{class}\" x=\"{NAMES}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"12\"/>",
+                y + 2.0
+            );
+            text(&mut svg, "ink value", "start", [NAMES + width + 6.0, y + 12.0], &format!("{} ms", measured(ms(row))));
+        }
+        svg.push_str("</svg>\n");
+        svg
     }
 
     fn sums(&self) -> MutexGuard<'_, Sums> {

@@ -5,6 +5,7 @@
 //! cargo run --release --bin step_time -- --vocab 1000000 --batch 4096 --hidden 64,32 --shared 1
 //! ```
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::module::Module;
@@ -62,6 +63,9 @@ struct Args {
     /// Print where the step's time goes, and what this machine could do, before the line.
     #[arg(long)]
     profile: bool,
+    /// Draw it too, as an SVG file.
+    #[arg(long, requires = "profile", value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// Take the whole table through every step, as a plain autodiff implementation does.
     #[arg(long)]
     dense: bool,
@@ -122,6 +126,13 @@ fn time(args: &Args, device: &Device, profile: Option<&Profile>) {
     if let Some(profile) = profile {
         let width = args.hidden.iter().copied().max().unwrap_or(1);
         let row = state.table.widths().iter().sum();
+        if let Some(file) = &args.picture {
+            let title = format!("A training step, {} rows of {}, {} threads", args.batch, args.model, args.threads);
+            std::fs::write(file, profile.picture(args.steps, &title)).unwrap_or_else(|error| {
+                eprintln!("error: {}: {error}", file.display());
+                std::process::exit(1);
+            });
+        }
         println!("{}", profile.table(args.steps, &Ceiling::measure(width, row, args.precision)));
     }
     let network = state.network.valid();

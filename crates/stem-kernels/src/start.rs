@@ -30,6 +30,13 @@ pub fn fill(values: &mut [f32], std: f32, seed: u64) {
         .for_each(|(block, values)| simd::run(Block { state: state(seed, block), values, std }));
 }
 
+/// So many zeros, in memory that is taken now, by all threads, rather than page by page in the steps that touch a row first.
+pub fn zeros(count: usize) -> Vec<f32> {
+    let mut values = vec![0.0; count];
+    values.par_chunks_mut(BLOCK).for_each(|values| values.fill(0.0));
+    values
+}
+
 /// The states of a block's generators, word by word.
 fn state(seed: u64, block: usize) -> [[u32; LANES]; 4] {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

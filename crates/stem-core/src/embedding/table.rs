@@ -23,7 +23,11 @@ impl RowMatrix {
 
     /// `rows x width` zeros.
     pub fn zeros(rows: usize, width: usize, device: &Device) -> Self {
-        Self::new(Tensor::zeros([rows, width], device))
+        if !on_host(device) {
+            return Self::new(Tensor::zeros([rows, width], device));
+        }
+        let values = TensorData::new(start::zeros(rows * width), [rows, width]);
+        Self::new(Tensor::from_data(values, (device, DType::F32)))
     }
 
     /// The tensor, for reading within a step. A clone that outlives the step would make every later write a copy of the whole.

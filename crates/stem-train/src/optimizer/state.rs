@@ -46,7 +46,7 @@ impl OptimizerState {
     /// The state before the first step on weights of `rows x width`.
     pub fn new(config: OptimizerConfig, [rows, width]: [usize; 2], device: &Device) -> Self {
         let start = |width| match config.initial() {
-            0.0 => RowMatrix::zeros(rows, width, device), // memory that is not taken before it is touched
+            0.0 => RowMatrix::zeros(rows, width, device),
             initial => RowMatrix::new(Tensor::full([rows, width], initial as f32, device)),
         };
         Self { config, matrices: config.state_widths(width).into_iter().map(start).collect(), step: 0 }
