@@ -200,7 +200,7 @@ impl Layer {
     fn gate_input(&self, x: &Streams) -> Tensor<3> {
         let x_t = x.tasks.clone();
         match (self.wiring.gate_input, x.shared.clone()) {
-            (GateInput::OwnPlusShared, Some(_)) if x.sums.is_some() => x.sums.clone().unwrap_or(x_t),
+            (GateInput::OwnPlusShared, Some(_)) if let Some(sums) = &x.sums => sums.clone(),
             (GateInput::OwnPlusShared, Some(x_s)) if x_s.dims()[2] == x_t.dims()[2] => x_t + x_s,
             (GateInput::OwnPlusShared, Some(x_s)) => Tensor::cat(vec![x_t, x_s.repeat_dim(0, self.tasks)], 2),
             _ => x_t,

@@ -36,6 +36,7 @@ mod batch;
 mod featurize;
 mod embedding;
 mod norm;
+mod scoped;
 pub mod precision;
 pub mod fused;
 mod activation;

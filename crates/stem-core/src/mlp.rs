@@ -178,11 +178,14 @@ impl Hidden {
 
     /// What follows `layer`, and the layer with it.
     fn forward(&self, layer: &LinearBank, x: Tensor<3>) -> Tensor<3> {
-        match &self.norm {
-            None if self.activation.is_relu() => layer.forward_relu(x),
-            None => self.activation.forward(layer.forward(x)),
-            Some(norm) => self.activation.forward(norm.forward(layer.forward(x))),
+        if self.is_relu() {
+            return layer.forward_relu(x);
         }
+        let y = layer.forward(x);
+        self.activation.forward(match &self.norm {
+            Some(norm) => norm.forward(y),
+            None => y,
+        })
     }
 }
 

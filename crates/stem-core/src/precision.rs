@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 pub use stem_kernels::Precision;
 
+use crate::scoped::scoped;
+
 thread_local! {
     static CURRENT: Cell<Precision> = const { Cell::new(Precision::F32) };
 }
@@ -18,15 +20,7 @@ thread_local! {
 /// assert_eq!(current(), Precision::F32);
 /// ```
 pub fn with<R>(precision: Precision, work: impl FnOnce() -> R) -> R {
-    /// Puts back what was, also when `work` panics.
-    struct Before(Precision);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            CURRENT.set(self.0);
-        }
-    }
-    let _before = Before(CURRENT.replace(precision));
-    work()
+    scoped(&CURRENT, precision, work)
 }
 
 /// The precision of products here and now; f32 unless [`with`] says otherwise.

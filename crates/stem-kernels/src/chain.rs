@@ -66,7 +66,7 @@ pub fn forward(precision: Precision, input: Input, links: &[Link], y: &mut [f32]
     let rows = (BETWEEN / widest).next_multiple_of(16).clamp(64, 1024);
     let chain = Chain { product: product(precision), input, links, widest };
     let pieces = batch.div_ceil(rows);
-    let work = members * batch * 2 * links.iter().map(|link| link.weight.len() / members).sum::<usize>();
+    let work = 2 * batch * links.iter().map(|link| link.weight.len()).sum::<usize>();
     let grain = if work < TASK { members.max(pieces) } else { 1 }; // little work stays on this thread
     divide(0..members, grain, Run::new(y, batch * before), &|members, mut y| {
         for member in members {

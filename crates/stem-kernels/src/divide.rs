@@ -66,6 +66,17 @@ impl Cut for Runs<'_> {
     }
 }
 
+impl<T: Cut, const N: usize> Cut for [T; N] {
+    fn cut(self, pieces: usize) -> (Self, Self) {
+        let mut halves = self.map(|outputs| {
+            let (low, high) = outputs.cut(pieces);
+            (low, Some(high))
+        });
+        let high = halves.each_mut().map(|(_, high)| high.take().expect("taken once, here"));
+        (halves.map(|(low, _)| low), high)
+    }
+}
+
 impl<T: Cut> Cut for Option<T> {
     fn cut(self, pieces: usize) -> (Self, Self) {
         self.map(|outputs| outputs.cut(pieces)).unzip()

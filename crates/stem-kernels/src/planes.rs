@@ -1,9 +1,8 @@
 //! Outputs `[N, B, width]` that threads divide by rows, in safe code.
 
-use std::mem::take;
 use std::ops::Range;
 
-use rayon::join;
+use crate::divide::{Cut, divide};
 
 /// The same rows of several matrices of one width.
 #[derive(Debug)]
@@ -46,18 +45,20 @@ impl<'a> Planes<'a> {
     pub fn row(&mut self, plane: usize, row: usize) -> &mut [f32] {
         self.rows(plane, row..row + 1)
     }
+}
 
-    /// Keeps the first `rows` rows of every matrix and gives the others.
-    fn split_off(&mut self, rows: usize) -> Self {
-        let planes: Vec<&'a mut [f32]> = match &mut self.values {
-            Values::Whole { all, count, plane } => {
-                (0..*count).map(|_| all.split_off_mut(..*plane).unwrap_or_default()).collect()
+impl Cut for Planes<'_> {
+    /// The first `rows` rows of every matrix, and the others.
+    fn cut(self, rows: usize) -> (Self, Self) {
+        let width = self.width;
+        let planes: Vec<&mut [f32]> = match self.values {
+            Values::Whole { mut all, count, plane } => {
+                (0..count).map(|_| all.split_off_mut(..plane).unwrap_or_default()).collect()
             }
-            Values::Apart(planes) => take(planes),
+            Values::Apart(planes) => planes,
         };
-        let (low, high) = planes.into_iter().map(|plane| plane.split_at_mut(rows * self.width)).unzip();
-        self.values = Values::Apart(low);
-        Self::apart(high, self.width)
+        let (low, high) = planes.into_iter().map(|plane| plane.split_at_mut(rows * width)).unzip();
+        (Self::apart(low, width), Self::apart(high, width))
     }
 }
 
@@ -71,20 +72,13 @@ pub fn grain(numbers: usize) -> usize {
 /// Calls `work` with stretches of at most `grain` of `rows` and those rows of `planes`, on all threads. A single stretch is worked
 /// where it is, and nothing is allocated.
 pub fn split_rows<const N: usize>(
-    mut planes: [Planes<'_>; N],
+    planes: [Planes<'_>; N],
     rows: Range<usize>,
     grain: usize,
     work: &(impl Fn(Range<usize>, [Planes<'_>; N]) + Sync),
 ) {
-    if rows.len() > grain.max(1) {
-        let middle = rows.start + rows.len() / 2;
-        let high = planes.each_mut().map(|planes| planes.split_off(middle - rows.start));
-        join(
-            || split_rows(planes, rows.start..middle, grain, work),
-            || split_rows(high, middle..rows.end, grain, work),
-        );
-    } else if !rows.is_empty() {
-        work(rows, planes);
+    if !rows.is_empty() {
+        divide(rows, grain, planes, work);
     }
 }
 

@@ -40,6 +40,7 @@ use burn::tensor::{Int, Tensor};
 use stem_kernels::bag::{Layout, Streams};
 
 use crate::embedding::DistinctRows;
+use crate::scoped::scoped;
 
 /// Frees the memory that the ops keep from step to step; the next step takes it anew. A training does so at its end.
 pub fn release_memory() {
@@ -66,15 +67,7 @@ thread_local! {
 /// # Ok::<(), stem_core::Error>(())
 /// ```
 pub fn without<R>(work: impl FnOnce() -> R) -> R {
-    /// Puts back what was, also when `work` panics.
-    struct Before(bool);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            ENABLED.set(self.0);
-        }
-    }
-    let _before = Before(ENABLED.replace(false));
-    work()
+    scoped(&ENABLED, false, work)
 }
 
 /// `||x||^2` of a tensor below autodiff, on the CPU in one pass and summed in a fixed order. `[1]`

@@ -54,8 +54,7 @@ pub(super) fn sweep<const N: usize>(
     grad: &[f32],
     scale: f32,
 ) {
-    let Part { first, from, to, mut weights, state } = part;
-    let mut state = state;
+    let Part { first, from, to, mut weights, mut state } = part;
     let width = weights.width;
     if (to - from) * width > GRAIN && to - from > 1 {
         let middle = from + (to - from) / 2;
