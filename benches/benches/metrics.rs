@@ -3,7 +3,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use stem_train::metrics::{auc, gauc};
+use stem_report::metrics::{auc, gauc};
 
 fn metrics(criterion: &mut Criterion) {
     let mut rng = ChaCha8Rng::seed_from_u64(1);

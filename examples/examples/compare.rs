@@ -13,8 +13,10 @@ use clap::Parser;
 use stem_core::DeviceSpec;
 use stem_data::{Recipe, prepare};
 use stem_examples::cell;
-use stem_train::report::{Interval, ModelReport, Report, Transfer, verdicts};
-use stem_train::{CompareConfig, ModelName, Progress, RunOptions, SearchConfig, analysis::Bootstrap, compare};
+use stem_experiment::{CompareConfig, ModelName, RunOptions, SearchConfig, compare};
+use stem_report::analysis::Bootstrap;
+use stem_report::report::{Interval, ModelReport, Report, Transfer, verdicts};
+use stem_train::Progress;
 
 /// Encodes the raw tables (once), trains every model with every seed and single-task beside them, and measures on the test split
 /// what each task gains or loses by sharing, for all users and for those whose feedback is comparable. Writes
@@ -109,7 +111,7 @@ fn run(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::E
 fn told(report: &Report) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     writeln!(out, "| model | task | AUC | sd | gAUC | logloss | transfer |\n|---|---|---|---|---|---|---|")?;
-    let number = |value: Option<f64>| stem_train::metrics::shown(value);
+    let number = |value: Option<f64>| stem_report::metrics::shown(value);
     for ModelReport { name, tasks, .. } in &report.models {
         for (task, numbers) in report.tasks.iter().zip(tasks) {
             let [auc, gauc, logloss] =

@@ -10,7 +10,8 @@ use stem_core::{
     DeviceSpec, HiddenConfig, MlpShape, Model, ModelSpec, NetworkSize, Pooled, Predictor, Row, Schema, Towers,
 };
 use stem_data::{Recipe, Split, prepare};
-use stem_train::{Experiment, Learner, Progress, TrainConfig};
+use stem_experiment::Experiment;
+use stem_train::{Learner, Progress, TrainConfig};
 
 /// Sizes, as the bundle tells them.
 #[derive(Debug, Clone, Serialize, Deserialize)]

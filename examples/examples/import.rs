@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use stem_core::DeviceSpec;
-use stem_train::reference::import;
+use stem_reference::import;
 
 /// What stands in the configuration.
 const CONFIG: &str = r#"The configuration says what a state dict does not:

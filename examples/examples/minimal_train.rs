@@ -1,7 +1,7 @@
 //! Trains STEM from a recipe, in twenty lines; the README shows this very text.
 
 use stem_data::{Recipe, prepare};
-use stem_train::{Experiment, ModelName, RunOptions, run};
+use stem_experiment::{Experiment, ModelName, RunOptions, run};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // What to read, learn and split; sizes of the model and how to train it.

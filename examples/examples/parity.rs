@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use stem_core::DeviceSpec;
-use stem_train::parity::{Tolerances, check_fixture};
+use stem_reference::parity::{Tolerances, check_fixture};
 
 /// Rebuilds the model of each fixture and prints the largest error of predictions, losses, gradients and training steps.
 #[derive(Parser)]

@@ -12,7 +12,8 @@ use std::time::Instant;
 use clap::Parser;
 use stem_core::{DeviceSpec, Predictor, Row, Value};
 use stem_data::{Recipe, Split, prepare};
-use stem_train::{Experiment, ModelName, Progress, RunMetrics, RunOptions, run};
+use stem_experiment::{Experiment, ModelName, RunMetrics, RunOptions, run};
+use stem_train::Progress;
 
 const RECIPE: &str = include_str!("../../datasets/simulated/recipe.toml");
 const EXPERIMENT: &str = include_str!("../../datasets/simulated/experiment.toml");

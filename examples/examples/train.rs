@@ -11,7 +11,8 @@ use clap::Parser;
 use stem_core::DeviceSpec;
 use stem_core::precision::Precision;
 use stem_data::{Recipe, prepare};
-use stem_train::{ModelName, Progress, RunOptions, run};
+use stem_experiment::{ModelName, RunOptions, run};
+use stem_train::Progress;
 
 /// Encodes the raw tables (once), trains a model, and writes OUT/bundle.safetensors, OUT/report.html, OUT/metrics.json and OUT/log.jsonl.
 #[derive(Parser)]

@@ -6,8 +6,9 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use stem_train::metrics::shown;
-use stem_train::{Experiment, ModelName, Progress, RunMetrics, StopFlag};
+use stem_experiment::{Experiment, ModelName, RunMetrics};
+use stem_report::metrics::shown;
+use stem_train::{Progress, StopFlag};
 
 /// Runs a program's `main`: an error becomes one readable message on stderr and exit code 1.
 pub fn finish(result: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode {
@@ -72,7 +73,7 @@ pub fn command_line(example: &str) -> String {
 ///
 /// # Errors
 /// A file that does not read or parse.
-pub fn load_experiment(config: Option<&Path>, recipe: &Path) -> stem_train::Result<Experiment> {
+pub fn load_experiment(config: Option<&Path>, recipe: &Path) -> stem_experiment::Result<Experiment> {
     let beside = recipe.with_file_name("experiment.toml");
     match config {
         Some(path) => Experiment::load(path),

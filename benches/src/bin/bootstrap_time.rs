@@ -11,7 +11,7 @@ use clap::Parser;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use stem_train::analysis::{Bootstrap, Ranked, Sample};
+use stem_report::analysis::{Bootstrap, Ranked, Sample};
 
 /// A paired bootstrap over groups, on made-up scores of two models.
 #[derive(Parser)]

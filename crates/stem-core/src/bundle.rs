@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embedding::EmbeddingTable;
 use crate::error::{Error, Result};
+use crate::files::{self, FileError};
 use crate::mapped::map_file;
 use crate::models::ModelSpec;
 use crate::params;
@@ -70,7 +71,7 @@ impl View for &Tensor<'_> {
 /// until the new one is. The table is borrowed for the time of the writing, not copied, where the device allows.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::File`].
 pub fn save<C: ModelSpec>(
     path: &Path,
     schema: &Schema,
@@ -100,7 +101,14 @@ pub fn save<C: ModelSpec>(
         let manifest = serde_json::to_string(&manifest).expect("a manifest is plain data");
         let parts = tensors.iter().map(|(n, t)| (n.as_str(), t.dtype, t.shape.as_slice(), &*t.bytes));
         let checksum = checksum(&manifest, parts);
-        write_beside(path, &tensors, HashMap::from([(MANIFEST.into(), manifest), (CHECKSUM.into(), checksum)]))
+        let metadata = HashMap::from([(MANIFEST.into(), manifest), (CHECKSUM.into(), checksum)]);
+        let write = |scratch: &Path| {
+            safetensors::serialize_to_file(&tensors, Some(metadata), scratch).map_err(|e| match e {
+                safetensors::SafeTensorError::IoError(source) => source,
+                other => io::Error::other(other),
+            })
+        };
+        Ok(files::replace(path, write)?)
     })
 }
 
@@ -135,25 +143,6 @@ fn checksum<'a>(manifest: &str, tensors: impl Iterator<Item = (&'a str, Dtype, &
     hasher.finalize().to_hex().to_string()
 }
 
-fn write_beside(path: &Path, tensors: &BTreeMap<String, Tensor<'_>>, metadata: HashMap<String, String>) -> Result<()> {
-    let failed =
-        |source: io::Error| Error::Io { action: "write", path: path.to_path_buf(), intact: path.exists(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let scratch = tempfile::Builder::new().prefix(".bundle-").suffix(".tmp").tempfile_in(folder).map_err(failed)?;
-    safetensors::serialize_to_file(tensors, Some(metadata), scratch.path()).map_err(|e| match e {
-        safetensors::SafeTensorError::IoError(source) => failed(source),
-        other => failed(io::Error::other(other.to_string())),
-    })?;
-    #[cfg(unix)] // a scratch file is its owner's alone; a bundle is for whoever serves it
-    std::fs::set_permissions(scratch.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).map_err(failed)?;
-    scratch.as_file().sync_all().map_err(failed)?;
-    scratch.persist(path).map_err(|e| failed(e.error))?;
-    #[cfg(unix)] // elsewhere a folder is no file that can be synced
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    Ok(())
-}
-
 /// A bundle that was opened and checked; its tensors are still on disk.
 #[derive(Debug)]
 pub struct Bundle<C> {
@@ -171,15 +160,10 @@ impl<C: ModelSpec> Bundle<C> {
     /// Maps the file and checks it: format, version, checksum, schema, configuration, vocabularies.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read, [`Error::Bundle`] when it is damaged or something else.
+    /// [`Error::File`] when it cannot be read, [`Error::Bundle`] when it is damaged or something else.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = map_file(path).map_err(|source| Error::Io {
-            action: "open",
-            path: path.to_path_buf(),
-            intact: false,
-            source,
-        })?;
+        let file = map_file(path).map_err(FileError::of("open", path))?;
         Self::from_map(path, file).map_err(|what| Error::Bundle { path: path.to_path_buf(), what })
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::files::FileError;
+
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -80,17 +82,8 @@ pub enum Error {
         what: String,
     },
     /// A file that could not be read or written.
-    #[error("cannot {action} {}: {source}{}", path.display(), if *.intact { "; what was there before is untouched" } else { "" })]
-    Io {
-        /// Read, write, open ...
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Whether an older file of that name still stands whole.
-        intact: bool,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A file that is no bundle, or a damaged one.
     #[error("{} is not a usable bundle: {what}", path.display())]
     Bundle {

@@ -29,6 +29,8 @@
 //! # Ok::<(), stem_core::Error>(())
 //! ```
 
+pub mod files;
+mod mapped;
 mod schema;
 mod value;
 mod vocabulary;
@@ -43,6 +45,7 @@ mod activation;
 mod mlp;
 mod experts;
 mod gate;
+mod gate_sums;
 pub mod aftb;
 mod layer;
 mod tower;
@@ -50,11 +53,9 @@ pub mod models;
 pub mod loss;
 pub mod params;
 pub mod bundle;
-pub mod reference;
 mod predictor;
 mod device;
 mod error;
-mod mapped;
 
 pub use activation::{Activation, ActivationBank};
 pub use batch::{Batch, MISSING};
@@ -65,6 +66,7 @@ pub use error::{Error, Result};
 pub use experts::{ExpertOutputs, Experts, Streams};
 pub use featurize::encode_rows;
 pub use gate::Gates;
+pub use gate_sums::{GateMean, GateSums};
 pub use layer::{GateInput, Layer, LayerShape, Reach, Wiring};
 pub use mapped::map_file;
 pub use mlp::{HiddenConfig, LinearBank, MlpBank, MlpShape};

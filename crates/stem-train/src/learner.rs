@@ -10,15 +10,15 @@ use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use stem_core::{Bundle, ModelSpec, Schema, bundle, fused, params, score};
 use stem_data::{BatchPlan, Dataset, Split};
+use stem_report::metrics::{TaskMetrics, shown};
 
 use crate::balance::{Balance, BalanceConfig};
+use crate::config::{Monitor, TrainConfig};
 use crate::early_stop::{EarlyStop, Verdict};
 use crate::error::{Error, Result, require};
-use crate::experiment::{Monitor, TrainConfig};
 use crate::log::{Evaluation, RunLog};
 use crate::loss_meter::LossMeter;
 use crate::memory::{self, MemoryPlan};
-use crate::metrics::{TaskMetrics, shown};
 use crate::progress::Progress;
 use crate::schedule::RateSchedule;
 use crate::step::{Objective, TrainState};
@@ -342,7 +342,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
 }
 
 /// Refuses a configuration that cannot train on the data, or not in this machine's memory; gives what memory it will take.
-pub(crate) fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) -> Result<MemoryPlan> {
+pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) -> Result<MemoryPlan> {
     config.check()?;
     let schema = dataset.schema();
     schema.check()?;

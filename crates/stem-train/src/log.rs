@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use stem_core::Schema;
+use stem_core::files::{FileError, create_folder};
+use stem_report::metrics::TaskMetrics;
 
-use crate::error::{Error, Result};
-use crate::files::create_folder;
-use crate::metrics::TaskMetrics;
+use crate::error::Result;
 
 /// What a line says.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl RunLog {
     pub(crate) fn create(folder: &Path) -> Result<Self> {
         create_folder(folder)?;
         let path = folder.join("log.jsonl");
-        let file = File::create(&path).map_err(|source| Error::Io { action: "write", path: path.clone(), source })?;
+        let file = File::create(&path).map_err(FileError::of("write", &path))?;
         Ok(Self { path, file })
     }
 
@@ -64,10 +64,7 @@ impl RunLog {
         if let Some(weights) = weights {
             line["balance"] = by_task(weights.iter().map(|&weight| weight.into()).collect()).into();
         }
-        writeln!(self.file, "{line}").and_then(|()| self.file.flush()).map_err(|source| Error::Io {
-            action: "write",
-            path: self.path.clone(),
-            source,
-        })
+        let written = writeln!(self.file, "{line}").and_then(|()| self.file.flush());
+        Ok(written.map_err(FileError::of("write", &self.path))?)
     }
 }

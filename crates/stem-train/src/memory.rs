@@ -5,8 +5,8 @@ use std::fmt;
 use stem_core::{NetworkSize, Schema};
 
 use crate::balance::BalanceConfig;
+use crate::config::TrainConfig;
 use crate::error::{Error, Result};
-use crate::experiment::TrainConfig;
 use crate::step::TableMode;
 
 /// Bytes by what takes them.

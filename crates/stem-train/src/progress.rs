@@ -30,7 +30,7 @@ impl Progress {
     }
 
     /// A bar over several pieces of work.
-    pub(crate) fn pieces(&self, label: &str, count: usize) -> Bar {
+    pub fn pieces(&self, label: &str, count: usize) -> Bar {
         let bar = self.bar(count, "{prefix} [{bar:24}] {pos}/{len}  {elapsed} gone, {eta} left  {msg}");
         bar.bar.set_prefix(label.to_string());
         bar
@@ -51,18 +51,18 @@ impl Progress {
 
 /// A bar; it is wiped when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Bar {
+pub struct Bar {
     bar: ProgressBar,
 }
 
 impl Bar {
     /// So much more is done.
-    pub(crate) fn advance(&self, by: usize) {
+    pub fn advance(&self, by: usize) {
         self.bar.inc(by as u64);
     }
 
     /// What it says at its end.
-    pub(crate) fn say(&self, message: impl Into<String>) {
+    pub fn say(&self, message: impl Into<String>) {
         self.bar.set_message(message.into());
     }
 }

@@ -8,7 +8,7 @@ use stem_core::{AitmConfig, AnyModel, Batch, ModelConfig, ModelName};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_train::balance::{Balance, BalanceConfig, GradNorm, PcGrad, Uncertainty};
 use stem_train::step::{Share, StepGradients};
-use stem_train::{Objective, TableMode, TrainConfig, TrainState, run};
+use stem_train::{Objective, TableMode, TrainState};
 
 fn vector(values: &[f32]) -> Tensor<1> {
     Tensor::from_floats(values, &spec().open().unwrap())
@@ -92,7 +92,7 @@ fn case(folder: &std::path::Path, model: ModelName) -> Case {
     let dataset = dataset(folder);
     let batch = dataset.batches(Split::Train, BatchPlan { size: 200, shuffle: Some((1, 1)) }).next().unwrap();
     let device = spec().open().unwrap();
-    let config = experiment().model(model);
+    let config = small(model);
     let state = TrainState::init(&config, dataset.schema(), 0.5, 1, TableMode::RowSparse, &device);
     Case { dataset, batch, state }
 }
@@ -174,26 +174,6 @@ fn l2_adds_the_weights_to_the_gradient() {
     assert!((number(losses.regularization) - expected).abs() < 1e-3 * expected);
 }
 
-#[test]
-fn every_balancing_trains_and_logs_the_weights_it_learned() {
-    let folder = tempfile::tempdir().unwrap();
-    let dataset = dataset(folder.path());
-    for (balance, learned) in [
-        (BalanceConfig::Uncertainty { rate: 0.01 }, true),
-        (BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 }, true),
-        (BalanceConfig::PcGrad {}, false),
-    ] {
-        let mut experiment = experiment();
-        experiment.train = TrainConfig { balance, ..experiment.train };
-        let out = folder.path().join("out");
-        let metrics = run(ModelName::SharedBottom, &experiment, &dataset, &out, &options()).unwrap();
-        assert!(metrics.test["a"].auc.unwrap() > 0.6, "{balance:?}: {:?}", metrics.test);
-        let log = std::fs::read_to_string(out.join("log.jsonl")).unwrap();
-        let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
-        assert_eq!(last["balance"]["b"].as_f64().is_some_and(|weight| weight != 1.0), learned, "{last}");
-    }
-}
-
 /// The model's own penalty reaches the gradient, whole in a joint pass and in parts where tasks are taken apart.
 #[test]
 fn a_models_penalty_is_part_of_the_gradient_however_losses_are_balanced() {
@@ -202,7 +182,7 @@ fn a_models_penalty_is_part_of_the_gradient_however_losses_are_balanced() {
     let batch = dataset.batches(Split::Train, BatchPlan { size: 200, shuffle: Some((1, 1)) }).next().unwrap();
     let device = spec().open().unwrap();
     let aitm = |order_penalty: f64| {
-        let ModelConfig::Aitm(config) = experiment().model(ModelName::Aitm) else { unreachable!() };
+        let ModelConfig::Aitm(config) = small(ModelName::Aitm) else { unreachable!() };
         let config = ModelConfig::Aitm(AitmConfig { order_penalty, ..config });
         TrainState::<AnyModel>::init(&config, dataset.schema(), 0.5, 2, TableMode::RowSparse, &device)
     };

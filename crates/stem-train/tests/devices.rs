@@ -5,13 +5,13 @@
 mod common;
 use common::*;
 use stem_core::precision::Precision;
-use stem_core::{AnyModel, Batch, DeviceSpec, ModelConfig, fused, params};
+use stem_core::{AnyModel, Batch, DeviceSpec, ModelConfig, ModelName, fused, params};
 use stem_data::{BatchPlan, Split};
-use stem_train::{ModelName, Objective, TableMode, TrainState};
+use stem_train::{Objective, TableMode, TrainState};
 
 /// Rows' gradient of the first batch, and table and network after all batches.
 fn trained(device: DeviceSpec, batches: &[Batch], schema: &stem_core::Schema) -> [Vec<f32>; 3] {
-    trained_with(&experiment().model(ModelName::Stem), Precision::F32, device, batches, schema)
+    trained_with(&small(ModelName::Stem), Precision::F32, device, batches, schema)
 }
 
 fn trained_with(
@@ -75,12 +75,7 @@ fn fused_ops_take_the_steps_of_the_plain_ones() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
     let batches: Vec<Batch> = dataset.batches(Split::Train, BatchPlan { size: 500, shuffle: Some((1, 1)) }).collect();
-    for model in [
-        wide(),
-        stem(|config| config.layers = 2),
-        experiment().model(ModelName::Ple),
-        experiment().model(ModelName::Aitm),
-    ] {
+    for model in [wide(), stem(|config| config.layers = 2), small(ModelName::Ple), small(ModelName::Aitm)] {
         let run = || trained_with(&model, Precision::F32, DeviceSpec::Flex, &batches, dataset.schema());
         let (fused, plain) = (run(), fused::without(run));
         for (what, (fused, plain)) in ["gradient", "table", "network"].into_iter().zip(fused.iter().zip(&plain)) {
@@ -120,7 +115,7 @@ fn a_first_step_is_the_same_row_sparse_and_dense() {
     let batch = dataset.batches(Split::Train, BatchPlan { size: 200, shuffle: Some((1, 1)) }).next().unwrap();
     let objective = Objective { task_weights: vec![1.0, 2.0], ..Objective::plain(2) };
     let stepped = |mode: TableMode| {
-        let (model, device) = (experiment().model(ModelName::Stem), spec().open().unwrap());
+        let (model, device) = (small(ModelName::Stem), spec().open().unwrap());
         let state = TrainState::<AnyModel>::init(&model, dataset.schema(), 0.1, 1, mode, &device);
         let (_, gradients) = state.differentiate(&batch, &objective);
         let state = state.apply(gradients, 1e-2, 0.01); // a limit that clips

@@ -20,7 +20,6 @@ use super::{BottomSizes, Model, ModelSpec, NetworkSize, last};
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
 use crate::mlp::{HiddenConfig, LinearBank, MlpBank};
-use crate::reference::Bank;
 use crate::schema::Schema;
 use crate::tower::Towers;
 
@@ -111,18 +110,6 @@ impl ModelSpec for AitmConfig {
             towers: Towers::init(sizes.towers(schema), rng, device),
             order_penalty: self.order_penalty,
         }
-    }
-
-    fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
-        let tasks = schema.tasks.len();
-        vec![
-            Bank::mlps("bottoms", (0..tasks).map(|t| format!("bottom.{t}.mlp"))),
-            Bank::linears("transfer", (0..tasks - 1).map(|t| format!("g.{t}"))),
-            Bank::linears("value", ["h1".into()]),
-            Bank::linears("key", ["h2".into()]),
-            Bank::linears("query", ["h3".into()]),
-            Bank::towers("towers", tasks),
-        ]
     }
 }
 

@@ -15,7 +15,6 @@ use super::{
 };
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
-use crate::reference::Bank;
 use crate::schema::Schema;
 
 /// Makes [`ModelName`], [`ModelConfig`] and [`AnyModel`] of the list: whatever they are asked, they ask the model.
@@ -109,12 +108,6 @@ macro_rules! models {
             }
             fn trains_apart(&self) -> bool {
                 match self { $(ModelConfig::$model(config) => config.trains_apart()),+ }
-            }
-            fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
-                match self { $(ModelConfig::$model(config) => config.reference_banks(schema)),+ }
-            }
-            fn reference_unread(&self, schema: &Schema) -> Vec<String> {
-                match self { $(ModelConfig::$model(config) => config.reference_unread(schema)),+ }
             }
         }
     };

@@ -21,7 +21,6 @@ use super::{Model, ModelSpec, NetworkSize, check_size, check_widths};
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
 use crate::mlp::{HiddenConfig, MlpShape};
-use crate::reference::Bank;
 use crate::schema::Schema;
 use crate::tower::Towers;
 
@@ -91,10 +90,6 @@ impl ModelSpec for EsmmConfig {
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Esmm {
         Esmm { towers: Towers::init(self.towers(schema), rng, device) }
-    }
-
-    fn reference_banks(&self, _schema: &Schema) -> Vec<Bank> {
-        vec![Bank::towers("towers", 2)]
     }
 }
 

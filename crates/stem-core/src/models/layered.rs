@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::experts::Streams;
 use crate::layer::{Layer, LayerShape, Wiring};
 use crate::mlp::{HiddenConfig, MlpShape};
-use crate::reference::Bank;
 use crate::schema::Schema;
 use crate::tower::Towers;
 
@@ -138,33 +137,6 @@ impl LayeredSizes {
         let tasks = schema.tasks.len();
         let own = (0..tasks).flat_map(|t| std::iter::repeat_n(t, self.specific_experts));
         own.chain(std::iter::repeat_n(tasks, self.shared_experts)).collect()
-    }
-
-    /// The last layer's gate for the shared stream, which no tower reads.
-    pub(crate) fn reference_unread(&self, prefix: &str, schema: &Schema) -> Vec<String> {
-        vec![format!("{prefix}.{}.gate.{}", self.layers - 1, schema.tasks.len())]
-    }
-
-    /// The reference's names of a network whose layers lie below `prefix`.
-    pub(crate) fn reference_banks(&self, prefix: &str, schema: &Schema) -> Vec<Bank> {
-        let tasks = schema.tasks.len();
-        let mut banks = vec![Bank::towers("net.towers", tasks)];
-        for l in 0..self.layers {
-            let (ours, theirs) = (format!("net.layers.{l}"), format!("{prefix}.{l}"));
-            let (theirs, specific) = (&theirs, self.specific_experts);
-            let own =
-                (0..tasks).flat_map(|t| (0..specific).map(move |i| format!("{theirs}.specific_experts.{t}.{i}.mlp")));
-            let shared = (0..self.shared_experts).map(|i| format!("{theirs}.shared_experts.{i}.mlp"));
-            let gate = |t: usize| format!("{theirs}.gate.{t}.mlp");
-            banks.push(Bank::mlps(format!("{ours}.experts.own"), own));
-            banks.push(Bank::mlps(format!("{ours}.experts.shared"), shared));
-            banks.push(Bank::mlps(format!("{ours}.gates.bank"), (0..tasks).map(gate)));
-            if l + 1 < self.layers {
-                banks.push(Bank::mlps(format!("{ours}.shared_gate.bank"), [gate(tasks)]));
-            }
-        }
-        banks.retain(|bank| !bank.members.is_empty());
-        banks
     }
 }
 

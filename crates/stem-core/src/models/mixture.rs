@@ -10,7 +10,6 @@ use crate::aftb::{self, AftbMask};
 use crate::error::Result;
 use crate::gate::Gates;
 use crate::mlp::{HiddenConfig, MlpBank, MlpShape};
-use crate::reference::Bank;
 use crate::schema::Schema;
 use crate::tower::Towers;
 
@@ -80,20 +79,6 @@ impl MixtureSizes {
             gates: Gates::init(gates, rng, device),
             towers: Towers::init(towers, rng, device),
         }
-    }
-
-    /// The reference's names of a mixture whose experts and gates lie below `layer`; `gates` are their names there.
-    pub(crate) fn reference_banks(
-        &self,
-        layer: &str,
-        gates: impl IntoIterator<Item = String>,
-        schema: &Schema,
-    ) -> Vec<Bank> {
-        vec![
-            Bank::mlps("net.experts", (0..self.expert_count).map(|e| format!("{layer}.experts.{e}.mlp"))),
-            Bank::mlps("net.gates.bank", gates.into_iter().map(|gate| format!("{layer}.{gate}.mlp"))),
-            Bank::towers("net.towers", schema.tasks.len()),
-        ]
     }
 }
 

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use super::{Mixture, MixtureSizes, Model, ModelSpec, NetworkSize};
 use crate::embedding::Pooled;
 use crate::error::Result;
-use crate::reference::Bank;
 use crate::schema::Schema;
 
 /// Sizes of an MMoE.
@@ -44,10 +43,6 @@ impl ModelSpec for MmoeConfig {
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Mmoe {
         Mmoe { net: self.0.init(schema.tasks.len(), schema, rng, device) }
-    }
-
-    fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
-        self.0.reference_banks("mmoe_layer", (0..schema.tasks.len()).map(|t| format!("gate.{t}")), schema)
     }
 }
 

@@ -52,7 +52,6 @@ use std::fmt::Debug;
 
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
-use crate::reference::Bank;
 use crate::schema::Schema;
 
 /// A network from pooled embeddings to one logit per task.
@@ -114,16 +113,6 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
     /// Whether every task is to be trained in a run of its own, and the results put side by side.
     fn trains_apart(&self) -> bool {
         false
-    }
-
-    /// What the Python reference calls the parts of this model; empty where it has no such model.
-    fn reference_banks(&self, _schema: &Schema) -> Vec<Bank> {
-        Vec::new()
-    }
-
-    /// Modules that the reference carries without ever reading them, by name.
-    fn reference_unread(&self, _schema: &Schema) -> Vec<String> {
-        Vec::new()
     }
 }
 

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use super::{Mixture, MixtureSizes, Model, ModelSpec, NetworkSize};
 use crate::embedding::Pooled;
 use crate::error::Result;
-use crate::reference::Bank;
 use crate::schema::Schema;
 
 /// Sizes of an OMoE.
@@ -44,10 +43,6 @@ impl ModelSpec for OmoeConfig {
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Omoe {
         Omoe { net: self.0.init(1, schema, rng, device) }
-    }
-
-    fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
-        self.0.reference_banks("omoe_layer", ["gate".into()], schema)
     }
 }
 

@@ -22,7 +22,6 @@ use crate::embedding::Pooled;
 use crate::error::Result;
 use crate::experts::Streams;
 use crate::layer::{GateInput, LayerShape, Reach, Wiring};
-use crate::reference::Bank;
 use crate::schema::Schema;
 
 /// PLE's gates: own and shared experts, by the task's own stream, nothing stopped.
@@ -71,14 +70,6 @@ impl ModelSpec for PleConfig {
 
     fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
         self.0.gate_groups(schema)
-    }
-
-    fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
-        self.0.reference_banks("cgc_layers", schema)
-    }
-
-    fn reference_unread(&self, schema: &Schema) -> Vec<String> {
-        self.0.reference_unread("cgc_layers", schema)
     }
 }
 

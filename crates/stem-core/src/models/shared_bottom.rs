@@ -16,7 +16,6 @@ use super::{BottomSizes, Model, ModelSpec, NetworkSize};
 use crate::embedding::Pooled;
 use crate::error::Result;
 use crate::mlp::MlpBank;
-use crate::reference::Bank;
 use crate::schema::Schema;
 use crate::tower::Towers;
 
@@ -49,10 +48,6 @@ impl ModelSpec for SharedBottomConfig {
             bottom: self.0.bottoms(1, schema).init(rng, device),
             towers: Towers::init(self.0.towers(schema), rng, device),
         }
-    }
-
-    fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
-        vec![Bank::mlps("bottom", ["bottom.mlp".into()]), Bank::towers("towers", schema.tasks.len())]
     }
 }
 

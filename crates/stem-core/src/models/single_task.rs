@@ -13,7 +13,6 @@ use super::{BottomSizes, Model, ModelSpec, NetworkSize};
 use crate::embedding::Pooled;
 use crate::error::Result;
 use crate::mlp::MlpBank;
-use crate::reference::Bank;
 use crate::schema::Schema;
 use crate::tower::Towers;
 
@@ -55,14 +54,6 @@ impl ModelSpec for SingleTaskConfig {
 
     fn trains_apart(&self) -> bool {
         true
-    }
-
-    /// The reference trains a SharedBottom of one task: `bottom.mlp` and `tower.0.mlp`.
-    fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
-        if schema.tasks.len() > 1 {
-            return Vec::new();
-        }
-        vec![Bank::mlps("bottoms", ["bottom.mlp".into()]), Bank::towers("towers", 1)]
     }
 }
 

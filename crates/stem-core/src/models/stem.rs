@@ -21,7 +21,6 @@ use crate::error::{Error, Result};
 use crate::experts::Streams;
 use crate::layer::{GateInput, Reach, Wiring};
 use crate::mlp::HiddenConfig;
-use crate::reference::Bank;
 use crate::schema::Schema;
 
 /// Sizes of a STEM-Net, and its ablations; the defaults are the paper's.
@@ -88,7 +87,8 @@ impl From<LayeredSizes> for StemConfig {
 }
 
 impl StemConfig {
-    fn sizes(&self) -> LayeredSizes {
+    /// The sizes alone, without the ablations.
+    pub fn sizes(&self) -> LayeredSizes {
         LayeredSizes {
             dim: self.dim,
             layers: self.layers,
@@ -213,16 +213,6 @@ impl ModelSpec for StemConfig {
 
     fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
         self.sizes().gate_groups(schema)
-    }
-
-    fn reference_banks(&self, schema: &Schema) -> Vec<Bank> {
-        let sizes = self.sizes();
-        let whole = StemConfig::from(sizes.clone());
-        if *self == whole { sizes.reference_banks("stem_layers", schema) } else { Vec::new() } // it has no ablations
-    }
-
-    fn reference_unread(&self, schema: &Schema) -> Vec<String> {
-        self.sizes().reference_unread("stem_layers", schema)
     }
 }
 

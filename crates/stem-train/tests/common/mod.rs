@@ -1,17 +1,11 @@
-//! A small simulated data set, and the reference's fixtures where they are.
+//! A small simulated data set, and small models.
 
 #![allow(dead_code)] // every test file uses its part
 
-#[path = "../../../stem-data/tests/common/shared.rs"]
-pub mod shared;
-
-pub mod checkpoint;
-
 use std::path::Path;
 
-use stem_core::{DeviceSpec, ModelConfig, StemConfig};
+use stem_core::{DeviceSpec, ModelConfig, ModelName, StemConfig};
 use stem_data::{Dataset, Recipe, prepare};
-use stem_train::{Experiment, ModelName, RunOptions};
 
 pub const RECIPE: &str = r#"
 name = "small"
@@ -41,12 +35,12 @@ pub fn dataset(folder: &Path) -> Dataset {
     prepare(&recipe, folder, &folder.join("columns"), false).unwrap()
 }
 
-/// Small sizes for every model, and a few epochs.
-pub fn experiment() -> Experiment {
+/// Sections of an experiment that make every model small.
+pub fn small_sizes() -> Vec<(&'static str, &'static str)> {
     let mixture = "dim = 4\nexpert_count = 3\nexperts = [16, 8]\ngate = [8]\ntower = [8]";
     let layered = "dim = 4\nshared_experts = 1\nexperts = [16, 8]\ngate = [8]\ntower = [8]";
     let bottom = "dim = 4\nbottom = [16, 8]\ntower = [8]";
-    let sizes = [
+    vec![
         ("stem", layered),
         ("ple", layered),
         ("ple-me", layered),
@@ -57,15 +51,18 @@ pub fn experiment() -> Experiment {
         ("single-task", bottom),
         ("aitm", bottom),
         ("esmm", "dim = 4\ntower = [16, 8]"),
-    ];
-    let train = "[train]\nbatch_size = 256\nepochs = 4\nlearning_rate = 5e-3\n".to_string();
-    let text = sizes.iter().fold(train, |text, (name, sizes)| format!("{text}\n[{name}]\n{sizes}\n"));
-    Experiment::parse(&text, "experiment.toml").unwrap()
+    ]
+}
+
+/// A small model.
+pub fn small(name: ModelName) -> ModelConfig {
+    let sizes = small_sizes().into_iter().find(|(model, _)| *model == name.as_str()).unwrap().1;
+    name.deserialize_config(toml::Deserializer::parse(sizes).unwrap()).unwrap()
 }
 
 /// The small STEM, changed.
 pub fn stem(change: impl FnOnce(&mut StemConfig)) -> ModelConfig {
-    let ModelConfig::Stem(mut config) = experiment().model(ModelName::Stem) else { unreachable!() };
+    let ModelConfig::Stem(mut config) = small(ModelName::Stem) else { unreachable!() };
     change(&mut config);
     ModelConfig::Stem(config)
 }
@@ -73,8 +70,4 @@ pub fn stem(change: impl FnOnce(&mut StemConfig)) -> ModelConfig {
 /// The device that `STEM_DEVICE` names.
 pub fn spec() -> DeviceSpec {
     DeviceSpec::from_env().unwrap()
-}
-
-pub fn options() -> RunOptions {
-    RunOptions { device: spec(), ..RunOptions::default() }
 }

@@ -1,0 +1,119 @@
+//! What each model is like on the test split, over its seeds.
+
+use std::path::Path;
+
+use stem_core::{GateSums, ModelName, ModelSpec, Predictor};
+use stem_data::{Dataset, Split};
+
+use super::plan::Plan;
+use super::runs::run_folder;
+use super::strata::Pair;
+use crate::error::{Error, Result};
+use crate::experiment::Experiment;
+use crate::inspect::{Colours, add_test, embedding_report, gate_map, learning_curve, model_settings, task_report};
+use crate::options::RunOptions;
+use crate::run::{RunMetrics, bundle_path, score_split};
+use stem_report::report::{GateMap, ModelReport};
+
+/// A model's scores `[N, T]` of the test split, seed by seed.
+pub(super) type Tested = Vec<Vec<f32>>;
+
+/// All models, and what they predict.
+pub(super) fn models(
+    plan: &Plan,
+    runs: &[Vec<RunMetrics>],
+    dataset: &Dataset,
+    pairs: &[Pair],
+    field: usize,
+    out: &Path,
+    options: &RunOptions,
+) -> Result<(Vec<ModelReport>, Vec<Tested>)> {
+    let colours = pairs.first().map(|pair| Colours::of(dataset, field, &pair.strata, pair.names.to_vec()));
+    let picture = colours.as_ref().map(|colours| (field, colours));
+    let bar = options.progress.pieces("measuring", runs.iter().map(Vec::len).sum());
+    let mut found = (Vec::new(), Vec::new());
+    for ((model, experiment), runs) in plan.models.iter().zip(runs) {
+        let seen = Seen { plan, dataset, pairs, out, options };
+        let (report, tested) = seen.model(*model, experiment, runs, picture, || bar.advance(1))?;
+        found.0.push(report);
+        found.1.push(tested);
+    }
+    Ok(found)
+}
+
+struct Seen<'a> {
+    plan: &'a Plan,
+    dataset: &'a Dataset,
+    pairs: &'a [Pair],
+    out: &'a Path,
+    options: &'a RunOptions,
+}
+
+impl Seen<'_> {
+    fn model(
+        &self,
+        model: ModelName,
+        experiment: &Experiment,
+        runs: &[RunMetrics],
+        picture: Option<(usize, &Colours)>,
+        advance: impl Fn(),
+    ) -> Result<(ModelReport, Tested)> {
+        let schema = self.dataset.schema();
+        let tasks = schema.task_names();
+        let config = experiment.model(model);
+        let mut gates = GateSums::new(&config.gate_groups(schema), 1 + 3 * self.pairs.len());
+        let (mut tested, mut learning, mut embeddings) = (Vec::new(), Vec::new(), None);
+        for run in runs {
+            let folder = run_folder(self.out, model, run.seed);
+            let open = Predictor::open(bundle_path(&folder), &self.options.device.open()?);
+            let predictor = open.map_err(|error| Error::Comparison {
+                what: format!("{error}. Remove {}, and the same command trains it again", folder.display()),
+            })?;
+            // Experts of nobody have other numbers in every seed: the first stands for them.
+            if !config.gate_groups(schema).is_empty() || tested.is_empty() {
+                add_test(&mut gates, &predictor, self.dataset, |row| self.parts_of(row))?;
+            }
+            tested.push(score_split(&predictor, self.dataset, Split::Test)?);
+            learning.push(learning_curve(&folder, run.seed, &tasks)?);
+            if embeddings.is_none() {
+                embeddings = embedding_report(&predictor, run.seed, picture);
+            }
+            advance();
+        }
+        let report = ModelReport {
+            name: model.to_string(),
+            parameters: runs.first().map_or(0, |run| run.parameters as u64),
+            seconds: runs.iter().map(|run| run.seconds).collect(),
+            memory_gb: runs.first().map(|run| run.memory as f64 / 1e9),
+            tasks: (0..tasks.len()).map(|t| task_report(&tested, self.dataset, t)).collect(),
+            learning,
+            gates: self.gate_maps(&gates, &config.gate_groups(schema), &tasks),
+            embeddings,
+            settings: model_settings(&config, &experiment.train, &self.plan.train),
+        };
+        Ok((report, tested))
+    }
+
+    /// The parts that a test row's gates are added up in: part 0 is all rows, three parts follow for every pair.
+    fn parts_of(&self, row: usize) -> impl Iterator<Item = usize> {
+        let stratum = move |pair: &Pair| pair.strata.rows[row];
+        let parts = self.pairs.iter().enumerate();
+        [0].into_iter().chain(parts.filter_map(move |(p, pair)| Some(1 + 3 * p + stratum(pair)? as usize)))
+    }
+
+    /// All users first, then every stratum.
+    fn gate_maps(&self, gates: &GateSums, owners: &[usize], tasks: &[String]) -> Vec<GateMap> {
+        let maps = |part: usize| -> Vec<GateMap> {
+            gates.means(part).iter().enumerate().map(|(l, mean)| gate_map(l, mean, owners, tasks)).collect()
+        };
+        let mut all = maps(0);
+        for (p, pair) in self.pairs.iter().enumerate() {
+            for (stratum, name) in pair.parts() {
+                let [a, b] = pair.tasks.map(|t| tasks[t].clone());
+                let of = |map| GateMap { stratum: Some(name.into()), pair: Some((a.clone(), b.clone())), ..map };
+                all.extend(maps(1 + 3 * p + stratum as usize).into_iter().map(of));
+            }
+        }
+        all
+    }
+}

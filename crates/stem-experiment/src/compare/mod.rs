@@ -1,0 +1,144 @@
+//! Does sharing help, for whom, and what to ship: several models with several seeds on one data set, against single-task.
+//!
+//! | step | module |
+//! |---|---|
+//! | which models, with which settings | `plan` |
+//! | may they go into this folder? | `claim` |
+//! | settings found on the validation split | [`search`](crate::search) |
+//! | every model with every seed, none twice | `runs` |
+//! | what each is like on the test split | `measure` |
+//! | who of the users is comparable, and who gains | `strata`, `transfer` |
+//! | `comparison.json` | [`Comparison`] |
+//! | `report.html` | [`report`](stem_report::report) |
+//!
+//! ```no_run
+//! use stem_data::{Dataset, Recipe, prepare};
+//! use stem_train::{CompareConfig, Experiment, ModelName, RunOptions, compare, report};
+//!
+//! let recipe = Recipe::load("datasets/simulated/recipe.toml")?;
+//! let dataset = prepare(&recipe, "out/sim".as_ref(), "out/sim/columns".as_ref(), true)?;
+//! let experiment = Experiment::load("datasets/simulated/experiment.toml")?;
+//! let config = CompareConfig { models: vec![ModelName::Stem, ModelName::Mmoe], ..CompareConfig::default() };
+//! let found = compare(&config, &experiment, &dataset, "out/sim".as_ref(), &RunOptions::default())?;
+//! report::verdicts(&found).iter().for_each(|verdict| println!("{}", verdict.headline));
+//! # Ok::<(), stem_experiment::Error>(())
+//! ```
+
+mod claim;
+mod json;
+mod measure;
+mod plan;
+mod runs;
+mod strata;
+mod transfer;
+
+use std::path::Path;
+
+use stem_core::ModelName;
+use stem_data::Dataset;
+
+pub use json::{Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison};
+pub use runs::run_folder;
+
+use crate::error::Result;
+use crate::experiment::Experiment;
+use crate::inspect::{self, picture_field, provenance};
+use crate::options::RunOptions;
+use crate::search::{Search, SearchConfig};
+use plan::Plan;
+use stem_core::files;
+use stem_report::analysis::Bootstrap;
+use stem_report::report::{self, Report};
+use transfer::Compared;
+
+/// What is compared, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompareConfig {
+    /// Models, in the order they are shown. Single-task, the reference, is added where it is missing.
+    pub models: Vec<ModelName>,
+    /// A run for each, of every model.
+    pub seeds: Vec<u64>,
+    /// Runs at the same time. With dropout they draw from one generator: more than one makes such runs differ from time to time.
+    pub jobs: usize,
+    /// Where users are cut into strata, by their share of positives of the second task of a pair; terciles of the test rows if absent.
+    pub cuts: Option<[f64; 2]>,
+    /// The field whose embeddings are drawn; by default the users.
+    pub picture: Option<String>,
+    /// How intervals are drawn.
+    pub bootstrap: Bootstrap,
+    /// Finds settings for every model first.
+    pub search: Option<SearchConfig>,
+    /// Whether another comparison's folder is taken over.
+    pub force: bool,
+}
+
+impl Default for CompareConfig {
+    fn default() -> Self {
+        Self {
+            models: vec![ModelName::Stem, ModelName::SharedBottom],
+            seeds: vec![1, 2, 3],
+            jobs: 1,
+            cuts: None,
+            picture: None,
+            bootstrap: Bootstrap::default(),
+            search: None,
+            force: false,
+        }
+    }
+}
+
+/// Trains every model with every seed, except what is there already, and measures them on the test split. `out` receives
+/// `runs/MODEL/seed-N`, `comparison.json` and `report.html`.
+///
+/// # Errors
+/// A comparison that cannot be made (no group, duplicate seeds, a folder of another comparison ...), and whatever keeps a model
+/// from being trained or measured. Finished runs are kept, and the same call goes on from there.
+pub fn compare(
+    config: &CompareConfig,
+    experiment: &Experiment,
+    dataset: &Dataset,
+    out: &Path,
+    options: &RunOptions,
+) -> Result<Report> {
+    let mut plan = Plan::new(config, experiment, dataset)?;
+    let field = picture_field(dataset.schema(), config.picture.as_deref())?;
+    let search = config.search.as_ref().map(|search| Search::new(search, &plan.models, dataset)).transpose()?;
+    claim::claim(out, &plan, config.search.as_ref(), config.force, dataset, options)?;
+    let mut warnings = inspect::of_dataset(dataset);
+    let search = match search {
+        None => None,
+        Some(search) => {
+            let found = search.run(config.jobs, dataset, out, options)?;
+            plan.take_over(found.winners);
+            warnings.extend(found.warnings);
+            Some(found.report)
+        }
+    };
+    let runs = runs::train(&plan, config, dataset, out, options)?;
+
+    let tasks = dataset.schema().task_names();
+    let pairs = strata::pairs(dataset, config.cuts);
+    let (mut models, tested) = measure::models(&plan, &runs, dataset, &pairs, field, out, options)?;
+    warnings.extend(plan.warnings(experiment, config, &runs));
+    let constants = inspect::constants(dataset);
+    for (model, seeds) in models.iter().zip(&tested) {
+        warnings.extend(inspect::of_model(&model.name, seeds, &model.tasks, &constants, dataset));
+    }
+    let compared = Compared { tested: &tested, reference: plan.reference, dataset, bootstrap: config.bootstrap };
+    let (pairs, rough) = transfer::fill(&mut models, &compared, &pairs, out, options)?;
+    warnings.extend(rough);
+    let seconds = runs.iter().flatten().map(|run| run.seconds).sum();
+    let found = Report {
+        title: format!("Does sharing help on {}?", dataset.name()),
+        provenance: provenance(dataset, &experiment.train, &config.seeds, options, seconds),
+        tasks,
+        reference: Some(ModelName::SingleTask.to_string()),
+        models,
+        pairs,
+        warnings,
+        search,
+    };
+    files::write_json(&out.join("comparison.json"), &Comparison::of(&found))?;
+    files::replace_text(&out.join("report.html"), &report::render(&found))?;
+    Ok(found)
+}

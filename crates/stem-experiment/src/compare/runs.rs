@@ -1,0 +1,93 @@
+//! Every model with every seed, each in a folder of its own; what is finished is not trained again.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use stem_core::ModelName;
+use stem_data::Dataset;
+
+use super::CompareConfig;
+use super::plan::Plan;
+use crate::error::{Error, Result};
+use crate::experiment::Experiment;
+use crate::kept::{forget, keep, kept, settings};
+use crate::options::RunOptions;
+use crate::queue::in_turn;
+use crate::run::{RunMetrics, train_and_measure};
+
+/// A model with a seed.
+struct Job {
+    model: ModelName,
+    experiment: Experiment,
+    folder: PathBuf,
+}
+
+/// Where a comparison in `out` keeps a run: its bundle, log and metrics.
+pub fn run_folder(out: &Path, model: ModelName, seed: u64) -> PathBuf {
+    out.join("runs").join(model.as_str()).join(format!("seed-{seed}"))
+}
+
+/// Trains what is missing. A list of seeds for every model of the plan.
+///
+/// # Errors
+/// [`Error::Run`] with the model and seed whose training failed, [`Error::Stopped`] when asked to stop.
+pub(super) fn train(
+    plan: &Plan,
+    config: &CompareConfig,
+    dataset: &Dataset,
+    out: &Path,
+    options: &RunOptions,
+) -> Result<Vec<Vec<RunMetrics>>> {
+    let job = |model: ModelName, experiment: &Experiment, seed: u64| {
+        let mut experiment = experiment.clone();
+        experiment.train.seed = seed;
+        Job { model, folder: run_folder(out, model, seed), experiment }
+    };
+    let jobs: Vec<Job> = plan
+        .models
+        .iter()
+        .flat_map(|(model, experiment)| config.seeds.iter().map(|&seed| job(*model, experiment, seed)))
+        .collect();
+    let bar = options.progress.pieces("runs", jobs.len());
+    let (begun, all) = (AtomicUsize::new(1), jobs.len());
+    let done = in_turn(&jobs, config.jobs, |job| {
+        let number = begun.fetch_add(1, Ordering::Relaxed);
+        tracing::info!("run {number} of {all}: {} with seed {}", job.model, job.experiment.train.seed);
+        bar.say(format!("{} with seed {}", job.model, job.experiment.train.seed));
+        let metrics = job.run(dataset, options)?;
+        bar.advance(1);
+        Ok(metrics)
+    })?;
+    let finished = done.iter().flatten().count();
+    if finished < jobs.len() {
+        return Err(Error::Stopped { what: "runs", done: finished, all: jobs.len(), folder: out.to_path_buf() });
+    }
+    let done: Vec<RunMetrics> = done.into_iter().flatten().collect();
+    Ok(done.chunks(config.seeds.len()).map(<[RunMetrics]>::to_vec).collect())
+}
+
+impl Job {
+    /// Nothing where it was stopped before its end.
+    fn run(&self, dataset: &Dataset, options: &RunOptions) -> Result<Option<RunMetrics>> {
+        let Self { model, experiment, folder } = self;
+        let seed = experiment.train.seed;
+        let settings = settings(*model, experiment, dataset, options);
+        if let Some(metrics) = kept(folder, "metrics.json", &["bundle.safetensors", "log.jsonl"], &settings) {
+            tracing::info!("{model} with seed {seed} is there already");
+            return Ok(Some(metrics));
+        }
+        if options.stop.is_set() {
+            return Ok(None);
+        }
+        forget(folder)?;
+        let _span = tracing::info_span!("run", model = %model, seed).entered();
+        let metrics = match train_and_measure(*model, experiment, dataset, folder, options) {
+            Ok(run) if run.metrics.interrupted => return Ok(None),
+            Ok(run) => run.metrics,
+            Err(Error::Interrupted { .. }) => return Ok(None),
+            Err(error) => return Err(Error::Run { model: *model, seed, source: Box::new(error) }),
+        };
+        keep(folder, &settings)?;
+        Ok(Some(metrics))
+    }
+}

@@ -1,0 +1,78 @@
+//! What was run, and with what: enough to do it again.
+
+use std::time::SystemTime;
+
+use serde_json::Value;
+use stem_core::ModelConfig;
+use stem_data::{Dataset, Split};
+
+use crate::options::RunOptions;
+use crate::search::shown;
+use stem_report::report::Provenance;
+use stem_train::TrainConfig;
+
+/// Of runs with these seeds that ended now and trained for so many seconds in all.
+pub(crate) fn provenance(
+    dataset: &Dataset,
+    train: &TrainConfig,
+    seeds: &[u64],
+    options: &RunOptions,
+    seconds: f64,
+) -> Provenance {
+    let mut settings = flat(&serde_json::to_value(train).expect("settings are plain data"));
+    settings.retain(|(key, _)| key != "seed"); // told as seeds
+    Provenance {
+        recipe: dataset.name().to_string(),
+        rows: Split::ALL.map(|split| dataset.rows(split) as u64),
+        seeds: seeds.to_vec(),
+        device: options.device.to_string(),
+        versions: vec![
+            ("stem".into(), env!("CARGO_PKG_VERSION").into()),
+            ("bundle format".into(), stem_core::bundle::FORMAT_VERSION.to_string()),
+            ("data".into(), dataset.key().chars().take(12).collect()),
+        ],
+        command: options.command.clone(),
+        finished: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        seconds,
+        settings,
+    }
+}
+
+/// The settings of a model as an experiment writes them, nested keys with dots; and how it was trained where that differs from
+/// how the others were.
+pub(crate) fn model_settings(config: &ModelConfig, train: &TrainConfig, others: &TrainConfig) -> Vec<(String, String)> {
+    let mut settings = flat(&serde_json::to_value(config).expect("settings are plain data"));
+    settings.retain(|(key, _)| key != "name"); // told as the model
+    let [found, common] =
+        [train, others].map(|train| flat(&serde_json::to_value(train).expect("settings are plain data")));
+    let differing = found.into_iter().filter(|setting| !common.contains(setting));
+    settings.extend(differing.map(|(key, value)| (format!("train.{key}"), value)));
+    settings
+}
+
+fn flat(settings: &Value) -> Vec<(String, String)> {
+    let Value::Object(keys) = settings else { return Vec::new() };
+    let nested = |(key, value): (&String, &Value)| match value {
+        Value::Object(inner) if !inner.is_empty() => {
+            flat(value).into_iter().map(|(below, value)| (format!("{key}.{below}"), value)).collect()
+        }
+        Value::Object(_) => Vec::new(),
+        value => vec![(key.clone(), shown(value))],
+    };
+    keys.iter().flat_map(nested).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_told_with_dotted_keys() {
+        let train = serde_json::to_value(TrainConfig::default()).unwrap();
+        let told = flat(&train);
+        assert!(told.contains(&("batch_size".into(), "4096".into())), "{told:?}");
+        assert!(told.iter().any(|(key, value)| key == "optimizer.name" && value == "adam"), "{told:?}");
+        assert!(told.contains(&("embedding_std".into(), "1e-4".into())), "{told:?}");
+        assert!(told.iter().all(|(key, _)| !key.starts_with("task_weights")), "an empty map has nothing to say");
+    }
+}

@@ -1,0 +1,66 @@
+//! How good a model is on a task of the test split, over its seeds.
+
+use stem_data::{Dataset, Split};
+
+use stem_report::analysis::{calibration_curve, roc_curve};
+use stem_report::metrics::{TaskMetrics, column};
+use stem_report::report::{CalibrationBin, Spread, TaskReport};
+
+/// Points of a ROC curve, bins of a calibration curve: what a picture shows.
+const ROC_POINTS: usize = 120;
+const CALIBRATION_BINS: usize = 12;
+
+/// Mean and standard deviation (of a sample) over the seeds that have a value.
+pub(crate) fn spread(values: impl IntoIterator<Item = Option<f64>>) -> Option<Spread> {
+    let values: Vec<f64> = values.into_iter().flatten().collect();
+    if values.is_empty() {
+        return None;
+    }
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let sd = if values.len() > 1 { (squares / (values.len() - 1) as f64).sqrt() } else { 0.0 };
+    Some(Spread { mean, sd, values })
+}
+
+/// Metrics over the seeds, and the curves of the first: `seeds` are `[N, T]` scores of the test split.
+pub(crate) fn task_report(seeds: &[Vec<f32>], dataset: &Dataset, t: usize) -> TaskReport {
+    let tasks = dataset.schema().tasks.len();
+    let labels = column(dataset.labels(Split::Test), t, tasks);
+    let groups = dataset.groups(Split::Test);
+    let columns: Vec<Vec<f32>> = seeds.iter().map(|scores| column(scores, t, tasks)).collect();
+    let metrics: Vec<TaskMetrics> = columns.iter().map(|scores| TaskMetrics::of(scores, &labels, groups)).collect();
+    let over = |metric: fn(&TaskMetrics) -> Option<f64>| spread(metrics.iter().map(metric));
+    let first = columns.first().map_or(&[][..], Vec::as_slice);
+    let roc = roc_curve(first, &labels, ROC_POINTS).unwrap_or_default();
+    let bins = calibration_curve(first, &labels, CALIBRATION_BINS).unwrap_or_default();
+    TaskReport {
+        auc: over(|m| m.auc),
+        gauc: over(|m| m.gauc),
+        logloss: over(|m| m.logloss),
+        calibration: over(|m| m.calibration),
+        transfer: None,
+        roc: roc.into_iter().map(|point| [point.fpr, point.tpr]).collect(),
+        calibration_curve: bins
+            .into_iter()
+            .map(|bin| CalibrationBin {
+                mean_prediction: bin.prediction,
+                mean_label: bin.label,
+                rows: bin.count as u64,
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_is_that_of_a_sample_and_leaves_out_what_is_undefined() {
+        let found = spread([Some(0.5), None, Some(0.7)]).unwrap();
+        assert!((found.mean - 0.6).abs() < 1e-12 && (found.sd - 0.02f64.sqrt()).abs() < 1e-12);
+        assert_eq!(found.values, [0.5, 0.7]);
+        assert_eq!(spread([None]), None);
+        assert_eq!(spread([Some(0.5)]).unwrap().sd, 0.0);
+    }
+}

@@ -1,0 +1,161 @@
+//! What looks too bad or too good to be true, said before anybody believes the numbers.
+
+use stem_data::{Dataset, Split};
+
+use stem_report::metrics::{column, logloss};
+use stem_report::report::TaskReport;
+
+/// Positives below which an AUC is mostly noise.
+const FEW_POSITIVES: usize = 50;
+
+/// What is odd about the data, and about test labels.
+pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
+    let mut told = dataset.warnings().to_vec();
+    let tasks = &dataset.schema().tasks;
+    if dataset.rows(Split::Valid) == 0 {
+        told.push(
+            "The validation split has no rows: no training stopped early, the last epoch's weights are the model."
+                .into(),
+        );
+    }
+    if tasks.len() == 1 {
+        told.push("There is one task: nothing is shared between tasks.".into());
+    }
+    for (t, task) in tasks.iter().enumerate() {
+        for (split, what) in
+            [(Split::Valid, "early stopping and search go by noise"), (Split::Test, "its numbers are rough")]
+        {
+            let positives = dataset.statistics(split).positives[t];
+            if (1..FEW_POSITIVES).contains(&positives) {
+                told.push(format!("Task '{}' has only {positives} positives in the {split} split: {what}.", task.name));
+            }
+        }
+        let test = dataset.statistics(Split::Test);
+        let (known, positives) = (test.rows - test.missing[t], test.positives[t]);
+        if positives == 0 || positives == known {
+            told.push(format!(
+                "Task '{}' has {positives} positives among {known} labelled test rows: one class, so that no AUC is defined.",
+                task.name
+            ));
+        }
+    }
+    told
+}
+
+/// What is odd about a model: `seeds` are its scores `[N, T]` of the test split, `reports` its numbers by task.
+pub(crate) fn of_model(
+    model: &str,
+    seeds: &[Vec<f32>],
+    reports: &[TaskReport],
+    constants: &[Option<Constant>],
+    dataset: &Dataset,
+) -> Vec<String> {
+    let tasks = &dataset.schema().tasks;
+    let mut told = Vec::new();
+    for (t, report) in reports.iter().enumerate() {
+        let task = &tasks[t].name;
+        if let Some(auc) = report.auc.as_ref().map(|auc| auc.mean) {
+            if auc < 0.51 {
+                let than = if auc < 0.49 { "worse than guessing" } else { "nothing was learned" };
+                told.push(format!(
+                    "{model} has a test AUC of {auc:.4} on '{task}': {than}. Too few epochs, a rate far off, or \
+                     features that say nothing of it?"
+                ));
+            } else if auc > 0.99 {
+                told.push(format!("{model} has a test AUC of {auc:.4} on '{task}': does a feature hold the label?"));
+            }
+        }
+        if let (Some(found), Some(Constant { mean, logloss: constant })) = (&report.logloss, &constants[t])
+            && found.mean >= *constant
+        {
+            told.push(format!(
+                "{model} is no better than predicting the mean on '{task}': its logloss is {:.4}, and that of always saying \
+                 {mean:.4}, the mean of the training rows, is {constant:.4}.",
+                found.mean
+            ));
+        }
+    }
+    for (a, b) in (0..tasks.len()).flat_map(|a| (a + 1..tasks.len()).map(move |b| (a, b))) {
+        let same = |scores: &Vec<f32>| scores.chunks(tasks.len()).all(|row| (row[a] - row[b]).abs() <= 1e-7);
+        if dataset.rows(Split::Test) > 0 && seeds.iter().any(same) {
+            told.push(format!(
+                "{model} predicts the same for '{}' and '{}' on every test row: are the labels the same, or the tasks not told apart?",
+                tasks[a].name, tasks[b].name
+            ));
+        }
+    }
+    told
+}
+
+/// A prediction that knows nothing of a row.
+#[derive(Debug)]
+pub(crate) struct Constant {
+    /// The mean label of the training rows.
+    mean: f64,
+    /// Of predicting that on the test rows.
+    logloss: f64,
+}
+
+/// The mean of every task; `None` without labels.
+pub(crate) fn constants(dataset: &Dataset) -> Vec<Option<Constant>> {
+    (0..dataset.schema().tasks.len()).map(|t| constant(dataset, t)).collect()
+}
+
+fn constant(dataset: &Dataset, t: usize) -> Option<Constant> {
+    let tasks = dataset.schema().tasks.len();
+    let known = |split| column(dataset.labels(split), t, tasks).into_iter().filter(|y| !y.is_nan());
+    let (count, sum) = known(Split::Train).fold((0usize, 0.0), |(n, sum), y| (n + 1, sum + f64::from(y)));
+    let mean = sum / count as f64;
+    let labels: Vec<bool> = known(Split::Test).map(|y| y > 0.5).collect();
+    let logloss = logloss(&vec![mean as f32; labels.len()], &labels)?;
+    (count > 0).then_some(Constant { mean, logloss })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::task_report;
+    use stem_data::{Recipe, prepare};
+
+    /// Labels with every third row positive, and every second.
+    fn dataset(folder: &std::path::Path) -> Dataset {
+        let row = |i: usize| {
+            format!("{},{},{},{}\n", i % 7, u8::from(i.is_multiple_of(3)), u8::from(i.is_multiple_of(2)), i / 60)
+        };
+        let log: String = (0..180).map(row).collect();
+        std::fs::write(folder.join("log.csv"), format!("user,x,y,part\n{log}")).unwrap();
+        let recipe = r#"
+            name = "tiny"
+            group = "user"
+            source = [{ name = "log", file = "log.csv" }]
+            field = [{ column = "user", kind = "category" }]
+            label = [{ column = "x" }, { column = "y" }]
+            split = { kind = "column", column = "part", train = "0", valid = "1", test = "2" }
+        "#;
+        let recipe = Recipe::parse(recipe, "recipe.toml").unwrap();
+        prepare(&recipe, folder, &folder.join("columns"), false).unwrap()
+    }
+
+    fn told(dataset: &Dataset, scores: impl Fn(usize) -> [f32; 2]) -> Vec<String> {
+        let scores: Vec<f32> = (0..dataset.rows(Split::Test)).flat_map(scores).collect();
+        let seeds = [scores];
+        let reports: Vec<TaskReport> = (0..2).map(|t| task_report(&seeds, dataset, t)).collect();
+        of_model("m", &seeds, &reports, &constants(dataset), dataset)
+    }
+
+    #[test]
+    fn predictions_that_are_the_same_or_no_better_than_the_mean_are_called_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = dataset(folder.path());
+        let knows = |i: usize, n: usize| if i.is_multiple_of(n) { 0.7 } else { 0.2 };
+        let flips = |i: usize| if i.is_multiple_of(5) { 0.4 } else { 0.35 };
+        let good = told(&dataset, |i| [knows(i, 3) + 1e-3 * flips(i), knows(i, 2)]);
+        assert!(good.iter().all(|told| told.contains("does a feature hold the label?")), "{good:?}");
+        let mean = told(&dataset, |i| [1.0 / 3.0, knows(i, 2)]);
+        assert!(mean.iter().any(|told| told.contains("no better than predicting the mean on 'x'")), "{mean:?}");
+        assert!(mean.iter().any(|told| told.contains("nothing was learned")), "{mean:?}");
+        assert!(!mean.iter().any(|told| told.contains("the mean on 'y'")), "{mean:?}");
+        let same = told(&dataset, |i| [knows(i, 2); 2]);
+        assert!(same.iter().any(|told| told.contains("predicts the same for 'x' and 'y'")), "{same:?}");
+    }
+}

@@ -1,0 +1,44 @@
+//! Experiments with `stem` models: a run by name, a search of settings, a comparison against single-task, and what a trained model
+//! is like, told as one page.
+//!
+//! | what | module |
+//! |---|---|
+//! | one TOML per experiment: how to train, sizes of every model | [`Experiment`] |
+//! | a run: train by name, save, measure | [`run()`] |
+//! | models against each other, and against single-task | [`compare()`], [`CompareConfig`] |
+//! | settings for them, on the validation split | [`search`] |
+//! | what a model is like | `inspect` |
+//!
+//! ```no_run
+//! use stem_data::{Dataset, Recipe, prepare};
+//! use stem_experiment::{Experiment, ModelName, RunOptions, run};
+//!
+//! let recipe = Recipe::load("datasets/simulated/recipe.toml")?;
+//! let dataset = prepare(&recipe, "data".as_ref(), "out/columns".as_ref(), true)?;
+//! let experiment = Experiment::load("datasets/simulated/experiment.toml")?;
+//! let metrics = run(ModelName::Stem, &experiment, &dataset, "out".as_ref(), &RunOptions::default())?;
+//! println!("{:?}", metrics.test);
+//! # Ok::<(), stem_experiment::Error>(())
+//! ```
+
+mod experiment;
+mod options;
+mod training;
+mod run;
+mod single_task;
+mod kept;
+mod queue;
+mod inspect;
+pub mod search;
+mod compare;
+mod error;
+
+pub use compare::{
+    CompareConfig, Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison, compare, run_folder,
+};
+pub use error::{Error, Result};
+pub use experiment::Experiment;
+pub use options::RunOptions;
+pub use run::{RunMetrics, measure, run};
+pub use search::SearchConfig;
+pub use stem_core::ModelName;

@@ -1,0 +1,117 @@
+//! Single-task training: one model per task, trained apart, put side by side in one bundle.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, TensorData};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use stem_core::{Bundle, EmbeddingTable, ModelConfig, ModelSpec, bundle, params};
+use stem_data::Dataset;
+
+use crate::error::{Error, Result};
+use crate::training::Training;
+use stem_core::files;
+use stem_train::BalanceConfig;
+use stem_train::FitSummary;
+use stem_train::TrainConfig;
+
+/// Trains a model per task, each with its own early stopping, in `folder/task-N`; then one bundle and one log of them all.
+///
+/// # Errors
+/// Whatever keeps a task's model from being trained, and [`Error::Interrupted`] when a stop left a task without weights.
+pub(crate) fn train(all: &Training<'_>) -> Result<FitSummary> {
+    let Training { spec, train, dataset, folder, device, options } = all;
+    train.check_tasks(dataset.schema())?;
+    let mut sum = FitSummary::default();
+    let mut rows = 0.0;
+    let mut parts: Vec<PathBuf> = Vec::new();
+    let mut log = String::new();
+    for (t, task) in dataset.schema().tasks.iter().enumerate() {
+        let part = folder.join(format!("task-{t}"));
+        tracing::info!("single-task: {}", task.name);
+        let train = train_of(train, &task.name);
+        let one = Training { train: &train, dataset: &dataset.only_task(t), folder: &part, ..all.clone() };
+        let fit = one.jointly()?;
+        if options.stop.is_set() && fit.best_epoch == 0 {
+            return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });
+        }
+        parts.push(part.join("bundle.safetensors"));
+        log.push_str(&read_log(&part.join("log.jsonl"), &task.name)?);
+        rows += fit.rows_per_second * fit.seconds;
+        sum.parameters += fit.parameters;
+        sum.memory = sum.memory.max(fit.memory);
+        sum.epochs = sum.epochs.max(fit.epochs);
+        sum.best_epoch = sum.best_epoch.max(fit.best_epoch);
+        sum.seconds += fit.seconds;
+        sum.interrupted |= fit.interrupted;
+    }
+    sum.rows_per_second = if sum.seconds > 0.0 { rows / sum.seconds } else { 0.0 };
+    files::replace_text(&folder.join("log.jsonl"), &log)?;
+    merge(&parts, dataset, spec, &folder.join("bundle.safetensors"), device)?;
+    Ok(sum)
+}
+
+/// How a task is trained alone: it has nothing to be weighed or balanced against.
+pub(crate) fn train_of(train: &TrainConfig, task: &str) -> TrainConfig {
+    let mut train = train.clone();
+    train.task_weights.retain(|name, _| name == task);
+    train.balance = BalanceConfig::default();
+    train
+}
+
+/// The lines of a task's log, each saying whose it is.
+fn read_log(path: &Path, task: &str) -> Result<String> {
+    let lines = files::read_text(path)?;
+    let task = serde_json::Value::from(task);
+    let tell = |line: &str| Some(format!("{{\"task\":{task},{}\n", line.strip_prefix('{')?));
+    Ok(lines.lines().filter_map(tell).collect())
+}
+
+/// Reads the bundles of the tasks' models, in task order, and writes one that holds them all.
+///
+/// The wiring of a single-task model keeps every task's parameters in banks: putting models side by side is appending their
+/// banks, and their table rows column by column.
+///
+/// # Errors
+/// A bundle that does not open, or that cannot be written.
+fn merge(
+    parts: &[impl AsRef<Path>],
+    dataset: &Dataset,
+    spec: &ModelConfig,
+    path: &Path,
+    device: &Device,
+) -> Result<()> {
+    let mut values: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
+    let mut tables: Vec<Vec<f32>> = Vec::new();
+    let mut training = Vec::new();
+    for part in parts {
+        let bundle = Bundle::<ModelConfig>::open(part)?;
+        let (mut table, network) = bundle.load(device)?;
+        for (name, data) in params::collect(&network) {
+            let (shape, all) = values.entry(name).or_insert_with(|| {
+                let mut shape = data.shape().as_slice().to_vec();
+                shape[0] = 0;
+                (shape, Vec::new())
+            });
+            shape[0] += data.shape().as_slice()[0];
+            all.extend_from_slice(data.as_slice::<f32>().expect("parameters are f32"));
+        }
+        tables.push(table.rows_mut().host_mut(|rows| rows.to_vec()));
+        training.push(bundle.manifest.training);
+    }
+    let schema = dataset.schema();
+    let widths = spec.widths(schema);
+    let rows: Vec<f32> = (0..schema.rows())
+        .flat_map(|row| {
+            tables.iter().zip(&widths).flat_map(move |(table, width)| &table[row * width..(row + 1) * width])
+        })
+        .copied()
+        .collect();
+    let mut table = EmbeddingTable::from_values(rows, &widths, device);
+    let values = values.into_iter().map(|(name, (shape, values))| (name, TensorData::new(values, shape))).collect();
+    let network = params::replace(spec.init(schema, &mut ChaCha8Rng::seed_from_u64(0), device), values)
+        .map_err(|what| Error::Core(stem_core::Error::Bundle { path: path.to_path_buf(), what }))?;
+    let training = serde_json::Value::Array(training);
+    Ok(bundle::save(path, schema, dataset.vocabularies(), spec, &mut table, &network, &training)?)
+}

@@ -1,0 +1,98 @@
+//! Exact, sort-based metrics of one task. Undefined is `None`, shown as a dash.
+
+mod auc;
+mod gauc;
+
+pub use auc::auc;
+pub use gauc::gauc;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// All metrics of one task on one split. Rows without a label take no part.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct TaskMetrics {
+    /// Area under the ROC curve, ties counted half. `None` with one class only.
+    pub auc: Option<f64>,
+    /// `sum_u n_u AUC_u / sum_u n_u` over groups with both classes. `None` without groups, or without such a group.
+    pub gauc: Option<f64>,
+    /// Mean of `-y log p - (1 - y) log(1 - p)`, in nats. `None` without rows.
+    pub logloss: Option<f64>,
+    /// Mean prediction over mean label; 1 is calibrated. `None` without a positive.
+    pub calibration: Option<f64>,
+}
+
+impl TaskMetrics {
+    /// Measures probabilities against labels (NaN is missing), both of one task; `groups` are the rows' users.
+    pub fn of(scores: &[f32], labels: &[f32], groups: Option<&[u32]>) -> Self {
+        let known: Vec<usize> = (0..labels.len()).filter(|&i| !labels[i].is_nan()).collect();
+        let scores: Vec<f32> = known.iter().map(|&i| scores[i]).collect();
+        let groups: Option<Vec<u32>> = groups.map(|groups| known.iter().map(|&i| groups[i]).collect());
+        let labels: Vec<bool> = known.iter().map(|&i| labels[i] > 0.5).collect();
+        Self {
+            auc: auc(&scores, &labels),
+            gauc: groups.and_then(|groups| gauc(&scores, &labels, &groups)),
+            logloss: logloss(&scores, &labels),
+            calibration: calibration(&scores, &labels),
+        }
+    }
+
+    /// Measures every task of a split: `scores` and `labels` are `[N, T]`, row-major.
+    pub fn per_task(scores: &[f32], labels: &[f32], groups: Option<&[u32]>, tasks: usize) -> Vec<Self> {
+        let of = |t: usize| Self::of(&column(scores, t, tasks), &column(labels, t, tasks), groups);
+        (0..tasks).into_par_iter().map(of).collect()
+    }
+}
+
+/// Column `t` of `values [N, T]`, row-major.
+pub fn column(values: &[f32], t: usize, tasks: usize) -> Vec<f32> {
+    values.iter().skip(t).step_by(tasks).copied().collect()
+}
+
+/// Mean cross-entropy; probabilities are kept `1e-7` away from 0 and 1.
+pub fn logloss(scores: &[f32], labels: &[bool]) -> Option<f64> {
+    let loss = |(&p, &y): (&f32, &bool)| {
+        let p = f64::from(p).clamp(1e-7, 1.0 - 1e-7);
+        -(if y { p } else { 1.0 - p }).ln()
+    };
+    (!scores.is_empty()).then(|| scores.iter().zip(labels).map(loss).sum::<f64>() / scores.len() as f64)
+}
+
+/// Mean prediction over mean label.
+pub fn calibration(scores: &[f32], labels: &[bool]) -> Option<f64> {
+    let positives = labels.iter().filter(|&&y| y).count();
+    (positives > 0).then(|| scores.iter().map(|&p| f64::from(p)).sum::<f64>() / positives as f64)
+}
+
+/// Three or more digits, or a dash.
+pub fn shown(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".into(), |value| format!("{value:.4}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undefined_metrics_are_none_and_shown_as_a_dash() {
+        let one_class = TaskMetrics::of(&[0.2, 0.7], &[0.0, 0.0], Some(&[0, 0]));
+        assert_eq!((one_class.auc, one_class.gauc, one_class.calibration), (None, None, None));
+        assert!(one_class.logloss.is_some());
+        assert_eq!(TaskMetrics::of(&[], &[], None), TaskMetrics::default());
+        assert_eq!(shown(None), "-");
+    }
+
+    #[test]
+    fn missing_labels_take_no_part() {
+        let all = TaskMetrics::of(&[0.9, 0.1, 0.8], &[1.0, 0.0, f32::NAN], Some(&[0, 0, 0]));
+        assert_eq!(all, TaskMetrics::of(&[0.9, 0.1], &[1.0, 0.0], Some(&[0, 0])));
+    }
+
+    #[test]
+    fn logloss_and_calibration_are_the_textbook_numbers() {
+        let m = TaskMetrics::of(&[0.5, 0.25], &[1.0, 0.0], None);
+        assert!((m.logloss.unwrap() - (2f64.ln() + (4.0f64 / 3.0).ln()) / 2.0).abs() < 1e-12);
+        assert_eq!(m.calibration, Some(0.75));
+        assert!(logloss(&[0.0, 1.0], &[true, false]).unwrap().is_finite());
+    }
+}

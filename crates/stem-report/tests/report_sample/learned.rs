@@ -1,0 +1,86 @@
+//! What models learned: trainings, gates, embeddings.
+
+use super::{Noise, STRATA, TASKS};
+use stem_report::report::{EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, LearningCurve, Picture};
+
+pub fn learning(name: &str, seed: u64, aucs: [f64; 2], noise: &mut Noise) -> LearningCurve {
+    let last = 9 + (seed as usize * 5 + (aucs[0] * 1e4) as usize) % 6;
+    let epochs = (1..=last).map(|epoch| {
+        let done = 1.0 - (-0.45 * epoch as f64).exp();
+        let over = (epoch as f64 - 9.0).max(0.0) * 0.0012;
+        let auc = aucs.map(|auc| Some(0.62 + (auc - 0.62) * done - over + 0.0018 * noise.next()));
+        let mut point = EpochPoint {
+            epoch,
+            loss: [0.62, 0.44].map(|l| l - 0.09 * done - 0.003 * epoch as f64 + 0.002 * noise.next()).into(),
+            auc: auc.into(),
+        };
+        // Trained apart: the second task had stopped three epochs before the first.
+        if name == "single-task" && epoch + 3 > last {
+            (point.loss[1], point.auc[1]) = (f64::NAN, None);
+        }
+        point
+    });
+    LearningCurve { seed, epochs: epochs.collect() }
+}
+
+pub fn gates(name: &str, noise: &mut Noise) -> Vec<GateMap> {
+    if name != "stem" && name != "ple" {
+        return Vec::new();
+    }
+    let strata = [None].into_iter().chain(STRATA.iter().map(|s| Some((*s).to_owned())));
+    let map = |stratum: Option<String>| {
+        let mut row = |own: usize| -> Vec<f64> {
+            let mut weights = [0.24 + 0.1 * noise.next(); 3];
+            weights[own] = 0.42 + 0.08 * noise.next();
+            weights[1 - own] = if name == "ple" { 0.0 } else { 0.12 + 0.05 * noise.next() };
+            let sum: f64 = weights.iter().sum();
+            weights.iter().map(|w| w / sum).collect()
+        };
+        let values = vec![row(0), row(1)];
+        GateMap {
+            layer: 0,
+            pair: stratum.is_some().then(|| (TASKS[0].into(), TASKS[1].into())),
+            stratum,
+            rows: TASKS.map(Into::into).into(),
+            columns: ["like", "follow", "shared"].map(Into::into).into(),
+            values,
+        }
+    };
+    strata.map(map).collect()
+}
+
+pub fn embeddings(several: bool, noise: &mut Noise) -> EmbeddingReport {
+    let groups: Vec<String> =
+        if several { ["like", "follow", "shared"].map(Into::into).into() } else { vec!["all tasks".into()] };
+    let n = groups.len();
+    let fields =
+        ["user", "item", "user_group", "item_category"].iter().zip([5000, 5000, 12, 40]).map(|(field, sampled)| {
+            FieldEmbedding {
+                field: (*field).into(),
+                sampled,
+                groups: groups.clone(),
+                norms: (0..n).map(|_| 0.9 + 0.4 * noise.next()).collect(),
+                effective_rank: (0..n).map(|_| Some(9.0 + 4.0 * noise.next())).collect(),
+                cka: (0..n)
+                    .map(|a| (0..n).map(|b| Some(if a == b { 1.0 } else { 0.1 + 0.12 * (a + b) as f64 })).collect())
+                    .collect(),
+            }
+        });
+    let fields = fields.collect();
+    let point = |i: usize, noise: &mut Noise| {
+        let stratum = i % 3;
+        let centre = [(-1.2, 0.3), (0.1, -0.5), (1.1, 0.6)][stratum];
+        let mut bell = || (noise.next() + noise.next() + noise.next()) * 0.55;
+        (centre.0 + bell(), centre.1 + bell(), stratum)
+    };
+    let shown = if several { &groups[..] } else { &[] };
+    let picture = |group: &String| Picture {
+        field: "user".into(),
+        group: group.clone(),
+        explained: [0.412, 0.187],
+        strata: STRATA.map(Into::into).into(),
+        points: (0..600).map(|i| point(i, noise)).collect(),
+    };
+    let pictures = shown.iter().map(picture).collect();
+    EmbeddingReport { fields, pictures }
+}

@@ -1,0 +1,166 @@
+//! How to train: the section `[train]` of an experiment.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use stem_core::Schema;
+use stem_core::precision::Precision;
+use stem_report::metrics::TaskMetrics;
+
+use crate::balance::BalanceConfig;
+use crate::error::{Error, Result, require};
+use crate::optimizer::OptimizerConfig;
+use crate::schedule::ScheduleConfig;
+use crate::step::TableMode;
+
+/// What early stopping and the rate go by: a mean over the tasks, on the validation split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Monitor {
+    /// Area under the ROC curve.
+    #[default]
+    Auc,
+    /// AUC within groups; the recipe must name a `group`.
+    Gauc,
+}
+
+impl Monitor {
+    /// This metric of a task.
+    pub fn of(self, metrics: &TaskMetrics) -> Option<f64> {
+        match self {
+            Monitor::Auc => metrics.auc,
+            Monitor::Gauc => metrics.gauc,
+        }
+    }
+
+    /// Its mean over the tasks that have it; `None` when none does.
+    pub fn mean<'a>(self, tasks: impl IntoIterator<Item = &'a TaskMetrics>) -> Option<f64> {
+        let values: Vec<f64> = tasks.into_iter().filter_map(|metrics| self.of(metrics)).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    }
+
+    /// As people write it.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Monitor::Auc => "AUC",
+            Monitor::Gauc => "gAUC",
+        }
+    }
+}
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a section [train] of keys")]
+pub struct TrainConfig {
+    /// Rows a step.
+    pub batch_size: usize,
+    /// Epochs at most.
+    pub epochs: usize,
+    /// The rate that the schedule starts from.
+    pub learning_rate: f64,
+    /// How the rate goes on.
+    pub schedule: ScheduleConfig,
+    /// Steps over which the rate climbs to `learning_rate` at the start; 0 for none.
+    pub warm_up_steps: usize,
+    /// How gradients change weights.
+    pub optimizer: OptimizerConfig,
+    /// What decides whether an epoch was better.
+    pub monitor: Monitor,
+    /// Training stops after so many epochs in a row that were no better.
+    pub patience: usize,
+    /// `lambda` of `(lambda / 2) ||rows||^2`.
+    pub embedding_l2: f64,
+    /// `lambda` of `(lambda / 2) ||weights and biases of the network||^2`: weight decay as part of the loss.
+    pub network_l2: f64,
+    /// Gradients are scaled down to this global norm.
+    pub max_gradient_norm: f64,
+    /// Standard deviation of the embeddings at the start.
+    pub embedding_std: f32,
+    /// Weight of each task's loss by name; 1 where it is not named.
+    pub task_weights: BTreeMap<String, f64>,
+    /// How the tasks' losses are balanced against each other while training.
+    pub balance: BalanceConfig,
+    /// Row-sparse or dense.
+    pub table: TableMode,
+    /// Of the products in a training step: `"bf16"` rounds their factors to 8 bits where the processor multiplies those faster
+    /// (AVX-512 BF16, device flex), and is `"f32"` elsewhere. Weights, sums and evaluation are f32 always.
+    pub precision: Precision,
+    /// Of weights, shuffling and dropout.
+    pub seed: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            batch_size: 4096,
+            epochs: 20,
+            learning_rate: 1e-3,
+            schedule: ScheduleConfig::default(),
+            warm_up_steps: 0,
+            optimizer: OptimizerConfig::default(),
+            monitor: Monitor::Auc,
+            patience: 2,
+            embedding_l2: 1e-6,
+            network_l2: 0.0,
+            max_gradient_norm: 10.0,
+            embedding_std: 1e-4,
+            task_weights: BTreeMap::new(),
+            balance: BalanceConfig::default(),
+            table: TableMode::RowSparse,
+            precision: Precision::F32,
+            seed: 1,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Refuses settings that cannot train.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key, what stands there and what may.
+    pub fn check(&self) -> Result<()> {
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
+        let (above, least) = ("a number above 0", "0 or more");
+        require("batch_size", self.batch_size, "1 to 16777216", (1..=1 << 24).contains(&self.batch_size))?;
+        require("epochs", self.epochs, "1 or more", self.epochs >= 1)?;
+        require("learning_rate", self.learning_rate, above, positive(self.learning_rate))?;
+        require("patience", self.patience, "1 or more", self.patience >= 1)?;
+        require("embedding_l2", self.embedding_l2, least, not_negative(self.embedding_l2))?;
+        require("network_l2", self.network_l2, least, not_negative(self.network_l2))?;
+        require("max_gradient_norm", self.max_gradient_norm, above, positive(self.max_gradient_norm))?;
+        require("embedding_std", self.embedding_std, least, not_negative(f64::from(self.embedding_std)))?;
+        for (name, &weight) in &self.task_weights {
+            let holds = (weight as f32).is_finite() && weight >= 0.0;
+            require("task_weights", format_args!("{name} = {weight}"), "numbers of 0 or more", holds)?;
+        }
+        self.optimizer.check()?;
+        if let OptimizerConfig::AdamW(adamw) = self.optimizer {
+            let (decay, rate) = (adamw.weight_decay, self.learning_rate);
+            let expected = "a decay that leaves something of a weight: below 1 / learning_rate";
+            require(
+                "optimizer.weight_decay",
+                format_args!("{decay} at a rate of {rate}"),
+                expected,
+                rate * decay < 1.0,
+            )?;
+        }
+        self.schedule.check()?;
+        self.balance.check()
+    }
+
+    /// Refuses weights of tasks that the schema does not have.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the task.
+    pub fn check_tasks(&self, schema: &Schema) -> Result<()> {
+        match self.task_weights.keys().find(|name| schema.task(name).is_none()) {
+            None => Ok(()),
+            Some(name) => {
+                let labels = schema.tasks.iter().map(|task| task.name.as_str()).collect::<Vec<_>>().join(", ");
+                let found = format!("a weight for '{name}' (the labels are {labels})");
+                Err(Error::Config { key: "task_weights", found, expected: "names of the recipe's labels" })
+            }
+        }
+    }
+}
