@@ -26,9 +26,9 @@ const UNSEEN: &str = "__OOV__";
 /// name = "user"
 /// rows = 9
 /// "#;
-/// let config = stem_train::reference::ImportConfig::parse(text, "import.toml")?;
+/// let config = stem_reference::ImportConfig::parse(text, "import.toml")?;
 /// assert_eq!(config.fields[0].rows, Some(9));
-/// # Ok::<(), stem_train::Error>(())
+/// # Ok::<(), stem_reference::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -18,12 +18,12 @@
 //! use stem_data::{Dataset, Split};
 //! use stem_train::{Learner, TrainConfig};
 //!
-//! let dataset = Dataset::open("out/columns".as_ref())?;
+//! let dataset = Dataset::open("out/columns")?;
 //! let (model, train) = (ModelName::Stem.default_config(), TrainConfig::default());
 //! let mut learner = Learner::new(model, &dataset, train, &DeviceSpec::default().open()?, "out")?;
 //! learner.fit()?;
 //! println!("{:?}", learner.evaluate(Split::Test)?);
-//! # Ok::<(), stem_train::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod config;

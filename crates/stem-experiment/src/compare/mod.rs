@@ -13,7 +13,8 @@
 //!
 //! ```no_run
 //! use stem_data::{Dataset, Recipe, prepare};
-//! use stem_train::{CompareConfig, Experiment, ModelName, RunOptions, compare, report};
+//! use stem_experiment::{CompareConfig, Experiment, ModelName, RunOptions, compare};
+//! use stem_report::report;
 //!
 //! let recipe = Recipe::load("datasets/simulated/recipe.toml")?;
 //! let dataset = prepare(&recipe, "out/sim".as_ref(), "out/sim/columns".as_ref(), true)?;

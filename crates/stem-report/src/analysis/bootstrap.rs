@@ -12,7 +12,7 @@
 //! hard for the other, and the difference is surer than either AUC.
 //!
 //! ```
-//! # use stem_train::analysis::{Bootstrap, Sample};
+//! # use stem_report::analysis::{Bootstrap, Sample};
 //! let labels = [0.0, 1.0, 0.0, 1.0, 1.0, f32::NAN];
 //! let sample = Sample::new(&labels, &[7, 7, 8, 8, 9, 9], None);
 //! let single_task = sample.rank(&[0.5; 6]);

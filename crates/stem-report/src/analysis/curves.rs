@@ -31,7 +31,7 @@ pub struct CalibrationBin {
 /// present and every score is a number.
 ///
 /// ```
-/// # use stem_train::analysis::roc_curve;
+/// # use stem_report::analysis::roc_curve;
 /// let curve = roc_curve(&[0.1, 0.4, 0.35, 0.8], &[0.0, 0.0, 1.0, 1.0], 100).expect("both classes");
 /// let corners: Vec<(f64, f64)> = curve.iter().map(|point| (point.fpr, point.tpr)).collect();
 /// assert_eq!(corners, [(0.0, 0.0), (0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)]);
@@ -68,7 +68,7 @@ pub fn roc_curve(scores: &[f32], labels: &[f32], points: usize) -> Option<Vec<Ro
 /// `None` without rows or bins, or with a score that is no number.
 ///
 /// ```
-/// # use stem_train::analysis::calibration_curve;
+/// # use stem_report::analysis::calibration_curve;
 /// let curve = calibration_curve(&[0.25, 0.75, 0.25, 0.5], &[0.0, 1.0, 1.0, 1.0], 2).expect("rows");
 /// assert_eq!((curve[0].prediction, curve[0].label, curve[0].count), (0.25, 0.5, 2));
 /// assert_eq!((curve[1].prediction, curve[1].label, curve[1].count), (0.625, 1.0, 2));
