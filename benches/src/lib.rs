@@ -2,6 +2,7 @@
 
 pub mod ceiling;
 pub mod chart;
+pub mod numbers;
 pub mod profile;
 
 use burn::tensor::Device;
