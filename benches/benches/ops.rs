@@ -11,7 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use stem_benches::{batch, device, schema};
 use stem_core::aftb::{AftbMask, gated};
 use stem_core::loss::{Targets, bce_per_task};
-use stem_core::{DeviceSpec, DistinctRows, ExpertOutputs, LinearBank, SlotLayout, fused, upload};
+use stem_core::nn::{DistinctRows, ExpertOutputs, LinearBank, SlotLayout, upload};
+use stem_core::{DeviceSpec, fused};
 
 /// Rows of a batch.
 const ROWS: usize = 4096;

@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use stem_benches::{batch, device, schema};
-use stem_core::{DistinctRows, EmbeddingTable, upload_index};
+use stem_core::nn::{DistinctRows, EmbeddingTable, upload_index};
 use stem_train::optimizer::{Clip, OptimizerConfig, OptimizerState, Rows};
 
 fn rows(criterion: &mut Criterion) {

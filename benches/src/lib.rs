@@ -9,7 +9,8 @@ use burn::tensor::Device;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
-use stem_core::{Batch, DeviceSpec, Field, ModelConfig, Schema, StemConfig, Task, VocabularySpec};
+use stem_core::models::StemConfig;
+use stem_core::{Batch, DeviceSpec, Field, ModelConfig, Schema, Task, VocabularySpec};
 
 /// Share of the vocabulary that each field holds: user, item, author, item city, channel, music, device, user city.
 const SHARES: [f64; 8] = [0.02, 0.6, 0.2, 0.0002, 0.00001, 0.01, 0.16, 0.0001];
@@ -26,16 +27,11 @@ pub fn device() -> Device {
 /// Eight category fields over about `vocabulary` rows, and `tasks` tasks.
 pub fn schema(vocabulary: usize, tasks: usize) -> Schema {
     let rows = |share: &f64| ((share * vocabulary as f64) as usize).max(LEAST);
-    Schema {
-        fields: (0..SHARES.len()).map(|f| Field::category(format!("f{f}"), f)).collect(),
-        vocabularies: SHARES
-            .iter()
-            .enumerate()
-            .map(|(f, share)| VocabularySpec { name: format!("f{f}"), rows: rows(share) })
-            .collect(),
-        tasks: (0..tasks).map(|t| Task { name: format!("t{t}"), within: None }).collect(),
-        group: None,
-    }
+    Schema::new(
+        (0..SHARES.len()).map(|f| Field::category(format!("f{f}"), f)).collect(),
+        SHARES.iter().enumerate().map(|(f, share)| VocabularySpec::new(format!("f{f}"), rows(share))).collect(),
+        (0..tasks).map(|t| Task::new(format!("t{t}"))).collect(),
+    )
 }
 
 /// A batch of `rows` rows: Zipf(1.3) modulo the field's size, uniform for small fields; labels at random, one in four positive.
@@ -55,8 +51,9 @@ pub fn batch(schema: &Schema, rows: usize, seed: u64) -> Batch {
             ids.push(offsets[field.vocabulary] + id);
         }
     }
-    let labels = (0..rows * schema.tasks.len()).map(|_| f32::from(u8::from(rng.random_bool(0.25)))).collect();
-    Batch { rows, weights: vec![1.0; ids.len()], ids, labels }
+    let labels: Vec<f32> = (0..rows * schema.tasks.len()).map(|_| f32::from(u8::from(rng.random_bool(0.25)))).collect();
+    let weights = vec![1.0; ids.len()];
+    Batch::new(rows, ids, weights).with_labels(labels)
 }
 
 /// The small STEM of the benches: experts [64, 32], one shared and one per task.

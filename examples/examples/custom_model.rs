@@ -2,13 +2,11 @@
 //!
 //! `y_t = sigmoid(tower_t(x) + wide_t(x))`
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use stem_core::{
-    DeviceSpec, HiddenConfig, MlpShape, Model, ModelSpec, NetworkSize, Pooled, Predictor, Row, Schema, Towers,
-};
+use stem_core::burn::{self, module::Module, tensor::Device, tensor::Tensor};
+use stem_core::models::{Model, ModelSpec, NetworkSize};
+use stem_core::nn::{HiddenConfig, MlpShape, Pooled, Rng, Towers};
+use stem_core::{DeviceSpec, Predictor, Row, Schema};
 use stem_data::{Recipe, Split, prepare};
 use stem_experiment::Experiment;
 use stem_train::{Learner, Progress, TrainConfig};
@@ -56,7 +54,7 @@ impl ModelSpec for WideDeepConfig {
     fn size(&self, schema: &Schema) -> NetworkSize {
         self.bank(schema, &self.tower).size() + self.bank(schema, &[]).size()
     }
-    fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> WideDeep {
+    fn init(&self, schema: &Schema, rng: &mut Rng, device: &Device) -> WideDeep {
         let (deep, wide) = (self.bank(schema, &self.tower), self.bank(schema, &[]));
         WideDeep { deep: Towers::init(deep, rng, device), wide: Towers::init(wide, rng, device) }
     }

@@ -30,7 +30,7 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let device = args.device.open()?;
     let tolerances = match args.device {
         DeviceSpec::Wgpu(_) => Tolerances::GPU,
-        DeviceSpec::Flex | DeviceSpec::NdArray => Tolerances::HOST,
+        _ => Tolerances::HOST,
     };
     let (mut passed, mut failed) = (0, 0);
     for fixture in &args.fixtures {

@@ -12,7 +12,9 @@ use clap::Parser;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use stem_benches::{batch, schema, small_stem};
-use stem_core::{DeviceSpec, EmbeddingTable, ModelSpec, SlotLayout, score};
+use stem_core::DeviceSpec;
+use stem_core::models::ModelSpec;
+use stem_core::nn::{EmbeddingTable, SlotLayout, score};
 
 #[cfg(feature = "count-allocations")]
 #[global_allocator]
@@ -54,9 +56,11 @@ fn main() {
     let layout = SlotLayout::new(&schema, table.widths());
     let all = batch(&schema, args.rows + WARM_UP, 1);
     let slots = schema.slots();
-    let rows = all.ids.chunks_exact(slots).zip(all.weights.chunks_exact(slots)).map(|(ids, weights)| {
-        stem_core::Batch { rows: 1, ids: ids.to_vec(), weights: weights.to_vec(), labels: Vec::new() }
-    });
+    let rows = all
+        .ids
+        .chunks_exact(slots)
+        .zip(all.weights.chunks_exact(slots))
+        .map(|(ids, weights)| stem_core::Batch::new(1, ids.to_vec(), weights.to_vec()));
     let rows: Vec<_> = rows.collect();
     let mut microseconds = Vec::with_capacity(rows.len());
     let mut before = allocations();

@@ -15,8 +15,10 @@ use serde_json::json;
 use stem_benches::ceiling::Ceiling;
 use stem_benches::profile::Profile;
 use stem_benches::{batch, schema};
+use stem_core::models::ModelSpec;
+use stem_core::nn::score;
 use stem_core::precision::{Precision, with};
-use stem_core::{DeviceSpec, ModelConfig, ModelName, ModelSpec, score};
+use stem_core::{DeviceSpec, ModelConfig, ModelName};
 use stem_train::{Objective, TableMode, TrainState, memory};
 
 /// Steps before the clock starts.

@@ -6,8 +6,9 @@ use crate::schema::Schema;
 /// A missing label.
 pub const MISSING: f32 = f32::NAN;
 
-/// `B` rows, ready for any device. Row-major.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// `B` rows, ready for any device. Row-major. Two batches are equal when their numbers are, where [`MISSING`] equals itself.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Batch {
     /// `B`.
     pub rows: usize,
@@ -19,7 +20,29 @@ pub struct Batch {
     pub labels: Vec<f32>,
 }
 
+impl PartialEq for Batch {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(a, b): (&f32, &f32)| a == b || (a.is_nan() && b.is_nan());
+        self.rows == other.rows
+            && self.ids == other.ids
+            && self.weights == other.weights
+            && self.labels.len() == other.labels.len()
+            && self.labels.iter().zip(&other.labels).all(same)
+    }
+}
+
 impl Batch {
+    /// Rows to be scored: `ids [B, S]` and `weights [B, S]`.
+    pub fn new(rows: usize, ids: Vec<u32>, weights: Vec<f32>) -> Self {
+        Self { rows, ids, weights, labels: Vec::new() }
+    }
+
+    /// The same rows with `labels [B, T]`.
+    #[must_use]
+    pub fn with_labels(self, labels: Vec<f32>) -> Self {
+        Self { labels, ..self }
+    }
+
     /// Checks what no device checks: lengths, ids inside the table, finite weights, labels that are 0, 1 or missing.
     /// GPU gathers and scatters do not look at bounds, so every batch passes here first.
     ///
@@ -27,23 +50,22 @@ impl Batch {
     /// [`Error::Batch`] with the row, the value and what was expected.
     pub fn check(&self, schema: &Schema) -> Result<()> {
         let (slots, tasks, table) = (schema.slots(), schema.tasks.len(), schema.rows() as u32);
+        let (rows, ids, weights, labels) = (self.rows, self.ids.len(), self.weights.len(), self.labels.len());
         let fault = |what: String| Err(Error::Batch { what });
-        if self.ids.len() != self.rows * slots || self.weights.len() != self.rows * slots {
+        let needed = |width: usize| match rows.checked_mul(width) {
+            Some(needed) => Ok(needed),
+            None => {
+                Err(Error::Batch { what: format!("{rows} rows of {width} values are more than memory has places") })
+            }
+        };
+        let (cells, marks) = (needed(slots)?, needed(tasks)?);
+        if ids != cells || weights != cells {
             return fault(format!(
-                "{} rows of {slots} slots need {} ids and weights, found {} and {}",
-                self.rows,
-                self.rows * slots,
-                self.ids.len(),
-                self.weights.len()
+                "{rows} rows of {slots} slots need {cells} ids and weights, found {ids} and {weights}"
             ));
         }
-        if !self.labels.is_empty() && self.labels.len() != self.rows * tasks {
-            return fault(format!(
-                "{} rows of {tasks} tasks need {} labels, found {}",
-                self.rows,
-                self.rows * tasks,
-                self.labels.len()
-            ));
+        if !(labels == 0 || labels == marks) {
+            return fault(format!("{rows} rows of {tasks} tasks need {marks} labels, found {labels}"));
         }
         if let Some(i) = self.ids.iter().position(|&id| id >= table) {
             return fault(format!(
@@ -65,5 +87,58 @@ impl Batch {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Field, Task, VocabularySpec};
+
+    /// Two slots, two tasks, a table of 7 rows.
+    fn schema() -> Schema {
+        let specs = [("user", 6), ("age", 1)].map(|(name, rows)| VocabularySpec::new(name, rows));
+        let fields = vec![Field::category("user", 0), Field::number("age", 1)];
+        Schema::new(fields, specs.into(), vec![Task::new("like"), Task::new("love")])
+    }
+
+    fn batch() -> Batch {
+        Batch::new(2, vec![1, 6, 5, 6], vec![1.0, 0.5, 1.0, -3.0]).with_labels(vec![0.0, 1.0, MISSING, 0.0])
+    }
+
+    #[track_caller]
+    fn refused(edit: impl FnOnce(&mut Batch), expected: &str) {
+        let mut batch = batch();
+        edit(&mut batch);
+        assert_eq!(batch.check(&schema()).unwrap_err().to_string(), format!("bad batch: {expected}"));
+    }
+
+    #[test]
+    fn every_fault_is_refused_with_its_place() {
+        batch().check(&schema()).unwrap();
+        Batch::default().check(&schema()).unwrap();
+        refused(|b| b.ids.truncate(3), "2 rows of 2 slots need 4 ids and weights, found 3 and 4");
+        refused(|b| b.weights.push(1.0), "2 rows of 2 slots need 4 ids and weights, found 4 and 5");
+        refused(|b| b.labels.truncate(3), "2 rows of 2 tasks need 4 labels, found 3");
+        refused(|b| b.ids[2] = 7, "row 1, slot 0: id 7 in a table of 7 rows");
+        refused(|b| b.weights[1] = f32::NAN, "row 0, slot 1: weight NaN is not finite");
+        refused(|b| b.weights[3] = f32::INFINITY, "row 1, slot 1: weight inf is not finite");
+        refused(|b| b.weights[3] = f32::NEG_INFINITY, "row 1, slot 1: weight -inf is not finite");
+        refused(|b| b.labels[3] = 0.5, "row 1, task 'love': label 0.5 is neither 0, 1 nor missing");
+        refused(|b| b.labels[0] = f32::INFINITY, "row 0, task 'like': label inf is neither 0, 1 nor missing");
+    }
+
+    #[test]
+    fn more_rows_than_can_be_multiplied_are_refused() {
+        let batch = Batch { rows: 1 << 63, ..Batch::default() };
+        let message = batch.check(&schema()).unwrap_err().to_string();
+        assert_eq!(message, "bad batch: 9223372036854775808 rows of 2 values are more than memory has places");
+    }
+
+    #[test]
+    fn a_batch_with_missing_labels_equals_itself() {
+        assert_eq!(batch(), batch());
+        assert_ne!(batch(), batch().with_labels(vec![0.0, 1.0, 0.0, 0.0]));
+        assert_ne!(batch(), batch().with_labels(Vec::new()));
     }
 }

@@ -3,24 +3,26 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Where tensors live. Parsed from the command line, opened once.
+/// Where tensors live. Parsed from the command line, opened once. The default is the first that is compiled in of flex, wgpu and
+/// ndarray.
 ///
 /// ```
 /// use stem_core::DeviceSpec;
 /// assert_eq!("wgpu:1".parse::<DeviceSpec>()?, DeviceSpec::Wgpu(Some(1)));
+/// # #[cfg(feature = "flex")]
 /// assert_eq!(DeviceSpec::default().to_string(), "flex");
 /// # Ok::<(), stem_core::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
 pub enum DeviceSpec {
     /// Burn's pure Rust CPU backend.
-    #[default]
     Flex,
     /// The older CPU backend on `ndarray`.
     NdArray,
@@ -28,8 +30,27 @@ pub enum DeviceSpec {
     Wgpu(Option<usize>),
 }
 
+impl Default for DeviceSpec {
+    fn default() -> Self {
+        match Self::COMPILED {
+            [best, ..] => *best,
+            [] => Self::Flex,
+        }
+    }
+}
+
 impl DeviceSpec {
-    /// The device that the environment variable `STEM_DEVICE` names, flex without one. Tests and benches run there.
+    /// The devices that are compiled in, the best one first.
+    pub const COMPILED: &'static [DeviceSpec] = &[
+        #[cfg(feature = "flex")]
+        Self::Flex,
+        #[cfg(feature = "wgpu")]
+        Self::Wgpu(None),
+        #[cfg(feature = "ndarray")]
+        Self::NdArray,
+    ];
+
+    /// The device that the environment variable `STEM_DEVICE` names, the default without one. Tests and benches run there.
     ///
     /// # Errors
     /// [`Error::Device`] when the variable names no device.
@@ -54,6 +75,17 @@ impl DeviceSpec {
 pub(crate) fn on_host(device: &Device) -> bool {
     let device = device.clone().inner();
     [flex(), ndarray()].into_iter().flatten().any(|host| host == device)
+}
+
+/// Lends a tensor's values, row-major: where they lie on flex, from a copy elsewhere.
+pub(crate) fn read_values<R>(tensor: &Tensor<2>, read: impl FnOnce(&[f32]) -> R) -> R {
+    #[cfg(feature = "flex")]
+    if flex().is_ok_and(|flex| flex == tensor.device().inner()) {
+        let tensor = tensor.clone().inner().try_into_primitive::<burn::backend::Flex>().expect("its device is flex");
+        let tensor = if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
+        return read(tensor.as_slice().expect("f32 in one piece"));
+    }
+    read(tensor.to_data().as_slice().expect("values are f32"))
 }
 
 #[cfg(feature = "flex")]
@@ -157,6 +189,15 @@ mod tests {
         for name in ["cuda", "wgpu:x", "flex:0", ""] {
             let message = name.parse::<DeviceSpec>().unwrap_err().to_string();
             assert_eq!(message, format!("device '{name}': expected flex, ndarray, wgpu or wgpu:INDEX"));
+        }
+    }
+
+    #[test]
+    fn the_default_is_the_best_that_is_compiled_in() {
+        assert_eq!(DeviceSpec::COMPILED.first().copied().unwrap_or(DeviceSpec::Flex), DeviceSpec::default());
+        assert_eq!(cfg!(feature = "flex"), DeviceSpec::COMPILED.contains(&DeviceSpec::Flex));
+        if cfg!(feature = "flex") {
+            assert_eq!(DeviceSpec::default(), DeviceSpec::Flex);
         }
     }
 

@@ -1,13 +1,29 @@
-//! Everything that can go wrong in this crate, told to the reader: where, what was expected, what was found, what to do.
+//! Everything that can go wrong in this crate: where, what was expected, what was found, what to do.
+//!
+//! A message does not hold that of its [`source`](std::error::Error::source): print the chain.
 
 use std::path::PathBuf;
 
+use crate::bundle::BundleFault;
 use crate::files::FileError;
 
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// One enum for the crate.
+/// What this crate's functions refuse or cannot do.
+///
+/// ```
+/// use std::error::Error as _;
+/// use stem_core::{Bundle, Error, models::ModelConfig};
+///
+/// let mut error: &dyn std::error::Error = &Bundle::<ModelConfig>::open("no/such.safetensors").unwrap_err();
+/// let mut told = error.to_string();
+/// while let Some(source) = error.source() {
+///     told += &format!(": {source}");
+///     error = source;
+/// }
+/// assert!(told.starts_with("cannot open no/such.safetensors: "));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -85,11 +101,12 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] FileError),
     /// A file that is no bundle, or a damaged one.
-    #[error("{} is not a usable bundle: {what}", path.display())]
+    #[error("{} is not a usable bundle", path.display())]
     Bundle {
         /// The file.
         path: PathBuf,
         /// Which check failed: expected and found.
-        what: String,
+        #[source]
+        fault: BundleFault,
     },
 }

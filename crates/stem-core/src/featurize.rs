@@ -11,11 +11,17 @@ use crate::vocabulary::{PADDING, Vocabulary, integer_key};
 /// # Errors
 /// [`Error::MissingColumn`] and [`Error::WrongType`], naming column and row.
 pub fn encode_rows(schema: &Schema, vocabularies: &[Vocabulary], rows: &[Row]) -> Result<Batch> {
+    encode_part(schema, vocabularies, rows, 0)
+}
+
+/// Rows of a larger request: errors count from its row `first`.
+pub(crate) fn encode_part(schema: &Schema, vocabularies: &[Vocabulary], rows: &[Row], first: usize) -> Result<Batch> {
     let (slots, offsets) = (schema.slots(), schema.offsets());
     let mut batch = Batch { rows: rows.len(), ..Batch::default() };
     batch.ids.reserve(rows.len() * slots);
     batch.weights.reserve(rows.len() * slots);
     for (place, row) in rows.iter().enumerate() {
+        let place = first + place;
         for field in &schema.fields {
             let value = row.get(&field.name).ok_or_else(|| Error::MissingColumn {
                 column: field.name.clone(),
@@ -23,8 +29,8 @@ pub fn encode_rows(schema: &Schema, vocabularies: &[Vocabulary], rows: &[Row]) -
                 columns: schema.fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
             })?;
             let value = match (value, &field.default) {
-                (value, Some(default)) if is_null(value, field) => default,
-                (value, _) if is_null(value, field) => &Value::Null,
+                (value, Some(default)) if is_null(value) => default,
+                (value, _) if is_null(value) => &Value::Null,
                 (value, _) => value,
             };
             let mut slot = |id: u32, weight: f32| {
@@ -35,8 +41,7 @@ pub fn encode_rows(schema: &Schema, vocabularies: &[Vocabulary], rows: &[Row]) -
             match &field.kind {
                 FieldKind::Category => slot(vocabulary.id_of(value, &field.name, place)?, 1.0),
                 FieldKind::Number { .. } => {
-                    let number = number(value, field, place)?;
-                    slot(0, number.map_or(0.0, |number| field.kind.number_weight(number)));
+                    slot(0, number(value, field, place)?);
                 }
                 FieldKind::Sequence { max_len, pooling } => {
                     let ids = sequence(value, field, vocabulary, *max_len, place)?;
@@ -51,32 +56,27 @@ pub fn encode_rows(schema: &Schema, vocabularies: &[Vocabulary], rows: &[Row]) -
 }
 
 /// An empty text is null: a CSV file cannot tell the two apart.
-fn is_null(value: &Value, field: &Field) -> bool {
+fn is_null(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::Text(text) => text.is_empty() && !matches!(field.kind, FieldKind::Number { .. }),
+        Value::Text(text) => text.is_empty(),
         _ => false,
     }
 }
 
-/// A finite number, or `None` for null.
-fn number(value: &Value, field: &Field, row: usize) -> Result<Option<f64>> {
+/// The weight of a number's slot, 0 for null.
+fn number(value: &Value, field: &Field, row: usize) -> Result<f32> {
     let number = match value {
-        Value::Null => return Ok(None),
+        Value::Null => return Ok(0.0),
         Value::Integer(v) => Some(*v as f64),
         Value::Float(v) => Some(*v),
         Value::Text(v) => v.trim().parse().ok().or_else(|| integer_key(v).map(|v| v as f64)),
         Value::List(_) => None,
     };
-    match number.filter(|v| v.is_finite()) {
-        Some(number) => Ok(Some(number)),
-        None => Err(Error::WrongType {
-            column: field.name.clone(),
-            row,
-            expected: "a finite number",
-            found: value.to_string(),
-        }),
-    }
+    let wrong = |expected| Error::WrongType { column: field.name.clone(), row, expected, found: value.to_string() };
+    let number = number.filter(|v| v.is_finite()).ok_or_else(|| wrong("a finite number"))?;
+    let weight = field.kind.number_weight(number);
+    if weight.is_finite() { Ok(weight) } else { Err(wrong("a number that 32 bits can hold")) }
 }
 
 /// Local ids of the first `max_len` values. Text is cut at the field's separator; nulls and empty pieces are left out.
@@ -84,7 +84,7 @@ fn sequence(value: &Value, field: &Field, vocabulary: &Vocabulary, max_len: usiz
     let id = |value: &Value| vocabulary.id_of(value, &field.name, row);
     match (value, &field.separator) {
         (Value::Null, _) => Ok(Vec::new()),
-        (Value::List(values), _) => values.iter().filter(|v| !is_null(v, field)).take(max_len).map(id).collect(),
+        (Value::List(values), _) => values.iter().filter(|v| !is_null(v)).take(max_len).map(id).collect(),
         (Value::Text(text), Some(separator)) => text
             .split(separator.as_str())
             .filter(|piece| !piece.is_empty())
@@ -93,5 +93,58 @@ fn sequence(value: &Value, field: &Field, vocabulary: &Vocabulary, max_len: usiz
             .collect(),
         (Value::Text(text), None) if text.is_empty() => Ok(Vec::new()),
         (single, _) => Ok(vec![id(single)?]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Pooling, Task, VocabularySpec};
+
+    /// A category, a mean of at most two texts, a number.
+    fn encode(row: Row) -> Result<Batch> {
+        let fields = vec![
+            Field::category("user", 0),
+            Field::sequence("tags", 1, 2).separated_by("|"),
+            Field::number("age", 2).standardized(40.0, 10.0),
+        ];
+        let specs = [("user", 4), ("tags", 5), ("age", 1)].map(|(name, rows)| VocabularySpec::new(name, rows));
+        let schema = Schema::new(fields, specs.into(), vec![Task::new("like")]);
+        schema.check()?;
+        let keys = [Vocabulary::integers([10, 20]), Vocabulary::texts(["a", "b", "c"]), Vocabulary::Number];
+        let batch = encode_rows(&schema, &keys, &[row])?;
+        batch.check(&schema)?;
+        Ok(batch)
+    }
+
+    fn row() -> Row {
+        Row::new().with("user", 10).with("tags", "a").with("age", 50)
+    }
+
+    #[test]
+    fn of_more_values_than_a_sequence_takes_the_first_are_taken() {
+        let ids = |tags: Value| encode(row().with("tags", tags)).unwrap().ids[1..3].to_vec();
+        assert_eq!(ids("c|b|a".into()), [4 + 3, 4 + 2]);
+        assert_eq!(ids(vec!["c", "", "b", "a"].into()), [4 + 3, 4 + 2]);
+        assert_eq!(ids("b".into()), [4 + 2, 4]);
+        assert_eq!(encode(row().with("tags", "c|b|a")).unwrap().weights[1..3], [Pooling::Mean.weight(2); 2]);
+    }
+
+    #[test]
+    fn an_empty_text_is_null_for_every_kind() {
+        let empty = encode(row().with("user", "").with("tags", "").with("age", "")).unwrap();
+        let null = encode(["user", "tags", "age"].map(|column| (column, Value::Null)).into_iter().collect()).unwrap();
+        assert_eq!(empty, null);
+        assert_eq!(empty.weights, [1.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_number_that_32_bits_cannot_hold_is_named_with_its_column() {
+        assert_eq!(encode(row()).unwrap().weights[3], 1.0);
+        for (age, shown) in [(1e300, format!("{}", 1e300)), (-4e39, format!("{}", -4e39))] {
+            let message = encode(row().with("age", age)).unwrap_err().to_string();
+            let expected = "column 'age', row 0: expected a number that 32 bits can hold, found ";
+            assert_eq!(message, format!("{expected}{shown}"));
+        }
     }
 }

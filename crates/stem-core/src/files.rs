@@ -66,13 +66,21 @@ pub fn remove_folder(folder: &Path) -> Result<(), FileError> {
     std::fs::remove_dir_all(folder).map_err(FileError::of("remove", folder))
 }
 
-/// Replaces a file: `write` fills a scratch file beside it, whose path it is given; that is flushed and renamed; then the folder is synced. Whoever reads
-/// the file has the old one or the new one, whole. The scratch file's name is nobody else's, its mode is what the umask leaves of
-/// `rw-rw-rw-`, and it is gone after an error. A symbolic link is followed: what it points to is replaced.
+/// Replaces a file: `write` fills a scratch file beside it, whose path it is given; that is flushed and renamed; then the folder
+/// is synced. A reader has the old file or the new one, whole. The scratch file's name is nobody else's, its mode is what the
+/// umask leaves of `rw-rw-rw-`, and it is gone after an error. A symbolic link is followed: what it points to is replaced.
 ///
 /// # Errors
 /// What `write` gives, and the system's; the older file is untouched but where only the folder could not be synced.
 pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), FileError> {
+    replace_and_sync(path, write, sync_folder)
+}
+
+fn replace_and_sync(
+    path: &Path,
+    write: impl FnOnce(&Path) -> io::Result<()>,
+    sync: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), FileError> {
     let target = path.canonicalize().unwrap_or_else(|_| path.to_path_buf()); // what does not exist yet is no link to anything
     let failed = |source| FileError { action: "write", path: path.to_path_buf(), intact: path.exists(), source };
     if let Ok(found) = std::fs::metadata(&target)
@@ -86,10 +94,15 @@ pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Resu
     write(scratch.path()).map_err(failed)?;
     scratch.as_file().sync_all().map_err(failed)?;
     scratch.persist(&target).map_err(|e| failed(e.error))?;
-    #[cfg(unix)] // elsewhere a folder is no file that can be synced
-    std::fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(FileError::of("sync the folder of", path))?;
+    sync(folder).map_err(FileError::of("sync the folder of", path))
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
+}
+#[cfg(not(unix))] // a folder is no file that can be synced
+fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -145,6 +158,42 @@ mod tests {
         replace_text(&path, "new").unwrap();
         assert_eq!(read_text(&path).unwrap(), "new");
         assert!(replace_text(folder.path(), "x").unwrap_err().source().unwrap().to_string().contains("not a regular"));
+    }
+
+    #[test]
+    fn an_error_after_the_renaming_does_not_say_that_the_older_file_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.txt");
+        replace_text(&path, "old").unwrap();
+        let error =
+            replace_and_sync(&path, |scratch| std::fs::write(scratch, "new"), |_| Err(io::Error::other("gone")));
+        assert_eq!(error.unwrap_err().to_string(), format!("cannot sync the folder of {}", path.display()));
+        assert_eq!(read_text(&path).unwrap(), "new");
+    }
+
+    /// The test runs itself again under other masks, which are a process's and not a thread's.
+    #[cfg(unix)]
+    #[test]
+    fn the_umask_decides_who_may_read_a_file() {
+        use std::os::unix::fs::PermissionsExt;
+        if let Some(path) = std::env::var_os("STEM_TEST_UMASK") {
+            return replace_text(Path::new(&path), "new").unwrap();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        for (mask, mode) in [("022", 0o644), ("027", 0o640), ("077", 0o600), ("000", 0o666)] {
+            let path = folder.path().join(mask);
+            let status = std::process::Command::new("sh")
+                .args([
+                    "-c",
+                    &format!("umask {mask}; exec \"$0\" --exact files::tests::the_umask_decides_who_may_read_a_file"),
+                ])
+                .arg(std::env::current_exe().unwrap())
+                .env("STEM_TEST_UMASK", &path)
+                .stdout(std::process::Stdio::null())
+                .status();
+            assert!(status.unwrap().success());
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode, "under umask {mask}");
+        }
     }
 
     #[cfg(unix)]

@@ -1,22 +1,10 @@
 //! Multi-task recommendation on Burn: STEM-Net with *All Forward, Task-specific Backward* gating, its baselines, and the
 //! bundle that any Rust program scores from.
 //!
-//! The modules in the order a row walks through them:
+//! # Scoring
 //!
-//! | step | module |
-//! |---|---|
-//! | the contract: fields, tasks, sizes | `schema`, `value` |
-//! | value -> row id | `vocabulary` |
-//! | raw rows -> ids, weights | `featurize`, `batch` |
-//! | rows of the table -> `x_k` | `embedding` |
-//! | how exact products are; what the CPU does in one pass | [`precision`], [`fused`] |
-//! | `h_e`, `g_t`, `o_t`, layers, logits | `experts`, `gate`, [`aftb`], `layer`, `tower`: banks of `mlp`, with `norm` and `activation` |
-//! | wiring, one file per model | [`models`] |
-//! | `-y log p - (1 - y) log(1 - p)` | [`loss`] |
-//! | one file, and scores from it | [`bundle`], `predictor` |
-//!
-//! Letters in shapes: `B` rows, `S` slots, `F` fields, `T` tasks, `G` embedding groups, `D` embedding width, `W` width of a
-//! table row, `V` table rows, `U` distinct rows, `E` experts, `H` hidden, `I`/`O` input and output of a linear map.
+//! [`Predictor`] opens a bundle on the device of a [`DeviceSpec`], takes a [`Row`] of raw [`Value`]s per impression and gives
+//! [`Scores`]. Rows come from JSON, scores go to JSON.
 //!
 //! ```no_run
 //! use stem_core::{DeviceSpec, Predictor, Row};
@@ -28,6 +16,42 @@
 //! }
 //! # Ok::<(), stem_core::Error>(())
 //! ```
+//!
+//! # What to reach for
+//!
+//! | to | take |
+//! |---|---|
+//! | score | [`Predictor`], [`Row`], [`Scores`], [`DeviceSpec`] |
+//! | score the same rows again and again | [`Predictor::encode`], [`Batch`], [`Predictor::score`] |
+//! | see what a bundle is, without its weights | [`Bundle`], and its [`Manifest`](bundle::Manifest) |
+//! | tell what was wrong with a file or a row | [`Error`], [`BundleFault`](bundle::BundleFault) |
+//! | say which fields and tasks there are | [`Schema`], [`Field`], [`Task`], [`Vocabulary`] |
+//! | choose a model and its sizes | [`ModelName`], [`ModelConfig`], and [`models`] for each of them |
+//! | write a model | [`models::ModelSpec`], [`models::Model`], the parts in [`nn`], and [`burn`] as it is used here |
+//! | take products in bf16, or plain operations | [`precision`], [`fused`] |
+//!
+//! # The modules in the order a row walks through them
+//!
+//! | step | module |
+//! |---|---|
+//! | the contract: fields, tasks, sizes | `schema`, `value` |
+//! | value -> row id | `vocabulary` |
+//! | raw rows -> ids, weights | `featurize`, `batch` |
+//! | ids, weights -> a device -> embeddings -> probabilities | `forward` |
+//! | rows of the table -> `x_k` | `embedding` |
+//! | how exact products are; what the CPU does in one pass | [`precision`], [`fused`] |
+//! | `h_e`, `g_t`, `o_t`, layers, logits | `experts`, `gate`, [`aftb`], `layer`, `tower`: banks of `mlp`, with `norm` and `activation` |
+//! | wiring, one file per model | [`models`] |
+//! | `-y log p - (1 - y) log(1 - p)` | [`loss`] |
+//! | one file, and scores from it | [`bundle`], `predictor`, `scores` |
+//!
+//! Letters in shapes: `B` rows, `S` slots, `F` fields, `T` tasks, `G` embedding groups, `D` embedding width, `W` width of a
+//! table row, `V` table rows, `U` distinct rows, `E` experts, `H` hidden, `I`/`O` input and output of a linear map.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(any(feature = "flex", feature = "ndarray", feature = "wgpu")))]
+compile_error!("stem-core needs a device: build it with the feature `flex` (the default), `ndarray` or `wgpu`");
 
 pub mod files;
 mod mapped;
@@ -50,34 +74,27 @@ pub mod aftb;
 mod layer;
 mod tower;
 pub mod models;
+mod forward;
 pub mod loss;
 pub mod params;
+pub mod nn;
 pub mod bundle;
+mod scores;
 mod predictor;
 mod device;
 mod error;
 
-pub use activation::{Activation, ActivationBank};
+/// The Burn that this crate is built with: a model of an application's own needs the same one.
+pub use burn;
+
 pub use batch::{Batch, MISSING};
 pub use bundle::Bundle;
 pub use device::DeviceSpec;
-pub use embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, SlotLayout};
 pub use error::{Error, Result};
-pub use experts::{ExpertOutputs, Experts, Streams};
 pub use featurize::encode_rows;
-pub use gate::Gates;
-pub use gate_sums::{GateMean, GateSums};
-pub use layer::{GateInput, Layer, LayerShape, Reach, Wiring};
-pub use mapped::map_file;
-pub use mlp::{HiddenConfig, LinearBank, MlpBank, MlpShape};
-pub use models::{
-    AitmConfig, AnyModel, BottomSizes, EsmmConfig, LayeredSizes, MixtureSizes, MmoeConfig, MmoeMeConfig, Model,
-    ModelConfig, ModelName, ModelSpec, NetworkSize, OmoeConfig, PleConfig, PleMeConfig, SharedBottomConfig,
-    SingleTaskConfig, StemConfig,
-};
-pub use norm::BatchNormBank;
-pub use predictor::{Predictor, Scores, pool, score, upload, upload_index};
+pub use models::{ModelConfig, ModelName};
+pub use predictor::Predictor;
 pub use schema::{Field, FieldKind, Pooling, Schema, Task, VocabularySpec};
-pub use tower::Towers;
+pub use scores::Scores;
 pub use value::{Row, Value};
 pub use vocabulary::{PADDING, Texts, Vocabulary};

@@ -11,10 +11,10 @@ use memmap2::Mmap;
 /// # Errors
 /// Whatever opening or mapping it gives.
 #[allow(unsafe_code)]
-pub fn map_file(path: &Path) -> io::Result<Mmap> {
+pub(crate) fn map_file(path: &Path) -> io::Result<Mmap> {
     let file = File::open(path)?;
-    // SAFETY: the map is only read. Files mapped here are written beside their name and renamed into place, never changed
-    // afterwards, so no writer of ours moves bytes under the map; a rename leaves the mapped inode alone. Whoever truncates
-    // such a file by hand while it is mapped gets a bus error, as with every memory-mapped format.
+    // SAFETY: the map is only read. Bundles, which alone are mapped here, are written beside their name and renamed into place,
+    // never changed afterwards, so no writer of ours moves bytes under the map; a rename leaves the mapped inode alone. Whoever
+    // cuts such a file in place while it is mapped gets a bus error, as with every memory-mapped format: `Bundle` says so.
     unsafe { Mmap::map(&file) }
 }

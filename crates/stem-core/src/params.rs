@@ -19,16 +19,43 @@ pub fn list<M: Module>(module: &M) -> Vec<(String, ParamId, usize)> {
     collector.listed
 }
 
+/// Values that are not those of a module's parameters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParameterFault {
+    /// A parameter without values.
+    #[error("parameter '{name}' is missing")]
+    Missing {
+        /// Its path.
+        name: String,
+    },
+    /// Values without a parameter.
+    #[error("parameter '{name}' belongs to no part of this model")]
+    Unknown {
+        /// Their path.
+        name: String,
+    },
+    /// Values of another shape.
+    #[error("parameter '{name}' has shape {found:?}, the model needs {expected:?}")]
+    Shape {
+        /// The parameter's path.
+        name: String,
+        /// As given.
+        found: Vec<usize>,
+        /// As the module has it.
+        expected: Vec<usize>,
+    },
+}
+
 /// Puts `values` in the place of the module's own. Every parameter needs a value of its shape, and no value may be left over.
 ///
 /// # Errors
-/// The first mismatch, in words.
-pub fn replace<M: Module>(module: M, values: BTreeMap<String, TensorData>) -> Result<M, String> {
+/// The first mismatch.
+pub fn replace<M: Module>(module: M, values: BTreeMap<String, TensorData>) -> Result<M, ParameterFault> {
     let mut replacer = Replacer { path: Path::default(), values, fault: None };
     let module = module.map(&mut replacer);
     match (replacer.fault, replacer.values.into_keys().next()) {
         (Some(fault), _) => Err(fault),
-        (None, Some(name)) => Err(format!("parameter '{name}' belongs to no part of this model")),
+        (None, Some(name)) => Err(ParameterFault::Unknown { name }),
         (None, None) => Ok(module),
     }
 }
@@ -76,7 +103,7 @@ impl ModuleVisitor for Collector {
 struct Replacer {
     path: Path,
     values: BTreeMap<String, TensorData>,
-    fault: Option<String>,
+    fault: Option<ParameterFault>,
 }
 
 impl ModuleMapper for Replacer {
@@ -90,11 +117,10 @@ impl ModuleMapper for Replacer {
         let name = self.path.name();
         let dims = param.val().dims();
         match self.values.remove(&name) {
-            None => _ = self.fault.get_or_insert(format!("parameter '{name}' is missing")),
+            None => _ = self.fault.get_or_insert(ParameterFault::Missing { name }),
             Some(data) if data.shape().as_slice() != dims.as_slice() => {
-                let fault =
-                    format!("parameter '{name}' has shape {:?}, the model needs {dims:?}", data.shape().as_slice());
-                self.fault.get_or_insert(fault);
+                let (found, expected) = (data.shape().as_slice().to_vec(), dims.to_vec());
+                self.fault.get_or_insert(ParameterFault::Shape { name, found, expected });
             }
             Some(data) => {
                 return param.map(|old| {

@@ -2,6 +2,22 @@
 //!
 //! A *vocabulary* owns a block of table rows; fields point at a vocabulary, so two fields share embeddings by naming the
 //! same one. A field fills one or more *slots* of a batch; the embedding of field `f` is `sum over its slots of weight * row(id)`.
+//!
+//! ```
+//! use stem_core::{Field, Schema, Task, VocabularySpec};
+//!
+//! let fields = vec![
+//!     Field::category("user_id", 0),
+//!     Field::sequence("genres", 1, 3).separated_by("|"),
+//!     Field::number("age", 2).standardized(40.0, 10.0),
+//! ];
+//! let vocabularies = vec![VocabularySpec::new("user_id", 1002), VocabularySpec::new("genres", 20), VocabularySpec::new("age", 1)];
+//! let tasks = vec![Task::new("click"), Task::new("purchase").within("click")];
+//! let schema = Schema::new(fields, vocabularies, tasks).grouped_by("user_id");
+//! schema.check()?;
+//! assert_eq!((schema.rows(), schema.slots()), (1023, 5));
+//! # Ok::<(), stem_core::Error>(())
+//! ```
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -16,6 +32,7 @@ const MOST_SLOTS: usize = 65_536;
 /// How several values of one field become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Pooling {
     /// Every slot weighs `1 / len`.
     #[default]
@@ -37,6 +54,7 @@ impl Pooling {
 /// What a field holds, and how it is turned into slots.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum FieldKind {
     /// One value of a vocabulary: one slot of weight 1.
     Category,
@@ -58,7 +76,7 @@ pub enum FieldKind {
 }
 
 impl FieldKind {
-    /// Weight of a number's slot: `(value - mean) / std`, for other kinds 1.
+    /// Weight of a number's slot: `(value - mean) / std`, for other kinds 1. Infinite where f32 cannot hold it.
     pub fn number_weight(&self, value: f64) -> f32 {
         match self {
             FieldKind::Number { mean, std } => ((value - f64::from(*mean)) / f64::from(*std)) as f32,
@@ -77,6 +95,7 @@ impl FieldKind {
 
 /// One input feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Field {
     /// Column it is read from, and its name in messages.
     pub name: String,
@@ -94,15 +113,63 @@ pub struct Field {
 }
 
 impl Field {
-    /// A category with the vocabulary of that index.
+    /// A field of that kind with the vocabulary of that index in [`Schema::vocabularies`].
+    pub fn new(name: impl Into<String>, kind: FieldKind, vocabulary: usize) -> Self {
+        Self { name: name.into(), kind, vocabulary, separator: None, default: None }
+    }
+
+    /// One value of a vocabulary.
     pub fn category(name: impl Into<String>, vocabulary: usize) -> Self {
-        Self { name: name.into(), kind: FieldKind::Category, vocabulary, separator: None, default: None }
+        Self::new(name, FieldKind::Category, vocabulary)
+    }
+
+    /// Up to `max_len` values of a vocabulary, as their mean.
+    pub fn sequence(name: impl Into<String>, vocabulary: usize, max_len: usize) -> Self {
+        Self::new(name, FieldKind::Sequence { max_len, pooling: Pooling::default() }, vocabulary)
+    }
+
+    /// A number as it is; its vocabulary is its own and has one row.
+    pub fn number(name: impl Into<String>, vocabulary: usize) -> Self {
+        Self::new(name, FieldKind::Number { mean: 0.0, std: 1.0 }, vocabulary)
+    }
+
+    /// How the values of a sequence become one vector; other kinds stay as they are.
+    #[must_use]
+    pub fn pooled(mut self, by: Pooling) -> Self {
+        if let FieldKind::Sequence { pooling, .. } = &mut self.kind {
+            *pooling = by;
+        }
+        self
+    }
+
+    /// Takes a number as `(value - mean) / std`; other kinds stay as they are.
+    #[must_use]
+    pub fn standardized(mut self, mean: f32, std: f32) -> Self {
+        if matches!(self.kind, FieldKind::Number { .. }) {
+            self.kind = FieldKind::Number { mean, std };
+        }
+        self
+    }
+
+    /// The text that separates the values of a sequence that arrives as one text.
+    #[must_use]
+    pub fn separated_by(mut self, separator: impl Into<String>) -> Self {
+        self.separator = Some(separator.into());
+        self
+    }
+
+    /// The value that stands in for null.
+    #[must_use]
+    pub fn with_default(mut self, value: impl Into<Value>) -> Self {
+        self.default = Some(value.into());
+        self
     }
 }
 
 /// A block of table rows: padding, the known values, and the row of the unseen; or one row for a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct VocabularySpec {
     /// Name, by default that of its first field.
     pub name: String,
@@ -110,9 +177,17 @@ pub struct VocabularySpec {
     pub rows: usize,
 }
 
+impl VocabularySpec {
+    /// A block of `rows` rows.
+    pub fn new(name: impl Into<String>, rows: usize) -> Self {
+        Self { name: name.into(), rows }
+    }
+}
+
 /// One kind of feedback that is learned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Task {
     /// Column of its 0/1 label, and its name in reports.
     pub name: String,
@@ -121,9 +196,24 @@ pub struct Task {
     pub within: Option<String>,
 }
 
+impl Task {
+    /// A task that is judged on every row.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), within: None }
+    }
+
+    /// Makes another task's positives this one's sample space.
+    #[must_use]
+    pub fn within(mut self, task: impl Into<String>) -> Self {
+        self.within = Some(task.into());
+        self
+    }
+}
+
 /// Fields, tasks and sizes. Built by a recipe, carried by data sets and bundles.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Schema {
     /// `F` fields, in the order of their columns in `x_k`.
     pub fields: Vec<Field>,
@@ -137,76 +227,101 @@ pub struct Schema {
 }
 
 impl Schema {
+    /// A schema without groups.
+    pub fn new(fields: Vec<Field>, vocabularies: Vec<VocabularySpec>, tasks: Vec<Task>) -> Self {
+        Self { fields, vocabularies, tasks, group: None }
+    }
+
+    /// Groups rows for gAUC by the values of a column, which need not be a field.
+    #[must_use]
+    pub fn grouped_by(mut self, column: impl Into<String>) -> Self {
+        self.group = Some(column.into());
+        self
+    }
+
     /// Refuses a schema no model could use: nothing to read or learn, names twice, pointers to nowhere, sizes of 0.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] with the first fault and its names.
     pub fn check(&self) -> Result<()> {
-        let fault = |what: String| Err(Error::Schema { what });
+        let checked = self.check_names().and_then(|()| self.check_fields()).and_then(|()| self.check_spaces());
+        checked.and_then(|()| self.check_sizes()).map_err(|what| Error::Schema { what })
+    }
+
+    fn check_names(&self) -> Result<(), String> {
         if self.fields.is_empty() {
-            return fault("it has no fields: name at least one".into());
+            return Err("it has no fields: name at least one".into());
         }
         if self.tasks.is_empty() {
-            return fault("it has no tasks: name at least one label".into());
+            return Err("it has no tasks: name at least one label".into());
         }
+        let fields = self.fields.iter().map(|f| ("field", &f.name));
+        let tasks = self.tasks.iter().map(|t| ("task", &t.name));
+        let vocabularies = self.vocabularies.iter().map(|v| ("vocabulary", &v.name));
         let mut seen = HashSet::new();
-        for name in self.fields.iter().map(|f| &f.name) {
-            if !seen.insert(name) {
-                return fault(format!("field '{name}' appears twice"));
-            }
+        match fields.chain(tasks).chain(vocabularies).find(|named| !seen.insert(*named)) {
+            Some((what, name)) => Err(format!("{what} '{name}' appears twice")),
+            None => Ok(()),
         }
-        let mut seen = HashSet::new();
-        for name in self.tasks.iter().map(|t| &t.name) {
-            if !seen.insert(name) {
-                return fault(format!("task '{name}' appears twice"));
-            }
-        }
-        let mut seen = HashSet::new();
-        for name in self.vocabularies.iter().map(|v| &v.name) {
-            if !seen.insert(name) {
-                return fault(format!("vocabulary '{name}' appears twice"));
-            }
-        }
+    }
+
+    fn check_fields(&self) -> Result<(), String> {
         for field in &self.fields {
+            let (name, count) = (&field.name, self.vocabularies.len());
             let Some(vocabulary) = self.vocabularies.get(field.vocabulary) else {
-                return fault(format!(
-                    "field '{}' points at vocabulary {} of {}",
-                    field.name,
-                    field.vocabulary,
-                    self.vocabularies.len()
-                ));
+                return Err(format!("field '{name}' points at vocabulary {} of {count}", field.vocabulary));
             };
-            let least = match &field.kind {
-                FieldKind::Number { std, mean } => {
-                    if !(std.is_finite() && *std > 0.0 && mean.is_finite()) {
-                        return fault(format!(
-                            "number '{}' has mean {mean} and std {std}: both must be finite, std positive",
-                            field.name
-                        ));
-                    }
-                    1
+            let owner = || format!("vocabulary '{}' of field '{name}' has {} rows", vocabulary.name, vocabulary.rows);
+            match field.kind {
+                FieldKind::Number { std, mean } if !(std.is_finite() && std > 0.0 && mean.is_finite()) => {
+                    return Err(format!(
+                        "number '{name}' has mean {mean} and std {std}: both must be finite, std positive"
+                    ));
+                }
+                FieldKind::Number { .. } if vocabulary.rows != 1 => {
+                    return Err(format!("{}, a number's has exactly 1", owner()));
                 }
                 FieldKind::Sequence { max_len: 0, .. } => {
-                    return fault(format!("sequence '{}' has max_len 0: give it at least 1", field.name));
+                    return Err(format!("sequence '{name}' has max_len 0: give it at least 1"));
                 }
-                _ => 2,
-            };
-            if vocabulary.rows < least {
-                return fault(format!(
-                    "vocabulary '{}' of field '{}' has {} rows, at least {least} are needed",
-                    vocabulary.name, field.name, vocabulary.rows
-                ));
+                FieldKind::Category | FieldKind::Sequence { .. } if vocabulary.rows < 2 => {
+                    return Err(format!("{}, at least 2 are needed", owner()));
+                }
+                _ => {}
             }
         }
-        if self.slots() > MOST_SLOTS {
-            return fault(format!(
-                "a row has {} slots, at most {MOST_SLOTS} are taken for meant: lower max_len",
-                self.slots()
-            ));
+        Ok(())
+    }
+
+    /// Spaces of samples are tasks, without circles; groups are made by a column that is no label.
+    fn check_spaces(&self) -> Result<(), String> {
+        let within = |task: &Task| task.within.as_deref().and_then(|space| self.task(space));
+        for task in &self.tasks {
+            let (name, space) = (&task.name, task.within.as_deref());
+            if let Some(space) = space.filter(|space| self.task(space).is_none()) {
+                return Err(format!("task '{name}' is within '{space}', which is no task"));
+            }
+            let mut spaces = std::iter::successors(within(task), |&space| within(&self.tasks[space]));
+            if spaces.by_ref().take(self.tasks.len()).any(|space| self.tasks[space].name == *name) {
+                return Err(format!("task '{name}' is within itself, by way of '{}'", space.unwrap_or(name)));
+            }
         }
-        if i32::try_from(self.rows()).is_err() {
-            return fault(format!(
-                "its table has {} rows, more than the {} that 32-bit ids can name",
-                self.rows(),
-                i32::MAX
-            ));
+        match self.group.as_deref() {
+            Some("") => Err("its group has no name: name a column, or leave it out".into()),
+            Some(group) if self.task(group).is_some() => {
+                Err(format!("its group '{group}' is a task: name the column of users or requests"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_sizes(&self) -> Result<(), String> {
+        let (slots, rows) = (self.slots(), self.rows());
+        if slots > MOST_SLOTS {
+            return Err(format!("a row has {slots} slots, at most {MOST_SLOTS} are taken for meant: lower max_len"));
+        }
+        if i32::try_from(rows).is_err() {
+            return Err(format!("its table has {rows} rows, more than the {} that 32-bit ids can name", i32::MAX));
         }
         Ok(())
     }
@@ -251,8 +366,102 @@ impl Schema {
         self.tasks.iter().position(|t| t.name == name)
     }
 
-    /// The same schema with one task alone, as a single-task model sees it.
+    /// The same schema with one task alone, as a single-task model sees it. Labels outside of the task's space are missing
+    /// already, and no other task is there to be named as that space.
     pub fn only_task(&self, task: usize) -> Schema {
-        Schema { tasks: vec![self.tasks[task].clone()], ..self.clone() }
+        Schema { tasks: vec![Task::new(&self.tasks[task].name)], ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One field of each kind, two tasks.
+    fn schema() -> Schema {
+        let fields = vec![
+            Field::category("user", 0),
+            Field::sequence("tags", 1, 3).pooled(Pooling::Sum),
+            Field::number("age", 2).standardized(40.0, 10.0),
+        ];
+        let specs = [("user", 5), ("tags", 4), ("age", 1)].map(|(name, rows)| VocabularySpec::new(name, rows));
+        Schema::new(fields, specs.into(), vec![Task::new("click"), Task::new("buy").within("click")]).grouped_by("user")
+    }
+
+    #[track_caller]
+    fn refused(edit: impl FnOnce(&mut Schema), expected: &str) {
+        let mut schema = schema();
+        edit(&mut schema);
+        let message = schema.check().unwrap_err().to_string();
+        assert_eq!(message, format!("the schema cannot be used: {expected}"));
+    }
+
+    #[test]
+    fn every_fault_is_refused_with_its_names() {
+        schema().check().unwrap();
+        refused(|s| s.fields.clear(), "it has no fields: name at least one");
+        refused(|s| s.tasks.clear(), "it has no tasks: name at least one label");
+        refused(|s| s.fields[1].name = "user".into(), "field 'user' appears twice");
+        refused(|s| s.tasks[1].name = "click".into(), "task 'click' appears twice");
+        refused(|s| s.vocabularies[2].name = "user".into(), "vocabulary 'user' appears twice");
+        refused(|s| s.fields[0].vocabulary = 3, "field 'user' points at vocabulary 3 of 3");
+        refused(|s| s.fields[1] = Field::sequence("tags", 1, 0), "sequence 'tags' has max_len 0: give it at least 1");
+        refused(|s| s.vocabularies[0].rows = 1, "vocabulary 'user' of field 'user' has 1 rows, at least 2 are needed");
+        refused(|s| s.vocabularies[1].rows = 0, "vocabulary 'tags' of field 'tags' has 0 rows, at least 2 are needed");
+        refused(
+            |s| s.fields[2].vocabulary = 0,
+            "vocabulary 'user' of field 'age' has 5 rows, a number's has exactly 1",
+        );
+        refused(|s| s.vocabularies[2].rows = 0, "vocabulary 'age' of field 'age' has 0 rows, a number's has exactly 1");
+        refused(|s| s.tasks[1].within = Some("like".into()), "task 'buy' is within 'like', which is no task");
+        refused(|s| s.tasks[1].within = Some("buy".into()), "task 'buy' is within itself, by way of 'buy'");
+        refused(|s| s.tasks[0].within = Some("buy".into()), "task 'click' is within itself, by way of 'buy'");
+        refused(|s| s.group = Some(String::new()), "its group has no name: name a column, or leave it out");
+        refused(|s| s.group = Some("buy".into()), "its group 'buy' is a task: name the column of users or requests");
+        refused(
+            |s| s.fields[1] = Field::sequence("tags", 1, 65_535),
+            "a row has 65537 slots, at most 65536 are taken for meant: lower max_len",
+        );
+    }
+
+    #[test]
+    fn a_number_is_divided_by_a_positive_finite_std() {
+        for (mean, std) in [(0.0, 0.0), (0.0, -1.0), (0.0, f32::NAN), (0.0, f32::INFINITY), (f32::NAN, 1.0)] {
+            refused(
+                |s| s.fields[2] = Field::number("age", 2).standardized(mean, std),
+                &format!("number 'age' has mean {mean} and std {std}: both must be finite, std positive"),
+            );
+        }
+    }
+
+    #[test]
+    fn a_table_has_as_many_rows_as_an_i32_names() {
+        let largest = i32::MAX as usize - 5; // beside 4 rows of tags and 1 of age
+        let mut schema = schema();
+        schema.vocabularies[0].rows = largest;
+        schema.check().unwrap();
+        refused(
+            |s| s.vocabularies[0].rows = largest + 1,
+            "its table has 2147483648 rows, more than the 2147483647 that 32-bit ids can name",
+        );
+        refused(
+            |s| s.vocabularies[0].rows = usize::MAX,
+            "its table has 18446744073709551615 rows, more than the 2147483647 that 32-bit ids can name",
+        );
+    }
+
+    #[test]
+    fn one_task_alone_is_a_schema_too() {
+        schema().only_task(1).check().unwrap();
+    }
+
+    #[test]
+    fn a_field_is_built_kind_by_kind() {
+        let kind = FieldKind::Sequence { max_len: 4, pooling: Pooling::Sum };
+        let field = Field::sequence("tags", 1, 4).pooled(Pooling::Sum).separated_by("|").with_default("a");
+        let expected = Field { separator: Some("|".into()), default: Some("a".into()), ..Field::new("tags", kind, 1) };
+        assert_eq!(field, expected);
+        assert_eq!(Field::category("a", 0).pooled(Pooling::Sum).standardized(1.0, 2.0).kind, FieldKind::Category);
+        assert_eq!(Field::number("a", 0).kind, FieldKind::Number { mean: 0.0, std: 1.0 });
     }
 }

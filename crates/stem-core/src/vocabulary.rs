@@ -11,6 +11,7 @@ pub const PADDING: u32 = 0;
 
 /// The known values of one or more fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Vocabulary {
     /// Keys that are integers in the source, ascending.
     Integers(Vec<i64>),
@@ -210,6 +211,15 @@ mod tests {
         assert_eq!(v.id_of(&Value::Text(" 3 ".into()), "c", 0).unwrap(), 2);
         assert_eq!(v.id_of(&Value::Float(3.0), "c", 0).unwrap(), 2);
         assert_eq!(Vocabulary::texts(Vec::<String>::new()).rows(), 2);
+    }
+
+    #[test]
+    fn keys_ascend_strictly_or_are_not_sorted() {
+        let texts = |keys: &[&str]| Vocabulary::Texts(Texts::new(keys)).is_sorted();
+        let integers = |keys: &[i64]| Vocabulary::Integers(keys.to_vec()).is_sorted();
+        assert!(integers(&[]) && integers(&[-1, 3, 5]) && texts(&["", "a", "b"]) && Vocabulary::Number.is_sorted());
+        assert!(!integers(&[3, 3]) && !integers(&[5, 3]));
+        assert!(!texts(&["a", "a"]) && !texts(&["b", "a"]));
     }
 
     proptest! {

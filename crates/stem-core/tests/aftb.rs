@@ -8,6 +8,8 @@ use common::*;
 use proptest::prelude::*;
 use stem_core::aftb::{AftbMask, mix};
 use stem_core::loss::{Targets, bce_per_task};
+use stem_core::models::*;
+use stem_core::nn::*;
 use stem_core::*;
 
 fn tensor(values: Vec<f32>, shape: [usize; 3]) -> Tensor<3> {

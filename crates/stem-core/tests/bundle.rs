@@ -3,7 +3,12 @@
 
 mod common;
 use common::*;
+use safetensors::tensor::{Dtype, SafeTensors};
+use std::collections::BTreeMap;
 use std::path::Path;
+use stem_core::bundle::{BundleFault, VocabularyFault};
+use stem_core::models::*;
+use stem_core::nn::*;
 use stem_core::*;
 
 fn bytes_of(config: &ModelConfig) -> Vec<u8> {
@@ -13,37 +18,56 @@ fn bytes_of(config: &ModelConfig) -> Vec<u8> {
     std::fs::read(&path).unwrap()
 }
 
-fn message(bytes: &[u8]) -> String {
+/// The fault of a file of these bytes.
+fn fault(bytes: &[u8]) -> BundleFault {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("b.safetensors");
     std::fs::write(&path, bytes).unwrap();
     let opened = Bundle::<ModelConfig>::open(&path).and_then(|bundle| bundle.load(&device()).map(|_| ()));
-    let message = opened.unwrap_err().to_string();
-    message.strip_prefix(&format!("{} is not a usable bundle: ", path.display())).unwrap().to_string()
+    let error = opened.unwrap_err();
+    assert_eq!(error.to_string(), format!("{} is not a usable bundle", path.display()));
+    match error {
+        Error::Bundle { fault, .. } => fault,
+        other => panic!("{other}"),
+    }
 }
 
-/// Rewrites the manifest inside the header as a program would that gives it a checksum of its own; tensors untouched.
-fn with_manifest(bytes: &[u8], edit: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
-    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
-    let mut manifest: serde_json::Value =
-        serde_json::from_str(header["__metadata__"]["stem.manifest"].as_str().unwrap()).unwrap();
+type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+/// Rewrites a bundle as a program would that gives it a checksum of its own.
+fn rewritten(bytes: &[u8], edit: impl Fn(&mut serde_json::Value), edit_tensors: impl Fn(&mut Tensors)) -> Vec<u8> {
+    let file = SafeTensors::deserialize(bytes).unwrap();
+    let mut tensors: Tensors = file
+        .tensors()
+        .into_iter()
+        .map(|(name, tensor)| (name, (tensor.dtype(), tensor.shape().to_vec(), tensor.data().to_vec())))
+        .collect();
+    edit_tensors(&mut tensors);
+    let (_, metadata) = SafeTensors::read_metadata(bytes).unwrap();
+    let mut metadata = metadata.metadata().clone().unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_str(&metadata["stem.manifest"]).unwrap();
     edit(&mut manifest);
     let manifest = manifest.to_string();
     let mut hasher = blake3::Hasher::new();
     hasher.update(manifest.as_bytes());
-    let tensors = safetensors::SafeTensors::deserialize(bytes).unwrap();
-    let mut tensors = tensors.tensors();
-    tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    for (name, tensor) in tensors {
-        hasher.update(format!("{name} {:?} {:?}\n", tensor.dtype(), tensor.shape()).as_bytes());
-        hasher.update(tensor.data());
+    for (name, (dtype, shape, bytes)) in &tensors {
+        hasher.update(format!("{name} {dtype:?} {shape:?}\n").as_bytes());
+        hasher.update(bytes);
     }
-    header["__metadata__"]["stem.manifest"] = manifest.into();
-    header["__metadata__"]["stem.checksum"] = hasher.finalize().to_hex().to_string().into();
-    let mut header = header.to_string().into_bytes();
-    header.resize(header.len().next_multiple_of(8), b' ');
-    [&(header.len() as u64).to_le_bytes()[..], &header, &bytes[8 + length..]].concat()
+    metadata.insert("stem.manifest".into(), manifest);
+    metadata.insert("stem.checksum".into(), hasher.finalize().to_hex().to_string());
+    let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
+        (name.as_str(), safetensors::tensor::TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+    });
+    safetensors::serialize(views, Some(metadata)).unwrap()
+}
+
+fn with_manifest(bytes: &[u8], edit: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
+    rewritten(bytes, edit, |_| ())
+}
+
+fn with_tensors(bytes: &[u8], edit: impl Fn(&mut Tensors)) -> Vec<u8> {
+    rewritten(bytes, |_| (), edit)
 }
 
 #[test]
@@ -78,15 +102,16 @@ fn a_bundle_is_a_safetensors_file_that_any_reader_opens() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let error = Bundle::<ModelConfig>::open("no/such.safetensors").unwrap_err().to_string();
-    assert!(error.starts_with("cannot open no/such.safetensors: "), "{error}");
+    let error = Bundle::<ModelConfig>::open("no/such.safetensors").unwrap_err();
+    assert_eq!(error.to_string(), "cannot open no/such.safetensors");
+    assert!(std::error::Error::source(&error).is_some(), "the system's reason is its source");
 }
 
 #[test]
 fn what_is_no_bundle_says_which_check_failed() {
     let whole = bytes_of(&stem());
     let contains = |bytes: &[u8], text: &str| {
-        let message = message(bytes);
+        let message = chain(&fault(bytes));
         assert!(message.contains(text), "'{message}' does not contain '{text}'");
     };
     contains(&whole[..whole.len() - 1], "is it cut short?");
@@ -107,17 +132,167 @@ fn what_is_no_bundle_says_which_check_failed() {
     contains(&with_manifest(&whole, |m| m["model"]["experts"] = large.clone()), "and the file holds");
     contains(&with_manifest(&whole, |m| m["version"] = 1.into()), "format version 1, this program reads 2");
     contains(&with_manifest(&whole, |m| m["version"] = "x".into()), "format version none, this program reads 2");
-    contains(&with_manifest(&whole, |m| m["model"]["dim"] = 5.into()), "schema and model need F32 [11, 15]");
+    contains(
+        &with_manifest(&whole, |m| m["model"]["dim"] = 5.into()),
+        "has shape [11, 12], schema and model need [11, 15]",
+    );
     contains(&with_manifest(&whole, |m| m["model"]["dim"] = 0.into()), "`dim` is 0, expected 1 to 65536");
     contains(&with_manifest(&whole, |m| m["model"]["name"] = "other".into()), "unknown variant `other`");
-    contains(&with_manifest(&whole, |m| m["model"]["tower"] = serde_json::json!([9])), "the model needs [2, 5, 9]");
+    contains(
+        &with_manifest(&whole, |m| m["model"]["tower"] = serde_json::json!([9])),
+        "schema and model need [2, 5, 9]",
+    );
     contains(&with_manifest(&whole, |m| m["model"]["layers"] = 1.into()), "belongs to no part of this model");
     contains(&with_manifest(&whole, |m| m["model"]["tower"] = serde_json::json!([3, 1])), "is missing");
     contains(
         &with_manifest(&whole, |m| m["schema"]["vocabularies"][0]["rows"] = 6.into()),
-        "vocabulary 'user' has 5 rows, the schema says 6",
+        "vocabulary 'user' cannot be used: it has 5 rows, the schema says 6",
     );
     contains(&with_manifest(&whole, |m| m["schema"]["tasks"] = serde_json::json!([])), "it has no tasks");
+}
+
+#[test]
+fn a_fault_is_a_type_with_its_source() {
+    use std::error::Error as _;
+    let whole = bytes_of(&stem());
+    let missing = fault(&with_tensors(&whole, |tensors| drop(tensors.remove("embedding.table"))));
+    assert!(matches!(missing, BundleFault::Missing { tensor } if tensor == "embedding.table"));
+    let unknown = fault(&with_tensors(&whole, |tensors| {
+        let table = tensors["embedding.table"].clone();
+        tensors.insert("network.more".into(), table);
+    }));
+    assert!(matches!(unknown, BundleFault::Unknown { tensor } if tensor == "network.more"));
+    let other_type = fault(&with_tensors(&whole, |tensors| tensors.get_mut("embedding.table").unwrap().0 = Dtype::I32));
+    assert_eq!(other_type.to_string(), "tensor 'embedding.table' holds I32, expected F32");
+    assert!(matches!(fault(&whole[..9]), BundleFault::NotSafetensors(_)));
+    assert!(fault(&whole[..9]).source().is_some());
+    let version = fault(&with_manifest(&whole, |m| m["version"] = 3.into()));
+    assert!(matches!(version, BundleFault::Version { found: Some(3), reads: 2 }));
+    assert!(version.source().is_none());
+    let manifest = fault(&with_manifest(&whole, |m| m["schema"]["field"] = 3.into()));
+    assert!(matches!(&manifest, BundleFault::Manifest(_)) && chain(&manifest).contains("unknown field `field`"));
+    let model = fault(&with_manifest(&whole, |m| m["model"]["name"] = "other".into()));
+    assert!(matches!(model, BundleFault::Model(_)));
+    let schema = fault(&with_manifest(&whole, |m| m["schema"]["tasks"][1]["within"] = "love".into()));
+    let expected = "its schema and model do not make a network: the schema cannot be used: task 'love' is within itself, by way of 'love'";
+    assert_eq!(chain(&schema), expected);
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused_with_their_tensor() {
+    let whole = bytes_of(&stem());
+    let tower = "network.net.towers.bank.layers.0.weight";
+    for (tensor, place, value) in
+        [("embedding.table", 3, f32::NAN), (tower, 0, f32::INFINITY), (tower, 1, f32::NEG_INFINITY)]
+    {
+        let edited = with_tensors(&whole, |tensors| {
+            let bytes = &mut tensors.get_mut(tensor).unwrap_or_else(|| panic!("no '{tensor}'")).2;
+            bytes[4 * place..4 * place + 4].copy_from_slice(&value.to_le_bytes());
+        });
+        let expected = format!(
+            "tensor '{tensor}' holds {value} at place {place}, expected finite numbers: train or import the model again"
+        );
+        assert_eq!(fault(&edited).to_string(), expected);
+    }
+}
+
+#[test]
+fn keys_that_a_look_up_would_miss_are_refused() {
+    let whole = bytes_of(&stem());
+    let of = |name: &str, edit: &dyn Fn(&mut Tensors)| match fault(&with_tensors(&whole, edit)) {
+        BundleFault::Vocabulary { name: found, fault } if found == name => fault,
+        other => panic!("{other}"),
+    };
+    let keys = |keys: [i64; 3]| {
+        move |tensors: &mut Tensors| {
+            tensors.get_mut("vocabulary.user.keys").unwrap().2 = bytemuck::cast_slice(&keys).to_vec()
+        }
+    };
+    assert_eq!(of("user", &keys([20, 10, 30])), VocabularyFault::Order);
+    assert_eq!(of("user", &keys([10, 20, 20])), VocabularyFault::Order);
+    let text = |bytes: &'static [u8]| {
+        move |tensors: &mut Tensors| tensors.get_mut("vocabulary.tags.bytes").unwrap().2 = bytes.into()
+    };
+    assert_eq!(of("tags", &text(b"acb")), VocabularyFault::Order);
+    assert_eq!(of("tags", &text(b"aab")), VocabularyFault::Order);
+    assert_eq!(of("tags", &text(b"ab\xff")), VocabularyFault::Texts);
+    assert_eq!(of("user", &|tensors| drop(tensors.remove("vocabulary.user.keys"))), VocabularyFault::Missing);
+}
+
+/// What `samples/bundle-v2.safetensors` was written by, once: STEM over every kind of field, weights from a formula.
+fn write_sample(path: &Path) {
+    let fields = vec![
+        Field::category("user", 0),
+        Field::category("city", 1).with_default("Oslo"),
+        Field::sequence("tags", 2, 3).separated_by("|"),
+        Field::sequence("seen", 3, 2).pooled(Pooling::Sum),
+        Field::number("age", 4).standardized(40.0, 10.0),
+    ];
+    let keys = vec![
+        Vocabulary::integers([-5, 10, 20]),
+        Vocabulary::texts(["Bergen", "Oslo", "Troms\u{f8}"]),
+        Vocabulary::texts(["a", "b"]),
+        Vocabulary::integers([7, 9]),
+        Vocabulary::Number,
+    ];
+    let names = ["user", "city", "tags", "seen", "age"];
+    let specs = names.iter().zip(&keys).map(|(name, keys)| VocabularySpec::new(*name, keys.rows())).collect();
+    let tasks = vec![Task::new("click"), Task::new("buy").within("click")];
+    let schema = Schema::new(fields, specs, tasks).grouped_by("user");
+    let config = StemConfig {
+        dim: 2,
+        layers: 2,
+        specific_experts: 1,
+        shared_experts: 1,
+        experts: vec![3],
+        gate: vec![2],
+        tower: vec![2],
+        ..StemConfig::default()
+    };
+    let config = ModelConfig::Stem(config);
+    let number = |i: usize| ((i * 37 % 101) as f32 - 50.0) / 64.0;
+    let widths = config.widths(&schema);
+    let values = (0..schema.rows() * widths.iter().sum::<usize>()).map(number).collect();
+    let table = EmbeddingTable::from_values(values, &widths, &device().inner());
+    let network = config.init(&schema, &mut rng(0), &device());
+    let values = params::collect(&network).into_iter().map(|(name, data)| {
+        let count = data.shape().as_slice().iter().product();
+        let values = (0..count).map(|i| number(i + name.len())).collect();
+        (name, burn::tensor::TensorData::new::<f32, _>(values, data.shape().as_slice().to_vec()))
+    });
+    let network = params::replace(network, values.collect()).unwrap();
+    bundle::save(path, &schema, &keys, &config, &table, &network, &serde_json::json!({ "seed": 1 })).unwrap();
+}
+
+fn sample_scores(path: &Path) -> Vec<f32> {
+    let json = r#"[
+        { "user": 10, "city": "Troms\u00f8", "tags": "b|a|x", "seen": [9, 7], "age": 31.5 },
+        { "user": "-5", "city": null, "tags": ["a"], "seen": [], "age": null },
+        { "user": 99, "city": "Rome", "tags": "", "seen": 9, "age": "55", "unread": true }
+    ]"#;
+    let rows: Vec<Row> = serde_json::from_str(json).unwrap();
+    Predictor::open(path, &device()).unwrap().predict(&rows).unwrap().into_values()
+}
+
+/// Bundles that were written once are read for ever: this one was written by version 0.1.0 and is never written again.
+#[test]
+fn the_committed_bundle_of_version_2_scores_as_it_did() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/bundle-v2.safetensors");
+    let scores = sample_scores(&sample);
+    let expected = [0.5539409, 0.6758511, 0.5790971, 0.6781444, 0.57096696, 0.6764555];
+    assert!(scores.iter().zip(expected).all(|(a, b)| (a - b).abs() <= tolerance()), "{scores:?}, once {expected:?}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let today = folder.path().join("today.safetensors");
+    write_sample(&today);
+    let [old, new] = [&sample, &today].map(|path| std::fs::read(path).unwrap());
+    let shapes = |bytes: &[u8]| -> BTreeMap<_, _> {
+        let tensors = SafeTensors::deserialize(bytes).unwrap();
+        tensors.tensors().into_iter().map(|(name, t)| (name, (t.dtype(), t.shape().to_vec()))).collect()
+    };
+    assert_eq!(shapes(&old), shapes(&new), "another format wants another version, and a sample of its own");
+    assert_eq!(Bundle::<ModelConfig>::open(&today).unwrap().manifest.version, 2);
+    assert_eq!(sample_scores(&today), scores);
 }
 
 #[test]
@@ -129,14 +304,14 @@ fn a_failed_write_leaves_the_older_bundle_whole() {
     // A folder in the place of the target cannot be replaced by a file.
     let blocked = folder.path().join("blocked");
     std::fs::create_dir_all(blocked.join("inside")).unwrap();
-    let (mut table, network) = init(&stem(), &device());
-    let save_to = |path: &Path, table: &mut EmbeddingTable| {
-        bundle::save(path, &schema(), &vocabularies(), &stem(), table, &network, &serde_json::Value::Null)
+    let (table, network) = init(&stem(), &device());
+    let save_to = |path: &Path| {
+        bundle::save(path, &schema(), &vocabularies(), &stem(), &table, &network, &serde_json::Value::Null)
     };
-    let error = save_to(&blocked, &mut table).unwrap_err().to_string();
+    let error = save_to(&blocked).unwrap_err().to_string();
     assert!(error.starts_with("cannot write ") && error.ends_with("what was there before is untouched"), "{error}");
     assert!(blocked.join("inside").is_dir());
     assert_eq!(std::fs::read(&path).unwrap(), before);
-    save_to(&path, &mut table).unwrap(); // the table is usable after a failure
+    save_to(&path).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no scratch file is left");
 }

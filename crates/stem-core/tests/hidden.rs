@@ -7,6 +7,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use common::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use stem_core::models::*;
+use stem_core::nn::*;
 use stem_core::*;
 
 fn tensor(values: &[f32], shape: [usize; 3], device: &Device) -> Tensor<3> {
@@ -119,7 +121,7 @@ fn every_model_with_normalisation_survives_its_bundle() {
     for config in every_model() {
         for activation in [Activation::Prelu, Activation::Dice, Activation::Gelu, Activation::Tanh] {
             let config = with_hidden(&config, HiddenConfig { activation, batch_norm: true, dropout: 0.2 });
-            let (mut table, network) = init(&config, &device().autodiff());
+            let (table, network) = init(&config, &device().autodiff());
             let layout = SlotLayout::new(&schema(), table.widths());
             let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
             let rows = table.rows().tensor().clone().autodiff();
@@ -127,7 +129,7 @@ fn every_model_with_normalisation_survives_its_bundle() {
             let expected = score(&network.valid(), &table, &layout, &batch);
             let path = folder.path().join("bundle.safetensors");
             let training = serde_json::json!({});
-            bundle::save(&path, &schema(), &vocabularies(), &config, &mut table, &network, &training).unwrap();
+            bundle::save(&path, &schema(), &vocabularies(), &config, &table, &network, &training).unwrap();
             let found = Predictor::open(&path, &device()).unwrap().score(&batch).unwrap();
             let found: Vec<f32> = found.rows().flatten().copied().collect();
             assert_eq!(found, expected, "{config:?}");

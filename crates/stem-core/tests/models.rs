@@ -3,6 +3,8 @@
 
 mod common;
 use common::*;
+use stem_core::models::*;
+use stem_core::nn::*;
 use stem_core::*;
 
 #[test]
@@ -161,7 +163,7 @@ fn dropout_is_for_training_alone() {
 fn parameters_that_are_missing_left_over_or_misshapen_are_named() {
     let (_, network) = init(&shared_bottom(), &device());
     let values = params::collect(&network);
-    let fault = |values| params::replace(network.clone(), values).map(|_| ()).unwrap_err();
+    let fault = |values| params::replace(network.clone(), values).unwrap_err().to_string();
     let mut left_over = values.clone();
     left_over.insert("more".into(), values["bottom.layers.0.bias"].clone());
     assert_eq!(fault(left_over), "parameter 'more' belongs to no part of this model");

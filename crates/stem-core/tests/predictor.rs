@@ -3,6 +3,8 @@
 
 mod common;
 use common::*;
+use stem_core::models::*;
+use stem_core::nn::*;
 use stem_core::*;
 
 fn predictor(config: &ModelConfig) -> Predictor {
@@ -26,14 +28,122 @@ fn scores_are_probabilities_per_row_and_task() {
 #[test]
 fn scores_do_not_depend_on_batch_size_or_neighbours() {
     let predictor = predictor(&stem());
-    let many: Vec<Row> = rows().into_iter().cycle().take(5000).collect();
+    let row = |i: usize| {
+        let user = [10, 20, 30, 99][i * i % 4];
+        Row::new().with("user", user).with("tags", ["a", "b|c", ""][i % 3]).with("age", i as f64 / 100.0)
+    };
+    let many: Vec<Row> = (0..9001).map(row).collect(); // no two are alike, and two parts are full
     let together = predictor.predict(&many).unwrap();
-    for (i, row) in rows().into_iter().enumerate() {
-        let alone = predictor.predict(&[row]).unwrap();
-        for (a, b) in alone.rows().next().unwrap().iter().zip(together.rows().nth(i + 4996).unwrap()) {
+    let encoded = predictor.score(&predictor.encode(&many).unwrap()).unwrap();
+    assert_eq!((together.len(), &together), (9001, &encoded));
+    for i in [0, 1, 4095, 4096, 4097, 8191, 8192, 9000] {
+        let alone = predictor.predict(&[row(i)]).unwrap();
+        for (a, b) in alone.rows().next().unwrap().iter().zip(together.rows().nth(i).unwrap()) {
             assert!((a - b).abs() <= tolerance(), "row {i}: {a} alone, {b} among many");
         }
     }
+}
+
+#[test]
+fn errors_count_rows_from_the_start_of_the_request() {
+    let mut many: Vec<Row> = rows().into_iter().cycle().take(5000).collect();
+    many[4500].insert("age", "old");
+    let message = predictor(&stem()).predict(&many).unwrap_err().to_string();
+    assert_eq!(message, "column 'age', row 4500: expected a finite number, found \"old\"");
+}
+
+/// Logits that tell which precision the forward ran in, and how many rows and slots it was given at once.
+mod probe {
+    use super::*;
+    use burn::module::Module;
+    use burn::tensor::{Device, Tensor};
+    use serde::{Deserialize, Serialize};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use stem_core::precision::{Precision, current};
+
+    /// The most rows that a forward was given.
+    pub static MOST_ROWS: AtomicUsize = AtomicUsize::new(0);
+
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    pub struct ProbeConfig {}
+
+    #[derive(Module, Debug)]
+    pub struct Probe {
+        one: burn::module::Param<Tensor<1>>,
+    }
+
+    impl Model for Probe {
+        fn forward(&self, x: Pooled) -> Tensor<2> {
+            let [_, rows, _] = x.group(0).dims();
+            MOST_ROWS.fetch_max(rows, Ordering::SeqCst);
+            let logit = if current() == Precision::Bf16 { 1.0 } else { -1.0 };
+            Tensor::ones([rows, 2], &self.one.device()) * logit
+        }
+    }
+
+    impl ModelSpec for ProbeConfig {
+        type Model = Probe;
+        fn name(&self) -> &'static str {
+            "probe"
+        }
+        fn check(&self, _: &Schema) -> Result<()> {
+            Ok(())
+        }
+        fn widths(&self, _: &Schema) -> Vec<usize> {
+            vec![1]
+        }
+        fn size(&self, _: &Schema) -> NetworkSize {
+            NetworkSize { parameters: 1, activations: 1 }
+        }
+        fn init(&self, _: &Schema, _: &mut Rng, device: &Device) -> Probe {
+            Probe { one: burn::module::Param::from_tensor(Tensor::ones([1], device)) }
+        }
+    }
+
+    /// A predictor of the probe over this schema.
+    pub fn predictor(schema: &Schema) -> Predictor<ProbeConfig> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("probe.safetensors");
+        let table = EmbeddingTable::init(schema, &[1], 1.0, 7, &device().inner());
+        let network = ProbeConfig {}.init(schema, &mut rng(0), &device());
+        let training = serde_json::Value::Null;
+        bundle::save(&path, schema, &vocabularies(), &ProbeConfig {}, &table, &network, &training).unwrap();
+        Predictor::open_model(&path, &device()).unwrap()
+    }
+}
+
+#[test]
+fn a_predictors_precision_holds_on_every_thread() {
+    use stem_core::precision::Precision;
+    let (full, half) = (probe::predictor(&schema()), probe::predictor(&schema()).with_precision(Precision::Bf16));
+    let high = |predictor: &Predictor<probe::ProbeConfig>| {
+        std::thread::scope(|scope| scope.spawn(|| predictor.predict(&rows()).unwrap()).join().unwrap()).get(0, "like")
+    };
+    assert!(high(&full).unwrap() < 0.5 && high(&half).unwrap() > 0.5);
+}
+
+#[test]
+fn long_sequences_are_scored_few_rows_at_a_time() {
+    let mut long = schema();
+    long.fields[1] = Field::sequence("tags", 1, 60_000).separated_by("|");
+    let predictor = probe::predictor(&long);
+    probe::MOST_ROWS.store(0, std::sync::atomic::Ordering::SeqCst);
+    let many: Vec<Row> = rows().into_iter().cycle().take(40).collect();
+    assert_eq!(predictor.predict(&many).unwrap().len(), 40);
+    assert_eq!(probe::MOST_ROWS.load(std::sync::atomic::Ordering::SeqCst), 4);
+}
+
+#[test]
+fn a_request_in_json_is_answered_in_json() {
+    let predictor = predictor(&stem());
+    let request = r#"[{ "user": 10, "tags": ["a", "b"], "age": 31.5 }, { "user": 30, "tags": "c|a", "age": 44 }]"#;
+    let rows: Vec<Row> = serde_json::from_str(request).unwrap();
+    let scores = predictor.predict(&rows).unwrap();
+    let answer = serde_json::to_value(&scores).unwrap();
+    assert_eq!(answer.as_array().unwrap().len(), 2);
+    assert_eq!(answer[1]["love"].as_f64().map(|p| p as f32), scores.get(1, "love"));
+    assert_eq!(scores.task("love").unwrap().nth(1), scores.get(1, "love"));
+    assert_eq!(predictor.vocabularies(), vocabularies());
 }
 
 #[test]

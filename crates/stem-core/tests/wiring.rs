@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use burn::tensor::TensorData;
 use common::*;
+use stem_core::models::*;
+use stem_core::nn::*;
 use stem_core::*;
 
 /// The network's parameters, and what a single MLP of a bank makes of a row.
@@ -64,7 +66,7 @@ fn mix(g: &[f32], h: &[Vec<f32>]) -> Vec<f32> {
 
 fn three_tasks() -> Schema {
     let mut schema = schema();
-    schema.tasks.push(Task { name: "share".into(), within: None });
+    schema.tasks.push(Task::new("share"));
     schema
 }
 

@@ -101,10 +101,8 @@ impl Dataset {
         let (slots, tasks) = (schema.slots(), schema.tasks.len());
         let offsets = schema.offsets();
         let ranges = schema.slot_ranges();
-        let mut batch = Batch { rows: rows.len(), ..Batch::default() };
-        batch.ids.reserve(rows.len() * slots);
-        batch.labels.reserve(rows.len() * tasks);
-        batch.weights = vec![1.0; rows.len() * slots];
+        let mut batch = Batch::new(rows.len(), Vec::with_capacity(rows.len() * slots), vec![1.0; rows.len() * slots])
+            .with_labels(Vec::with_capacity(rows.len() * tasks));
         for (b, row) in rows.enumerate() {
             let from = &ids[row * slots..(row + 1) * slots];
             batch.ids.extend_from_slice(from);
@@ -113,7 +111,6 @@ impl Dataset {
             let mut number = 0;
             for (field, range) in schema.fields.iter().zip(&ranges) {
                 match &field.kind {
-                    FieldKind::Category => {}
                     FieldKind::Number { .. } => {
                         weights[range.start] = numbers[row * cols + number];
                         number += 1;
@@ -124,6 +121,7 @@ impl Dataset {
                         weights[range.start..range.start + len].fill(pooling.weight(len));
                         weights[range.start + len..range.end].fill(0.0);
                     }
+                    _ => {} // a category's slot weighs 1
                 }
             }
         }

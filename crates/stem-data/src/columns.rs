@@ -17,6 +17,7 @@ use bytemuck::Pod;
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
+use crate::mapped::map_file;
 
 const MAGIC: &[u8; 8] = b"STEMCOLS";
 const VERSION: u32 = 1;
@@ -93,7 +94,7 @@ pub(crate) struct Columns<T> {
 impl<T: Element> Columns<T> {
     /// Maps a file after checking that its header and its length agree.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let map = stem_core::map_file(path).map_err(Error::io("open", path))?;
+        let map = map_file(path).map_err(Error::io("open", path))?;
         let fault = |what: String| Error::Dataset { path: path.into(), what };
         let header = map.get(..HEADER).ok_or_else(|| fault(format!("{} bytes, no header", map.len())))?;
         if &header[..8] != MAGIC {

@@ -327,6 +327,10 @@ pub(crate) fn write_vocabulary(folder: &Path, v: usize, vocabulary: &Vocabulary)
             write_column(folder.join(format!("vocabulary-{v}.u64")), offsets)?;
             Ok(Keys::Texts)
         }
+        _ => {
+            let what = format!("vocabulary {v} is of a kind that columns cannot hold");
+            Err(Error::Dataset { path: folder.into(), what })
+        }
     }
 }
 

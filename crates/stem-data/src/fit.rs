@@ -54,23 +54,20 @@ pub(crate) fn fit(recipe: &Recipe, rows: &Gathered) -> Result<Fitted> {
         varied.push(spread || distinct > 1);
         vocabularies.push(vocabulary);
     }
-    let fields = recipe.fields.iter().zip(kinds).zip(vocabulary_of).map(|((field, kind), vocabulary)| Field {
-        name: field.column.clone(),
-        kind,
-        vocabulary,
-        separator: field.separator.clone(),
-        default: field.default.clone(),
+    let fields = recipe.fields.iter().zip(kinds).zip(vocabulary_of).map(|((field, kind), vocabulary)| {
+        let mut fitted = Field::new(&field.column, kind, vocabulary);
+        (fitted.separator, fitted.default) = (field.separator.clone(), field.default.clone());
+        fitted
     });
     let specs = vocabularies.iter().zip(&rows.vocabularies);
-    let specs =
-        specs.map(|(vocabulary, gathering)| VocabularySpec { name: gathering.name.clone(), rows: vocabulary.rows() });
-    let tasks = recipe.labels.iter().map(|label| Task { name: label.column.clone(), within: label.within.clone() });
-    let schema = Schema {
-        fields: fields.collect(),
-        vocabularies: specs.collect(),
-        tasks: tasks.collect(),
-        group: recipe.group.clone(),
-    };
+    let specs = specs.map(|(vocabulary, gathering)| VocabularySpec::new(&gathering.name, vocabulary.rows()));
+    let tasks = recipe.labels.iter().map(|label| {
+        let mut task = Task::new(&label.column);
+        task.within = label.within.clone();
+        task
+    });
+    let mut schema = Schema::new(fields.collect(), specs.collect(), tasks.collect());
+    schema.group = recipe.group.clone();
     schema.check()?;
     Ok(Fitted { schema, vocabularies, ids, varied })
 }

@@ -48,6 +48,7 @@ mod gather;
 mod split;
 mod fit;
 mod encode;
+mod mapped;
 mod columns;
 mod prepare;
 mod dataset;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use stem_core::{DeviceSpec, ModelName, ModelSpec, Predictor};
+use stem_core::models::ModelSpec;
+use stem_core::{DeviceSpec, ModelName, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 
 use crate::error::{Error, Result};

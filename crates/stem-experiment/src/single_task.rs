@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use stem_core::{Bundle, EmbeddingTable, ModelConfig, ModelSpec, bundle, params};
+use stem_core::models::ModelSpec;
+use stem_core::nn::EmbeddingTable;
+use stem_core::{Bundle, ModelConfig, bundle, params};
 use stem_data::Dataset;
 
 use crate::error::{Error, Result};
@@ -87,7 +89,7 @@ fn merge(
     let mut training = Vec::new();
     for part in parts {
         let bundle = Bundle::<ModelConfig>::open(part)?;
-        let (mut table, network) = bundle.load(device)?;
+        let (table, network) = bundle.load(device)?;
         for (name, data) in params::collect(&network) {
             let (shape, all) = values.entry(name).or_insert_with(|| {
                 let mut shape = data.shape().as_slice().to_vec();
@@ -97,7 +99,7 @@ fn merge(
             shape[0] += data.shape().as_slice()[0];
             all.extend_from_slice(data.as_slice::<f32>().expect("parameters are f32"));
         }
-        tables.push(table.rows_mut().host_mut(|rows| rows.to_vec()));
+        tables.push(table.rows().read(<[f32]>::to_vec));
         training.push(bundle.manifest.training);
     }
     let schema = dataset.schema();
@@ -108,10 +110,10 @@ fn merge(
         })
         .copied()
         .collect();
-    let mut table = EmbeddingTable::from_values(rows, &widths, device);
+    let table = EmbeddingTable::from_values(rows, &widths, device);
     let values = values.into_iter().map(|(name, (shape, values))| (name, TensorData::new(values, shape))).collect();
     let network = params::replace(spec.init(schema, &mut ChaCha8Rng::seed_from_u64(0), device), values)
-        .map_err(|what| Error::Core(stem_core::Error::Bundle { path: path.to_path_buf(), what }))?;
+        .map_err(|e| Error::Core(stem_core::Error::Bundle { path: path.to_path_buf(), fault: e.into() }))?;
     let training = serde_json::Value::Array(training);
-    Ok(bundle::save(path, schema, dataset.vocabularies(), spec, &mut table, &network, &training)?)
+    Ok(bundle::save(path, schema, dataset.vocabularies(), spec, &table, &network, &training)?)
 }

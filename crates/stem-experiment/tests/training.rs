@@ -5,7 +5,8 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::*;
-use stem_core::{AnyModel, DeviceSpec, ModelSpec, Predictor, Row, Value};
+use stem_core::models::{AnyModel, ModelSpec};
+use stem_core::{DeviceSpec, Predictor, Row, Value};
 use stem_data::{BatchPlan, Recipe, Split, prepare};
 use stem_experiment::{Error, Experiment, ModelName, measure, run};
 use stem_train::{

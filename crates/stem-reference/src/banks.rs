@@ -3,7 +3,8 @@
 //! There every expert, gate and tower is a module of its own; here they are banks. A [`Bank`] says which of its modules are the
 //! members of which of our banks.
 
-use stem_core::{LayeredSizes, MixtureSizes, ModelConfig, Schema, StemConfig};
+use stem_core::models::{LayeredSizes, MixtureSizes, StemConfig};
+use stem_core::{ModelConfig, Schema};
 
 /// Our bank, by the path of its parameters, and the reference's modules that are its members, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]

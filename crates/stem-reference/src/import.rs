@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use stem_core::{AnyModel, EmbeddingTable, FieldKind, ModelConfig, ModelSpec, Schema, bundle, params};
+use stem_core::models::{AnyModel, ModelSpec};
+use stem_core::nn::EmbeddingTable;
+use stem_core::{FieldKind, ModelConfig, Schema, bundle, params};
 
 use crate::banks::{banks, unread};
 use crate::checkpoint::read_checkpoint;
@@ -66,11 +68,11 @@ pub fn import(checkpoint: &Path, config: &Path, out: &Path, device: &Device) -> 
     let tokens = vocabulary.as_deref().map(read_tokens).transpose()?;
     let plan = said.plan(schema, tokens.as_ref()).map_err(fault(vocabulary.as_deref().unwrap_or(config)))?;
     let widths = said.model.widths(&plan.schema);
-    let mut table = EmbeddingTable::from_values(fit.table_values(&plan), &widths, device);
+    let table = EmbeddingTable::from_values(fit.table_values(&plan), &widths, device);
     let values = fit.network_values();
-    let network = params::replace(fit.network, values).map_err(fault(checkpoint))?;
+    let network = params::replace(fit.network, values).map_err(|e| fault(checkpoint)(e.to_string()))?;
     let origin = serde_json::json!({ "imported": checkpoint.file_name().map(|name| name.to_string_lossy()) });
-    bundle::save(out, &plan.schema, &plan.vocabularies, &said.model, &mut table, &network, &origin)?;
+    bundle::save(out, &plan.schema, &plan.vocabularies, &said.model, &table, &network, &origin)?;
     Ok(Summary {
         model: said.model.name(),
         tasks: said.tasks.clone(),

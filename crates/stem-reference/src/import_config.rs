@@ -134,16 +134,17 @@ impl ImportConfig {
             let kind = field.kind()?;
             let vocabulary = match &field.shares {
                 None => {
-                    vocabularies.push(VocabularySpec { name: field.name.clone(), rows: field.own_rows()? });
+                    vocabularies.push(VocabularySpec::new(&field.name, field.own_rows()?));
                     vocabularies.len() - 1
                 }
                 Some(other) => shared_vocabulary(field, other, &fields, &vocabularies)?,
             };
-            let (name, separator, default) = (field.name.clone(), field.separator.clone(), field.default.clone());
-            fields.push(Field { name, kind, vocabulary, separator, default });
+            let mut read = Field::new(&field.name, kind, vocabulary);
+            (read.separator, read.default) = (field.separator.clone(), field.default.clone());
+            fields.push(read);
         }
-        let tasks = self.tasks.iter().map(|name| Task { name: name.clone(), within: None }).collect();
-        let schema = Schema { fields, vocabularies, tasks, group: self.group.clone() };
+        let mut schema = Schema::new(fields, vocabularies, self.tasks.iter().map(Task::new).collect());
+        schema.group = self.group.clone();
         schema.check().map(|()| schema).map_err(|e| e.to_string())
     }
 

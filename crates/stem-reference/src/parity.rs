@@ -11,10 +11,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
-use stem_core::{
-    AnyModel, Batch, EmbeddingTable, Field, GateSums, Model, ModelConfig, ModelSpec, Schema, Task, VocabularySpec,
-    params, score,
-};
+use stem_core::models::{AnyModel, Model, ModelSpec};
+use stem_core::nn::{EmbeddingTable, GateSums, score};
+use stem_core::{Batch, Field, ModelConfig, Schema, Task, VocabularySpec, params};
 
 use crate::banks::{Bank, banks};
 use crate::error::{Error, Result};
@@ -126,16 +125,11 @@ impl Fixture {
     fn schema(&self) -> Result<Schema> {
         let sizes: Vec<usize> = self.meta("vocab_sizes")?;
         let tasks: usize = self.meta("num_tasks")?;
-        let schema = Schema {
-            fields: (0..sizes.len()).map(|f| Field::category(format!("f{f}"), f)).collect(),
-            vocabularies: sizes
-                .iter()
-                .enumerate()
-                .map(|(f, &rows)| VocabularySpec { name: format!("f{f}"), rows })
-                .collect(),
-            tasks: (0..tasks).map(|t| Task { name: format!("task{t}"), within: None }).collect(),
-            group: None,
-        };
+        let schema = Schema::new(
+            (0..sizes.len()).map(|f| Field::category(format!("f{f}"), f)).collect(),
+            sizes.iter().enumerate().map(|(f, &rows)| VocabularySpec::new(format!("f{f}"), rows)).collect(),
+            (0..tasks).map(|t| Task::new(format!("task{t}"))).collect(),
+        );
         schema.check().map(|()| schema).map_err(|e| self.fault(e.to_string()))
     }
 
@@ -161,7 +155,7 @@ impl Fixture {
         let ids = self.ids.iter().enumerate().map(|(i, &id)| offsets[i % fields] + id as u32).collect();
         let weights = self.ids.iter().map(|&id| if id == 0 { 0.0 } else { 1.0 }).collect();
         let labels = self.tensor("input.labels")?.values.clone();
-        let batch = Batch { rows: self.ids.len() / fields, ids, weights, labels };
+        let batch = Batch::new(self.ids.len() / fields, ids, weights).with_labels(labels);
         batch.check(schema).map(|()| batch).map_err(|e| self.fault(e.to_string()))
     }
 }
@@ -204,7 +198,7 @@ impl Comparison<'_> {
         let table = EmbeddingTable::from_values(table, &self.config.widths(&self.schema), device);
         let network = self.config.init(&self.schema, &mut ChaCha8Rng::seed_from_u64(0), &device.clone().autodiff());
         let values = self.network_values(&shapes(&network), &raw)?;
-        let network = params::replace(network, values).map_err(fault)?;
+        let network = params::replace(network, values).map_err(|e| fault(e.to_string()))?;
         Ok(TrainState::new(&self.schema, table, network, TableMode::Dense))
     }
 
@@ -226,7 +220,7 @@ impl Comparison<'_> {
 
     fn gate_means(&self, state: &TrainState<AnyModel>, batch: &Batch) -> Result<Option<Check>> {
         let Ok(expected) = self.fixture.tensor("output.gate_mean") else { return Ok(None) };
-        let x = stem_core::pool(&state.table, state.layout(), batch);
+        let x = stem_core::nn::pool(&state.table, state.layout(), batch);
         let Some(gates) = state.network.valid().gates(x).pop() else { return Ok(None) };
         let mean = |owners: &[usize]| {
             let mut sums = GateSums::new(owners, 1);

@@ -50,12 +50,8 @@ fn an_imported_checkpoint_scores_as_the_reference_does() {
     assert_close(scores.rows(), &predictions);
 
     let offsets = predictor.schema().offsets();
-    let encoded = Batch {
-        rows: 16,
-        ids: ids.iter().enumerate().map(|(i, &id)| offsets[i % 4] + id as u32 + 1).collect(),
-        weights: vec![1.0; ids.len()],
-        labels: Vec::new(),
-    };
+    let encoded_ids = ids.iter().enumerate().map(|(i, &id)| offsets[i % 4] + id as u32 + 1).collect();
+    let encoded = Batch::new(16, encoded_ids, vec![1.0; ids.len()]);
     assert_close(predictor.score(&encoded).unwrap().rows(), &predictions);
 }
 

@@ -8,7 +8,9 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
-use stem_core::{Bundle, ModelSpec, Schema, bundle, fused, params, score};
+use stem_core::models::ModelSpec;
+use stem_core::nn::score;
+use stem_core::{Bundle, Schema, bundle, fused, params};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_report::metrics::{TaskMetrics, shown};
 
@@ -303,7 +305,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     fn save_to(&mut self, path: &Path, training: serde_json::Value) -> Result<()> {
         let state = self.state.as_mut().expect("a step takes the state and puts it back");
         let (schema, vocabularies) = (self.dataset.schema(), self.dataset.vocabularies());
-        Ok(bundle::save(path, schema, vocabularies, &self.spec, &mut state.table, &state.network, &training)?)
+        Ok(bundle::save(path, schema, vocabularies, &self.spec, &state.table, &state.network, &training)?)
     }
 
     /// The error for a loss or score that is not finite. This run's best weights are on disk already; without any, the weights

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use stem_core::{NetworkSize, Schema};
+use stem_core::Schema;
+use stem_core::models::NetworkSize;
 
 use crate::balance::BalanceConfig;
 use crate::config::TrainConfig;

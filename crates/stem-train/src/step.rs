@@ -7,8 +7,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use stem_core::loss::{Targets, bce_per_task};
+use stem_core::models::{Model, ModelSpec};
+use stem_core::nn::{DistinctRows, EmbeddingTable, SlotLayout, upload, upload_index};
 use stem_core::precision::{self, Precision};
-use stem_core::{Batch, DistinctRows, EmbeddingTable, Model, ModelSpec, Schema, SlotLayout, upload, upload_index};
+use stem_core::{Batch, Schema};
 use tracing::trace_span;
 
 use crate::optimizer::{

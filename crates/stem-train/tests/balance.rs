@@ -4,7 +4,8 @@
 mod common;
 use burn::tensor::Tensor;
 use common::*;
-use stem_core::{AitmConfig, AnyModel, Batch, ModelConfig, ModelName};
+use stem_core::models::{AitmConfig, AnyModel};
+use stem_core::{Batch, ModelConfig, ModelName};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_train::balance::{Balance, BalanceConfig, GradNorm, PcGrad, Uncertainty};
 use stem_train::step::{Share, StepGradients};

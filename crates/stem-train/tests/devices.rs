@@ -4,8 +4,9 @@
 
 mod common;
 use common::*;
+use stem_core::models::AnyModel;
 use stem_core::precision::Precision;
-use stem_core::{AnyModel, Batch, DeviceSpec, ModelConfig, ModelName, fused, params};
+use stem_core::{Batch, DeviceSpec, ModelConfig, ModelName, fused, params};
 use stem_data::{BatchPlan, Split};
 use stem_train::{Objective, TableMode, TrainState};
 

@@ -5,7 +5,7 @@ mod common;
 use burn::tensor::{Device, Tensor, TensorData};
 use common::spec;
 use proptest::prelude::*;
-use stem_core::{RowMatrix, upload_index};
+use stem_core::nn::{RowMatrix, upload_index};
 use stem_train::optimizer::{Adagrad, Adam, AdamW, Clip, OptimizerConfig, OptimizerState, Rows, Sgd, squared_norm};
 
 const RATE: f64 = 0.05;

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 use stem_kernels::start;
 
-use crate::device::on_host;
+use crate::device::{on_host, read_values};
 use crate::schema::{FieldKind, Schema};
 
 /// A matrix of rows that is changed in place: the table, or an optimizer's state beside it.
@@ -48,6 +48,11 @@ impl RowMatrix {
     /// Whether rows lie in host memory and [`host_mut`](Self::host_mut) costs nothing.
     pub fn is_on_host(&self) -> bool {
         on_host(&self.tensor().device())
+    }
+
+    /// Lends the values, row-major, for reading. Free on flex; elsewhere from a copy.
+    pub fn read<R>(&self, read: impl FnOnce(&[f32]) -> R) -> R {
+        read_values(self.tensor(), read)
     }
 
     /// Copies the rows `index` names. `[U, width]`
@@ -137,6 +142,9 @@ mod tests {
         if rows.is_on_host() {
             let _gathered = rows.gather(Tensor::from_ints([1, 2], &device()));
             assert_eq!(place(&mut rows), first, "a write was a copy of the whole table");
+        }
+        if DeviceSpec::from_env().unwrap() == DeviceSpec::Flex {
+            assert_eq!(rows.read(|values| values.as_ptr() as usize), first, "reading was a copy of the whole table");
         }
     }
 

@@ -56,7 +56,8 @@ thread_local! {
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use stem_core::{DeviceSpec, LinearBank, fused};
+/// use stem_core::nn::LinearBank;
+/// use stem_core::{DeviceSpec, fused};
 /// # use rand::SeedableRng;
 ///
 /// let device = DeviceSpec::default().open()?;

@@ -13,8 +13,9 @@ use crate::embedding::{DistinctRows, SlotLayout};
 use crate::experts::ExpertOutputs;
 use crate::loss::{Targets, plain_bce};
 use crate::mlp::{LinearBank, plain_linear};
+use crate::nn::upload;
 use crate::schema::{Field, FieldKind, Pooling, Schema, VocabularySpec};
-use crate::{Batch, MISSING, precision, upload};
+use crate::{Batch, MISSING, precision};
 
 fn device() -> Device {
     Device::flex()

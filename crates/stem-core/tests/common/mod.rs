@@ -5,6 +5,8 @@
 use burn::tensor::Device;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use stem_core::models::*;
+use stem_core::nn::*;
 use stem_core::*;
 
 pub fn device() -> Device {
@@ -16,25 +18,21 @@ pub fn tolerance() -> f32 {
     if DeviceSpec::from_env().unwrap() == DeviceSpec::Wgpu(None) { 1e-5 } else { 1e-6 }
 }
 
+/// What programs print of an error: its message and its sources'.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// A user (integers 10, 20, 30), tags (texts a, b, c; at most 3, mean), an age (mean 40, std 10); two tasks.
 pub fn schema() -> Schema {
-    let field =
-        |name: &str, kind, vocabulary| Field { name: name.into(), kind, vocabulary, separator: None, default: None };
-    let vocabulary = |name: &str, rows| VocabularySpec { name: name.into(), rows };
-    let task = |name: &str| Task { name: name.into(), within: None };
-    Schema {
-        fields: vec![
-            field("user", FieldKind::Category, 0),
-            Field {
-                separator: Some("|".into()),
-                ..field("tags", FieldKind::Sequence { max_len: 3, pooling: Pooling::Mean }, 1)
-            },
-            field("age", FieldKind::Number { mean: 40.0, std: 10.0 }, 2),
-        ],
-        vocabularies: vec![vocabulary("user", 5), vocabulary("tags", 5), vocabulary("age", 1)],
-        tasks: vec![task("like"), task("love")],
-        group: Some("user".into()),
-    }
+    let fields = vec![
+        Field::category("user", 0),
+        Field::sequence("tags", 1, 3).separated_by("|"),
+        Field::number("age", 2).standardized(40.0, 10.0),
+    ];
+    let vocabularies = [("user", 5), ("tags", 5), ("age", 1)].map(|(name, rows)| VocabularySpec::new(name, rows));
+    Schema::new(fields, vocabularies.into(), ["like", "love"].map(Task::new).into()).grouped_by("user")
 }
 
 pub fn vocabularies() -> Vec<Vocabulary> {
@@ -127,9 +125,9 @@ pub fn init(config: &ModelConfig, device: &Device) -> (EmbeddingTable, AnyModel)
 }
 
 pub fn save(config: &ModelConfig, path: &std::path::Path) {
-    let (mut table, network) = init(config, &device());
+    let (table, network) = init(config, &device());
     let training = serde_json::json!({ "seed": 7 });
-    bundle::save(path, &schema(), &vocabularies(), config, &mut table, &network, &training).unwrap();
+    bundle::save(path, &schema(), &vocabularies(), config, &table, &network, &training).unwrap();
 }
 
 pub fn rows() -> Vec<Row> {

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use stem_core::{GateSums, ModelName, ModelSpec, Predictor};
+use stem_core::models::ModelSpec;
+use stem_core::nn::GateSums;
+use stem_core::{ModelName, Predictor};
 use stem_data::{Dataset, Split};
 
 use super::plan::Plan;

@@ -5,7 +5,9 @@ use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
-use stem_core::{FieldKind, ModelSpec, Predictor, Schema, upload_index};
+use stem_core::models::ModelSpec;
+use stem_core::nn::upload_index;
+use stem_core::{FieldKind, Predictor, Schema};
 use stem_data::{BatchPlan, Dataset, Split};
 
 use super::owner_names;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use stem_core::{GateSums, ModelSpec};
+use stem_core::models::ModelSpec;
+use stem_core::nn::GateSums;
 use stem_data::Dataset;
 
 use super::{add_test, task_report};

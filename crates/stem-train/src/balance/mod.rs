@@ -20,7 +20,8 @@ pub use uncertainty::Uncertainty;
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use stem_core::{Batch, Model};
+use stem_core::Batch;
+use stem_core::models::Model;
 
 use crate::error::{Result, require};
 use crate::step::{Gathered, Losses, Objective, Share, StepGradients, TrainState};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Gradients, Tensor};
-use stem_core::RowMatrix;
+use stem_core::nn::RowMatrix;
 
 use super::OptimizerConfig;
 use super::clip::Clip;

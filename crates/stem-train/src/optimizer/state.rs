@@ -3,7 +3,7 @@
 use std::array::from_fn;
 
 use burn::tensor::{Device, Int, Tensor};
-use stem_core::RowMatrix;
+use stem_core::nn::RowMatrix;
 
 use super::OptimizerConfig;
 use super::clip::Clip;

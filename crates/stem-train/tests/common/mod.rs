@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use stem_core::{DeviceSpec, ModelConfig, ModelName, StemConfig};
+use stem_core::models::StemConfig;
+use stem_core::{DeviceSpec, ModelConfig, ModelName};
 use stem_data::{Dataset, Recipe, prepare};
 
 pub const RECIPE: &str = r#"

@@ -1,0 +1,135 @@
+//! What may be wrong with a file that was taken for a bundle.
+
+use crate::error::Error;
+use crate::params::ParameterFault;
+
+/// Which check a bundle did not pass. The first one: a file that is cut short is told so, not that a tensor is missing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleFault {
+    /// Another format, or a file that was cut.
+    #[error("it does not read as safetensors; is it cut short?")]
+    NotSafetensors(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A safetensors file of another program.
+    #[error("its metadata has no '{key}': it was not written by stem")]
+    Foreign {
+        /// The entry that every bundle has.
+        key: &'static str,
+    },
+    /// A bundle of another version of the format.
+    #[error(
+        "format version {}, this program reads {reads}: train or import the model again",
+        found.map_or("none".into(), |found| found.to_string())
+    )]
+    Version {
+        /// As the manifest says; `None` where it says none.
+        found: Option<u64>,
+        /// What this program reads.
+        reads: u32,
+    },
+    /// Bytes that are not those that were written.
+    #[error("its checksum is another: it was damaged or edited")]
+    Checksum,
+    /// A manifest that does not read.
+    #[error("its manifest does not read")]
+    Manifest(#[source] serde_json::Error),
+    /// A configuration that is not one of the type that was asked for: another model's, or an unknown one's.
+    #[error("its model's configuration does not read")]
+    Model(#[source] serde_json::Error),
+    /// A schema, or a model, that nobody can use.
+    #[error("its schema and model do not make a network")]
+    Unusable(#[source] Box<Error>),
+    /// A vocabulary that does not fit the schema.
+    #[error("vocabulary '{name}' cannot be used")]
+    Vocabulary {
+        /// Its name.
+        name: String,
+        /// Why not.
+        #[source]
+        fault: VocabularyFault,
+    },
+    /// A model far larger than the file.
+    #[error("its model needs {needed} parameters, and the file holds {found} numbers in all")]
+    TooSmall {
+        /// As the configuration says.
+        needed: u64,
+        /// Numbers of all tensors.
+        found: u64,
+    },
+    /// A tensor that is not there.
+    #[error("tensor '{tensor}' is missing")]
+    Missing {
+        /// Its name.
+        tensor: String,
+    },
+    /// A tensor that the model has no place for.
+    #[error("tensor '{tensor}' belongs to no part of this model")]
+    Unknown {
+        /// Its name.
+        tensor: String,
+    },
+    /// A tensor of another shape than schema and configuration say.
+    #[error("tensor '{tensor}' has shape {found:?}, schema and model need {expected:?}")]
+    Shape {
+        /// Its name.
+        tensor: String,
+        /// As it is in the file.
+        found: Vec<usize>,
+        /// As it has to be.
+        expected: Vec<usize>,
+    },
+    /// A tensor whose numbers are of another type.
+    #[error("tensor '{tensor}' holds {found}, expected F32")]
+    Type {
+        /// Its name.
+        tensor: String,
+        /// As safetensors calls it.
+        found: String,
+    },
+    /// Weights that make every score NaN.
+    #[error(
+        "tensor '{tensor}' holds {value} at place {place}, expected finite numbers: train or import the model again"
+    )]
+    NotFinite {
+        /// Its name.
+        tensor: String,
+        /// The first number that is not finite.
+        value: f32,
+        /// Where it stands, row-major, counted from 0.
+        place: usize,
+    },
+}
+
+/// Why a vocabulary cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VocabularyFault {
+    /// Neither integers nor texts.
+    #[error("its keys are missing")]
+    Missing,
+    /// Offsets that cut no text.
+    #[error("its texts are not cut into UTF-8")]
+    Texts,
+    /// Another size than the schema's.
+    #[error("it has {found} rows, the schema says {expected}")]
+    Rows {
+        /// Known keys + 2, or 1 for a number.
+        found: usize,
+        /// As the schema says.
+        expected: usize,
+    },
+    /// Keys that a look-up would miss.
+    #[error("its keys are not in ascending order")]
+    Order,
+}
+
+impl From<ParameterFault> for BundleFault {
+    fn from(fault: ParameterFault) -> Self {
+        let tensor = |name: String| format!("{}{name}", super::NETWORK);
+        match fault {
+            ParameterFault::Missing { name } => Self::Missing { tensor: tensor(name) },
+            ParameterFault::Unknown { name } => Self::Unknown { tensor: tensor(name) },
+            ParameterFault::Shape { name, found, expected } => Self::Shape { tensor: tensor(name), found, expected },
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Opens a bundle, and trusts nothing in it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, TensorData};
+use memmap2::Mmap;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::{BundleFault, CHECKSUM, FORMAT_VERSION, MANIFEST, Manifest, NETWORK, TABLE, VocabularyFault, checksum};
+use crate::embedding::EmbeddingTable;
+use crate::error::{Error, Result};
+use crate::files::FileError;
+use crate::mapped::map_file;
+use crate::models::ModelSpec;
+use crate::params;
+use crate::schema::{Schema, VocabularySpec};
+use crate::vocabulary::{Texts, Vocabulary};
+
+/// A bundle that was opened and checked; its tensors are still on disk.
+///
+/// The file is mapped. It is replaced as a whole by [`save`](super::save) and stays as it is under an open bundle; who changes or
+/// cuts it in place, by other means, while it is open, ends the program.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Bundle<C> {
+    path: PathBuf,
+    file: Mmap,
+    /// What the bundle says of itself.
+    pub manifest: Manifest,
+    /// The model's configuration.
+    pub config: C,
+    /// One per entry of the schema's vocabularies.
+    pub vocabularies: Vec<Vocabulary>,
+}
+
+impl<C: ModelSpec> Bundle<C> {
+    /// Maps the file and checks it: format, version, checksum, schema, configuration, vocabularies.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read, [`Error::Bundle`] when it is damaged or something else.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let file = map_file(path).map_err(FileError::of("open", path))?;
+        Self::from_map(path, file).map_err(|fault| Error::Bundle { path: path.to_path_buf(), fault })
+    }
+
+    fn from_map(path: &Path, file: Mmap) -> Result<Self, BundleFault> {
+        let tensors = read_tensors(&file)?;
+        let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|e| BundleFault::NotSafetensors(Box::new(e)))?;
+        let entry = |key: &'static str| {
+            let found = metadata.metadata().as_ref().and_then(|metadata| metadata.get(key));
+            found.ok_or(BundleFault::Foreign { key })
+        };
+        let manifest = entry(MANIFEST)?;
+        let loose: serde_json::Value = serde_json::from_str(manifest).map_err(BundleFault::Manifest)?;
+        let found = loose["version"].as_u64();
+        if found != Some(u64::from(FORMAT_VERSION)) {
+            return Err(BundleFault::Version { found, reads: FORMAT_VERSION });
+        }
+        let mut views: Vec<(String, TensorView<'_>)> = tensors.tensors();
+        views.sort_by(|a, b| a.0.cmp(&b.0));
+        let found = checksum(manifest, views.iter().map(|(n, t)| (n.as_str(), t.dtype(), t.shape(), t.data())));
+        if found != *entry(CHECKSUM)? {
+            return Err(BundleFault::Checksum);
+        }
+        let unusable = |e| BundleFault::Unusable(Box::new(e));
+        let manifest: Manifest = serde_json::from_value(loose).map_err(BundleFault::Manifest)?;
+        manifest.schema.check().map_err(unusable)?;
+        let config: C = serde_json::from_value(manifest.model.clone()).map_err(BundleFault::Model)?;
+        config.check(&manifest.schema).map_err(unusable)?;
+        let vocabularies = read_vocabularies(&manifest.schema, &tensors)?;
+        Ok(Self { path: path.to_path_buf(), file, manifest, config, vocabularies })
+    }
+
+    /// Puts the weights on a device.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] when a tensor is missing, left over or of another shape than schema and configuration say, or holds a
+    /// number that is not finite.
+    pub fn load(&self, device: &Device) -> Result<(EmbeddingTable, C::Model)> {
+        self.load_onto(device).map_err(|fault| Error::Bundle { path: self.path.clone(), fault })
+    }
+
+    fn load_onto(&self, device: &Device) -> Result<(EmbeddingTable, C::Model), BundleFault> {
+        let tensors = read_tensors(&self.file)?;
+        let schema = &self.manifest.schema;
+        let widths = self.config.widths(schema);
+        let table = tensors.tensor(TABLE).map_err(|_| BundleFault::Missing { tensor: TABLE.into() })?;
+        let expected = [schema.rows(), widths.iter().sum()];
+        if table.shape() != expected {
+            let (tensor, found) = (TABLE.into(), table.shape().to_vec());
+            return Err(BundleFault::Shape { tensor, found, expected: expected.into() });
+        }
+        let table = EmbeddingTable::from_values(finite(TABLE, &table)?, &widths, &device.clone().inner());
+        let found = tensors.iter().map(|(_, view)| (view.data().len() / size_of::<f32>()) as u64).sum();
+        let needed = self.config.size(schema).parameters;
+        if needed / 2 > found {
+            return Err(BundleFault::TooSmall { needed, found });
+        }
+        let network = self.config.init(schema, &mut ChaCha8Rng::seed_from_u64(0), device);
+        let mut values = BTreeMap::new();
+        for (name, view) in tensors.iter() {
+            if let Some(parameter) = name.strip_prefix(NETWORK) {
+                let data = TensorData::new(finite(name, &view)?, view.shape().to_vec());
+                values.insert(parameter.to_string(), data);
+            }
+        }
+        Ok((table, params::replace(network, values)?))
+    }
+}
+
+fn read_tensors(file: &Mmap) -> Result<SafeTensors<'_>, BundleFault> {
+    SafeTensors::deserialize(file).map_err(|e| BundleFault::NotSafetensors(Box::new(e)))
+}
+
+/// A tensor's numbers, all of them finite.
+fn finite(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, BundleFault> {
+    if view.dtype() != Dtype::F32 {
+        return Err(BundleFault::Type { tensor: name.into(), found: format!("{:?}", view.dtype()) });
+    }
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(place) => Err(BundleFault::NotFinite { tensor: name.into(), value: values[place], place }),
+        None => Ok(values),
+    }
+}
+
+fn read_vocabularies(schema: &Schema, tensors: &SafeTensors<'_>) -> Result<Vec<Vocabulary>, BundleFault> {
+    let read = |spec: &VocabularySpec| {
+        read_vocabulary(spec, tensors).map_err(|fault| BundleFault::Vocabulary { name: spec.name.clone(), fault })
+    };
+    schema.vocabularies.iter().map(read).collect()
+}
+
+fn read_vocabulary(spec: &VocabularySpec, tensors: &SafeTensors<'_>) -> Result<Vocabulary, VocabularyFault> {
+    let part = |part: &str, dtype: Dtype| {
+        let name = format!("vocabulary.{}.{part}", spec.name);
+        tensors.tensor(&name).ok().filter(|view| view.dtype() == dtype)
+    };
+    let parts = (part("keys", Dtype::I64), part("bytes", Dtype::U8), part("offsets", Dtype::U64));
+    let vocabulary = match parts {
+        (Some(keys), ..) => Vocabulary::Integers(bytemuck::pod_collect_to_vec(keys.data())),
+        (None, Some(bytes), Some(offsets)) => {
+            let offsets = bytemuck::pod_collect_to_vec(offsets.data());
+            Texts::from_parts(bytes.data().to_vec(), offsets).map(Vocabulary::Texts).ok_or(VocabularyFault::Texts)?
+        }
+        _ if spec.rows == 1 => Vocabulary::Number,
+        _ => return Err(VocabularyFault::Missing),
+    };
+    if vocabulary.rows() != spec.rows {
+        return Err(VocabularyFault::Rows { found: vocabulary.rows(), expected: spec.rows });
+    }
+    if !vocabulary.is_sorted() {
+        return Err(VocabularyFault::Order);
+    }
+    Ok(vocabulary)
+}

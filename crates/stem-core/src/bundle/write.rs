@@ -1,0 +1,104 @@
+//! Writes a bundle.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, View};
+
+use super::{CHECKSUM, FORMAT_VERSION, MANIFEST, Manifest, NETWORK, TABLE, checksum};
+use crate::embedding::EmbeddingTable;
+use crate::error::Result;
+use crate::files;
+use crate::models::ModelSpec;
+use crate::params;
+use crate::schema::Schema;
+use crate::vocabulary::Vocabulary;
+
+/// One tensor to be written.
+struct Tensor<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl View for &Tensor<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Writes a bundle: a scratch file beside `path`, flushed, renamed, the folder synced. An older bundle of that name stays whole
+/// until the new one is. The table is read where it lies, not copied, on the CPU device `flex`.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn save<C: ModelSpec>(
+    path: &Path,
+    schema: &Schema,
+    vocabularies: &[Vocabulary],
+    config: &C,
+    table: &EmbeddingTable,
+    network: &C::Model,
+    training: &serde_json::Value,
+) -> Result<()> {
+    let parameters = params::collect(network);
+    let shape = table.rows().dims().to_vec();
+    table.rows().read(|values| {
+        let mut tensors = vocabulary_tensors(schema, vocabularies);
+        for (name, data) in &parameters {
+            let tensor =
+                Tensor { dtype: Dtype::F32, shape: data.shape().as_slice().to_vec(), bytes: data.as_bytes().into() };
+            tensors.insert(format!("{NETWORK}{name}"), tensor);
+        }
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        tensors.insert(TABLE.into(), Tensor { dtype: Dtype::F32, shape, bytes: bytes.into() });
+        let manifest = Manifest {
+            version: FORMAT_VERSION,
+            schema: schema.clone(),
+            model: serde_json::to_value(config).expect("a configuration is plain data"),
+            training: training.clone(),
+        };
+        let manifest = serde_json::to_string(&manifest).expect("a manifest is plain data");
+        let parts = tensors.iter().map(|(n, t)| (n.as_str(), t.dtype, t.shape.as_slice(), &*t.bytes));
+        let checksum = checksum(&manifest, parts);
+        let metadata = HashMap::from([(MANIFEST.into(), manifest), (CHECKSUM.into(), checksum)]);
+        let write = |scratch: &Path| {
+            safetensors::serialize_to_file(&tensors, Some(metadata), scratch).map_err(|e| match e {
+                safetensors::SafeTensorError::IoError(source) => source,
+                other => io::Error::other(other),
+            })
+        };
+        Ok(files::replace(path, write)?)
+    })
+}
+
+fn vocabulary_tensors<'a>(schema: &Schema, vocabularies: &'a [Vocabulary]) -> BTreeMap<String, Tensor<'a>> {
+    let mut tensors = BTreeMap::new();
+    for (spec, vocabulary) in schema.vocabularies.iter().zip(vocabularies) {
+        let mut add = |part: &str, dtype, len, bytes: &'a [u8]| {
+            let name = format!("vocabulary.{}.{part}", spec.name);
+            tensors.insert(name, Tensor { dtype, shape: vec![len], bytes: bytes.into() });
+        };
+        match vocabulary {
+            Vocabulary::Number => {}
+            Vocabulary::Integers(keys) => add("keys", Dtype::I64, keys.len(), bytemuck::cast_slice(keys)),
+            Vocabulary::Texts(texts) => {
+                let (bytes, offsets) = texts.parts();
+                add("bytes", Dtype::U8, bytes.len(), bytes);
+                add("offsets", Dtype::U64, offsets.len(), bytemuck::cast_slice(offsets));
+            }
+        }
+    }
+    tensors
+}
