@@ -161,7 +161,8 @@ fn check_reach(spec: &ModelConfig, stops: bool) {
 fn in_two_layers_a_tasks_loss_reaches_every_expert_of_the_first_through_the_shared_stream_alone() {
     let mut schema = schema();
     schema.tasks.push(Task { name: "share".into(), within: None });
-    let config = StemConfig { specific_experts: 2, shared_experts: 2, ..stem_config() };
+    let config =
+        StemConfig { shared_experts: 2, experts: vec![24, 24], gate: vec![16], tower: vec![16], ..stem_config() };
     let table = EmbeddingTable::init(&schema, &config.widths(&schema), 1.0, 7, &device());
     let network = config.init(&schema, &mut ChaCha8Rng::seed_from_u64(3), &device().autodiff());
     let many: Vec<Row> = (0..6).flat_map(|_| rows()).collect();
