@@ -71,7 +71,7 @@ fn mix(criterion: &mut Criterion) {
         group.sample_size(10);
         let z = normal([tasks, ROWS, tasks + shared], &device);
         let (own, others) = (normal([tasks, ROWS, width], &device), normal([shared, ROWS, width], &device));
-        let mask = Arc::new(AftbMask::task_specific(tasks, 1, shared, false));
+        let mask = AftbMask::task_specific(tasks, 1, shared, false);
         bench(&mut group, &device, |tracked| {
             let h = ExpertOutputs { first: leaf(&own, tracked), others: Some(leaf(&others, tracked)) };
             gated(leaf(&z, tracked), h, &mask)
@@ -97,7 +97,7 @@ fn bag(criterion: &mut Criterion) {
             (index.clone(), weights.clone())
         };
         let x = layout.pool(leaf(&rows, tracked), index, weights).with_distinct(distinct.clone());
-        Tensor::cat(x.tasks_shared_and_sums(0..2, 2).into(), 0)
+        Tensor::cat(x.streams([vec![vec![0], vec![1]], vec![vec![2]], vec![vec![0, 2], vec![1, 2]]]).into(), 0)
     });
     group.finish();
 }

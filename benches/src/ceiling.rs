@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use stem_kernels::Precision;
 use stem_kernels::mat::{Mat, MatMut};
-use stem_kernels::product::{Then, product};
+use stem_kernels::product::{Then, multiply};
 
 /// Best of so many tries.
 const TRIES: usize = 7;
@@ -61,8 +61,8 @@ fn products(width: usize, precision: Precision) -> f64 {
             let (a, b, mut c) = (vec![0.5; rows * width], vec![0.25; k * width], vec![0.0; m * width]);
             let a = Mat::new(&a, rows, width);
             let a = if turned { a.t() } else { a };
-            let mut once =
-                || product(precision).run(a, Mat::new(&b, k, width), MatMut::new(&mut c, m, width), Then::default());
+            let b = Mat::new(&b, k, width);
+            let mut once = || multiply(precision, a, b, MatMut::new(&mut c, m, width), Then::default());
             once(); // takes the memory
             let begun = Instant::now();
             (0..repeats).for_each(|_| once());

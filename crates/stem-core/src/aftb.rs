@@ -16,9 +16,10 @@ use crate::experts::ExpertOutputs;
 use crate::fused;
 
 /// Which losses may change which experts: `M [T, E]`, one row per stream that mixes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AftbMask {
-    open: Vec<bool>, // [T, E]
+    open: Arc<[bool]>, // [T, E]
+    dims: [usize; 2],
 }
 
 impl AftbMask {
@@ -28,12 +29,18 @@ impl AftbMask {
         let experts = tasks * specific + shared;
         let own = |t: usize| (0..experts).map(move |e| e >= tasks * specific || e / specific == t);
         let of_shared_stream = std::iter::repeat_n(true, if shared_stream { experts } else { 0 });
-        Self { open: (0..tasks).flat_map(own).chain(of_shared_stream).collect() }
+        let open = (0..tasks).flat_map(own).chain(of_shared_stream).collect();
+        Self { open, dims: [tasks + usize::from(shared_stream), experts] }
     }
 
     /// The mask that stops nothing, for `streams` streams over `experts` experts: plain gating.
     pub fn open(streams: usize, experts: usize) -> Self {
-        Self { open: vec![true; streams * experts] }
+        Self { open: vec![true; streams * experts].into(), dims: [streams, experts] }
+    }
+
+    /// `[T, E]`: streams that mix, experts.
+    pub fn dims(&self) -> [usize; 2] {
+        self.dims
     }
 
     /// `M`, row by row. `[T, E]`
@@ -50,18 +57,24 @@ impl AftbMask {
     pub fn is_open(&self) -> bool {
         self.open.iter().all(|&open| open)
     }
+
+    #[track_caller]
+    fn check(&self, gates: &Tensor<3>) {
+        let [streams, _, experts] = gates.dims();
+        assert_eq!(self.dims, [streams, experts], "a mask [T, E] is of the gates' streams and experts");
+    }
 }
 
 /// The mix by the softmax of `logits`, as one op where the device has one: see [`mix`].
 ///
 /// # Shapes
 /// `logits [T, B, E]`, `h`: `[E, B, H]` in one part or two; gives `[T, B, H]`.
-pub fn gated(logits: Tensor<3>, h: ExpertOutputs, mask: &Arc<AftbMask>) -> Tensor<3> {
-    let ExpertOutputs { first, others } = h;
-    match fused::fits([&logits, &first, others.as_ref().unwrap_or(&first)]) {
-        true => fused::mix(logits, first, others, mask.clone()),
-        false => plain_gated(logits, ExpertOutputs { first, others }, mask),
-    }
+///
+/// # Panics
+/// When the mask is not `[T, E]`.
+pub fn gated(logits: Tensor<3>, h: ExpertOutputs, mask: &AftbMask) -> Tensor<3> {
+    mask.check(&logits);
+    fused::mix(&logits, &h.first, h.others.as_ref(), &mask.open).unwrap_or_else(|| plain_gated(logits, h, mask))
 }
 
 /// The same as plain operations.
@@ -79,8 +92,12 @@ pub(crate) fn plain_gated(logits: Tensor<3>, h: ExpertOutputs, mask: &AftbMask) 
 ///
 /// # Shapes
 /// `gates [T, B, E]`, `experts [E, B, H]`; gives `[T, B, H]`.
+///
+/// # Panics
+/// When the mask is not `[T, E]`.
 pub fn mix(gates: Tensor<3>, experts: Tensor<3>, mask: &AftbMask) -> Tensor<3> {
-    let [streams, _, count] = gates.dims();
+    mask.check(&gates);
+    let [streams, count] = mask.dims;
     let g = gates.permute([1, 0, 2]); // [B, T, E]
     let h = experts.permute([1, 0, 2]); // [B, E, H]
     let o = if mask.is_open() || !h.is_autodiff() {

@@ -43,21 +43,25 @@ pub struct Experts {
 
 impl Experts {
     /// Draws both banks; a shape of no members has no bank. `own` counts the experts of all tasks, `specific` of each.
+    ///
+    /// # Panics
+    /// When neither has a member.
     pub fn init(own: MlpShape, shared: MlpShape, specific: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        assert!(own.members + shared.members > 0, "a layer has an expert");
         let mut bank = |shape: MlpShape| (shape.members > 0).then(|| shape.init(rng, device));
         Self { own: bank(own), shared: bank(shared), specific }
     }
 
     /// # Shapes
     /// Gives `h [E, B, H]`: task 0's experts, ..., task T-1's, then the shared ones.
-    pub fn forward(&self, streams: &Streams) -> ExpertOutputs {
-        let own = self.own.as_ref().map(|bank| bank.forward(self.repeat(streams.tasks.clone())));
-        let shared = self.shared.as_ref().zip(streams.shared.clone()).map(|(bank, x)| bank.forward(x));
-        match (own, shared) {
-            (Some(first), others) => ExpertOutputs { first, others },
-            (None, Some(first)) => ExpertOutputs { first, others: None },
-            (None, None) => unreachable!("a checked configuration has an expert"),
-        }
+    ///
+    /// # Panics
+    /// When there are shared experts and no shared stream that they could read.
+    pub fn forward(&self, x: &Streams) -> ExpertOutputs {
+        let own = self.own.as_ref().map(|bank| bank.forward(self.repeat(x.tasks.clone())));
+        let shared = self.shared.as_ref().map(|bank| bank.forward(x.shared.clone().expect("shared experts read x_S")));
+        let mut banks = own.into_iter().chain(shared);
+        ExpertOutputs { first: banks.next().expect("`init` saw an expert"), others: banks.next() }
     }
 
     /// Each task's stream once per expert of the task. `[T * specific, B, I]`, or `[1, B, I]` where all read the same.

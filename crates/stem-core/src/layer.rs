@@ -1,8 +1,6 @@
 //! A layer of task experts and shared experts: every stream's gate weighs experts, the mix of them is the next stream.
 //! Layers stack. STEM, PLE and PLE-ME are this layer, wired differently.
 
-use std::sync::Arc;
-
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::softmax};
 use rand_chacha::ChaCha8Rng;
@@ -12,7 +10,7 @@ use crate::aftb::{self, AftbMask};
 use crate::experts::{Experts, Streams};
 use crate::gate::Gates;
 use crate::mlp::{HiddenConfig, MlpShape};
-use crate::models::NetworkSize;
+use crate::size::NetworkSize;
 
 /// The logit of an expert that a stream does not reach: its weight is exactly 0, and so is the gradient.
 const OUT_OF_REACH: f32 = -1e30;
@@ -139,8 +137,7 @@ impl<'a> LayerShape<'a> {
                 AftbMask::task_specific(self.tasks, self.specific, self.shared, shared_stream)
             } else {
                 AftbMask::open(count, self.experts())
-            }
-            .into(),
+            },
         }
     }
 }
@@ -156,7 +153,7 @@ pub struct Layer {
     #[module(skip)]
     wiring: Wiring,
     #[module(skip)]
-    mask: Arc<AftbMask>,
+    mask: AftbMask,
 }
 
 impl Layer {

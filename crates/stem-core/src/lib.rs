@@ -63,6 +63,7 @@ mod featurize;
 mod embedding;
 mod norm;
 mod scoped;
+mod size;
 pub mod precision;
 pub mod fused;
 mod activation;

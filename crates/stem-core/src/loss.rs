@@ -35,10 +35,7 @@ impl Targets {
 /// # Shapes
 /// `logits [B, T]`; gives `[T]`.
 pub fn bce_per_task(logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
-    match fused::fits([&logits, &targets.labels, &targets.share]) {
-        true => fused::bce(logits, targets),
-        false => plain_bce(logits, targets),
-    }
+    fused::bce(&logits, &targets.labels, &targets.share).unwrap_or_else(|| plain_bce(logits, targets))
 }
 
 /// The same as plain operations.

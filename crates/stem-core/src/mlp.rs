@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::activation::{Activation, ActivationBank};
 use crate::error::{Error, Result};
 use crate::fused;
-use crate::models::NetworkSize;
 use crate::norm::BatchNormBank;
+use crate::size::NetworkSize;
 
 /// `E` linear maps of the same shape.
 #[derive(Module, Debug)]
@@ -59,10 +59,7 @@ impl LinearBank {
 
 /// `y_e = x_e W_e + b_e`, through a ReLU if asked for.
 fn linear(x: Tensor<3>, weight: Tensor<3>, bias: Tensor<3>, rectified: bool) -> Tensor<3> {
-    match fused::fits([&x, &weight, &bias]) {
-        true => fused::linear(x, weight, bias, rectified),
-        false => plain_linear(x, weight, bias, rectified),
-    }
+    fused::linear(&x, &weight, &bias, rectified).unwrap_or_else(|| plain_linear(x, weight, bias, rectified))
 }
 
 /// The same as plain operations.
@@ -202,13 +199,54 @@ impl MlpBank {
     /// # Shapes
     /// `x [E, B, I]`, or `[1, B, I]` when all members read the same; gives `[E, B, O]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let rectified = self.hidden.iter().all(Hidden::is_relu) && fused::fits([&x]);
-        if let Some(y) = rectified.then(|| fused::chain(&x, &self.layers, self.hidden.len())).flatten() {
+        let maps = self.layers.iter().map(|layer| [layer.weight.val(), layer.bias.val()]);
+        if self.hidden.iter().all(Hidden::is_relu)
+            && let Some(y) = fused::chain(&x, maps, self.hidden.len())
+        {
             return y;
         }
         self.layers.iter().enumerate().fold(x, |x, (i, layer)| match self.hidden.get(i) {
             Some(hidden) => self.dropout.forward(hidden.forward(layer, x)),
             None => layer.forward(x),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceSpec;
+    use rand::SeedableRng;
+
+    #[test]
+    fn weights_are_drawn_as_xavier_has_it_and_biases_are_zero() {
+        let device = DeviceSpec::from_env().unwrap().open().unwrap();
+        let bank = LinearBank::init(2, 300, 100, &mut ChaCha8Rng::seed_from_u64(1), &device);
+        let weight: Vec<f32> = bank.weight.val().into_data().try_into_vec().unwrap();
+        let mean =
+            |of: &dyn Fn(f64) -> f64| weight.iter().map(|w| of(f64::from(*w))).sum::<f64>() / weight.len() as f64;
+        let std = (2.0f64 / 400.0).sqrt();
+        assert!(mean(&|w| w).abs() < 5.0 * std / (weight.len() as f64).sqrt());
+        assert!((mean(&|w| w * w).sqrt() / std - 1.0).abs() < 0.01, "{}, expected {std}", mean(&|w| w * w).sqrt());
+        assert_eq!(bank.bias.val().into_data().try_into_vec::<f32>().unwrap(), [0.0; 200]);
+    }
+
+    #[test]
+    fn the_outputs_told_beforehand_are_those_that_a_step_keeps() {
+        // of a hidden output: the activation's own; then what PReLU, Dice or GELU need of it; three of a normalisation; dropout's
+        let none = HiddenConfig::default();
+        for (hidden, kept) in [
+            (none, 1),
+            (HiddenConfig { activation: Activation::Tanh, ..none }, 1),
+            (HiddenConfig { activation: Activation::Prelu, ..none }, 3),
+            (HiddenConfig { activation: Activation::Gelu, ..none }, 4),
+            (HiddenConfig { activation: Activation::Dice, ..none }, 6),
+            (HiddenConfig { batch_norm: true, ..none }, 4),
+            (HiddenConfig { dropout: 0.1, ..none }, 2),
+            (HiddenConfig { activation: Activation::Prelu, batch_norm: true, dropout: 0.1 }, 7),
+        ] {
+            let shape = MlpShape { members: 3, input: 9, widths: &[4, 2], output: Some(5), hidden: &hidden };
+            assert_eq!(shape.size().activations, 3 * ((4 + 2) * kept + 5), "{hidden:?}");
+        }
     }
 }

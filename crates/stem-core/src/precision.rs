@@ -11,13 +11,20 @@ thread_local! {
 }
 
 /// Runs `work` with products of this precision, forward and the backward of that forward. Weights, sums and all that is no
-/// product stay f32. Holds for this thread, and for the CPU device `flex`; other devices stay at f32.
+/// product stay f32. Holds for the CPU device `flex`; other devices stay at f32.
+///
+/// Holds for what runs **on this thread**. Work that is handed to another one (a pool's `install`, a thread that is spawned) does not
+/// see it: call `with` inside of what is handed over.
 ///
 /// ```
 /// use stem_core::precision::{Precision, current, with};
 ///
 /// assert_eq!(with(Precision::Bf16, current), Precision::Bf16);
 /// assert_eq!(current(), Precision::F32);
+///
+/// let elsewhere = |work: fn() -> Precision| std::thread::spawn(work).join().expect("no panic"); // or `pool.install(work)`
+/// assert_eq!(elsewhere(|| with(Precision::Bf16, current)), Precision::Bf16);
+/// assert_eq!(with(Precision::Bf16, || elsewhere(current)), Precision::F32);
 /// ```
 pub fn with<R>(precision: Precision, work: impl FnOnce() -> R) -> R {
     scoped(&CURRENT, precision, work)

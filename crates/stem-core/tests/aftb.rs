@@ -6,7 +6,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use common::*;
 use proptest::prelude::*;
-use stem_core::aftb::{AftbMask, mix};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use stem_core::aftb::{AftbMask, gated, mix};
 use stem_core::loss::{Targets, bce_per_task};
 use stem_core::models::*;
 use stem_core::nn::*;
@@ -18,6 +20,49 @@ fn tensor(values: Vec<f32>, shape: [usize; 3]) -> Tensor<3> {
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().unwrap()
+}
+
+/// Which experts each of the streams' losses may change, for three tasks with two experts each and two shared ones: written down,
+/// not computed.
+const OPEN: [[u8; 8]; 4] = [
+    [1, 1, 0, 0, 0, 0, 1, 1],
+    [0, 0, 1, 1, 0, 0, 1, 1],
+    [0, 0, 0, 0, 1, 1, 1, 1],
+    [1, 1, 1, 1, 1, 1, 1, 1], // the shared stream
+];
+
+#[test]
+fn a_stream_changes_its_own_experts_and_the_shared_ones_and_the_shared_stream_all() {
+    let (rows, width) = (5, 3);
+    let draw = |n: usize, seed: usize| (0..n).map(|i| ((i * 7 + seed) % 11) as f32 / 4.0 - 1.3).collect::<Vec<f32>>();
+    for shared_stream in [true, false] {
+        let streams = 3 + usize::from(shared_stream);
+        let mask = AftbMask::task_specific(3, 2, 2, shared_stream);
+        let expected = OPEN[..streams].concat();
+        assert_eq!((mask.dims(), mask.values()), ([streams, 8], expected.iter().map(|m| f32::from(*m)).collect()));
+        for (s, open) in OPEN[..streams].iter().enumerate() {
+            let z = tensor(draw(streams * rows * 8, 1), [streams, rows, 8]);
+            let h = [
+                tensor(draw(6 * rows * width, 2), [6, rows, width]),
+                tensor(draw(2 * rows * width, 3), [2, rows, width]),
+            ];
+            let outputs = ExpertOutputs { first: h[0].clone(), others: Some(h[1].clone()) };
+            let o = gated(z, outputs, &mask).slice_dim(0, s..s + 1);
+            let mut grads = o.sum().backward();
+            let dh = h.map(|h| values(h.grad_remove(&mut grads).unwrap())).concat();
+            for (e, dh) in dh.chunks(rows * width).enumerate() {
+                let zero = dh.iter().all(|d| *d == 0.0);
+                assert_eq!(zero, open[e] == 0, "stream {s} of {streams}, expert {e}: {dh:?}");
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "a mask [T, E] is of the gates' streams and experts")]
+fn a_mask_of_other_dimensions_is_refused_though_it_has_as_many_entries() {
+    let (z, h) = (tensor(vec![0.0; 12], [3, 1, 4]), tensor(vec![0.0; 4], [4, 1, 1]));
+    gated(z, h.into(), &AftbMask::open(2, 6));
 }
 
 proptest! {
@@ -109,6 +154,44 @@ fn check_reach(spec: &ModelConfig, stops: bool) {
         assert_eq!(zero("experts.own.layers.1.weight"), [0, 0, 1, 1].map(|owner| stops && task != owner));
         assert_eq!(zero("experts.shared.layers.1.weight"), [false]);
         assert_eq!(zero("gates.bank.layers.1.weight"), [task != 0, task != 1], "a gate always has its gradient");
+    }
+}
+
+/// Three tasks, two layers, two experts each and two shared. In the second layer a task's loss changes its own experts and the shared
+/// ones. From there it reaches the first layer's task stream, which changes the same, and its shared stream, which changes all.
+#[test]
+fn in_two_layers_a_tasks_loss_reaches_every_expert_of_the_first_through_the_shared_stream_alone() {
+    let mut schema = schema();
+    schema.tasks.push(Task { name: "share".into(), within: None });
+    let config =
+        StemConfig { shared_experts: 2, experts: vec![24, 24], gate: vec![16], tower: vec![16], ..stem_config() };
+    let table = EmbeddingTable::init(&schema, &config.widths(&schema), 1.0, 7, &device());
+    let network = config.init(&schema, &mut ChaCha8Rng::seed_from_u64(3), &device().autodiff());
+    let many: Vec<Row> = (0..6).flat_map(|_| rows()).collect();
+    let mut batch = encode_rows(&schema, &vocabularies(), &many).unwrap();
+    batch.labels = (0..batch.rows * 3).map(|i| f32::from(u8::from(i % 3 == 0))).collect();
+    for task in 0..3 {
+        let leaf = table.rows().tensor().clone().autodiff().require_grad();
+        let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
+        let layout = SlotLayout::new(&schema, table.widths());
+        let logits = network.forward(layout.pool(leaf.clone(), index.autodiff(), weights.autodiff()));
+        let losses = bce_per_task(logits, &Targets::new(&batch, 3, &device()));
+        let mut grads = losses.slice_dim(0, task..task + 1).backward();
+        let mut visitor = ExpertGradients { grads: &mut grads, path: vec![], zero: vec![] };
+        network.visit(&mut visitor);
+        let zero = |part: &str| visitor.zero.iter().find(|(path, _)| path.contains(part)).unwrap().1.clone();
+        let of_others = [0, 1, 2].map(|t| t != task);
+        let experts_of_others = [0, 0, 1, 1, 2, 2].map(|t| t != task);
+        assert_eq!(zero("layers.1.experts.own.layers.1.weight"), experts_of_others);
+        assert_eq!(zero("layers.1.experts.shared.layers.1.weight"), [false; 2]);
+        assert_eq!(zero("layers.1.gates.bank.layers.1.weight"), of_others);
+        assert_eq!(zero("layers.0.experts.own.layers.1.weight"), [false; 6], "the shared stream reaches them");
+        assert_eq!(zero("layers.0.experts.shared.layers.1.weight"), [false; 2]);
+        assert_eq!(zero("layers.0.gates.bank.layers.1.weight"), of_others);
+        assert_eq!(zero("layers.0.shared_gate.bank.layers.1.weight"), [false]);
+        let rows = values(leaf.grad_remove(&mut grads).unwrap());
+        let group_is_zero = |k: usize| rows.chunks(16).all(|row| row[k * 4..(k + 1) * 4].iter().all(|g| *g == 0.0));
+        assert_eq!([0, 1, 2, 3].map(group_is_zero), [false; 4]);
     }
 }
 

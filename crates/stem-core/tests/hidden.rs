@@ -54,6 +54,20 @@ fn batch_norm_normalises_over_the_batch_and_remembers_for_scoring() {
     assert!(close(&scored, &expected), "{scored:?} {expected:?}");
 }
 
+/// `y sigmoid(norm(y))` while the slope is 0.
+#[test]
+fn dice_normalises_over_the_batch_and_its_running_statistics_follow_by_a_hundredth() {
+    let bank = ActivationBank::init(Activation::Dice, 1, 1, &device().autodiff());
+    let y = [10.0f32, 20.0, 30.0, 60.0]; // mean 30, variance 350
+    let gate = |y: f32, mean: f32, variance: f32| y / (1.0 + (-(y - mean) / (variance + 1e-9f32).sqrt()).exp());
+    let train = values(bank.forward(tensor(&y, [1, 4, 1], &device().autodiff())).inner());
+    assert!(close(&train, &y.map(|y| gate(y, 30.0, 350.0))), "{train:?}");
+    let small = [0.5f32, -0.5, 0.1, 2.0];
+    let scored = values(bank.valid().forward(tensor(&small, [1, 4, 1], &device())));
+    let expected = small.map(|y| gate(y, 0.3, 0.99 + 0.01 * 1400.0 / 3.0)); // from mean 0 and variance 1
+    assert!(close(&scored, &expected), "{scored:?} {expected:?}");
+}
+
 #[test]
 fn a_batch_of_one_row_leaves_running_statistics_alone() {
     let bank = BatchNormBank::init(1, 2, &device().autodiff());

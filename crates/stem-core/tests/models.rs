@@ -175,23 +175,6 @@ fn parameters_that_are_missing_left_over_or_misshapen_are_named() {
     assert_eq!(fault(misshapen), "parameter 'bottom.layers.0.bias' has shape [1, 1, 5], the model needs [1, 1, 6]");
 }
 
-/// Every ablation of the small STEM.
-fn stem_ablations() -> Vec<StemConfig> {
-    let base = stem_config();
-    vec![
-        StemConfig { stop_gradient: false, ..base.clone() },
-        StemConfig { reach: Reach::OwnAndShared, ..base.clone() },
-        StemConfig { shared_embedding: false, shared_experts: 0, ..base.clone() },
-        StemConfig { shared_embedding: false, shared_experts: 0, reach: Reach::OwnAndShared, ..base.clone() },
-        StemConfig { task_embeddings: false, ..base.clone() },
-        StemConfig { gate_input: GateInput::Own, ..base.clone() },
-        StemConfig { shared_dim: Some(7), ..base.clone() },
-        StemConfig { shared_dim: Some(2), gate_input: GateInput::Own, ..base.clone() },
-        StemConfig { specific_experts: 0, ..base.clone() },
-        StemConfig { specific_experts: 0, reach: Reach::OwnAndShared, ..base },
-    ]
-}
-
 /// Logits of the common rows, before the sigmoid; `change` may turn the batch's tables around.
 fn logits(config: &ModelConfig, schema: &Schema, table: &EmbeddingTable, network: &AnyModel) -> Vec<f32> {
     let batch = encode_rows(schema, &vocabularies(), &rows()).unwrap();

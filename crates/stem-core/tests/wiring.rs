@@ -199,6 +199,51 @@ fn the_order_penalty_counts_what_a_later_step_has_too_much() {
     );
 }
 
+/// The paper's equations with parts taken away, for three tasks, row by row.
+fn stem_by_hand(w: &Weights, config: &StemConfig, groups: &[Vec<f32>]) -> Vec<f32> {
+    let StemConfig { specific_experts: specific, shared_experts, layers, .. } = *config;
+    let mut x_s = config.shared_embedding.then(|| groups[groups.len() - 1].clone()); // the last group is the shared one
+    let mut x = if config.task_embeddings { groups[..3].to_vec() } else { vec![groups[0].clone(); 3] };
+    for l in 0..layers {
+        let at = |part: &str| format!("net.layers.{l}.{part}");
+        let own = |t: usize| -> Vec<Vec<f32>> {
+            (0..specific).map(|i| w.expert(&at("experts.own"), specific * t + i, &x[t])).collect()
+        };
+        let shared: Vec<Vec<f32>> =
+            (0..shared_experts).map(|i| w.expert(&at("experts.shared"), i, x_s.as_ref().unwrap())).collect();
+        let all: Vec<Vec<f32>> = (0..3).flat_map(own).chain(shared.clone()).collect();
+        let mixed = |t: usize| {
+            let x_gate = match (&x_s, config.gate_input) {
+                (None, _) | (_, GateInput::Own) => x[t].clone(),
+                (Some(_), _) if l == 0 && !config.task_embeddings => x[t].clone(), // there is one embedding, not two to add
+                (Some(x_s), _) if x_s.len() == x[t].len() => x[t].iter().zip(x_s).map(|(a, b)| a + b).collect(),
+                (Some(x_s), _) => [x[t].clone(), x_s.clone()].concat(), // side by side, the task's first
+            };
+            let reads = match config.reach {
+                Reach::All => all.clone(),
+                Reach::OwnAndShared => [own(t), shared.clone()].concat(),
+            };
+            mix(&w.gate(&at("gates"), t, &x_gate), &reads)
+        };
+        let o = (0..3).map(mixed).collect();
+        x_s = x_s.filter(|_| l + 1 < layers).map(|x_s| {
+            let reads = if config.reach == Reach::All { &all } else { &shared };
+            mix(&w.gate(&at("shared_gate"), 0, &x_s), reads)
+        });
+        x = o;
+    }
+    (0..3).map(|t| w.tower("net.towers", t, &x[t])).collect()
+}
+
+#[test]
+fn every_ablation_of_stem_is_its_equations() {
+    for config in std::iter::once(stem_config()).chain(stem_ablations()) {
+        let spec = ModelConfig::Stem(config.clone());
+        check(spec.clone(), |w, x| stem_by_hand(w, &config, x));
+        fused::without(|| check(spec, |w, x| stem_by_hand(w, &config, x)));
+    }
+}
+
 /// With own and shared experts alone, and gates that read `x_t`, STEM is PLE-ME.
 #[test]
 fn a_stem_without_its_own_parts_is_a_ple_me() {

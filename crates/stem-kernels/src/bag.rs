@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use rayon::join;
 
-use crate::distinct::Places;
+use crate::distinct::InverseIndex;
 use crate::planes::{Planes, grain, split_rows};
 use crate::simd::{self, Kernel, short, short_two};
 
@@ -27,7 +27,7 @@ mod tests;
 
 /// Which slots make which field, over rows of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct BagLayout {
     fields: Vec<Range<usize>>,
     width: usize,
     /// Field of every slot.
@@ -36,7 +36,7 @@ pub struct Layout {
     plain: bool,
 }
 
-impl Layout {
+impl BagLayout {
     /// Fields as neighbouring ranges of slots from 0 on; `width` is `W`.
     ///
     /// # Panics
@@ -85,7 +85,7 @@ impl Layout {
     }
 
     /// `B` of so many places, with all lengths checked.
-    fn rows(&self, streams: &Streams, places: usize, weights: usize, x: usize) -> usize {
+    fn rows(&self, streams: &ColumnGroups, places: usize, weights: usize, x: usize) -> usize {
         let rows = places / self.slots();
         assert_eq!(places, rows * self.slots(), "ids are [B, S] with S {}", self.slots());
         assert_eq!(weights, places, "weights are [B, S], as ids are");
@@ -97,7 +97,7 @@ impl Layout {
 
 /// Which columns of a table row make which stream; all groups of a call have one width.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Streams {
+pub struct ColumnGroups {
     /// For every stream the first columns of its groups.
     groups: Vec<Vec<usize>>,
     dim: usize,
@@ -105,7 +105,7 @@ pub struct Streams {
     span: Range<usize>,
 }
 
-impl Streams {
+impl ColumnGroups {
     /// `K` streams; `groups[k]` are the first columns of the groups that stream `k` sums, `dim` is `D`.
     ///
     /// # Panics
@@ -133,7 +133,7 @@ impl Streams {
     }
 
     /// Numbers in `[K, B, F * D]` of `rows` rows.
-    pub fn numbers(&self, layout: &Layout, rows: usize) -> usize {
+    pub fn numbers(&self, layout: &BagLayout, rows: usize) -> usize {
         self.count() * rows * layout.fields() * self.dim
     }
 }
@@ -148,7 +148,14 @@ const AHEAD: usize = 2;
 ///
 /// # Panics
 /// When a length is not that of its shape, or a slot whose weight is not 0 has an index outside `rows`.
-pub fn forward(layout: &Layout, streams: &Streams, rows: &[f32], index: &[u32], weights: &[f32], x: &mut [f32]) {
+pub fn forward(
+    layout: &BagLayout,
+    streams: &ColumnGroups,
+    rows: &[f32],
+    index: &[u32],
+    weights: &[f32],
+    x: &mut [f32],
+) {
     let batch = layout.rows(streams, index.len(), weights.len(), x.len());
     let planes = [Planes::whole(x, [streams.count(), batch, layout.fields() * streams.dim])];
     split_rows(planes, 0..batch, grain(layout.slots() * layout.width), &|batch, [x]| {
@@ -157,8 +164,8 @@ pub fn forward(layout: &Layout, streams: &Streams, rows: &[f32], index: &[u32], 
 }
 
 struct Forward<'a> {
-    layout: &'a Layout,
-    streams: &'a Streams,
+    layout: &'a BagLayout,
+    streams: &'a ColumnGroups,
     rows: &'a [f32],
     index: &'a [u32],
     weights: &'a [f32],
@@ -202,7 +209,7 @@ impl<'a> Forward<'a> {
     /// `x_k[b, f, :]` of every stream.
     #[inline(always)]
     fn pool(&mut self, b: usize, f: usize, slots: &Range<usize>) {
-        let Streams { groups, dim, .. } = self.streams;
+        let ColumnGroups { groups, dim, .. } = self.streams;
         let (first, local) = (b * self.layout.slots(), b - self.batch.start);
         let (places, columns) = (first + slots.start..first + slots.end, f * dim..(f + 1) * dim);
         let mut empty = true;
@@ -255,21 +262,28 @@ const WORK: usize = 4096;
 /// The gradient of the distinct rows from that of the streams; columns of no group get 0.
 ///
 /// # Shapes
-/// `places` of `ids [B, S]`, `weights [B, S]`, `dx [K, B, F * D]`; writes `grad [U, W]`.
+/// `by_row` of `ids [B, S]`, `weights [B, S]`, `dx [K, B, F * D]`; writes `grad [U, W]`.
 ///
 /// # Panics
 /// When a length is not that of its shape.
-pub fn backward(layout: &Layout, streams: &Streams, places: &Places, weights: &[f32], dx: &[f32], grad: &mut [f32]) {
-    layout.rows(streams, places.slots().len(), weights.len(), dx.len());
-    assert_eq!(grad.len(), places.rows() * layout.width, "the rows' gradient is [U, W]");
-    Gradients { layout, streams, places, weights, dx }.split(0..places.rows(), grad);
+pub fn backward(
+    layout: &BagLayout,
+    streams: &ColumnGroups,
+    by_row: &InverseIndex,
+    weights: &[f32],
+    dx: &[f32],
+    grad: &mut [f32],
+) {
+    layout.rows(streams, by_row.slots().len(), weights.len(), dx.len());
+    assert_eq!(grad.len(), by_row.rows() * layout.width, "the rows' gradient is [U, W]");
+    Gradients { layout, streams, by_row, weights, dx }.split(0..by_row.rows(), grad);
 }
 
 #[derive(Clone, Copy)]
 struct Gradients<'a> {
-    layout: &'a Layout,
-    streams: &'a Streams,
-    places: &'a Places,
+    layout: &'a BagLayout,
+    streams: &'a ColumnGroups,
+    by_row: &'a InverseIndex,
     weights: &'a [f32],
     dx: &'a [f32],
 }
@@ -288,7 +302,7 @@ impl<'a> Gradients<'a> {
 
     /// Rows and places before row `u`.
     fn work(&self, u: usize) -> usize {
-        u + self.places.starts()[u] as usize
+        u + self.by_row.starts()[u] as usize
     }
 
     /// The row before which half of the work lies, neither the first nor past the last.
@@ -309,7 +323,7 @@ impl<'a> Gradients<'a> {
     /// `dx_k[b, f, :]` of every stream, and the first columns of the stream's groups.
     #[inline(always)]
     fn cell(self, place: u32) -> impl Iterator<Item = (&'a [f32], &'a [usize])> {
-        let Streams { groups, dim, .. } = self.streams;
+        let ColumnGroups { groups, dim, .. } = self.streams;
         let (start, plane) = (self.layout.cell(place as usize) * dim, self.dx.len() / groups.len().max(1));
         groups.iter().enumerate().map(move |(k, starts)| (&self.dx[k * plane + start..][..*dim], starts.as_slice()))
     }
@@ -327,7 +341,7 @@ impl Kernel for Backward<'_> {
     #[inline(always)]
     fn run(self) {
         let Self { of, rows, grad } = self;
-        let (starts, slots) = (of.places.starts(), of.places.slots());
+        let (starts, slots) = (of.by_row.starts(), of.by_row.slots());
         for (u, grad) in rows.zip(grad.chunks_exact_mut(of.layout.width.max(1))) {
             grad.fill(0.0);
             for i in starts[u] as usize..starts[u + 1] as usize {

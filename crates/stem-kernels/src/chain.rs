@@ -5,12 +5,12 @@
 
 use std::ops::Range;
 
-use crate::buffer;
+use crate::arena;
 use crate::divide::{Run, divide};
 use crate::linear::TASK;
 use crate::mat::{Mat, MatMut};
 use crate::precision::Precision;
-use crate::product::{Product, Then, product};
+use crate::product::{Then, multiply};
 
 /// One bank of the chain.
 #[derive(Debug, Clone, Copy)]
@@ -64,22 +64,22 @@ pub fn forward(precision: Precision, input: Input, links: &[Link], y: &mut [f32]
     }
     let widest = links.iter().map(|link| link.output).max().unwrap_or(1);
     let rows = (BETWEEN / widest).next_multiple_of(16).clamp(64, 1024);
-    let chain = Chain { product: product(precision), input, links, widest };
+    let chain = Chain { precision, input, links, widest };
     let pieces = batch.div_ceil(rows);
     let work = 2 * batch * links.iter().map(|link| link.weight.len()).sum::<usize>();
     let grain = if work < TASK { members.max(pieces) } else { 1 }; // little work stays on this thread
     divide(0..members, grain, Run::new(y, batch * before), &|members, mut y| {
         for member in members {
-            let y = Run::new(y.take(), rows * before);
+            let y = Run::new(y.next_piece(), rows * before);
             divide(0..pieces, grain, y, &|piece, y| {
-                chain.run(member, piece.start * rows..(piece.end * rows).min(batch), y.values);
+                chain.rows(member, piece.start * rows..(piece.end * rows).min(batch), y.values);
             });
         }
     });
 }
 
 struct Chain<'a> {
-    product: &'static dyn Product,
+    precision: Precision,
     input: Input<'a>,
     links: &'a [Link<'a>],
     widest: usize,
@@ -87,11 +87,11 @@ struct Chain<'a> {
 
 impl Chain<'_> {
     /// Some rows of a member through all links. `y [rows, O]`
-    fn run(&self, member: usize, rows: Range<usize>, y: &mut [f32]) {
+    fn rows(&self, member: usize, rows: Range<usize>, y: &mut [f32]) {
         let Input { x, batch, width, .. } = self.input;
         let first = if x.len() == batch * width { 0 } else { member * batch * width };
         let (count, last) = (rows.len(), self.links.len() - 1);
-        let mut between = buffer::take(if last > 0 { 2 * count * self.widest } else { 0 });
+        let mut between = arena::take(if last > 0 { 2 * count * self.widest } else { 0 });
         let (mut here, mut there) = between.split_at_mut(if last > 0 { count * self.widest } else { 0 });
         let mut from = Mat::new(&x[first..], batch, width).rows_of(rows);
         for (i, link) in self.links.iter().enumerate() {
@@ -99,9 +99,9 @@ impl Chain<'_> {
             let weight = Mat::new(&link.weight[member * input * output..], input, output);
             let then = Then { accumulate: false, bias: Some(&link.bias[member * output..][..output]), relu: link.relu };
             if i == last {
-                return self.product.run(from, weight, MatMut::new(y, count, output), then);
+                return multiply(self.precision, from, weight, MatMut::new(y, count, output), then);
             }
-            self.product.run(from, weight, MatMut::new(&mut here[..count * output], count, output), then);
+            multiply(self.precision, from, weight, MatMut::new(&mut here[..count * output], count, output), then);
             (here, there) = (there, here);
             from = Mat::new(&there[..count * output], count, output);
         }
@@ -141,7 +141,7 @@ mod tests {
             let mut input = width;
             for (i, link) in links.iter().enumerate() {
                 let mut y = vec![0.0; members * batch * link.output];
-                let shape = linear::Shape { members, batch, input, output: link.output, shared: shared && i == 0, relu: link.relu };
+                let shape = linear::BankShape { members, batch, input, output: link.output, shared: shared && i == 0, relu: link.relu };
                 linear::forward(Precision::F32, shape, &expected, link.weight, link.bias, &mut y);
                 (expected, input) = (y, link.output);
             }

@@ -37,7 +37,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes the values of the next piece.
-    pub fn take(&mut self) -> &'a mut [f32] {
+    pub fn next_piece(&mut self) -> &'a mut [f32] {
         let count = self.width.min(self.values.len());
         let (piece, others) = std::mem::take(&mut self.values).split_at_mut(count);
         self.values = others;

@@ -5,16 +5,16 @@
 
 use std::ops::Range;
 
-use crate::buffer;
+use crate::arena;
 use crate::divide::{Run, Runs, divide, runs};
-use crate::loops;
+use crate::elementwise;
 use crate::mat::{Mat, MatMut};
 use crate::precision::Precision;
-use crate::product::{Product, Then, product};
+use crate::product::{Then, multiply};
 
-/// Shape of a bank and of its batch. Any size may be 0.
+/// BankShape of a bank and of its batch. Any size may be 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
+pub struct BankShape {
     /// Maps in the bank. `E`
     pub members: usize,
     /// Rows that each maps. `B`
@@ -36,17 +36,17 @@ pub struct Shape {
 ///
 /// # Panics
 /// When a length disagrees with `shape`.
-pub fn forward(precision: Precision, shape: Shape, x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) {
+pub fn forward(precision: Precision, shape: BankShape, x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) {
     shape.check("input", x.len(), shape.inputs());
     shape.check("weight", weight.len(), shape.weights());
     shape.check("bias", bias.len(), shape.biases());
     shape.check("output", y.len(), shape.outputs());
-    let bank = Bank { product: product(precision), shape, x, weight };
-    let (size, cut) = (shape.batch * shape.output, Pieces::of_rows(shape, shape.members));
+    let bank = Bank { precision, shape, x, weight };
+    let (size, cut) = (shape.batch * shape.output, RowBlocks::of_rows(shape, shape.members));
     divide(0..shape.members, cut.streams, Run::new(y, size), &|members, mut y| {
         for e in members {
             let bias = &bias[e * shape.output..][..shape.output];
-            let y = Run::new(y.take(), cut.rows * shape.output);
+            let y = Run::new(y.next_piece(), cut.rows * shape.output);
             divide(0..cut.count, 1, y, &|piece, y| bank.to_outputs(e, cut.rows_of(piece, shape.batch), bias, y.values));
         }
     });
@@ -65,7 +65,7 @@ pub fn forward(precision: Precision, shape: Shape, x: &[f32], weight: &[f32], bi
 #[allow(clippy::too_many_arguments)]
 pub fn backward(
     precision: Precision,
-    shape: Shape,
+    shape: BankShape,
     x: &[f32],
     weight: &[f32],
     y: &[f32],
@@ -81,12 +81,12 @@ pub fn backward(
     shape.check("weight's gradient", dweight.len(), shape.weights());
     shape.check("bias's gradient", dbias.len(), shape.biases());
     shape.check("input's gradient", dx.as_ref().map_or(shape.inputs(), |dx| dx.len()), shape.inputs());
-    let bank = Bank { product: product(precision), shape, x, weight };
+    let bank = Bank { precision, shape, x, weight };
     bank.to_inputs(y, dz, dbias, dx);
     bank.to_weights(dz, dweight);
 }
 
-impl Shape {
+impl BankShape {
     /// `B I` or `E B I`
     fn inputs(&self) -> usize {
         let streams = if self.shared { 1 } else { self.members };
@@ -113,8 +113,8 @@ impl Shape {
 
 /// What all tasks read.
 struct Bank<'a> {
-    product: &'static dyn Product,
-    shape: Shape,
+    precision: Precision,
+    shape: BankShape,
     x: &'a [f32],
     weight: &'a [f32],
 }
@@ -125,14 +125,14 @@ type InputOutputs<'a> = (Runs<'a>, Runs<'a>, Option<Run<'a>>);
 impl Bank<'_> {
     /// A member's input. `[B, I]`
     fn input(&self, member: usize) -> Mat<'_> {
-        let Shape { batch, input, shared, .. } = self.shape;
+        let BankShape { batch, input, shared, .. } = self.shape;
         let first = if shared { 0 } else { member * batch * input };
         Mat::new(&self.x[first..], batch, input)
     }
 
     /// A member's weight. `[I, O]`
     fn member_weight(&self, member: usize) -> Mat<'_> {
-        let Shape { input, output, .. } = self.shape;
+        let BankShape { input, output, .. } = self.shape;
         Mat::new(&self.weight[member * input * output..], input, output)
     }
 
@@ -140,20 +140,20 @@ impl Bank<'_> {
     fn to_outputs(&self, member: usize, rows: Range<usize>, bias: &[f32], y: &mut [f32]) {
         let y = MatMut::new(y, rows.len(), self.shape.output);
         let then = Then { accumulate: false, bias: Some(bias), relu: self.shape.relu };
-        self.product.run(self.input(member).rows_of(rows), self.member_weight(member), y, then);
+        multiply(self.precision, self.input(member).rows_of(rows), self.member_weight(member), y, then);
     }
 
     /// `dz = dy` where the ReLU let it pass, `db = sum_rows dz` and `dx = dz W^T`, where members share it `sum_e dz_e W_e^T`.
     fn to_inputs(&self, y: &[f32], dz: &mut [f32], dbias: &mut [f32], mut dx: Option<&mut [f32]>) {
-        let Shape { members, batch, input, output, shared, .. } = self.shape;
+        let BankShape { members, batch, input, output, shared, .. } = self.shape;
         if members * batch * output == 0 {
             dbias.fill(0.0);
             dx.iter_mut().for_each(|dx| dx.fill(0.0));
             return;
         }
         let (streams, each) = if shared { (1, members) } else { (members, 1) };
-        let cut = Pieces::of_rows(self.shape, streams);
-        let mut partial = buffer::take(if cut.count > 1 { members * cut.count * output } else { 0 }); // [E, pieces, O]
+        let cut = RowBlocks::of_rows(self.shape, streams);
+        let mut partial = arena::take(if cut.count > 1 { members * cut.count * output } else { 0 }); // [E, pieces, O]
         let sums = if cut.count > 1 { &mut *partial } else { &mut *dbias };
         let all = (
             Run::new(dz, each * batch * output),
@@ -162,9 +162,9 @@ impl Bank<'_> {
         );
         divide(0..streams, cut.streams, all, &|streams, (mut dz, mut sums, mut dx)| {
             for stream in streams {
-                let dz = runs(dz.take(), each, cut.rows * output);
-                let sums = runs(sums.take(), each, output);
-                let dx = dx.as_mut().map(|dx| Run::new(dx.take(), cut.rows * input));
+                let dz = runs(dz.next_piece(), each, cut.rows * output);
+                let sums = runs(sums.next_piece(), each, output);
+                let dx = dx.as_mut().map(|dx| Run::new(dx.next_piece(), cut.rows * input));
                 divide(0..cut.count, 1, (dz, sums, dx), &|piece, outputs| {
                     self.rows_to_inputs(stream * each, cut.rows_of(piece, batch), y, outputs);
                 });
@@ -173,37 +173,43 @@ impl Bank<'_> {
         if cut.count > 1 {
             dbias.fill(0.0);
             for (db, sums) in dbias.chunks_exact_mut(output).zip(partial.chunks_exact(cut.count * output)) {
-                loops::add_rows(db, sums);
+                elementwise::add_rows(db, sums);
             }
         }
     }
 
     /// [`Bank::to_inputs`] for some rows of the members from `first` on, all onto the same `dx`.
     fn rows_to_inputs(&self, first: usize, rows: Range<usize>, y: &[f32], (dz, sums, mut dx): InputOutputs) {
-        let Shape { batch, input, output, relu, .. } = self.shape;
+        let BankShape { batch, input, output, relu, .. } = self.shape;
         for (i, (dz, db)) in dz.into_iter().zip(sums).enumerate() {
             let (member, size) = (first + i, rows.len() * output);
             let y = relu.then(|| &y[(member * batch + rows.start) * output..][..size]);
-            loops::relu_backward(dz.values, y, db.values);
+            elementwise::relu_backward(dz.values, y, db.values);
             if let Some(dx) = &mut dx {
                 let dz = Mat::new(dz.values, rows.len(), output);
                 let dx = MatMut::new(dx.values, rows.len(), input);
-                self.product.run(dz, self.member_weight(member).t(), dx, Then { accumulate: i > 0, ..Then::default() });
+                multiply(
+                    self.precision,
+                    dz,
+                    self.member_weight(member).t(),
+                    dx,
+                    Then { accumulate: i > 0, ..Then::default() },
+                );
             }
         }
     }
 
     /// `dW = x^T dz` for every member. `dz [E, B, O]`, `dweight [E, I, O]`
     fn to_weights(&self, dz: &[f32], dweight: &mut [f32]) {
-        let Shape { members, batch, input, output, .. } = self.shape;
-        let cut = Pieces::of_weights(self.shape);
+        let BankShape { members, batch, input, output, .. } = self.shape;
+        let cut = RowBlocks::of_weights(self.shape);
         divide(0..members, cut.streams, Run::new(dweight, input * output), &|members, mut dw| {
             for member in members {
                 let dz = Mat::new(&dz[member * batch * output..], batch, output);
-                let dw = Run::new(dw.take(), cut.rows * output);
+                let dw = Run::new(dw.next_piece(), cut.rows * output);
                 divide(0..cut.count, 1, dw, &|piece, dw| {
                     let x = self.input(member).t().rows_of(cut.rows_of(piece, input));
-                    self.product.run(x, dz, MatMut::new(dw.values, x.rows(), output), Then::default());
+                    multiply(self.precision, x, dz, MatMut::new(dw.values, x.rows(), output), Then::default());
                 });
             }
         });
@@ -230,27 +236,27 @@ const WEIGHT_TASKS: usize = 8;
 
 /// How streams of rows are cut into pieces of about the same work.
 #[derive(Debug, Clone, Copy)]
-struct Pieces {
+struct RowBlocks {
     /// Small streams that one task takes.
     streams: usize,
-    /// Pieces in a stream.
+    /// RowBlocks in a stream.
     count: usize,
     /// Rows of a piece; the last may have fewer.
     rows: usize,
 }
 
-impl Pieces {
+impl RowBlocks {
     /// The batch's rows, in `streams` streams.
-    fn of_rows(shape: Shape, streams: usize) -> Self {
-        let Shape { members, batch, input, output, .. } = shape;
+    fn of_rows(shape: BankShape, streams: usize) -> Self {
+        let BankShape { members, batch, input, output, .. } = shape;
         let cost = 2 * input * output + TOUCH * (input + output);
         let rows = (streams * batch).div_ceil(TASKS).clamp(LEAST_ROWS, MOST_ROWS);
         Self::new(batch, rows, members.div_ceil(streams.max(1)) * cost)
     }
 
     /// The rows of each member's `dW`.
-    fn of_weights(shape: Shape) -> Self {
-        let Shape { members, batch, input, output, .. } = shape;
+    fn of_weights(shape: BankShape) -> Self {
+        let BankShape { members, batch, input, output, .. } = shape;
         let rows = (members * input).div_ceil(WEIGHT_TASKS).max(LEAST_ROWS);
         Self::new(input, rows, batch * (2 * output + TOUCH))
     }

@@ -23,7 +23,7 @@ mod tests;
 
 /// Sizes of one mix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
+pub struct MixShape {
     /// `T`, streams that mix.
     pub tasks: usize,
     /// `B`
@@ -34,7 +34,7 @@ pub struct Shape {
     pub hidden: usize,
 }
 
-impl Shape {
+impl MixShape {
     /// Numbers in `[T, B, E]`.
     pub fn gates(&self) -> usize {
         self.tasks * self.rows * self.experts
@@ -81,9 +81,9 @@ fn blocks(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 ///
 /// # Panics
 /// When a length is not that of its shape.
-pub fn forward(shape: Shape, z: &[f32], h: &[&[f32]], g: &mut [f32], o: &mut [f32]) {
+pub fn forward(shape: MixShape, z: &[f32], h: &[&[f32]], g: &mut [f32], o: &mut [f32]) {
     shape.check([z.len(), g.len()], o.len(), h.iter().map(|h| h.len()));
-    let Shape { tasks, rows, experts, hidden } = shape;
+    let MixShape { tasks, rows, experts, hidden } = shape;
     if experts == 0 {
         return o.fill(0.0);
     }
@@ -99,7 +99,7 @@ pub fn forward(shape: Shape, z: &[f32], h: &[&[f32]], g: &mut [f32], o: &mut [f3
 /// # Panics
 /// When a length is not that of its shape.
 pub fn backward(
-    shape: Shape,
+    shape: MixShape,
     mask: &[bool],
     g: &[f32],
     h: &[&[f32]],
@@ -112,12 +112,12 @@ pub fn backward(
     assert_eq!(mask.len(), shape.tasks * shape.experts, "the mask is [T, E] of {shape:?}");
     let dz = Planes::whole(dz, [shape.tasks, shape.rows, shape.experts]);
     let planes = [dz, Planes::apart(dh, shape.hidden)];
-    let of = Known { shape, mask, g, h, d_o };
+    let of = Saved { shape, mask, g, h, d_o };
     split_rows(planes, 0..shape.rows, shape.grain(), &|rows, [dz, dh]| simd::run(Backward { of, rows, dz, dh }));
 }
 
 struct Forward<'a> {
-    shape: Shape,
+    shape: MixShape,
     rows: Range<usize>,
     z: &'a [f32],
     h: &'a [&'a [f32]],
@@ -130,7 +130,7 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run(mut self) {
-        let Shape { tasks, rows, experts, .. } = self.shape;
+        let MixShape { tasks, rows, experts, .. } = self.shape;
         for t in 0..tasks {
             let z = &self.z[(t * rows + self.rows.start) * experts..(t * rows + self.rows.end) * experts];
             softmax(z, self.g.rows(t, 0..self.rows.len()), experts);
@@ -184,21 +184,21 @@ fn softmax(z: &[f32], g: &mut [f32], experts: usize) {
     }
 }
 
-/// What a backward pass reads.
+/// What a backward pass reads: saved by the forward, and the gradient that comes back.
 #[derive(Clone, Copy)]
-struct Known<'a> {
-    shape: Shape,
+struct Saved<'a> {
+    shape: MixShape,
     mask: &'a [bool],
     g: &'a [f32],
     h: &'a [&'a [f32]],
     d_o: &'a [f32],
 }
 
-impl<'a> Known<'a> {
+impl<'a> Saved<'a> {
     /// `g[t,b,:]`
     #[inline(always)]
     fn g(self, t: usize, b: usize) -> &'a [f32] {
-        let Shape { rows, experts, .. } = self.shape;
+        let MixShape { rows, experts, .. } = self.shape;
         &self.g[(t * rows + b) * experts..][..experts]
     }
 
@@ -212,20 +212,20 @@ impl<'a> Known<'a> {
     /// `do[t,b,:]`
     #[inline(always)]
     fn d_o(self, t: usize, b: usize) -> &'a [f32] {
-        let Shape { rows, hidden, .. } = self.shape;
+        let MixShape { rows, hidden, .. } = self.shape;
         &self.d_o[(t * rows + b) * hidden..][..hidden]
     }
 
     /// `g[t,b,e]` and `do[t,b,:]` of every task that may change expert `e`, ascending.
     #[inline(always)]
     fn readers(self, e: usize, b: usize) -> impl Iterator<Item = (f32, &'a [f32])> {
-        let Shape { tasks, experts, .. } = self.shape;
+        let MixShape { tasks, experts, .. } = self.shape;
         (0..tasks).filter(move |t| self.mask[t * experts + e]).map(move |t| (self.g(t, b)[e], self.d_o(t, b)))
     }
 }
 
 struct Backward<'a> {
-    of: Known<'a>,
+    of: Saved<'a>,
     rows: Range<usize>,
     dz: Planes<'a>,
     dh: Planes<'a>,
@@ -236,7 +236,7 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run(mut self) {
-        let Shape { tasks, experts, .. } = self.of.shape;
+        let MixShape { tasks, experts, .. } = self.of.shape;
         for block in blocks(self.rows.clone()) {
             for e in 0..experts {
                 for b in block.clone() {

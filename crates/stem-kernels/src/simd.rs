@@ -1,4 +1,4 @@
-//! Vector loops. The one module with `unsafe`: choosing an instruction set at run time, and prefetching.
+//! Vector loops. `unsafe` here chooses an instruction set at run time, and prefetches.
 #![allow(unsafe_code)]
 
 /// A loop that is compiled once for every instruction set and started by [`run`].

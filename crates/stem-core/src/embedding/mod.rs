@@ -4,7 +4,7 @@ mod pool;
 mod table;
 
 /// The distinct rows of a batch: what is gathered as a leaf, differentiated, and written back.
-pub use stem_kernels::distinct::Distinct as DistinctRows;
+pub use stem_kernels::distinct::DistinctRows;
 
 pub use pool::{Pooled, SlotLayout};
 pub use table::{EmbeddingTable, RowMatrix};

@@ -4,16 +4,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor};
-use stem_kernels::bag::{Layout, Streams};
+use stem_kernels::bag::{BagLayout, ColumnGroups};
 
 use super::DistinctRows;
-use crate::fused::{self, Plan};
+use crate::fused::{self, Slots};
 use crate::schema::Schema;
 
 /// Which slots make which field, and which columns of a table row make which group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotLayout {
-    slots: Arc<Layout>,
+    slots: Arc<BagLayout>,
     widths: Vec<usize>,
 }
 
@@ -21,7 +21,7 @@ impl SlotLayout {
     /// The layout of `schema`'s slots over rows of the groups `widths`.
     pub fn new(schema: &Schema, widths: &[usize]) -> Self {
         let width = widths.iter().sum();
-        Self { slots: Arc::new(Layout::new(&schema.slot_ranges(), width)), widths: widths.to_vec() }
+        Self { slots: Arc::new(BagLayout::new(&schema.slot_ranges(), width)), widths: widths.to_vec() }
     }
 
     /// `S`
@@ -70,54 +70,53 @@ impl Pooled {
     /// # Panics
     /// When the groups' widths differ, or there are none.
     pub fn stack(&self, groups: Range<usize>) -> Tensor<3> {
-        self.streams(groups.map(|k| vec![k]).collect())
+        let [x] = self.streams([groups.map(|k| vec![k]).collect()]);
+        x
     }
 
-    /// What STEM reads where all groups have one width, taken from the table at once: `x_0 ... x_{T-1} [T, B, F * D]`,
-    /// `x_S [1, B, F * D]` and `x_t + x_S [T, B, F * D]`.
+    /// Several bags of streams, a stream being the sum of groups: `[[0], [1]]` are groups 0 and 1 side by side, `[[0, 2]]` is their
+    /// sum `x_0 + x_2`. On the CPU the table's rows are read once for all of them. `[K_i, B, F * D]` each
     ///
     /// # Panics
-    /// When the groups' widths differ, or there are none.
-    pub fn tasks_shared_and_sums(&self, tasks: Range<usize>, shared: usize) -> [Tensor<3>; 3] {
-        let own = tasks.clone().map(|k| vec![k]).collect();
-        let sums = tasks.map(|k| vec![k, shared]).collect();
-        let plans = [own, vec![vec![shared]], sums].map(|streams| self.plan(streams));
-        match plans.iter().all(|plan| fused::bag_fits(&self.rows, &self.index, &self.weights, plan)) {
-            true => fused::bags(self.rows.clone(), self.index.clone(), self.weights.clone(), plans),
-            false => plans.map(|plan| self.plain_streams(&plan.streams)),
-        }
+    /// When the widths of a bag's groups differ, or there are none.
+    pub fn streams<const N: usize>(&self, bags: [Vec<Vec<usize>>; N]) -> [Tensor<3>; N] {
+        let bags = bags.map(|streams| self.columns(streams));
+        let slots = Slots {
+            rows: &self.rows,
+            index: &self.index,
+            weights: &self.weights,
+            layout: &self.layout.slots,
+            distinct: self.distinct.as_ref(),
+        };
+        fused::bags(slots, &bags).unwrap_or_else(|| bags.map(|streams| self.plain_streams(&streams)))
     }
 
-    /// Sums of groups of one width. `[K, B, F * D]`
-    fn streams(&self, streams: Vec<Vec<usize>>) -> Tensor<3> {
-        let plan = self.plan(streams);
-        match fused::bag_fits(&self.rows, &self.index, &self.weights, &plan) {
-            true => fused::bag(self.rows.clone(), self.index.clone(), self.weights.clone(), plan),
-            false => self.plain_streams(&plan.streams),
-        }
-    }
-
-    /// Streams by the numbers of their groups.
-    fn plan(&self, mut streams: Vec<Vec<usize>>) -> Plan {
+    /// From the groups' numbers to their columns.
+    fn columns(&self, mut streams: Vec<Vec<usize>>) -> ColumnGroups {
         let widths = &self.layout.widths;
         let dim = widths[streams[0][0]];
         for k in streams.iter_mut().flatten() {
             assert!(widths[*k] == dim, "groups of different widths do not stack");
-            *k = widths[..*k].iter().sum(); // from the group's number to its first column
+            *k = widths[..*k].iter().sum(); // the group's first column
         }
-        Plan::new(self.layout.slots.clone(), Streams::new(streams, dim), self.distinct.clone())
+        ColumnGroups::new(streams, dim)
     }
 
-    /// The same as plain operations: columns, then rows, then weights, then the sum over each field's slots.
-    pub(crate) fn plain_streams(&self, streams: &Streams) -> Tensor<3> {
+    /// The same as plain operations: rows and columns, then weights, then the sum over each field's slots. Of rows and columns those
+    /// come first that leave less: a table has more rows than a batch has slots, the distinct rows of a batch are fewer.
+    pub(crate) fn plain_streams(&self, streams: &ColumnGroups) -> Tensor<3> {
         let (starts, dim) = (streams.groups(), streams.dim());
-        let columns = |&start: &usize| self.rows.clone().slice_dim(1, start..start + dim); // [U, D]
+        let ([known, _], [places], slots) = (self.rows.dims(), self.index.dims(), self.layout.slots());
+        let of_batch = known > places;
+        let select = |rows: Tensor<2>| rows.select(0, self.index.clone());
+        let rows = if of_batch { select(self.rows.clone()) } else { self.rows.clone() }; // [B * S, W], or [U, W]
+        let columns = |&start: &usize| rows.clone().slice_dim(1, start..start + dim);
         let stream =
             |groups: &Vec<usize>| groups.iter().map(columns).reduce(|a, b| a + b).expect("a stream has a group");
-        let rows = Tensor::cat(starts.iter().map(stream).collect(), 1); // [U, K * D]
-        let ([batch, slots], count) = (self.weights.dims(), starts.len());
-        let slot_rows = rows.select(0, self.index.clone()).reshape([batch, slots, count * dim]); // [B, S, K * D]
-        let weighted = slot_rows * self.weights.clone().unsqueeze_dim(2); // [B, S, K * D]
+        let sums = Tensor::cat(starts.iter().map(stream).collect(), 1); // [B * S, K * D], or [U, K * D]
+        let (batch, count) = (places / slots, starts.len());
+        let slot_rows = if of_batch { sums } else { select(sums) }.reshape([batch, slots, count * dim]); // [B, S, K * D]
+        let weighted = slot_rows * self.weights.clone().reshape([batch, slots, 1]); // [B, S, K * D]
         let fields = self.sum_slots(weighted); // [B, F, K * D]
         let [_, field_count, _] = fields.dims();
         fields

@@ -1,7 +1,7 @@
 //! The one table of all fields, outside autodiff: a step gathers the rows it needs and writes those back.
 
 use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
-use stem_kernels::start;
+use stem_kernels::initializer;
 
 use crate::device::{on_host, read_values};
 use crate::schema::{FieldKind, Schema};
@@ -26,7 +26,7 @@ impl RowMatrix {
         if !on_host(device) {
             return Self::new(Tensor::zeros([rows, width], device));
         }
-        let values = TensorData::new(start::zeros(rows * width), [rows, width]);
+        let values = TensorData::new(initializer::zeros(rows * width), [rows, width]);
         Self::new(Tensor::from_data(values, (device, DType::F32)))
     }
 
@@ -92,7 +92,7 @@ impl EmbeddingTable {
     pub fn init(schema: &Schema, widths: &[usize], std: f32, seed: u64, device: &Device) -> Self {
         let (rows, width) = (schema.rows(), widths.iter().sum::<usize>());
         let mut values = vec![0.0f32; rows * width]; // memory that is not taken before it is filled
-        start::fill(&mut values, std, seed);
+        initializer::normal(&mut values, std, seed);
         let offsets = schema.offsets();
         for field in schema.fields.iter().filter(|field| !matches!(field.kind, FieldKind::Number { .. })) {
             let padding = offsets[field.vocabulary] as usize * width;

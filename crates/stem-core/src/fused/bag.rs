@@ -2,62 +2,87 @@
 
 use std::sync::Arc;
 
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
-use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Int, Tensor};
-use stem_kernels::bag::{self as kernel, Streams};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, DType, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::Tensor;
+use stem_kernels::bag::{self as kernel, BagLayout, ColumnGroups};
+use stem_kernels::distinct::DistinctRows;
 use stem_kernels::take;
 
-use super::Plan;
-use super::tensors::{in_one_piece, tensor, values};
+use super::Slots;
+use super::calls::note;
+use super::differentiable::differentiable;
+use super::tensors::{fits, in_one_piece, tensor, values};
 
-/// `x_k[b, f, :] = sum over slots s of field f of weight[b,s] * sum over groups g of stream k of row(id[b,s])[g]`
+/// Several bags of groups of one width, for which the rows are read once:
+///
+/// ```text
+/// x_k[b, f, :] = sum over slots s of field f of weight[b,s] * sum over groups g of stream k of row(id[b,s])[g]
+/// ```
+///
+/// `None` too where rows are differentiated and nobody says where in the batch they stand, and where widths differ.
 ///
 /// # Shapes
-/// `rows [U, W]`, `index [B * S]` into it, `weights [B, S]`; gives `[K, B, F * D]`.
-pub(crate) fn bag(rows: Tensor<2>, index: Tensor<1, Int>, weights: Tensor<2>, plan: Plan) -> Tensor<3> {
-    let (rows, index, weights) = (rows.into_dispatch(), index.into_dispatch(), weights.into_dispatch());
-    Tensor::from_dispatch(<Dispatch as BagOps>::embedding_bag(rows, index, weights, Arc::new(plan)))
-}
-
-/// Several bags of groups of one width: the forward reads the rows once for all of them, each is a node of its own on autodiff.
-pub(crate) fn bags<const N: usize>(
-    rows: Tensor<2>,
-    index: Tensor<1, Int>,
-    weights: Tensor<2>,
-    plans: [Plan; N],
-) -> [Tensor<3>; N] {
-    let groups = plans.iter().flat_map(|plan| plan.streams.groups().iter().cloned()).collect();
-    let all = Streams::new(groups, plans[0].streams.dim());
-    let all = Plan::new(plans[0].layout.clone(), all, None);
-    let ready = bag(rows.clone().inner(), index.clone().inner(), weights.clone().inner(), all); // [K_1 + ... + K_N, B, F * D]
-    let ready = ready.try_into_primitive::<Flex>().expect("plain tensors of flex");
-    let (mut first, tracked) = (0, rows.is_autodiff());
-    plans.map(|plan| {
-        let part = ready.narrow(0, first, plan.streams.count());
-        first += plan.streams.count();
-        if !tracked {
-            return Tensor::from_primitive::<Flex>(part);
+/// Gives `[K_i, B, F * D]` for each of `streams`.
+pub(crate) fn bags<const N: usize>(slots: Slots, streams: &[ColumnGroups; N]) -> Option<[Tensor<3>; N]> {
+    let Slots { rows, index, weights, layout, distinct } = slots;
+    let dim = streams.first()?.dim();
+    let one_width = streams.iter().all(|groups| groups.dim() == dim);
+    let differentiable = distinct.is_some() || !rows.is_require_grad();
+    if !(one_width && differentiable && index.dtype() == DType::I32 && fits([rows, weights])) {
+        return None;
+    }
+    note(|calls| calls.bag += 1);
+    let all = ColumnGroups::new(streams.iter().flat_map(|groups| groups.groups().iter().cloned()).collect(), dim);
+    let x = forward(slots, &all)?; // [K_1 + ... + K_N, B, F * D]
+    let mut first = 0;
+    Some(streams.each_ref().map(|groups| {
+        let x = x.narrow(0, first, groups.count());
+        first += groups.count();
+        if !rows.is_autodiff() {
+            return Tensor::from_primitive::<Flex>(x);
         }
-        bag(rows.clone(), index.clone(), weights.clone(), Plan { ready: Some(part), ..plan })
-    })
+        let bag = Bag { layout: layout.clone(), groups: groups.clone(), distinct: distinct.cloned(), x };
+        let (rows, weights) = (rows.clone().into_dispatch(), weights.clone().into_dispatch());
+        Tensor::from_dispatch(<Dispatch as BagOps>::embedding_bag(rows, weights, Arc::new(bag)))
+    }))
 }
 
-/// The forward, on backends that have a body for it.
+fn forward(slots: Slots, streams: &ColumnGroups) -> Option<FlexTensor> {
+    let Slots { rows, index, weights, layout, .. } = slots;
+    let float = |tensor: &Tensor<2>| tensor.clone().inner().try_into_primitive::<Flex>().ok().map(in_one_piece);
+    let (rows, weights) = (float(rows)?, float(weights)?);
+    let index = in_one_piece(index.clone().inner().try_into_primitive::<Flex>().ok()?);
+    let index: &[i32] = index.as_slice()?;
+    let [batch, _] = weights.shape().dims();
+    let _span = tracing::trace_span!("op", name = "bag forward").entered();
+    let (count, width) = (streams.count(), layout.fields() * streams.dim());
+    let mut x = take(count * batch * width); // [K, B, F * D]
+    let index = bytemuck::cast_slice(index); // a negative number becomes one that lies outside any table
+    kernel::forward(layout, streams, values(&rows), index, values(&weights), &mut x);
+    Some(tensor(x, [count, batch, width]))
+}
+
+/// A bag whose forward has run.
+#[derive(Debug, Clone)]
+pub struct Bag {
+    /// Which slots make which field.
+    layout: Arc<BagLayout>,
+    /// Which columns of a row are summed into which stream.
+    groups: ColumnGroups,
+    /// Where in the batch each row stands; the backward reads it.
+    distinct: Option<Arc<DistinctRows>>,
+    /// What the forward gave. `[K, B, F * D]`
+    x: FlexTensor,
+}
+
+/// Puts a bag into the graph, on backends that have a body for it.
 #[backend_extension(Flex, Autodiff)]
 pub trait BagOps: Backend {
-    /// See [`bag`].
-    fn embedding_bag(
-        rows: FloatTensor<Self>,
-        index: IntTensor<Self>,
-        weights: FloatTensor<Self>,
-        plan: Arc<Plan>,
-    ) -> FloatTensor<Self>;
+    /// What the bag's forward gave, as a function of the rows.
+    fn embedding_bag(rows: FloatTensor<Self>, weights: FloatTensor<Self>, bag: Arc<Bag>) -> FloatTensor<Self>;
 }
 
 /// The backward, on backends below autodiff.
@@ -67,70 +92,38 @@ pub trait BagBackward: BagOps {
         shape: [usize; 2],
         weights: FloatTensor<Self>,
         dx: FloatTensor<Self>,
-        plan: &Plan,
+        bag: &Bag,
     ) -> FloatTensor<Self>;
 }
 
 impl BagOps for Flex {
-    fn embedding_bag(rows: FlexTensor, index: FlexTensor, weights: FlexTensor, plan: Arc<Plan>) -> FlexTensor {
-        if let Some(ready) = &plan.ready {
-            return ready.clone();
-        }
-        let [rows, index, weights] = [rows, index, weights].map(in_one_piece);
-        let [batch, _] = weights.shape().dims();
-        let index: &[i32] = index.as_slice().expect("i32 in one piece: checked by `bag`");
-        let _span = tracing::trace_span!("op", name = "bag forward").entered();
-        let (streams, width) = (plan.streams.count(), plan.layout.fields() * plan.streams.dim());
-        let mut x = take(streams * batch * width); // [K, B, F * D]
-        let index = bytemuck::cast_slice(index); // a negative number becomes one that lies outside any table
-        kernel::forward(&plan.layout, &plan.streams, values(&rows), index, values(&weights), &mut x);
-        tensor(x, [streams, batch, width])
+    fn embedding_bag(_: FlexTensor, _: FlexTensor, bag: Arc<Bag>) -> FlexTensor {
+        bag.x.clone()
     }
 }
 
 impl BagBackward for Flex {
-    fn bag_backward([rows, width]: [usize; 2], weights: FlexTensor, dx: FlexTensor, plan: &Plan) -> FlexTensor {
+    fn bag_backward([rows, width]: [usize; 2], weights: FlexTensor, dx: FlexTensor, bag: &Bag) -> FlexTensor {
         let [weights, dx] = [weights, dx].map(in_one_piece);
         let _span = tracing::trace_span!("op", name = "bag backward").entered();
-        let distinct = plan.distinct.as_ref().expect("checked by `bag` where rows are differentiated");
+        let distinct = bag.distinct.as_ref().expect("`bags` takes rows that are differentiated with it alone");
         let mut grad = take(rows * width); // [U, W]
-        kernel::backward(&plan.layout, &plan.streams, &distinct.places, values(&weights), values(&dx), &mut grad);
+        kernel::backward(&bag.layout, &bag.groups, &distinct.by_row, values(&weights), values(&dx), &mut grad);
         tensor(grad, [rows, width])
     }
 }
 
-#[derive(Debug)]
-struct Step;
-
-impl<B: BagBackward> Backward<B, 1> for Step {
-    type State = ([usize; 2], FloatTensor<B>, Arc<Plan>);
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let dx = grads.consume::<B>(&ops.node);
-        let (shape, weights, plan) = ops.state;
-        let [of_rows] = ops.parents;
-        if let Some(parent) = of_rows {
-            grads.register::<B>(parent.id, B::bag_backward(shape, weights, dx, &plan));
-        }
-    }
-}
-
 impl<B: BagBackward, C: CheckpointStrategy> BagOps for Autodiff<B, C> {
-    fn embedding_bag(
-        rows: FloatTensor<Self>,
-        index: IntTensor<Self>,
-        weights: FloatTensor<Self>,
-        plan: Arc<Plan>,
-    ) -> FloatTensor<Self> {
+    fn embedding_bag(rows: FloatTensor<Self>, weights: FloatTensor<Self>, bag: Arc<Bag>) -> FloatTensor<Self> {
         let weights = weights.into_primitive(); // a constant
-        let (rows, of_rows) = rows.into_parts();
-        match Step.prepare::<C>([of_rows]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
+        differentiable::<B, C, _, 1>(
+            [rows],
+            |[rows]| {
                 let shape = rows.shape().dims();
-                let x = B::embedding_bag(rows, index, weights.clone(), plan.clone());
-                prepared.finish((shape, weights, plan), x)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::embedding_bag(rows, index, weights, plan)),
-        }
+                let x = B::embedding_bag(rows, weights.clone(), bag.clone());
+                ((shape, weights, bag), x)
+            },
+            |(shape, weights, bag), dx, _| [Some(B::bag_backward(shape, weights, dx, &bag))],
+        )
     }
 }

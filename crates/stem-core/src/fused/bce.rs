@@ -1,25 +1,27 @@
 //! Cross-entropy of all tasks from logits, and its gradient.
 
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 use stem_kernels::{loss as kernel, take};
 
-use super::tensors::{in_one_piece, tensor, values};
-use crate::loss::Targets;
+use super::calls::note;
+use super::differentiable::differentiable;
+use super::tensors::{fits, in_one_piece, tensor, values};
 
-/// Loss of every task: see [`loss::bce_per_task`](crate::loss::bce_per_task).
+/// `L_t = sum_b share[b,t] (-y log sigmoid(z) - (1 - y) log(1 - sigmoid(z)))`, `y` and `z` of `[b,t]`.
 ///
 /// # Shapes
-/// `logits [B, T]`; gives `[T]`.
-pub(crate) fn bce(logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
-    let [labels, share] = [&targets.labels, &targets.share].map(|tensor| tensor.clone().into_dispatch());
-    Tensor::from_dispatch(<Dispatch as BceOps>::bce_per_task(logits.into_dispatch(), labels, share))
+/// `logits`, `labels`, `share [B, T]`; gives `[T]`.
+pub(crate) fn bce(logits: &Tensor<2>, labels: &Tensor<2>, share: &Tensor<2>) -> Option<Tensor<1>> {
+    if !fits([logits, labels, share]) {
+        return None;
+    }
+    note(|calls| calls.bce += 1);
+    let [logits, labels, share] = [logits, labels, share].map(|tensor| tensor.clone().into_dispatch());
+    Some(Tensor::from_dispatch(<Dispatch as BceOps>::bce_per_task(logits, labels, share)))
 }
 
 /// The forward, on backends that have a body for it.
@@ -63,22 +65,6 @@ impl BceBackward for Flex {
     }
 }
 
-#[derive(Debug)]
-struct Step;
-
-impl<B: BceBackward> Backward<B, 1> for Step {
-    type State = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let d_loss = grads.consume::<B>(&ops.node);
-        let (logits, labels, share) = ops.state;
-        let [of_logits] = ops.parents;
-        if let Some(parent) = of_logits {
-            grads.register::<B>(parent.id, B::bce_backward(logits, labels, share, d_loss));
-        }
-    }
-}
-
 impl<B: BceBackward, C: CheckpointStrategy> BceOps for Autodiff<B, C> {
     fn bce_per_task(
         logits: FloatTensor<Self>,
@@ -86,13 +72,13 @@ impl<B: BceBackward, C: CheckpointStrategy> BceOps for Autodiff<B, C> {
         share: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let (labels, share) = (labels.into_primitive(), share.into_primitive()); // constants
-        let (logits, of_logits) = logits.into_parts();
-        match Step.prepare::<C>([of_logits]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
+        differentiable::<B, C, _, 1>(
+            [logits],
+            |[logits]| {
                 let losses = B::bce_per_task(logits.clone(), labels.clone(), share.clone());
-                prepared.finish((logits, labels, share), losses)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::bce_per_task(logits, labels, share)),
-        }
+                ((logits, labels, share), losses)
+            },
+            |(logits, labels, share), d_loss, _| [Some(B::bce_backward(logits, labels, share, d_loss))],
+        )
     }
 }

@@ -1,10 +1,7 @@
 //! A bank of linear maps: bias and ReLU in the product's pass, the output kept once (ReLU's mask is its output), gradients without
 //! transposed copies.
 
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
@@ -13,8 +10,9 @@ use stem_kernels::chain::{self as kernel_chain, Input, Link};
 use stem_kernels::{Precision, linear as kernel, take};
 use tracing::trace_span;
 
-use super::tensors::{in_one_piece, is_f32, owned, tensor, values};
-use crate::mlp::LinearBank;
+use super::calls::note;
+use super::differentiable::differentiable;
+use super::tensors::{fits, in_one_piece, is_f32, owned, tensor, values};
 use crate::precision;
 
 /// `relu(x_e W_e + b_e)`, or without the ReLU.
@@ -22,27 +20,33 @@ use crate::precision;
 /// # Shapes
 /// `x [E, B, I]`, or `[1, B, I]` when all members read the same, or `[N, B, I]` for the one member that there is; `weight [E, I, O]`,
 /// `bias [E, 1, O]`; gives `[E, B, O]`, or `[N, B, O]`.
-pub(crate) fn linear(x: Tensor<3>, weight: Tensor<3>, bias: Tensor<3>, relu: bool) -> Tensor<3> {
+pub(crate) fn linear(x: &Tensor<3>, weight: &Tensor<3>, bias: &Tensor<3>, relu: bool) -> Option<Tensor<3>> {
+    if !fits([x, weight, bias]) {
+        return None;
+    }
     let ([streams, rows, input], [members, _, output]) = (x.dims(), weight.dims());
     if members == 1 && streams > 1 {
-        let y = linear(x.reshape([1, streams * rows, input]), weight, bias, relu); // one map of many rows
-        return y.reshape([streams, rows, output]);
+        let x = x.clone().reshape([1, streams * rows, input]); // one map of many rows
+        return linear(&x, weight, bias, relu).map(|y| y.reshape([streams, rows, output]));
     }
+    note(|calls| calls.linear += 1);
     let how = How { relu, precision: precision::current() };
-    let [x, weight, bias] = [x, weight, bias].map(Tensor::into_dispatch);
-    Tensor::from_dispatch(<Dispatch as LinearOps>::linear_bank(x, weight, bias, how))
+    let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.clone().into_dispatch());
+    Some(Tensor::from_dispatch(<Dispatch as LinearOps>::linear_bank(x, weight, bias, how)))
 }
 
 /// Banks one after another, with nothing kept between: for scoring. A ReLU follows each of the first `rectified`. `None` on autodiff,
-/// which needs what lies between, and where the kernels cannot read the tensors.
+/// which needs what lies between, too.
 ///
 /// # Shapes
-/// As [`linear`], bank by bank.
-pub(crate) fn chain(x: &Tensor<3>, banks: &[LinearBank], rectified: usize) -> Option<Tensor<3>> {
+/// As [`linear`], bank by bank; `banks` are weights and biases.
+pub(crate) fn chain(x: &Tensor<3>, banks: impl Iterator<Item = [Tensor<3>; 2]>, rectified: usize) -> Option<Tensor<3>> {
+    if !fits([x]) {
+        return None;
+    }
     let flex = |tensor: Tensor<3>| tensor.try_into_primitive::<Flex>().ok().filter(is_f32).map(in_one_piece);
     let x = flex(x.clone())?;
-    let parameters: Option<Vec<_>> =
-        banks.iter().map(|bank| flex(bank.weight.val()).zip(flex(bank.bias.val()))).collect();
+    let parameters: Option<Vec<_>> = banks.map(|[weight, bias]| flex(weight).zip(flex(bias))).collect();
     let parameters = parameters?;
     let output = |weight: &FlexTensor| weight.shape()[2];
     let links = parameters.iter().enumerate().map(|(i, (weight, bias))| Link {
@@ -57,6 +61,7 @@ pub(crate) fn chain(x: &Tensor<3>, banks: &[LinearBank], rectified: usize) -> Op
     if streams != 1 && streams != members {
         return None;
     }
+    note(|calls| calls.chain += 1);
     let flop = 2 * links.iter().map(|link| batch * link.weight.len()).sum::<usize>() as u64;
     let _span =
         trace_span!("op", name = "chain", of = format_args!("{members} x {} maps", links.len()), flop).entered();
@@ -73,9 +78,6 @@ pub struct How {
     precision: Precision,
 }
 
-/// Gradients of a linear map: of `x`, where it is asked for, of `weight` and of `bias`.
-type LinearGradients<B> = (Option<FloatTensor<B>>, FloatTensor<B>, FloatTensor<B>);
-
 /// The forward, on backends that have a body for it.
 #[backend_extension(Flex, Autodiff)]
 pub trait LinearOps: Backend {
@@ -90,7 +92,8 @@ pub trait LinearOps: Backend {
 
 /// The backward, on backends below autodiff.
 pub trait LinearBackward: LinearOps {
-    /// From what the forward read and gave, and the gradient of what it gave.
+    /// The gradients of `x`, where it is asked for, of `weight` and of `bias`: from what the forward read and gave, and the gradient
+    /// of what it gave.
     fn linear_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -98,18 +101,18 @@ pub trait LinearBackward: LinearOps {
         dy: FloatTensor<Self>,
         how: How,
         asked_for_x: bool,
-    ) -> LinearGradients<Self>;
+    ) -> [Option<FloatTensor<Self>>; 3];
 }
 
 /// Sizes of the kernel's bank, from `x [E or 1, B, I]` and `weight [E, I, O]`.
-fn shape(x: &FlexTensor, weight: &FlexTensor, how: How) -> kernel::Shape {
+fn shape(x: &FlexTensor, weight: &FlexTensor, how: How) -> kernel::BankShape {
     let ([streams, batch, input], [members, _, output]) = (x.shape().dims(), weight.shape().dims());
-    kernel::Shape { members, batch, input, output, shared: streams == 1, relu: how.relu }
+    kernel::BankShape { members, batch, input, output, shared: streams == 1, relu: how.relu }
 }
 
 /// What a profile says of `products` products of this shape.
-fn span(name: &'static str, shape: &kernel::Shape, products: u64) -> tracing::Span {
-    let kernel::Shape { members, batch, input, output, .. } = *shape;
+fn span(name: &'static str, shape: &kernel::BankShape, products: u64) -> tracing::Span {
+    let kernel::BankShape { members, batch, input, output, .. } = *shape;
     let flop = 2 * products * (members * batch * input * output) as u64;
     trace_span!("op", name, of = format_args!("{members} x [{input} -> {output}]"), flop)
 }
@@ -133,7 +136,7 @@ impl LinearBackward for Flex {
         dy: FlexTensor,
         how: How,
         asked_for_x: bool,
-    ) -> LinearGradients<Self> {
+    ) -> [Option<FlexTensor>; 3] {
         let [x, weight, y] = [x, weight, y].map(in_one_piece);
         let shape = shape(&x, &weight, how);
         let _span = span("linear backward", &shape, 1 + u64::from(asked_for_x)).entered();
@@ -153,26 +156,7 @@ impl LinearBackward for Flex {
             dx.as_deref_mut(),
         );
         let dx = dx.map(|dx| tensor(dx, x.shape()));
-        (dx, tensor(dweight, weight.shape()), tensor(dbias, [shape.members, 1, shape.output]))
-    }
-}
-
-#[derive(Debug)]
-struct Step;
-
-impl<B: LinearBackward> Backward<B, 3> for Step {
-    type State = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, How);
-
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let dy = grads.consume::<B>(&ops.node);
-        let (x, weight, y, how) = ops.state;
-        let [of_x, of_weight, of_bias] = ops.parents;
-        let (dx, dweight, dbias) = B::linear_backward(x, weight, y, dy, how, of_x.is_some());
-        for (parent, gradient) in [(of_x, dx), (of_weight, Some(dweight)), (of_bias, Some(dbias))] {
-            if let Some((parent, gradient)) = parent.zip(gradient) {
-                grads.register::<B>(parent.id, gradient);
-            }
-        }
+        [dx, Some(tensor(dweight, weight.shape())), Some(tensor(dbias, [shape.members, 1, shape.output]))]
     }
 }
 
@@ -183,14 +167,13 @@ impl<B: LinearBackward, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
         bias: FloatTensor<Self>,
         how: How,
     ) -> FloatTensor<Self> {
-        let ((x, of_x), (weight, of_weight), (bias, of_bias)) =
-            (x.into_parts(), weight.into_parts(), bias.into_parts());
-        match Step.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
+        differentiable::<B, C, _, 3>(
+            [x, weight, bias],
+            |[x, weight, bias]| {
                 let y = B::linear_bank(x.clone(), weight.clone(), bias, how);
-                prepared.finish((x, weight, y.clone(), how), y)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::linear_bank(x, weight, bias, how)),
-        }
+                ((x, weight, y.clone(), how), y)
+            },
+            |(x, weight, y, how), dy, [of_x, ..]| B::linear_backward(x, weight, y, dy, how, of_x),
+        )
     }
 }

@@ -4,21 +4,29 @@
 //! |---|---|
 //! | `linear`, `chain` | [`LinearBank`](crate::LinearBank): `y_e = relu(x_e W_e + b_e)` |
 //! | `mix` | [`aftb`](crate::aftb): softmax, mix, masked backward |
-//! | `bag` | [`Pooled`](crate::Pooled): rows of the table into the models' inputs, and back |
+//! | `bags` | [`Pooled`](crate::Pooled): rows of the table into the models' inputs, and back |
 //! | `bce` | [`loss`](crate::loss): cross-entropy from logits |
+//! | [`squared_norm`], [`add_scaled`] | norms of gradients, L2 |
 //!
-//! The plain operations are the specification; tests hold the two together, gradients too. Whoever has an equation asks whether
-//! its tensors fit, f32 on flex, and else runs the plain ones. Loops over slices are in `stem-kernels`; this
-//! is what joins them to Burn: an extension op of the backend with its backward written by hand.
+//! An op takes tensors, flags and numbers, and gives `None` where the tensors are not for it: not f32, or not on flex. The equation,
+//! which knows the op while the op knows nothing of it, then runs its plain operations. Those are the specification; tests hold the
+//! two together, gradients too. Loops over slices are in `stem-kernels`; this is what joins them to Burn: an extension op of the
+//! backend with its backward written by hand.
+
+mod calls;
 
 #[cfg(feature = "flex")]
 mod bag;
 #[cfg(feature = "flex")]
 mod bce;
 #[cfg(feature = "flex")]
+mod differentiable;
+#[cfg(feature = "flex")]
 mod linear;
 #[cfg(feature = "flex")]
 mod mix;
+#[cfg(feature = "flex")]
+mod norms;
 #[cfg(feature = "flex")]
 mod tensors;
 
@@ -27,32 +35,46 @@ mod tensors;
 mod tests;
 
 #[cfg(feature = "flex")]
-use tensors as norms;
-#[cfg(feature = "flex")]
-use tensors::are_read;
-#[cfg(feature = "flex")]
-pub(crate) use {bag::bag, bag::bags, bce::bce, linear::chain, linear::linear, mix::mix};
+pub(crate) use {bag::bags, bce::bce, linear::chain, linear::linear, mix::mix};
+
+#[cfg(not(feature = "flex"))]
+mod none;
+#[cfg(not(feature = "flex"))]
+use none as norms;
+#[cfg(not(feature = "flex"))]
+pub(crate) use none::{bags, bce, chain, linear, mix};
+
+pub use calls::{Calls, count_calls};
 
 use std::cell::Cell;
 use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor};
-use stem_kernels::bag::{Layout, Streams};
+use stem_kernels::arena;
+use stem_kernels::bag::BagLayout;
+use stem_kernels::distinct::DistinctRows;
 
-use crate::embedding::DistinctRows;
 use crate::scoped::scoped;
 
 /// Frees the memory that the ops keep from step to step; the next step takes it anew. A training does so at its end.
 pub fn release_memory() {
-    stem_kernels::buffer::release();
+    arena::release();
+}
+
+/// Sets how many bytes the ops may keep unused from step to step, 2 GiB unless it is called; what was used longest ago is freed first.
+/// Holds for the whole process. A step that needs more than that at a time is as right, and slower.
+pub fn limit_memory(bytes: usize) {
+    arena::set_limit(bytes);
 }
 
 thread_local! {
     static ENABLED: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Runs `work` by plain operations alone, forward and the backward of that forward: to compare, or to look for a fault. Holds for
-/// this thread.
+/// Runs `work` by plain operations alone, forward and the backward of that forward: to compare, or to look for a fault.
+///
+/// Holds for what runs **on this thread**. Work that is handed to another one (a pool's `install`, a thread that is spawned) does not
+/// see it: call `without` inside of what is handed over.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -73,65 +95,33 @@ pub fn without<R>(work: impl FnOnce() -> R) -> R {
 
 /// `||x||^2` of a tensor below autodiff, on the CPU in one pass and summed in a fixed order. `[1]`
 pub fn squared_norm(x: &Tensor<2>) -> Tensor<1> {
-    match fits([x]) {
-        true => Tensor::from_floats([norms::squared_norm(x)], &x.device()),
-        false => (x.clone() * x.clone()).sum(),
+    match norms::squared_norm(x) {
+        Some(squares) => Tensor::from_floats([squares], &x.device()),
+        None => (x.clone() * x.clone()).sum(),
     }
 }
 
 /// `grad + scale * weights` and `||weights||^2` `[1]`, of tensors below autodiff, on the CPU in one pass and in place where nobody else
 /// holds `grad`.
 pub fn add_scaled(grad: Tensor<2>, weights: &Tensor<2>, scale: f64) -> (Tensor<2>, Tensor<1>) {
-    if fits([&grad, weights]) {
-        let (sum, squares) = norms::add_scaled(grad, weights, scale as f32);
-        return (sum, Tensor::from_floats([squares], &weights.device()));
+    match norms::add_scaled(grad, weights, scale as f32) {
+        Ok((sum, squares)) => (sum, Tensor::from_floats([squares], &weights.device())),
+        Err(grad) => (grad + weights.clone() * scale, squared_norm(weights)),
     }
-    (grad + weights.clone() * scale, squared_norm(weights))
 }
 
-/// Whether the fused ops take these tensors, which are on one device: f32 on flex, below autodiff or on it.
-pub(crate) fn fits<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> bool {
-    ENABLED.get() && are_read(tensors)
-}
-
-/// Whether the bag takes these: where rows are differentiated it has to know where in the batch they stand.
-pub(crate) fn bag_fits(rows: &Tensor<2>, index: &Tensor<1, Int>, weights: &Tensor<2>, plan: &Plan) -> bool {
-    let differentiable = plan.distinct.is_some() || !rows.is_require_grad();
-    differentiable && index.dtype() == burn::tensor::DType::I32 && fits([rows, weights])
-}
-
-/// What beside tensors makes an embedding bag.
-#[derive(Debug, Clone)]
-pub struct Plan {
+/// A batch's slots over the rows of a table: what an embedding bag reads.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "flex"), allow(dead_code))]
+pub(crate) struct Slots<'a> {
+    /// The table, or a batch's distinct rows. `[V, W]` or `[U, W]`
+    pub rows: &'a Tensor<2>,
+    /// Which row each slot names. `[B * S]`
+    pub index: &'a Tensor<1, Int>,
+    /// What it is multiplied with. `[B, S]`
+    pub weights: &'a Tensor<2>,
     /// Which slots make which field.
-    pub layout: Arc<Layout>,
-    /// Which columns of a row are summed into which stream.
-    pub streams: Streams,
-    /// Where in the batch each distinct row stands; the backward reads it.
-    pub distinct: Option<Arc<DistinctRows>>,
-    /// What the forward gives, where it was computed with that of other bags.
-    #[cfg(feature = "flex")]
-    ready: Option<burn::backend::flex::FlexTensor>,
+    pub layout: &'a Arc<BagLayout>,
+    /// Where in the batch each of the rows stands, where somebody knows; a backward needs it.
+    pub distinct: Option<&'a Arc<DistinctRows>>,
 }
-
-impl Plan {
-    /// A bag that is computed when it is asked for.
-    pub fn new(layout: Arc<Layout>, streams: Streams, distinct: Option<Arc<DistinctRows>>) -> Self {
-        Self {
-            layout,
-            streams,
-            distinct,
-            #[cfg(feature = "flex")]
-            ready: None,
-        }
-    }
-}
-
-#[cfg(not(feature = "flex"))]
-mod none;
-#[cfg(not(feature = "flex"))]
-use none as norms;
-#[cfg(not(feature = "flex"))]
-use none::are_read;
-#[cfg(not(feature = "flex"))]
-pub(crate) use none::{bag, bags, bce, chain, linear, mix};

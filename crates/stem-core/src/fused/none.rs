@@ -1,46 +1,28 @@
-//! Without the CPU device `flex` nothing is fused: no tensor fits.
+//! Without the CPU device `flex` nothing is fused.
 
 use std::sync::Arc;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
+use stem_kernels::bag::ColumnGroups;
 
-use super::Plan;
-use crate::aftb::AftbMask;
-use crate::loss::Targets;
-use crate::mlp::LinearBank;
+use super::Slots;
 
-pub(super) fn are_read<const D: usize, const N: usize>(_: [&Tensor<D>; N]) -> bool {
-    false
+/// An op that takes no tensors.
+macro_rules! none {
+    ($name:ident $([$($generics:tt)*])? ($($input:ty),*) -> $output:ty) => {
+        pub(crate) fn $name $(<$($generics)*>)? ($(_: $input),*) -> Option<$output> {
+            None
+        }
+    };
 }
 
-pub(crate) fn linear(_: Tensor<3>, _: Tensor<3>, _: Tensor<3>, _: bool) -> Tensor<3> {
-    unreachable!("no tensor fits")
-}
+none!(linear(&Tensor<3>, &Tensor<3>, &Tensor<3>, bool) -> Tensor<3>);
+none!(chain(&Tensor<3>, impl Iterator<Item = [Tensor<3>; 2]>, usize) -> Tensor<3>);
+none!(mix(&Tensor<3>, &Tensor<3>, Option<&Tensor<3>>, &Arc<[bool]>) -> Tensor<3>);
+none!(bags[const N: usize](Slots, &[ColumnGroups; N]) -> [Tensor<3>; N]);
+none!(bce(&Tensor<2>, &Tensor<2>, &Tensor<2>) -> Tensor<1>);
+none!(squared_norm(&Tensor<2>) -> f32);
 
-pub(crate) fn chain(_: &Tensor<3>, _: &[LinearBank], _: usize) -> Option<Tensor<3>> {
-    None
-}
-
-pub(crate) fn mix(_: Tensor<3>, _: Tensor<3>, _: Option<Tensor<3>>, _: Arc<AftbMask>) -> Tensor<3> {
-    unreachable!("no tensor fits")
-}
-
-pub(crate) fn bag(_: Tensor<2>, _: Tensor<1, Int>, _: Tensor<2>, _: Plan) -> Tensor<3> {
-    unreachable!("no tensor fits")
-}
-
-pub(crate) fn bags<const N: usize>(_: Tensor<2>, _: Tensor<1, Int>, _: Tensor<2>, _: [Plan; N]) -> [Tensor<3>; N] {
-    unreachable!("no tensor fits")
-}
-
-pub(crate) fn bce(_: Tensor<2>, _: &Targets) -> Tensor<1> {
-    unreachable!("no tensor fits")
-}
-
-pub(super) fn squared_norm(_: &Tensor<2>) -> f32 {
-    unreachable!("no tensor fits")
-}
-
-pub(super) fn add_scaled(_: Tensor<2>, _: &Tensor<2>, _: f32) -> (Tensor<2>, f32) {
-    unreachable!("no tensor fits")
+pub(super) fn add_scaled(grad: Tensor<2>, _: &Tensor<2>, _: f32) -> Result<(Tensor<2>, f32), Tensor<2>> {
+    Err(grad)
 }

@@ -6,7 +6,7 @@ use burn::module::Param;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use proptest::prelude::*;
 
-use stem_kernels::bag::Streams;
+use stem_kernels::bag::ColumnGroups;
 
 use crate::aftb::{AftbMask, gated, plain_gated};
 use crate::embedding::{DistinctRows, SlotLayout};
@@ -89,7 +89,7 @@ proptest! {
         let (x, weight, bias) =
             (leaf([streams, rows, input], seed), leaf([members, input, output], seed ^ 1), leaf([members, 1, output], seed ^ 2));
         let leaves: [Taken; 3] = [&of(&x), &of(&weight), &of(&bias)];
-        let fused = super::linear(x.clone(), weight.clone(), bias.clone(), rectified);
+        let fused = super::linear(&x, &weight, &bias, rectified).unwrap();
         let plain = plain_linear(x.clone(), weight.clone(), bias.clone(), rectified);
         close(&differentiate(fused, &leaves), &differentiate(plain, &leaves))?;
     }
@@ -111,7 +111,7 @@ proptest! {
         let leaves: Vec<Taken> =
             std::iter::once(&of_z as Taken).chain(grads.iter().map(|g| g as Taken)).collect();
         let h = || ExpertOutputs { first: parts[0].clone(), others: parts.get(1).cloned() };
-        let fused = gated(z.clone(), h(), &mask.clone().into());
+        let fused = gated(z.clone(), h(), &mask);
         let plain = plain_gated(z.clone(), h(), &mask);
         close(&differentiate(fused, &leaves), &differentiate(plain, &leaves))?;
     }
@@ -139,7 +139,7 @@ proptest! {
         let x = layout.pool(leaf.clone(), index.autodiff(), weights.autodiff());
         let fused = x.clone().with_distinct(Arc::new(distinct));
         let leaves: [Taken; 1] = [&of(&leaf)];
-        let [tasks, shared, sums] = fused.tasks_shared_and_sums(0..2, 2);
+        let [tasks, shared, sums] = fused.streams([vec![vec![0], vec![1]], vec![vec![2]], vec![vec![0, 2], vec![1, 2]]]);
         let (own, both) = (vec![vec![0], vec![dim]], vec![vec![0, 2 * dim], vec![dim, 2 * dim]]);
         for (fused, starts) in [
             (fused.stack(0..2), own.clone()),
@@ -148,7 +148,7 @@ proptest! {
             (shared, vec![vec![2 * dim]]),
             (sums, both),
         ] {
-            close(&differentiate(fused, &leaves), &differentiate(x.plain_streams(&Streams::new(starts, dim)), &leaves))?;
+            close(&differentiate(fused, &leaves), &differentiate(x.plain_streams(&ColumnGroups::new(starts, dim)), &leaves))?;
         }
     }
 
@@ -160,7 +160,8 @@ proptest! {
         let targets = Targets { labels: targets.labels.autodiff(), share: targets.share.autodiff() };
         let logits = (tensor([rows, tasks], seed ^ 1) * 9.0).autodiff().require_grad();
         let leaves: [Taken; 1] = [&of(&logits)];
-        let (fused, plain) = (super::bce(logits.clone(), &targets), plain_bce(logits.clone(), &targets));
+        let fused = super::bce(&logits, &targets.labels, &targets.share).unwrap();
+        let plain = plain_bce(logits.clone(), &targets);
         close(&differentiate(fused, &leaves), &differentiate(plain, &leaves))?;
     }
 
@@ -185,10 +186,9 @@ fn avx512_bf16() -> bool {
 fn a_product_in_bf16_is_near_and_its_backward_is_of_that_precision_too() {
     let (x, weight, bias) = (leaf([1, 256, 256], 1), leaf([2, 256, 256], 2), leaf([2, 1, 256], 3));
     let leaves: [Taken; 3] = [&of(&x), &of(&weight), &of(&bias)];
-    let run = || differentiate(super::linear(x.clone(), weight.clone(), bias.clone(), true), &leaves);
-    let exact = run();
-    let rounded =
-        precision::with(precision::Precision::Bf16, || super::linear(x.clone(), weight.clone(), bias.clone(), true));
+    let forward = || super::linear(&x, &weight, &bias, true).unwrap();
+    let exact = differentiate(forward(), &leaves);
+    let rounded = precision::with(precision::Precision::Bf16, forward);
     let rounded = differentiate(rounded, &leaves); // outside of `with`: the forward's precision holds
     for (exact, rounded) in exact.iter().zip(&rounded) {
         let norm = |of: &mut dyn Iterator<Item = f32>| of.map(|x| x * x).sum::<f32>().sqrt();
@@ -204,7 +204,7 @@ fn a_gradient_in_pieces_and_one_that_somebody_holds_are_taken_as_they_are() {
     let leaves: [Taken; 3] = [&of(&x), &of(&weight), &of(&bias)];
     // the gradient of a sum has stride 0, that of a transposed tensor is strided, and `y + y` hands one gradient to both
     let of_sum = |y: Tensor<3>| y.clone().swap_dims(1, 2).reshape([1, 8, 6]) * 2.0 + y.clone() + y.sum_dim(1);
-    let fused = of_sum(super::linear(x.clone(), weight.clone(), bias.clone(), true));
+    let fused = of_sum(super::linear(&x, &weight, &bias, true).unwrap());
     let plain = of_sum(plain_linear(x.clone(), weight.clone(), bias.clone(), true));
     close(&differentiate(fused, &leaves), &differentiate(plain, &leaves)).unwrap();
 }
@@ -214,4 +214,34 @@ fn other_numbers_than_f32_are_left_to_plain_operations() {
     let half = |shape: [usize; 3]| tensor(shape, 1).cast(burn::tensor::DType::F16);
     let y = LinearBank { weight: Param::from_tensor(half([1, 3, 4])), bias: Param::from_tensor(half([1, 1, 4])) };
     assert_eq!(y.forward(half([1, 2, 3])).dims(), [1, 2, 4]);
+}
+
+#[test]
+fn a_batch_without_rows_is_mixed_too() {
+    for width in [0, 4] {
+        let (z, first, others) = (leaf([2, 0, 3], 1), leaf([2, 0, width], 2), leaf([1, 0, width], 3));
+        let h = ExpertOutputs { first: first.clone(), others: Some(others.clone()) };
+        let o = gated(z.clone(), h, &AftbMask::task_specific(2, 1, 1, false));
+        assert_eq!(o.dims(), [2, 0, width]);
+        let mut grads = o.sum().backward();
+        assert_eq!(z.grad_remove(&mut grads).unwrap().dims(), [2, 0, 3]);
+        assert_eq!(first.grad_remove(&mut grads).unwrap().dims(), [2, 0, width]);
+        assert_eq!(others.grad_remove(&mut grads).unwrap().dims(), [1, 0, width]);
+    }
+}
+
+#[test]
+fn several_bags_read_the_rows_once_and_bags_of_other_widths_are_left_to_plain_operations() {
+    let schema = Schema {
+        fields: vec![Field::category("f", 0)],
+        vocabularies: vec![VocabularySpec { name: "v".into(), rows: 5 }],
+        tasks: Vec::new(),
+        group: None,
+    };
+    let (index, weights) = upload(&[1, 4], &[1.0, 0.5], 2, &device());
+    let x = SlotLayout::new(&schema, &[3, 3, 2]).pool(tensor([5, 8], 1), index, weights);
+    let (bags, calls) = super::count_calls(|| x.streams([vec![vec![0], vec![1]], vec![vec![0, 1]]]));
+    assert_eq!((calls.bag, bags.map(|x| x.dims())), (1, [[2, 2, 3], [1, 2, 3]]));
+    let (bags, calls) = super::count_calls(|| x.streams([vec![vec![0]], vec![vec![2]]]));
+    assert_eq!((calls.bag, bags.map(|x| x.dims())), (0, [[1, 2, 3], [1, 2, 2]]));
 }

@@ -5,12 +5,13 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{NetworkSize, check_size, check_widths, last};
+use super::{check_size, check_widths, last};
 use crate::error::{Error, Result};
 use crate::experts::Streams;
 use crate::layer::{Layer, LayerShape, Wiring};
 use crate::mlp::{HiddenConfig, MlpShape};
 use crate::schema::Schema;
+use crate::size::NetworkSize;
 use crate::tower::Towers;
 
 /// Sizes of a layered network; the defaults are the STEM paper's.
@@ -157,9 +158,11 @@ impl Layered {
     /// Weight of every expert, layer by layer. `[T, B, E]`, or `[T + 1, B, E]` where another layer follows.
     pub fn gates(&self, mut x: Streams) -> Vec<Tensor<3>> {
         let mut gates = Vec::new();
-        for layer in &self.layers {
+        for (l, layer) in self.layers.iter().enumerate() {
+            if l > 0 {
+                x = self.layers[l - 1].forward(&x);
+            }
             gates.push(layer.gate(&x));
-            x = layer.forward(&x);
         }
         gates
     }

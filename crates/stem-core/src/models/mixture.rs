@@ -5,12 +5,13 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{NetworkSize, check_size, check_widths, last};
+use super::{check_size, check_widths, last};
 use crate::aftb::{self, AftbMask};
 use crate::error::Result;
 use crate::gate::Gates;
 use crate::mlp::{HiddenConfig, MlpBank, MlpShape};
 use crate::schema::Schema;
+use crate::size::NetworkSize;
 use crate::tower::Towers;
 
 /// Sizes of a mixture; the defaults match the paper's experts.
@@ -73,11 +74,13 @@ impl MixtureSizes {
     }
 
     pub(crate) fn init(&self, gates: usize, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Mixture {
+        let mask = AftbMask::open(gates, self.expert_count);
         let [experts, gates, towers] = self.shapes(gates, schema);
         Mixture {
             experts: experts.init(rng, device),
             gates: Gates::init(gates, rng, device),
             towers: Towers::init(towers, rng, device),
+            mask,
         }
     }
 }
@@ -88,6 +91,8 @@ pub struct Mixture {
     experts: MlpBank,
     gates: Gates,
     towers: Towers,
+    #[module(skip)]
+    mask: AftbMask,
 }
 
 impl Mixture {
@@ -99,8 +104,7 @@ impl Mixture {
     pub fn forward(&self, x: Tensor<3>, x_gate: Tensor<3>) -> Tensor<2> {
         let z = self.gates.logits(x_gate); // [T, B, E], or [1, B, E] of one gate
         let h = self.experts.forward(x); // [E, B, H]
-        let [gates, _, experts] = z.dims();
-        let o = aftb::gated(z, h.into(), &AftbMask::open(gates, experts).into()); // [T, B, H]
+        let o = aftb::gated(z, h.into(), &self.mask); // [T, B, H]
         self.towers.forward(o) // [B, T]
     }
 

@@ -50,6 +50,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
+pub use crate::size::NetworkSize;
+
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
 use crate::schema::Schema;
@@ -113,31 +115,6 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
     /// Whether every task is to be trained in a run of its own, and the results put side by side.
     fn trains_apart(&self) -> bool {
         false
-    }
-}
-
-/// Numbers that a network holds; absurd sizes saturate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct NetworkSize {
-    /// Weights, biases, and what normalisations and activations hold.
-    pub parameters: u64,
-    /// Outputs of all layers, for one row of a batch.
-    pub activations: u64,
-}
-
-impl std::ops::Add for NetworkSize {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self {
-            parameters: self.parameters.saturating_add(other.parameters),
-            activations: self.activations.saturating_add(other.activations),
-        }
-    }
-}
-
-impl std::iter::Sum for NetworkSize {
-    fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
-        sizes.fold(Self::default(), |sum, size| sum + size)
     }
 }
 

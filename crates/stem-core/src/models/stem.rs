@@ -227,7 +227,10 @@ pub struct Stem {
 impl Stem {
     fn streams(&self, x: &Pooled) -> Streams {
         if self.gates_read_sums {
-            let [tasks, shared, sums] = x.tasks_shared_and_sums(0..self.task_groups, self.task_groups);
+            let (groups, s) = (0..self.task_groups, self.task_groups);
+            let own = groups.clone().map(|t| vec![t]).collect(); // x_t
+            let both = groups.map(|t| vec![t, s]).collect(); // x_t + x_S
+            let [tasks, shared, sums] = x.streams([own, vec![vec![s]], both]);
             return Streams { tasks, shared: Some(shared), sums: Some(sums) };
         }
         let shared = (x.groups() > self.task_groups).then(|| x.group(self.task_groups)); // [1, B, F * D_S]

@@ -56,6 +56,23 @@ pub fn stem_config() -> StemConfig {
     }
 }
 
+/// Every ablation of the small STEM.
+pub fn stem_ablations() -> Vec<StemConfig> {
+    let base = stem_config();
+    vec![
+        StemConfig { stop_gradient: false, ..base.clone() },
+        StemConfig { reach: Reach::OwnAndShared, ..base.clone() },
+        StemConfig { shared_embedding: false, shared_experts: 0, ..base.clone() },
+        StemConfig { shared_embedding: false, shared_experts: 0, reach: Reach::OwnAndShared, ..base.clone() },
+        StemConfig { task_embeddings: false, ..base.clone() },
+        StemConfig { gate_input: GateInput::Own, ..base.clone() },
+        StemConfig { shared_dim: Some(7), ..base.clone() },
+        StemConfig { shared_dim: Some(2), gate_input: GateInput::Own, ..base.clone() },
+        StemConfig { specific_experts: 0, ..base.clone() },
+        StemConfig { specific_experts: 0, reach: Reach::OwnAndShared, ..base },
+    ]
+}
+
 pub fn layered() -> LayeredSizes {
     LayeredSizes {
         dim: 4,

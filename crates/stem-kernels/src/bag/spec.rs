@@ -1,9 +1,15 @@
 //! The equations, loop by loop, in double precision.
 
-use super::{Layout, Streams};
+use super::{BagLayout, ColumnGroups};
 
 /// `x [K, B, F * D]`
-pub(super) fn forward(layout: &Layout, streams: &Streams, table: &[f32], ids: &[u32], weights: &[f32]) -> Vec<f64> {
+pub(super) fn forward(
+    layout: &BagLayout,
+    streams: &ColumnGroups,
+    table: &[f32],
+    ids: &[u32],
+    weights: &[f32],
+) -> Vec<f64> {
     let mut x = Vec::new();
     for groups in &streams.groups {
         for b in 0..ids.len() / layout.slots() {
@@ -24,8 +30,8 @@ pub(super) fn forward(layout: &Layout, streams: &Streams, table: &[f32], ids: &[
 
 /// The gradient of every row of a table of `rows` rows. `[V, W]`
 pub(super) fn backward(
-    layout: &Layout,
-    streams: &Streams,
+    layout: &BagLayout,
+    streams: &ColumnGroups,
     rows: usize,
     ids: &[u32],
     weights: &[f32],

@@ -1,6 +1,6 @@
 use super::*;
 use crate::check::{bits, close, numbers, on_threads};
-use crate::distinct::Distinct;
+use crate::distinct::DistinctRows;
 use proptest::prelude::*;
 
 const ROWS: usize = 400;
@@ -20,12 +20,12 @@ fn fields() -> impl Strategy<Value = Vec<Range<usize>>> {
     })
 }
 
-/// Streams over four groups of `dim` columns, after a column that nobody reads.
-fn streams() -> impl Strategy<Value = Streams> {
+/// ColumnGroups over four groups of `dim` columns, after a column that nobody reads.
+fn streams() -> impl Strategy<Value = ColumnGroups> {
     let groups = prop::collection::vec(prop::collection::vec(0usize..4, 1..5), 0..4);
     (groups, prop::sample::select(&[1usize, 7, 8, 16, 19][..])).prop_map(|(groups, dim)| {
         let starts: Vec<Vec<usize>> = groups.iter().map(|g| g.iter().map(|g| 1 + g * dim).collect()).collect();
-        Streams::new(starts.clone(), dim)
+        ColumnGroups::new(starts.clone(), dim)
     })
 }
 
@@ -37,7 +37,7 @@ proptest! {
         streams in streams(),
         seed in any::<u64>(),
     ) {
-        let layout = Layout::new(&fields, 1 + 4 * streams.dim());
+        let layout = BagLayout::new(&fields, 1 + 4 * streams.dim());
         let places = batch * layout.slots();
         let ids: Vec<u32> =
             numbers(places, seed, 1.0).iter().map(|x| ((x + 0.5) * (ROWS - 1) as f32) as u32).collect();
@@ -45,13 +45,13 @@ proptest! {
             numbers(places, seed ^ 1, 2.0).iter().map(|w| if *w < -0.5 { 0.0 } else { *w }).collect();
         let table = numbers(ROWS * layout.width(), seed ^ 2, 2.0);
         let dx = numbers(streams.numbers(&layout, batch), seed ^ 3, 2.0);
-        let (distinct, dense) = (Distinct::of(&ids), Distinct::all(ROWS, &ids));
+        let (distinct, dense) = (DistinctRows::of(&ids), DistinctRows::all(ROWS, &ids));
         let all = |threads| on_threads(threads, || {
             let mut x = vec![f32::NAN; dx.len()];
             forward(&layout, &streams, &table, &ids, &weights, &mut x);
             let [sparse, dense] = [&distinct, &dense].map(|distinct| {
                 let mut grad = vec![f32::NAN; distinct.rows.len() * layout.width()];
-                backward(&layout, &streams, &distinct.places, &weights, &dx, &mut grad);
+                backward(&layout, &streams, &distinct.by_row, &weights, &dx, &mut grad);
                 grad
             });
             [x, sparse, dense]
@@ -75,13 +75,13 @@ proptest! {
     }
 }
 
-fn plain(slots: usize) -> Layout {
-    Layout::new(&(0..slots).map(|s| s..s + 1).collect::<Vec<_>>(), 2)
+fn plain(slots: usize) -> BagLayout {
+    BagLayout::new(&(0..slots).map(|s| s..s + 1).collect::<Vec<_>>(), 2)
 }
 
 #[test]
 fn a_slot_of_weight_zero_is_not_read() {
-    let streams = Streams::new(vec![vec![0], vec![0, 1]], 1);
+    let streams = ColumnGroups::new(vec![vec![0], vec![0, 1]], 1);
     let mut x = [f32::NAN; 4];
     forward(&plain(2), &streams, &[3.0, 4.0], &[0, 9], &[2.0, 0.0], &mut x);
     assert_eq!(x, [6.0, 0.0, 14.0, 0.0]);
@@ -90,17 +90,17 @@ fn a_slot_of_weight_zero_is_not_read() {
 #[test]
 #[should_panic(expected = "index 1 lies outside 1 rows")]
 fn an_index_outside_the_table_is_refused() {
-    forward(&plain(1), &Streams::new(vec![vec![0]], 2), &[3.0, 4.0], &[1], &[1.0], &mut [0.0; 2]);
+    forward(&plain(1), &ColumnGroups::new(vec![vec![0]], 2), &[3.0, 4.0], &[1], &[1.0], &mut [0.0; 2]);
 }
 
 #[test]
 #[should_panic(expected = "groups end at 3, rows at 2")]
 fn a_group_outside_the_row_is_refused() {
-    forward(&plain(1), &Streams::new(vec![vec![1]], 2), &[3.0, 4.0], &[0], &[1.0], &mut [0.0; 2]);
+    forward(&plain(1), &ColumnGroups::new(vec![vec![1]], 2), &[3.0, 4.0], &[0], &[1.0], &mut [0.0; 2]);
 }
 
 #[test]
 #[should_panic(expected = "neighbouring ranges")]
 fn fields_with_a_gap_are_refused() {
-    Layout::new(&[0..1, 2..3], 1);
+    BagLayout::new(&[0..1, 2..3], 1);
 }

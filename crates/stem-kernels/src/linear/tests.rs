@@ -7,7 +7,7 @@ use crate::check::{bits, numbers, on_threads};
 
 /// What a bank reads.
 struct Case {
-    shape: Shape,
+    shape: BankShape,
     x: Vec<f32>,
     weight: Vec<f32>,
     bias: Vec<f32>,
@@ -36,8 +36,8 @@ impl Outcome {
 }
 
 impl Case {
-    fn new(shape: Shape) -> Self {
-        let Shape { members, batch, input, output, shared, .. } = shape;
+    fn new(shape: BankShape) -> Self {
+        let BankShape { members, batch, input, output, shared, .. } = shape;
         Self {
             shape,
             x: numbers(if shared { 1 } else { members } * batch * input, 1, 2.0),
@@ -60,7 +60,7 @@ impl Case {
 
     /// The specification. What the ReLU lets pass is decided by `found`, so that rounding never flips it; `dz` is taken from there.
     fn expected(&self, found: &Outcome) -> Outcome {
-        let Shape { members, batch, input, output, shared, relu } = self.shape;
+        let BankShape { members, batch, input, output, shared, relu } = self.shape;
         let wide = |x: f32| f64::from(x);
         let (mut y, mut dz) = (Vec::new(), Vec::new());
         let mut dweight = vec![0.0; self.weight.len()];
@@ -91,8 +91,8 @@ impl Case {
 }
 
 /// `tolerance` for a sum of one term; errors of `n` terms grow as the root of `n`.
-fn agree(shape: Shape, found: &Outcome, expected: &Outcome, tolerance: f32) -> Result<(), TestCaseError> {
-    let Shape { members, batch, input, output, .. } = shape;
+fn agree(shape: BankShape, found: &Outcome, expected: &Outcome, tolerance: f32) -> Result<(), TestCaseError> {
+    let BankShape { members, batch, input, output, .. } = shape;
     let terms = [input, 1, batch, batch, output * members];
     for (((name, found), (_, expected)), terms) in found.parts().into_iter().zip(expected.parts()).zip(terms) {
         prop_assert_eq!(found.len(), expected.len());
@@ -104,12 +104,13 @@ fn agree(shape: Shape, found: &Outcome, expected: &Outcome, tolerance: f32) -> R
     Ok(())
 }
 
-fn shapes() -> impl Strategy<Value = Shape> {
+fn shapes() -> impl Strategy<Value = BankShape> {
     let batch = prop_oneof![0usize..6, 0usize..40, 60usize..70, 1000usize..1100];
     let input = prop_oneof![0usize..6, 0usize..70, 120usize..135];
     let output = prop_oneof![0usize..6, 1usize..=70];
-    (0usize..4, batch, input, output, any::<bool>(), any::<bool>())
-        .prop_map(|(members, batch, input, output, shared, relu)| Shape { members, batch, input, output, shared, relu })
+    (0usize..4, batch, input, output, any::<bool>(), any::<bool>()).prop_map(
+        |(members, batch, input, output, shared, relu)| BankShape { members, batch, input, output, shared, relu },
+    )
 }
 
 proptest! {
@@ -142,7 +143,7 @@ proptest! {
         shared: bool,
         bf16: bool,
     ) {
-        let case = Case::new(Shape { members, batch, input, output, shared, relu: true });
+        let case = Case::new(BankShape { members, batch, input, output, shared, relu: true });
         let precision = if bf16 { Precision::Bf16 } else { Precision::F32 };
         let [one, two, three] = [1, 2, 3].map(|threads| on_threads(threads, || case.run(precision).bits()));
         prop_assert!(one == two && two == three);
@@ -155,7 +156,7 @@ proptest! {
         shared: bool,
         relu: bool,
     ) {
-        let shape = Shape { members, batch, input, output, shared, relu };
+        let shape = BankShape { members, batch, input, output, shared, relu };
         let case = Case::new(shape);
         let found = case.run(Precision::Bf16);
         agree(shape, &found, &case.expected(&found), 1e-2)?;
@@ -166,7 +167,7 @@ proptest! {
 fn what_is_not_a_number_reaches_the_output_and_its_gradient() {
     for (input, output) in [(8, 1), (8, 3), (20, 30), (150, 140)] {
         for precision in [Precision::F32, Precision::Bf16] {
-            let mut case = Case::new(Shape { members: 2, batch: 200, input, output, shared: false, relu: true });
+            let mut case = Case::new(BankShape { members: 2, batch: 200, input, output, shared: false, relu: true });
             case.x[5 * input] = f32::NAN; // row 5 of member 0
             let found = case.run(precision);
             for (row, y) in found.y.chunks(output).enumerate() {
@@ -179,8 +180,8 @@ fn what_is_not_a_number_reaches_the_output_and_its_gradient() {
 }
 
 #[test]
-#[should_panic(expected = "numbers in the weight of Shape")]
+#[should_panic(expected = "numbers in the weight of BankShape")]
 fn a_length_that_is_wrong_is_refused() {
-    let shape = Shape { members: 1, batch: 1, input: 2, output: 2, shared: true, relu: false };
+    let shape = BankShape { members: 1, batch: 1, input: 2, output: 2, shared: true, relu: false };
     forward(Precision::F32, shape, &[0.0; 2], &[0.0; 3], &[0.0; 2], &mut [0.0; 2]);
 }

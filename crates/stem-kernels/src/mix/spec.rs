@@ -1,10 +1,10 @@
 //! The equations, loop by loop, in double precision.
 
-use super::Shape;
+use super::MixShape;
 
 /// `(g, o)`
-pub(super) fn forward(shape: Shape, z: &[f32], h: &[&[f32]]) -> (Vec<f64>, Vec<f64>) {
-    let Shape { tasks, rows, experts, hidden } = shape;
+pub(super) fn forward(shape: MixShape, z: &[f32], h: &[&[f32]]) -> (Vec<f64>, Vec<f64>) {
+    let MixShape { tasks, rows, experts, hidden } = shape;
     let (mut g, mut o) = (vec![0.0; shape.gates()], vec![0.0; shape.outputs()]);
     for t in 0..tasks {
         for b in 0..rows {
@@ -24,8 +24,8 @@ pub(super) fn forward(shape: Shape, z: &[f32], h: &[&[f32]]) -> (Vec<f64>, Vec<f
 }
 
 /// `(dz, dh)`, `dh` with all experts side by side: `[E, B, H]`.
-pub(super) fn backward(shape: Shape, mask: &[bool], g: &[f32], h: &[&[f32]], d_o: &[f32]) -> (Vec<f64>, Vec<f64>) {
-    let Shape { tasks, rows, experts, hidden } = shape;
+pub(super) fn backward(shape: MixShape, mask: &[bool], g: &[f32], h: &[&[f32]], d_o: &[f32]) -> (Vec<f64>, Vec<f64>) {
+    let MixShape { tasks, rows, experts, hidden } = shape;
     let (mut dg, mut dz) = (vec![0.0; shape.gates()], vec![0.0; shape.gates()]);
     let mut dh = vec![0.0; experts * shape.hiddens()];
     for t in 0..tasks {

@@ -2,10 +2,10 @@ use super::*;
 use crate::check::{bits, close, numbers, on_threads};
 use proptest::prelude::*;
 
-fn shapes() -> impl Strategy<Value = Shape> {
+fn shapes() -> impl Strategy<Value = MixShape> {
     let of = |values: &'static [usize]| prop::sample::select(values);
     (of(&[0, 1, 2, 5]), of(&[0, 1, 3, 17, 150]), of(&[0, 1, 2, 3, 10]), of(&[0, 1, 7, 64, 200, 600]))
-        .prop_map(|(tasks, rows, experts, hidden)| Shape { tasks, rows, experts, hidden })
+        .prop_map(|(tasks, rows, experts, hidden)| MixShape { tasks, rows, experts, hidden })
 }
 
 proptest! {
@@ -38,7 +38,7 @@ proptest! {
     }
 }
 
-const TWO: Shape = Shape { tasks: 1, rows: 1, experts: 2, hidden: 1 };
+const TWO: MixShape = MixShape { tasks: 1, rows: 1, experts: 2, hidden: 1 };
 
 #[test]
 fn a_logit_of_minus_infinity_shuts_an_expert_out() {

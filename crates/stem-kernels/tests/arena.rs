@@ -1,10 +1,10 @@
-//! Buffers and the bytes made of them. The shelves belong to the process: these tests take turns.
+//! The arena, and the bytes made of its buffers. It belongs to the process: these tests take turns.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn_std::{Bytes, DType, SplitPolicy, TensorData};
 use proptest::prelude::*;
-use stem_kernels::buffer::{Buffer, held, release, take};
+use stem_kernels::arena::{Buffer, held, release, set_limit, take};
 
 /// Empty shelves until it is dropped.
 fn turn() -> MutexGuard<'static, ()> {
@@ -50,6 +50,29 @@ fn small_buffers_are_kept_too_and_nothing_is_not() {
     drop([take(0), take(1), take(100)]);
     assert_eq!(held(), 4 * (16 + 112));
     release();
+}
+
+#[test]
+fn what_lies_unused_never_exceeds_the_limit_and_what_was_used_longest_ago_goes_first() {
+    let _turn = turn();
+    let before = set_limit(1 << 20);
+    let is_kept = |len: usize| {
+        let all = held();
+        let _buffer = take(len);
+        held() < all
+    };
+    drop([50_000, 70_000, 90_000].map(take)); // 200, 280 and 360 kB, and up to an eighth more
+    assert!(is_kept(70_000) && is_kept(90_000) && is_kept(50_000), "all are within the limit");
+    drop(take(60_000)); // 240 kB that are too much: of the others, 70_000 was used longest ago
+    assert!(held() <= 1 << 20);
+    assert!(is_kept(50_000) && is_kept(60_000) && is_kept(90_000) && !is_kept(70_000));
+    drop(take(1 << 20)); // more than may lie unused, alone
+    assert!(held() <= 1 << 20);
+    set_limit(0);
+    assert_eq!(held(), 0);
+    drop(take(100));
+    assert_eq!(held(), 0, "nothing is kept");
+    assert_eq!(set_limit(before), 0);
 }
 
 #[test]

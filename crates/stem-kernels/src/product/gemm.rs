@@ -1,13 +1,13 @@
-//! Products by a library that takes pointers.
+//! Products by the crate `gemm`, which takes pointers.
 #![allow(unsafe_code)]
 
 use crate::mat::{Mat, MatMut};
 
-/// `C = [C +] A B` by the crate `gemm`, on the calling thread.
+/// `C = [C +] A B`, on the calling thread.
 ///
 /// # Panics
 /// When the shapes disagree.
-pub fn gemm(a: Mat, b: Mat, c: &mut MatMut, accumulate: bool) {
+pub(super) fn multiply(a: Mat, b: Mat, c: &mut MatMut, accumulate: bool) {
     let (m, k, n) = (a.rows(), a.cols(), b.cols());
     assert_eq!((m, k, n), (c.rows(), b.rows(), c.cols()), "m, k, n");
     let strides = |m: Mat| (m.row_stride() as isize, m.col_stride() as isize);

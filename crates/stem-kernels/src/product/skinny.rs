@@ -1,4 +1,5 @@
-//! Products with a result of a few rows or columns, at which a library for large ones spends its time on preparations.
+//! Skinny products (gemv and its like): a result of one row or a few columns, at which a library for large ones spends its time on
+//! preparations.
 
 use crate::mat::{Mat, MatMut};
 use crate::simd::{self, Kernel};
@@ -9,8 +10,8 @@ const COLS: usize = 4;
 /// Below so many there is nothing to gain.
 const LEAST: usize = 16;
 
-/// Whether the result is thin, and a sum of whole rows of `A^T` or of `B`. `a [m, k]`, `b [k, n]`
-pub fn takes(a: Mat, b: Mat) -> bool {
+/// Whether the result is skinny, and a sum of whole rows of `A^T` or of `B`. `a [m, k]`, `b [k, n]`
+pub(super) fn takes(a: Mat, b: Mat) -> bool {
     let (m, n) = (a.rows(), b.cols());
     n <= COLS && m >= LEAST && a.row_stride() == 1 || m == 1 && n >= LEAST && b.col_stride() == 1
 }
@@ -19,17 +20,17 @@ pub fn takes(a: Mat, b: Mat) -> bool {
 ///
 /// # Shapes
 /// `a [m, k]`, `b [k, n]`, `c [m, n]`, none of them 0
-pub fn multiply(a: Mat, b: Mat, c: &mut MatMut, accumulate: bool) {
+pub(super) fn multiply(a: Mat, b: Mat, c: &mut MatMut, accumulate: bool) {
     let n = c.cols();
     if a.rows() == 1 {
-        sums(a, b, Out { data: c.data(), row: n, col: 1, accumulate });
+        sums(a, b, Destination { data: c.data(), row: n, col: 1, accumulate });
     } else {
-        sums(b.t(), a.t(), Out { data: c.data(), row: 1, col: n, accumulate }); // C^T = B^T A^T
+        sums(b.t(), a.t(), Destination { data: c.data(), row: 1, col: n, accumulate }); // C^T = B^T A^T
     }
 }
 
 /// Where a result of few rows goes.
-struct Out<'a> {
+struct Destination<'a> {
     data: &'a mut [f32],
     row: usize, // distance of an element to the one below it
     col: usize, // and to the one right of it
@@ -37,7 +38,7 @@ struct Out<'a> {
 }
 
 /// `out(i, j) = sum_k a(i, k) b(k, j)`. `a [S, K]`, `b [K, n]` its rows in one piece
-fn sums(a: Mat, b: Mat, out: Out) {
+fn sums(a: Mat, b: Mat, out: Destination) {
     match a.rows() {
         1 => simd::run(Sums::<1> { a, b, out }),
         2 => simd::run(Sums::<2> { a, b, out }),
@@ -49,7 +50,7 @@ fn sums(a: Mat, b: Mat, out: Out) {
 struct Sums<'a, const S: usize> {
     a: Mat<'a>,
     b: Mat<'a>,
-    out: Out<'a>,
+    out: Destination<'a>,
 }
 
 impl<const S: usize> Kernel for Sums<'_, S> {
@@ -92,7 +93,7 @@ impl<const S: usize> Sums<'_, S> {
     }
 }
 
-impl Out<'_> {
+impl Destination<'_> {
     #[inline(always)]
     fn put(&mut self, row: usize, col: usize, sum: f32) {
         let place = &mut self.data[row * self.row + col * self.col];

@@ -33,10 +33,10 @@ pub trait Kind {
     /// Features.
     unsafe fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512;
 
-    /// The cells of `count` numbers that follow each other along `k`, `count <= 16 DEPTH`; 0 beyond.
+    /// The cells of the first `16 DEPTH` of `count` numbers that follow each other along `k`; 0 where there are fewer.
     ///
     /// # Safety
-    /// Features; `count` numbers at `from`.
+    /// Features; `count` numbers at `from`, or `16 DEPTH` where `count` is more.
     unsafe fn along(from: *const f32, count: usize) -> __m512i;
 
     /// A cell each of the lanes in `mask`, which are neighbours in memory; 0 elsewhere. Its numbers along `k` lie `step` apart, and

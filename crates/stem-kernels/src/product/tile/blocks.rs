@@ -52,19 +52,24 @@ fn steps(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>>
 
 /// `C = A B` and what then becomes of it.
 ///
+/// # Panics
+/// When the shapes disagree or a side is 0.
+///
 /// # Safety
-/// Features of `K`; the shapes agree, none of them 0.
+/// Features of `K`.
 pub unsafe fn product<K: Kind>(a: Mat, b: Mat, c: MatMut, then: Then) {
-    // SAFETY: as promised above.
+    crate::product::check(a, b, &c, then);
+    assert!(a.rows() > 0 && a.cols() > 0 && b.cols() > 0, "a product of tiles has a row, a column and a term");
+    // SAFETY: the features are promised, the shapes were just checked; a `Mat` has a stride of 1, that of `a` is looked at.
     unsafe {
         if a.col_stride() == 1 { blocks::<K, ByRow>(a, b, c, then) } else { blocks::<K, ByColumn>(a, b, c, then) }
     }
 }
 
-/// [`product`] of operands with a stride of 1, none of them empty; that of `a` is the one of `S`.
+/// [`product`] of operands with a stride of 1; that of `a` is the one of `S`.
 ///
 /// # Safety
-/// Features of `K`; the shapes agree.
+/// Features of `K`; the shapes agree, none of them 0.
 unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, then: Then) {
     let (m, k, n) = (a.rows(), a.cols(), b.cols());
     let depth = k.div_ceil(k.div_ceil(CELLS * K::DEPTH)).next_multiple_of(4 * K::DEPTH); // all blocks about the same

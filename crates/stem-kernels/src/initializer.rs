@@ -1,4 +1,4 @@
-//! Start values `N(0, std^2)` of a table, from a seed, in parallel, the same on any number of threads and on any machine.
+//! The initializer of a table, `N(0, std^2)` from a seed: in parallel, and the same on any number of threads and on any machine.
 //!
 //! Blocks of a fixed size have 64 generators xoshiro128++ (Blackman and Vigna, 2019) side by side, their states drawn from a stream
 //! of ChaCha8 that belongs to the block. Two draws make two normal numbers by Box and Muller (1958):
@@ -23,7 +23,7 @@ const LANES: usize = 64;
 const BLOCK: usize = 1 << 16;
 
 /// Fills `values` with `N(0, std^2)`.
-pub fn fill(values: &mut [f32], std: f32, seed: u64) {
+pub fn normal(values: &mut [f32], std: f32, seed: u64) {
     values
         .par_chunks_mut(BLOCK)
         .enumerate()
@@ -141,7 +141,7 @@ mod spec {
     use super::{BLOCK, LANES, next, state};
 
     /// The first `count` numbers of a table.
-    pub(super) fn fill(count: usize, std: f64, seed: u64) -> Vec<f64> {
+    pub(super) fn normal(count: usize, std: f64, seed: u64) -> Vec<f64> {
         let mut values = vec![0.0; count];
         for (block, values) in values.chunks_mut(BLOCK).enumerate() {
             let mut words = state(seed, block);
@@ -184,11 +184,11 @@ mod tests {
         ) {
             let all = |threads| on_threads(threads, || {
                 let mut values = vec![f32::NAN; count];
-                fill(&mut values, std, seed);
+                normal(&mut values, std, seed);
                 values
             });
             let found = all(1);
-            for (i, (found, expected)) in found.iter().zip(spec::fill(count, f64::from(std), seed)).enumerate() {
+            for (i, (found, expected)) in found.iter().zip(spec::normal(count, f64::from(std), seed)).enumerate() {
                 // Near u = 1 the single-precision u rounds: a radius of 1e-3 or less is known to that much only.
                 let difference = (f64::from(*found) - expected).abs() / f64::from(std);
                 prop_assert!(difference < 4e-4, "at {}: {} expected {}", i, found, expected);
@@ -196,6 +196,40 @@ mod tests {
             prop_assert_eq!(bits(&found), bits(&all(2)));
             prop_assert_eq!(bits(&found), bits(&all(3)));
         }
+    }
+
+    #[test]
+    fn the_generator_is_xoshiro128_plus_plus_as_published() {
+        // What the authors' xoshiro128plusplus.c gives from the state 1, 2, 3, 4.
+        const PUBLISHED: [u32; 10] = [
+            641,
+            1_573_767,
+            3_222_811_527,
+            3_517_856_514,
+            836_907_274,
+            4_247_214_768,
+            3_867_114_732,
+            1_355_841_295,
+            495_546_011,
+            621_204_420,
+        ];
+        let mut state = [1, 2, 3, 4];
+        for expected in PUBLISHED {
+            let (number, after) = next(state);
+            assert_eq!(number, expected);
+            state = after;
+        }
+    }
+
+    /// A seed's table is part of what a seed means: these numbers may not change.
+    #[test]
+    fn a_seeds_first_numbers_are_what_they_always_were() {
+        let mut values = vec![0.0; BLOCK + 2];
+        normal(&mut values, 1.0, 7);
+        assert_eq!(
+            bits(&[values[0], values[1], values[LANES], values[BLOCK], values[BLOCK + 1]]),
+            [1_073_809_066, 1_045_295_628, 1_054_256_560, 1_041_286_795, 1_058_385_282]
+        );
     }
 
     #[test]
@@ -208,7 +242,7 @@ mod tests {
 
     fn large() -> Vec<f32> {
         let mut values = vec![0.0; 1 << 23];
-        fill(&mut values, 1.0, 2024);
+        normal(&mut values, 1.0, 2024);
         values
     }
 

@@ -1,0 +1,33 @@
+//! Scoring does not grow with the vocabulary, by plain operations either: bytes are counted, not time.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+use std::alloc::System;
+
+use common::*;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use stem_core::*;
+
+#[global_allocator]
+static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+#[test]
+fn scoring_a_few_rows_copies_no_table() {
+    let mut schema = schema();
+    schema.vocabularies[0].rows = 200_000;
+    let config = ModelConfig::Stem(stem_config());
+    let table = EmbeddingTable::init(&schema, &config.widths(&schema), 1.0, 7, &device()); // 9.6 MB
+    let (_, network) = init(&config, &device());
+    let layout = SlotLayout::new(&schema, table.widths());
+    let slots = schema.slots();
+    let ids = (0..2 * slots).map(|i| (i * 31_337 % 200_000) as u32).collect();
+    let batch = Batch { rows: 2, ids, weights: vec![1.0; 2 * slots], labels: Vec::new() };
+    let scored = || score(&network, &table, &layout, &batch);
+    let plain = || fused::without(scored);
+    plain(); // what is set up once is set up
+    let region = Region::new(COUNTED);
+    let (plain, bytes) = (plain(), region.change().bytes_allocated);
+    assert!(bytes < 1_000_000, "{bytes} bytes to score two rows");
+    let close = plain.iter().zip(scored()).all(|(a, b)| (a - b).abs() < tolerance());
+    assert!(close && plain.len() == 4, "{plain:?}");
+}

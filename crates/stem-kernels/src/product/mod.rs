@@ -1,0 +1,209 @@
+//! Matrix products `C = relu(C + A B + bias)` on the calling thread. `A^T B` and `A B^T` are the same on [`Mat::t`].
+//!
+//! Four ways lead to a product, and [`choose`] is the one place that picks:
+//!
+//! | way | what for |
+//! |---|---|
+//! | `skinny` | results of one row or a few columns (gemv and its like): sums of whole rows |
+//! | `gemm` | the crate `gemm`: machines without AVX-512, and results of a few rows |
+//! | `tile` | AVX-512: tiles of our own that end with bias and ReLU in registers |
+//! | `tile` in bfloat16 | the same with factors rounded to bfloat16, where that is asked for and worth it |
+
+mod gemm;
+mod skinny;
+mod tile;
+
+use crate::elementwise;
+use crate::mat::{Mat, MatMut};
+use crate::precision::Precision;
+use tile::{Avx512, Avx512Bf16};
+
+/// What becomes of a product: `C = relu(C + A B + bias)`, each part if asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Then<'a> {
+    /// Whether the product is added to what `C` holds.
+    pub accumulate: bool,
+    /// A number for every column. `[n]`
+    pub bias: Option<&'a [f32]>,
+    /// Whether what is negative becomes 0. Not a number stays so.
+    pub relu: bool,
+}
+
+/// `C = relu(C + A B + bias)`
+///
+/// # Shapes
+/// `a [m, k]`, `b [k, n]`, `c [m, n]`, the bias `[n]`
+///
+/// # Panics
+/// When the shapes disagree.
+pub fn multiply(precision: Precision, a: Mat, b: Mat, mut c: MatMut, then: Then) {
+    check(a, b, &c, then);
+    let empty = a.rows() == 0 || a.cols() == 0 || b.cols() == 0;
+    match if empty { Way::Nothing } else { choose(precision, a, b) } {
+        Way::Tile(machine) => machine.multiply(a, b, c, then),
+        Way::TileBf16(machine) => machine.multiply(a, b, c, then),
+        Way::Skinny => {
+            skinny::multiply(a, b, &mut c, then.accumulate);
+            finish(&mut c, then);
+        }
+        Way::Gemm => {
+            gemm::multiply(a, b, &mut c, then.accumulate);
+            finish(&mut c, then);
+        }
+        #[cfg(miri)]
+        Way::Naive => naive(a, b, c, then),
+        Way::Nothing => {
+            if !then.accumulate {
+                c.data().fill(0.0);
+            }
+            finish(&mut c, then);
+        }
+    }
+}
+
+/// A way to multiply. That of a machine's instructions holds the proof that the machine has them.
+enum Way {
+    Skinny,
+    Gemm,
+    Tile(Avx512),
+    TileBf16(Avx512Bf16),
+    /// Three loops: Miri knows none of the instructions.
+    #[cfg(miri)]
+    Naive,
+    /// A side is 0.
+    Nothing,
+}
+
+/// Sides below which rounding factors to bfloat16 costs more than it saves.
+const NARROW: usize = 32;
+
+/// Rows of a result below which packing `B` into the order of tiles is not worth it.
+const FEW_ROWS: usize = 16;
+
+/// The one table of choice, first match first. `a [m, k]`, `b [k, n]`, no side 0
+fn choose(precision: Precision, a: Mat, b: Mat) -> Way {
+    #[cfg(miri)]
+    return Way::Naive;
+    #[cfg(not(miri))]
+    {
+        let (m, k, n) = (a.rows(), a.cols(), b.cols());
+        let wide = precision == Precision::Bf16 && m.min(k).min(n) >= NARROW;
+        match (Avx512::detect(), Avx512Bf16::detect()) {
+            (_, Some(machine)) if wide => Way::TileBf16(machine),
+            _ if skinny::takes(a, b) => Way::Skinny,
+            (Some(machine), _) if m >= FEW_ROWS => Way::Tile(machine),
+            _ => Way::Gemm,
+        }
+    }
+}
+
+/// # Panics
+/// When the shapes disagree.
+fn check(a: Mat, b: Mat, c: &MatMut, then: Then) {
+    assert_eq!((a.rows(), a.cols(), b.cols()), (c.rows(), b.rows(), c.cols()), "m, k, n");
+    assert!(then.bias.is_none_or(|bias| bias.len() == c.cols()), "a bias for every column");
+}
+
+/// Bias and ReLU on a product that is there.
+fn finish(c: &mut MatMut, then: Then) {
+    let cols = c.cols();
+    elementwise::bias_relu(c.data(), cols, then.bias, then.relu);
+}
+
+/// Three loops: what the others are held against.
+#[cfg(any(test, miri))]
+fn naive(a: Mat, b: Mat, mut c: MatMut, then: Then) {
+    let n = c.cols();
+    for i in 0..c.rows() {
+        for j in 0..n {
+            let c = &mut c.data()[i * n + j];
+            let before = if then.accumulate { *c } else { 0.0 };
+            *c = (0..a.cols()).fold(before, |sum, k| sum + a.at(i, k) * b.at(k, j));
+        }
+    }
+    finish(&mut c, then);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::numbers;
+    use proptest::prelude::*;
+
+    /// Sides about which something changes, and any.
+    fn side() -> impl Strategy<Value = usize> {
+        prop_oneof![0usize..6, 0usize..70, 120usize..140, Just(257)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 400 }))]
+
+        #[test]
+        fn all_ways_to_multiply_agree(
+            (m, k, n) in (side(), side(), side()),
+            turned: (bool, bool),
+            accumulate: bool,
+            with_bias: bool,
+            relu: bool,
+        ) {
+            let (a, b, bias) = (numbers(m * k, 1, 2.0), numbers(k * n, 2, 2.0), numbers(n, 3, 2.0));
+            let a = if turned.0 { Mat::new(&a, k, m).t() } else { Mat::new(&a, m, k) };
+            let b = if turned.1 { Mat::new(&b, n, k).t() } else { Mat::new(&b, k, n) };
+            let then = Then { accumulate, bias: with_bias.then_some(&*bias), relu };
+            let run = |multiply: &dyn Fn(MatMut)| {
+                let mut c = if accumulate { numbers(m * n, 4, 2.0) } else { vec![f32::NAN; m * n] };
+                multiply(MatMut::new(&mut c, m, n));
+                c
+            };
+            let expected = run(&|c| naive(a, b, c, then));
+            let any = run(&|mut c| {
+                gemm::multiply(a, b, &mut c, accumulate);
+                finish(&mut c, then);
+            });
+            let ways = [
+                ("f32", run(&|c| multiply(Precision::F32, a, b, c, then)), 1e-6),
+                ("bf16", run(&|c| multiply(Precision::Bf16, a, b, c, then)), 1e-2),
+                ("gemm", if m * k * n > 0 { any } else { expected.clone() }, 1e-6),
+            ];
+            for (way, found, tolerance) in ways {
+                let scale = 1.0 + (k as f32).sqrt();
+                for (found, expected) in found.iter().zip(&expected) {
+                    prop_assert!((found - expected).abs() <= 4.0 * tolerance * scale, "{way}: {found}, {expected}");
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_not_a_number_is_passed_on((m, k, n) in (1usize..150, 1usize..150, 1usize..150), at in 0usize..1000) {
+            let (mut a, b) = (numbers(m * k, 1, 2.0), numbers(k * n, 2, 2.0));
+            let row = at % m;
+            a[row * k + at % k] = f32::NAN;
+            for precision in [Precision::F32, Precision::Bf16] {
+                let mut c = vec![0.0; m * n];
+                let then = Then { relu: true, ..Then::default() };
+                multiply(precision, Mat::new(&a, m, k), Mat::new(&b, k, n), MatMut::new(&mut c, m, n), then);
+                for (i, c) in c.chunks(n).enumerate() {
+                    prop_assert!(c.iter().all(|c| c.is_nan() == (i == row)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_sends_small_results_round_the_tiles_and_wide_ones_to_bfloat16() {
+        let zeros = vec![0.0; 64 * 64];
+        let way = |precision, m, k, n| choose(precision, Mat::new(&zeros, m, k), Mat::new(&zeros, k, n));
+        let (f32, bf16) = (Precision::F32, Precision::Bf16);
+        assert!(matches!(way(f32, 1, 64, 64), Way::Skinny));
+        assert!(matches!(way(f32, FEW_ROWS - 1, 64, 64), Way::Gemm));
+        if Avx512::detect().is_none() {
+            return println!("skipped: this machine lacks AVX-512");
+        }
+        assert!(matches!(way(f32, FEW_ROWS, 64, 64), Way::Tile(_)));
+        assert!(matches!(way(bf16, 64, NARROW - 1, 64), Way::Tile(_)));
+        if Avx512Bf16::detect().is_none() {
+            return println!("skipped: this machine lacks AVX-512 BF16");
+        }
+        assert!(matches!(way(bf16, 64, NARROW, 64), Way::TileBf16(_)));
+    }
+}
