@@ -162,7 +162,7 @@ fn check_reach(spec: &ModelConfig, stops: bool) {
 #[test]
 fn in_two_layers_a_tasks_loss_reaches_every_expert_of_the_first_through_the_shared_stream_alone() {
     let mut schema = schema();
-    schema.tasks.push(Task { name: "share".into(), within: None });
+    schema.tasks.push(Task::new("share"));
     let config =
         StemConfig { shared_experts: 2, experts: vec![24, 24], gate: vec![16], tower: vec![16], ..stem_config() };
     let table = EmbeddingTable::init(&schema, &config.widths(&schema), 1.0, 7, &device());

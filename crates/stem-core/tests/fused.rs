@@ -9,6 +9,8 @@ use burn::tensor::Tensor;
 use common::*;
 use stem_core::fused::{self, Calls, count_calls};
 use stem_core::loss::{Targets, bce_per_task};
+use stem_core::models::*;
+use stem_core::nn::*;
 use stem_core::*;
 
 /// Nothing is fused elsewhere.

@@ -6,6 +6,8 @@ use std::alloc::System;
 
 use common::*;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use stem_core::models::*;
+use stem_core::nn::*;
 use stem_core::*;
 
 #[global_allocator]
@@ -21,7 +23,7 @@ fn scoring_a_few_rows_copies_no_table() {
     let layout = SlotLayout::new(&schema, table.widths());
     let slots = schema.slots();
     let ids = (0..2 * slots).map(|i| (i * 31_337 % 200_000) as u32).collect();
-    let batch = Batch { rows: 2, ids, weights: vec![1.0; 2 * slots], labels: Vec::new() };
+    let batch = Batch::new(2, ids, vec![1.0; 2 * slots]);
     let scored = || score(&network, &table, &layout, &batch);
     let plain = || fused::without(scored);
     plain(); // what is set up once is set up
