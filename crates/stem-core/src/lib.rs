@@ -30,6 +30,7 @@
 //! ```
 
 pub mod files;
+pub mod lock;
 mod mapped;
 mod schema;
 mod value;

@@ -1,4 +1,7 @@
 //! The one training loop: epochs of steps, an evaluation after each, the best weights kept on disk.
+//!
+//! While a training runs its best weights are in `unfinished.safetensors` and its log in `unfinished.jsonl`. At its end both take
+//! their names, `bundle.safetensors` and `log.jsonl`: a training that is killed leaves those of an earlier one untouched.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +11,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
+use stem_core::lock::Lock;
 use stem_core::{Bundle, ModelSpec, Schema, bundle, fused, params, score};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_report::metrics::{TaskMetrics, shown};
@@ -22,6 +26,7 @@ use crate::memory::{self, MemoryPlan};
 use crate::progress::Progress;
 use crate::schedule::RateSchedule;
 use crate::step::{Objective, TrainState};
+use crate::unfinished::Unfinished;
 
 /// Asks a running training to stop after its current step; the best weights are kept and the bundle is written.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +76,7 @@ pub struct Learner<'a, C: ModelSpec> {
     best_epoch: usize,
     progress: Progress,
     stop: StopFlag,
+    lock: Option<Lock>,
 }
 
 impl<'a, C: ModelSpec> Learner<'a, C> {
@@ -109,6 +115,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             best_epoch: 0,
             progress: Progress::default(),
             stop: StopFlag::default(),
+            lock: None,
         })
     }
 
@@ -126,9 +133,20 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self
     }
 
-    /// Where the bundle is written.
+    /// Trains under a lock of its folder that the caller holds. Without one, [`fit`](Self::fit) locks the folder as long as it runs.
+    #[must_use]
+    pub fn with_lock(mut self, lock: Lock) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
+    /// Where the bundle is when the training has ended.
     pub fn bundle_path(&self) -> PathBuf {
-        self.folder.join("bundle.safetensors")
+        self.unfinished().finished
+    }
+
+    fn unfinished(&self) -> Unfinished {
+        Unfinished::bundle(&self.folder)
     }
 
     /// Parameters: network and table.
@@ -144,9 +162,14 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// Runs epochs until the last one, early stopping, or the stop flag; leaves the best weights in the bundle and in `self`.
     ///
     /// # Errors
-    /// A loss that is not finite, a batch that does not read, a bundle or log that cannot be written. A bundle written
-    /// before the error stays as it is.
+    /// A folder that another training writes to, a loss that is not finite, a batch that does not read, a bundle or log that
+    /// cannot be written. The bundle and the log of an earlier training stay as they are until this one has ended.
     pub fn fit(&mut self) -> Result<FitSummary> {
+        let _lock = match &self.lock {
+            Some(lock) => lock.clone(),
+            None => Lock::of(&self.folder)?,
+        };
+        let _memory = ReleaseMemory;
         let mut log = RunLog::create(&self.folder)?;
         self.device.seed(self.config.seed);
         let mut early_stop = EarlyStop::new(self.config.patience);
@@ -199,18 +222,21 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             match verdict {
                 Verdict::Better => {
                     self.best_epoch = epoch;
-                    self.save(serde_json::json!({ "epoch": epoch, "seed": self.config.seed, "monitored": monitored }))?;
+                    let training = serde_json::json!({ "epoch": epoch, "seed": self.config.seed, "monitored": monitored });
+                    self.save(&self.unfinished().path, training)?;
                 }
                 Verdict::Worse => schedule.epoch_was_worse(),
                 Verdict::Stop => break,
             }
         }
         if self.best_epoch == 0 {
-            self.save(serde_json::json!({ "epoch": 0, "seed": self.config.seed }))?; // stopped before the first epoch
+            let training = serde_json::json!({ "epoch": 0, "seed": self.config.seed }); // stopped before the first epoch
+            self.save(&self.unfinished().path, training)?;
         } else if self.best_epoch < epoch {
             self.restore()?;
         }
-        fused::release_memory();
+        log.finish()?;
+        self.unfinished().finish()?;
         let rows_per_second = if seconds > 0.0 { rows as f64 / seconds } else { 0.0 };
         Ok(FitSummary {
             epochs: epoch,
@@ -243,7 +269,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             let rate = schedule.rate(*steps);
             *steps += 1;
             let (step_losses, gradients) = balance.differentiate(self.state(), &batch, &objective);
-            let seen = losses.add(step_losses, batch.rows);
+            let seen = losses.add(step_losses, &batch);
             if let Some(broken) = losses.broken() {
                 let whole = self.state().table.rows().is_on_host(); // else the loss is read steps later
                 return Err(self.not_finite(broken, *steps, epoch, whole)?);
@@ -292,30 +318,23 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         Ok(scores)
     }
 
-    /// Writes the bundle with the weights as they are.
-    ///
-    /// # Errors
-    /// A file that cannot be written; the bundle that was there before stays.
-    pub fn save(&mut self, training: serde_json::Value) -> Result<()> {
-        self.save_to(&self.bundle_path(), training)
-    }
-
-    fn save_to(&mut self, path: &Path, training: serde_json::Value) -> Result<()> {
+    /// Writes a bundle with the weights as they are.
+    fn save(&mut self, path: &Path, training: serde_json::Value) -> Result<()> {
         let state = self.state.as_mut().expect("a step takes the state and puts it back");
         let (schema, vocabularies) = (self.dataset.schema(), self.dataset.vocabularies());
         Ok(bundle::save(path, schema, vocabularies, &self.spec, &mut state.table, &state.network, &training)?)
     }
 
-    /// The error for a loss or score that is not finite. This run's best weights are on disk already; without any, the weights
-    /// are saved beside the bundle if they are still `whole`.
+    /// The error for a loss or score that is not finite. This training's best weights are on disk already; without any, the
+    /// weights as they are now are saved beside the bundle if they are still `whole`.
     fn not_finite(&mut self, broken: (usize, f32), step: usize, epoch: usize, whole: bool) -> Result<Error> {
         let (task, value) = broken;
         let task = self.dataset.schema().tasks.get(task).map_or("(regularization)", |task| &task.name).to_string();
         let last_good = self.folder.join("last-good.safetensors");
         let saved = if self.best_epoch > 0 {
-            format!("the weights of epoch {} are in {}", self.best_epoch, self.bundle_path().display())
+            format!("the weights of epoch {} are in {}", self.best_epoch, self.unfinished().path.display())
         } else if whole && self.is_finite() {
-            self.save_to(&last_good, serde_json::json!({ "epoch": 0, "seed": self.config.seed }))?;
+            self.save(&last_good, serde_json::json!({ "epoch": 0, "seed": self.config.seed }))?;
             format!("the weights before that step are in {}", last_good.display())
         } else {
             "no epoch was finished before, so nothing was saved".into()
@@ -330,14 +349,23 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         params::collect(&state.network).into_values().chain([state.table.rows().tensor().to_data()]).all(finite)
     }
 
-    /// Takes the weights back from the bundle.
+    /// Takes the best weights back from their file.
     fn restore(&mut self) -> Result<()> {
         self.state = None; // the optimizer's state is not needed any more, and its memory is
-        let bundle = Bundle::<C>::open(self.bundle_path())?;
+        let bundle = Bundle::<C>::open(self.unfinished().path)?;
         let (table, network) = bundle.load(&self.device.clone().autodiff())?;
         let state = TrainState::new(self.dataset.schema(), table, network, self.config.table);
         self.state = Some(state.with_optimizer(self.config.optimizer).with_precision(self.config.precision));
         Ok(())
+    }
+}
+
+/// Gives the buffers of fused ops back when a training ends, with or without an error.
+struct ReleaseMemory;
+
+impl Drop for ReleaseMemory {
+    fn drop(&mut self) {
+        fused::release_memory();
     }
 }
 

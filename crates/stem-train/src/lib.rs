@@ -37,6 +37,7 @@ pub mod memory;
 mod loss_meter;
 mod progress;
 mod log;
+mod unfinished;
 mod error;
 
 pub use balance::BalanceConfig;
