@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use stem_core::{
     DeviceSpec, HiddenConfig, MlpShape, Model, ModelSpec, NetworkSize, Pooled, Predictor, Row, Schema, Towers,
 };
-use stem_data::{Recipe, Split, prepare};
+use stem_data::{PrepareOptions, Recipe, Split, prepare};
 use stem_experiment::Experiment;
 use stem_train::{Learner, Progress, TrainConfig};
 
@@ -65,7 +65,7 @@ impl ModelSpec for WideDeepConfig {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::path::PathBuf::from(std::env::args().nth(1).unwrap_or("out/custom".into()));
     let recipe = Recipe::load("datasets/simulated/recipe.toml")?;
-    let dataset = prepare(&recipe, &out, &out.join("columns"), true)?;
+    let dataset = prepare(&recipe, &out, &out.join("columns"), &PrepareOptions::default())?;
     let train = TrainConfig { epochs: 2, ..Experiment::load("datasets/simulated/experiment.toml")?.train };
     let config = WideDeepConfig { dim: 4, tower: vec![64, 32], hidden: HiddenConfig::default() };
 

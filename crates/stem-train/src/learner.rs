@@ -4,8 +4,6 @@
 //! their names, `bundle.safetensors` and `log.jsonl`: a training that is killed leaves those of an earlier one untouched.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
@@ -13,7 +11,7 @@ use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use stem_core::lock::Lock;
 use stem_core::{Bundle, ModelSpec, Schema, bundle, fused, params, score};
-use stem_data::{BatchPlan, Dataset, Split};
+use stem_data::{BatchPlan, Dataset, Progress, Split, StopFlag};
 use stem_report::metrics::{TaskMetrics, shown};
 
 use crate::balance::{Balance, BalanceConfig};
@@ -23,26 +21,9 @@ use crate::error::{Error, Result, require};
 use crate::log::{Evaluation, RunLog};
 use crate::loss_meter::LossMeter;
 use crate::memory::{self, MemoryPlan};
-use crate::progress::Progress;
 use crate::schedule::RateSchedule;
 use crate::step::{Objective, TrainState};
 use crate::unfinished::Unfinished;
-
-/// Asks a running training to stop after its current step; the best weights are kept and the bundle is written.
-#[derive(Debug, Clone, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
-
-impl StopFlag {
-    /// Asks.
-    pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether somebody asked.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// What a training came to.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -92,6 +73,8 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         folder: impl Into<PathBuf>,
     ) -> Result<Self> {
         let plan = check(&spec, dataset, &config)?;
+        let available = memory::available_to(device);
+        available.map_or(Ok(()), |available| plan.check(available))?;
         let schema = dataset.schema();
         let state = TrainState::init(&spec, schema, config.embedding_std, config.seed, config.table, device)
             .with_optimizer(config.optimizer)
@@ -100,8 +83,10 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             "{}: {} training rows, {plan}{}",
             spec.name(),
             dataset.rows(Split::Train),
-            memory::available()
-                .map_or(String::new(), |bytes| format!(", {:.1} GiB free", bytes as f64 / f64::from(1 << 30)))
+            match available {
+                Some(bytes) => format!(", {:.1} GiB free", bytes as f64 / f64::from(1 << 30)),
+                None => ", on a device whose free memory is not known".to_string(),
+            }
         );
         let device = device.clone();
         Ok(Self {
@@ -261,7 +246,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let objective = objective(schema, &self.config);
         let plan = BatchPlan { size: self.config.batch_size, shuffle: Some((self.config.seed, epoch as u64)) };
         let total = self.dataset.rows(Split::Train);
-        let bar = self.progress.epoch(self.spec.name(), epoch, self.config.epochs, total);
+        let bar = self.progress.rows(format!("{} epoch {epoch}/{}", self.spec.name(), self.config.epochs), total);
         let mut losses = LossMeter::new(schema, self.state().table.rows().is_on_host());
         let mut rows = 0;
         for batch in self.dataset.batches(Split::Train, plan) {
@@ -369,7 +354,12 @@ impl Drop for ReleaseMemory {
     }
 }
 
-/// Refuses a configuration that cannot train on the data, or not in this machine's memory; gives what memory it will take.
+/// Refuses a configuration that cannot train on the data; gives what memory the training will take. Whether there is so much is for
+/// the caller to ask, who knows the device and how many trainings run side by side:
+/// `plan.times(jobs).check(available)` with [`memory::available_to`].
+///
+/// # Errors
+/// [`Error::Config`] and [`Error::Core`].
 pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) -> Result<MemoryPlan> {
     config.check()?;
     let schema = dataset.schema();
@@ -385,9 +375,7 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
     let found = format_args!("{climb} of {planned} planned");
     require("warm_up_steps", found, "fewer: the rate would never be reached", climb == 0 || climb < planned)?;
     let (widths, size) = (spec.widths(schema), spec.size(schema));
-    let plan = MemoryPlan::new(schema, &widths, size, config);
-    memory::available().map_or(Ok(()), |available| plan.check(available))?;
-    Ok(plan)
+    Ok(MemoryPlan::new(schema, dataset.vocabularies(), &widths, size, config))
 }
 
 /// Steps of all epochs.

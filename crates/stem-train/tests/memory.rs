@@ -1,0 +1,49 @@
+//! What a training takes beside what was planned: `MEMORY_CASE=many cargo test --release --test memory -- --ignored --nocapture`, one
+//! case a process, since a peak is the process's.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+use common::*;
+use stem_core::{ModelConfig, ModelName};
+use stem_train::{BalanceConfig, Learner, TrainConfig, check, memory};
+
+#[test]
+#[ignore = "a measurement"]
+fn planned_and_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let mut train = TrainConfig { epochs: 2, batch_size: 4096, ..TrainConfig::default() };
+    let stem_of = |experts: Vec<usize>, specific: usize, shared: usize, layers: usize| {
+        stem(|config| {
+            (config.dim, config.experts, config.gate, config.tower) = (16, experts, vec![64], vec![64]);
+            (config.specific_experts, config.shared_experts, config.layers) = (specific, shared, layers);
+        })
+    };
+    let case = std::env::var("MEMORY_CASE").unwrap_or_default();
+    let model: ModelConfig = match case.as_str() {
+        "default" => ModelName::Stem.default_config(),
+        "mmoe" => ModelName::Mmoe.default_config(),
+        "ple" => ModelName::Ple.default_config(),
+        "many" => stem_of(vec![64, 64], 32, 32, 1),
+        "wide" => stem_of(vec![512, 512], 8, 8, 1),
+        "layers" => stem_of(vec![128, 128], 8, 8, 2),
+        "grad-norm" => {
+            train.balance = BalanceConfig::GradNorm { alpha: 1.0, rate: 0.01 };
+            ModelName::Stem.default_config()
+        }
+        "dropout" => {
+            let mut model = stem_of(vec![64, 64], 32, 32, 1);
+            if let ModelConfig::Stem(stem) = &mut model {
+                stem.hidden.dropout = 0.2;
+            }
+            model
+        }
+        _ => small(ModelName::Stem),
+    };
+    let before = memory::peak_gb().unwrap();
+    let plan = check(&model, &dataset, &train).unwrap();
+    let mut learner = Learner::new(model, &dataset, train, &spec().open().unwrap(), folder.path().join("out")).unwrap();
+    learner.fit().unwrap();
+    let taken = memory::peak_gb().unwrap() - before;
+    println!("{case}: planned {:.3} GB, taken {taken:.3} GB; {plan}", plan.total() as f64 / 1e9);
+}
