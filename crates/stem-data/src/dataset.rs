@@ -39,7 +39,7 @@ struct TaskView {
     /// Its place among all tasks.
     task: usize,
     schema: Schema,
-    /// Copied when somebody asks for all of a split's labels; batches take them from where they are.
+    /// Copied by the first call of [`Dataset::labels`]; batches read the columns.
     labels: [OnceLock<Vec<f32>>; 3],
     statistics: [SplitStatistics; 3],
 }

@@ -13,7 +13,7 @@ use crate::manifest::{FORMAT, FileMark, MANIFEST, Manifest, modified};
 use crate::progress::{Bar, Progress};
 use crate::recipe::{Kind, Recipe, SplitRecipe};
 use crate::scan;
-use crate::scratch::{Scratch, sync_folder};
+use crate::scratch::{Scratch, sweep_beside, sync_folder};
 use crate::simulator::SimulatorConfig;
 use crate::split::Split;
 use crate::splitter::LEFT_OUT;
@@ -51,11 +51,12 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
         simulate(simulator, &data.join(&source.file), stop, bar)?;
     }
     let key = key(recipe, data)?;
+    let target = out.canonicalize().unwrap_or_else(|_| out.to_path_buf()); // what a link points to is replaced, not the link
+    sweep_beside(&target);
     if let Some(dataset) = cached(out, &key) {
         return Ok(dataset);
     }
     refuse_occupied(out)?;
-    let target = out.canonicalize().unwrap_or_else(|_| out.to_path_buf()); // what a link points to is replaced, not the link
     let scratch = Scratch::beside(&target)?;
     let (coded, encoded) = (scratch.folder("coded")?, scratch.folder("encoded")?);
 

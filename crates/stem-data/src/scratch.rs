@@ -28,11 +28,10 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// A new folder in the folder of `out`, which is created; scratch of processes that have ended is removed first.
+    /// A new folder in the folder of `out`, which is created.
     pub(crate) fn beside(out: &Path) -> Result<Self> {
         let parent = parent(out);
         create_folder(parent)?;
-        sweep(parent);
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -81,8 +80,9 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes scratch folders in `parent` that no living process uses. What cannot be removed is left to the next one.
-fn sweep(parent: &Path) {
+/// Removes scratch folders beside `out` that no living process uses. What cannot be removed is left to the next preparation.
+pub(crate) fn sweep_beside(out: &Path) {
+    let parent = parent(out);
     let Ok(entries) = std::fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
@@ -138,13 +138,14 @@ mod tests {
         drop(Lock::of(&dead).unwrap());
         let unlocked = parent.path().join(format!("{PREFIX}young"));
         std::fs::create_dir(&unlocked).unwrap();
+        sweep_beside(&out);
         let next = Scratch::beside(&out).unwrap();
         assert!(!dead.exists() && unlocked.exists() && in_use.folder.path().exists());
         assert_eq!(scratch_folders(parent.path()), 3);
         File::open(&unlocked).unwrap().set_modified(std::time::SystemTime::now() - 2 * YOUNG).unwrap();
         drop((in_use, next));
         assert_eq!(scratch_folders(parent.path()), 1);
-        drop(Scratch::beside(&out).unwrap());
+        sweep_beside(&out);
         assert_eq!(scratch_folders(parent.path()), 0);
     }
 
@@ -156,8 +157,9 @@ mod tests {
         drop(Lock::of(&dead).unwrap());
         std::fs::create_dir_all(dead.join("old/columns")).unwrap();
         std::fs::write(dead.join("old/columns/file"), "before").unwrap();
-        let scratch = Scratch::beside(&out).unwrap();
+        sweep_beside(&out);
         assert_eq!(std::fs::read_to_string(out.join("file")).unwrap(), "before");
+        let scratch = Scratch::beside(&out).unwrap();
         let made = scratch.folder("made").unwrap();
         std::fs::write(made.join("file"), "after").unwrap();
         scratch.replace(&made, &out).unwrap();

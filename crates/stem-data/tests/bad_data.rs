@@ -269,6 +269,19 @@ fn a_stop_ends_a_preparation_and_leaves_what_was_there() {
     assert_eq!(left, ["columns", "log.csv"]);
 }
 
+/// A preparation that was killed leaves a folder whose lock nobody holds any more.
+#[test]
+fn what_a_killed_preparation_left_is_removed_by_the_next() {
+    let case = Case::new(LOG, RECIPE);
+    case.prepare().unwrap();
+    let left = case.dir.path().join(".stem-prepare-killed");
+    drop(stem_core::lock::Lock::of(&left).unwrap());
+    std::fs::create_dir(left.join("coded")).unwrap();
+    std::fs::write(left.join("coded/codes"), "many").unwrap();
+    case.prepare().unwrap(); // nothing else is to be done
+    assert!(!left.exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_to_a_data_set_is_followed() {

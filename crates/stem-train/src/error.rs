@@ -1,4 +1,4 @@
-//! Everything that can go wrong while training, told to the reader.
+//! Everything that can go wrong while training: where, what was expected, what was found, what to do.
 
 use stem_core::files::FileError;
 use stem_core::lock::LockError;

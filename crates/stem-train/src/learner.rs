@@ -40,7 +40,7 @@ pub struct FitSummary {
     pub parameters: usize,
     /// Bytes that table, optimizer state and a batch take, as planned before training.
     pub memory: u64,
-    /// Whether it was asked to stop.
+    /// Whether the stop flag was set.
     pub interrupted: bool,
 }
 
@@ -295,7 +295,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     pub fn score(&self, split: Split) -> Result<Vec<f32>> {
         let state = self.state();
         let network = state.network.valid();
-        let mut scores = Vec::with_capacity(self.dataset.rows(split) * self.dataset.schema().tasks.len());
+        let mut scores = Vec::new();
         for batch in self.dataset.batches(split, BatchPlan { size: self.config.batch_size, shuffle: None }) {
             batch.check(self.dataset.schema())?;
             scores.extend(score(&network, &state.table, state.layout(), &batch));

@@ -7,9 +7,9 @@
 //! | how to train | [`TrainConfig`] |
 //! | epochs, evaluation, best weights | [`Learner`] |
 //! | gather, forward, loss, backward, clip, update | [`step`] |
-//! | whose loss counts how much | [`balance`] |
+//! | the weight of each task's loss | [`balance`] |
 //! | Adam and others on the network and on rows; the rate | [`optimizer`], [`schedule`] |
-//! | how much it takes, told beforehand | [`memory`] |
+//! | how much memory it will take | [`memory`] |
 //!
 //! Metrics are those of [`stem_report::metrics`]. Experiments of several models, by name, are in `stem-experiment`.
 //!

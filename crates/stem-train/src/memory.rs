@@ -138,13 +138,13 @@ fn left_by(limits: &CGroupLimits) -> u64 {
     limits.total_memory.saturating_sub(limits.rss)
 }
 
-/// Memory that a training on `device` can take, in bytes; `None` where nobody says: of a GPU it is not known, and the machine's is
-/// none of its business.
+/// Memory that a training on `device` can take, in bytes; `None` where it is not known. That of a GPU is not, and the
+/// machine's memory says nothing of it.
 pub fn available_to(device: &Device) -> Option<u64> {
     RowMatrix::zeros(1, 1, device).is_on_host().then(available).flatten()
 }
 
-/// Peak resident memory of this process in GB (1e9 bytes); `None` where the system does not tell.
+/// Peak resident memory of this process in GB (1e9 bytes); `None` where the system does not say.
 pub fn peak_gb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

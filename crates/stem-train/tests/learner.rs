@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::TensorData;
 use common::*;
+use stem_core::lock::Lock;
 use stem_core::precision::Precision;
 use stem_core::{AnyModel, Bundle, DeviceSpec, HiddenConfig, ModelConfig, ModelName, params};
 use stem_data::{BatchPlan, Dataset, PrepareOptions, Recipe, Split, prepare};
@@ -192,6 +193,10 @@ fn the_weights_move_by_the_rate_of_the_schedule_in_every_step() {
     let rate = |passed: f64| 0.3 * (0.2 + 0.8 * (1.0 + (std::f64::consts::PI * passed).cos()) / 2.0);
     let rates = [0.15, 0.3, rate(0.0), rate(0.25), rate(0.5), rate(0.75)];
     assert_steps(&model, &dataset, &cosine, Objective::plain(2), &rates);
+    let out = folder.path().join("out");
+    fit(&model, &dataset, &cosine, &out);
+    let logged: Vec<f64> = log_of(&out).iter().map(|line| line["learning_rate"].as_f64().unwrap()).collect();
+    assert!(logged.iter().zip([rates[2], rates[5]]).all(|(a, b)| (a - b).abs() < 1e-12), "{logged:?}");
     // The rates show, and so does the order of the second epoch's batches.
     let by_hand = ByHand { spec: &model, dataset: &dataset, config: &cosine, objective: Objective::plain(2) };
     let (weights, losses) = by_hand.steps(&rates);
@@ -507,16 +512,64 @@ fn a_loss_that_is_not_finite_in_the_first_epoch_leaves_the_weights_before_that_s
     assert_eq!(weights_in(&kept), by_hand.steps(&vec![config.learning_rate; step - 1]).0);
 }
 
+/// The rate of one step is so large that weights, or what they are multiplied to, leave the numbers, though the loss was sound.
 #[test]
 fn scores_that_are_not_finite_after_an_epoch_are_an_error_too() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
+    for learning_rate in [1e300, 1e25] {
+        let out = folder.path().join("out");
+        let config = TrainConfig { batch_size: 1 << 20, learning_rate, ..plain() };
+        let Error::NotFinite { task, step, epoch, saved, .. } = not_finite(&dataset, &config, &out) else { panic!() };
+        assert!(["a", "b"].contains(&task.as_str()) && (step, epoch) == (1, 1));
+        assert_eq!(saved, "no epoch was finished before, so nothing was saved");
+        assert!(!out.join("bundle.safetensors").exists() && !out.join("last-good.safetensors").exists());
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_any_more_are_not_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
     let out = folder.path().join("out");
-    let config = TrainConfig { batch_size: 1 << 20, learning_rate: 1e300, ..plain() }; // one step, and its loss was sound
-    let Error::NotFinite { step, epoch, saved, .. } = not_finite(&dataset, &config, &out) else { panic!() };
-    assert_eq!((step, epoch), (1, 1));
-    assert_eq!(saved, "no epoch was finished before, so nothing was saved");
-    assert!(!out.join("bundle.safetensors").exists() && !out.join("last-good.safetensors").exists());
+    let config = TrainConfig { learning_rate: 1e300, ..plain() }; // the first step breaks the weights, the second sees it
+    let Error::NotFinite { epoch, saved, .. } = not_finite(&dataset, &config, &out) else { panic!() };
+    assert_eq!((epoch, saved.as_str()), (1, "no epoch was finished before, so nothing was saved"));
+    assert!(!out.join("last-good.safetensors").exists());
+}
+
+#[test]
+fn two_trainings_into_one_folder_are_refused_unless_one_holds_the_lock_for_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = without_validation(folder.path());
+    let (model, config, out) = (small(ModelName::SharedBottom), plain(), folder.path().join("out"));
+    let lock = Lock::of(&out).unwrap();
+    let error = learner(&model, &dataset, &config, out.clone()).fit().unwrap_err();
+    assert!(matches!(error, Error::Lock(_)), "{error}");
+    let expected = format!("{} is in use by another training or comparison: wait for its end", out.display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    learner(&model, &dataset, &config, out.clone()).with_lock(lock.clone()).fit().unwrap();
+    drop(lock);
+    fit(&model, &dataset, &config, &out);
+    fit(&model, &dataset, &config, &out); // the lock ends with the training
+}
+
+#[test]
+fn bundle_and_log_of_an_earlier_training_stand_until_another_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let (model, out) = (small(ModelName::SharedBottom), folder.path().join("out"));
+    fit(&model, &dataset, &plain(), &out);
+    let files = || ["bundle.safetensors", "log.jsonl"].map(|name| std::fs::read(out.join(name)).unwrap());
+    let before = files();
+    // What a killed training leaves: two epochs, and no end. The third one breaks.
+    let config = TrainConfig { batch_size: 2500, epochs: 99, patience: 99, ..growing(100.0) };
+    not_finite(&dataset, &config, &out);
+    assert!(out.join("unfinished.safetensors").exists() && out.join("unfinished.jsonl").exists());
+    assert!(files() == before);
+    fit(&model, &dataset, &TrainConfig { seed: 9, ..plain() }, &out);
+    assert!(files()[0] != before[0] && files()[1] != before[1]);
+    assert!(!out.join("unfinished.safetensors").exists() && !out.join("unfinished.jsonl").exists());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Reading one table of a TOML file key by key, so that every fault is found and told with its line.
+//! Reading one table of a TOML file key by key, so that every fault is found, with its line.
 
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ impl<'a> Faults<'a> {
     }
 }
 
-/// One table, and which of its keys were asked for.
+/// One table, and which of its keys were read.
 pub(super) struct Section<'a> {
     name: &'static str,
     pub(super) line: usize,
@@ -195,7 +195,7 @@ impl<'a> Section<'a> {
         sections
     }
 
-    /// Every key that nobody asked for is a fault.
+    /// Every key that was not read is a fault.
     pub(super) fn finish(self, faults: &mut Faults<'_>) {
         for key in self.table.keys().filter(|key| !self.known.contains(&key.get_ref().as_ref())) {
             let hint = match nearest(key.get_ref(), self.known.iter().copied()) {
