@@ -35,7 +35,8 @@ fn main() -> ExitCode {
 fn encode(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let begun = Instant::now();
     let recipe = Recipe::load(&args.recipe)?;
-    let dataset = prepare(&recipe, &args.data, &args.out, &PrepareOptions { progress, stop: stem_examples::stop_on_ctrl_c()? })?;
+    let dataset =
+        prepare(&recipe, &args.data, &args.out, &PrepareOptions { progress, stop: stem_examples::stop_on_ctrl_c()? })?;
     let rows: usize = Split::ALL.iter().map(|&split| dataset.rows(split)).sum();
     let seconds = begun.elapsed().as_secs_f64();
     println!("{}", serde_json::json!({ "rows": rows, "seconds": seconds, "rss_gb": memory::peak_gb() }));

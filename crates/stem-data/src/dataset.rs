@@ -173,7 +173,9 @@ pub(crate) fn write_vocabulary(
 ) -> Result<(Keys, Vec<(String, String)>)> {
     match vocabulary {
         Vocabulary::Number => Ok((Keys::Number, vec![])),
-        Vocabulary::Integers(keys) => Ok((Keys::Integers, vec![write_column(folder, vocabulary_file(v, "i64"), keys)?])),
+        Vocabulary::Integers(keys) => {
+            Ok((Keys::Integers, vec![write_column(folder, vocabulary_file(v, "i64"), keys)?]))
+        }
         Vocabulary::Texts(texts) => {
             let (bytes, offsets) = texts.parts();
             let bytes = write_column(folder, vocabulary_file(v, "u8"), bytes)?;

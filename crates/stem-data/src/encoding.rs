@@ -63,8 +63,7 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
         default: field.default.clone(),
     });
     let specs = vocabularies.iter().zip(&rows.vocabularies);
-    let specs =
-        specs.map(|(vocabulary, coded)| VocabularySpec { name: coded.name.clone(), rows: vocabulary.rows() });
+    let specs = specs.map(|(vocabulary, coded)| VocabularySpec { name: coded.name.clone(), rows: vocabulary.rows() });
     let tasks = recipe.labels.iter().map(|label| Task { name: label.column.clone(), within: label.within.clone() });
     let schema = Schema {
         fields: fields.collect(),

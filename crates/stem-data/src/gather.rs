@@ -109,7 +109,9 @@ pub(crate) fn gather(
         let label_columns = recipe.labels.iter().map(|l| l.column.as_str());
         labels_file.write(&matrix(&chunk, height, label_columns, |place, value, row| match value {
             Some(value) if value == 0.0 || value == 1.0 => Ok(value as f32),
-            Some(value) => Err(Error::value(&recipe.labels[place].column, first + row, "0, 1 or null", value.to_string())),
+            Some(value) => {
+                Err(Error::value(&recipe.labels[place].column, first + row, "0, 1 or null", value.to_string()))
+            }
             None => Ok(f32::NAN),
         })?)?;
         if let Some((column, dictionary)) = &mut groups {

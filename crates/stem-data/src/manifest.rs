@@ -98,7 +98,9 @@ impl Manifest {
             let name = split.name();
             if positives.len() != tasks || missing.len() != tasks {
                 let (positives, missing) = (positives.len(), missing.len());
-                return Err(format!("{positives} and {missing} counts of labels in {name}, the schema has {tasks} tasks"));
+                return Err(format!(
+                    "{positives} and {missing} counts of labels in {name}, the schema has {tasks} tasks"
+                ));
             }
             let known = positives.iter().zip(missing).map(|(positives, missing)| positives.saturating_add(*missing));
             if let Some(count) = known.max().filter(|count| count > rows) {

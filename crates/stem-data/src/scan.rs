@@ -323,11 +323,7 @@ impl Query {
     ///
     /// # Errors
     /// Those of `see`; what is wrong in the sources, with file and line; [`Error::Stopped`] between two chunks.
-    pub(crate) fn for_each_chunk(
-        self,
-        stop: &StopFlag,
-        mut see: impl FnMut(DataFrame) -> Result<()>,
-    ) -> Result<()> {
+    pub(crate) fn for_each_chunk(self, stop: &StopFlag, mut see: impl FnMut(DataFrame) -> Result<()>) -> Result<()> {
         let (sender, receiver) = sync_channel::<DataFrame>(AHEAD);
         let closed = PlanCallback::new(move |frame| Ok(sender.send(frame).is_err()));
         let frame = self.frame.sink_batches(closed, true, std::num::NonZeroUsize::new(CHUNK)).map_err(Error::query)?;

@@ -116,13 +116,18 @@ fn parquet_and_ipc_tables_are_read_by_their_own_schema() {
             split = {{ kind = "random", valid = 0, test = 0 }}
             "#
         );
-        let dataset =
-            prepare(&Recipe::parse(&recipe, "recipe.toml").unwrap(), dir.path(), &dir.path().join("out"), &PrepareOptions::default())
-                .unwrap();
+        let dataset = prepare(
+            &Recipe::parse(&recipe, "recipe.toml").unwrap(),
+            dir.path(),
+            &dir.path().join("out"),
+            &PrepareOptions::default(),
+        )
+        .unwrap();
         assert_eq!(dataset.labels(Split::Train), [1.0, 0.0, 1.0]);
         std::fs::write(dir.path().join(name), b"PAR1 is not enough").unwrap();
         let recipe = Recipe::parse(&recipe, "recipe.toml").unwrap();
-        let message = prepare(&recipe, dir.path(), &dir.path().join("out"), &PrepareOptions::default()).unwrap_err().to_string();
+        let message =
+            prepare(&recipe, dir.path(), &dir.path().join("out"), &PrepareOptions::default()).unwrap_err().to_string();
         assert!(message.contains("the query failed: ") || message.contains(name), "{message}");
     }
 }

@@ -207,7 +207,8 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             match verdict {
                 Verdict::Better => {
                     self.best_epoch = epoch;
-                    let training = serde_json::json!({ "epoch": epoch, "seed": self.config.seed, "monitored": monitored });
+                    let training =
+                        serde_json::json!({ "epoch": epoch, "seed": self.config.seed, "monitored": monitored });
                     self.save(&self.unfinished().path, training)?;
                 }
                 Verdict::Worse => schedule.epoch_was_worse(),

@@ -210,7 +210,8 @@ mod tests {
         assert_eq!(adam.table_bytes, 4 * 100 * 12);
         assert_eq!(adam.state_bytes, 4 * (2 * 100 * 12 + 3 * 1000)); // two moments each, and the network
         let (slots, rows) = (8 * 2, 8 * 2); // at most as many distinct rows as slots
-        let step = 3 * 4 * slots * 12 + 16 * slots + 2 * 4 * rows * 12 + GRADIENTS * 4 * 1000 + ACTIVATIONS * 4 * 8 * 50;
+        let step =
+            3 * 4 * slots * 12 + 16 * slots + 2 * 4 * rows * 12 + GRADIENTS * 4 * 1000 + ACTIVATIONS * 4 * 8 * 50;
         assert_eq!(adam.batch_bytes, step);
         assert_eq!(adam.key_bytes, 8 * KEYS as u64);
         assert_eq!(adam.total(), adam.table_bytes + adam.state_bytes + adam.batch_bytes + adam.key_bytes);
@@ -253,7 +254,10 @@ mod tests {
         plan.check(plan.total()).unwrap();
         let message = plan.check(plan.total() - 1).unwrap_err().to_string();
         let expected = "training needs about 47 KiB and this machine has 47 KiB free: table 100 x 12 5 KiB, network 1000 parameters";
-        assert!(message.starts_with(&expected[..26]) && message.contains("table 100 x 12 5 KiB, network 1000 parameters"), "{message}");
+        assert!(
+            message.starts_with(&expected[..26]) && message.contains("table 100 x 12 5 KiB, network 1000 parameters"),
+            "{message}"
+        );
         assert_eq!([1024, 3 << 20, 5 << 29].map(bytes), ["1 KiB", "3 MiB", "2.5 GiB"]);
     }
 

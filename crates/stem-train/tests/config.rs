@@ -38,7 +38,11 @@ fn what_lies_at_the_limit_is_taken_and_what_lies_beyond_is_refused_by_key() {
         assert_eq!(refused(|train| _ = train.task_weights.insert("a".into(), bad)), Some("task_weights"));
     }
     assert_eq!(refused(|train| _ = train.task_weights.insert("a".into(), 0.0)), None);
-    assert_eq!(refused(|train| _ = train.task_weights.insert("a".into(), 1e39)), Some("task_weights"), "infinite as f32");
+    assert_eq!(
+        refused(|train| _ = train.task_weights.insert("a".into(), 1e39)),
+        Some("task_weights"),
+        "infinite as f32"
+    );
     let decay = |weight_decay| OptimizerConfig::AdamW(AdamW { weight_decay, ..AdamW::default() });
     assert_eq!(refused(|train| train.optimizer = decay(999.0)), None); // the rate is 1e-3
     assert_eq!(refused(|train| train.optimizer = decay(1000.0)), Some("optimizer.weight_decay"));

@@ -22,7 +22,13 @@ use tracing::span;
 /// Without validation rows every epoch counts as the best, so that the bundle holds the weights after the last step.
 fn without_validation(folder: &Path) -> Dataset {
     let recipe = RECIPE.replace("valid = 0.15", "valid = 0.0").replace("rows = 6000", "rows = 1500");
-    prepare(&Recipe::parse(&recipe, "recipe.toml").unwrap(), folder, &folder.join("columns"), &PrepareOptions::default()).unwrap()
+    prepare(
+        &Recipe::parse(&recipe, "recipe.toml").unwrap(),
+        folder,
+        &folder.join("columns"),
+        &PrepareOptions::default(),
+    )
+    .unwrap()
 }
 
 fn sgd() -> OptimizerConfig {
@@ -315,7 +321,10 @@ fn the_log_tells_steps_losses_and_weights_of_the_balance() {
     let log = log_of(&out);
     assert_eq!(log.len(), 2);
     for (epoch, line) in log.iter().enumerate() {
-        assert_eq!((line["epoch"].as_u64().unwrap(), line["steps"].as_u64().unwrap()), (epoch as u64 + 1, 3 * (epoch as u64 + 1)));
+        assert_eq!(
+            (line["epoch"].as_u64().unwrap(), line["steps"].as_u64().unwrap()),
+            (epoch as u64 + 1, 3 * (epoch as u64 + 1))
+        );
         assert_eq!(line["learning_rate"], 0.1);
         assert!(line["best"] == true && line.get("balance").is_none());
         // Batches of 500, 500 and what is left, each weighed by its rows: every row has both labels.
@@ -487,7 +496,10 @@ fn a_loss_that_is_not_finite_in_a_later_epoch_names_where_the_best_weights_are()
     assert!(["a", "b", "(regularization)"].contains(&task.as_str()) && !value.is_finite());
     assert!(epoch > 1 && step > steps * (epoch - 1) && step <= steps * epoch, "step {step}, epoch {epoch}");
     let kept = out.join("unfinished.safetensors");
-    assert!(saved.starts_with("the weights of epoch ") && saved.ends_with(&format!(" are in {}", kept.display())), "{saved}");
+    assert!(
+        saved.starts_with("the weights of epoch ") && saved.ends_with(&format!(" are in {}", kept.display())),
+        "{saved}"
+    );
     assert!(weights_in(&kept).iter().all(|w| w.is_finite()));
     assert_eq!(std::fs::read(out.join("bundle.safetensors")).unwrap(), before, "the bundle of before stands");
 }
@@ -507,7 +519,8 @@ fn a_loss_that_is_not_finite_in_the_first_epoch_leaves_the_weights_before_that_s
     let kept = out.join("last-good.safetensors");
     assert_eq!(saved, format!("the weights before that step are in {}", kept.display()));
     let model = small(ModelName::SharedBottom);
-    let objective = Objective { embedding_l2: config.embedding_l2, network_l2: config.network_l2, ..Objective::plain(2) };
+    let objective =
+        Objective { embedding_l2: config.embedding_l2, network_l2: config.network_l2, ..Objective::plain(2) };
     let by_hand = ByHand { spec: &model, dataset: &dataset, config: &config, objective };
     assert_eq!(weights_in(&kept), by_hand.steps(&vec![config.learning_rate; step - 1]).0);
 }

@@ -17,8 +17,7 @@ fn the_same_seed_gives_the_same_bits_twice_with_dropout() {
         let out = folder.path().join(name);
         let mut learner = Learner::new(model, &dataset, config, &device, &out).unwrap();
         learner.fit().unwrap();
-        let (table, network) =
-            Bundle::<ModelConfig>::open(learner.bundle_path()).unwrap().load(&device).unwrap();
+        let (table, network) = Bundle::<ModelConfig>::open(learner.bundle_path()).unwrap().load(&device).unwrap();
         let all = [table.rows().tensor().to_data()].into_iter().chain(params::collect(&network).into_values());
         all.flat_map(|data| data.try_into_vec::<f32>().unwrap()).map(f32::to_bits).collect()
     };
