@@ -14,7 +14,7 @@ field = [
     { column = "user", kind = "category" },
     { column = "word", kind = "category" },
     { column = "tags", kind = "sequence", separator = "|", max_len = 2 },
-    { column = "price", kind = "number" },
+    { column = "price", kind = "number", standardize = true },
 ]
 label = [{ column = "view" }, { column = "click", within = "view" }]
 split = { kind = "column", column = "split" }

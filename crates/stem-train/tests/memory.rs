@@ -4,7 +4,7 @@
 
 mod common;
 use common::*;
-use stem_core::{ModelConfig, ModelName};
+use stem_core::{Activation, ModelConfig, ModelName};
 use stem_train::{BalanceConfig, Learner, TrainConfig, check, memory};
 
 #[test]
@@ -31,10 +31,27 @@ fn planned_and_taken() {
             train.balance = BalanceConfig::GradNorm { alpha: 1.0, rate: 0.01 };
             ModelName::Stem.default_config()
         }
-        "dropout" => {
+        "pc-grad" => {
+            train.balance = BalanceConfig::PcGrad {};
+            ModelName::Stem.default_config()
+        }
+        "own" => stem(|config| {
+            (config.dim, config.experts, config.gate, config.tower) = (256, vec![32], vec![32], vec![32]);
+            (config.specific_experts, config.shared_experts) = (32, 1);
+        }),
+        "choices" => stem_of(vec![4], 256, 256, 1),
+        "mmoe-me" => ModelName::MmoeMe
+            .deserialize_config(toml::Deserializer::parse("expert_count = 64\nexperts = [64]").unwrap())
+            .unwrap(),
+        "dropout" | "batch-norm" | "gelu" | "dice" => {
             let mut model = stem_of(vec![64, 64], 32, 32, 1);
             if let ModelConfig::Stem(stem) = &mut model {
-                stem.hidden.dropout = 0.2;
+                match case.as_str() {
+                    "dropout" => stem.hidden.dropout = 0.2,
+                    "batch-norm" => stem.hidden.batch_norm = true,
+                    "gelu" => stem.hidden.activation = Activation::Gelu,
+                    _ => stem.hidden.activation = Activation::Dice,
+                }
             }
             model
         }

@@ -39,11 +39,11 @@ fn loss(state: &TrainState<AnyModel>, batch: &Batch) -> f64 {
     weighted.sum::<f64>() + f64::from(floats(losses.regularization.into_data())[0])
 }
 
-const STEP: f32 = 0.02;
+const STEP: f32 = 0.004; // small: beyond the kink of a ReLU the slope is another
 
 fn assert_slope(what: &str, above: f64, below: f64, gradient: f32) {
     let slope = (above - below) / f64::from(2.0 * STEP);
-    assert!((slope - f64::from(gradient)).abs() < 2e-3 + 0.02 * slope.abs(), "{what}: {gradient}, expected {slope}");
+    assert!((slope - f64::from(gradient)).abs() < 4e-3 + 0.02 * slope.abs(), "{what}: {gradient}, expected {slope}");
 }
 
 #[test]
