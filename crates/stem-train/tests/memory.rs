@@ -1,10 +1,10 @@
-//! What a training takes beside what was planned: `MEMORY_CASE=many cargo test --release --test memory -- --ignored --nocapture`, one
+//! What a plan counts, and what a training takes beside it: `MEMORY_CASE=many cargo test --release --test memory -- --ignored --nocapture`, one
 //! case a process, since a peak is the process's.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 use common::*;
-use stem_core::{Activation, ModelConfig, ModelName};
+use stem_core::{Activation, DeviceSpec, ModelConfig, ModelName};
 use stem_train::{BalanceConfig, Learner, TrainConfig, check, memory};
 
 #[test]
@@ -63,4 +63,27 @@ fn planned_and_taken() {
     learner.fit().unwrap();
     let taken = memory::peak_gb().unwrap() - before;
     println!("{case}: planned {:.3} GB, taken {taken:.3} GB; {plan}", plan.total() as f64 / 1e9);
+}
+
+/// Experts of one task read its stream, which is copied for each of them; its gradients come back from each of them.
+#[test]
+fn a_tasks_stream_counts_once_for_each_of_its_experts() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let train = TrainConfig { batch_size: 1000, ..TrainConfig::default() };
+    let batch_bytes = |specific| {
+        let model = stem(|config| (config.dim, config.experts, config.specific_experts) = (64, vec![8], specific));
+        check(&model, &dataset, &train).unwrap().batch_bytes
+    };
+    // Four fields of width 64, two tasks, 1000 rows, a copy and its gradient; six more experts a task.
+    let streams = 2 * 4 * 1000 * 2 * 6 * (4 * 64);
+    let (few, many) = (batch_bytes(2), batch_bytes(8));
+    assert!((few + streams..few + 2 * streams).contains(&many), "{few}, {many}, streams {streams}");
+}
+
+#[test]
+fn memory_is_known_for_devices_that_the_host_reaches() {
+    let device = spec().open().unwrap();
+    let on_host = !matches!(spec(), DeviceSpec::Wgpu(_)) && cfg!(target_os = "linux");
+    assert_eq!(memory::available_to(&device).is_some(), on_host);
 }
