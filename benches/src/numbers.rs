@@ -27,8 +27,7 @@ pub fn parts(folder: &Path) -> Result<BTreeMap<&'static str, String>, String> {
     let json = |name: &str| -> Result<Value, String> {
         serde_json::from_str(&text(name)?).map_err(|e| format!("{}: {e}", folder.join(name).display()))
     };
-    let (movielens, simulated, reference) =
-        (json("movielens.json")?, json("simulated.json")?, json("reference.json")?);
+    let (movielens, simulated, reference) = (json("movielens.json")?, json("simulated.json")?, json("reference.json")?);
     Ok(BTreeMap::from([
         ("quickstart", format!("```text\n{}```\n", text("quickstart.txt")?)),
         ("verdict", format!("```text\n{}```\n", text("verdict.txt")?)),
@@ -60,9 +59,8 @@ pub fn fill(text: &str, parts: &BTreeMap<&'static str, String>) -> Result<String
 
 /// Models in the order of the papers' tables, those that are there.
 fn models(of: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    const ORDER: [&str; 10] = [
-        "single-task", "shared-bottom", "omoe", "mmoe", "ple", "aitm", "esmm", "mmoe-me", "ple-me", "stem",
-    ];
+    const ORDER: [&str; 10] =
+        ["single-task", "shared-bottom", "omoe", "mmoe", "ple", "aitm", "esmm", "mmoe-me", "ple-me", "stem"];
     ORDER.into_iter().filter_map(|name| Some((name, of.get(name)?)))
 }
 

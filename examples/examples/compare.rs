@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use stem_core::DeviceSpec;
-use stem_data::{Recipe, prepare};
+use stem_data::{PrepareOptions, Recipe, prepare};
 use stem_examples::cell;
 use stem_experiment::{CompareConfig, ModelName, RunOptions, SearchConfig, compare};
 use stem_report::analysis::Bootstrap;
@@ -98,8 +98,9 @@ fn run(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::E
     };
     config.check()?; // before the long work
     let columns = args.columns.unwrap_or(args.out.join("columns"));
-    let dataset = prepare(&recipe, &args.data, &columns, true)?;
     let stop = stem_examples::stop_on_ctrl_c()?;
+    let preparation = PrepareOptions { progress: progress.clone(), stop: stop.clone() };
+    let dataset = prepare(&recipe, &args.data, &columns, &preparation)?;
     let options = RunOptions { device: args.device, progress, stop, command: stem_examples::command_line("compare") };
     let found = compare(&config, &experiment, &dataset, &args.out, &options)?;
     let answer = format!("{}\n{}\n", told(&found)?, args.out.join("report.html").display());

@@ -7,7 +7,7 @@ use stem_core::burn::{self, module::Module, tensor::Device, tensor::Tensor};
 use stem_core::models::{Model, ModelSpec, NetworkSize};
 use stem_core::nn::{HiddenConfig, MlpShape, Pooled, Rng, Towers};
 use stem_core::{DeviceSpec, Predictor, Row, Schema};
-use stem_data::{Recipe, Split, prepare};
+use stem_data::{PrepareOptions, Recipe, Split, prepare};
 use stem_experiment::Experiment;
 use stem_train::{Learner, Progress, TrainConfig};
 
@@ -63,7 +63,7 @@ impl ModelSpec for WideDeepConfig {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::path::PathBuf::from(std::env::args().nth(1).unwrap_or("out/custom".into()));
     let recipe = Recipe::load("datasets/simulated/recipe.toml")?;
-    let dataset = prepare(&recipe, &out, &out.join("columns"), true)?;
+    let dataset = prepare(&recipe, &out, &out.join("columns"), &PrepareOptions::default())?;
     let train = TrainConfig { epochs: 2, ..Experiment::load("datasets/simulated/experiment.toml")?.train };
     let config = WideDeepConfig { dim: 4, tower: vec![64, 32], hidden: HiddenConfig::default() };
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use stem_data::{Recipe, Split, prepare};
+use stem_data::{PrepareOptions, Progress, Recipe, Split, prepare};
 use stem_train::memory;
 
 /// Encodes the raw tables of a recipe; prints rows, seconds and peak memory (GB) as one line of JSON.
@@ -28,14 +28,15 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    stem_examples::log_to_stderr();
-    stem_examples::finish(encode(Args::parse()))
+    let progress = stem_examples::log_to_stderr();
+    stem_examples::finish(encode(Args::parse(), progress))
 }
 
-fn encode(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn encode(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let begun = Instant::now();
     let recipe = Recipe::load(&args.recipe)?;
-    let dataset = prepare(&recipe, &args.data, &args.out, true)?;
+    let dataset =
+        prepare(&recipe, &args.data, &args.out, &PrepareOptions { progress, stop: stem_examples::stop_on_ctrl_c()? })?;
     let rows: usize = Split::ALL.iter().map(|&split| dataset.rows(split)).sum();
     let seconds = begun.elapsed().as_secs_f64();
     println!("{}", serde_json::json!({ "rows": rows, "seconds": seconds, "rss_gb": memory::peak_gb() }));

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use stem_core::{DeviceSpec, Predictor, Row, Value};
-use stem_data::{Recipe, Split, prepare};
+use stem_data::{PrepareOptions, Recipe, Split, prepare};
 use stem_experiment::{Experiment, ModelName, RunMetrics, RunOptions, run};
 use stem_train::Progress;
 
@@ -48,7 +48,9 @@ fn quickstart(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::e
     experiment.train.seed = args.seed;
     experiment.train.epochs = args.epochs.unwrap_or(experiment.train.epochs);
 
-    let dataset = prepare(&recipe, &args.out, &args.out.join("columns"), true)?;
+    let stop = stem_examples::stop_on_ctrl_c()?;
+    let preparation = PrepareOptions { progress: progress.clone(), stop: stop.clone() };
+    let dataset = prepare(&recipe, &args.out, &args.out.join("columns"), &preparation)?;
     println!(
         "{} rows to train on, {} to stop by, {} to test, {} table rows",
         dataset.rows(Split::Train),
@@ -57,7 +59,6 @@ fn quickstart(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::e
         dataset.schema().rows()
     );
 
-    let stop = stem_examples::stop_on_ctrl_c()?;
     let command = stem_examples::command_line("quickstart");
     let options = RunOptions { device: args.device, progress, stop, command };
     let mut runs: Vec<RunMetrics> = Vec::new();

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use stem_core::DeviceSpec;
 use stem_core::precision::Precision;
-use stem_data::{Recipe, prepare};
+use stem_data::{PrepareOptions, Recipe, prepare};
 use stem_experiment::{ModelName, RunOptions, run};
 use stem_train::Progress;
 
@@ -63,8 +63,9 @@ fn train(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error:
     experiment.train.precision = args.precision.unwrap_or(experiment.train.precision);
     experiment.train.check()?;
 
-    let dataset = prepare(&recipe, &args.data, &args.columns.unwrap_or(args.out.join("columns")), true)?;
     let stop = stem_examples::stop_on_ctrl_c()?;
+    let preparation = PrepareOptions { progress: progress.clone(), stop: stop.clone() };
+    let dataset = prepare(&recipe, &args.data, &args.columns.unwrap_or(args.out.join("columns")), &preparation)?;
     let command = stem_examples::command_line("train");
     let options = RunOptions { device: args.device, progress, stop, command };
     let metrics = run(args.model, &experiment, &dataset, &args.out, &options)?;

@@ -288,10 +288,7 @@ fn a_full_disk_or_a_killed_process_leaves_the_previous_bundle_whole() {
     let full = shell("trap '' XFSZ; ulimit -f 4;", "2");
     let stderr = text(&full.stderr);
     assert_eq!(full.status.code(), Some(1), "{stderr}");
-    assert!(
-        stderr.contains("error: cannot write") && stderr.contains("what was there before is untouched"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("error: cannot write"), "{stderr}");
     assert_eq!(std::fs::read(&bundle).unwrap(), before);
     let killed = shell("ulimit -f 4;", "2");
     assert_eq!(killed.status.code(), None, "killed by the signal: {}", text(&killed.stderr));

@@ -128,8 +128,19 @@ fn compare(workspace: &Path, out: &Path, dataset: &str, data: &Path) -> Result<S
     let printed = run(
         "stem",
         &[
-            "compare", "--recipe", text(&recipe)?, "--data", text(data)?, "--models", &models, "--seeds", "1,2,3",
-            "--out", text(out)?, "--jobs", "2",
+            "compare",
+            "--recipe",
+            text(&recipe)?,
+            "--data",
+            text(data)?,
+            "--models",
+            &models,
+            "--seeds",
+            "1,2,3",
+            "--out",
+            text(out)?,
+            "--jobs",
+            "2",
         ],
     )?;
     Ok(printed.lines().filter(|line| line.contains(" against single-task")).map(|line| format!("{line}\n")).collect())
@@ -172,7 +183,8 @@ fn machine() -> String {
     let name = field("model name").unwrap_or("an unknown processor".into());
     let model = field("model\t").map_or(String::new(), |model| format!(", model {model}"));
     let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
-    let commit = commit.ok().filter(|git| git.status.success()).map(|git| String::from_utf8_lossy(&git.stdout).into_owned());
+    let commit =
+        commit.ok().filter(|git| git.status.success()).map(|git| String::from_utf8_lossy(&git.stdout).into_owned());
     let commit = commit.map_or(String::new(), |commit| format!(", commit {}", commit.trim()));
     format!("Measured on {threads} threads of {name}{model}{commit}.\n")
 }

@@ -116,10 +116,18 @@ impl<'a> LayerShape<'a> {
         MlpShape { members, input, widths: self.gate, output: Some(choices), hidden: self.hidden }
     }
 
-    /// Numbers held, and outputs for one row of a batch.
+    /// Numbers held, and outputs for one row of a batch: those of the banks, a task's stream once more for each of its experts, the
+    /// sums that gates read, the softmax of the gates, and what comes out of the mix.
     pub fn size(&self) -> NetworkSize {
         let banks = [self.own_experts(), self.shared_experts(), self.task_gates()];
-        banks.iter().chain(&self.shared_gate()).map(MlpShape::size).sum()
+        let product = |a: usize, b: usize| (a as u64).saturating_mul(b as u64);
+        let own = if self.specific > 1 { self.tasks * self.specific } else { 0 };
+        let read = if self.wiring.gate_input == GateInput::OwnPlusShared { self.tasks } else { 0 };
+        let streams = self.tasks + usize::from(self.shared_gate().is_some());
+        let mixed = self.experts() + self.expert.last().copied().unwrap_or(0);
+        let activations = product(own + read, self.input).saturating_add(product(streams, mixed));
+        let between = NetworkSize { parameters: 0, activations };
+        banks.iter().chain(&self.shared_gate()).map(MlpShape::size).sum::<NetworkSize>() + between
     }
 
     /// Draws the weights.

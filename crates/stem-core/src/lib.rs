@@ -54,6 +54,7 @@
 compile_error!("stem-core needs a device: build it with the feature `flex` (the default), `ndarray` or `wgpu`");
 
 pub mod files;
+pub mod lock;
 mod mapped;
 mod schema;
 mod value;

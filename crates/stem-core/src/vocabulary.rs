@@ -143,6 +143,18 @@ impl Vocabulary {
         }
     }
 
+    /// Bytes that its keys take.
+    pub fn key_bytes(&self) -> u64 {
+        match self {
+            Vocabulary::Number => 0,
+            Vocabulary::Integers(keys) => size_of_val(keys.as_slice()) as u64,
+            Vocabulary::Texts(texts) => {
+                let (bytes, offsets) = texts.parts();
+                (bytes.len() + size_of_val(offsets)) as u64
+            }
+        }
+    }
+
     /// Local id of the unseen: the last row.
     pub fn unseen(&self) -> u32 {
         (self.rows() - 1) as u32

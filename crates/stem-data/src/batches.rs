@@ -5,8 +5,9 @@ use std::thread::JoinHandle;
 
 use stem_core::{Batch, FieldKind, PADDING};
 
-use crate::dataset::{Dataset, Split};
+use crate::dataset::Dataset;
 use crate::random;
+use crate::split::Split;
 
 /// Batches that wait to be taken while the thread fills another.
 const AHEAD: usize = 2;
@@ -96,7 +97,8 @@ impl Dataset {
 
     /// Copies rows out of the columns and derives the weights that the columns leave out.
     fn fill(&self, split: Split, rows: impl ExactSizeIterator<Item = usize>) -> Batch {
-        let (schema, labels) = (self.schema(), self.labels(split));
+        let schema = self.schema();
+        let (labels, first, stride) = self.strided_labels(split); // [N, stride]
         let (ids, numbers, cols) = self.features(split); // ids [N, S], numbers [N, cols]
         let (slots, tasks) = (schema.slots(), schema.tasks.len());
         let offsets = schema.offsets();
@@ -106,7 +108,8 @@ impl Dataset {
         for (b, row) in rows.enumerate() {
             let from = &ids[row * slots..(row + 1) * slots];
             batch.ids.extend_from_slice(from);
-            batch.labels.extend_from_slice(&labels[row * tasks..(row + 1) * tasks]);
+            let label = row * stride + first;
+            batch.labels.extend_from_slice(&labels[label..label + tasks]);
             let weights = &mut batch.weights[b * slots..(b + 1) * slots];
             let mut number = 0;
             for (field, range) in schema.fields.iter().zip(&ranges) {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use bytemuck::Pod;
 use memmap2::Mmap;
+use stem_core::files::FileError;
 
 use crate::error::{Error, Result};
 use crate::mapped::map_file;
@@ -48,25 +49,46 @@ pub(crate) struct ColumnWriter<T> {
     path: PathBuf,
     cols: usize,
     values: usize,
+    hash: blake3::Hasher,
     element: PhantomData<T>,
 }
 
 impl<T: Element> ColumnWriter<T> {
     pub(crate) fn create(path: PathBuf, cols: usize) -> Result<Self> {
-        let file = File::create(&path).map_err(Error::io("create", &path))?;
+        let file = File::create(&path).map_err(FileError::of("create", &path))?;
         let mut file = BufWriter::with_capacity(1 << 18, file);
-        file.write_all(&[0; HEADER]).map_err(Error::io("write", &path))?;
-        Ok(Self { file, path, cols, values: 0, element: PhantomData })
+        file.write_all(&[0; HEADER]).map_err(FileError::of("write", &path))?;
+        Ok(Self { file, path, cols, values: 0, hash: blake3::Hasher::new(), element: PhantomData })
     }
 
     /// Appends whole rows.
     pub(crate) fn write(&mut self, values: &[T]) -> Result<()> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
         self.values += values.len();
-        self.file.write_all(bytemuck::cast_slice(values)).map_err(Error::io("write", &self.path))
+        Ok(self.file.write_all(bytes).map_err(FileError::of("write", &self.path))?)
+    }
+
+    /// Appends whole rows of a file that [`seal`](Self::seal) will end.
+    pub(crate) fn write_marked(&mut self, values: &[T]) -> Result<()> {
+        self.hash.update(bytemuck::cast_slice(values));
+        self.write(values)
     }
 
     /// Completes the header; returns the path.
     pub(crate) fn finish(mut self) -> Result<PathBuf> {
+        self.complete()?;
+        Ok(self.path)
+    }
+
+    /// Completes the header, makes sure that the file outlasts a loss of power, and gives its checksum. Every row was written by
+    /// [`write_marked`](Self::write_marked).
+    pub(crate) fn seal(mut self) -> Result<String> {
+        let header = self.complete()?;
+        self.file.get_ref().sync_all().map_err(FileError::of("write", &self.path))?;
+        Ok(self.hash.update(&header).finalize().to_hex().to_string())
+    }
+
+    fn complete(&mut self) -> Result<[u8; HEADER]> {
         let rows = self.values.checked_div(self.cols).unwrap_or(0);
         debug_assert_eq!(rows * self.cols, self.values, "whole rows were written");
         let mut header = [0; HEADER];
@@ -75,11 +97,18 @@ impl<T: Element> ColumnWriter<T> {
         header[12..16].copy_from_slice(&T::CODE.to_le_bytes());
         header[16..24].copy_from_slice(&(rows as u64).to_le_bytes());
         header[24..32].copy_from_slice(&(self.cols as u64).to_le_bytes());
-        let Self { file, path, .. } = &mut self;
-        file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header)).map_err(Error::io("write", path))?;
-        file.flush().map_err(Error::io("write", path))?;
-        Ok(self.path)
+        let Self { file, path, .. } = self;
+        file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header)).map_err(FileError::of("write", path))?;
+        file.flush().map_err(FileError::of("write", path))?;
+        Ok(header)
     }
+}
+
+/// The checksum that [`ColumnWriter::seal`] gave for a file, of the file as it is now. Reads all of it.
+pub(crate) fn checksum_of(path: &Path) -> Result<String> {
+    let map = map_file(path).map_err(FileError::of("open", path))?;
+    let (header, values) = map.split_at(HEADER.min(map.len()));
+    Ok(blake3::Hasher::new().update(values).update(header).finalize().to_hex().to_string())
 }
 
 /// A matrix that lies in a file.
@@ -94,7 +123,7 @@ pub(crate) struct Columns<T> {
 impl<T: Element> Columns<T> {
     /// Maps a file after checking that its header and its length agree.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let map = map_file(path).map_err(Error::io("open", path))?;
+        let map = map_file(path).map_err(FileError::of("open", path))?;
         let fault = |what: String| Error::Dataset { path: path.into(), what };
         let header = map.get(..HEADER).ok_or_else(|| fault(format!("{} bytes, no header", map.len())))?;
         if &header[..8] != MAGIC {

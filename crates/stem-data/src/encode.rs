@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use stem_core::MISSING;
+use stem_core::files::create_folder;
 
 use crate::columns::ColumnWriter;
-use crate::dataset::{Split, SplitStatistics};
+use crate::encoding::Encoding;
 use crate::error::{Error, Result};
-use crate::fit::{Fitted, slot_vocabularies};
-use crate::gather::Gathered;
+use crate::gather::CodedRows;
 use crate::recipe::Recipe;
+use crate::split::{Split, SplitStatistics};
+use crate::stop::StopFlag;
 
 /// Rows that are encoded before they are written.
 const CHUNK: usize = 1 << 14;
@@ -29,21 +31,24 @@ pub(crate) struct Encoded {
     pub(crate) statistics: [SplitStatistics; 3],
     /// Pairs of tasks whose labels are the same in all of training.
     pub(crate) same: Vec<(usize, usize)>,
+    /// Checksum of every file, by its path in the folder.
+    pub(crate) checksums: Vec<(String, String)>,
 }
 
-/// Writes the columns below `folder`; `seen` is told how many rows are done.
+/// Writes the columns below `folder`; `seen` gets the number of rows that are done.
 pub(crate) fn encode(
     recipe: &Recipe,
-    rows: &Gathered,
-    fitted: &Fitted,
+    rows: &CodedRows,
+    encoding: &Encoding,
     folder: &Path,
+    stop: &StopFlag,
     seen: impl Fn(u64),
 ) -> Result<Encoded> {
-    let (slots, tasks) = (slot_vocabularies(recipe, rows), recipe.labels.len());
+    let (slots, tasks) = (rows.slot_vocabularies(recipe), recipe.labels.len());
     let cols = rows.numbers.cols();
     let create = |split: Split| -> Result<SplitWriter> {
         let folder = folder.join(split.name());
-        std::fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
+        create_folder(&folder)?;
         Ok(SplitWriter {
             ids: ColumnWriter::create(folder.join("ids.u32"), slots.len())?,
             numbers: ColumnWriter::create(folder.join("numbers.f32"), cols)?,
@@ -54,7 +59,7 @@ pub(crate) fn encode(
         })
     };
     let mut writers = [create(Split::Train)?, create(Split::Valid)?, create(Split::Test)?];
-    let number_kinds: Vec<_> = fitted
+    let number_kinds: Vec<_> = encoding
         .schema
         .fields
         .iter()
@@ -75,17 +80,20 @@ pub(crate) fn encode(
     let mut masked = vec![0.0; tasks];
     for (row, (codes, &split)) in codes.zip(&rows.splits).enumerate() {
         if row % CHUNK == 0 {
+            if stop.is_set() {
+                return Err(Error::Stopped);
+            }
             seen(row as u64);
         }
         let Some(writer) = writers.get_mut(split as usize) else { continue }; // left out
         let (ids, numbers, labels, groups) = &mut writer.waiting;
-        ids.extend(codes.iter().zip(&slots).map(|(&code, &v)| fitted.ids[v][code as usize]));
+        ids.extend(codes.iter().zip(&slots).map(|(&code, &v)| encoding.ids[v][code as usize]));
         let values = &rows.numbers.values()[row * cols..(row + 1) * cols];
         numbers.extend(
             values.iter().zip(&number_kinds).map(|(&v, kind)| if v.is_nan() { 0.0 } else { kind.number_weight(v) }),
         );
         if let Some(place) = numbers.iter().rev().take(cols).position(|n| !n.is_finite()) {
-            let field = fitted.schema.fields.iter().filter(|f| number_kinds.contains(&&f.kind)).rev().nth(place);
+            let field = encoding.schema.fields.iter().filter(|f| number_kinds.contains(&&f.kind)).rev().nth(place);
             let found = values[cols - 1 - place].to_string();
             let column = field.map_or(String::new(), |f| f.name.clone());
             return Err(Error::Value { column, row, expected: "a number that 32-bit floats can hold", found });
@@ -110,26 +118,30 @@ pub(crate) fn encode(
         }
     }
     let mut statistics = Vec::with_capacity(3);
-    for mut writer in writers {
+    let mut checksums = Vec::new();
+    for (split, mut writer) in Split::ALL.iter().zip(writers) {
         writer.flush()?;
         statistics.push(writer.statistics);
-        writer.ids.finish()?;
-        writer.numbers.finish()?;
-        writer.labels.finish()?;
-        writer.groups.map(ColumnWriter::finish).transpose()?;
+        let mut sealed = |name: &str, checksum: String| checksums.push((format!("{}/{name}", split.name()), checksum));
+        sealed("ids.u32", writer.ids.seal()?);
+        sealed("numbers.f32", writer.numbers.seal()?);
+        sealed("labels.f32", writer.labels.seal()?);
+        if let Some(groups) = writer.groups {
+            sealed("groups.u32", groups.seal()?);
+        }
     }
     let statistics = <[SplitStatistics; 3]>::try_from(statistics).expect("three splits");
-    Ok(Encoded { statistics, same })
+    Ok(Encoded { statistics, same, checksums })
 }
 
 impl SplitWriter {
     fn flush(&mut self) -> Result<()> {
         let (ids, numbers, labels, groups) = &mut self.waiting;
-        self.ids.write(ids)?;
-        self.numbers.write(numbers)?;
-        self.labels.write(labels)?;
+        self.ids.write_marked(ids)?;
+        self.numbers.write_marked(numbers)?;
+        self.labels.write_marked(labels)?;
         if let Some(file) = &mut self.groups {
-            file.write(groups)?;
+            file.write_marked(groups)?;
         }
         ids.clear();
         numbers.clear();

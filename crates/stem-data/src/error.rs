@@ -1,9 +1,12 @@
 //! Everything that can go wrong between raw tables and batches: where, what was expected, what was found, what to do.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::dataset::Split;
+use stem_core::files::FileError;
+use stem_core::lock::LockError;
+
+use crate::split::Split;
 
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -30,15 +33,14 @@ pub enum Error {
         faults: Vec<Fault>,
     },
     /// A file that could not be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// Read, write, open ...
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A scratch folder that could not be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The stop flag was set; what was there before still stands, and nothing else is left.
+    #[error("stopped before the data were prepared; nothing was written")]
+    Stopped,
     /// A source without rows.
     #[error("{} has no rows ({found})", path.display())]
     NoRows {
@@ -147,10 +149,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err` on `std::io` results.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-        let path = path.to_path_buf();
-        move |source| Error::Io { action, path, source }
+    /// A value that its field, label or split cannot take.
+    pub(crate) fn value(column: &str, row: usize, expected: &'static str, found: String) -> Error {
+        Error::Value { column: column.into(), row, expected, found }
     }
 
     /// A message of Polars without its advice, which speaks of an API the reader does not use.

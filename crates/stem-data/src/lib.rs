@@ -6,8 +6,8 @@
 //! |---|---|
 //! | a TOML file says what is read, learned and split | [`Recipe`] |
 //! | files to one lazy SQL query | `scan`, `lines` (what Polars cannot tell about bad files), `plan` (row order, leaks) |
-//! | one pass: values to dense codes on disk | `gather`, `split` |
-//! | vocabularies and moments of the training split | `fit` |
+//! | one pass: values to dense codes on disk | `gather`, `dictionary`, `splitter` |
+//! | vocabularies and moments of the training split | `encoding` |
 //! | codes to ids, one folder of columns a split | `encode`, `columns` |
 //! | all of it, cached | [`prepare()`] |
 //! | the folder, mapped into memory | [`Dataset`] |
@@ -15,7 +15,7 @@
 //! | a log whose truth is known | [`SimulatorConfig`] |
 //!
 //! ```
-//! use stem_data::{BatchPlan, Recipe, Split, prepare};
+//! use stem_data::{BatchPlan, PrepareOptions, Recipe, Split, prepare};
 //!
 //! let folder = tempfile::tempdir().unwrap();
 //! let log: String = (0..100).map(|i| format!("{},{},{}\n", i % 7, i % 5, u8::from(i % 3 == 0))).collect();
@@ -32,7 +32,8 @@
 //!     "#,
 //!     "recipe.toml",
 //! )?;
-//! let dataset = prepare(&recipe, folder.path(), &folder.path().join("columns"), false)?;
+//! let columns = folder.path().join("columns");
+//! let dataset = prepare(&recipe, folder.path(), &columns, &PrepareOptions::default())?;
 //! let plan = BatchPlan { size: 32, shuffle: Some((1, 0)) }; // seed 1, epoch 0
 //! for batch in dataset.batches(Split::Train, plan) {
 //!     batch.check(dataset.schema())?; // ids, weights [B, S], labels [B, T]
@@ -44,22 +45,31 @@ mod recipe;
 mod scan;
 mod lines;
 mod plan;
+mod dictionary;
 mod gather;
 mod split;
-mod fit;
+mod splitter;
+mod encoding;
 mod encode;
 mod mapped;
 mod columns;
+mod scratch;
 mod prepare;
+mod manifest;
 mod dataset;
 mod batches;
 mod simulator;
 mod random;
+mod progress;
+mod stop;
 mod error;
 
 pub use batches::{BatchPlan, Batches};
-pub use dataset::{Dataset, Split, SplitStatistics};
+pub use dataset::Dataset;
 pub use error::{Error, Fault, Result};
-pub use prepare::prepare;
+pub use prepare::{PrepareOptions, prepare};
+pub use progress::{Bar, Progress};
 pub use recipe::{ColumnType, FieldRecipe, Format, Kind, LabelRecipe, Recipe, Source, SplitRecipe};
 pub use simulator::SimulatorConfig;
+pub use split::{Split, SplitStatistics};
+pub use stop::StopFlag;

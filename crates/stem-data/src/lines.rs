@@ -7,8 +7,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use stem_core::files::FileError;
+
 use crate::error::{Error, Result};
 use crate::recipe::ColumnType;
+use crate::stop::StopFlag;
 
 /// A text file and what is expected of it.
 #[derive(Debug, Clone)]
@@ -21,12 +24,15 @@ pub(crate) struct TextTable {
 }
 
 impl TextTable {
-    /// The first line that is no UTF-8, or has not one value for each column.
-    pub(crate) fn check_shape(&self) -> Result<()> {
+    /// The first line that is no UTF-8, or has not one value for each column. Stops looking when `stop` is set.
+    pub(crate) fn check_shape(&self, stop: &StopFlag) -> Result<()> {
         let expected = self.columns.len();
         let mut lines = Lines::open(&self.path)?;
         while let Some((line, text)) = lines.next()? {
             let found = fields(text, self.separator);
+            if stop.is_set() {
+                break;
+            }
             if found != expected {
                 return Err(Error::Ragged { path: self.path.clone(), line, expected, found });
             }
@@ -79,7 +85,7 @@ struct Lines<'p> {
 
 impl<'p> Lines<'p> {
     fn open(path: &'p Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io("read", path))?;
+        let file = File::open(path).map_err(FileError::of("read", path))?;
         Ok(Self { path, reader: BufReader::with_capacity(1 << 18, file), next: 1, bytes: Vec::new() })
     }
 
@@ -90,7 +96,7 @@ impl<'p> Lines<'p> {
         bytes.clear();
         loop {
             let from = bytes.len();
-            if reader.read_until(b'\n', bytes).map_err(Error::io("read", path))? == 0 {
+            if reader.read_until(b'\n', bytes).map_err(FileError::of("read", path))? == 0 {
                 break;
             }
             *next += 1;
@@ -141,7 +147,7 @@ mod tests {
         std::fs::write(&path, "a,b\n\"x,\ny\",2\n3,4,5\n").unwrap();
         let columns = vec![("a".into(), ColumnType::Text), ("b".into(), ColumnType::Integer)];
         let table = TextTable { path, separator: b',', header: true, columns };
-        let message = table.check_shape().unwrap_err().to_string();
+        let message = table.check_shape(&StopFlag::default()).unwrap_err().to_string();
         assert!(message.ends_with("t.csv:4: 3 values in a table of 2 columns"), "{message}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use polars::prelude::*;
 
-/// The same plan with joins, groups and distincts told to keep the order of their (left) input.
+/// The same plan, its joins, groups and distincts keeping the order of their (left) input.
 ///
 /// SQL asks for no order, and the streaming engine takes that at its word: without this, the encoded rows, and so every
 /// batch, would differ from run to run.

@@ -1,102 +1,123 @@
 //! The whole path from raw tables to an encoded data set, skipped when nothing has changed.
 
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use stem_core::files::{self, FileError};
 
-use crate::dataset::{Dataset, FORMAT, MANIFEST, Manifest, Split, read_manifest, write_vocabulary};
+use crate::dataset::{Dataset, write_vocabulary};
 use crate::encode::{Encoded, encode};
+use crate::encoding::{Encoding, encoding};
 use crate::error::{Error, Result};
-use crate::fit::{Fitted, fit};
-use crate::gather::{Gathered, gather};
+use crate::gather::{CodedRows, gather};
+use crate::manifest::{FORMAT, FileMark, MANIFEST, Manifest, modified};
+use crate::progress::{Bar, Progress};
 use crate::recipe::{Kind, Recipe, SplitRecipe};
 use crate::scan;
-use crate::split::LEFT_OUT;
+use crate::scratch::{Scratch, sweep_beside, sync_folder};
+use crate::simulator::SimulatorConfig;
+use crate::split::Split;
+use crate::splitter::LEFT_OUT;
+use crate::stop::StopFlag;
 
-/// Follows a recipe: reads the sources in `data`, fits vocabularies, encodes, writes `out` and opens it.
+/// How a preparation shows its progress and is stopped. The default shows nothing and is not stopped.
+#[derive(Debug, Clone, Default)]
+pub struct PrepareOptions {
+    /// Where the count of rows is shown.
+    pub progress: Progress,
+    /// Ends the preparation with [`Error::Stopped`] when it is set.
+    pub stop: StopFlag,
+}
+
+/// Follows a recipe: reads the sources in `data`, decides the vocabularies, encodes, writes `out` and opens it.
 ///
 /// When `out` already holds what recipe and sources (their names, lengths and times of change) would give, it is only opened.
 /// Otherwise everything is written to a scratch folder beside `out`, which is then renamed, so `out` is never half written.
+/// Scratch folders that processes which were killed left there are removed first.
 /// With a `[simulator]` in the recipe, a first source that is not there is simulated.
 ///
-/// `progress` shows a bar on stderr when that is a terminal.
-///
 /// # Errors
-/// See [`Error`]. What `out` held before then still stands.
-pub fn prepare(recipe: &Recipe, data: &Path, out: &Path, progress: bool) -> Result<Dataset> {
-    let bar = bar(progress);
-    let dataset = prepare_with(recipe, data, out, &bar);
-    bar.finish_and_clear();
+/// See [`Error`]. What `out` held before then still stands, and no scratch is left.
+pub fn prepare(recipe: &Recipe, data: &Path, out: &Path, options: &PrepareOptions) -> Result<Dataset> {
+    let bar = options.progress.counter();
+    let dataset = prepare_with(recipe, data, out, &options.stop, &bar);
+    drop(bar);
     let dataset = dataset?;
     dataset.warnings().iter().for_each(|warning| tracing::warn!("{}: {warning}", recipe.name));
     Ok(dataset)
 }
 
-fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, bar: &ProgressBar) -> Result<Dataset> {
+fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: &Bar) -> Result<Dataset> {
     if let (Some(simulator), Some(source)) = (&recipe.simulator, recipe.sources.first()) {
-        let path = data.join(&source.file);
-        // The settings stand beside the log they made: a log of other settings is made anew, a log of the user's own is left.
-        let beside = path.with_extension("simulator.json");
-        let settings = serde_json::to_string_pretty(simulator).expect("settings are plain data");
-        let made_with = std::fs::read_to_string(&beside).ok();
-        if !path.exists() || made_with.as_ref().is_some_and(|made_with| *made_with != settings) {
-            bar.set_message(format!("simulating {}", path.display()));
-            simulator.write(&path)?;
-            std::fs::write(&beside, &settings).map_err(Error::io("write", &beside))?;
-        } else if made_with.is_none() {
-            tracing::warn!("{} was not made by this simulator and is read as it is", path.display());
-        }
+        simulate(simulator, &data.join(&source.file), stop, bar)?;
     }
     let key = key(recipe, data)?;
+    let target = out.canonicalize().unwrap_or_else(|_| out.to_path_buf()); // what a link points to is replaced, not the link
+    sweep_beside(&target);
     if let Some(dataset) = cached(out, &key) {
         return Ok(dataset);
     }
     refuse_occupied(out)?;
-    let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-    let scratch = |prefix| {
-        let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
-        folder.map_err(Error::io("create a folder in", parent))
-    };
-    let (gathered, encoded) = (scratch(".gathered-")?, scratch(".encoded-")?);
+    let scratch = Scratch::beside(&target)?;
+    let (coded, encoded) = (scratch.folder("coded")?, scratch.folder("encoded")?);
 
-    bar.set_message("rows read");
+    bar.say("rows read");
     let query = scan::open(recipe, data)?;
-    let rows = gather(recipe, query, gathered.path(), |n| bar.set_position(n))?;
+    let rows = gather(recipe, query, &coded, stop, |n| bar.at(n))?;
     check_splits(recipe, &rows)?;
-    bar.set_message("rows read, fitting vocabularies");
-    let fitted = fit(recipe, &rows)?;
-    bar.set_message("rows encoded");
-    let counted = encode(recipe, &rows, &fitted, encoded.path(), |n| bar.set_position(n))?;
+    bar.say("rows read, deciding vocabularies");
+    let encoding = encoding(recipe, &rows)?;
+    bar.say("rows encoded");
+    let counted = encode(recipe, &rows, &encoding, &encoded, stop, |n| bar.at(n))?;
 
-    let vocabularies = fitted.vocabularies.iter().enumerate();
-    let keys = vocabularies.map(|(v, vocabulary)| write_vocabulary(encoded.path(), v, vocabulary));
+    let mut keys = Vec::with_capacity(encoding.vocabularies.len());
+    let mut checksums = counted.checksums.clone();
+    for (v, vocabulary) in encoding.vocabularies.iter().enumerate() {
+        let (kind, written) = write_vocabulary(&encoded, v, vocabulary)?;
+        keys.push(kind);
+        checksums.extend(written);
+    }
     let manifest = Manifest {
         format: FORMAT,
         name: recipe.name.clone(),
         key,
-        keys: keys.collect::<Result<_>>()?,
-        warnings: warnings(recipe, &rows, &fitted, &counted),
-        schema: fitted.schema,
+        keys,
+        warnings: warnings(recipe, &rows, &encoding, &counted),
+        schema: encoding.schema,
         statistics: counted.statistics,
+        files: checksums.into_iter().map(|(name, checksum)| mark(&encoded, name, checksum)).collect::<Result<_>>()?,
     };
-    let path = encoded.path().join(MANIFEST);
-    let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has text keys only");
-    std::fs::write(&path, text).map_err(Error::io("write", &path))?;
-    replace(encoded, out)?;
-    Dataset::open_unchecked(out)
+    for split in Split::ALL {
+        sync_folder(&encoded.join(split.name()))?;
+    }
+    files::write_json(&encoded.join(MANIFEST), &manifest)?;
+    if stop.is_set() {
+        return Err(Error::Stopped);
+    }
+    scratch.replace(&encoded, &target)?;
+    Dataset::open(out)
 }
 
-fn bar(progress: bool) -> ProgressBar {
-    if !progress {
-        return ProgressBar::hidden();
+/// The mark of a file that was just written.
+fn mark(folder: &Path, name: String, checksum: String) -> Result<(String, FileMark)> {
+    let path = folder.join(&name);
+    let found = std::fs::metadata(&path).map_err(FileError::of("read", &path))?;
+    Ok((name, FileMark { bytes: found.len(), modified: modified(&found), checksum }))
+}
+
+/// Writes the simulated log. The settings stand beside the log they made: a log of other settings is made anew, a log that was not
+/// simulated is left.
+fn simulate(simulator: &SimulatorConfig, path: &Path, stop: &StopFlag, bar: &Bar) -> Result<()> {
+    let beside = path.with_extension("simulator.json");
+    let settings = serde_json::to_string_pretty(simulator).expect("settings are plain data");
+    let made_with = std::fs::read_to_string(&beside).ok();
+    if !path.exists() || made_with.as_ref().is_some_and(|made_with| *made_with != settings) {
+        bar.say(format!("simulating {}", path.display()));
+        simulator.write_until(path, stop)?;
+        files::replace_text(&beside, &settings)?;
+    } else if made_with.is_none() {
+        tracing::warn!("{} was not made by this simulator and is read as it is", path.display());
     }
-    let bar = ProgressBar::new_spinner(); // on stderr, hidden when that is no terminal
-    let style = ProgressStyle::with_template("{spinner} {elapsed_precise} {human_pos} {msg} ({per_sec})");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
+    Ok(())
 }
 
 /// Hash of the recipe's text and of each source's name, length and time of change.
@@ -104,17 +125,16 @@ fn key(recipe: &Recipe, data: &Path) -> Result<String> {
     let mut hash = blake3::Hasher::new();
     hash.update(&FORMAT.to_le_bytes()).update(env!("CARGO_PKG_VERSION").as_bytes()).update(recipe.text.as_bytes());
     for (source, path) in recipe.sources.iter().zip(scan::files(recipe, data)) {
-        let found = std::fs::metadata(&path).map_err(Error::io("read", &path))?;
-        let changed = found.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        let found = std::fs::metadata(&path).map_err(FileError::of("read", &path))?;
         hash.update(source.file.as_os_str().as_encoded_bytes());
-        hash.update(&found.len().to_le_bytes()).update(&changed.as_nanos().to_le_bytes());
+        hash.update(&found.len().to_le_bytes()).update(&modified(&found).to_le_bytes());
     }
     Ok(hash.finalize().to_hex().to_string())
 }
 
 /// The data set that `out` holds, if it is the one wanted and whole.
 fn cached(out: &Path, key: &str) -> Option<Dataset> {
-    let manifest = read_manifest(out).ok()?;
+    let manifest = Manifest::read(out).ok()?;
     if manifest.key != key {
         return None;
     }
@@ -133,8 +153,8 @@ fn refuse_occupied(out: &Path) -> Result<()> {
         return Ok(());
     }
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(out).map_err(Error::io("read", out))? {
-        names.push(entry.map_err(Error::io("read", out))?.file_name().to_string_lossy().into_owned());
+    for entry in std::fs::read_dir(out).map_err(FileError::of("read", out))? {
+        names.push(entry.map_err(FileError::of("read", out))?.file_name().to_string_lossy().into_owned());
     }
     let splits = Split::ALL.map(Split::name);
     let ours = |name: &String| splits.contains(&name.as_str()) || name == MANIFEST || name.starts_with("vocabulary-");
@@ -148,24 +168,7 @@ fn refuse_occupied(out: &Path) -> Result<()> {
     Err(Error::Occupied { path: out.into() })
 }
 
-/// Renames the scratch folder to `out`; what was there goes to a scratch name first, comes back if that fails, and is removed
-/// only when the new one is in place.
-fn replace(encoded: tempfile::TempDir, out: &Path) -> Result<()> {
-    let parent = encoded.path().parent().unwrap_or(Path::new("."));
-    let aside =
-        tempfile::Builder::new().prefix(".old-").tempdir_in(parent).map_err(Error::io("create a folder in", parent))?;
-    let old = aside.path().join("old");
-    if out.exists() {
-        std::fs::rename(out, &old).map_err(Error::io("replace", out))?;
-    }
-    let renamed = std::fs::rename(encoded.path(), out);
-    if renamed.is_err() && old.exists() {
-        std::fs::rename(&old, out).map_err(Error::io("restore", out))?;
-    }
-    renamed.map_err(Error::io("write", out))
-}
-
-fn check_splits(recipe: &Recipe, rows: &Gathered) -> Result<()> {
+fn check_splits(recipe: &Recipe, rows: &CodedRows) -> Result<()> {
     let count = |split: Split| rows.splits.iter().filter(|&&s| s == split as u8).count();
     let by = || recipe.split.describe();
     if rows.rows == 0 {
@@ -187,7 +190,7 @@ fn check_splits(recipe: &Recipe, rows: &Gathered) -> Result<()> {
 }
 
 /// What is odd about the data, in words.
-fn warnings(recipe: &Recipe, rows: &Gathered, fitted: &Fitted, counted: &Encoded) -> Vec<String> {
+fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, counted: &Encoded) -> Vec<String> {
     let mut warnings = Vec::new();
     let left_out = rows.splits.iter().filter(|&&s| s == LEFT_OUT).count();
     if left_out > 0 {
@@ -215,8 +218,8 @@ fn warnings(recipe: &Recipe, rows: &Gathered, fitted: &Fitted, counted: &Encoded
             recipe.labels[a].column, recipe.labels[b].column
         ));
     }
-    for (gathering, _) in rows.vocabularies.iter().zip(&fitted.varied).filter(|(_, varied)| !**varied) {
-        for field in gathering.fields.iter().map(|&f| &recipe.fields[f]) {
+    for (coded, _) in rows.vocabularies.iter().zip(&encoding.varied).filter(|(_, varied)| !**varied) {
+        for field in coded.fields.iter().map(|&f| &recipe.fields[f]) {
             let unscaled =
                 if field.kind == (Kind::Number { standardize: true }) { ", and is not standardised" } else { "" };
             warnings.push(format!(

@@ -7,11 +7,14 @@ use std::sync::mpsc::sync_channel;
 
 use polars::prelude::*;
 use polars::sql::SQLContext;
+use stem_core::files::FileError;
 
+use crate::dictionary::has_integer_keys;
 use crate::error::{Error, Fault, Result};
 use crate::lines::{self, TextTable};
 use crate::plan;
 use crate::recipe::{ColumnType, FieldRecipe, Format, Kind, Recipe, Source, SplitRecipe, nearest};
+use crate::stop::StopFlag;
 
 /// Rows whose values decide the type of a column that the recipe leaves open.
 const ROWS_TO_INFER: usize = 10_000;
@@ -43,7 +46,7 @@ pub(crate) fn open(recipe: &Recipe, data: &Path) -> Result<Query> {
     let (frame, types) = select(recipe, context)?;
     let faults = faults(recipe, &frame.logical_plan, &types);
     if !faults.is_empty() {
-        tables.iter().try_for_each(TextTable::check_shape)?; // a ragged line may be what made a column look wrong
+        tables.iter().try_for_each(|table| table.check_shape(&StopFlag::default()))?; // a ragged line may be what made a column look wrong
         return Err(Error::Recipe { path: recipe.path.clone(), faults });
     }
     let used = used_columns(recipe).into_iter().map(|(column, _)| col(column)).collect::<Vec<_>>();
@@ -53,7 +56,7 @@ pub(crate) fn open(recipe: &Recipe, data: &Path) -> Result<Query> {
 }
 
 fn open_source(recipe: &Recipe, source: &Source, path: &Path) -> Result<(LazyFrame, Option<TextTable>)> {
-    let size = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
+    let size = std::fs::metadata(path).map_err(FileError::of("read", path))?.len();
     if size == 0 {
         return Err(Error::NoRows { path: path.into(), found: "0 bytes" });
     }
@@ -301,14 +304,6 @@ fn default_misfit(field: &FieldRecipe, dtype: &DataType) -> Option<String> {
     (!fits).then(|| format!("is {}, and has the default {default}", words(dtype)))
 }
 
-/// Whether keys of this column are integers; text otherwise.
-pub(crate) fn has_integer_keys(dtype: &DataType) -> bool {
-    match dtype {
-        DataType::List(inner) => has_integer_keys(inner),
-        dtype => dtype.is_integer() || *dtype == DataType::Boolean,
-    }
-}
-
 fn words(dtype: &DataType) -> String {
     match dtype {
         DataType::String => "text".into(),
@@ -327,18 +322,18 @@ impl Query {
     /// Runs the query on the streaming engine and hands its rows over in order, chunk by chunk, while Polars reads on.
     ///
     /// # Errors
-    /// Those of `see`; and what is wrong in the sources, with file and line.
-    pub(crate) fn for_each_chunk(self, mut see: impl FnMut(DataFrame) -> Result<()>) -> Result<()> {
+    /// Those of `see`; what is wrong in the sources, with file and line; [`Error::Stopped`] between two chunks.
+    pub(crate) fn for_each_chunk(self, stop: &StopFlag, mut see: impl FnMut(DataFrame) -> Result<()>) -> Result<()> {
         let (sender, receiver) = sync_channel::<DataFrame>(AHEAD);
         let closed = PlanCallback::new(move |frame| Ok(sender.send(frame).is_err()));
         let frame = self.frame.sink_batches(closed, true, std::num::NonZeroUsize::new(CHUNK)).map_err(Error::query)?;
         let tables = &self.tables;
         std::thread::scope(|scope| {
-            let shapes = scope.spawn(move || tables.iter().try_for_each(TextTable::check_shape));
+            let shapes = scope.spawn(move || tables.iter().try_for_each(|table| table.check_shape(stop)));
             let query = scope.spawn(move || frame.collect_with_engine(Engine::Streaming).map(drop));
             let mut seen = Ok(());
             for chunk in receiver {
-                seen = see(chunk);
+                seen = if stop.is_set() { Err(Error::Stopped) } else { see(chunk) };
                 if seen.is_err() {
                     break; // the receiver is dropped, and the query ends
                 }

@@ -11,15 +11,18 @@
 //! Users are drawn with log-normal activity, items with Zipf exposure. The log is a raw CSV that takes the same path as real
 //! data: `user,item,user_group,item_category`, one 0/1 column a task, and `p_TASK`, the true probability (no feature!).
 
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
+use stem_core::files;
 
 use crate::error::{Error, Result};
 use crate::random;
+use crate::stop::StopFlag;
 
 /// Settings of the simulator. The default is the *conflict* setting: two tasks that pull users apart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,6 +76,8 @@ impl Default for SimulatorConfig {
     }
 }
 
+/// Rows between two looks at the stop flag.
+const STOP_EVERY: usize = 4096;
 /// Numbers of all tastes together: 8 GB.
 const MOST: usize = 1_000_000_000;
 
@@ -133,19 +138,22 @@ impl SimulatorConfig {
     /// than memory.
     ///
     /// # Errors
-    /// [`Error::Simulator`] and [`Error::Io`].
+    /// [`Error::Simulator`] and [`Error::File`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.check()?;
-        let path = path.as_ref();
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let mut scratch = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("create a file in", folder))?;
-        self.write_to(&mut scratch).map_err(Error::io("write", path))?;
-        scratch.persist(path).map_err(|e| e.error).map_err(Error::io("write", path))?;
-        Ok(())
+        self.write_until(path.as_ref(), &StopFlag::default())
     }
 
-    fn write_to(&self, file: impl Write) -> std::io::Result<()> {
+    /// The same; gives [`Error::Stopped`] when `stop` is set before all is written.
+    pub(crate) fn write_until(&self, path: &Path, stop: &StopFlag) -> Result<()> {
+        self.check()?;
+        let written = files::replace(path, |scratch| {
+            self.write_to(File::create(scratch)?, stop)?;
+            if stop.is_set() { Err(std::io::Error::other("stopped")) } else { Ok(()) }
+        });
+        if stop.is_set() { Err(Error::Stopped) } else { Ok(written?) }
+    }
+
+    fn write_to(&self, file: impl Write, stop: &StopFlag) -> std::io::Result<()> {
         let people = Population::draw(self);
         let mut random = random::stream(b"rows\0\0\0\0", self.seed, 0);
         let mut out = BufWriter::with_capacity(1 << 18, file);
@@ -154,7 +162,10 @@ impl SimulatorConfig {
         self.tasks.iter().try_for_each(|task| write!(out, ",p_{task}"))?;
         writeln!(out)?;
         let mut chances = vec![0.0; self.tasks.len()];
-        for _ in 0..self.rows {
+        for row in 0..self.rows {
+            if row % STOP_EVERY == 0 && stop.is_set() {
+                break;
+            }
             let user = pick(&people.activity, &mut random);
             let item = pick(&people.exposure, &mut random);
             let group = people.user_group(user, self);

@@ -3,7 +3,13 @@
 
 mod common;
 
+use std::error::Error as _;
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
 use common::{Case, LOG, RECIPE};
+use stem_data::{BatchPlan, Dataset, Error, PrepareOptions, Recipe, Split};
 
 fn message(log: impl AsRef<[u8]>) -> String {
     Case::new(log, RECIPE).message()
@@ -19,7 +25,7 @@ fn long_with(last: &str) -> String {
 fn a_missing_file_is_named() {
     let case = Case::new(LOG, RECIPE);
     std::fs::remove_file(case.dir.path().join("log.csv")).unwrap();
-    assert!(case.message().starts_with("cannot read log.csv: "), "{}", case.message());
+    assert_eq!(case.message(), "cannot read log.csv");
 }
 
 #[test]
@@ -55,7 +61,7 @@ fn a_label_other_than_0_1_or_null_is_told_by_column_and_row() {
     assert_eq!(message(LOG.replace(",0,test", ",2,test")), "column 'click', row 3: expected 0, 1 or null, found 2");
     assert_eq!(message(LOG.replace(",0,test", ",0.5,test")), "column 'click', row 3: expected 0, 1 or null, found 0.5");
     let null = Case::new(LOG.replace(",0,train", ",,train"), RECIPE).prepare().unwrap();
-    assert!(null.labels(stem_data::Split::Train)[1].is_nan());
+    assert!(null.labels(Split::Train)[1].is_nan());
 }
 
 #[test]
@@ -127,24 +133,165 @@ fn a_failure_leaves_the_data_set_that_was_there() {
     case.prepare().unwrap();
     std::fs::write(case.dir.path().join("log.csv"), LOG.replace(",0,test", ",7,test")).unwrap();
     assert!(case.message().contains("found 7"));
-    assert_eq!(stem_data::Dataset::open(case.out()).unwrap().rows(stem_data::Split::Train), 2);
+    assert_eq!(Dataset::open(case.out()).unwrap().rows(Split::Train), 2);
     let left: Vec<_> = std::fs::read_dir(case.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "no scratch folder stays: {left:?}");
 }
 
+/// Overwrites bytes of a file, as another program would: its time of change is another one.
+fn damage(path: &Path, at: usize, with: &[u8]) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at..at + with.len()].copy_from_slice(with);
+    std::fs::write(path, &bytes).unwrap();
+    File::options().write(true).open(path).unwrap().set_modified(SystemTime::now() + Duration::from_secs(5)).unwrap();
+}
+
 #[test]
-fn a_damaged_data_set_is_told_and_prepared_again() {
+fn a_data_set_with_other_values_than_were_written_is_refused_and_prepared_again() {
     let case = Case::new(LOG, RECIPE);
     case.prepare().unwrap();
-    let ids = case.out().join("train/ids.u32");
-    let mut bytes = std::fs::read(&ids).unwrap();
-    bytes[64..68].copy_from_slice(&999u32.to_le_bytes());
-    std::fs::write(&ids, &bytes).unwrap();
-    let message = stem_data::Dataset::open(case.out()).unwrap_err().to_string();
-    assert!(message.ends_with("is not a usable data set: row 0 has an id outside its vocabulary"), "{message}");
+    for (file, with) in [
+        ("train/ids.u32", 999u32.to_le_bytes()),
+        ("train/numbers.f32", f32::NAN.to_le_bytes()),
+        ("train/labels.f32", 0f32.to_le_bytes()), // it was 1: nothing is wrong with the value itself
+        ("valid/labels.f32", 7f32.to_le_bytes()),
+        ("test/groups.u32", u32::MAX.to_le_bytes()),
+        ("vocabulary-0.i64", 9u32.to_le_bytes()),
+    ] {
+        let path = case.out().join(file);
+        damage(&path, 64, &with);
+        let message = Dataset::open(case.out()).unwrap_err().to_string();
+        let expected = "is not a usable data set: its contents are not those that were written: prepare it again";
+        assert_eq!(message, format!("{} {expected}", path.display()));
+        case.prepare().unwrap();
+        Dataset::open(case.out()).unwrap();
+    }
+    assert!(Dataset::open(case.dir.path()).unwrap_err().to_string().starts_with("cannot read "));
+}
+
+/// What is not read is not trusted either: batches are checked before a device sees them.
+#[test]
+fn a_file_that_looks_untouched_is_not_read_when_a_data_set_is_opened() {
+    let case = Case::new(LOG, RECIPE);
     case.prepare().unwrap();
-    stem_data::Dataset::open(case.out()).unwrap();
-    assert!(stem_data::Dataset::open(case.dir.path()).unwrap_err().to_string().starts_with("cannot read "));
+    let path = case.out().join("train/ids.u32");
+    let written = std::fs::metadata(&path).unwrap().modified().unwrap();
+    damage(&path, 64, &999u32.to_le_bytes());
+    File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+    let dataset = Dataset::open(case.out()).unwrap();
+    let batch = dataset.batches(Split::Train, BatchPlan { size: 9, shuffle: None }).next().unwrap();
+    let message = batch.check(dataset.schema()).unwrap_err().to_string();
+    assert!(message.contains("row 0, slot 0: id 999"), "{message}");
+}
+
+#[test]
+fn a_file_that_is_cut_short_or_missing_is_told() {
+    let case = Case::new(LOG, RECIPE);
+    case.prepare().unwrap();
+    let path = case.out().join("train/labels.f32");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
+    let message = Dataset::open(case.out()).unwrap_err().to_string();
+    assert!(message.ends_with("68 bytes, 72 were written: prepare it again"), "{message}");
+    std::fs::remove_file(&path).unwrap();
+    let error = Dataset::open(case.out()).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot read {}", path.display()));
+    assert!(error.source().is_some(), "the reason of the system is the source, and not in the text twice");
+}
+
+#[test]
+fn a_copy_of_a_data_set_opens() {
+    let case = Case::new(LOG, RECIPE);
+    case.prepare().unwrap();
+    let copy = case.dir.path().join("copy");
+    for folder in ["", "train", "valid", "test"] {
+        std::fs::create_dir_all(copy.join(folder)).unwrap();
+        for entry in std::fs::read_dir(case.out().join(folder)).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_file() {
+                let to = copy.join(folder).join(entry.file_name());
+                std::fs::write(to, std::fs::read(entry.path()).unwrap()).unwrap();
+            }
+        }
+    }
+    assert_eq!(Dataset::open(copy).unwrap().rows(Split::Train), 2);
+}
+
+#[test]
+fn a_description_that_contradicts_itself_is_refused_when_it_is_opened() {
+    let case = Case::new(LOG, RECIPE);
+    case.prepare().unwrap();
+    let path = case.out().join("dataset.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let message = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        change(&mut manifest);
+        std::fs::write(&path, manifest.to_string()).unwrap();
+        Dataset::open(case.out()).unwrap_err().to_string()
+    };
+    let refused = |expected: &str, change: &dyn Fn(&mut serde_json::Value)| {
+        let found = message(change);
+        assert!(found.contains(expected), "{found}, expected {expected}");
+    };
+    refused("0 and 1 counts of labels in test, the schema has 1 tasks", &|m| {
+        m["statistics"][2]["positives"] = serde_json::json!([]);
+    });
+    refused("1 and 2 counts of labels in train, the schema has 1 tasks", &|m| {
+        m["statistics"][0]["missing"] = serde_json::json!([0, 0]);
+    });
+    refused("9 labels are counted in the 2 rows of train", &|m| m["statistics"][0]["positives"][0] = 9.into());
+    refused("2 rows of 3, expected 7 of 3", &|m| m["statistics"][0]["rows"] = 7.into());
+    refused("2 vocabularies, the schema names 3", &|m| m["keys"] = serde_json::json!(["integers", "texts"]));
+    refused("dataset.json has no mark of it", &|m| m["files"] = serde_json::json!({}));
+    refused("format 1, this program reads 2: prepare it again", &|m| m["format"] = 1.into());
+    case.prepare().unwrap();
+}
+
+#[test]
+fn a_stop_ends_a_preparation_and_leaves_what_was_there() {
+    let case = Case::new(LOG, RECIPE);
+    case.prepare().unwrap();
+    let options = PrepareOptions::default();
+    options.stop.stop();
+    let prepare = |recipe: &str| {
+        stem_data::prepare(&Recipe::parse(recipe, "recipe.toml").unwrap(), case.dir.path(), &case.out(), &options)
+    };
+    prepare(RECIPE).unwrap(); // nothing is to be done
+    let other = RECIPE.replace("\"case\"", "\"other\"");
+    let simulated = format!("{}\n[simulator]\nrows = 100\n", RECIPE.replace("log.csv", "none.csv"));
+    for recipe in [other, simulated] {
+        let error = prepare(&recipe).unwrap_err();
+        assert!(matches!(error, Error::Stopped), "{error}");
+    }
+    assert_eq!(Dataset::open(case.out()).unwrap().name(), "case");
+    let left = std::fs::read_dir(case.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut left: Vec<_> = left.collect();
+    left.sort();
+    assert_eq!(left, ["columns", "log.csv"]);
+}
+
+/// A preparation that was killed leaves a folder whose lock nobody holds any more.
+#[test]
+fn what_a_killed_preparation_left_is_removed_by_the_next() {
+    let case = Case::new(LOG, RECIPE);
+    case.prepare().unwrap();
+    let left = case.dir.path().join(".stem-prepare-killed");
+    drop(stem_core::lock::Lock::of(&left).unwrap());
+    std::fs::create_dir(left.join("coded")).unwrap();
+    std::fs::write(left.join("coded/codes"), "many").unwrap();
+    case.prepare().unwrap(); // nothing else is to be done
+    assert!(!left.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_data_set_is_followed() {
+    let case = Case::new(LOG, RECIPE);
+    let real = case.dir.path().join("elsewhere");
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, case.out()).unwrap();
+    case.prepare().unwrap();
+    assert!(case.out().is_symlink());
+    assert_eq!(Dataset::open(real).unwrap().rows(Split::Train), 2);
 }
 
 #[test]

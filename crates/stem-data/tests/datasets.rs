@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::shared::shared;
 use stem_core::Vocabulary;
-use stem_data::{BatchPlan, Dataset, Recipe, Split, prepare};
+use stem_data::{BatchPlan, Dataset, PrepareOptions, Recipe, Split, prepare};
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets").join(name)
@@ -16,7 +16,7 @@ fn folder(name: &str) -> PathBuf {
 /// Prepares a data set and holds it against its `expected.toml`.
 fn prepared(name: &str, data: &Path, out: &Path) -> Dataset {
     let recipe = Recipe::load(folder(name).join("recipe.toml")).unwrap();
-    let dataset = prepare(&recipe, data, out, false).unwrap();
+    let dataset = prepare(&recipe, data, out, &PrepareOptions::default()).unwrap();
     let expected: toml::Table = std::fs::read_to_string(folder(name).join("expected.toml")).unwrap().parse().unwrap();
     for split in Split::ALL {
         assert_eq!(dataset.rows(split) as i64, expected["rows"][split.name()].as_integer().unwrap(), "rows of {split}");

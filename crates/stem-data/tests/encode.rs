@@ -293,3 +293,27 @@ fn other_settings_of_the_simulator_make_another_log() {
     let case = Case { recipe: recipe(500), ..case };
     assert_eq!(rows(case.prepare().unwrap()), 400, "a log of the user's own is read as it is");
 }
+
+#[test]
+fn one_task_alone_has_its_labels_in_batches_and_in_all() {
+    let log = "user,view,click,split\n1,1,0,train\n2,0,1,train\n3,1,1,train\n1,1,1,valid\n";
+    let recipe = r#"
+        name = "two"
+        source = [{ name = "log", file = "log.csv" }]
+        field = [{ column = "user", kind = "category" }]
+        label = [{ column = "view" }, { column = "click", within = "view" }]
+        split = { kind = "column", column = "split" }
+    "#;
+    let dataset = Case::new(log, recipe).prepare().unwrap();
+    let seen = |labels: &[f32]| labels.iter().map(|y| Some(*y).filter(|y| !y.is_nan())).collect::<Vec<_>>();
+    for (task, expected) in [(0, [Some(1.0), Some(0.0), Some(1.0)]), (1, [Some(0.0), None, Some(1.0)])] {
+        for alone in [dataset.only_task(task), dataset.only_task(task).only_task(0)] {
+            assert_eq!(alone.schema().tasks, [dataset.schema().tasks[task].clone()]);
+            assert_eq!(seen(alone.labels(Split::Train)), expected);
+            let batch = alone.batches(Split::Train, BatchPlan { size: 9, shuffle: None }).next().unwrap();
+            assert_eq!(seen(&batch.labels), expected);
+            batch.check(alone.schema()).unwrap();
+            assert_eq!(alone.statistics(Split::Train).positives, [dataset.statistics(Split::Train).positives[task]]);
+        }
+    }
+}

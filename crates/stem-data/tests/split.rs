@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Case, RECIPE};
-use stem_data::{BatchPlan, Dataset, Recipe, Split, prepare};
+use stem_data::{BatchPlan, Dataset, PrepareOptions, Recipe, Split, prepare};
 
 /// 40 rows of 4 users; price is the row's number, `at` runs backwards.
 fn log() -> String {
@@ -92,7 +92,7 @@ fn joined_rows_keep_the_order_of_the_first_table() {
     let recipe = Recipe::parse(recipe, "recipe.toml").unwrap();
     for _ in 0..5 {
         let out = tempfile::tempdir().unwrap();
-        let dataset = prepare(&recipe, dir.path(), out.path(), false).unwrap();
+        let dataset = prepare(&recipe, dir.path(), out.path(), &PrepareOptions::default()).unwrap();
         assert_eq!(rows(&dataset, Split::Train), (0..n).collect::<Vec<_>>());
     }
 }
@@ -116,13 +116,18 @@ fn parquet_and_ipc_tables_are_read_by_their_own_schema() {
             split = {{ kind = "random", valid = 0, test = 0 }}
             "#
         );
-        let dataset =
-            prepare(&Recipe::parse(&recipe, "recipe.toml").unwrap(), dir.path(), &dir.path().join("out"), false)
-                .unwrap();
+        let dataset = prepare(
+            &Recipe::parse(&recipe, "recipe.toml").unwrap(),
+            dir.path(),
+            &dir.path().join("out"),
+            &PrepareOptions::default(),
+        )
+        .unwrap();
         assert_eq!(dataset.labels(Split::Train), [1.0, 0.0, 1.0]);
         std::fs::write(dir.path().join(name), b"PAR1 is not enough").unwrap();
         let recipe = Recipe::parse(&recipe, "recipe.toml").unwrap();
-        let message = prepare(&recipe, dir.path(), &dir.path().join("out"), false).unwrap_err().to_string();
+        let message =
+            prepare(&recipe, dir.path(), &dir.path().join("out"), &PrepareOptions::default()).unwrap_err().to_string();
         assert!(message.contains("the query failed: ") || message.contains(name), "{message}");
     }
 }
@@ -159,7 +164,7 @@ fn every_integer_width_of_parquet_is_read() {
         widths.iter().map(field).collect::<Vec<_>>().join(", ")
     );
     let recipe = Recipe::parse(&recipe, "recipe.toml").unwrap();
-    let dataset = prepare(&recipe, dir.path(), &dir.path().join("out"), false).unwrap();
+    let dataset = prepare(&recipe, dir.path(), &dir.path().join("out"), &PrepareOptions::default()).unwrap();
     assert_eq!(dataset.labels(Split::Train), [1.0, 0.0, 1.0]);
     for vocabulary in dataset.vocabularies() {
         assert_eq!(*vocabulary, stem_core::Vocabulary::integers([7, 9]));

@@ -10,11 +10,11 @@
 //! | what a model is like | `inspect` |
 //!
 //! ```no_run
-//! use stem_data::{Dataset, Recipe, prepare};
+//! use stem_data::{Dataset, PrepareOptions, Recipe, prepare};
 //! use stem_experiment::{Experiment, ModelName, RunOptions, run};
 //!
 //! let recipe = Recipe::load("datasets/simulated/recipe.toml")?;
-//! let dataset = prepare(&recipe, "data".as_ref(), "out/columns".as_ref(), true)?;
+//! let dataset = prepare(&recipe, "data".as_ref(), "out/columns".as_ref(), &PrepareOptions::default())?;
 //! let experiment = Experiment::load("datasets/simulated/experiment.toml")?;
 //! let metrics = run(ModelName::Stem, &experiment, &dataset, "out".as_ref(), &RunOptions::default())?;
 //! println!("{:?}", metrics.test);

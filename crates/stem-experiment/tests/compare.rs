@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use common::*;
 use serde_json::Value;
-use stem_data::{Dataset, Recipe, Split, prepare};
+use stem_data::{Dataset, PrepareOptions, Recipe, Split, prepare};
 use stem_experiment::{CompareConfig, Comparison, Error, Experiment, ModelName, RunOptions, SearchConfig, compare};
 use stem_report::analysis::Bootstrap;
 use stem_report::report::Report;
@@ -245,7 +245,7 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
     assert!(refused(&stem(), &balanced, &dataset, &out).contains("warm_up_steps"), "told before the first run");
 
     let recipe = Recipe::parse(&RECIPE.replace("group = \"user\"\n", ""), "recipe.toml").unwrap();
-    let alone = prepare(&recipe, folder.path(), &folder.path().join("alone"), false).unwrap();
+    let alone = prepare(&recipe, folder.path(), &folder.path().join("alone"), &PrepareOptions::default()).unwrap();
     assert!(refused(&stem(), &short(), &alone, &out).contains("the recipe names no `group`"));
     assert!(!out.exists());
 }
@@ -308,7 +308,7 @@ fn a_stratum_without_rows_has_dashes_and_one_task_has_no_strata() {
 fn doubts_are_told_one_seed_few_users_damaged_bundles() {
     let folder = tempfile::tempdir().unwrap();
     let few = Recipe::parse(&RECIPE.replace("users = 60", "users = 8"), "recipe.toml").unwrap();
-    let dataset = prepare(&few, folder.path(), &folder.path().join("columns"), false).unwrap();
+    let dataset = prepare(&few, folder.path(), &folder.path().join("columns"), &PrepareOptions::default()).unwrap();
     let out = folder.path().join("out");
     let config = of(&[ModelName::SharedBottom], &[1]);
     let report = compare(&config, &short(), &dataset, &out, &options()).unwrap();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use common::*;
 use stem_core::models::{AnyModel, ModelSpec};
 use stem_core::{DeviceSpec, Predictor, Row, Value};
-use stem_data::{BatchPlan, Recipe, Split, prepare};
+use stem_data::{BatchPlan, PrepareOptions, Recipe, Split, prepare};
 use stem_experiment::{Error, Experiment, ModelName, measure, run};
 use stem_train::{
     BalanceConfig, Learner, Monitor, Objective, OptimizerConfig, ScheduleConfig, StopFlag, TableMode, TrainConfig,
@@ -180,7 +180,7 @@ fn settings_that_cannot_train_are_refused_by_key() {
 fn gauc_needs_groups() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = Recipe::parse(&RECIPE.replace("group = \"user\"", ""), "recipe.toml").unwrap();
-    let dataset = prepare(&recipe, folder.path(), &folder.path().join("columns"), false).unwrap();
+    let dataset = prepare(&recipe, folder.path(), &folder.path().join("columns"), &PrepareOptions::default()).unwrap();
     let out = folder.path().join("out");
     let mut experiment = experiment();
     experiment.train.monitor = Monitor::Gauc;

@@ -1,4 +1,4 @@
-//! When to lower the rate and when to stop: the mean of the monitored metric on validation decides, the test split is never asked.
+//! When to lower the rate and when to stop, decided by the mean of the monitored metric on the validation split.
 
 /// What to do after an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

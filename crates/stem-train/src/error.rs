@@ -1,6 +1,7 @@
-//! Everything that can go wrong while training, told to the reader.
+//! Everything that can go wrong while training: where, what was expected, what was found, what to do.
 
 use stem_core::files::FileError;
+use stem_core::lock::LockError;
 
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -18,6 +19,9 @@ pub enum Error {
     /// A file of the run that could not be written or read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A folder that another training writes to.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// A setting that no training can use.
     #[error("training configuration: `{key}` is {found}, expected {expected}")]
     Config {
@@ -41,7 +45,7 @@ pub enum Error {
         step: usize,
         /// Epoch, counted from 1.
         epoch: usize,
-        /// Where the last good weights are.
+        /// Which weights of this training are in which file, or that there are none.
         saved: String,
     },
     /// More memory than the machine has.

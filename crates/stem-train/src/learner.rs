@@ -1,17 +1,19 @@
 //! The one training loop: epochs of steps, an evaluation after each, the best weights kept on disk.
+//!
+//! While a training runs its best weights are in `unfinished.safetensors` and its log in `unfinished.jsonl`. At its end both take
+//! their names, `bundle.safetensors` and `log.jsonl`: a training that is killed leaves those of an earlier one untouched.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
+use stem_core::lock::Lock;
 use stem_core::models::ModelSpec;
 use stem_core::nn::score;
 use stem_core::{Bundle, Schema, bundle, fused, params};
-use stem_data::{BatchPlan, Dataset, Split};
+use stem_data::{BatchPlan, Dataset, Progress, Split, StopFlag};
 use stem_report::metrics::{TaskMetrics, shown};
 
 use crate::balance::{Balance, BalanceConfig};
@@ -21,25 +23,9 @@ use crate::error::{Error, Result, require};
 use crate::log::{Evaluation, RunLog};
 use crate::loss_meter::LossMeter;
 use crate::memory::{self, MemoryPlan};
-use crate::progress::Progress;
 use crate::schedule::RateSchedule;
 use crate::step::{Objective, TrainState};
-
-/// Asks a running training to stop after its current step; the best weights are kept and the bundle is written.
-#[derive(Debug, Clone, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
-
-impl StopFlag {
-    /// Asks.
-    pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether somebody asked.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use crate::unfinished::Unfinished;
 
 /// What a training came to.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -56,7 +42,7 @@ pub struct FitSummary {
     pub parameters: usize,
     /// Bytes that table, optimizer state and a batch take, as planned before training.
     pub memory: u64,
-    /// Whether it was asked to stop.
+    /// Whether the stop flag was set.
     pub interrupted: bool,
 }
 
@@ -73,6 +59,7 @@ pub struct Learner<'a, C: ModelSpec> {
     best_epoch: usize,
     progress: Progress,
     stop: StopFlag,
+    lock: Option<Lock>,
 }
 
 impl<'a, C: ModelSpec> Learner<'a, C> {
@@ -88,6 +75,8 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         folder: impl Into<PathBuf>,
     ) -> Result<Self> {
         let plan = check(&spec, dataset, &config)?;
+        let available = memory::available_to(device);
+        available.map_or(Ok(()), |available| plan.check(available))?;
         let schema = dataset.schema();
         let state = TrainState::init(&spec, schema, config.embedding_std, config.seed, config.table, device)
             .with_optimizer(config.optimizer)
@@ -96,8 +85,10 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             "{}: {} training rows, {plan}{}",
             spec.name(),
             dataset.rows(Split::Train),
-            memory::available()
-                .map_or(String::new(), |bytes| format!(", {:.1} GiB free", bytes as f64 / f64::from(1 << 30)))
+            match available {
+                Some(bytes) => format!(", {:.1} GiB free", bytes as f64 / f64::from(1 << 30)),
+                None => ", on a device whose free memory is not known".to_string(),
+            }
         );
         let device = device.clone();
         Ok(Self {
@@ -111,6 +102,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             best_epoch: 0,
             progress: Progress::default(),
             stop: StopFlag::default(),
+            lock: None,
         })
     }
 
@@ -128,9 +120,20 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self
     }
 
-    /// Where the bundle is written.
+    /// Trains under a lock of its folder that the caller holds. Without one, [`fit`](Self::fit) locks the folder as long as it runs.
+    #[must_use]
+    pub fn with_lock(mut self, lock: Lock) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
+    /// Where the bundle is when the training has ended.
     pub fn bundle_path(&self) -> PathBuf {
-        self.folder.join("bundle.safetensors")
+        self.unfinished().finished
+    }
+
+    fn unfinished(&self) -> Unfinished {
+        Unfinished::bundle(&self.folder)
     }
 
     /// Parameters: network and table.
@@ -146,9 +149,14 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// Runs epochs until the last one, early stopping, or the stop flag; leaves the best weights in the bundle and in `self`.
     ///
     /// # Errors
-    /// A loss that is not finite, a batch that does not read, a bundle or log that cannot be written. A bundle written
-    /// before the error stays as it is.
+    /// A folder that another training writes to, a loss that is not finite, a batch that does not read, a bundle or log that
+    /// cannot be written. The bundle and the log of an earlier training stay as they are until this one has ended.
     pub fn fit(&mut self) -> Result<FitSummary> {
+        let _lock = match &self.lock {
+            Some(lock) => lock.clone(),
+            None => Lock::of(&self.folder)?,
+        };
+        let _memory = ReleaseMemory;
         let mut log = RunLog::create(&self.folder)?;
         self.device.seed(self.config.seed);
         let mut early_stop = EarlyStop::new(self.config.patience);
@@ -201,18 +209,22 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             match verdict {
                 Verdict::Better => {
                     self.best_epoch = epoch;
-                    self.save(serde_json::json!({ "epoch": epoch, "seed": self.config.seed, "monitored": monitored }))?;
+                    let training =
+                        serde_json::json!({ "epoch": epoch, "seed": self.config.seed, "monitored": monitored });
+                    self.save(&self.unfinished().path, training)?;
                 }
                 Verdict::Worse => schedule.epoch_was_worse(),
                 Verdict::Stop => break,
             }
         }
         if self.best_epoch == 0 {
-            self.save(serde_json::json!({ "epoch": 0, "seed": self.config.seed }))?; // stopped before the first epoch
+            let training = serde_json::json!({ "epoch": 0, "seed": self.config.seed }); // stopped before the first epoch
+            self.save(&self.unfinished().path, training)?;
         } else if self.best_epoch < epoch {
             self.restore()?;
         }
-        fused::release_memory();
+        log.finish()?;
+        self.unfinished().finish()?;
         let rows_per_second = if seconds > 0.0 { rows as f64 / seconds } else { 0.0 };
         Ok(FitSummary {
             epochs: epoch,
@@ -237,7 +249,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let objective = objective(schema, &self.config);
         let plan = BatchPlan { size: self.config.batch_size, shuffle: Some((self.config.seed, epoch as u64)) };
         let total = self.dataset.rows(Split::Train);
-        let bar = self.progress.epoch(self.spec.name(), epoch, self.config.epochs, total);
+        let bar = self.progress.rows(format!("{} epoch {epoch}/{}", self.spec.name(), self.config.epochs), total);
         let mut losses = LossMeter::new(schema, self.state().table.rows().is_on_host());
         let mut rows = 0;
         for batch in self.dataset.batches(Split::Train, plan) {
@@ -245,7 +257,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             let rate = schedule.rate(*steps);
             *steps += 1;
             let (step_losses, gradients) = balance.differentiate(self.state(), &batch, &objective);
-            let seen = losses.add(step_losses, batch.rows);
+            let seen = losses.add(step_losses, &batch);
             if let Some(broken) = losses.broken() {
                 let whole = self.state().table.rows().is_on_host(); // else the loss is read steps later
                 return Err(self.not_finite(broken, *steps, epoch, whole)?);
@@ -286,7 +298,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     pub fn score(&self, split: Split) -> Result<Vec<f32>> {
         let state = self.state();
         let network = state.network.valid();
-        let mut scores = Vec::with_capacity(self.dataset.rows(split) * self.dataset.schema().tasks.len());
+        let mut scores = Vec::new();
         for batch in self.dataset.batches(split, BatchPlan { size: self.config.batch_size, shuffle: None }) {
             batch.check(self.dataset.schema())?;
             scores.extend(score(&network, &state.table, state.layout(), &batch));
@@ -294,30 +306,23 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         Ok(scores)
     }
 
-    /// Writes the bundle with the weights as they are.
-    ///
-    /// # Errors
-    /// A file that cannot be written; the bundle that was there before stays.
-    pub fn save(&mut self, training: serde_json::Value) -> Result<()> {
-        self.save_to(&self.bundle_path(), training)
-    }
-
-    fn save_to(&mut self, path: &Path, training: serde_json::Value) -> Result<()> {
+    /// Writes a bundle with the weights as they are.
+    fn save(&mut self, path: &Path, training: serde_json::Value) -> Result<()> {
         let state = self.state.as_mut().expect("a step takes the state and puts it back");
         let (schema, vocabularies) = (self.dataset.schema(), self.dataset.vocabularies());
         Ok(bundle::save(path, schema, vocabularies, &self.spec, &state.table, &state.network, &training)?)
     }
 
-    /// The error for a loss or score that is not finite. This run's best weights are on disk already; without any, the weights
-    /// are saved beside the bundle if they are still `whole`.
+    /// The error for a loss or score that is not finite. This training's best weights are on disk already; without any, the
+    /// weights as they are now are saved beside the bundle if they are still `whole`.
     fn not_finite(&mut self, broken: (usize, f32), step: usize, epoch: usize, whole: bool) -> Result<Error> {
         let (task, value) = broken;
         let task = self.dataset.schema().tasks.get(task).map_or("(regularization)", |task| &task.name).to_string();
         let last_good = self.folder.join("last-good.safetensors");
         let saved = if self.best_epoch > 0 {
-            format!("the weights of epoch {} are in {}", self.best_epoch, self.bundle_path().display())
+            format!("the weights of epoch {} are in {}", self.best_epoch, self.unfinished().path.display())
         } else if whole && self.is_finite() {
-            self.save_to(&last_good, serde_json::json!({ "epoch": 0, "seed": self.config.seed }))?;
+            self.save(&last_good, serde_json::json!({ "epoch": 0, "seed": self.config.seed }))?;
             format!("the weights before that step are in {}", last_good.display())
         } else {
             "no epoch was finished before, so nothing was saved".into()
@@ -332,10 +337,10 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         params::collect(&state.network).into_values().chain([state.table.rows().tensor().to_data()]).all(finite)
     }
 
-    /// Takes the weights back from the bundle.
+    /// Takes the best weights back from their file.
     fn restore(&mut self) -> Result<()> {
         self.state = None; // the optimizer's state is not needed any more, and its memory is
-        let bundle = Bundle::<C>::open(self.bundle_path())?;
+        let bundle = Bundle::<C>::open(self.unfinished().path)?;
         let (table, network) = bundle.load(&self.device.clone().autodiff())?;
         let state = TrainState::new(self.dataset.schema(), table, network, self.config.table);
         self.state = Some(state.with_optimizer(self.config.optimizer).with_precision(self.config.precision));
@@ -343,7 +348,21 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     }
 }
 
-/// Refuses a configuration that cannot train on the data, or not in this machine's memory; gives what memory it will take.
+/// Gives the buffers of fused ops back when a training ends, with or without an error.
+struct ReleaseMemory;
+
+impl Drop for ReleaseMemory {
+    fn drop(&mut self) {
+        fused::release_memory();
+    }
+}
+
+/// Refuses a configuration that cannot train on the data; gives what memory the training will take. Whether there is so much is for
+/// the caller to ask, who knows the device and how many trainings run side by side:
+/// `plan.times(jobs).check(available)` with [`memory::available_to`].
+///
+/// # Errors
+/// [`Error::Config`] and [`Error::Core`].
 pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) -> Result<MemoryPlan> {
     config.check()?;
     let schema = dataset.schema();
@@ -359,9 +378,7 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
     let found = format_args!("{climb} of {planned} planned");
     require("warm_up_steps", found, "fewer: the rate would never be reached", climb == 0 || climb < planned)?;
     let (widths, size) = (spec.widths(schema), spec.size(schema));
-    let plan = MemoryPlan::new(schema, &widths, size, config);
-    memory::available().map_or(Ok(()), |available| plan.check(available))?;
-    Ok(plan)
+    Ok(MemoryPlan::new(schema, dataset.vocabularies(), &widths, size, config))
 }
 
 /// Steps of all epochs.

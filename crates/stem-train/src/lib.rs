@@ -7,9 +7,9 @@
 //! | how to train | [`TrainConfig`] |
 //! | epochs, evaluation, best weights | [`Learner`] |
 //! | gather, forward, loss, backward, clip, update | [`step`] |
-//! | whose loss counts how much | [`balance`] |
+//! | the weight of each task's loss | [`balance`] |
 //! | Adam and others on the network and on rows; the rate | [`optimizer`], [`schedule`] |
-//! | how much it takes, told beforehand | [`memory`] |
+//! | how much memory it will take | [`memory`] |
 //!
 //! Metrics are those of [`stem_report::metrics`]. Experiments of several models, by name, are in `stem-experiment`.
 //!
@@ -35,15 +35,15 @@ pub mod schedule;
 mod early_stop;
 pub mod memory;
 mod loss_meter;
-mod progress;
 mod log;
+mod unfinished;
 mod error;
 
 pub use balance::BalanceConfig;
 pub use config::{Monitor, TrainConfig};
 pub use error::{Error, Result, require};
-pub use learner::{FitSummary, Learner, StopFlag, check};
+pub use learner::{FitSummary, Learner, check};
 pub use optimizer::OptimizerConfig;
-pub use progress::{Bar, Progress};
 pub use schedule::ScheduleConfig;
+pub use stem_data::{Bar, Progress, StopFlag};
 pub use step::{Objective, TableMode, TrainState};

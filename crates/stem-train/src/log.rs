@@ -1,14 +1,15 @@
-//! `log.jsonl`: one JSON object per evaluation, flushed as it is written.
+//! `log.jsonl`: one JSON object per evaluation, flushed as it is written; `unfinished.jsonl` while the training runs.
 
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use stem_core::Schema;
 use stem_core::files::{FileError, create_folder};
 use stem_report::metrics::TaskMetrics;
 
 use crate::error::Result;
+use crate::unfinished::Unfinished;
 
 /// What a line says.
 #[derive(Debug)]
@@ -34,17 +35,23 @@ pub(crate) struct Evaluation<'a> {
 /// The log of one run.
 #[derive(Debug)]
 pub(crate) struct RunLog {
-    path: PathBuf,
+    name: Unfinished,
     file: File,
 }
 
 impl RunLog {
-    /// Starts `folder/log.jsonl` anew.
+    /// Starts a log in `folder`, which need not exist.
     pub(crate) fn create(folder: &Path) -> Result<Self> {
         create_folder(folder)?;
-        let path = folder.join("log.jsonl");
-        let file = File::create(&path).map_err(FileError::of("write", &path))?;
-        Ok(Self { path, file })
+        let name = Unfinished::log(folder);
+        let file = File::create(&name.path).map_err(FileError::of("write", &name.path))?;
+        Ok(Self { name, file })
+    }
+
+    /// Gives the log its name.
+    pub(crate) fn finish(self) -> Result<()> {
+        self.file.sync_all().map_err(FileError::of("write", &self.name.path))?;
+        Ok(self.name.finish()?)
     }
 
     /// Writes one evaluation.
@@ -65,6 +72,6 @@ impl RunLog {
             line["balance"] = by_task(weights.iter().map(|&weight| weight.into()).collect()).into();
         }
         let written = writeln!(self.file, "{line}").and_then(|()| self.file.flush());
-        Ok(written.map_err(FileError::of("write", &self.path))?)
+        Ok(written.map_err(FileError::of("write", &self.name.path))?)
     }
 }

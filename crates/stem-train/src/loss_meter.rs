@@ -1,7 +1,13 @@
 //! The losses of an epoch, summed where they are.
+//!
+//! ```text
+//! mean of task t = sum over batches of n_bt L_bt / sum over batches of n_bt
+//! ```
+//!
+//! `L_bt` is a batch's mean over its `n_bt` labelled rows. A batch without labels of a task says nothing of it.
 
 use burn::tensor::Tensor;
-use stem_core::Schema;
+use stem_core::{Batch, Schema};
 
 use crate::step::Losses;
 
@@ -11,55 +17,127 @@ const STEPS_PER_LOOK: usize = 32;
 /// Sums losses on the device and reads them only as often as the device allows.
 #[derive(Debug)]
 pub(crate) struct LossMeter {
-    pending: Option<Tensor<1>>, // [T + 1], weighted by rows: tasks, then the regularization
+    pending: Option<Tensor<1>>, // [T + 1], tasks weighted by labelled rows, then the regularization
     pending_steps: usize,
     every: usize,
+    /// `sum_b n_bt L_bt` of what was read. `[T]`
     sums: Vec<f64>,
-    rows: usize,
-    last: Option<(usize, f32)>,
+    /// `sum_b n_bt` of all that was added. `[T]`
+    labelled: Vec<usize>,
+    broken: Option<(usize, f32)>,
 }
 
 impl LossMeter {
     /// Starts an epoch.
     pub(crate) fn new(schema: &Schema, on_host: bool) -> Self {
+        let tasks = schema.tasks.len();
         let every = if on_host { 1 } else { STEPS_PER_LOOK };
-        let sums = vec![0.0; schema.tasks.len() + 1];
-        Self { pending: None, pending_steps: 0, every, sums, rows: 0, last: None }
+        Self { pending: None, pending_steps: 0, every, sums: vec![0.0; tasks], labelled: vec![0; tasks], broken: None }
     }
 
-    /// Adds a step's losses; gives the mean loss so far when it was read.
-    pub(crate) fn add(&mut self, losses: Losses, rows: usize) -> Option<f64> {
-        let step = Tensor::cat(vec![losses.tasks, losses.regularization], 0) * rows as f32;
+    /// Adds a step's losses on `batch`; gives the sum of the tasks' mean losses so far when they were read.
+    pub(crate) fn add(&mut self, losses: Losses, batch: &Batch) -> Option<f64> {
+        let tasks = self.labelled.len();
+        let mut labelled = vec![0; tasks]; // n_bt
+        for row in batch.labels.chunks_exact(tasks) {
+            row.iter().zip(&mut labelled).for_each(|(label, n)| *n += usize::from(!label.is_nan()));
+        }
+        self.labelled.iter_mut().zip(&labelled).for_each(|(sum, n)| *sum += n);
+        let weights: Vec<f32> = labelled.into_iter().map(|n| n as f32).chain([1.0]).collect();
+        let weights = Tensor::<1>::from_floats(weights.as_slice(), &losses.tasks.device());
+        let step = Tensor::cat(vec![losses.tasks, losses.regularization], 0) * weights; // [T + 1]
         self.pending = Some(match self.pending.take() {
             Some(sum) => sum + step,
             None => step,
         });
         self.pending_steps += 1;
-        self.rows += rows;
         if self.pending_steps < self.every {
             return None;
         }
         self.read();
-        Some(self.sums[..self.sums.len() - 1].iter().sum::<f64>() / self.rows as f64)
+        Some(self.means().iter().sum())
     }
 
     /// Reads what is still on the device.
     pub(crate) fn read(&mut self) {
         let Some(sum) = self.pending.take() else { return };
         let values: Vec<f32> = sum.into_data().try_into_vec().expect("losses are f32");
-        self.last = values.iter().position(|value| !value.is_finite()).map(|i| (i, values[i]));
+        self.broken = values.iter().position(|value| !value.is_finite()).map(|i| (i, values[i]));
         self.sums.iter_mut().zip(&values).for_each(|(sum, value)| *sum += f64::from(*value));
         self.pending_steps = 0;
     }
 
-    /// The first loss that is not finite.
+    /// The first loss of the last look that is not finite: its task, or `T` for the regularization.
     pub(crate) fn broken(&self) -> Option<(usize, f32)> {
-        self.last
+        self.broken
     }
 
-    /// Mean loss of each task, of what was read.
+    /// Mean loss of each task over its labelled rows, of what was read; 0 without such rows.
     pub(crate) fn means(&self) -> Vec<f64> {
-        let rows = self.rows.max(1) as f64;
-        self.sums[..self.sums.len() - 1].iter().map(|sum| sum / rows).collect()
+        self.sums.iter().zip(&self.labelled).map(|(sum, &n)| sum / n.max(1) as f64).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+    use stem_core::{DeviceSpec, MISSING, Task};
+
+    fn device() -> Device {
+        DeviceSpec::from_env().unwrap().open().unwrap()
+    }
+
+    fn meter(on_host: bool) -> LossMeter {
+        let schema = Schema::new(vec![], vec![], vec![Task::new("a"), Task::new("b")]);
+        LossMeter::new(&schema, on_host)
+    }
+
+    fn losses(a: f32, b: f32, regularization: f32) -> Losses {
+        let tensor = |values: &[f32]| Tensor::from_floats(values, &device());
+        Losses { tasks: tensor(&[a, b]), regularization: tensor(&[regularization]) }
+    }
+
+    /// Labels of `a` in all rows, of `b` in the first `labelled`.
+    fn batch(rows: usize, labelled: usize) -> Batch {
+        let labels = (0..rows).flat_map(|row| [1.0, if row < labelled { 0.0 } else { MISSING }]).collect();
+        Batch::new(rows, vec![], vec![]).with_labels(labels)
+    }
+
+    #[test]
+    fn batch_means_are_weighed_by_labelled_rows_and_a_batch_without_labels_adds_nothing() {
+        let mut meter = meter(true);
+        assert_eq!(meter.means(), [0.0, 0.0]);
+        assert_eq!(meter.add(losses(1.0, 0.5, 0.0), &batch(4, 1)), Some(1.5));
+        assert_eq!(meter.add(losses(0.5, 0.0, 7.0), &batch(4, 0)), Some(0.75 + 0.5), "7 is no task's loss");
+        assert_eq!(meter.add(losses(0.5, 1.0, 0.0), &batch(8, 3)), Some(0.625 + 0.875));
+        assert_eq!(meter.means(), [(4.0 + 2.0 + 4.0) / 16.0, (0.5 + 3.0) / 4.0]);
+        assert_eq!(meter.broken(), None);
+    }
+
+    #[test]
+    fn on_a_device_losses_are_read_every_so_many_steps_and_at_the_end() {
+        let mut meter = meter(false);
+        for _ in 1..STEPS_PER_LOOK {
+            assert_eq!(meter.add(losses(1.0, 2.0, 0.0), &batch(2, 2)), None);
+        }
+        assert_eq!(meter.add(losses(1.0, 2.0, 0.0), &batch(2, 2)), Some(3.0));
+        assert_eq!(meter.add(losses(4.0, 2.0, 0.0), &batch(2 * STEPS_PER_LOOK, 0)), None, "a new stretch has begun");
+        meter.read();
+        assert_eq!(meter.means(), [2.5, 2.0]);
+    }
+
+    #[test]
+    fn the_first_loss_that_is_not_finite_is_told_with_its_task() {
+        for (step, expected) in [
+            (losses(1.0, f32::INFINITY, 0.0), 1),
+            (losses(f32::NAN, f32::NAN, 0.0), 0),
+            (losses(1.0, 1.0, f32::NAN), 2),
+        ] {
+            let mut meter = meter(true);
+            meter.add(step, &batch(2, 2));
+            let (task, value) = meter.broken().unwrap();
+            assert!(task == expected && !value.is_finite());
+        }
     }
 }

@@ -87,7 +87,7 @@ pub struct Losses {
     pub regularization: Tensor<1>,
 }
 
-/// A batch as a step reads it, whoever's loss is asked for: its distinct rows gathered, everything on the device. Cheap to clone.
+/// A batch on the device with its distinct rows gathered: what the gradients of every task are taken from. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Gathered {
     distinct: Arc<DistinctRows>,

@@ -69,8 +69,11 @@ impl MixtureSizes {
         ]
     }
 
+    /// That of all banks, and for one row of a batch the softmax of the gates and what comes out of the mix.
     pub(crate) fn size(&self, gates: usize, schema: &Schema) -> NetworkSize {
-        self.shapes(gates, schema).iter().map(MlpShape::size).sum()
+        let mixed = (self.expert_count as u64).saturating_add(last(&self.experts) as u64);
+        let between = NetworkSize { parameters: 0, activations: mixed.saturating_mul(gates as u64) };
+        self.shapes(gates, schema).iter().map(MlpShape::size).sum::<NetworkSize>() + between
     }
 
     pub(crate) fn init(&self, gates: usize, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Mixture {

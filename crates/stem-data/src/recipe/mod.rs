@@ -10,7 +10,7 @@ pub(crate) use section::nearest;
 
 use std::path::{Path, PathBuf};
 
-use stem_core::{Pooling, Value};
+use stem_core::{Pooling, Value, files};
 
 use crate::error::{Error, Fault, Result};
 use crate::simulator::SimulatorConfig;
@@ -184,6 +184,16 @@ pub enum SplitRecipe {
     },
 }
 
+impl FieldRecipe {
+    /// Slots that one row of a batch spends on this field.
+    pub(crate) fn slots(&self) -> usize {
+        match self.kind {
+            Kind::Sequence { max_len, .. } => max_len,
+            Kind::Category | Kind::Number { .. } => 1,
+        }
+    }
+}
+
 impl SplitRecipe {
     /// In words, for messages.
     pub(crate) fn describe(&self) -> String {
@@ -201,13 +211,23 @@ impl SplitRecipe {
 }
 
 impl Recipe {
+    /// First slot of each field, and `S`.
+    pub(crate) fn slot_starts(&self) -> (Vec<usize>, usize) {
+        let mut next = 0;
+        let start = |field: &FieldRecipe| {
+            next += field.slots();
+            next - field.slots()
+        };
+        (self.fields.iter().map(start).collect(), self.fields.iter().map(FieldRecipe::slots).sum())
+    }
+
     /// Reads a recipe from a file.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Recipe`] with every fault.
+    /// [`Error::File`], or [`Error::Recipe`] with every fault.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let bytes = files::read(path)?;
         match String::from_utf8(bytes) {
             Ok(text) => Self::parse(&text, path),
             Err(error) => {

@@ -1,4 +1,4 @@
-//! Reading one table of a TOML file key by key, so that every fault is found and told with its line.
+//! Reading one table of a TOML file key by key, so that every fault is found, with its line.
 
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ impl<'a> Faults<'a> {
     }
 }
 
-/// One table, and which of its keys were asked for.
+/// One table, and which of its keys were read.
 pub(super) struct Section<'a> {
     name: &'static str,
     pub(super) line: usize,
@@ -195,7 +195,7 @@ impl<'a> Section<'a> {
         sections
     }
 
-    /// Every key that nobody asked for is a fault.
+    /// Every key that was not read is a fault.
     pub(super) fn finish(self, faults: &mut Faults<'_>) {
         for key in self.table.keys().filter(|key| !self.known.contains(&key.get_ref().as_ref())) {
             let hint = match nearest(key.get_ref(), self.known.iter().copied()) {
@@ -223,23 +223,8 @@ fn float(value: &DeValue<'_>) -> Option<f64> {
     }
 }
 
-/// The candidate a word was probably meant to be: at most half of its letters differ.
+/// The candidate a word was probably meant to be: at most half of its letters differ (Levenshtein).
 pub(crate) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     let limit = (word.chars().count() / 2).max(1);
-    candidates.map(|c| (distance(word, c), c)).filter(|(d, _)| *d <= limit).min().map(|(_, c)| c)
-}
-
-/// Letters to insert, delete or replace (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, letter) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for j in 0..b.len() {
-            let replace = diagonal + usize::from(letter != b[j]);
-            diagonal = row[j + 1];
-            row[j + 1] = replace.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+    candidates.map(|c| (strsim::levenshtein(word, c), c)).filter(|(d, _)| *d <= limit).min().map(|(_, c)| c)
 }

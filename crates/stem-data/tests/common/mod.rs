@@ -55,7 +55,7 @@ impl Case {
 
     pub fn prepare(&self) -> stem_data::Result<stem_data::Dataset> {
         let recipe = stem_data::Recipe::parse(&self.recipe, "recipe.toml")?;
-        stem_data::prepare(&recipe, self.dir.path(), &self.out(), false)
+        stem_data::prepare(&recipe, self.dir.path(), &self.out(), &stem_data::PrepareOptions::default())
     }
 
     /// The message of the error, with the folder's name taken out.

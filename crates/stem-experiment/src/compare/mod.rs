@@ -12,12 +12,12 @@
 //! | `report.html` | [`report`](stem_report::report) |
 //!
 //! ```no_run
-//! use stem_data::{Dataset, Recipe, prepare};
+//! use stem_data::{Dataset, PrepareOptions, Recipe, prepare};
 //! use stem_experiment::{CompareConfig, Experiment, ModelName, RunOptions, compare};
 //! use stem_report::report;
 //!
 //! let recipe = Recipe::load("datasets/simulated/recipe.toml")?;
-//! let dataset = prepare(&recipe, "out/sim".as_ref(), "out/sim/columns".as_ref(), true)?;
+//! let dataset = prepare(&recipe, "out/sim".as_ref(), "out/sim/columns".as_ref(), &PrepareOptions::default())?;
 //! let experiment = Experiment::load("datasets/simulated/experiment.toml")?;
 //! let config = CompareConfig { models: vec![ModelName::Stem, ModelName::Mmoe], ..CompareConfig::default() };
 //! let found = compare(&config, &experiment, &dataset, "out/sim".as_ref(), &RunOptions::default())?;

@@ -115,7 +115,7 @@ fn constant(dataset: &Dataset, t: usize) -> Option<Constant> {
 mod tests {
     use super::*;
     use crate::inspect::task_report;
-    use stem_data::{Recipe, prepare};
+    use stem_data::{PrepareOptions, Recipe, prepare};
 
     /// Labels with every third row positive, and every second.
     fn dataset(folder: &std::path::Path) -> Dataset {
@@ -133,7 +133,7 @@ mod tests {
             split = { kind = "column", column = "part", train = "0", valid = "1", test = "2" }
         "#;
         let recipe = Recipe::parse(recipe, "recipe.toml").unwrap();
-        prepare(&recipe, folder, &folder.join("columns"), false).unwrap()
+        prepare(&recipe, folder, &folder.join("columns"), &PrepareOptions::default()).unwrap()
     }
 
     fn told(dataset: &Dataset, scores: impl Fn(usize) -> [f32; 2]) -> Vec<String> {

@@ -13,7 +13,7 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::known;
+use super::known::known;
 
 /// Weights stay above this.
 const LEAST_WEIGHT: f64 = 1e-3;

@@ -10,6 +10,7 @@
 //! The first two cost nothing; the others need every task's gradient alone, that is a forward and a backward pass per task, in
 //! each of which batch normalisation moves its running statistics.
 
+mod known;
 mod grad_norm;
 mod pc_grad;
 mod uncertainty;
@@ -166,11 +167,6 @@ fn apart<M: Model>(state: &TrainState<M>, batch: &Gathered, objective: &Objectiv
         gradients.push(task);
     }
     (losses.swap_remove(0), gradients)
-}
-
-/// 1 where a task has something to say: a loss is exactly 0 without labels, a norm without a gradient. `[T]`
-fn known(values: &Tensor<1>) -> Tensor<1> {
-    values.clone().greater_elem(0.0).float()
 }
 
 /// `sum_t w_t g_t`, in the order of the tasks.

@@ -4,7 +4,7 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::known;
+use super::known::known;
 
 pub(super) fn default_rate() -> f64 {
     0.01

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use stem_core::models::StemConfig;
 use stem_core::{DeviceSpec, ModelConfig, ModelName};
-use stem_data::{Dataset, Recipe, prepare};
+use stem_data::{Dataset, PrepareOptions, Recipe, prepare};
 
 pub const RECIPE: &str = r#"
 name = "small"
@@ -33,7 +33,7 @@ exposure = 0.2
 /// Prepared in `folder`.
 pub fn dataset(folder: &Path) -> Dataset {
     let recipe = Recipe::parse(RECIPE, "recipe.toml").unwrap();
-    prepare(&recipe, folder, &folder.join("columns"), false).unwrap()
+    prepare(&recipe, folder, &folder.join("columns"), &PrepareOptions::default()).unwrap()
 }
 
 /// Sections of an experiment that make every model small.

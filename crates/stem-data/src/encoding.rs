@@ -1,14 +1,15 @@
-//! What is learned from the training split alone: which keys are known, and the mean and spread of numbers.
+//! How codes become ids, decided by the training split alone: which keys are known, and the mean and spread of numbers.
 
 use stem_core::{Field, FieldKind, Schema, Task, Texts, Vocabulary, VocabularySpec};
 
-use crate::dataset::Split;
+use crate::dictionary::{Dictionary, NULL, PAD};
 use crate::error::Result;
-use crate::gather::{Dictionary, Gathered, NULL, PAD, slot_starts};
+use crate::gather::CodedRows;
 use crate::recipe::{Kind, Recipe};
+use crate::split::Split;
 
 /// Schema, vocabularies, and how codes become ids.
-pub(crate) struct Fitted {
+pub(crate) struct Encoding {
     pub(crate) schema: Schema,
     pub(crate) vocabularies: Vec<Vocabulary>,
     /// For each vocabulary: id of each code, offset included.
@@ -18,7 +19,7 @@ pub(crate) struct Fitted {
 }
 
 /// Counts the training rows and keeps what is frequent enough.
-pub(crate) fn fit(recipe: &Recipe, rows: &Gathered) -> Result<Fitted> {
+pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
     let counts = count(recipe, rows);
     let moments = moments(rows);
     let (mut vocabularies, mut ids, mut varied) = (Vec::new(), Vec::new(), Vec::new());
@@ -26,16 +27,16 @@ pub(crate) fn fit(recipe: &Recipe, rows: &Gathered) -> Result<Fitted> {
     let mut numbers = 0;
     let mut kinds = vec![FieldKind::Category; recipe.fields.len()];
     let mut vocabulary_of = vec![0; recipe.fields.len()];
-    for (v, gathering) in rows.vocabularies.iter().enumerate() {
-        let (vocabulary, local, distinct) = match &gathering.dictionary {
-            Some(dictionary) => known(dictionary, &counts[v], gathering.min_count as u64),
+    for (v, coded) in rows.vocabularies.iter().enumerate() {
+        let (vocabulary, local, distinct) = match &coded.dictionary {
+            Some(dictionary) => known(dictionary, &counts[v], coded.min_count as u64),
             None => (Vocabulary::Number, vec![0], 0),
         };
         let start = offset as u32; // the schema's check refuses tables that 32 bits cannot number
         ids.push(local.into_iter().map(|id| start.wrapping_add(id)).collect());
         offset += vocabulary.rows() as u64;
         let mut spread = false;
-        for &f in &gathering.fields {
+        for &f in &coded.fields {
             vocabulary_of[f] = v;
             kinds[f] = match recipe.fields[f].kind {
                 Kind::Category => FieldKind::Category,
@@ -60,7 +61,7 @@ pub(crate) fn fit(recipe: &Recipe, rows: &Gathered) -> Result<Fitted> {
         fitted
     });
     let specs = vocabularies.iter().zip(&rows.vocabularies);
-    let specs = specs.map(|(vocabulary, gathering)| VocabularySpec::new(&gathering.name, vocabulary.rows()));
+    let specs = specs.map(|(vocabulary, coded)| VocabularySpec::new(&coded.name, vocabulary.rows()));
     let tasks = recipe.labels.iter().map(|label| {
         let mut task = Task::new(&label.column);
         task.within = label.within.clone();
@@ -69,33 +70,20 @@ pub(crate) fn fit(recipe: &Recipe, rows: &Gathered) -> Result<Fitted> {
     let mut schema = Schema::new(fields.collect(), specs.collect(), tasks.collect());
     schema.group = recipe.group.clone();
     schema.check()?;
-    Ok(Fitted { schema, vocabularies, ids, varied })
+    Ok(Encoding { schema, vocabularies, ids, varied })
 }
 
 /// How often each code of each vocabulary occurs in the training split.
-fn count(recipe: &Recipe, rows: &Gathered) -> Vec<Vec<u64>> {
+fn count(recipe: &Recipe, rows: &CodedRows) -> Vec<Vec<u64>> {
     let size = |d: &Option<Dictionary>| d.as_ref().map_or(1, Dictionary::codes);
     let mut counts: Vec<Vec<u64>> = rows.vocabularies.iter().map(|v| vec![0; size(&v.dictionary)]).collect();
-    let slots = slot_vocabularies(recipe, rows);
+    let slots = rows.slot_vocabularies(recipe);
     for (row, &split) in rows.codes.values().chunks_exact(slots.len()).zip(&rows.splits) {
         if split == Split::Train as u8 {
             row.iter().zip(&slots).for_each(|(&code, &v)| counts[v][code as usize] += 1);
         }
     }
     counts
-}
-
-/// The vocabulary of each slot. `[S]`
-pub(crate) fn slot_vocabularies(recipe: &Recipe, rows: &Gathered) -> Vec<usize> {
-    let (starts, slots) = slot_starts(&recipe.fields);
-    let mut vocabulary = vec![0; slots];
-    for (v, gathering) in rows.vocabularies.iter().enumerate() {
-        for &f in &gathering.fields {
-            let end = starts.get(f + 1).copied().unwrap_or(slots);
-            vocabulary[starts[f]..end].fill(v);
-        }
-    }
-    vocabulary
 }
 
 /// The keys that are frequent enough, the local id of every code, and how many keys were seen in training.
@@ -118,7 +106,7 @@ fn known(dictionary: &Dictionary, counts: &[u64], least: u64) -> (Vocabulary, Ve
 }
 
 /// Mean and standard deviation (of the whole, not of a sample) of each number field over its training rows that are not null.
-fn moments(rows: &Gathered) -> Vec<(f64, f64)> {
+fn moments(rows: &CodedRows) -> Vec<(f64, f64)> {
     let cols = rows.numbers.cols();
     let training =
         || rows.numbers.values().chunks_exact(cols).zip(&rows.splits).filter(|(_, s)| **s == Split::Train as u8);

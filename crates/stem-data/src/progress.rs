@@ -1,10 +1,11 @@
-//! What a person sees of long work, on stderr: bars with rows a second and time left; hidden when nobody watches.
+//! Bars on stderr for long work, with rows a second and time left; hidden where stderr is no terminal.
 
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Where bars are drawn; nowhere by default. Clones draw to the same place, below each other.
+/// Where bars are drawn; nowhere by default. Clones draw to the same place, below each other. Log lines are to be printed through
+/// [`suspend`](Self::suspend), so that they do not tear the bars.
 #[derive(Debug, Clone, Default)]
 pub struct Progress(Option<MultiProgress>);
 
@@ -22,22 +23,28 @@ impl Progress {
         }
     }
 
-    /// A bar over the rows of one epoch, which goes away with it.
-    pub(crate) fn epoch(&self, label: &str, epoch: usize, epochs: usize, rows: usize) -> Bar {
-        let bar = self.bar(rows, "{prefix} [{bar:24}] {percent:>3}%  {per_sec}  {eta} left  {msg}");
-        bar.bar.set_prefix(format!("{label} epoch {epoch}/{epochs}"));
+    /// A bar over rows, of which it is known how many there are.
+    pub fn rows(&self, label: impl Into<String>, count: usize) -> Bar {
+        let bar = self.bar(Some(count), "{prefix} [{bar:24}] {percent:>3}%  {per_sec}  {eta} left  {msg}");
+        bar.bar.set_prefix(label.into());
         bar
+    }
+
+    /// A count of rows, of which it is not known how many will come.
+    pub(crate) fn counter(&self) -> Bar {
+        self.bar(None, "{spinner} {elapsed_precise} {human_pos} {msg} ({per_sec})")
     }
 
     /// A bar over several pieces of work.
     pub fn pieces(&self, label: &str, count: usize) -> Bar {
-        let bar = self.bar(count, "{prefix} [{bar:24}] {pos}/{len}  {elapsed} gone, {eta} left  {msg}");
+        let bar = self.bar(Some(count), "{prefix} [{bar:24}] {pos}/{len}  {elapsed} gone, {eta} left  {msg}");
         bar.bar.set_prefix(label.to_string());
         bar
     }
 
-    fn bar(&self, length: usize, template: &str) -> Bar {
-        let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::hidden());
+    fn bar(&self, length: Option<usize>, template: &str) -> Bar {
+        let length = length.map(|length| length as u64);
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
         let bar = match &self.0 {
             Some(bars) => bars.add(bar),
             None => bar,
@@ -56,12 +63,17 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// So much more is done.
+    /// Moves on by `by`.
     pub fn advance(&self, by: usize) {
         self.bar.inc(by as u64);
     }
 
-    /// What it says at its end.
+    /// Moves to `position`.
+    pub(crate) fn at(&self, position: u64) {
+        self.bar.set_position(position);
+    }
+
+    /// Shows `message` behind the bar.
     pub fn say(&self, message: impl Into<String>) {
         self.bar.set_message(message.into());
     }

@@ -1,0 +1,121 @@
+//! Keys to dense codes, in the order of first sight.
+//!
+//! Code 0 is padding, code 1 is null; keys count from 2.
+
+use polars::prelude::*;
+use stem_core::Value;
+
+use crate::error::{Error, Result};
+
+/// Code of an unused slot of a sequence.
+pub(crate) const PAD: u32 = 0;
+/// Code of a null category.
+pub(crate) const NULL: u32 = 1;
+/// Code of the first key.
+pub(crate) const FIRST: u32 = 2;
+/// Integer keys below this are looked up in an array, others in a hash table.
+const DIRECT: i64 = 1 << 23;
+
+/// Whether keys of this column are integers; text otherwise.
+pub(crate) fn has_integer_keys(dtype: &DataType) -> bool {
+    match dtype {
+        DataType::List(inner) => has_integer_keys(inner),
+        dtype => dtype.is_integer() || *dtype == DataType::Boolean,
+    }
+}
+
+/// The keys of one vocabulary, and the code of each.
+#[derive(Default)]
+pub(crate) struct Dictionary {
+    pub(crate) integers: bool,
+    direct: Vec<u32>,
+    hashed: PlHashMap<i64, u32>,
+    texts: PlHashMap<String, u32>,
+    next: u32,
+}
+
+impl Dictionary {
+    /// Without keys yet, for columns of this type.
+    pub(crate) fn of(dtype: &DataType) -> Self {
+        Self { integers: has_integer_keys(dtype), next: FIRST, ..Self::default() }
+    }
+
+    /// Codes given so far, padding and null included.
+    pub(crate) fn codes(&self) -> usize {
+        self.next as usize
+    }
+
+    pub(crate) fn code_of_integer(&mut self, key: i64) -> u32 {
+        let code = if (0..DIRECT).contains(&key) {
+            let key = key as usize;
+            if key >= self.direct.len() {
+                self.direct.resize((key + 1).next_power_of_two(), 0);
+            }
+            &mut self.direct[key]
+        } else {
+            self.hashed.entry(key).or_insert(0)
+        };
+        if *code == 0 {
+            *code = self.next;
+            self.next += 1;
+        }
+        *code
+    }
+
+    pub(crate) fn code_of_text(&mut self, key: &str) -> u32 {
+        if let Some(code) = self.texts.get(key) {
+            return *code;
+        }
+        self.texts.insert(key.to_string(), self.next);
+        self.next += 1;
+        self.next - 1
+    }
+
+    pub(crate) fn code_of(&mut self, value: &Value) -> u32 {
+        match value {
+            Value::Integer(key) if self.integers => self.code_of_integer(*key),
+            Value::Text(key) if !self.integers => self.code_of_text(key),
+            Value::Integer(key) => self.code_of_text(&key.to_string()),
+            _ => NULL,
+        }
+    }
+
+    /// Codes of a column of single values; `null` is the code of null. `[n]`
+    pub(crate) fn codes_of(&mut self, column: &Column, null: u32) -> Result<Vec<u32>> {
+        let mut codes = Vec::with_capacity(column.len());
+        if self.integers {
+            let column = column.strict_cast(&DataType::Int64).map_err(Error::query)?;
+            for key in column.i64().map_err(Error::query)?.iter() {
+                codes.push(key.map_or(null, |key| self.code_of_integer(key)));
+            }
+        } else {
+            let column = column.strict_cast(&DataType::String).map_err(Error::query)?;
+            for key in column.str().map_err(Error::query)?.iter() {
+                let key = key.filter(|key| !key.is_empty()); // an empty text is null, in serving too
+                codes.push(key.map_or(null, |key| self.code_of_text(key)));
+            }
+        }
+        Ok(codes)
+    }
+
+    /// Codes of a column that names a user or group; null is refused. `first` is the row that the chunk begins with. `[n]`
+    pub(crate) fn codes_of_groups(&mut self, chunk: &DataFrame, name: &str, first: usize) -> Result<Vec<u32>> {
+        let codes = self.codes_of(chunk.column(name).map_err(Error::query)?, NULL)?;
+        match codes.iter().position(|&code| code == NULL) {
+            Some(row) => Err(Error::value(name, first + row, "a user or group", "null".into())),
+            None => Ok(codes),
+        }
+    }
+
+    /// Integer keys and their codes, in no order.
+    pub(crate) fn integer_keys(&self) -> impl Iterator<Item = (i64, u32)> {
+        let direct =
+            self.direct.iter().enumerate().filter(|(_, code)| **code != 0).map(|(key, code)| (key as i64, *code));
+        direct.chain(self.hashed.iter().map(|(key, code)| (*key, *code)))
+    }
+
+    /// Text keys and their codes, in no order.
+    pub(crate) fn text_keys(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.texts.iter().map(|(key, code)| (key.as_str(), *code))
+    }
+}

@@ -1,0 +1,60 @@
+//! A data set that an earlier version wrote opens for ever: its folder is committed.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use stem_core::Vocabulary;
+use stem_data::{BatchPlan, Dataset, PrepareOptions, Recipe, Split, prepare};
+
+const RECIPE: &str = r#"
+name = "sample"
+group = "user"
+source = [{ name = "log", file = "log.csv" }]
+field = [
+    { column = "user", kind = "category" },
+    { column = "word", kind = "category" },
+    { column = "tags", kind = "sequence", separator = "|", max_len = 2 },
+    { column = "price", kind = "number", standardize = true },
+]
+label = [{ column = "view" }, { column = "click", within = "view" }]
+split = { kind = "column", column = "split" }
+"#;
+
+const LOG: &str = "user,word,tags,price,view,click,split
+1,x,a|b,1,1,0,train
+2,y,b,3,0,1,train
+2,z,,,1,1,valid
+3,x,c|a|b,5,,,test
+";
+
+fn sample() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/columns-v2")
+}
+
+/// `cargo test --release --test samples -- --ignored` writes the folder of a new version; those of older ones stay.
+#[test]
+#[ignore = "writes into the repository"]
+fn write_the_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("log.csv"), LOG).unwrap();
+    let recipe = Recipe::parse(RECIPE, "recipe.toml").unwrap();
+    prepare(&recipe, folder.path(), &sample(), &PrepareOptions::default()).unwrap();
+}
+
+#[test]
+fn columns_of_version_2_open_and_give_their_batches() {
+    let dataset = Dataset::open(sample()).unwrap();
+    assert_eq!(dataset.name(), "sample");
+    assert_eq!(Split::ALL.map(|split| dataset.rows(split)), [2, 1, 1]);
+    assert_eq!(dataset.vocabularies()[0], Vocabulary::integers([1, 2]));
+    assert_eq!(dataset.vocabularies()[1], Vocabulary::texts(["x", "y"]));
+    assert_eq!(dataset.groups(Split::Test), Some(&[2][..]));
+    assert_eq!(dataset.schema().tasks[1].within.as_deref(), Some("view"));
+    let batch = dataset.batches(Split::Train, BatchPlan { size: 8, shuffle: None }).next().unwrap();
+    batch.check(dataset.schema()).unwrap();
+    // user 0..4, word 4..8, tags 8..12, price 12; a padding slot weighs nothing.
+    assert_eq!(batch.ids, [1, 5, 9, 10, 12, 2, 6, 10, 8, 12]);
+    assert_eq!(batch.weights, [1.0, 1.0, 0.5, 0.5, -1.0, 1.0, 1.0, 1.0, 0.0, 1.0]);
+    assert_eq!(batch.labels[..3], [1.0, 0.0, 0.0]);
+    assert!(batch.labels[3].is_nan(), "a click is judged among views");
+}

@@ -1,0 +1,49 @@
+//! The limits of every setting.
+#![allow(clippy::unwrap_used)]
+
+use stem_train::optimizer::AdamW;
+use stem_train::{Error, OptimizerConfig, TrainConfig};
+
+fn refused(change: impl FnOnce(&mut TrainConfig)) -> Option<&'static str> {
+    let mut config = TrainConfig::default();
+    change(&mut config);
+    match config.check() {
+        Ok(()) => None,
+        Err(Error::Config { key, .. }) => Some(key),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn what_lies_at_the_limit_is_taken_and_what_lies_beyond_is_refused_by_key() {
+    for taken in [1, 1 << 24] {
+        assert_eq!(refused(|train| train.batch_size = taken), None);
+    }
+    for beyond in [0, (1 << 24) + 1] {
+        assert_eq!(refused(|train| train.batch_size = beyond), Some("batch_size"));
+    }
+    assert_eq!(refused(|train| train.epochs = 1), None);
+    assert_eq!(refused(|train| train.epochs = 0), Some("epochs"));
+    assert_eq!(refused(|train| train.patience = 1), None);
+    assert_eq!(refused(|train| train.patience = 0), Some("patience"));
+    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert_eq!(refused(|train| train.learning_rate = bad), Some("learning_rate"));
+        assert_eq!(refused(|train| train.max_gradient_norm = bad), Some("max_gradient_norm"));
+    }
+    assert_eq!(refused(|train| (train.embedding_l2, train.network_l2, train.embedding_std) = (0.0, 0.0, 0.0)), None);
+    for bad in [-1e-9, f64::NAN, f64::INFINITY] {
+        assert_eq!(refused(|train| train.embedding_l2 = bad), Some("embedding_l2"));
+        assert_eq!(refused(|train| train.network_l2 = bad), Some("network_l2"));
+        assert_eq!(refused(|train| train.embedding_std = bad as f32), Some("embedding_std"));
+        assert_eq!(refused(|train| _ = train.task_weights.insert("a".into(), bad)), Some("task_weights"));
+    }
+    assert_eq!(refused(|train| _ = train.task_weights.insert("a".into(), 0.0)), None);
+    assert_eq!(
+        refused(|train| _ = train.task_weights.insert("a".into(), 1e39)),
+        Some("task_weights"),
+        "infinite as f32"
+    );
+    let decay = |weight_decay| OptimizerConfig::AdamW(AdamW { weight_decay, ..AdamW::default() });
+    assert_eq!(refused(|train| train.optimizer = decay(999.0)), None); // the rate is 1e-3
+    assert_eq!(refused(|train| train.optimizer = decay(1000.0)), Some("optimizer.weight_decay"));
+}

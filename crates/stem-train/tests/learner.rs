@@ -1,0 +1,619 @@
+//! What a configuration asks for reaches the weights: the learner is held to the same steps taken one by one.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::tensor::TensorData;
+use common::*;
+use stem_core::lock::Lock;
+use stem_core::models::AnyModel;
+use stem_core::nn::HiddenConfig;
+use stem_core::precision::Precision;
+use stem_core::{Bundle, DeviceSpec, ModelConfig, ModelName, params};
+use stem_data::{BatchPlan, Dataset, PrepareOptions, Recipe, Split, prepare};
+use stem_report::metrics::TaskMetrics;
+use stem_train::optimizer::{Adagrad, Sgd};
+use stem_train::{
+    BalanceConfig, Error, FitSummary, Learner, Monitor, Objective, OptimizerConfig, ScheduleConfig, StopFlag,
+    TableMode, TrainConfig, TrainState, check,
+};
+use tracing::span;
+
+/// Without validation rows every epoch counts as the best, so that the bundle holds the weights after the last step.
+fn without_validation(folder: &Path) -> Dataset {
+    let recipe = RECIPE.replace("valid = 0.15", "valid = 0.0").replace("rows = 6000", "rows = 1500");
+    prepare(
+        &Recipe::parse(&recipe, "recipe.toml").unwrap(),
+        folder,
+        &folder.join("columns"),
+        &PrepareOptions::default(),
+    )
+    .unwrap()
+}
+
+fn sgd() -> OptimizerConfig {
+    OptimizerConfig::Sgd(Sgd::default())
+}
+
+/// Three steps an epoch, the last one smaller, nothing but the loss.
+fn plain() -> TrainConfig {
+    TrainConfig {
+        batch_size: 500,
+        epochs: 2,
+        learning_rate: 0.3,
+        schedule: ScheduleConfig::Constant {},
+        optimizer: sgd(),
+        embedding_l2: 0.0,
+        max_gradient_norm: 1e9,
+        embedding_std: 0.1,
+        seed: 7,
+        ..TrainConfig::default()
+    }
+}
+
+fn learner<'a>(
+    spec_: &ModelConfig,
+    dataset: &'a Dataset,
+    config: &TrainConfig,
+    folder: PathBuf,
+) -> Learner<'a, ModelConfig> {
+    Learner::new(spec_.clone(), dataset, config.clone(), &spec().open().unwrap(), folder).unwrap()
+}
+
+fn fit(spec_: &ModelConfig, dataset: &Dataset, config: &TrainConfig, folder: &Path) -> FitSummary {
+    learner(spec_, dataset, config, folder.to_path_buf()).fit().unwrap()
+}
+
+fn floats(data: impl IntoIterator<Item = TensorData>) -> Vec<f32> {
+    data.into_iter().flat_map(|data| data.try_into_vec::<f32>().unwrap()).collect()
+}
+
+/// Table and network of a bundle, one after the other.
+fn weights_in(bundle: &Path) -> Vec<f32> {
+    let device = spec().open().unwrap();
+    let (table, network) = Bundle::<ModelConfig>::open(bundle).unwrap().load(&device).unwrap();
+    floats([table.rows().tensor().to_data()].into_iter().chain(params::collect(&network).into_values()))
+}
+
+fn weights_of(state: &TrainState<AnyModel>) -> Vec<f32> {
+    floats([state.table.rows().tensor().to_data()].into_iter().chain(params::collect(&state.network).into_values()))
+}
+
+/// Steps taken one by one: the rate of each is given, the objective is written out by the test.
+struct ByHand<'a> {
+    spec: &'a ModelConfig,
+    dataset: &'a Dataset,
+    config: &'a TrainConfig,
+    objective: Objective,
+}
+
+impl ByHand<'_> {
+    fn start(&self) -> TrainState<AnyModel> {
+        let TrainConfig { embedding_std, seed, table, optimizer, precision, .. } = *self.config;
+        let device = spec().open().unwrap();
+        TrainState::init(self.spec, self.dataset.schema(), embedding_std, seed, table, &device)
+            .with_optimizer(optimizer)
+            .with_precision(precision)
+    }
+
+    /// The weights after as many steps as there are rates, and the losses of each step's tasks.
+    fn steps(&self, rates: &[f64]) -> (Vec<f32>, Vec<Vec<f32>>) {
+        let TrainConfig { batch_size: size, seed, max_gradient_norm, .. } = *self.config;
+        let mut state = self.start();
+        let mut losses = Vec::new();
+        let epochs = (1..).flat_map(|epoch| {
+            let shuffle = Some((seed, epoch));
+            self.dataset.batches(Split::Train, BatchPlan { size, shuffle })
+        });
+        for (batch, &rate) in epochs.zip(rates) {
+            let (step, gradients) = state.differentiate(&batch, &self.objective);
+            losses.push(floats([step.tasks.into_data()]));
+            state = state.apply(gradients, rate, max_gradient_norm);
+        }
+        (weights_of(&state), losses)
+    }
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// The bundle of a training holds what the steps by hand come to.
+fn assert_steps(spec: &ModelConfig, dataset: &Dataset, config: &TrainConfig, objective: Objective, rates: &[f64]) {
+    let folder = tempfile::tempdir().unwrap();
+    let summary = fit(spec, dataset, config, folder.path());
+    assert_eq!((summary.epochs, summary.best_epoch), (config.epochs, config.epochs));
+    let found = weights_in(&folder.path().join("bundle.safetensors"));
+    let (expected, _) = ByHand { spec, dataset, config, objective }.steps(rates);
+    let off = largest_difference(&found, &expected);
+    assert!(off < 1e-6, "{config:?}: {off} apart");
+}
+
+/// The lines of a run's log.
+fn log_of(folder: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(folder.join("log.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn task_weights_l2_and_clip_of_the_configuration_reach_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = without_validation(folder.path());
+    let model = small(ModelName::SharedBottom);
+    let rates = [0.3; 6];
+    let weighted = TrainConfig { task_weights: [("b".to_string(), 3.0)].into(), ..plain() };
+    let objective = Objective { task_weights: vec![1.0, 3.0], ..Objective::plain(2) };
+    assert_steps(&model, &dataset, &weighted, objective, &rates);
+    let decayed = TrainConfig { embedding_l2: 0.5, ..plain() };
+    assert_steps(&model, &dataset, &decayed, Objective { embedding_l2: 0.5, ..Objective::plain(2) }, &rates);
+    let decayed = TrainConfig { network_l2: 0.5, ..plain() };
+    assert_steps(&model, &dataset, &decayed, Objective { network_l2: 0.5, ..Objective::plain(2) }, &rates);
+    let clipped = TrainConfig { max_gradient_norm: 0.02, ..plain() };
+    assert_steps(&model, &dataset, &clipped, Objective::plain(2), &rates);
+    // Each of these settings shows: without it the weights are others.
+    let by_hand = |config: &TrainConfig, objective: Objective| {
+        ByHand { spec: &model, dataset: &dataset, config, objective }.steps(&rates).0
+    };
+    let without = by_hand(&plain(), Objective::plain(2));
+    for objective in [
+        Objective { task_weights: vec![1.0, 3.0], ..Objective::plain(2) },
+        Objective { embedding_l2: 0.5, ..Objective::plain(2) },
+        Objective { network_l2: 0.5, ..Objective::plain(2) },
+    ] {
+        assert!(largest_difference(&without, &by_hand(&plain(), objective)) > 1e-3);
+    }
+    assert!(largest_difference(&without, &by_hand(&clipped, Objective::plain(2))) > 1e-3);
+}
+
+#[test]
+fn optimizer_table_mode_precision_and_start_of_the_configuration_are_those_that_train() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = without_validation(folder.path());
+    let model = stem(|config| (config.experts, config.gate, config.tower) = (vec![96, 64], vec![64], vec![64]));
+    let momentum = OptimizerConfig::Sgd(Sgd { momentum: 0.9, nesterov: true });
+    let row_wise = OptimizerConfig::Adagrad(Adagrad { row_wise: true, ..Adagrad::default() });
+    for changed in [
+        TrainConfig { optimizer: momentum, ..plain() },
+        TrainConfig { optimizer: row_wise, learning_rate: 0.01, ..plain() },
+        TrainConfig { optimizer: OptimizerConfig::default(), learning_rate: 0.01, ..plain() },
+        TrainConfig { table: TableMode::Dense, optimizer: momentum, ..plain() },
+        TrainConfig { precision: Precision::Bf16, ..plain() },
+        TrainConfig { embedding_std: 0.5, seed: 8, ..plain() },
+    ] {
+        let rates = vec![changed.learning_rate; 6];
+        assert_steps(&model, &dataset, &changed, Objective::plain(2), &rates);
+    }
+}
+
+/// 1500 rows, of which 15 in 100 are tested on, are three steps an epoch.
+#[test]
+fn the_weights_move_by_the_rate_of_the_schedule_in_every_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = without_validation(folder.path());
+    let model = small(ModelName::SharedBottom);
+    let steps = 2 * dataset.rows(Split::Train).div_ceil(500);
+    assert_eq!(steps, 6);
+    let schedule = ScheduleConfig::Cosine { final_fraction: 0.2 };
+    let cosine = TrainConfig { schedule, warm_up_steps: 2, ..plain() };
+    let rate = |passed: f64| 0.3 * (0.2 + 0.8 * (1.0 + (std::f64::consts::PI * passed).cos()) / 2.0);
+    let rates = [0.15, 0.3, rate(0.0), rate(0.25), rate(0.5), rate(0.75)];
+    assert_steps(&model, &dataset, &cosine, Objective::plain(2), &rates);
+    let out = folder.path().join("out");
+    fit(&model, &dataset, &cosine, &out);
+    let logged: Vec<f64> = log_of(&out).iter().map(|line| line["learning_rate"].as_f64().unwrap()).collect();
+    assert!(logged.iter().zip([rates[2], rates[5]]).all(|(a, b)| (a - b).abs() < 1e-12), "{logged:?}");
+    // The rates show, and so does the order of the second epoch's batches.
+    let by_hand = ByHand { spec: &model, dataset: &dataset, config: &cosine, objective: Objective::plain(2) };
+    let (weights, losses) = by_hand.steps(&rates);
+    assert!(largest_difference(&weights, &by_hand.steps(&[0.3; 6]).0) > 1e-3);
+    let (_, frozen) = by_hand.steps(&[0.0; 6]);
+    assert!(frozen[..3] != frozen[3..], "each epoch has an order of its own");
+    assert_eq!(losses.len(), 6);
+}
+
+#[test]
+fn a_worse_epoch_lowers_the_rate_that_the_weights_move_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let model = small(ModelName::SharedBottom);
+    let factor = 1e-12; // from the first worse epoch on nothing moves
+    let config = TrainConfig {
+        schedule: ScheduleConfig::Plateau { factor },
+        optimizer: OptimizerConfig::default(),
+        learning_rate: 0.1,
+        epochs: 12,
+        patience: 12,
+        ..plain()
+    };
+    let out = folder.path().join("out");
+    fit(&model, &dataset, &config, &out);
+    let log = log_of(&out);
+    assert_eq!(log.len(), 12);
+    let worse = log.iter().position(|line| line["best"] == false).expect("a rate of 0.1 overfits");
+    assert!((1..11).contains(&worse), "{worse}");
+    for line in &log[..=worse] {
+        assert_eq!(line["learning_rate"], 0.1);
+    }
+    let auc = |line: &serde_json::Value| line["valid"]["a"]["auc"].as_f64().unwrap();
+    assert!((auc(&log[worse]) - auc(&log[worse - 1])).abs() > 1e-9, "before, the weights moved");
+    for line in &log[worse + 1..] {
+        assert_eq!(line["valid"], log[worse]["valid"], "{line}");
+        assert!(line["learning_rate"].as_f64().unwrap() <= 0.1 * factor * 1.000_001, "{line}");
+    }
+}
+
+#[test]
+fn a_training_stops_after_patience_worse_epochs_and_the_learner_has_its_best_weights_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let model = small(ModelName::SharedBottom);
+    let optimizer = OptimizerConfig::default();
+    for patience in [1, 3] {
+        let config = TrainConfig { optimizer, learning_rate: 0.1, epochs: 40, patience, ..plain() };
+        let out = folder.path().join(format!("out-{patience}"));
+        let mut learner = learner(&model, &dataset, &config, out.clone());
+        let summary = learner.fit().unwrap();
+        let log = log_of(&out);
+        assert!(summary.epochs < 40 && !summary.interrupted);
+        assert_eq!(summary.epochs, summary.best_epoch + patience);
+        assert_eq!(log.len(), summary.epochs);
+        let last_best = log.iter().rposition(|line| line["best"] == true).unwrap() + 1;
+        assert_eq!(last_best, summary.best_epoch);
+        let valid = |line: &serde_json::Value| -> Vec<TaskMetrics> {
+            ["a", "b"].map(|task| serde_json::from_value(line["valid"][task].clone()).unwrap()).into()
+        };
+        let (best, last) = (valid(&log[summary.best_epoch - 1]), valid(&log[summary.epochs - 1]));
+        let found = learner.evaluate(Split::Valid).unwrap();
+        let apart = |metrics: &[TaskMetrics]| {
+            let pairs = metrics.iter().zip(&found);
+            pairs.map(|(a, b)| (a.logloss.unwrap() - b.logloss.unwrap()).abs()).fold(0.0, f64::max)
+        };
+        assert!(apart(&best) < 1e-6 && apart(&last) > 1e-4, "{found:?} {best:?} {last:?}");
+        let bundle = Bundle::<ModelConfig>::open(learner.bundle_path()).unwrap();
+        assert_eq!(bundle.manifest.training["epoch"], summary.best_epoch);
+        assert_eq!(bundle.manifest.training["seed"], config.seed);
+    }
+}
+
+#[test]
+fn the_monitor_decides_which_epoch_is_the_best() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let model = small(ModelName::SharedBottom);
+    let mut best = Vec::new();
+    for (monitor, key) in [(Monitor::Auc, "auc"), (Monitor::Gauc, "gauc")] {
+        let config = TrainConfig {
+            monitor,
+            optimizer: OptimizerConfig::default(),
+            learning_rate: 0.03,
+            epochs: 8,
+            patience: 8,
+            ..plain()
+        };
+        let out = folder.path().join(key);
+        let summary = fit(&model, &dataset, &config, &out);
+        let mean = |line: &serde_json::Value| {
+            ["a", "b"].map(|task| line["valid"][task][key].as_f64().unwrap()).iter().sum::<f64>() / 2.0
+        };
+        let means: Vec<f64> = log_of(&out).iter().map(mean).collect();
+        let largest = means.iter().copied().fold(f64::MIN, f64::max);
+        assert_eq!(means[summary.best_epoch - 1], largest, "{key}: {means:?}");
+        let bundle = Bundle::<ModelConfig>::open(out.join("bundle.safetensors")).unwrap();
+        let monitored = bundle.manifest.training["monitored"].as_f64().unwrap();
+        assert!((monitored - largest).abs() < 1e-12);
+        best.push((summary.best_epoch, monitored));
+    }
+    assert_ne!(best[0].1, best[1].1);
+}
+
+#[test]
+fn the_log_tells_steps_losses_and_weights_of_the_balance() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = without_validation(folder.path());
+    let model = small(ModelName::SharedBottom);
+    let config = TrainConfig { learning_rate: 0.1, ..plain() };
+    let out = folder.path().join("out");
+    let summary = fit(&model, &dataset, &config, &out);
+    let rows = dataset.rows(Split::Train);
+    let (_, losses) =
+        ByHand { spec: &model, dataset: &dataset, config: &config, objective: Objective::plain(2) }.steps(&[0.1; 6]);
+    let log = log_of(&out);
+    assert_eq!(log.len(), 2);
+    for (epoch, line) in log.iter().enumerate() {
+        assert_eq!(
+            (line["epoch"].as_u64().unwrap(), line["steps"].as_u64().unwrap()),
+            (epoch as u64 + 1, 3 * (epoch as u64 + 1))
+        );
+        assert_eq!(line["learning_rate"], 0.1);
+        assert!(line["best"] == true && line.get("balance").is_none());
+        // Batches of 500, 500 and what is left, each weighed by its rows: every row has both labels.
+        let sizes = [500.0, 500.0, (rows - 1000) as f64];
+        for (t, task) in ["a", "b"].into_iter().enumerate() {
+            let steps = losses[3 * epoch..3 * epoch + 3].iter().map(|step| f64::from(step[t]));
+            let mean = steps.zip(sizes).map(|(loss, rows)| loss * rows).sum::<f64>() / rows as f64;
+            let found = line["loss"][task].as_f64().unwrap();
+            assert!((found - mean).abs() < 1e-5, "{task}: {found}, expected {mean}");
+        }
+    }
+    assert!(summary.seconds > 0.0);
+    let rate = 2.0 * rows as f64 / summary.seconds;
+    assert!((summary.rows_per_second - rate).abs() < 1e-6 * rate);
+
+    let balanced = TrainConfig { balance: BalanceConfig::Uncertainty { rate: 0.1 }, ..config };
+    fit(&model, &dataset, &balanced, &out);
+    let log = log_of(&out);
+    let weight = |line: &serde_json::Value, task: &str| line["balance"][task].as_f64().unwrap();
+    assert!(weight(&log[1], "a") != weight(&log[0], "a") && weight(&log[0], "a") != weight(&log[0], "b"));
+}
+
+/// The loss of a task is its mean over labelled rows, however they are spread over the batches.
+#[test]
+fn the_logged_loss_of_a_sparsely_labelled_task_is_the_mean_over_its_labelled_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    // Purchases are judged among clicks; of the batches of two rows many have no click.
+    let row = |i: usize| format!("{},{},{}\n", i % 7, u8::from(i % 5 == 0), u8::from(i % 10 == 0));
+    let log: String = (0..200).map(row).collect();
+    std::fs::write(folder.path().join("log.csv"), format!("user,click,buy\n{log}")).unwrap();
+    let recipe = r#"
+        name = "sparse"
+        source = [{ name = "log", file = "log.csv" }]
+        field = [{ column = "user", kind = "category" }]
+        label = [{ column = "click" }, { column = "buy", within = "click" }]
+        split = { kind = "random", valid = 0.0, test = 0.1, seed = 1 }
+    "#;
+    let recipe = Recipe::parse(recipe, "recipe.toml").unwrap();
+    let dataset = prepare(&recipe, folder.path(), &folder.path().join("columns"), &PrepareOptions::default()).unwrap();
+    // Nothing moves: every row's loss is that of the first weights.
+    let config = TrainConfig { learning_rate: 1e-30, batch_size: 3, epochs: 1, ..plain() };
+    let out = folder.path().join("out");
+    let mut learner = learner(&small(ModelName::SharedBottom), &dataset, &config, out.clone());
+    learner.fit().unwrap();
+    let measured = learner.evaluate(Split::Train).unwrap();
+    let log = log_of(&out);
+    for (task, metrics) in ["click", "buy"].into_iter().zip(measured) {
+        let (found, expected) = (log[0]["loss"][task].as_f64().unwrap(), metrics.logloss.unwrap());
+        assert!((found - expected).abs() < 1e-5, "{task}: {found}, expected {expected}");
+    }
+}
+
+/// Asks for a stop when the forward pass of step `step` begins, as somebody with Ctrl-C may.
+struct StopAtStep {
+    stop: StopFlag,
+    step: usize,
+    forwards: AtomicUsize,
+}
+
+impl tracing::Subscriber for StopAtStep {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        if attributes.metadata().name() == "forward" && self.forwards.fetch_add(1, Ordering::Relaxed) + 1 == self.step {
+            self.stop.stop();
+        }
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// Trains and asks for a stop in the middle of step `step`, counted from 1.
+fn fit_and_stop_at(
+    step: usize,
+    model: &ModelConfig,
+    dataset: &Dataset,
+    config: &TrainConfig,
+    out: &Path,
+) -> FitSummary {
+    let stop = StopFlag::default();
+    let subscriber = StopAtStep { stop: stop.clone(), step, forwards: AtomicUsize::new(0) };
+    let mut learner = learner(model, dataset, config, out.to_path_buf()).with_stop(stop);
+    tracing::subscriber::with_default(subscriber, || learner.fit().unwrap())
+}
+
+#[test]
+fn a_stop_within_the_first_epoch_finishes_its_step_and_leaves_those_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let (model, config, out) = (small(ModelName::SharedBottom), plain(), folder.path().join("out"));
+    let summary = fit_and_stop_at(2, &model, &dataset, &config, &out);
+    assert!(summary.interrupted && summary.epochs == 1 && summary.best_epoch == 1);
+    let log = log_of(&out);
+    assert_eq!((log.len(), &log[0]["steps"]), (1, &2.into()));
+    let by_hand = ByHand { spec: &model, dataset: &dataset, config: &config, objective: Objective::plain(2) };
+    let (expected, _) = by_hand.steps(&[0.3; 2]);
+    assert!(largest_difference(&weights_in(&out.join("bundle.safetensors")), &expected) < 1e-6);
+}
+
+#[test]
+fn a_stop_within_a_later_epoch_leaves_the_best_epoch_that_was_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let (model, config, out) = (small(ModelName::SharedBottom), plain(), folder.path().join("out"));
+    let steps = dataset.rows(Split::Train).div_ceil(500);
+    let summary = fit_and_stop_at(steps + 2, &model, &dataset, &config, &out);
+    assert!(summary.interrupted && summary.epochs == 2 && summary.best_epoch == 1);
+    assert_eq!(log_of(&out).len(), 1, "an epoch cut short is not judged");
+    let by_hand = ByHand { spec: &model, dataset: &dataset, config: &config, objective: Objective::plain(2) };
+    let (expected, _) = by_hand.steps(&vec![0.3; steps]);
+    assert!(largest_difference(&weights_in(&out.join("bundle.safetensors")), &expected) < 1e-6);
+}
+
+#[test]
+fn a_stop_before_the_first_step_leaves_the_weights_of_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let (model, config, out) = (small(ModelName::SharedBottom), plain(), folder.path().join("out"));
+    let stop = StopFlag::default();
+    assert!(!stop.is_set());
+    stop.stop();
+    let mut learner = learner(&model, &dataset, &config, out.clone()).with_stop(stop);
+    let summary = learner.fit().unwrap();
+    assert!(summary.interrupted && summary.epochs == 0 && summary.best_epoch == 0);
+    assert_eq!(summary.rows_per_second, 0.0);
+    let by_hand = ByHand { spec: &model, dataset: &dataset, config: &config, objective: Objective::plain(2) };
+    assert_eq!(weights_in(&out.join("bundle.safetensors")), by_hand.steps(&[]).0);
+    assert!(log_of(&out).is_empty());
+}
+
+#[test]
+fn the_summary_counts_parameters_of_network_and_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = without_validation(folder.path());
+    let out = folder.path().join("out");
+    let (model, config) = (small(ModelName::Stem), plain());
+    let summary = fit(&model, &dataset, &config, &out);
+    assert_eq!(summary.parameters, weights_in(&out.join("bundle.safetensors")).len());
+    assert_eq!(summary.memory, check(&model, &dataset, &config).unwrap().total());
+}
+
+/// The error of a training that leaves the numbers.
+fn not_finite(dataset: &Dataset, config: &TrainConfig, out: &Path) -> Error {
+    learner(&small(ModelName::SharedBottom), dataset, config, out.to_path_buf()).fit().unwrap_err()
+}
+
+/// L2 times the rate is a factor on every weight, every step: after some steps the loss is too large for f32. The rate is so large
+/// that this happens a step before the weights themselves are.
+fn growing(factor: f64) -> TrainConfig {
+    let (learning_rate, l2) = (10.0 * factor, 0.1);
+    TrainConfig { learning_rate, network_l2: l2, embedding_l2: l2, max_gradient_norm: 1e300, ..plain() }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_in_a_later_epoch_names_where_the_best_weights_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let out = folder.path().join("out");
+    fit(&small(ModelName::SharedBottom), &dataset, &plain(), &out);
+    let before = std::fs::read(out.join("bundle.safetensors")).unwrap();
+    let config = TrainConfig { batch_size: 2500, epochs: 99, patience: 99, ..growing(100.0) };
+    let steps = dataset.rows(Split::Train).div_ceil(2500);
+    let Error::NotFinite { task, value, step, epoch, saved } = not_finite(&dataset, &config, &out) else { panic!() };
+    assert!(["a", "b", "(regularization)"].contains(&task.as_str()) && !value.is_finite());
+    assert!(epoch > 1 && step > steps * (epoch - 1) && step <= steps * epoch, "step {step}, epoch {epoch}");
+    let kept = out.join("unfinished.safetensors");
+    assert!(
+        saved.starts_with("the weights of epoch ") && saved.ends_with(&format!(" are in {}", kept.display())),
+        "{saved}"
+    );
+    assert!(weights_in(&kept).iter().all(|w| w.is_finite()));
+    assert_eq!(std::fs::read(out.join("bundle.safetensors")).unwrap(), before, "the bundle of before stands");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_in_the_first_epoch_leaves_the_weights_before_that_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let out = folder.path().join("out");
+    let config = growing(1e10);
+    let Error::NotFinite { step, epoch, saved, .. } = not_finite(&dataset, &config, &out) else { panic!() };
+    assert!(epoch == 1 && step > 1, "step {step}, epoch {epoch}");
+    assert!(!out.join("bundle.safetensors").exists());
+    if matches!(spec(), DeviceSpec::Wgpu(_)) {
+        return; // the loss is read steps later
+    }
+    let kept = out.join("last-good.safetensors");
+    assert_eq!(saved, format!("the weights before that step are in {}", kept.display()));
+    let model = small(ModelName::SharedBottom);
+    let objective =
+        Objective { embedding_l2: config.embedding_l2, network_l2: config.network_l2, ..Objective::plain(2) };
+    let by_hand = ByHand { spec: &model, dataset: &dataset, config: &config, objective };
+    assert_eq!(weights_in(&kept), by_hand.steps(&vec![config.learning_rate; step - 1]).0);
+}
+
+/// The rate of one step is so large that weights, or what they are multiplied to, leave the numbers, though the loss was sound.
+#[test]
+fn scores_that_are_not_finite_after_an_epoch_are_an_error_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    for learning_rate in [1e300, 1e25] {
+        let out = folder.path().join("out");
+        let config = TrainConfig { batch_size: 1 << 20, learning_rate, ..plain() };
+        let Error::NotFinite { task, step, epoch, saved, .. } = not_finite(&dataset, &config, &out) else { panic!() };
+        assert!(["a", "b"].contains(&task.as_str()) && (step, epoch) == (1, 1));
+        assert_eq!(saved, "no epoch was finished before, so nothing was saved");
+        assert!(!out.join("bundle.safetensors").exists() && !out.join("last-good.safetensors").exists());
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_any_more_are_not_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let out = folder.path().join("out");
+    let config = TrainConfig { learning_rate: 1e300, ..plain() }; // the first step breaks the weights, the second sees it
+    let Error::NotFinite { epoch, saved, .. } = not_finite(&dataset, &config, &out) else { panic!() };
+    assert_eq!((epoch, saved.as_str()), (1, "no epoch was finished before, so nothing was saved"));
+    assert!(!out.join("last-good.safetensors").exists());
+}
+
+#[test]
+fn two_trainings_into_one_folder_are_refused_unless_one_holds_the_lock_for_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = without_validation(folder.path());
+    let (model, config, out) = (small(ModelName::SharedBottom), plain(), folder.path().join("out"));
+    let lock = Lock::of(&out).unwrap();
+    let error = learner(&model, &dataset, &config, out.clone()).fit().unwrap_err();
+    assert!(matches!(error, Error::Lock(_)), "{error}");
+    let expected = format!("{} is in use by another training or comparison: wait for its end", out.display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    learner(&model, &dataset, &config, out.clone()).with_lock(lock.clone()).fit().unwrap();
+    drop(lock);
+    fit(&model, &dataset, &config, &out);
+    fit(&model, &dataset, &config, &out); // the lock ends with the training
+}
+
+#[test]
+fn bundle_and_log_of_an_earlier_training_stand_until_another_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let (model, out) = (small(ModelName::SharedBottom), folder.path().join("out"));
+    fit(&model, &dataset, &plain(), &out);
+    let files = || ["bundle.safetensors", "log.jsonl"].map(|name| std::fs::read(out.join(name)).unwrap());
+    let before = files();
+    // What a killed training leaves: two epochs, and no end. The third one breaks.
+    let config = TrainConfig { batch_size: 2500, epochs: 99, patience: 99, ..growing(100.0) };
+    not_finite(&dataset, &config, &out);
+    assert!(out.join("unfinished.safetensors").exists() && out.join("unfinished.jsonl").exists());
+    assert!(files() == before);
+    fit(&model, &dataset, &TrainConfig { seed: 9, ..plain() }, &out);
+    assert!(files()[0] != before[0] && files()[1] != before[1]);
+    assert!(!out.join("unfinished.safetensors").exists() && !out.join("unfinished.jsonl").exists());
+}
+
+#[test]
+fn settings_that_do_not_suit_the_data_are_refused_by_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = without_validation(folder.path());
+    let model = small(ModelName::SharedBottom);
+    let refused = |dataset: &Dataset, config: &TrainConfig| match check(&model, dataset, config) {
+        Err(Error::Config { key, .. }) => Some(key),
+        Ok(_) => None,
+        Err(other) => panic!("{other}"),
+    };
+    let balance = BalanceConfig::PcGrad {};
+    assert_eq!(refused(&dataset, &TrainConfig { balance, ..plain() }), None);
+    assert_eq!(refused(&dataset.only_task(0), &TrainConfig { balance, ..plain() }), Some("balance"));
+    assert_eq!(refused(&dataset.only_task(0), &plain()), None);
+    // Six steps are planned.
+    assert_eq!(refused(&dataset, &TrainConfig { warm_up_steps: 5, ..plain() }), None);
+    assert_eq!(refused(&dataset, &TrainConfig { warm_up_steps: 6, ..plain() }), Some("warm_up_steps"));
+    assert_eq!(refused(&dataset, &TrainConfig { monitor: Monitor::Gauc, ..plain() }), None);
+    let recipe = Recipe::parse(&RECIPE.replace("group = \"user\"", ""), "recipe.toml").unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let ungrouped = prepare(&recipe, other.path(), &other.path().join("columns"), &PrepareOptions::default()).unwrap();
+    assert_eq!(refused(&ungrouped, &TrainConfig { monitor: Monitor::Gauc, ..plain() }), Some("monitor"));
+    let unknown = TrainConfig { task_weights: [("c".to_string(), 1.0)].into(), ..plain() };
+    assert_eq!(refused(&dataset, &unknown), Some("task_weights"));
+    let hidden = HiddenConfig { dropout: 1.0, ..HiddenConfig::default() };
+    let ModelConfig::SharedBottom(mut config) = small(ModelName::SharedBottom) else { unreachable!() };
+    config.0.hidden = hidden;
+    let error = check(&ModelConfig::SharedBottom(config), &dataset, &plain()).unwrap_err();
+    assert!(matches!(error, Error::Core(stem_core::Error::Config { .. })), "{error}");
+}
