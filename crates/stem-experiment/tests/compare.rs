@@ -2,13 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-use std::path::Path;
-use std::time::SystemTime;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use common::*;
 use serde_json::Value;
 use stem_data::{Dataset, Recipe, Split, prepare};
-use stem_experiment::{CompareConfig, Comparison, Error, Experiment, ModelName, RunOptions, SearchConfig, compare};
+use stem_experiment::{
+    CompareConfig, Comparison, Error, Experiment, ModelName, RunOptions, SearchConfig, compare, run, run_folder,
+};
 use stem_report::analysis::Bootstrap;
 use stem_report::report::Report;
 use stem_train::{StopFlag, TrainConfig};
@@ -22,11 +24,11 @@ fn short() -> Experiment {
 
 fn of(models: &[ModelName], seeds: &[u64]) -> CompareConfig {
     let bootstrap = Bootstrap { resamples: 50, ..Bootstrap::default() };
-    CompareConfig { models: models.to_vec(), seeds: seeds.to_vec(), bootstrap, ..CompareConfig::default() }
+    CompareConfig { models: models.iter().map(ToString::to_string).collect(), seeds: seeds.to_vec(), bootstrap, ..CompareConfig::default() }
 }
 
 fn refused(config: &CompareConfig, experiment: &Experiment, dataset: &Dataset, out: &Path) -> String {
-    compare(config, experiment, dataset, out, &options()).unwrap_err().to_string()
+    said(&compare(config, experiment, dataset, out, &options()).unwrap_err())
 }
 
 fn json(out: &Path) -> Value {
@@ -163,8 +165,7 @@ fn several_runs_at_once_give_the_same_numbers() {
     let (one, three) = (of_jobs(1), of_jobs(3));
     for (a, b) in one.models.iter().zip(&three.models) {
         for (a, b) in a.tasks.iter().zip(&b.tasks) {
-            let apart = (a.auc.as_ref().unwrap().mean - b.auc.as_ref().unwrap().mean).abs();
-            assert!(apart < 1e-5, "{apart}");
+            assert_eq!(a.auc, b.auc, "to the last bit");
         }
     }
     assert_eq!(one.pairs[0].cuts, three.pairs[0].cuts);
@@ -183,16 +184,16 @@ fn a_folder_of_another_comparison_is_refused_unless_it_is_taken_over() {
     other.train.batch_size = 512;
     let message = refused(&config, &other, &dataset, &out);
     assert!(message.contains("holds another comparison ([train] batch_size differs)"), "{message}");
-    assert!(message.contains("--force"), "{message}");
+    assert!(message.contains("allow this comparison to take it over (`RunOptions::overwrite`)"), "{message}");
     let sizes = Experiment::parse("[shared-bottom]\ndim = 3", "x.toml").unwrap();
-    let sizes = short().with_model(sizes.model(ModelName::SharedBottom));
+    let sizes = short().with_model(sizes.model("shared-bottom").unwrap());
     let message = refused(&config, &sizes, &dataset, &out);
     assert!(message.contains("([shared-bottom] bottom differs)"), "{message}");
     assert_eq!(std::fs::read(out.join("comparison.json")).unwrap(), kept, "a refusal leaves all as it was");
 
     let single = out.join("runs/single-task/seed-1/bundle.safetensors");
     let before = written(&single);
-    compare(&CompareConfig { force: true, ..config.clone() }, &sizes, &dataset, &out, &options()).unwrap();
+    compare(&config, &sizes, &dataset, &out, &RunOptions { overwrite: true, ..options() }).unwrap();
     assert_eq!(written(&single), before, "what does not differ is not trained again");
     assert!(refused(&config, &short(), &dataset, &out).contains("another comparison"), "the folder is the new one's");
 
@@ -201,11 +202,11 @@ fn a_folder_of_another_comparison_is_refused_unless_it_is_taken_over() {
     let message = refused(&config, &short(), &dataset.only_task(1), &tasks);
     assert!(message.contains("(the list of tasks differs)"), "{message}");
 
-    let message = stem_experiment::run(ModelName::Stem, &short(), &dataset, &out, &options()).unwrap_err().to_string();
+    let message = said(&run(ModelName::Stem, &short(), &dataset, &out, &options()).unwrap_err());
     assert!(message.ends_with("holds a comparison: name another folder for a single run"), "{message}");
 
     let trained = folder.path().join("trained");
-    stem_experiment::run(ModelName::SharedBottom, &short(), &dataset, &trained, &options()).unwrap();
+    run(ModelName::SharedBottom, &short(), &dataset, &trained, &options()).unwrap();
     let message = refused(&config, &short(), &dataset, &trained);
     assert!(message.contains("is not empty and holds no comparison"), "{message}");
 }
@@ -217,19 +218,20 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
     let out = folder.path().join("out");
     let stem = || of(&[ModelName::Stem], &[1]);
     for (config, expected) in [
-        (of(&[], &[1]), "no model is named"),
-        (of(&[ModelName::Stem, ModelName::Stem], &[1]), "model 'stem' is named twice"),
-        (of(&[ModelName::SingleTask], &[1]), "single-task alone is compared with nothing"),
+        (of(&[], &[1]), "`models` is empty, expected one or more"),
+        (of(&[ModelName::Stem, ModelName::Stem], &[1]), "`models` is stem, stem, expected every name once"),
+        (of(&[ModelName::SingleTask], &[1]), "`models` is single-task, expected a model that shares"),
+        (CompareConfig { models: vec!["stm".into()], ..stem() }, "unknown model 'stm', did you mean 'stem'? Known are: stem,"),
         (CompareConfig { search: Some(SearchConfig::default()), ..stem() }, "search: the search space is empty"),
         (searched("trials = 2\n[space]\n'train.patience' = [2]"), "nothing but the experiment's own settings"),
-        (of(&[ModelName::Stem], &[]), "no seed is named"),
-        (of(&[ModelName::Stem], &[1, 2, 1]), "seed 1 is named twice"),
-        (CompareConfig { jobs: 0, ..stem() }, "0 runs at the same time"),
-        (CompareConfig { cuts: Some([0.6, 0.4]), ..stem() }, "no ascending shares"),
-        (CompareConfig { cuts: Some([-0.1, 0.4]), ..stem() }, "no ascending shares"),
-        (CompareConfig { cuts: Some([f64::NAN, 0.4]), ..stem() }, "no ascending shares"),
-        (CompareConfig { picture: Some("users".into()), ..stem() }, "one of user, item"),
-        (CompareConfig { bootstrap: Bootstrap { resamples: 3, ..Bootstrap::default() }, ..stem() }, "3 resamples"),
+        (of(&[ModelName::Stem], &[]), "`seeds` is empty, expected one or more"),
+        (of(&[ModelName::Stem], &[1, 2, 1]), "`seeds` is 1, 2, 1, expected every seed once"),
+        (CompareConfig { jobs: 0, ..stem() }, "`jobs` is 0, expected 1 or more"),
+        (CompareConfig { cuts: Some([0.6, 0.4]), ..stem() }, "expected ascending shares from 0 to 1"),
+        (CompareConfig { cuts: Some([-0.1, 0.4]), ..stem() }, "expected ascending shares from 0 to 1"),
+        (CompareConfig { cuts: Some([f64::NAN, 0.4]), ..stem() }, "expected ascending shares from 0 to 1"),
+        (CompareConfig { picture: Some("users".into()), ..stem() }, "`picture` is users, expected a field with two values or more: one of user, item"),
+        (CompareConfig { bootstrap: Bootstrap { resamples: 3, ..Bootstrap::default() }, ..stem() }, "`bootstrap.resamples` is 3, expected 20 or more"),
     ] {
         let message = refused(&config, &short(), &dataset, &out);
         assert!(message.contains(expected), "{message}");
@@ -237,9 +239,9 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
     let none = short().with_model(stem_model_without_layers());
     assert!(refused(&stem(), &none, &dataset, &out).contains("[stem] layers"));
     let one = CompareConfig { cuts: Some([0.2, 0.4]), ..stem() };
-    assert!(refused(&one, &short(), &dataset.only_task(0), &out).contains("cuts have no effect with one task"));
+    assert!(refused(&one, &short(), &dataset.only_task(0), &out).contains("`cuts` is 0.2, 0.4, expected nothing where there is one task"));
     let one = CompareConfig { picture: Some("item".into()), ..stem() };
-    assert!(refused(&one, &short(), &dataset.only_task(0), &out).contains("a picture has no effect with one task"));
+    assert!(refused(&one, &short(), &dataset.only_task(0), &out).contains("`picture` is item, expected nothing where there is one task"));
     let mut balanced = short();
     balanced.train.warm_up_steps = 1_000_000;
     assert!(refused(&stem(), &balanced, &dataset, &out).contains("warm_up_steps"), "told before the first run");
@@ -274,6 +276,99 @@ fn a_stop_keeps_what_is_done_and_the_same_call_goes_on() {
     compare(&config, &short(), &dataset, &out, &options()).unwrap();
 }
 
+/// An experiment that only a stop ends.
+fn endless() -> Experiment {
+    let mut endless = short();
+    (endless.train.epochs, endless.train.patience) = (1_000_000_000, 1_000_000_000);
+    endless
+}
+
+/// Stops once all of these logs have a line: in the middle of their trainings.
+fn stop_when_logged(logs: Vec<PathBuf>) -> RunOptions {
+    let options = options();
+    let stop = options.stop.clone();
+    std::thread::spawn(move || {
+        let logged = |log: &PathBuf| std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
+        while !logs.iter().all(logged) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        stop.stop();
+    });
+    options
+}
+
+#[test]
+fn a_run_that_was_stopped_in_its_middle_is_not_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let out = folder.path().join("out");
+    let config = CompareConfig { jobs: 2, ..of(&[ModelName::SharedBottom], &[1]) };
+    let runs = ["shared-bottom", "single-task"].map(|model| run_folder(&out, model, 1));
+    let logs = vec![runs[0].join("log.jsonl"), runs[1].join("task-0/log.jsonl")];
+    let error = compare(&config, &endless(), &dataset, &out, &stop_when_logged(logs)).unwrap_err();
+    assert!(matches!(error, Error::Stopped { done: 0, all: 2, .. }), "{error}");
+    assert!(runs[0].join("bundle.safetensors").exists(), "it was in its middle");
+    assert!(runs.iter().all(|run| !run.join("settings.json").exists()), "what is not finished is not taken for it");
+}
+
+#[test]
+fn a_training_of_a_search_that_was_stopped_in_its_middle_is_not_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let out = folder.path().join("out");
+    let config =
+        CompareConfig { jobs: 4, ..searched("trials = 2\nfirst_epochs = 1000000000\n[space]\n'train.learning_rate' = [0.01]") };
+    let trial = |model: &str, number: usize| out.join(format!("search/{model}/configuration-{number}-epochs-1000000000"));
+    let logs = vec![trial("stem", 0).join("work/log.jsonl"), trial("single-task", 1).join("work/task-0/log.jsonl")];
+    let error = compare(&config, &endless(), &dataset, &out, &stop_when_logged(logs)).unwrap_err();
+    assert!(matches!(error, Error::Stopped { done: 0, all: 4, .. }), "{error}");
+    assert!(["trial.json", "settings.json"].iter().all(|name| !trial("stem", 0).join(name).exists()));
+}
+
+/// The log with a third of its rows as test rows, whose labels are turned round: the better a model, the worse it looks there.
+fn turned(folder: &Path) -> Dataset {
+    dataset(folder); // writes the log
+    let mut log = csv::Reader::from_path(folder.join("log.csv")).unwrap();
+    let header = log.headers().unwrap().clone();
+    let mut turned = csv::Writer::from_path(folder.join("turned.csv")).unwrap();
+    turned.write_record(header.iter().chain(["part"])).unwrap();
+    for (i, record) in log.records().enumerate() {
+        let part = ["train", "train", "train", "valid", "test", "test"][i % 6];
+        let turn = |(name, value): (&str, &str)| match (part, name, value) {
+            ("test", "a" | "b", "0") => "1".to_string(),
+            ("test", "a" | "b", "1") => "0".to_string(),
+            _ => value.to_string(),
+        };
+        let values = header.iter().zip(record.unwrap().iter()).map(turn).chain([part.to_string()]).collect::<Vec<_>>();
+        turned.write_record(values).unwrap();
+    }
+    turned.flush().unwrap();
+    let recipe = RECIPE.split("[simulator]").next().unwrap().replace("log.csv", "turned.csv");
+    let split = "split = { kind = \"column\", column = \"part\", train = \"train\", valid = \"valid\", test = \"test\" }";
+    let recipe: String =
+        recipe.lines().map(|line| if line.starts_with("split") { split } else { line }).collect::<Vec<_>>().join("\n");
+    let recipe = Recipe::parse(&recipe, "recipe.toml").unwrap();
+    prepare(&recipe, folder, &folder.join("turned"), false).unwrap()
+}
+
+#[test]
+fn a_search_and_early_stopping_choose_on_validation_whatever_the_test_split_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = turned(folder.path());
+    let mut slow = short();
+    slow.train = TrainConfig { learning_rate: 1e-7, epochs: 4, ..slow.train };
+    let config = searched("trials = 2\nfirst_epochs = 4\n[space]\n'train.learning_rate' = [0.01]");
+    let report = compare(&config, &slow, &dataset, &folder.path().join("out"), &options()).unwrap();
+    for model in &report.models {
+        let trials = &report.search.as_ref().unwrap().trials;
+        let won = trials.iter().find(|trial| trial.model == model.name && trial.won).unwrap();
+        assert_eq!(won.settings, [("train.learning_rate".to_string(), "0.01".to_string())], "{}", model.name);
+        assert!(won.score.unwrap() > 0.55, "the score is that of validation: {won:?}");
+        let test = model.tasks[0].auc.as_ref().unwrap().mean;
+        assert!(test < 0.45, "{} learned, and the test split says the opposite: {test}", model.name);
+    }
+}
+
 #[test]
 fn a_run_that_fails_is_named_and_the_others_are_tried() {
     let folder = tempfile::tempdir().unwrap();
@@ -282,8 +377,8 @@ fn a_run_that_fails_is_named_and_the_others_are_tried() {
     let mut wild = short();
     wild.train = TrainConfig { learning_rate: 1e30, ..wild.train };
     let message = refused(&of(&[ModelName::Stem], &[7]), &wild, &dataset, &out);
-    assert!(message.starts_with("stem with seed 7: the loss of task"), "{message}");
-    assert!(message.ends_with("or this one by force (--force)"), "{message}");
+    assert!(message.starts_with("stem with seed 7 failed; the other runs were tried"), "{message}");
+    assert!(message.contains("compare without stem: the loss of task"), "{message}");
     assert!(out.join("runs/single-task/seed-7/task-0/log.jsonl").exists(), "the others are tried all the same");
 }
 
@@ -319,7 +414,8 @@ fn doubts_are_told_one_seed_few_users_damaged_bundles() {
     let bundle = out.join("runs/shared-bottom/seed-1/bundle.safetensors");
     std::fs::write(&bundle, "junk").unwrap();
     let message = refused(&config, &short(), &dataset, &out);
-    assert!(message.contains("Remove ") && message.ends_with("and the same command trains it again"), "{message}");
+    assert!(message.starts_with("the finished run in ") && message.contains("cannot be used: remove that folder"), "{message}");
+    assert!(message.contains("is not a usable bundle"), "{message}");
 }
 
 #[test]
@@ -373,7 +469,7 @@ fn a_search_gives_every_model_the_same_budget_and_runs_the_winner() {
     }
     let wrong = Some(SearchConfig::parse("[space]\n'train.patience' = [0]").unwrap());
     let message = refused(&CompareConfig { search: wrong, ..config }, &slow, &dataset, &folder.path().join("x"));
-    assert!(message.contains("cannot be trained with train.patience = 0"), "{message}");
+    assert!(message.starts_with("search: stem with train.patience = 0: training configuration: "), "{message}");
     assert!(!folder.path().join("x").exists(), "what cannot be searched claims no folder");
 }
 
@@ -382,12 +478,29 @@ fn a_run_leaves_the_same_page_for_itself() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
     let out = folder.path().join("out");
-    let options = RunOptions { command: "cargo run <it> again".into(), ..options() };
-    stem_experiment::run(ModelName::Stem, &short(), &dataset, &out, &options).unwrap();
+    let options = RunOptions { command: "stem <it> again".into(), ..options() };
+    run(ModelName::Stem, &short(), &dataset, &out, &options).unwrap();
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
-    assert!(page.contains("cargo run &lt;it&gt; again") && page.contains("stem on small"));
+    assert!(page.contains("stem &lt;it&gt; again") && page.contains("stem on small"));
     for chart in ["roc", "calibration", "gates", "cka", "norms"] {
         assert!(page.contains(&format!("data-chart=\"{chart}\"")), "{chart}");
     }
     assert!(!page.contains("data-chart=\"transfer\""));
+}
+
+#[test]
+fn a_folder_that_somebody_writes_into_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let out = folder.path().join("out");
+    let lock = stem_core::lock::Lock::take(&out).unwrap();
+    for message in [
+        refused(&of(&[ModelName::SharedBottom], &[1]), &short(), &dataset, &out),
+        said(&run(ModelName::SharedBottom, &short(), &dataset, &out, &options()).unwrap_err()),
+    ] {
+        assert!(message.contains("another training or comparison is writing into it"), "{message}");
+    }
+    assert!(!out.join("plan.toml").exists() && !out.join("log.jsonl").exists());
+    drop(lock);
+    run(ModelName::SharedBottom, &short(), &dataset, &out, &options()).unwrap();
 }

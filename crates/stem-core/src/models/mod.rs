@@ -14,6 +14,7 @@
 
 mod any;
 mod bottom;
+mod family;
 mod layered;
 mod mixture;
 
@@ -32,6 +33,7 @@ pub use aitm::{Aitm, AitmConfig};
 pub use any::{AnyModel, ModelConfig, ModelName};
 pub use bottom::BottomSizes;
 pub use esmm::{Esmm, EsmmConfig};
+pub use family::{Extended, ExtendedModel, ModelFamily, Preset};
 pub use layered::{Layered, LayeredSizes};
 pub use mixture::{Mixture, MixtureSizes};
 pub use mmoe::{Mmoe, MmoeConfig};

@@ -9,7 +9,7 @@ use super::auc::auc_of_ranked;
 /// One sort over (group, score), then one pass.
 ///
 /// ```
-/// # use stem_train::metrics::gauc;
+/// # use stem_report::metrics::gauc;
 /// let (scores, labels) = ([0.2, 0.1, 0.3, 0.9], [false, true, false, true]);
 /// assert_eq!(gauc(&scores, &labels, &[0, 0, 1, 1]), Some(0.5));
 /// ```

@@ -46,7 +46,7 @@ pub(super) fn known(interval: Option<Interval>) -> Option<Interval> {
 }
 
 /// A model that has an AUC on a task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Candidate<'a> {
     /// Its place among the report's models.
     pub index: usize,
@@ -54,14 +54,29 @@ pub(super) struct Candidate<'a> {
     pub model: &'a ModelReport,
     /// Its AUC.
     pub auc: &'a Spread,
-    /// Its AUC less the reference's.
+    /// Its AUC less the reference's, and the interval over users.
     pub transfer: Option<Interval>,
+    /// The same seed by seed; empty where there is no reference with the same seeds.
+    pub by_seed: Vec<f64>,
 }
 
+/// Seeds that must agree before a gain is more than the luck of a training.
+pub(super) const SEEDS: usize = 2;
+
 impl Candidate<'_> {
-    /// Whether it transfers positively, and is better than guessing.
+    /// Whether it is better than guessing and than the reference: by the interval over users, and with every one of two seeds or more.
     pub fn gains(&self) -> bool {
+        self.gains_over_users() && self.gains_with_every_seed()
+    }
+
+    /// Whether its interval is above zero, and it is better than guessing.
+    pub fn gains_over_users(&self) -> bool {
         self.auc.mean > 0.5 && self.transfer.and_then(|i| Transfer::of(&i)) == Some(Transfer::Positive)
+    }
+
+    /// Whether it is above the reference with every seed, of two or more.
+    pub fn gains_with_every_seed(&self) -> bool {
+        self.by_seed.len() >= SEEDS && self.by_seed.iter().all(|difference| *difference > 0.0)
     }
 
     /// Whether seeds cannot tell the two apart: means closer than the larger deviation, or intervals that overlap.
@@ -88,10 +103,17 @@ pub(super) fn reference(report: &Report) -> Option<usize> {
 
 /// Every model with an AUC on task `t`, the highest first.
 pub(super) fn candidates<'a>(report: &'a Report, t: usize) -> Vec<Candidate<'a>> {
+    let auc = |model: &'a ModelReport| model.tasks.get(t)?.auc.as_ref().filter(|auc| auc.mean.is_finite());
+    let against = reference(report).and_then(|index| auc(&report.models[index]));
+    let by_seed = |own: &Spread| match against {
+        Some(against) if against.values.len() == own.values.len() => {
+            own.values.iter().zip(&against.values).map(|(own, against)| own - against).collect()
+        }
+        _ => Vec::new(),
+    };
     let of = |(index, model): (usize, &'a ModelReport)| {
-        let task = model.tasks.get(t)?;
-        let auc = task.auc.as_ref().filter(|auc| auc.mean.is_finite())?;
-        Some(Candidate { index, model, auc, transfer: known(task.transfer) })
+        let auc = auc(model)?;
+        Some(Candidate { index, model, auc, transfer: known(model.tasks[t].transfer), by_seed: by_seed(auc) })
     };
     let mut found: Vec<Candidate<'a>> = report.models.iter().enumerate().filter_map(of).collect();
     found.sort_by(|a, b| b.auc.mean.total_cmp(&a.auc.mean));
@@ -103,7 +125,7 @@ pub(super) fn candidates<'a>(report: &'a Report, t: usize) -> Vec<Candidate<'a>>
 pub(super) fn leaders<'a>(descending: &[Candidate<'a>], avoid: impl Fn(&Candidate<'a>) -> bool) -> Vec<Candidate<'a>> {
     let Some(best) = descending.first() else { return Vec::new() };
     let mut tied: Vec<Candidate<'a>> =
-        descending.iter().filter(|c| c.index == best.index || c.ties(best)).copied().collect();
+        descending.iter().filter(|c| c.index == best.index || c.ties(best)).cloned().collect();
     if let Some(first) = (0..tied.len()).min_by_key(|&i| (avoid(&tied[i]), tied[i].model.parameters)) {
         tied[..=first].rotate_right(1);
     }
@@ -161,6 +183,30 @@ mod tests {
         assert!(close(&spread(0.79, 0.001), &spread(0.78, 0.02)));
         assert!(close(&Spread { mean: 0.5, sd: f64::NAN, values: vec![] }, &spread(0.5, 0.0)));
         assert!(!close(&spread(f64::NAN, 0.1), &spread(0.5, 0.1)));
+    }
+
+    #[test]
+    fn a_gain_needs_the_interval_and_every_one_of_two_seeds_or_more() {
+        let gains = |seeds: &[f64], reference: &[f64], transfer: (f64, f64)| {
+            let of = |name: &str, values: &[f64], transfer| {
+                let mean = values.iter().sum::<f64>() / values.len() as f64;
+                let mut model = model(name, 1, mean, 0.0, transfer);
+                model.tasks[0].auc.as_mut().unwrap().values = values.to_vec();
+                model
+            };
+            let models = vec![of("stem", seeds, Some(transfer)), of("single-task", reference, None)];
+            let reference = Some("single-task".into());
+            let report = Report { models, reference, tasks: vec!["a".into()], ..Report::default() };
+            let all = candidates(&report, 0);
+            all.iter().find(|c| c.model.name == "stem").unwrap().gains()
+        };
+        let above = (0.01, 0.03);
+        assert!(gains(&[0.72, 0.73], &[0.70, 0.71], above));
+        assert!(!gains(&[0.72, 0.73], &[0.70, 0.71], (-0.01, 0.03)), "the interval holds zero");
+        assert!(!gains(&[0.72], &[0.70], above), "one seed");
+        assert!(!gains(&[0.72, 0.73], &[0.70, 0.73], above), "a seed without a gain");
+        assert!(!gains(&[0.72, 0.73, 0.74], &[0.70, 0.70], above), "seeds of others");
+        assert!(!gains(&[0.49, 0.50], &[0.40, 0.41], above), "no better than guessing");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod users;
 
 use super::data::{Report, Spread, TaskReport};
-use super::judge::{Candidate, Transfer, candidates, close, leaders, reference};
+use super::judge::{Candidate, SEEDS, Transfer, candidates, close, leaders, reference};
 use super::number::{count, interval, list, signed, spread, things};
 
 /// An AUC below this has learned nothing.
@@ -33,7 +33,7 @@ pub fn verdicts(report: &Report) -> Vec<Verdict> {
 fn verdict(report: &Report, t: usize) -> Verdict {
     let task = report.tasks.get(t).cloned().unwrap_or_default();
     let all = candidates(report, t);
-    let reference = reference(report).and_then(|index| all.iter().find(|c| c.index == index).copied());
+    let reference = reference(report).and_then(|index| all.iter().find(|c| c.index == index).cloned());
     match (all.is_empty(), reference) {
         (true, _) => Verdict {
             headline: format!("Nothing to say about {task}"),
@@ -107,8 +107,8 @@ fn uncompared(task: String, all: &[Candidate<'_>]) -> Verdict {
 
 /// Against the single-task model.
 fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Candidate<'_>) -> Verdict {
-    let sharing: Vec<Candidate<'_>> = all.iter().filter(|c| c.index != reference.index).copied().collect();
-    let gaining: Vec<Candidate<'_>> = sharing.iter().filter(|c| c.gains()).copied().collect();
+    let sharing: Vec<Candidate<'_>> = all.iter().filter(|c| c.index != reference.index).cloned().collect();
+    let gaining: Vec<Candidate<'_>> = sharing.iter().filter(|c| c.gains()).cloned().collect();
     let pairs = users::pairs(report, &task);
     // The cheapest of a tie, unless it costs comparable users something that another of the tie does not.
     let tied = leaders(&gaining, |c| users::comparable_lose(&pairs, &c.model.name, &task));
@@ -118,10 +118,11 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
 
     let change = ship.transfer.map_or_else(String::new, |i| {
         format!(
-            "{} AUC against {against} on all users (95 % interval {} to {})",
+            "{} AUC against {against} on all users of this test split (95 % interval {} to {}) and with each of {} seeds",
             signed(i.mean),
             signed(i.low),
-            signed(i.high)
+            signed(i.high),
+            ship.by_seed.len()
         )
     });
     let alone = match &pairs[..] {
@@ -134,7 +135,7 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
     }
     // The one to ship first, then the others that gain.
     let gained: Vec<Candidate<'_>> =
-        [*ship].into_iter().chain(gaining.iter().filter(|c| c.index != ship.index).copied()).collect();
+        [ship].into_iter().chain(gaining.iter().filter(|c| c.index != ship.index)).cloned().collect();
     if let Some(losses) = users::those(&pairs, &gained, &task, Transfer::Negative) {
         reasons.push(format!("Some users lose all the same: {losses}."));
     }
@@ -142,7 +143,7 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
     reasons.extend(tie(&tied));
     if let Some(higher) = sharing.iter().find(|c| c.auc.mean > gaining[0].auc.mean) {
         let mean = spread(higher.auc);
-        reasons.push(format!("{} has a higher mean ({mean}), but its interval is not above zero.", higher.model.name));
+        reasons.push(format!("{} has a higher mean ({mean}), but {}.", higher.model.name, missing(higher)));
     }
     reasons.push(tally(&sharing, &task));
     Verdict {
@@ -169,8 +170,12 @@ fn keep(report: &Report, task: String, sharing: &[Candidate<'_>], reference: &Ca
                     signed(nearest.auc.mean - reference.auc.mean)
                 ),
             };
-            reasons.push("no model that shares beats it with evidence.".into());
+            reasons.push("no model that shares beats it with evidence on this test split.".into());
             reasons.push(told);
+            // The one that only seeds are missing for, if there is one; its interval is what a reader sees first.
+            reasons.extend(sharing.iter().find(|c| c.gains_over_users()).map(|c| {
+                format!("{} is above it by the interval over users, but {}.", c.model.name, missing(c))
+            }));
         }
     }
     if let Some(gains) = users::those(&users::pairs(report, &task), sharing, &task, Transfer::Positive) {
@@ -180,6 +185,22 @@ fn keep(report: &Report, task: String, sharing: &[Candidate<'_>], reference: &Ca
         reasons.push(tally(sharing, &task));
     }
     Verdict { headline: format!("Ship {name} for {task}"), reasons, model: Some(name.clone()), tied: Vec::new(), task }
+}
+
+/// What keeps a model that is not shipped from being a gain.
+fn missing(candidate: &Candidate<'_>) -> String {
+    let seeds = candidate.by_seed.len();
+    let gains = candidate.by_seed.iter().filter(|difference| **difference > 0.0).count();
+    if !candidate.gains_over_users() {
+        "its interval is not above zero".into()
+    } else if seeds < SEEDS {
+        format!("{} no evidence against the luck of training: compare with {SEEDS} or more", match seeds {
+            0 => "without the same seeds for both there is".to_owned(),
+            _ => "one seed is".to_owned(),
+        })
+    } else {
+        format!("with {gains} of {seeds} seeds only: more of them would tell")
+    }
 }
 
 /// Why the difference to the reference may be other than it looks.
@@ -251,8 +272,8 @@ pub(super) fn summary(report: &Report, verdicts: &[Verdict]) -> Vec<String> {
                     report.tasks.len() - all
                 )
             }
-            (0, 1) => "Sharing does not help the task, as far as these seeds show.".into(),
-            (0, _) => "Sharing helps none of the tasks, as far as these seeds show.".into(),
+            (0, 1) => "Sharing does not help the task, as far as these seeds and this test split show.".into(),
+            (0, _) => "Sharing helps none of the tasks, as far as these seeds and this test split show.".into(),
             (1, 1) => "Sharing helps the task.".into(),
             (2, 2) => "Sharing helps both tasks.".into(),
             (helped, all) if helped == all => format!("Sharing helps all {all} tasks."),

@@ -5,80 +5,73 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stem_core::{DeviceSpec, ModelConfig, ModelName};
+use stem_core::{DeviceSpec, ModelFamily, files};
 use stem_data::Dataset;
+use stem_train::TrainConfig;
 
 use super::plan::Plan;
 use crate::error::{Error, Result};
+use crate::folder::{BUNDLE, METRICS, PLAN};
 use crate::options::RunOptions;
-use crate::run::PLAN;
 use crate::search::SearchConfig;
-use stem_core::files;
-use stem_train::TrainConfig;
 
-/// What a comparison is of.
-///
-/// Kept as TOML, whose numbers are read as they were written to the last bit.
+/// What a comparison is of, as `plan.toml` says it: TOML, whose numbers are read as they were written to the last bit.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Claim {
+struct PlanFile<C> {
     recipe: String,
     data: String,
     tasks: Vec<String>,
     device: DeviceSpec,
     train: TrainConfig,
-    models: BTreeMap<ModelName, ModelConfig>,
+    models: BTreeMap<String, C>,
     search: Option<SearchConfig>,
 }
 
 /// Makes the folder the plan's, or goes on where it was left. Runs of other models and seeds may be there.
 ///
 /// # Errors
-/// [`Error::OtherComparison`] unless `force`.
-pub(super) fn claim(
+/// [`Error::OtherComparison`] unless `options.overwrite`.
+pub(super) fn take<C: ModelFamily>(
     out: &Path,
-    plan: &Plan,
+    plan: &Plan<C>,
     search: Option<&SearchConfig>,
-    force: bool,
     dataset: &Dataset,
     options: &RunOptions,
 ) -> Result<()> {
-    // Every run has a seed of its own; trials have the experiment's.
+    // Every run has a seed of its own; trainings of a search have the experiment's.
     let seed = search.map_or(0, |_| plan.train.seed);
-    let mut claim = Claim {
+    let models = plan.models.iter().map(|(model, experiment)| Ok(((*model).into(), experiment.model(model)?)));
+    let mut ours = PlanFile::<C> {
         recipe: dataset.name().to_string(),
         data: dataset.key().to_string(),
         tasks: dataset.schema().task_names(),
         device: options.device,
         train: TrainConfig { seed, ..plan.train.clone() },
-        models: plan.models.iter().map(|(model, experiment)| (*model, experiment.model(*model))).collect(),
+        models: models.collect::<Result<_>>()?,
         search: search.cloned(),
     };
     let path = out.join(PLAN);
     let foreign = |what: String| Err(Error::OtherComparison { folder: out.to_path_buf(), what });
-    match (path.exists(), force || !has_results(out)) {
+    match (path.exists(), options.overwrite || !has_results(out)) {
         (true, false) => {
-            let Ok(before) = toml::from_str::<Claim>(&files::read_text(&path)?) else {
-                return foreign("holds a comparison of another version".into());
+            let Ok(before) = toml::from_str::<PlanFile<C>>(&files::read_text(&path)?) else {
+                return foreign("holds a comparison of another version, or of models that are not known here".into());
             };
-            if let Some(what) = claim.difference(&before) {
+            if let Some(what) = ours.difference(&before) {
                 return foreign(format!("holds another comparison ({what} differs)"));
             }
             for (model, config) in before.models {
-                claim.models.entry(model).or_insert(config);
+                ours.models.entry(model).or_insert(config);
             }
         }
         (false, false) => return foreign("is not empty and holds no comparison".into()),
         _ => {}
     }
-    files::create_folder(out)?;
-    match toml::to_string(&claim) {
-        Ok(text) => Ok(files::replace_text(&path, &text)?),
-        Err(e) => Err(Error::Comparison { what: format!("{} cannot be written: {e}", path.display()) }),
-    }
+    Ok(files::replace_text(&path, &toml::to_string(&ours).expect("a plan is plain data"))?)
 }
 
-impl Claim {
+impl<C: ModelFamily> PlanFile<C> {
     /// The first thing in which the two are not of one comparison.
     fn difference(&self, other: &Self) -> Option<String> {
         let Self { recipe, data, tasks, device, train, models, search } = self;
@@ -117,7 +110,7 @@ fn first_key(a: &Value, b: &Value) -> Option<String> {
 
 /// Whether anything was trained into a folder.
 fn has_results(out: &Path) -> bool {
-    ["bundle.safetensors", "metrics.json", "comparison.json", "runs", "search"]
+    [BUNDLE, METRICS, "comparison.json", "runs", "search"]
         .iter()
         .any(|name| out.join(name).exists())
 }
