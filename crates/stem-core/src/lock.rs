@@ -27,7 +27,8 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => {
-                let what = "another training or comparison is writing into it: wait for its end, or name another folder";
+                let what =
+                    "another training or comparison is writing into it: wait for its end, or name another folder";
                 Err(FileError::of("take", folder)(io::Error::new(io::ErrorKind::WouldBlock, what)))
             }
             Err(TryLockError::Error(source)) => Err(FileError::of("lock", &path)(source)),

@@ -71,11 +71,7 @@ pub(crate) fn by_task(scores: &[f32], dataset: &Dataset, split: Split) -> BTreeM
 }
 
 /// Probabilities of every row of a split, in order. `[N, T]`, row-major.
-pub(crate) fn score_split<C: ModelSpec>(
-    predictor: &Predictor<C>,
-    dataset: &Dataset,
-    split: Split,
-) -> Result<Vec<f32>> {
+pub(crate) fn score_split<C: ModelSpec>(predictor: &Predictor<C>, dataset: &Dataset, split: Split) -> Result<Vec<f32>> {
     let mut scores = Vec::with_capacity(dataset.rows(split) * dataset.schema().tasks.len());
     for batch in dataset.batches(split, BatchPlan { size: 8192, shuffle: None }) {
         predictor.score(&batch)?.rows().for_each(|row| scores.extend_from_slice(row));

@@ -60,7 +60,10 @@ mod tests {
         let runs = [3 << 30, 1 << 30, 4 << 30, 2 << 30];
         assert!(check_memory(&runs, 2, Some(7 << 30)).is_ok());
         let message = check_memory(&runs, 2, Some((7 << 30) - 1)).unwrap_err().to_string();
-        assert!(message.starts_with("2 runs at the same time need about 7.0 GiB and this machine has 7.0 GiB"), "{message}");
+        assert!(
+            message.starts_with("2 runs at the same time need about 7.0 GiB and this machine has 7.0 GiB"),
+            "{message}"
+        );
         assert!(matches!(check_memory(&runs, 9, Some(9 << 30)), Err(Error::Memory { jobs: 4, .. })));
         assert!(check_memory(&runs, 9, None).is_ok(), "the system does not tell");
         assert!(check_memory(&[u64::MAX, 1], 2, Some(u64::MAX)).is_ok(), "sums do not wrap");

@@ -24,7 +24,12 @@ fn short() -> Experiment {
 
 fn of(models: &[ModelName], seeds: &[u64]) -> CompareConfig {
     let bootstrap = Bootstrap { resamples: 50, ..Bootstrap::default() };
-    CompareConfig { models: models.iter().map(ToString::to_string).collect(), seeds: seeds.to_vec(), bootstrap, ..CompareConfig::default() }
+    CompareConfig {
+        models: models.iter().map(ToString::to_string).collect(),
+        seeds: seeds.to_vec(),
+        bootstrap,
+        ..CompareConfig::default()
+    }
 }
 
 fn refused(config: &CompareConfig, experiment: &Experiment, dataset: &Dataset, out: &Path) -> String {
@@ -74,6 +79,7 @@ fn a_comparison_has_single_task_beside_the_models_and_leaves_its_numbers_and_a_p
     }
     check_strata(&found, &dataset);
     check_gates_and_embeddings(&found);
+    check_first_seed(&found, &dataset, &out);
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     for chart in ["transfer", "strata", "gates", "cka", "picture", "roc", "seconds"] {
         assert!(page.contains(&format!("data-chart=\"{chart}\"")), "{chart}");
@@ -89,6 +95,14 @@ fn check_strata(found: &Value, dataset: &Dataset) {
     assert_eq!(strata.keys().collect::<Vec<_>>(), ["a-dominant", "b-dominant", "comparable"]);
     let rows: u64 = strata.values().map(|stratum| stratum["rows"].as_u64().unwrap()).sum();
     assert_eq!(rows, dataset.rows(Split::Test) as u64, "every user of this log has a positive");
+    for (t, task) in ["a", "b"].into_iter().enumerate() {
+        let sum = |key: &str| -> u64 {
+            strata.values().map(|stratum| stratum["models"]["stem"][task][key].as_u64().unwrap()).sum()
+        };
+        let of_test = dataset.statistics(Split::Test);
+        assert_eq!(sum("positives"), of_test.positives[t] as u64);
+        assert_eq!(sum("labelled"), (of_test.rows - of_test.missing[t]) as u64);
+    }
     for stratum in strata.values() {
         for model in ["stem", "mmoe", "single-task"] {
             for task in ["a", "b"] {
@@ -102,7 +116,28 @@ fn check_strata(found: &Value, dataset: &Dataset) {
     }
 }
 
+/// Experts of nobody have other numbers in every seed, so that the first stands for them; a task's own are averaged over the seeds.
+fn check_first_seed(both: &Value, dataset: &Dataset, out: &Path) {
+    compare(&of(&[ModelName::Stem, ModelName::Mmoe], &[1]), &short(), dataset, out, &options()).unwrap();
+    let one = json(out);
+    let gates = |found: &Value, model: &str| found["models"][model]["gates"].clone();
+    assert_eq!(gates(&one, "mmoe"), gates(both, "mmoe"));
+    assert_ne!(gates(&one, "stem"), gates(both, "stem"));
+}
+
 fn check_gates_and_embeddings(found: &Value) {
+    // The mean over all rows is that of the strata's means, each by its rows: every user of this log is in one.
+    for model in ["stem", "mmoe"] {
+        let gates = found["models"][model]["gates"].as_array().unwrap();
+        let value = |map: &Value, row: usize, column: usize| map["values"][row][column].as_f64().unwrap();
+        let rows = |map: &Value| found["strata"]["a|b"][map["stratum"].as_str().unwrap()]["rows"].as_f64().unwrap();
+        let all: f64 = gates[1..].iter().map(&rows).sum();
+        for (row, column) in [(0, 0), (0, 1), (1, 0), (1, 2)] {
+            let mean = gates[1..].iter().map(|map| rows(map) * value(map, row, column)).sum::<f64>() / all;
+            assert!((mean - value(&gates[0], row, column)).abs() < 1e-5, "{model}");
+        }
+        assert_eq!(found["models"][model]["embeddings"]["pictures"], serde_json::json!([]), "the page has them");
+    }
     let gates = found["models"]["stem"]["gates"].as_array().unwrap();
     let strata: Vec<&Value> = gates.iter().map(|map| &map["stratum"]).collect();
     assert_eq!(strata, [&Value::Null, &"a-dominant".into(), &"comparable".into(), &"b-dominant".into()]);
@@ -221,7 +256,10 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
         (of(&[], &[1]), "`models` is empty, expected one or more"),
         (of(&[ModelName::Stem, ModelName::Stem], &[1]), "`models` is stem, stem, expected every name once"),
         (of(&[ModelName::SingleTask], &[1]), "`models` is single-task, expected a model that shares"),
-        (CompareConfig { models: vec!["stm".into()], ..stem() }, "unknown model 'stm', did you mean 'stem'? Known are: stem,"),
+        (
+            CompareConfig { models: vec!["stm".into()], ..stem() },
+            "unknown model 'stm', did you mean 'stem'? Known are: stem,",
+        ),
         (CompareConfig { search: Some(SearchConfig::default()), ..stem() }, "search: the search space is empty"),
         (searched("trials = 2\n[space]\n'train.patience' = [2]"), "nothing but the experiment's own settings"),
         (of(&[ModelName::Stem], &[]), "`seeds` is empty, expected one or more"),
@@ -230,8 +268,14 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
         (CompareConfig { cuts: Some([0.6, 0.4]), ..stem() }, "expected ascending shares from 0 to 1"),
         (CompareConfig { cuts: Some([-0.1, 0.4]), ..stem() }, "expected ascending shares from 0 to 1"),
         (CompareConfig { cuts: Some([f64::NAN, 0.4]), ..stem() }, "expected ascending shares from 0 to 1"),
-        (CompareConfig { picture: Some("users".into()), ..stem() }, "`picture` is users, expected a field with two values or more: one of user, item"),
-        (CompareConfig { bootstrap: Bootstrap { resamples: 3, ..Bootstrap::default() }, ..stem() }, "`bootstrap.resamples` is 3, expected 20 or more"),
+        (
+            CompareConfig { picture: Some("users".into()), ..stem() },
+            "`picture` is users, expected a field with two values or more: one of user, item",
+        ),
+        (
+            CompareConfig { bootstrap: Bootstrap { resamples: 3, ..Bootstrap::default() }, ..stem() },
+            "`bootstrap.resamples` is 3, expected 20 or more",
+        ),
     ] {
         let message = refused(&config, &short(), &dataset, &out);
         assert!(message.contains(expected), "{message}");
@@ -239,9 +283,15 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
     let none = short().with_model(stem_model_without_layers());
     assert!(refused(&stem(), &none, &dataset, &out).contains("[stem] layers"));
     let one = CompareConfig { cuts: Some([0.2, 0.4]), ..stem() };
-    assert!(refused(&one, &short(), &dataset.only_task(0), &out).contains("`cuts` is 0.2, 0.4, expected nothing where there is one task"));
+    assert!(
+        refused(&one, &short(), &dataset.only_task(0), &out)
+            .contains("`cuts` is 0.2, 0.4, expected nothing where there is one task")
+    );
     let one = CompareConfig { picture: Some("item".into()), ..stem() };
-    assert!(refused(&one, &short(), &dataset.only_task(0), &out).contains("`picture` is item, expected nothing where there is one task"));
+    assert!(
+        refused(&one, &short(), &dataset.only_task(0), &out)
+            .contains("`picture` is item, expected nothing where there is one task")
+    );
     let mut balanced = short();
     balanced.train.warm_up_steps = 1_000_000;
     assert!(refused(&stem(), &balanced, &dataset, &out).contains("warm_up_steps"), "told before the first run");
@@ -274,6 +324,14 @@ fn a_stop_keeps_what_is_done_and_the_same_call_goes_on() {
     assert!(matches!(error, Error::Stopped { done: 0, all: 2, .. }), "{error}");
     assert!(!out.join("comparison.json").exists());
     compare(&config, &short(), &dataset, &out, &options()).unwrap();
+
+    std::fs::remove_file(out.join("comparison.json")).unwrap();
+    let error = compare(&config, &short(), &dataset, &out, &stopped).unwrap_err();
+    assert!(
+        matches!(error, Error::Stopped { done: 2, all: 2, .. }),
+        "all runs are there, intervals are not drawn: {error}"
+    );
+    assert!(!out.join("comparison.json").exists());
 }
 
 /// An experiment that only a stop ends.
@@ -316,9 +374,12 @@ fn a_training_of_a_search_that_was_stopped_in_its_middle_is_not_finished() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
     let out = folder.path().join("out");
-    let config =
-        CompareConfig { jobs: 4, ..searched("trials = 2\nfirst_epochs = 1000000000\n[space]\n'train.learning_rate' = [0.01]") };
-    let trial = |model: &str, number: usize| out.join(format!("search/{model}/configuration-{number}-epochs-1000000000"));
+    let config = CompareConfig {
+        jobs: 4,
+        ..searched("trials = 2\nfirst_epochs = 1000000000\n[space]\n'train.learning_rate' = [0.01]")
+    };
+    let trial =
+        |model: &str, number: usize| out.join(format!("search/{model}/configuration-{number}-epochs-1000000000"));
     let logs = vec![trial("stem", 0).join("work/log.jsonl"), trial("single-task", 1).join("work/task-0/log.jsonl")];
     let error = compare(&config, &endless(), &dataset, &out, &stop_when_logged(logs)).unwrap_err();
     assert!(matches!(error, Error::Stopped { done: 0, all: 4, .. }), "{error}");
@@ -344,7 +405,8 @@ fn turned(folder: &Path) -> Dataset {
     }
     turned.flush().unwrap();
     let recipe = RECIPE.split("[simulator]").next().unwrap().replace("log.csv", "turned.csv");
-    let split = "split = { kind = \"column\", column = \"part\", train = \"train\", valid = \"valid\", test = \"test\" }";
+    let split =
+        "split = { kind = \"column\", column = \"part\", train = \"train\", valid = \"valid\", test = \"test\" }";
     let recipe: String =
         recipe.lines().map(|line| if line.starts_with("split") { split } else { line }).collect::<Vec<_>>().join("\n");
     let recipe = Recipe::parse(&recipe, "recipe.toml").unwrap();
@@ -414,7 +476,10 @@ fn doubts_are_told_one_seed_few_users_damaged_bundles() {
     let bundle = out.join("runs/shared-bottom/seed-1/bundle.safetensors");
     std::fs::write(&bundle, "junk").unwrap();
     let message = refused(&config, &short(), &dataset, &out);
-    assert!(message.starts_with("the finished run in ") && message.contains("cannot be used: remove that folder"), "{message}");
+    assert!(
+        message.starts_with("the finished run in ") && message.contains("cannot be used: remove that folder"),
+        "{message}"
+    );
     assert!(message.contains("is not a usable bundle"), "{message}");
 }
 
@@ -503,4 +568,62 @@ fn a_folder_that_somebody_writes_into_is_refused() {
     assert!(!out.join("plan.toml").exists() && !out.join("log.jsonl").exists());
     drop(lock);
     run(ModelName::SharedBottom, &short(), &dataset, &out, &options()).unwrap();
+}
+
+/// What `metrics.json` of a run says under a key.
+fn metric(out: &Path, model: &str, key: &str) -> Value {
+    let text = std::fs::read_to_string(run_folder(out, model, 1).join("metrics.json")).unwrap();
+    serde_json::from_str::<Value>(&text).unwrap()[key].clone()
+}
+
+#[test]
+fn what_diverged_never_wins_and_the_winner_is_trained_in_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let out = folder.path().join("out");
+    let config = searched("trials = 2\nfirst_epochs = 1\nkeep = 2\n[space]\n'train.learning_rate' = [1e30]");
+    let report = compare(&config, &short(), &dataset, &out, &options()).unwrap();
+    for model in ["stem", "single-task"] {
+        let trials = report.search.as_ref().unwrap().trials.iter().filter(|trial| trial.model == model);
+        let told: Vec<_> = trials.map(|trial| (trial.epochs, trial.score.is_some(), trial.won)).collect();
+        assert_eq!(told, [(1, true, true), (1, false, false)], "{model}");
+        assert_eq!(metric(&out, model, "epochs"), 2, "{model}");
+    }
+}
+
+#[test]
+fn a_search_that_tries_more_of_some_models_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let out = folder.path().join("out");
+    let config = searched("trials = 3\nfirst_epochs = 1\n[space]\n'stem.shared_experts' = [2]");
+    let report = compare(&config, &short(), &dataset, &out, &options()).unwrap();
+    let search = report.search.as_ref().unwrap();
+    assert!(search.trials.iter().all(|trial| trial.model == "stem") && search.trials.len() == 2, "{search:?}");
+    let fewer = "stem has only 2 configurations, and all were tried. single-task has no key of the space and was run as the \
+                 experiment says.";
+    assert!(search.note.ends_with(&format!("by the winner of each model. {fewer}")), "{}", search.note);
+    let warning = format!("The search tried more of some models than of others. {fewer}");
+    assert!(report.warnings.contains(&warning), "{:?}", report.warnings);
+
+    let even = searched("trials = 2\nfirst_epochs = 1\n[space]\n'model.dim' = [2]");
+    let report = compare(&even, &short(), &dataset, &folder.path().join("even"), &options()).unwrap();
+    assert!(report.search.unwrap().note.ends_with("by the winner of each model."));
+    assert!(!report.warnings.iter().any(|warning| warning.contains("The search tried")), "{:?}", report.warnings);
+}
+
+#[test]
+fn a_search_wants_validation_rows_and_scores_to_choose_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = dataset(folder.path());
+    let out = folder.path().join("out");
+    let config = searched("trials = 2\nfirst_epochs = 1\n[space]\n'model.dim' = [2]");
+    let recipe = Recipe::parse(&RECIPE.replace("valid = 0.15", "valid = 0.0"), "recipe.toml").unwrap();
+    let without = prepare(&recipe, folder.path(), &folder.path().join("without"), false).unwrap();
+    let message = refused(&config, &short(), &without, &out);
+    assert!(message.starts_with("search: the validation split has no rows to judge by"), "{message}");
+    let mut wild = short();
+    wild.train.learning_rate = 1e30;
+    let message = refused(&config, &wild, &whole, &out);
+    assert!(message.starts_with("search: no configuration of stem has a validation AUC: every loss left"), "{message}");
 }

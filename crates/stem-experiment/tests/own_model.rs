@@ -9,7 +9,8 @@ use common::*;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use stem_core::{
-    Extended, HiddenConfig, ModelFamily, Model, ModelConfig, ModelSpec, NetworkSize, Pooled, Predictor, Preset, Schema, Towers,
+    Extended, HiddenConfig, Model, ModelConfig, ModelFamily, ModelSpec, NetworkSize, Pooled, Predictor, Preset, Schema,
+    Towers,
 };
 use stem_data::Split;
 use stem_experiment::{CompareConfig, Experiment, RunOptions, SearchConfig, compare, measure, run};
@@ -106,7 +107,8 @@ fn it_is_searched_and_compared_beside_the_models_of_the_library() {
     assert!(out.join("runs/plain/seed-1/bundle.safetensors").exists());
     let tried = &report.search.as_ref().unwrap().trials;
     let keys = tried.iter().filter(|trial| trial.model == "plain").flat_map(|trial| &trial.settings);
-    let expected = [("model.tower", "[4]"), ("plain.dim", "3")].map(|(key, value)| (key.to_string(), value.to_string()));
+    let expected =
+        [("model.tower", "[4]"), ("plain.dim", "3")].map(|(key, value)| (key.to_string(), value.to_string()));
     assert_eq!(keys.cloned().collect::<Vec<_>>(), expected);
     let again = compare(&config, &own(), &dataset, &out, &options()).unwrap();
     assert_eq!(again.models[0].tasks, report.models[0].tasks, "the folder is its own");
@@ -118,7 +120,10 @@ fn its_section_is_read_as_any_other_and_faults_name_it() {
     let message = refused("[train]\nepochs = 1\n[plain]\ndims = 3\n");
     assert!(message.contains("line 4") && message.contains("unknown field `dims`"), "{message}");
     let message = refused("[pain]\ndim = 3\n");
-    assert!(message.contains("did you mean 'plain'? Known are: stem, ") && message.contains("ple-me, plain"), "{message}");
+    assert!(
+        message.contains("did you mean 'plain'? Known are: stem, ") && message.contains("ple-me, plain"),
+        "{message}"
+    );
     let message = own().model("plan").unwrap_err().to_string();
     assert!(message.contains("did you mean 'plain'?") && message.contains("ple-me, plain"), "{message}");
     let folder = tempfile::tempdir().unwrap();

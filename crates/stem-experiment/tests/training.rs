@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-use std::collections::BTreeMap;
 
 use common::*;
 use stem_core::{AnyModel, DeviceSpec, ModelSpec, Predictor, Row, Value};
@@ -42,9 +41,14 @@ fn a_predictor_scores_raw_test_rows_as_the_trainer_evaluates_them() {
     let dataset = dataset(folder.path());
     let config = TrainConfig { epochs: 1, ..experiment().train };
     let device = spec().open().unwrap();
-    let mut learner =
-        Learner::new(experiment().model(ModelName::Stem).unwrap(), &dataset, config, &device, folder.path().join("out"))
-            .unwrap();
+    let mut learner = Learner::new(
+        experiment().model(ModelName::Stem).unwrap(),
+        &dataset,
+        config,
+        &device,
+        folder.path().join("out"),
+    )
+    .unwrap();
     learner.fit().unwrap();
     // Every raw row is scored; the test rows are found again by their encoded labels' order, which is the log's.
     let mut log = csv::Reader::from_path(folder.path().join("log.csv")).unwrap();
@@ -97,6 +101,16 @@ fn a_single_task_bundle_holds_what_each_task_learned_alone() {
         let alone = measure(&alone, &dataset.only_task(t), Split::Test).unwrap()[task];
         assert!((alone.auc.unwrap() - metrics.test[task].auc.unwrap()).abs() < 1e-6);
     }
+    // What it took is that of both tasks together, one after the other.
+    let log = log_of(&out);
+    let epochs = |task: &str| log.iter().filter(|line| line["task"] == task).count();
+    assert_eq!((epochs("a") + epochs("b"), epochs("a").max(epochs("b"))), (log.len(), metrics.epochs));
+    let rows = (log.len() * dataset.rows(Split::Train)) as f64;
+    assert!((metrics.rows_per_second * metrics.seconds / rows - 1.0).abs() < 1e-6);
+    let merged = Predictor::open(out.join("bundle.safetensors"), &device).unwrap();
+    let size = merged.config().size(dataset.schema()).parameters as usize;
+    assert_eq!(metrics.parameters, size + merged.table().rows().dims().iter().product::<usize>());
+    assert!(!metrics.interrupted && metrics.memory > 0);
 }
 
 #[test]
@@ -136,7 +150,9 @@ fn a_stop_before_every_single_task_is_trained_writes_no_bundle_of_them_all() {
 
 /// Everything that an application reads of a run.
 fn files_of(out: &std::path::Path) -> Vec<Vec<u8>> {
-    ["bundle.safetensors", "log.jsonl", "metrics.json", "report.html"].map(|name| std::fs::read(out.join(name)).unwrap()).into()
+    ["bundle.safetensors", "log.jsonl", "metrics.json", "report.html"]
+        .map(|name| std::fs::read(out.join(name)).unwrap())
+        .into()
 }
 
 #[test]
@@ -452,7 +468,7 @@ fn absurd_sizes_are_refused_and_do_not_wrap() {
         "[aitm]\nbottom = [65536, 65536, 65536]\ntower = [65536, 65536]",
     ] {
         let experiment = Experiment::parse(section, "e.toml").unwrap();
-        let model = section[1..section.find(']').unwrap()].parse().unwrap();
+        let model: ModelName = section[1..section.find(']').unwrap()].parse().unwrap();
         let error = run(model, &experiment, &dataset, &folder.path().join("out"), &options()).unwrap_err();
         assert!(matches!(error, Error::Train(stem_train::Error::Memory { .. })), "{section}: {error}");
     }

@@ -239,7 +239,9 @@ fn a_higher_mean_that_is_not_shipped_says_what_it_lacks() {
     assert!(found.starts_with("Ship stem for like"), "{found}");
     assert!(found.contains("mmoe has a higher mean (0.8100 \u{b1} 0.0001), but with 2 of 3 seeds only"), "{found}");
     report.models.remove(3);
-    assert!(told(&report).contains("ple has a higher mean (0.8000 \u{b1} 0.0001), but its interval is not above zero."));
+    assert!(
+        told(&report).contains("ple has a higher mean (0.8000 \u{b1} 0.0001), but its interval is not above zero.")
+    );
 }
 
 #[test]

@@ -363,12 +363,7 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
 ///
 /// # Errors
 /// As [`check`].
-pub fn check_schema<C: ModelSpec>(
-    spec: &C,
-    schema: &Schema,
-    rows: usize,
-    config: &TrainConfig,
-) -> Result<MemoryPlan> {
+pub fn check_schema<C: ModelSpec>(spec: &C, schema: &Schema, rows: usize, config: &TrainConfig) -> Result<MemoryPlan> {
     config.check()?;
     schema.check()?;
     spec.check(schema)?;

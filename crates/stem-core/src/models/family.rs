@@ -1,6 +1,6 @@
 //! Models that are known by name: those of this crate, and those of this crate beside one of an application's own.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::de::Error as _;
@@ -111,7 +111,7 @@ pub enum Extended<C> {
 /// What [`Extended`] builds.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // one a program
-pub enum ExtendedModel<M: Module> {
+pub enum ExtendedModel<M: Module + ModuleDisplay> {
     /// A model of this crate.
     BuiltIn(AnyModel),
     /// The application's own.

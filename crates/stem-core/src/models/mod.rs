@@ -45,7 +45,7 @@ pub use shared_bottom::{SharedBottom, SharedBottomConfig};
 pub use single_task::{SingleTask, SingleTaskConfig};
 pub use stem::{Stem, StemConfig};
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -57,7 +57,7 @@ use crate::error::{Error, Result};
 use crate::schema::Schema;
 
 /// A network from pooled embeddings to one logit per task.
-pub trait Model: Module + Sync + 'static {
+pub trait Model: Module + ModuleDisplay + Sync + 'static {
     /// # Shapes
     /// `x`: `G` groups of `[B, F * D]`; gives logits `[B, T]`.
     fn forward(&self, x: Pooled) -> Tensor<2>;

@@ -110,7 +110,60 @@ fn first_key(a: &Value, b: &Value) -> Option<String> {
 
 /// Whether anything was trained into a folder.
 fn has_results(out: &Path) -> bool {
-    [BUNDLE, METRICS, "comparison.json", "runs", "search"]
-        .iter()
-        .any(|name| out.join(name).exists())
+    [BUNDLE, METRICS, "comparison.json", "runs", "search"].iter().any(|name| out.join(name).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stem_core::{ModelConfig, ModelFamily, Preset};
+
+    fn plan() -> PlanFile<ModelConfig> {
+        PlanFile {
+            recipe: "r".into(),
+            data: "d".into(),
+            tasks: vec!["a".into(), "b".into()],
+            device: DeviceSpec::Flex,
+            train: TrainConfig::default(),
+            models: [("stem".into(), ModelConfig::of_preset("stem", Preset::Small).unwrap())].into(),
+            search: None,
+        }
+    }
+
+    #[test]
+    fn the_first_thing_that_differs_is_named() {
+        let difference = |change: &dyn Fn(&mut PlanFile<ModelConfig>)| {
+            let mut other = plan();
+            change(&mut other);
+            plan().difference(&other)
+        };
+        assert_eq!(difference(&|_| {}), None);
+        assert_eq!(difference(&|p| p.recipe = "s".into()).as_deref(), Some("the recipe"));
+        assert_eq!(difference(&|p| p.data = "e".into()).as_deref(), Some("the recipe's text, or the data,"));
+        assert_eq!(difference(&|p| p.tasks.reverse()).as_deref(), Some("the list of tasks"));
+        assert_eq!(difference(&|p| p.device = DeviceSpec::NdArray).as_deref(), Some("the device"));
+        assert_eq!(difference(&|p| p.search = Some(SearchConfig::default())).as_deref(), Some("the search"));
+        assert_eq!(difference(&|p| p.train.epochs = 3).as_deref(), Some("[train] epochs"));
+        let larger = |p: &mut PlanFile<ModelConfig>| {
+            p.models.insert("stem".into(), ModelConfig::of_preset("stem", Preset::Paper).unwrap());
+        };
+        assert_eq!(difference(&larger).as_deref(), Some("[stem] dim"));
+        assert_eq!(difference(&|p| p.models.clear()), None, "a model that was not compared before may be added");
+    }
+
+    #[test]
+    fn a_plan_is_read_as_it_was_written() {
+        let plan = PlanFile { search: Some(SearchConfig::default()), ..plan() };
+        assert_eq!(toml::from_str::<PlanFile<ModelConfig>>(&toml::to_string(&plan).unwrap()).unwrap(), plan);
+    }
+
+    #[test]
+    fn anything_that_was_trained_makes_a_folder_somebodys() {
+        for name in [BUNDLE, METRICS, "comparison.json", "runs", "search"] {
+            let folder = tempfile::tempdir().unwrap();
+            assert!(!has_results(folder.path()));
+            std::fs::write(folder.path().join(name), "").unwrap();
+            assert!(has_results(folder.path()), "{name}");
+        }
+    }
 }

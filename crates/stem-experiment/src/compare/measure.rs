@@ -10,10 +10,11 @@ use super::runs::run_folder;
 use super::strata::Pair;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
-use crate::inspect::{Colours, add_test, embedding_report, gate_map, learning_curve, model_settings, task_report};
-use crate::options::RunOptions;
 use crate::folder::BUNDLE;
+use crate::inspect::{Colours, add_test, embedding_report, gate_map, learning_curve, model_settings, task_report};
 use crate::measured::{RunMetrics, score_split};
+use crate::options::RunOptions;
+use stem_report::analysis::Stratum;
 use stem_report::report::{GateMap, ModelReport};
 
 /// A model's scores `[N, T]` of the test split, seed by seed.
@@ -62,7 +63,7 @@ impl<C: ModelFamily> Measuring<'_, C> {
         let schema = self.dataset.schema();
         let tasks = schema.task_names();
         let config = experiment.model(model)?;
-        let mut gates = GateSums::new(&config.gate_groups(schema), 1 + 3 * self.pairs.len());
+        let mut gates = GateSums::new(&config.gate_groups(schema), part(self.pairs.len(), Stratum::ALL[0]));
         let (mut scores, mut learning, mut embeddings) = (Vec::new(), Vec::new(), None);
         for run in runs {
             let folder = run_folder(self.out, model, run.seed);
@@ -97,7 +98,7 @@ impl<C: ModelFamily> Measuring<'_, C> {
     fn parts_of(&self, row: usize) -> impl Iterator<Item = usize> {
         let stratum = move |pair: &Pair| pair.strata.rows[row];
         let parts = self.pairs.iter().enumerate();
-        [0].into_iter().chain(parts.filter_map(move |(p, pair)| Some(1 + 3 * p + stratum(pair)? as usize)))
+        [0].into_iter().chain(parts.filter_map(move |(p, pair)| Some(part(p, stratum(pair)?))))
     }
 
     /// All users first, then every stratum.
@@ -110,9 +111,25 @@ impl<C: ModelFamily> Measuring<'_, C> {
             for (stratum, name) in pair.parts() {
                 let [a, b] = pair.tasks.map(|t| tasks[t].clone());
                 let of = |map| GateMap { stratum: Some(name.into()), pair: Some((a.clone(), b.clone())), ..map };
-                all.extend(maps(1 + 3 * p + stratum as usize).into_iter().map(of));
+                all.extend(maps(part(p, stratum)).into_iter().map(of));
             }
         }
         all
+    }
+}
+
+/// The part of a pair's stratum, in which its rows' gates are added up: part 0 is all rows.
+fn part(pair: usize, stratum: Stratum) -> usize {
+    1 + Stratum::ALL.len() * pair + stratum as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stratum_of_every_pair_has_a_part_of_its_own_after_that_of_all_rows() {
+        let parts: Vec<usize> = (0..3).flat_map(|pair| Stratum::ALL.map(|stratum| part(pair, stratum))).collect();
+        assert_eq!(parts, (1..=9).collect::<Vec<_>>());
     }
 }

@@ -105,7 +105,8 @@ pub fn compare<C: ModelFamily>(
 ) -> Result<Report> {
     let mut plan = Plan::new(config, experiment, dataset)?;
     let field = picture_field(dataset.schema(), config.picture.as_deref())?;
-    let search = config.search.as_ref().map(|search| Search::new(search, &plan.models, config.jobs, dataset)).transpose()?;
+    let search =
+        config.search.as_ref().map(|search| Search::new(search, &plan.models, config.jobs, dataset)).transpose()?;
     let _lock = Lock::take(out)?;
     folder::take(out, &plan, config.search.as_ref(), dataset, options)?;
     log_presets(&plan, experiment);

@@ -128,7 +128,8 @@ fn check_data(config: &CompareConfig, dataset: &Dataset) -> Result<()> {
         return without_effect("picture", field);
     }
     if dataset.groups(Split::Test).is_none() {
-        let what = "the recipe names no `group`, and users are what intervals are drawn over and what is cut into strata";
+        let what =
+            "the recipe names no `group`, and users are what intervals are drawn over and what is cut into strata";
         return Err(Error::Incomparable { what, remedy: "add e.g. group = \"user\" to the recipe" });
     }
     if dataset.rows(Split::Test) == 0 {
@@ -176,7 +177,8 @@ mod tests {
         let found = of(&[2, 2], &[5, 5]);
         assert_eq!(found.len(), 2);
         assert!(
-            found[1].starts_with("stem stopped after 2 epochs on average and single-task after 5: what is compared may be"),
+            found[1]
+                .starts_with("stem stopped after 2 epochs on average and single-task after 5: what is compared may be"),
             "{found:?}"
         );
         assert_eq!(of(&[9, 9], &[2, 2]), [sizes], "more than single-task is no early stop");

@@ -8,8 +8,8 @@ use stem_data::{Dataset, Split};
 use super::measure::TestScores;
 use super::strata::Pair;
 use crate::error::{Error, Result};
-use crate::options::RunOptions;
 use crate::inspect::spread;
+use crate::options::RunOptions;
 use stem_report::analysis::{Bootstrap, Difference, Interval, Ranked, Sample};
 use stem_report::metrics::{TaskMetrics, column};
 use stem_report::report::{ModelReport, PairReport, StratumModel, StratumReport, StratumTask};
@@ -102,7 +102,7 @@ impl Compared<'_> {
         let mut ranked: Vec<Vec<Ranked>> = self.scores.iter().map(rank).collect();
         let reference = ranked.remove(self.reference);
         let mut differences = self.bootstrap.paired(&reference, &ranked);
-        if sample.groups() < TOO_FEW_GROUPS {
+        if !bears_an_interval(sample.groups()) {
             differences.fill(None);
         }
         differences.insert(self.reference, None);
@@ -161,5 +161,37 @@ impl IntervalWarnings {
             .filter(|(_, which)| !which.is_empty())
             .map(|(what, which)| format!("{what}{}.", which.join(", ")))
             .collect()
+    }
+}
+
+/// Whether an interval is drawn over so many groups.
+fn bears_an_interval(groups: usize) -> bool {
+    groups >= TOO_FEW_GROUPS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warnings(groups: usize, skipped: usize) -> Vec<String> {
+        let mut warnings = IntervalWarnings::default();
+        let bootstrap = Bootstrap { resamples: 1000, seed: 0 };
+        warnings.add(&Measured { transfer: Vec::new(), groups, skipped }, "like", "all users", bootstrap);
+        warnings.into_text()
+    }
+
+    #[test]
+    fn few_users_and_many_skipped_resamples_are_warned_of() {
+        assert!(warnings(50, 100).is_empty());
+        let few = warnings(49, 0);
+        assert!(few.len() == 1 && few[0].ends_with("there are none: 49 for like among all users."), "{few:?}");
+        let skipped = warnings(50, 101);
+        assert!(skipped.len() == 1 && skipped[0].ends_with(": 101 of 1000 for like among all users."), "{skipped:?}");
+        assert_eq!(warnings(1, 1000).len(), 2);
+    }
+
+    #[test]
+    fn ten_users_are_the_fewest_of_an_interval() {
+        assert_eq!([9, 10, 11].map(bears_an_interval), [false, true, true]);
     }
 }

@@ -133,7 +133,12 @@ fn sample(schema: &Schema, field: usize, count: usize, seed: u64) -> Vec<u32> {
     sampled
 }
 
-fn field_embedding<C: ModelSpec>(predictor: &Predictor<C>, field: usize, seed: u64, names: &[String]) -> FieldEmbedding {
+fn field_embedding<C: ModelSpec>(
+    predictor: &Predictor<C>,
+    field: usize,
+    seed: u64,
+    names: &[String],
+) -> FieldEmbedding {
     let schema = predictor.schema();
     let sampled = sample(schema, field, SAMPLED, seed);
     let widths = predictor.table().widths();
@@ -154,7 +159,13 @@ fn field_embedding<C: ModelSpec>(predictor: &Predictor<C>, field: usize, seed: u
     }
 }
 
-fn pictures<C: ModelSpec>(predictor: &Predictor<C>, field: usize, seed: u64, names: &[String], colours: &Colours) -> Vec<Picture> {
+fn pictures<C: ModelSpec>(
+    predictor: &Predictor<C>,
+    field: usize,
+    seed: u64,
+    names: &[String],
+    colours: &Colours,
+) -> Vec<Picture> {
     let schema = predictor.schema();
     let sampled = sample(schema, field, POINTS, seed);
     if sampled.len() < 2 {

@@ -9,8 +9,8 @@ use super::{add_test, task_report};
 use super::{constants, embedding_report, gate_map, learning_curve, model_settings, of_dataset, of_model, provenance};
 use crate::error::Result;
 use crate::experiment::Experiment;
-use crate::options::RunOptions;
 use crate::measured::Measured;
+use crate::options::RunOptions;
 use stem_report::report::{ModelReport, Report};
 
 /// What a run came to, as a report.

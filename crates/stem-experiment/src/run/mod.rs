@@ -58,7 +58,9 @@ pub fn run<C: ModelFamily>(
     match older {
         Some(older) if run.metrics.interrupted => {
             let (folder, work) = (folder.display(), work.path.display());
-            tracing::warn!("stopped: {folder} still holds {older}; the best weights of this run until now are in {work}");
+            tracing::warn!(
+                "stopped: {folder} still holds {older}; the best weights of this run until now are in {work}"
+            );
         }
         _ => work.publish()?,
     }

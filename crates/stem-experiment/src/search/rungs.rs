@@ -62,6 +62,8 @@ impl<C: ModelFamily> Search<C> {
             let what = "the space holds nothing but the experiment's own settings: name values that differ from them";
             return Err(fault(what.into()));
         }
+        let trainings: Vec<u64> = all.iter().flatten().map(|candidate| candidate.memory).collect();
+        check_memory(&trainings, at_once, memory::available())?;
         let epochs = models.first().map_or(1, |(_, experiment)| experiment.train.epochs);
         let plans = all.iter().map(|of| Rungs::new(of.len(), config.first_epochs, config.keep, epochs)).collect();
         Ok(Self { trials: config.trials, all, plans, epochs })
@@ -72,7 +74,13 @@ impl<C: ModelFamily> Search<C> {
     /// # Errors
     /// Whatever keeps a configuration from being trained, [`Error::Search`] where none of a model's has a score,
     /// [`Error::Stopped`].
-    pub(crate) fn run(mut self, at_once: usize, dataset: &Dataset, out: &Path, options: &RunOptions) -> Result<Found<C>> {
+    pub(crate) fn run(
+        mut self,
+        at_once: usize,
+        dataset: &Dataset,
+        out: &Path,
+        options: &RunOptions,
+    ) -> Result<Found<C>> {
         let mut left: Vec<Vec<usize>> = self.all.iter().map(|of| (0..of.len()).collect()).collect();
         let trainings = self.plans.iter().flat_map(|plan| plan.as_slice()).map(|rung| rung.trials).sum();
         let bar = options.progress.pieces("search", trainings);

@@ -173,9 +173,12 @@ fn keep(report: &Report, task: String, sharing: &[Candidate<'_>], reference: &Ca
             reasons.push("no model that shares beats it with evidence on this test split.".into());
             reasons.push(told);
             // The one that only seeds are missing for, if there is one; its interval is what a reader sees first.
-            reasons.extend(sharing.iter().find(|c| c.gains_over_users()).map(|c| {
-                format!("{} is above it by the interval over users, but {}.", c.model.name, missing(c))
-            }));
+            reasons.extend(
+                sharing
+                    .iter()
+                    .find(|c| c.gains_over_users())
+                    .map(|c| format!("{} is above it by the interval over users, but {}.", c.model.name, missing(c))),
+            );
         }
     }
     if let Some(gains) = users::those(&users::pairs(report, &task), sharing, &task, Transfer::Positive) {
@@ -194,10 +197,13 @@ fn missing(candidate: &Candidate<'_>) -> String {
     if !candidate.gains_over_users() {
         "its interval is not above zero".into()
     } else if seeds < SEEDS {
-        format!("{} no evidence against the luck of training: compare with {SEEDS} or more", match seeds {
-            0 => "without the same seeds for both there is".to_owned(),
-            _ => "one seed is".to_owned(),
-        })
+        format!(
+            "{} no evidence against the luck of training: compare with {SEEDS} or more",
+            match seeds {
+                0 => "without the same seeds for both there is".to_owned(),
+                _ => "one seed is".to_owned(),
+            }
+        )
     } else {
         format!("with {gains} of {seeds} seeds only: more of them would tell")
     }
