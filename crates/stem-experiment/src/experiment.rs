@@ -94,6 +94,14 @@ impl<C: ModelFamily> Experiment<C> {
         Ok(experiment)
     }
 
+    /// The sizes of models that no section names, in words.
+    pub(crate) fn preset_sizes(&self) -> &'static str {
+        match self.preset {
+            Preset::Small => "small sizes",
+            Preset::Paper => "the STEM paper's sizes",
+        }
+    }
+
     /// Whether the experiment has a section for that model.
     pub fn has(&self, name: impl AsRef<str>) -> bool {
         self.models.contains_key(name.as_ref())

@@ -425,6 +425,7 @@ fn a_search_and_early_stopping_choose_on_validation_whatever_the_test_split_says
         let trials = &report.search.as_ref().unwrap().trials;
         let won = trials.iter().find(|trial| trial.model == model.name && trial.won).unwrap();
         assert_eq!(won.settings, [("train.learning_rate".to_string(), "0.01".to_string())], "{}", model.name);
+        assert!(model.settings.contains(&won.settings[0]), "the page tells how it was trained: {:?}", model.settings);
         assert!(won.score.unwrap() > 0.55, "the score is that of validation: {won:?}");
         let test = model.tasks[0].auc.as_ref().unwrap().mean;
         assert!(test < 0.45, "{} learned, and the test split says the opposite: {test}", model.name);
@@ -622,6 +623,13 @@ fn a_search_wants_validation_rows_and_scores_to_choose_by() {
     let without = prepare(&recipe, folder.path(), &folder.path().join("without"), false).unwrap();
     let message = refused(&config, &short(), &without, &out);
     assert!(message.starts_with("search: the validation split has no rows to judge by"), "{message}");
+    let mut slow_start = short();
+    slow_start.train.warm_up_steps = 20; // of 34 in full, and of 17 in the first rung
+    let message = refused(&config, &slow_start, &whole, &out);
+    assert!(
+        message.starts_with("search: stem with the experiment's own settings: ") && message.contains("warm_up_steps"),
+        "{message}"
+    );
     let mut wild = short();
     wild.train.learning_rate = 1e30;
     let message = refused(&config, &wild, &whole, &out);

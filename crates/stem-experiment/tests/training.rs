@@ -281,7 +281,7 @@ fn an_experiment_with_an_unknown_key_names_line_and_key() {
     assert!(message.starts_with("e.toml: ") && message.contains("line 4") && message.contains("dims"), "{message}");
     let message = Experiment::parse("[train]\nlearning_rate = \"fast\"\n", "e.toml").unwrap_err().to_string();
     assert!(message.contains("line 2") && message.contains("learning_rate"), "{message}");
-    assert!(Experiment::load("no/such.toml").unwrap_err().to_string().starts_with("cannot read no/such.toml: "));
+    assert!(said(&Experiment::load("no/such.toml").unwrap_err()).starts_with("cannot read no/such.toml: "));
 }
 
 #[test]

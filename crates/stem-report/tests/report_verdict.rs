@@ -42,8 +42,8 @@ fn a_gain_with_evidence_is_shipped_and_told_with_its_interval() {
     ]);
     assert_eq!(
         told(&report),
-        "Ship stem for like: +0.0230 AUC against single-task on all users of this test split (95 % interval +0.0190 to +0.0270) and with \
-         each of 3 seeds. \
+        "Ship stem for like: +0.0230 AUC against single-task on all users of this test split (95 % interval +0.0190 to +0.0270; a gain \
+         with each of 3 seeds). \
          Of 2 models that share, transfer to like is positive for 1, negative for 1 and without evidence for 0."
     );
     let page = sound(&report);
@@ -148,8 +148,8 @@ fn users_are_told_of_the_model_to_ship_and_losses_of_all_that_gain() {
     let told = told(&report);
     assert!(
         told.starts_with(
-            "Ship stem for like: +0.0230 AUC against single-task on all users of this test split (95 % interval +0.0200 to +0.0260) \
-             and with each of 3 seeds, +0.0200 on like-dominant users, +0.0200 on comparable users (+0.0100 to +0.0300). Some users lose all the same: \u{2212}0.0150 \
+            "Ship stem for like: +0.0230 AUC against single-task on all users of this test split (95 % interval +0.0200 to +0.0260; \
+             a gain with each of 3 seeds), +0.0200 on like-dominant users, +0.0200 on comparable users (+0.0100 to +0.0300). Some users lose all the same: \u{2212}0.0150 \
              with ple-me on comparable users and \u{2212}0.0150 with ple-me on like-dominant users."
         ),
         "{told}"

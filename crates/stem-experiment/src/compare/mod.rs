@@ -46,7 +46,6 @@ use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::inspect::{self, picture_field, provenance};
 use crate::options::RunOptions;
-use crate::run::preset_in_words;
 use crate::search::{Search, SearchConfig};
 use plan::Plan;
 use stem_report::analysis::Bootstrap;
@@ -152,6 +151,6 @@ pub fn compare<C: ModelFamily>(
 /// Says which models have sizes that no section names.
 fn log_presets<C: ModelFamily>(plan: &Plan<C>, experiment: &Experiment<C>) {
     for (model, _) in plan.models.iter().filter(|(model, _)| !experiment.has(model)) {
-        tracing::info!("the experiment has no section [{model}]: {}", preset_in_words(experiment.preset));
+        tracing::info!("the experiment has no section [{model}]: it has {}", experiment.preset_sizes());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use stem_core::{ModelFamily, Preset};
+use stem_core::ModelFamily;
 use stem_data::{Dataset, Split};
 use stem_train::{TrainConfig, memory};
 
@@ -89,10 +89,7 @@ impl<C: ModelFamily> Plan<C> {
         }
         let unnamed: Vec<&str> = self.models.iter().map(|(model, _)| *model).filter(|m| !experiment.has(m)).collect();
         if !unnamed.is_empty() && config.search.is_none() {
-            let sizes = match experiment.preset {
-                Preset::Small => "small sizes",
-                Preset::Paper => "the STEM paper's sizes",
-            };
+            let sizes = experiment.preset_sizes();
             warnings.push(format!("The experiment has no sections for {}: these have {sizes}.", unnamed.join(", ")));
         }
         let epochs =
@@ -147,7 +144,7 @@ fn repeats<T: PartialEq>(items: &[T]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stem_core::ModelConfig;
+    use stem_core::{ModelConfig, Preset};
 
     fn of_epochs(epochs: &[usize]) -> Vec<RunMetrics> {
         let run = |&epochs: &usize| {

@@ -18,7 +18,7 @@ use stem_core::{ModelFamily, Predictor};
 use stem_data::{Dataset, Split};
 use stem_report::report;
 
-pub(crate) use train::{check, preset_in_words, train};
+pub(crate) use train::{check, train};
 
 use crate::error::Result;
 use crate::experiment::Experiment;
@@ -47,7 +47,7 @@ pub fn run<C: ModelFamily>(
     let _lock = Lock::take(folder)?;
     folder::check_free(folder, options.overwrite)?;
     if !experiment.has(model) {
-        tracing::info!("the experiment has no section [{model}]: {}", preset_in_words(experiment.preset));
+        tracing::info!("the experiment has no section [{model}]: it has {}", experiment.preset_sizes());
     }
     let older = folder::finished_run(folder);
     let work = Unfinished::start(folder)?;

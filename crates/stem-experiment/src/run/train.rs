@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use stem_core::files;
-use stem_core::{ModelFamily, ModelSpec, Preset};
+use stem_core::{ModelFamily, ModelSpec};
 use stem_data::{Dataset, Split};
 use stem_train::{FitSummary, Learner, TrainConfig, check_schema};
 
@@ -70,14 +70,6 @@ pub(crate) fn train<C: ModelFamily>(
     spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
     let training = Training { spec, train: &experiment.train, dataset, folder, device, options };
     if spec.trains_apart() { single_task::train(&training) } else { training.jointly(None) }
-}
-
-/// The sizes of a model that no section names.
-pub(crate) fn preset_in_words(preset: Preset) -> &'static str {
-    match preset {
-        Preset::Small => "it has small sizes (`preset = \"paper\"` gives the STEM paper's)",
-        Preset::Paper => "it has the STEM paper's sizes",
-    }
 }
 
 /// The error with the section that the key stands in.

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use serde_json::Value;
 use stem_core::ModelFamily;
 use stem_data::{Dataset, Split};
 use stem_train::memory;

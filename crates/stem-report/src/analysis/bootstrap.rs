@@ -60,7 +60,7 @@ pub struct Interval {
 }
 
 /// A difference of AUCs, and how it was found.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Difference {
     /// Where it lies.
     pub interval: Interval,

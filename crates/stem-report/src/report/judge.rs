@@ -47,7 +47,7 @@ pub(super) fn known(interval: Option<Interval>) -> Option<Interval> {
 
 /// A model that has an AUC on a task.
 #[derive(Debug, Clone)]
-pub(super) struct Candidate<'a> {
+pub(super) struct ModelOnTask<'a> {
     /// Its place among the report's models.
     pub index: usize,
     /// The model.
@@ -63,7 +63,7 @@ pub(super) struct Candidate<'a> {
 /// Seeds that must agree before a gain is more than the luck of a training.
 pub(super) const SEEDS: usize = 2;
 
-impl Candidate<'_> {
+impl ModelOnTask<'_> {
     /// Whether it is better than guessing and than the reference: by the interval over users, and with every one of two seeds or more.
     pub fn gains(&self) -> bool {
         self.gains_over_users() && self.gains_with_every_seed()
@@ -102,7 +102,7 @@ pub(super) fn reference(report: &Report) -> Option<usize> {
 }
 
 /// Every model with an AUC on task `t`, the highest first.
-pub(super) fn candidates<'a>(report: &'a Report, t: usize) -> Vec<Candidate<'a>> {
+pub(super) fn candidates<'a>(report: &'a Report, t: usize) -> Vec<ModelOnTask<'a>> {
     let auc = |model: &'a ModelReport| model.tasks.get(t)?.auc.as_ref().filter(|auc| auc.mean.is_finite());
     let against = reference(report).and_then(|index| auc(&report.models[index]));
     let by_seed = |own: &Spread| match against {
@@ -113,18 +113,21 @@ pub(super) fn candidates<'a>(report: &'a Report, t: usize) -> Vec<Candidate<'a>>
     };
     let of = |(index, model): (usize, &'a ModelReport)| {
         let auc = auc(model)?;
-        Some(Candidate { index, model, auc, transfer: known(model.tasks[t].transfer), by_seed: by_seed(auc) })
+        Some(ModelOnTask { index, model, auc, transfer: known(model.tasks[t].transfer), by_seed: by_seed(auc) })
     };
-    let mut found: Vec<Candidate<'a>> = report.models.iter().enumerate().filter_map(of).collect();
+    let mut found: Vec<ModelOnTask<'a>> = report.models.iter().enumerate().filter_map(of).collect();
     found.sort_by(|a, b| b.auc.mean.total_cmp(&a.auc.mean));
     found
 }
 
 /// The best of several and all that tie with it; first the one with the fewest parameters, of those that are not to be avoided
 /// if there are any, then by AUC.
-pub(super) fn leaders<'a>(descending: &[Candidate<'a>], avoid: impl Fn(&Candidate<'a>) -> bool) -> Vec<Candidate<'a>> {
+pub(super) fn leaders<'a>(
+    descending: &[ModelOnTask<'a>],
+    avoid: impl Fn(&ModelOnTask<'a>) -> bool,
+) -> Vec<ModelOnTask<'a>> {
     let Some(best) = descending.first() else { return Vec::new() };
-    let mut tied: Vec<Candidate<'a>> =
+    let mut tied: Vec<ModelOnTask<'a>> =
         descending.iter().filter(|c| c.index == best.index || c.ties(best)).cloned().collect();
     if let Some(first) = (0..tied.len()).min_by_key(|&i| (avoid(&tied[i]), tied[i].model.parameters)) {
         tied[..=first].rotate_right(1);
@@ -172,7 +175,7 @@ mod tests {
             model("low", 10, 0.700, 0.001, Some((-0.090, -0.070))),
         ];
         let report = Report { models, tasks: vec!["a".into()], ..Report::default() };
-        let leaders = leaders(&candidates(&report, 0), |_| false);
+        let leaders = leaders(&models_on_task(&report, 0), |_| false);
         assert_eq!(leaders.iter().map(|c| c.model.name.as_str()).collect::<Vec<_>>(), ["slim", "wide"]);
     }
 
@@ -197,7 +200,7 @@ mod tests {
             let models = vec![of("stem", seeds, Some(transfer)), of("single-task", reference, None)];
             let reference = Some("single-task".into());
             let report = Report { models, reference, tasks: vec!["a".into()], ..Report::default() };
-            let all = candidates(&report, 0);
+            let all = models_on_task(&report, 0);
             all.iter().find(|c| c.model.name == "stem").unwrap().gains()
         };
         let above = (0.01, 0.03);
@@ -213,7 +216,7 @@ mod tests {
     fn models_without_a_finite_auc_are_no_candidates() {
         let report =
             Report { models: vec![model("nan", 1, f64::NAN, 0.0, None), ModelReport::default()], ..Report::default() };
-        assert!(candidates(&report, 0).is_empty());
+        assert!(models_on_task(&report, 0).is_empty());
         assert!(leaders(&[], |_| false).is_empty());
     }
 }

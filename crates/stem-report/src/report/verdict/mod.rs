@@ -3,7 +3,7 @@
 mod users;
 
 use super::data::{Report, Spread, TaskReport};
-use super::judge::{Candidate, SEEDS, Transfer, candidates, close, leaders, reference};
+use super::judge::{ModelOnTask, SEEDS, Transfer, close, leaders, models_on_task, reference};
 use super::number::{count, interval, list, signed, spread, things};
 
 /// An AUC below this has learned nothing.
@@ -32,7 +32,7 @@ pub fn verdicts(report: &Report) -> Vec<Verdict> {
 
 fn verdict(report: &Report, t: usize) -> Verdict {
     let task = report.tasks.get(t).cloned().unwrap_or_default();
-    let all = candidates(report, t);
+    let all = models_on_task(report, t);
     let reference = reference(report).and_then(|index| all.iter().find(|c| c.index == index).cloned());
     match (all.is_empty(), reference) {
         (true, _) => Verdict {
@@ -49,7 +49,7 @@ fn verdict(report: &Report, t: usize) -> Verdict {
 }
 
 /// One model, and no other in the report.
-fn alone(task: String, t: usize, only: &Candidate<'_>) -> Verdict {
+fn alone(task: String, t: usize, only: &ModelOnTask<'_>) -> Verdict {
     let told = |name: &str, value: Option<&Spread>| {
         value.filter(|s| s.mean.is_finite()).map(|s| format!("{name} {}", spread(s)))
     };
@@ -73,7 +73,7 @@ fn alone(task: String, t: usize, only: &Candidate<'_>) -> Verdict {
 }
 
 /// Without a single-task model.
-fn uncompared(task: String, all: &[Candidate<'_>]) -> Verdict {
+fn uncompared(task: String, all: &[ModelOnTask<'_>]) -> Verdict {
     let tied = leaders(all, |_| false);
     let [ship, others @ ..] = &tied[..] else {
         return Verdict { headline: String::new(), reasons: Vec::new(), model: None, tied: Vec::new(), task };
@@ -106,9 +106,9 @@ fn uncompared(task: String, all: &[Candidate<'_>]) -> Verdict {
 }
 
 /// Against the single-task model.
-fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Candidate<'_>) -> Verdict {
-    let sharing: Vec<Candidate<'_>> = all.iter().filter(|c| c.index != reference.index).cloned().collect();
-    let gaining: Vec<Candidate<'_>> = sharing.iter().filter(|c| c.gains()).cloned().collect();
+fn compared(report: &Report, task: String, all: &[ModelOnTask<'_>], reference: &ModelOnTask<'_>) -> Verdict {
+    let sharing: Vec<ModelOnTask<'_>> = all.iter().filter(|c| c.index != reference.index).cloned().collect();
+    let gaining: Vec<ModelOnTask<'_>> = sharing.iter().filter(|c| c.gains()).cloned().collect();
     let pairs = users::pairs(report, &task);
     // The cheapest of a tie, unless it costs comparable users something that another of the tie does not.
     let tied = leaders(&gaining, |c| users::comparable_lose(&pairs, &c.model.name, &task));
@@ -118,7 +118,7 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
 
     let change = ship.transfer.map_or_else(String::new, |i| {
         format!(
-            "{} AUC against {against} on all users of this test split (95 % interval {} to {}) and with each of {} seeds",
+            "{} AUC against {against} on all users of this test split (95 % interval {} to {}; a gain with each of {} seeds)",
             signed(i.mean),
             signed(i.low),
             signed(i.high),
@@ -134,7 +134,7 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
         reasons.extend(users::by_pair(&pairs, name, &task));
     }
     // The one to ship first, then the others that gain.
-    let gained: Vec<Candidate<'_>> =
+    let gained: Vec<ModelOnTask<'_>> =
         [ship].into_iter().chain(gaining.iter().filter(|c| c.index != ship.index)).cloned().collect();
     if let Some(losses) = users::those(&pairs, &gained, &task, Transfer::Negative) {
         reasons.push(format!("Some users lose all the same: {losses}."));
@@ -156,7 +156,7 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
 }
 
 /// Nothing beats the single-task model with evidence.
-fn keep(report: &Report, task: String, sharing: &[Candidate<'_>], reference: &Candidate<'_>) -> Verdict {
+fn keep(report: &Report, task: String, sharing: &[ModelOnTask<'_>], reference: &ModelOnTask<'_>) -> Verdict {
     let name = &reference.model.name;
     let mut reasons = Vec::new();
     match sharing.first() {
@@ -191,10 +191,10 @@ fn keep(report: &Report, task: String, sharing: &[Candidate<'_>], reference: &Ca
 }
 
 /// What keeps a model that is not shipped from being a gain.
-fn missing(candidate: &Candidate<'_>) -> String {
-    let seeds = candidate.by_seed.len();
-    let gains = candidate.by_seed.iter().filter(|difference| **difference > 0.0).count();
-    if !candidate.gains_over_users() {
+fn missing(model: &ModelOnTask<'_>) -> String {
+    let seeds = model.by_seed.len();
+    let gains = model.by_seed.iter().filter(|difference| **difference > 0.0).count();
+    if !model.gains_over_users() {
         "its interval is not above zero".into()
     } else if seeds < SEEDS {
         format!(
@@ -210,7 +210,7 @@ fn missing(candidate: &Candidate<'_>) -> String {
 }
 
 /// Why the difference to the reference may be other than it looks.
-fn doubts(ship: &Candidate<'_>, reference: &Candidate<'_>) -> Vec<String> {
+fn doubts(ship: &ModelOnTask<'_>, reference: &ModelOnTask<'_>) -> Vec<String> {
     let mut told = Vec::new();
     let against = &reference.model.name;
     if reference.auc.mean < LEARNED {
@@ -228,7 +228,7 @@ fn doubts(ship: &Candidate<'_>, reference: &Candidate<'_>) -> Vec<String> {
 }
 
 /// The sentence about models that cannot be told apart; the first is the one to ship.
-fn tie(tied: &[Candidate<'_>]) -> Option<String> {
+fn tie(tied: &[ModelOnTask<'_>]) -> Option<String> {
     let [ship, _, ..] = tied else { return None };
     let told: Vec<String> = tied.iter().map(|c| format!("{} (AUC {})", c.model.name, spread(c.auc))).collect();
     let told: Vec<&str> = told.iter().map(String::as_str).collect();
@@ -243,7 +243,7 @@ fn tie(tied: &[Candidate<'_>]) -> Option<String> {
 }
 
 /// How many models transfer which way.
-fn tally(sharing: &[Candidate<'_>], task: &str) -> String {
+fn tally(sharing: &[ModelOnTask<'_>], task: &str) -> String {
     let of =
         |call: Option<Transfer>| sharing.iter().filter(|c| c.transfer.and_then(|i| Transfer::of(&i)) == call).count();
     let mut parts = vec![
@@ -303,6 +303,6 @@ pub(super) fn summary(report: &Report, verdicts: &[Verdict]) -> Vec<String> {
     told
 }
 
-fn names(candidates: &[Candidate<'_>]) -> Vec<String> {
-    candidates.iter().map(|c| c.model.name.clone()).collect()
+fn names(models: &[ModelOnTask<'_>]) -> Vec<String> {
+    models.iter().map(|c| c.model.name.clone()).collect()
 }
