@@ -102,7 +102,7 @@ pub(super) fn reference(report: &Report) -> Option<usize> {
 }
 
 /// Every model with an AUC on task `t`, the highest first.
-pub(super) fn candidates<'a>(report: &'a Report, t: usize) -> Vec<ModelOnTask<'a>> {
+pub(super) fn models_on_task<'a>(report: &'a Report, t: usize) -> Vec<ModelOnTask<'a>> {
     let auc = |model: &'a ModelReport| model.tasks.get(t)?.auc.as_ref().filter(|auc| auc.mean.is_finite());
     let against = reference(report).and_then(|index| auc(&report.models[index]));
     let by_seed = |own: &Spread| match against {
