@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use stem_core::files::FileError;
+use stem_core::lock::LockError;
 
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -20,9 +21,12 @@ pub enum Error {
     /// From `stem-train`.
     #[error(transparent)]
     Train(#[from] stem_train::Error),
-    /// A file of the run that could not be written or read, or a folder that another process writes into.
+    /// A file of the run that could not be written or read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A folder that another training or comparison writes into.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// An experiment or search file that does not parse.
     #[error("{}: {what}", path.display())]
     Experiment {
@@ -65,9 +69,9 @@ pub enum Error {
         /// Why not.
         source: Box<Error>,
     },
-    /// Runs at the same time that need more memory together than there is.
+    /// Trainings at the same time that need more memory together than there is.
     #[error(
-        "{jobs} runs at the same time need about {needed:.1} GiB and this machine has {available:.1} GiB free: let fewer run at the same time"
+        "{jobs} trainings at the same time need about {needed:.1} GiB and this machine has {available:.1} GiB free: let fewer run at the same time"
     )]
     Memory {
         /// How many run at the same time.

@@ -72,7 +72,8 @@ impl<'a> Unfinished<'a> {
         Ok(Self { folder, path })
     }
 
-    /// Puts everything in its place: the run is whole. The four files that belong together come last, one right after the other.
+    /// Puts everything in its place, hidden files (a lock) apart: the run is whole. The four files that belong together come last, one
+    /// right after the other.
     ///
     /// # Errors
     /// A file that cannot be moved.
@@ -81,8 +82,14 @@ impl<'a> Unfinished<'a> {
         let mut others = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(FileError::of("read", &self.path))? {
             let name = entry.map_err(FileError::of("read", &self.path))?.file_name();
-            if together.iter().all(|file| name != *file) {
+            if together.iter().all(|file| name != *file) && !name.as_encoded_bytes().starts_with(b".") {
                 others.push(name);
+            }
+        }
+        // Where a kill comes in between, numbers are missing: never do those of one run stand beside the bundle of another.
+        for path in [PAGE, METRICS, LOG].map(|name| self.folder.join(name)) {
+            if path.exists() {
+                files::remove_file(&path)?;
             }
         }
         let together = together.into_iter().map(Into::into).filter(|name| self.path.join(name).exists());
@@ -119,12 +126,16 @@ mod tests {
         for name in [BUNDLE, LOG, METRICS, PAGE, "task-0/log.jsonl"] {
             write(&run.path, name, "new");
         }
+        write(&run.path, ".lock", "new");
+        write(folder, ".lock", "old");
         assert_eq!(read(BUNDLE).as_deref(), Some("old"));
         run.publish().unwrap();
         for name in [BUNDLE, LOG, METRICS, PAGE, "task-0/log.jsonl"] {
             assert_eq!(read(name).as_deref(), Some("new"), "{name}");
         }
-        assert_eq!(read("columns/ids").as_deref(), Some("old"), "what no run writes is left alone");
+        for name in ["columns/ids", ".lock"] {
+            assert_eq!(read(name).as_deref(), Some("old"), "{name} is left alone");
+        }
         assert!(!folder.join(UNFINISHED).exists());
     }
 

@@ -61,7 +61,7 @@ mod tests {
         assert!(check_memory(&runs, 2, Some(7 << 30)).is_ok());
         let message = check_memory(&runs, 2, Some((7 << 30) - 1)).unwrap_err().to_string();
         assert!(
-            message.starts_with("2 runs at the same time need about 7.0 GiB and this machine has 7.0 GiB"),
+            message.starts_with("2 trainings at the same time need about 7.0 GiB and this machine has 7.0 GiB"),
             "{message}"
         );
         assert!(matches!(check_memory(&runs, 9, Some(9 << 30)), Err(Error::Memory { jobs: 4, .. })));

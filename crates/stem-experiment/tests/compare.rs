@@ -341,13 +341,16 @@ fn endless() -> Experiment {
     endless
 }
 
-/// Stops once all of these logs have a line: in the middle of their trainings.
-fn stop_when_logged(logs: Vec<PathBuf>) -> RunOptions {
+/// Stops once there is a line in a log of each of these folders: in the middle of their trainings.
+fn stop_when_logged(folders: Vec<PathBuf>) -> RunOptions {
     let options = options();
     let stop = options.stop.clone();
     std::thread::spawn(move || {
-        let logged = |log: &PathBuf| std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
-        while !logs.iter().all(logged) {
+        let is_log = |file: std::fs::DirEntry| {
+            file.path().extension().is_some_and(|e| e == "jsonl") && file.metadata().is_ok_and(|file| file.len() > 0)
+        };
+        let logged = |folder: &PathBuf| std::fs::read_dir(folder).is_ok_and(|files| files.flatten().any(is_log));
+        while !folders.iter().all(logged) {
             std::thread::sleep(Duration::from_millis(5));
         }
         stop.stop();
@@ -362,8 +365,8 @@ fn a_run_that_was_stopped_in_its_middle_is_not_finished() {
     let out = folder.path().join("out");
     let config = CompareConfig { jobs: 2, ..of(&[ModelName::SharedBottom], &[1]) };
     let runs = ["shared-bottom", "single-task"].map(|model| run_folder(&out, model, 1));
-    let logs = vec![runs[0].join("log.jsonl"), runs[1].join("task-0/log.jsonl")];
-    let error = compare(&config, &endless(), &dataset, &out, &stop_when_logged(logs)).unwrap_err();
+    let working = vec![runs[0].clone(), runs[1].join("task-0")];
+    let error = compare(&config, &endless(), &dataset, &out, &stop_when_logged(working)).unwrap_err();
     assert!(matches!(error, Error::Stopped { done: 0, all: 2, .. }), "{error}");
     assert!(runs[0].join("bundle.safetensors").exists(), "it was in its middle");
     assert!(runs.iter().all(|run| !run.join("settings.json").exists()), "what is not finished is not taken for it");
@@ -380,8 +383,8 @@ fn a_training_of_a_search_that_was_stopped_in_its_middle_is_not_finished() {
     };
     let trial =
         |model: &str, number: usize| out.join(format!("search/{model}/configuration-{number}-epochs-1000000000"));
-    let logs = vec![trial("stem", 0).join("work/log.jsonl"), trial("single-task", 1).join("work/task-0/log.jsonl")];
-    let error = compare(&config, &endless(), &dataset, &out, &stop_when_logged(logs)).unwrap_err();
+    let working = vec![trial("stem", 0).join("work"), trial("single-task", 1).join("work/task-0")];
+    let error = compare(&config, &endless(), &dataset, &out, &stop_when_logged(working)).unwrap_err();
     assert!(matches!(error, Error::Stopped { done: 0, all: 4, .. }), "{error}");
     assert!(["trial.json", "settings.json"].iter().all(|name| !trial("stem", 0).join(name).exists()));
 }
@@ -559,12 +562,12 @@ fn a_folder_that_somebody_writes_into_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
     let out = folder.path().join("out");
-    let lock = stem_core::lock::Lock::take(&out).unwrap();
+    let lock = stem_core::lock::Lock::of(&out).unwrap();
     for message in [
         refused(&of(&[ModelName::SharedBottom], &[1]), &short(), &dataset, &out),
         said(&run(ModelName::SharedBottom, &short(), &dataset, &out, &options()).unwrap_err()),
     ] {
-        assert!(message.contains("another training or comparison is writing into it"), "{message}");
+        assert!(message.contains("is in use by another training or comparison"), "{message}");
     }
     assert!(!out.join("plan.toml").exists() && !out.join("log.jsonl").exists());
     drop(lock);

@@ -160,7 +160,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self.device.seed(self.config.seed);
         let mut early_stop = EarlyStop::new(self.config.patience);
         let TrainConfig { schedule, learning_rate, warm_up_steps, balance, seed, .. } = self.config;
-        let planned = planned_steps(&self.config, self.dataset.rows(Split::Train));
+        let planned = planned_steps(&self.config, self.dataset);
         let mut schedule = RateSchedule::new(schedule, learning_rate, warm_up_steps, planned);
         let mut balance = Balance::new(balance, self.dataset.schema().tasks.len(), seed, &self.device);
         let (mut steps, mut rows, mut seconds) = (0, 0, 0.0);
@@ -352,19 +352,9 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
 }
 
 /// Refuses a configuration that cannot train on the data, or not in this machine's memory; gives what memory it will take.
-///
-/// # Errors
-/// [`Error::Config`] with the key, what `spec` refuses, [`Error::Memory`].
 pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) -> Result<MemoryPlan> {
-    check_schema(spec, dataset.schema(), dataset.rows(Split::Train), config)
-}
-
-/// As [`check`], of data that has this schema and so many training rows.
-///
-/// # Errors
-/// As [`check`].
-pub fn check_schema<C: ModelSpec>(spec: &C, schema: &Schema, rows: usize, config: &TrainConfig) -> Result<MemoryPlan> {
     config.check()?;
+    let schema = dataset.schema();
     schema.check()?;
     spec.check(schema)?;
     config.check_tasks(schema)?;
@@ -373,7 +363,7 @@ pub fn check_schema<C: ModelSpec>(spec: &C, schema: &Schema, rows: usize, config
     let several = config.balance == BalanceConfig::default() || schema.tasks.len() > 1;
     let expected = "fixed where there is one task: there is nothing to balance";
     require("balance", config.balance.name(), expected, several)?;
-    let (climb, planned) = (config.warm_up_steps, planned_steps(config, rows));
+    let (climb, planned) = (config.warm_up_steps, planned_steps(config, dataset));
     let found = format_args!("{climb} of {planned} planned");
     require("warm_up_steps", found, "fewer: the rate would never be reached", climb == 0 || climb < planned)?;
     let (widths, size) = (spec.widths(schema), spec.size(schema));
@@ -383,8 +373,8 @@ pub fn check_schema<C: ModelSpec>(spec: &C, schema: &Schema, rows: usize, config
 }
 
 /// Steps of all epochs.
-fn planned_steps(config: &TrainConfig, rows: usize) -> usize {
-    config.epochs.saturating_mul(rows.div_ceil(config.batch_size))
+fn planned_steps(config: &TrainConfig, dataset: &Dataset) -> usize {
+    config.epochs.saturating_mul(dataset.rows(Split::Train).div_ceil(config.batch_size))
 }
 
 /// The objective that a configuration asks for.

@@ -42,7 +42,7 @@ mod error;
 pub use balance::BalanceConfig;
 pub use config::{Monitor, TrainConfig};
 pub use error::{Error, Result, require};
-pub use learner::{FitSummary, Learner, StopFlag, check, check_schema};
+pub use learner::{FitSummary, Learner, StopFlag, check};
 pub use optimizer::OptimizerConfig;
 pub use progress::{Bar, Progress};
 pub use schedule::ScheduleConfig;

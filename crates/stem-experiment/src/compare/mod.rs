@@ -106,7 +106,7 @@ pub fn compare<C: ModelFamily>(
     let field = picture_field(dataset.schema(), config.picture.as_deref())?;
     let search =
         config.search.as_ref().map(|search| Search::new(search, &plan.models, config.jobs, dataset)).transpose()?;
-    let _lock = Lock::take(out)?;
+    let _lock = Lock::of(out)?;
     folder::take(out, &plan, config.search.as_ref(), dataset, options)?;
     log_presets(&plan, experiment);
     let mut warnings = inspect::of_dataset(dataset);

@@ -44,7 +44,7 @@ pub fn run<C: ModelFamily>(
 ) -> Result<RunMetrics> {
     let model = C::find(model.as_ref())?;
     check(model, experiment, dataset)?;
-    let _lock = Lock::take(folder)?;
+    let _lock = Lock::of(folder)?;
     folder::check_free(folder, options.overwrite)?;
     if !experiment.has(model) {
         tracing::info!("the experiment has no section [{model}]: it has {}", experiment.preset_sizes());

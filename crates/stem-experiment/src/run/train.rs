@@ -1,12 +1,12 @@
-//! A training: what can be told before it, and how it is carried out.
+//! A training: what is known before it, and how it is carried out.
 
 use std::path::Path;
 
 use burn::tensor::Device;
 use stem_core::files;
 use stem_core::{ModelFamily, ModelSpec};
-use stem_data::{Dataset, Split};
-use stem_train::{FitSummary, Learner, TrainConfig, check_schema};
+use stem_data::Dataset;
+use stem_train::{self as learner, FitSummary, Learner, TrainConfig, memory};
 
 use super::single_task;
 use crate::error::Result;
@@ -33,22 +33,26 @@ impl<C: ModelSpec> Training<'_, C> {
     }
 }
 
-/// Everything that can be told before a training: settings that fit the data, and memory for it. Gives the bytes that it will take.
+/// Everything that is known before a training: settings that fit the data, and memory for it. Gives the bytes that it will take.
 ///
 /// # Errors
 /// What [`train`] would refuse before its first step.
 pub(crate) fn check<C: ModelFamily>(model: &str, experiment: &Experiment<C>, dataset: &Dataset) -> Result<u64> {
     let spec = experiment.model(model)?;
-    let (train, schema, rows) = (&experiment.train, dataset.schema(), dataset.rows(Split::Train));
+    let (train, schema) = (&experiment.train, dataset.schema());
     train.check_tasks(schema)?;
     spec.check(schema).map_err(|e| in_section(model, e))?;
+    let bytes = |dataset: &Dataset, train: &TrainConfig| -> Result<u64> {
+        let plan = learner::check(&spec, dataset, train)?;
+        memory::available().map_or(Ok(()), |available| plan.check(available))?;
+        Ok(plan.total())
+    };
     if !spec.trains_apart() {
-        return Ok(check_schema(&spec, schema, rows, train)?.total());
+        return bytes(dataset, train);
     }
-    let mut most = 0;
+    let mut most = 0; // one task is trained after the other
     for (t, task) in schema.tasks.iter().enumerate() {
-        let train = single_task::train_of(train, &task.name);
-        most = most.max(check_schema(&spec, &schema.only_task(t), rows, &train)?.total()); // one after the other
+        most = most.max(bytes(&dataset.only_task(t), &single_task::train_of(train, &task.name))?);
     }
     Ok(most)
 }

@@ -123,7 +123,7 @@ impl<C: ModelFamily> Candidate<C> {
         options: &RunOptions,
     ) -> Result<Option<Outcome>> {
         let score = match train(self.model, experiment, dataset, work, options) {
-            Ok(fit) if fit.interrupted => return Ok(None),
+            Ok(summary) if summary.interrupted => return Ok(None),
             Ok(_) => {
                 let predictor = Predictor::<C>::open_model(work.join(BUNDLE), &options.device.open()?)?;
                 experiment.train.monitor.mean(measure(&predictor, dataset, Split::Valid)?.values())
