@@ -66,7 +66,10 @@ impl Lock {
             Ok(()) => Ok(Self { _file: Arc::new(file), folder: folder.to_path_buf() }),
             Err(TryLockError::WouldBlock) => Err(LockError::Taken { folder: folder.to_path_buf() }),
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
-                tracing::warn!("{}: this file system has no locks; start nothing else in this folder", folder.display());
+                tracing::warn!(
+                    "{}: this file system has no locks; start nothing else in this folder",
+                    folder.display()
+                );
                 Ok(Self { _file: Arc::new(file), folder: folder.to_path_buf() })
             }
             Err(TryLockError::Error(error)) => Err(FileError::of("lock", &folder.join(FILE))(error).into()),

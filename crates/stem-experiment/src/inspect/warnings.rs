@@ -27,7 +27,8 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
         {
             let positives = dataset.statistics(split).positives[t];
             if (1..FEW_POSITIVES).contains(&positives) {
-                warnings.push(format!("Task '{}' has only {positives} positives in the {split} split: {what}.", task.name));
+                warnings
+                    .push(format!("Task '{}' has only {positives} positives in the {split} split: {what}.", task.name));
             }
         }
         let test = dataset.statistics(Split::Test);
@@ -62,7 +63,8 @@ pub(crate) fn of_model(
                      features that say nothing of it?"
                 ));
             } else if auc > 0.99 {
-                warnings.push(format!("{model} has a test AUC of {auc:.4} on '{task}': does a feature hold the label?"));
+                warnings
+                    .push(format!("{model} has a test AUC of {auc:.4} on '{task}': does a feature hold the label?"));
             }
         }
         if let (Some(found), Some(Constant { mean, logloss: constant })) = (&report.logloss, &constants[t])
