@@ -87,21 +87,26 @@ fn run(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::E
     let recipe = Recipe::load(&args.recipe)?;
     let experiment = stem_examples::load_experiment(args.config.as_deref(), &args.recipe)?;
     let config = CompareConfig {
-        models: args.models,
+        models: args.models.iter().map(ToString::to_string).collect(),
         seeds: args.seeds,
         jobs: args.jobs,
         cuts: args.cuts,
         picture: args.picture,
         bootstrap: Bootstrap { resamples: args.resamples, ..Bootstrap::default() },
         search: args.search.map(SearchConfig::load).transpose()?,
-        force: args.force,
     };
     config.check()?; // before the long work
     let columns = args.columns.unwrap_or(args.out.join("columns"));
     let stop = stem_examples::stop_on_ctrl_c()?;
     let preparation = PrepareOptions { progress: progress.clone(), stop: stop.clone() };
     let dataset = prepare(&recipe, &args.data, &columns, &preparation)?;
-    let options = RunOptions { device: args.device, progress, stop, command: stem_examples::command_line("compare") };
+    let options = RunOptions {
+        device: args.device,
+        progress,
+        stop,
+        overwrite: args.force,
+        command: stem_examples::command_line("compare"),
+    };
     let found = compare(&config, &experiment, &dataset, &args.out, &options)?;
     let answer = format!("{}\n{}\n", told(&found)?, args.out.join("report.html").display());
     stem_examples::print(&answer)?;

@@ -60,7 +60,7 @@ fn quickstart(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::e
     );
 
     let command = stem_examples::command_line("quickstart");
-    let options = RunOptions { device: args.device, progress, stop, command };
+    let options = RunOptions { device: args.device, progress, stop, overwrite: true, command };
     let mut runs: Vec<RunMetrics> = Vec::new();
     for model in [ModelName::Stem, ModelName::SharedBottom, ModelName::SingleTask] {
         runs.push(run(model, &experiment, &dataset, &args.out.join(model.as_str()), &options)?);

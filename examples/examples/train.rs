@@ -46,6 +46,9 @@ struct Args {
     /// Precision of products while training, f32 or bf16, instead of the experiment's.
     #[arg(long)]
     precision: Option<Precision>,
+    /// Replace the finished run that OUT holds.
+    #[arg(long)]
+    force: bool,
 }
 
 fn main() -> ExitCode {
@@ -67,7 +70,7 @@ fn train(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error:
     let preparation = PrepareOptions { progress: progress.clone(), stop: stop.clone() };
     let dataset = prepare(&recipe, &args.data, &args.columns.unwrap_or(args.out.join("columns")), &preparation)?;
     let command = stem_examples::command_line("train");
-    let options = RunOptions { device: args.device, progress, stop, command };
+    let options = RunOptions { device: args.device, progress, stop, overwrite: args.force, command };
     let metrics = run(args.model, &experiment, &dataset, &args.out, &options)?;
     stem_examples::print_table([&metrics]);
     println!(

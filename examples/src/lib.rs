@@ -13,7 +13,8 @@ use stem_train::{Progress, StopFlag};
 /// Runs a program's `main`: an error becomes one readable message on stderr and exit code 1.
 pub fn finish(result: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        let causes = std::iter::successors(Some(&*error as &dyn std::error::Error), |error| error.source());
+        eprintln!("error: {}", causes.map(ToString::to_string).collect::<Vec<_>>().join(": "));
         ExitCode::FAILURE
     })
 }
@@ -69,7 +70,7 @@ pub fn command_line(example: &str) -> String {
     format!("cargo run --release{features} --example {example} -- {}", args.join(" "))
 }
 
-/// The experiment asked for, else `experiment.toml` beside the recipe, else the paper's defaults.
+/// The experiment asked for, else `experiment.toml` beside the recipe, else small models.
 ///
 /// # Errors
 /// A file that does not read or parse.

@@ -111,6 +111,7 @@ fn train_then_score_keeps_the_columns_and_appends_one_per_task() {
                 "5",
                 "--device",
                 &device(),
+                "--force",
             ],
         );
         assert!(table.contains(model) && table.contains("gAUC"), "{table}");
@@ -275,7 +276,7 @@ fn a_full_disk_or_a_killed_process_leaves_the_previous_bundle_whole() {
         let (out, columns) = (out.to_str().unwrap(), columns.to_str().unwrap());
         format!(
             "{program} --recipe {recipe} --data {data} --model stem --out {out} --config {experiment} --columns {columns} \
-             --epochs {epochs}"
+             --force --epochs {epochs}"
         )
     };
     let shell = |prefix: &str, epochs: &str| {
@@ -296,13 +297,16 @@ fn a_full_disk_or_a_killed_process_leaves_the_previous_bundle_whole() {
 }
 
 #[test]
-fn a_model_from_outside_the_library_trains_and_scores() {
+fn a_model_from_outside_the_library_is_run_scored_and_compared_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let printed = succeeds("custom_model", &[folder.path().to_str().unwrap()]);
     assert!(printed.starts_with("test AUC: [Some(0.7") && printed.contains("Some([0."), "{printed}");
-    assert!(folder.path().join("bundle.safetensors").exists());
+    assert!(printed.contains("\nShip "), "{printed}");
+    assert!(folder.path().join("run/bundle.safetensors").exists());
+    let page = std::fs::read_to_string(folder.path().join("compare/report.html")).unwrap();
+    assert!(page.contains("wide-deep") && page.contains("tower = [64, 32]"), "the page tells it as any other model");
     let source = std::fs::read_to_string(workspace().join("examples/examples/custom_model.rs")).unwrap();
-    assert!(source.lines().count() < 80, "short enough to read at once");
+    assert!(source.lines().count() <= 100, "short enough to read at once");
 }
 
 #[test]
@@ -354,7 +358,7 @@ fn a_comparison_prints_its_tables_and_the_answer_and_goes_on_where_it_was() {
         fails("compare", &[&args[..], &["--device", &device], more].concat())
     };
     assert!(plain(other.to_str().unwrap(), &[]).contains("the recipe names no `group`"));
-    assert_eq!(plain(&recipe, &["--seeds", "3,3"]).split(':').next(), Some("seed 3 is named twice"));
+    assert_eq!(plain(&recipe, &["--seeds", "3,3"]).split(": ").next(), Some("comparison"));
     std::fs::write(search, "trials = 2\n").unwrap();
     let message = plain(&recipe, &["--search", search]);
     assert!(message.contains("search.toml: the search space is empty"), "{message}");

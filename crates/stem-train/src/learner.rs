@@ -60,6 +60,7 @@ pub struct Learner<'a, C: ModelSpec> {
     progress: Progress,
     stop: StopFlag,
     lock: Option<Lock>,
+    task: Option<String>,
 }
 
 impl<'a, C: ModelSpec> Learner<'a, C> {
@@ -103,6 +104,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             progress: Progress::default(),
             stop: StopFlag::default(),
             lock: None,
+            task: None,
         })
     }
 
@@ -124,6 +126,13 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     #[must_use]
     pub fn with_lock(mut self, lock: Lock) -> Self {
         self.lock = Some(lock);
+        self
+    }
+
+    /// Names the task that the model is trained for alone, in every line of the log.
+    #[must_use]
+    pub fn with_task(mut self, task: Option<String>) -> Self {
+        self.task = task;
         self
     }
 
@@ -186,6 +195,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             let verdict = early_stop.judge(monitored);
             let rate = schedule.rate(steps.saturating_sub(1));
             log.evaluation(&Evaluation {
+                task: self.task.as_deref(),
                 epoch,
                 steps,
                 learning_rate: rate,

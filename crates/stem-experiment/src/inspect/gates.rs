@@ -1,6 +1,7 @@
 //! Whose experts a task reads: mean gate weights over the test split, with names.
 
 use stem_core::Predictor;
+use stem_core::models::ModelSpec;
 use stem_core::nn::{GateMean, GateSums};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_report::report::GateMap;
@@ -13,9 +14,9 @@ use crate::error::Result;
 ///
 /// # Errors
 /// Batches that do not read.
-pub(crate) fn add_test<P: IntoIterator<Item = usize>>(
+pub(crate) fn add_test<C: ModelSpec, P: IntoIterator<Item = usize>>(
     sums: &mut GateSums,
-    predictor: &Predictor,
+    predictor: &Predictor<C>,
     dataset: &Dataset,
     parts_of: impl Fn(usize) -> P,
 ) -> Result<()> {

@@ -43,6 +43,15 @@ mod tests {
         assert_eq!(gauc(&scores, &labels, &[0, 1, 2, 3]), None);
     }
 
+    #[test]
+    fn a_group_weighs_as_many_rows_as_it_has() {
+        // Group 7: AUC 1 over 2 rows; group 8: AUC 0 over 3; group 9 has one class and no weight.
+        let scores = [0.1, 0.9, 0.9, 0.8, 0.1, 0.5, 0.5, 0.5, 0.5];
+        let labels = [false, true, false, false, true, true, true, true, true];
+        let groups = [7, 7, 8, 8, 8, 9, 9, 9, 9];
+        assert_eq!(gauc(&scores, &labels, &groups), Some(2.0 / 5.0));
+    }
+
     proptest! {
         #[test]
         fn one_group_is_plain_auc_and_order_does_not_matter(rows in prop::collection::vec((0u8..9, any::<bool>(), 0u32..4), 1..50)) {
