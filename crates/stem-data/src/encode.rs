@@ -31,13 +31,13 @@ pub(crate) struct Encoded {
     pub(crate) same: Vec<(usize, usize)>,
 }
 
-/// Writes the columns below `folder`; `seen` is told how many rows are done.
+/// Writes the columns below `folder`; `seen` is told how many rows are done; its error ends the writing.
 pub(crate) fn encode(
     recipe: &Recipe,
     rows: &Gathered,
     fitted: &Fitted,
     folder: &Path,
-    seen: impl Fn(u64),
+    seen: impl Fn(u64) -> Result<()>,
 ) -> Result<Encoded> {
     let (slots, tasks) = (slot_vocabularies(recipe, rows), recipe.labels.len());
     let cols = rows.numbers.cols();
@@ -75,7 +75,7 @@ pub(crate) fn encode(
     let mut masked = vec![0.0; tasks];
     for (row, (codes, &split)) in codes.zip(&rows.splits).enumerate() {
         if row % CHUNK == 0 {
-            seen(row as u64);
+            seen(row as u64)?;
         }
         let Some(writer) = writers.get_mut(split as usize) else { continue }; // left out
         let (ids, numbers, labels, groups) = &mut writer.waiting;

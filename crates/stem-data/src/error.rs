@@ -30,7 +30,7 @@ pub enum Error {
         faults: Vec<Fault>,
     },
     /// A file that could not be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// Read, write, open ...
         action: &'static str,
@@ -122,6 +122,12 @@ pub enum Error {
     /// A folder that holds something else and so is not overwritten.
     #[error("{} holds other files and no data set: name an empty or a new folder", path.display())]
     Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Asked to stop before everything was encoded.
+    #[error("stopped before {} was whole: what was there before is untouched, and the same call begins anew", path.display())]
+    Stopped {
         /// The folder.
         path: PathBuf,
     },

@@ -131,8 +131,8 @@ fn slots(field: &FieldRecipe) -> usize {
     }
 }
 
-/// Reads everything. `seen` is told how many rows have come.
-pub(crate) fn gather(recipe: &Recipe, query: Query, scratch: &Path, seen: impl Fn(u64)) -> Result<Gathered> {
+/// Reads everything. `seen` is told how many rows have come; its error ends the reading.
+pub(crate) fn gather(recipe: &Recipe, query: Query, scratch: &Path, seen: impl Fn(u64) -> Result<()>) -> Result<Gathered> {
     let mut vocabularies = vocabularies(recipe, &query);
     let (starts, slots_in_all) = slot_starts(&recipe.fields);
     let numbers: Vec<&FieldRecipe> = recipe.fields.iter().filter(|f| matches!(f.kind, Kind::Number { .. })).collect();
@@ -194,8 +194,7 @@ pub(crate) fn gather(recipe: &Recipe, query: Query, scratch: &Path, seen: impl F
         }
         splitter.see(&chunk, first)?;
         rows += height;
-        seen(rows as u64);
-        Ok(())
+        seen(rows as u64)
     })?;
     Ok(Gathered {
         rows,

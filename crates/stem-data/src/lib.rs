@@ -59,6 +59,6 @@ mod error;
 pub use batches::{BatchPlan, Batches};
 pub use dataset::{Dataset, Split, SplitStatistics};
 pub use error::{Error, Fault, Result};
-pub use prepare::prepare;
+pub use prepare::{prepare, prepare_until};
 pub use recipe::{ColumnType, FieldRecipe, Format, Kind, LabelRecipe, Recipe, Source, SplitRecipe};
 pub use simulator::SimulatorConfig;

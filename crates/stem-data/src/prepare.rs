@@ -25,15 +25,36 @@ use crate::split::LEFT_OUT;
 /// # Errors
 /// See [`Error`]. What `out` held before then still stands.
 pub fn prepare(recipe: &Recipe, data: &Path, out: &Path, progress: bool) -> Result<Dataset> {
+    prepare_until(recipe, data, out, progress, || false)
+}
+
+/// As [`prepare`], until `stopped` is true: then nothing is left but what `out` held before.
+///
+/// # Errors
+/// [`Error::Stopped`], and those of [`prepare`].
+pub fn prepare_until(
+    recipe: &Recipe,
+    data: &Path,
+    out: &Path,
+    progress: bool,
+    stopped: impl Fn() -> bool,
+) -> Result<Dataset> {
     let bar = bar(progress);
-    let dataset = prepare_with(recipe, data, out, &bar);
+    let go_on = || if stopped() { Err(Error::Stopped { path: out.into() }) } else { Ok(()) };
+    let dataset = prepare_with(recipe, data, out, &bar, go_on);
     bar.finish_and_clear();
     let dataset = dataset?;
     dataset.warnings().iter().for_each(|warning| tracing::warn!("{}: {warning}", recipe.name));
     Ok(dataset)
 }
 
-fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, bar: &ProgressBar) -> Result<Dataset> {
+fn prepare_with(
+    recipe: &Recipe,
+    data: &Path,
+    out: &Path,
+    bar: &ProgressBar,
+    go_on: impl Fn() -> Result<()>,
+) -> Result<Dataset> {
     if let (Some(simulator), Some(source)) = (&recipe.simulator, recipe.sources.first()) {
         let path = data.join(&source.file);
         // The settings stand beside the log they made: a log of other settings is made anew, a log of the user's own is left.
@@ -59,16 +80,21 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, bar: &ProgressBar) -> 
         let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
         folder.map_err(Error::io("create a folder in", parent))
     };
+    let seen = |rows| {
+        bar.set_position(rows);
+        go_on()
+    };
     let (gathered, encoded) = (scratch(".gathered-")?, scratch(".encoded-")?);
 
     bar.set_message("rows read");
     let query = scan::open(recipe, data)?;
-    let rows = gather(recipe, query, gathered.path(), |n| bar.set_position(n))?;
+    let rows = gather(recipe, query, gathered.path(), seen)?;
     check_splits(recipe, &rows)?;
     bar.set_message("rows read, fitting vocabularies");
     let fitted = fit(recipe, &rows)?;
+    go_on()?;
     bar.set_message("rows encoded");
-    let counted = encode(recipe, &rows, &fitted, encoded.path(), |n| bar.set_position(n))?;
+    let counted = encode(recipe, &rows, &fitted, encoded.path(), seen)?;
 
     let vocabularies = fitted.vocabularies.iter().enumerate();
     let keys = vocabularies.map(|(v, vocabulary)| write_vocabulary(encoded.path(), v, vocabulary));
@@ -84,6 +110,7 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, bar: &ProgressBar) -> 
     let path = encoded.path().join(MANIFEST);
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has text keys only");
     std::fs::write(&path, text).map_err(Error::io("write", &path))?;
+    go_on()?;
     replace(encoded, out)?;
     Dataset::open_unchecked(out)
 }

@@ -133,6 +133,26 @@ fn a_failure_leaves_the_data_set_that_was_there() {
 }
 
 #[test]
+fn a_stop_at_any_time_leaves_what_was_there_and_nothing_beside_it() {
+    let case = Case::new(LOG, RECIPE);
+    let before = case.prepare().unwrap().key().to_string();
+    std::fs::write(case.dir.path().join("log.csv"), LOG.replace("0.5", "0.25")).unwrap(); // so that it is encoded anew
+    let recipe = stem_data::Recipe::parse(&case.recipe, "recipe.toml").unwrap();
+    let prepare = |asked: usize| {
+        let left = std::cell::Cell::new(asked);
+        let stopped = || left.replace(left.get().saturating_sub(1)) == 0;
+        stem_data::prepare_until(&recipe, case.dir.path(), &case.out(), false, stopped)
+    };
+    for asked in 0..4 {
+        let error = prepare(asked).unwrap_err();
+        assert!(matches!(&error, stem_data::Error::Stopped { path } if *path == case.out()), "asked {asked} times: {error}");
+        assert_eq!(stem_data::Dataset::open(&case.out()).unwrap().key(), before);
+        assert_eq!(std::fs::read_dir(case.dir.path()).unwrap().count(), 2, "the table and the columns");
+    }
+    assert_ne!(prepare(usize::MAX).unwrap().key(), before);
+}
+
+#[test]
 fn a_damaged_data_set_is_told_and_prepared_again() {
     let case = Case::new(LOG, RECIPE);
     case.prepare().unwrap();
