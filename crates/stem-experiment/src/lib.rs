@@ -31,6 +31,7 @@ mod queue;
 mod inspect;
 pub mod search;
 mod compare;
+mod metrics_table;
 mod error;
 
 pub use compare::{
@@ -38,6 +39,7 @@ pub use compare::{
 };
 pub use error::{Error, Result};
 pub use experiment::Experiment;
+pub use metrics_table::metrics_table;
 pub use options::RunOptions;
 pub use run::{RunMetrics, measure, run};
 pub use search::SearchConfig;
