@@ -63,7 +63,7 @@ fn a_stopped_training_leaves_its_best_bundle_and_its_page() {
 fn a_second_signal_ends_at_once() {
     let small = Small::new();
     // One step of many rows through wide experts: the first signal waits for its end, the second does not.
-    let wide = "[train]\nbatch_size = 200000\n[stem]\nexperts = [1024, 1024]\n";
+    let wide = "[train]\nbatch_size = 20000\n[stem]\nexperts = [512, 512]\n";
     small.write("small.toml", wide);
     let rows = small.read("recipe.toml").replace("rows = 2000", "rows = 400000");
     small.write("recipe.toml", &rows);

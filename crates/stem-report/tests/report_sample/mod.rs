@@ -64,7 +64,7 @@ fn provenance() -> Provenance {
         seeds: SEEDS.into(),
         device: "flex, 2 threads".into(),
         versions: vec![("stem-train".into(), "0.1.0".into()), ("burn".into(), "0.22.1".into()), ("rustc".into(), "1.95.0".into())],
-        command: "cargo run --release --example compare -- --recipe datasets/simulated/recipe.toml --data out/simulated \\\n    \
+        command: "stem compare --recipe datasets/simulated/recipe.toml --data out/simulated \\\n    \
                   --models single-task,shared-bottom,mmoe,ple,aitm,ple-me,stem --seeds 1,2,3 --out out/compare"
             .into(),
         finished: "2026-05-04 16:20 UTC".into(),
