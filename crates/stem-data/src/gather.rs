@@ -132,7 +132,12 @@ fn slots(field: &FieldRecipe) -> usize {
 }
 
 /// Reads everything. `seen` is told how many rows have come; its error ends the reading.
-pub(crate) fn gather(recipe: &Recipe, query: Query, scratch: &Path, seen: impl Fn(u64) -> Result<()>) -> Result<Gathered> {
+pub(crate) fn gather(
+    recipe: &Recipe,
+    query: Query,
+    scratch: &Path,
+    seen: impl Fn(u64) -> Result<()>,
+) -> Result<Gathered> {
     let mut vocabularies = vocabularies(recipe, &query);
     let (starts, slots_in_all) = slot_starts(&recipe.fields);
     let numbers: Vec<&FieldRecipe> = recipe.fields.iter().filter(|f| matches!(f.kind, Kind::Number { .. })).collect();

@@ -145,7 +145,10 @@ fn a_stop_at_any_time_leaves_what_was_there_and_nothing_beside_it() {
     };
     for asked in 0..4 {
         let error = prepare(asked).unwrap_err();
-        assert!(matches!(&error, stem_data::Error::Stopped { path } if *path == case.out()), "asked {asked} times: {error}");
+        assert!(
+            matches!(&error, stem_data::Error::Stopped { path } if *path == case.out()),
+            "asked {asked} times: {error}"
+        );
         assert_eq!(stem_data::Dataset::open(&case.out()).unwrap().key(), before);
         assert_eq!(std::fs::read_dir(case.dir.path()).unwrap().count(), 2, "the table and the columns");
     }

@@ -62,12 +62,16 @@ impl DataArgs {
         let recipe = Recipe::load(&self.recipe)?;
         let data = match &self.data {
             Some(data) => data.clone(),
-            None => self.recipe.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).into(),
+            None => {
+                self.recipe.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).into()
+            }
         };
         let source = Source { recipe, data };
         if self.data.is_none() && source.recipe.simulator.is_some() && !source.tables().all(|table| table.exists()) {
             let recipe = self.recipe.display();
-            return Err(format!("{recipe} simulates its log: say with --data into which folder it is to be written").into());
+            return Err(
+                format!("{recipe} simulates its log: say with --data into which folder it is to be written").into()
+            );
         }
         Ok(source)
     }
@@ -121,7 +125,13 @@ impl RunArgs {
 
 /// How a run is carried out.
 pub(crate) fn options(device: DeviceSpec, console: &Console) -> RunOptions {
-    RunOptions { device, progress: console.progress(), stop: console.stop(), command: command_line(), ..RunOptions::default() }
+    RunOptions {
+        device,
+        progress: console.progress(),
+        stop: console.stop(),
+        command: command_line(),
+        ..RunOptions::default()
+    }
 }
 
 /// Refuses to write over what is read.
@@ -131,7 +141,12 @@ pub(crate) fn options(device: DeviceSpec, console: &Console) -> RunOptions {
 pub(crate) fn refuse_replacing<'a>(outputs: &[PathBuf], inputs: impl IntoIterator<Item = &'a Path>) -> Result {
     for input in inputs {
         if let Some(output) = outputs.iter().find(|output| same(output, input)) {
-            return Err(format!("{} is read and would be replaced by {}: name another output", input.display(), output.display()).into());
+            return Err(format!(
+                "{} is read and would be replaced by {}: name another output",
+                input.display(),
+                output.display()
+            )
+            .into());
         }
     }
     Ok(())

@@ -49,7 +49,8 @@ mod tests {
     fn examples(help: &str) -> Vec<Vec<String>> {
         let help = help.replace("\\\n", " ");
         let lines = help.lines().filter_map(|line| line.trim().strip_prefix("stem "));
-        let typed = |line: &str| line.split(" > ").next().and_then(|line| line.split("    ").next()).map(str::to_string);
+        let typed =
+            |line: &str| line.split(" > ").next().and_then(|line| line.split("    ").next()).map(str::to_string);
         let words = |line: String| ["stem"].into_iter().chain(line.split_whitespace()).map(String::from).collect();
         lines.filter_map(typed).map(words).collect()
     }

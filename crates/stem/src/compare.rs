@@ -125,7 +125,8 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
 
 /// The table, the strata, and the answer.
 fn text(report: &Report, answer: &Answer) -> String {
-    let mut out = String::from("| model | task | AUC | sd | gAUC | logloss | transfer |\n|---|---|---|---|---|---|---|\n");
+    let mut out =
+        String::from("| model | task | AUC | sd | gAUC | logloss | transfer |\n|---|---|---|---|---|---|---|\n");
     for ModelReport { name, tasks, .. } in &report.models {
         for (task, numbers) in report.tasks.iter().zip(tasks) {
             let [auc, gauc, logloss] =

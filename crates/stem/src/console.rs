@@ -146,13 +146,14 @@ impl Args {
             (_, 1) => "info,stem=debug",
             _ => "trace",
         };
-        EnvFilter::try_new(directives).map_err(|e| format!("{FILTER}='{asked}': {e}, expected e.g. debug, or warn,stem_train=trace").into())
+        EnvFilter::try_new(directives)
+            .map_err(|e| format!("{FILTER}='{asked}': {e}, expected e.g. debug, or warn,stem_train=trace").into())
     }
 }
 
 /// An error with its causes, each of which says what the one before it does not.
 pub(crate) fn with_causes(error: &dyn Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", with_causes(cause)))
 }
 
 /// Prints an error, if there is a stderr that takes it.

@@ -43,7 +43,9 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     console.stop_on_signal()?;
     let to_stdout = args.output == Path::new(STANDARD);
     if to_stdout && console.is_json() {
-        return Err("scores and their summary as JSON cannot both be written to stdout: name a file with --output".into());
+        return Err(
+            "scores and their summary as JSON cannot both be written to stdout: name a file with --output".into()
+        );
     }
     refuse_replacing(&[args.output.clone()], [args.bundle.as_path(), args.input.as_path()])?;
     let mut scoring = Scoring::open(args, console)?;

@@ -14,7 +14,10 @@ fn every_subcommand_explains_itself_and_parity_is_hidden() {
     let all = succeeds(&["--help"]);
     for name in COMMANDS {
         let help = succeeds(&[name, "--help"]);
-        assert!(help.contains("Usage: stem ") && help.contains("Examples:") && help.contains("--json"), "{name}: {help}");
+        assert!(
+            help.contains("Usage: stem ") && help.contains("Examples:") && help.contains("--json"),
+            "{name}: {help}"
+        );
         assert_eq!(all.contains(&format!("\n  {name} ")), name != "parity", "{all}");
     }
     assert!(all.contains("Begin:\n  stem demo "), "{all}");

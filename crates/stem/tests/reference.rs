@@ -27,13 +27,17 @@ tower = [7, 5]
 fn a_checkpoint_becomes_a_bundle_and_its_summary() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
-    let fields = [9, 14, 6, 11].into_iter().enumerate().map(|(f, rows)| format!("[[field]]\nname = \"f{f}\"\nrows = {rows}\n"));
+    let fields =
+        [9, 14, 6, 11].into_iter().enumerate().map(|(f, rows)| format!("[[field]]\nname = \"f{f}\"\nrows = {rows}\n"));
     std::fs::write(path("import.toml"), CONFIG.to_string() + &fields.collect::<String>()).unwrap();
     let (checkpoint, config, out) = (fixture("STEM.model"), path("import.toml"), path("bundle.safetensors"));
     let args = ["import", "--checkpoint", &checkpoint, "--config", &config, "--out", &out];
     let printed = succeeds(&args);
     assert!(printed.starts_with("model       stem\ntasks       like, love\n"), "{printed}");
-    assert!(printed.ends_with(&format!("left out    4 tensors that the reference never reads\nbundle      {out}\n")), "{printed}");
+    assert!(
+        printed.ends_with(&format!("left out    4 tensors that the reference never reads\nbundle      {out}\n")),
+        "{printed}"
+    );
     let answer = json(&args);
     assert_eq!((&answer["rows"], &answer["width"], &answer["model"]), (&44.into(), &12.into(), &"stem".into()));
 

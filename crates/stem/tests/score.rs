@@ -53,7 +53,10 @@ fn what_is_wrong_is_named_and_no_half_written_file_stays() {
     assert_eq!(message("user\n1\n"), format!("{input} has no column 'item'"));
     assert!(message("user,item\n1\n").contains("found record with 1 fields"), "a ragged row");
     let wrong = message("user,item\n1,x\n");
-    assert!(wrong.starts_with(&input) && wrong.contains("column 'item', row 0: expected an integer, found \"x\""), "{wrong}");
+    assert!(
+        wrong.starts_with(&input) && wrong.contains("column 'item', row 0: expected an integer, found \"x\""),
+        "{wrong}"
+    );
     let long = format!("user,item\n{}1,x\n", "1,1\n".repeat(9000)); // more than are scored at a time
     assert!(message(&long).contains("column 'item', row 9000: expected an integer"));
     assert_eq!(message("user,item,item\n1,1,1\n"), format!("{input} has 2 columns 'item', expected one"));

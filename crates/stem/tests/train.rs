@@ -101,10 +101,9 @@ fn what_is_read_is_never_written_over() {
     let small = Small::new();
     std::fs::create_dir(small.folder.path().join("out")).unwrap();
     let experiment = small.read("small.toml");
-    for (name, subcommand, more) in [
-        ("out/metrics.json", "train", &[][..]),
-        ("out/plan.toml", "compare", &["--models", "stem"]),
-    ] {
+    for (name, subcommand, more) in
+        [("out/metrics.json", "train", &[][..]), ("out/plan.toml", "compare", &["--models", "stem"])]
+    {
         let path = small.write(name, &experiment);
         let mut args = small.args(subcommand, "out", more);
         let at = args.iter().position(|arg| arg == "--experiment").unwrap();

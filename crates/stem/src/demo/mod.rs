@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
-use stem_core::{DeviceSpec, ModelName, Predictor, Row, Value, files};
+use stem_core::{ModelName, Predictor, Row, Value, files};
 use stem_data::{Recipe, Split, prepare_until};
 use stem_experiment::{Experiment, RunMetrics, metrics_table, run as train};
 
@@ -62,7 +62,8 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     console.stop_on_signal()?;
     let (begun, out, device) = (Instant::now(), &args.out, args.device.device);
     let opened = device.open()?;
-    let [recipe, experiment] = [("recipe.toml", RECIPE), ("experiment.toml", EXPERIMENT)].map(|(name, text)| (out.join(name), text));
+    let [recipe, experiment] =
+        [("recipe.toml", RECIPE), ("experiment.toml", EXPERIMENT)].map(|(name, text)| (out.join(name), text));
     let mut plan = Experiment::parse(experiment.1, &experiment.0)?;
     plan.train.seed = args.seed;
     plan.train.epochs = args.epochs.unwrap_or(plan.train.epochs);
