@@ -2,9 +2,9 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
-mod common;
+mod program;
 
-use common::{Small, stem, text, texts};
+use program::{Small, stem, text, texts};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 

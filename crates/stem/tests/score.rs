@@ -1,9 +1,9 @@
 //! `stem score`: what goes in, what comes out, and what is never written over.
 #![allow(clippy::unwrap_used)]
 
-mod common;
+mod program;
 
-use common::{Small, device, fails, json, stem, succeeds, text};
+use program::{Small, device, fails, json, stem, succeeds, text};
 use std::path::Path;
 use std::process::Stdio;
 

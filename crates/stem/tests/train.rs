@@ -1,9 +1,9 @@
 //! `stem prepare`, `stem train` and `stem compare` as a user runs them.
 #![allow(clippy::unwrap_used)]
 
-mod common;
+mod program;
 
-use common::{Small, device, fails, json, run, stem, succeeds, text, texts, workspace};
+use program::{Small, device, fails, json, run, stem, succeeds, text, texts, workspace};
 use std::process::Command;
 
 #[test]
