@@ -132,7 +132,8 @@ pub fn look(sources: &[Source], data: &Path, rows: usize) -> Result<Look> {
         columns.iter_mut().try_for_each(|column| column.see(&chunk.slice(skipped as i64, chunk.height() - skipped)))?;
     }
     let looked_at = columns.first().map_or(0, |column| column.codes.len().max(column.lengths.len()));
-    let mut read: HashMap<String, LookColumn> = columns.into_iter().map(|c| (c.name.clone(), c.finish(&types))).collect();
+    let mut read: HashMap<String, LookColumn> =
+        columns.into_iter().map(|c| (c.name.clone(), c.finish(&types))).collect();
     let columns: Vec<LookColumn> = names
         .iter()
         .map(|name| {
@@ -374,7 +375,15 @@ mod tests {
 
     fn source(name: &str) -> Source {
         let format = Format::Text { separator: b',' };
-        Source { name: name.into(), file: format!("{name}.csv").into(), format, columns: None, header: true, types: vec![], line: 1 }
+        Source {
+            name: name.into(),
+            file: format!("{name}.csv").into(),
+            format,
+            columns: None,
+            header: true,
+            types: vec![],
+            line: 1,
+        }
     }
 
     fn kinds(look: &Look) -> Vec<(&str, RawType)> {

@@ -93,7 +93,8 @@ impl<'l> Facts<'l> {
     /// Whether the rows' numbers never fall from one row to the next, and rise over all.
     pub(super) fn ascends(&self) -> bool {
         let Some(numbers) = self.numbers() else { return false };
-        let rows: Vec<f64> = self.column.codes.iter().filter(|&&code| code > 0).map(|&code| numbers[code as usize - 1]).collect();
+        let rows: Vec<f64> =
+            self.column.codes.iter().filter(|&&code| code > 0).map(|&code| numbers[code as usize - 1]).collect();
         rows.windows(2).all(|pair| pair[0] <= pair[1]) && rows.first() < rows.last()
     }
 
@@ -110,7 +111,9 @@ impl<'l> Facts<'l> {
 /// A value for a message: long texts are cut.
 pub(super) fn shown(value: &Value) -> String {
     match value {
-        Value::Text(text) if text.chars().count() > 30 => format!("\"{}...\"", text.chars().take(30).collect::<String>()),
+        Value::Text(text) if text.chars().count() > 30 => {
+            format!("\"{}...\"", text.chars().take(30).collect::<String>())
+        }
         other => other.to_string(),
     }
 }

@@ -59,17 +59,30 @@ pub(super) fn columns(facts: &[Facts], labels: &[Label], group: Option<&str>, sp
 }
 
 fn column(facts: &Facts, labels: &[Label], is_group: bool, is_split: bool) -> Guess {
-    let guess = |verdict, reason: String| Guess { column: facts.name().into(), verdict, reason, expression: None, check: None };
+    let guess =
+        |verdict, reason: String| Guess { column: facts.name().into(), verdict, reason, expression: None, check: None };
     if let Some(label) = labels.iter().find(|label| label.column == facts.name()) {
         let missing = facts.rows - label.known;
         let missing = if missing > 0 { format!(", missing in {} rows", count(missing)) } else { String::new() };
-        return guess(Verdict::Label, format!("1 in {} of {} rows ({:.2} %){missing}", count(label.positives), count(label.known), 100.0 * label.rate()));
+        return guess(
+            Verdict::Label,
+            format!(
+                "1 in {} of {} rows ({:.2} %){missing}",
+                count(label.positives),
+                count(label.known),
+                100.0 * label.rate()
+            ),
+        );
     }
     if let Some(reason) = useless(facts) {
         return guess(Verdict::LeftOut(None), reason);
     }
     if let Some(time) = time_of(facts, &quoted(facts.name())) {
-        let use_of_it = if is_split { "rows are split by it, and it is no feature" } else { "no feature: later rows have values that training never saw" };
+        let use_of_it = if is_split {
+            "rows are split by it, and it is no feature"
+        } else {
+            "no feature: later rows have values that training never saw"
+        };
         let mut guess = guess(Verdict::LeftOut(None), format!("{}: {use_of_it}", time.what));
         guess.expression = time.expression.filter(|expression| is_split && !expression.is_empty());
         return guess;
@@ -95,7 +108,8 @@ fn column(facts: &Facts, labels: &[Label], is_group: bool, is_split: bool) -> Gu
     }
     if matches!(decided.verdict, Verdict::Field(_)) {
         let aucs = labels.iter().filter_map(|label| Some((leak::auc_alone(facts, &label.answers)?, label)));
-        if let Some((auc, label)) = aucs.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(auc, _)| *auc >= leak::SUSPICIOUS) {
+        if let Some((auc, label)) = aucs.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(auc, _)| *auc >= leak::SUSPICIOUS)
+        {
             decided.check = Some(format!(
                 "\"{}\" alone predicts \"{}\" with AUC {auc:.3}: is it known before the feedback? If not, take its [[field]] out",
                 facts.name(),
@@ -140,8 +154,14 @@ fn gives_away(facts: &Facts, label: &Label) -> Option<String> {
     if facts.is_binary() {
         let answers = leak::answers(facts);
         match leak::copy(&answers, &label.answers) {
-            Some(true) => return Some(format!("it equals label \"{name}\" in every row: the model would read the answer")),
-            Some(false) => return Some(format!("it is the contrary of label \"{name}\" in every row: the model would read the answer")),
+            Some(true) => {
+                return Some(format!("it equals label \"{name}\" in every row: the model would read the answer"));
+            }
+            Some(false) => {
+                return Some(format!(
+                    "it is the contrary of label \"{name}\" in every row: the model would read the answer"
+                ));
+            }
             None => {}
         }
         if let Some(ones) = leak::only_where(&answers, &label.answers) {
@@ -151,7 +171,10 @@ fn gives_away(facts: &Facts, label: &Label) -> Option<String> {
             ));
         }
         if names::is_feedback(facts.name()) {
-            return Some("0 and 1, named as feedback is: known only after the row was shown. It could be a label of its own".into());
+            return Some(
+                "0 and 1, named as feedback is: known only after the row was shown. It could be a label of its own"
+                    .into(),
+            );
         }
     } else if facts.numbers().is_some() {
         if names::is_prediction_of(facts.name(), name) {
@@ -172,7 +195,8 @@ fn gives_away(facts: &Facts, label: &Label) -> Option<String> {
 
 /// The kind of a column by its values and its name.
 fn kind_of(facts: &Facts, is_group: bool) -> Guess {
-    let guess = |verdict, reason: String| Guess { column: facts.name().into(), verdict, reason, expression: None, check: None };
+    let guess =
+        |verdict, reason: String| Guess { column: facts.name().into(), verdict, reason, expression: None, check: None };
     let field = |kind, reason| guess(Verdict::Field(kind), reason);
     let distinct = count(facts.distinct());
     let category = || Kind::Category { min_count: min_count(facts) };
@@ -182,7 +206,8 @@ fn kind_of(facts: &Facts, is_group: bool) -> Guess {
         RawType::Text if is_group => field(category(), format!("the group; {distinct} different texts")),
         RawType::Integer if row_number(facts) => guess(
             Verdict::LeftOut(Some(category())),
-            "every row has an integer of its own: it numbers the rows, and no row to come will have one of these".into(),
+            "every row has an integer of its own: it numbers the rows, and no row to come will have one of these"
+                .into(),
         ),
         RawType::Integer => {
             let (low, high) = facts.range().unwrap_or_default();
@@ -203,9 +228,13 @@ fn kind_of(facts: &Facts, is_group: bool) -> Guess {
             }
         }
         RawType::Float => {
-            let whole = facts.numbers().is_some_and(|numbers| numbers.iter().all(|x| x.fract() == 0.0 && x.abs() < 9e15));
+            let whole =
+                facts.numbers().is_some_and(|numbers| numbers.iter().all(|x| x.fract() == 0.0 && x.abs() < 9e15));
             if whole && (facts.distinct() <= CODES || names::is_id(facts.name())) {
-                let mut guess = field(category(), format!("whole numbers written with a point, taken for codes; {distinct} different"));
+                let mut guess = field(
+                    category(),
+                    format!("whole numbers written with a point, taken for codes; {distinct} different"),
+                );
                 guess.expression = Some(format!("CAST({} AS BIGINT)", quoted(facts.name())));
                 guess
             } else {
@@ -224,9 +253,12 @@ fn kind_of(facts: &Facts, is_group: bool) -> Guess {
 }
 
 fn text(facts: &Facts) -> Guess {
-    let guess = |verdict, reason: String| Guess { column: facts.name().into(), verdict, reason, expression: None, check: None };
+    let guess =
+        |verdict, reason: String| Guess { column: facts.name().into(), verdict, reason, expression: None, check: None };
     let distinct = count(facts.distinct());
-    let Some(texts) = facts.texts() else { return guess(Verdict::LeftOut(None), "its values are of several types".into()) };
+    let Some(texts) = facts.texts() else {
+        return guess(Verdict::LeftOut(None), "its values are of several types".into());
+    };
     let category = Kind::Category { min_count: min_count(facts) };
     if !names::is_id(facts.name()) && facts.distinct() > CODES && is_number_with_gaps(&texts) {
         let cast = format!("TRY_CAST({} AS DOUBLE)", quoted(facts.name()));
@@ -235,7 +267,10 @@ fn text(facts: &Facts) -> Guess {
     if texts.iter().all(|text| text.starts_with('[') && text.ends_with(']')) {
         return guess(
             Verdict::LeftOut(None),
-            format!("lists in brackets ({}): write them as values between bars, a|b|c, and it is a sequence", facts.examples(1)),
+            format!(
+                "lists in brackets ({}): write them as values between bars, a|b|c, and it is a sequence",
+                facts.examples(1)
+            ),
         );
     }
     if let Some(list) = lists::list_of(facts) {
@@ -254,18 +289,27 @@ fn text(facts: &Facts) -> Guess {
         let kind = Kind::Sequence { separator: Some(" ".into()), max_len: 20 };
         return guess(
             Verdict::LeftOut(Some(kind)),
-            format!("prose of {words:.0} words, {distinct} different texts in {} rows; as a sequence its words would be read", count(facts.known)),
+            format!(
+                "prose of {words:.0} words, {distinct} different texts in {} rows; as a sequence its words would be read",
+                count(facts.known)
+            ),
         );
     }
     if own {
         return guess(
             Verdict::LeftOut(Some(category)),
-            format!("almost every row has a text of its own ({distinct} in {} rows): none is seen often enough to learn", count(facts.known)),
+            format!(
+                "almost every row has a text of its own ({distinct} in {} rows): none is seen often enough to learn",
+                count(facts.known)
+            ),
         );
     }
     let digits = texts.iter().all(|text| text.bytes().all(|b| b.is_ascii_digit()));
     if digits && texts.iter().any(|text| text.starts_with('0')) {
-        return guess(Verdict::Field(category), format!("codes with leading zeros, kept as text; {distinct} different"));
+        return guess(
+            Verdict::Field(category),
+            format!("codes with leading zeros, kept as text; {distinct} different"),
+        );
     }
     guess(Verdict::Field(category), format!("{distinct} different texts ({})", facts.examples(3)))
 }
@@ -304,7 +348,8 @@ fn row_number(facts: &Facts) -> bool {
 /// Whether all texts are numbers but for words that say that there is none.
 fn is_number_with_gaps(texts: &[&str]) -> bool {
     const NONE: [&str; 10] = ["na", "n/a", "null", "none", "nan", "\\n", "-", "?", "inf", "-inf"];
-    let (gaps, rest): (Vec<&str>, Vec<&str>) = texts.iter().partition(|text| NONE.contains(&text.to_lowercase().as_str()));
+    let (gaps, rest): (Vec<&str>, Vec<&str>) =
+        texts.iter().partition(|text| NONE.contains(&text.to_lowercase().as_str()));
     !gaps.is_empty() && !rest.is_empty() && rest.iter().all(|text| text.parse::<f64>().is_ok_and(f64::is_finite))
 }
 

@@ -45,11 +45,14 @@ pub(super) fn check(asked: &[String], facts: &[Facts], table: &str, data: &str) 
 fn label(name: &str, facts: &[Facts], table: &str, data: &str) -> Result<Label> {
     let Some(found) = facts.iter().find(|facts| facts.name() == name) else {
         let known: Vec<&str> = facts.iter().map(Facts::name).collect();
-        let near = nearest_name(name, known.iter().copied()).map_or(String::new(), |near| format!(", did you mean \"{near}\"?"));
+        let near = nearest_name(name, known.iter().copied())
+            .map_or(String::new(), |near| format!(", did you mean \"{near}\"?"));
         return Err(format!("{data} has no column \"{name}\"{near} Its columns: {}", known.join(", ")).into());
     };
     let binary = match found.kind() {
-        RawType::Null => return Err(format!("label \"{name}\" is empty in every row: nothing can be learned of it").into()),
+        RawType::Null => {
+            return Err(format!("label \"{name}\" is empty in every row: nothing can be learned of it").into());
+        }
         RawType::Boolean | RawType::Integer | RawType::Float => {
             found.numbers().is_some_and(|numbers| numbers.iter().all(|&y| y == 0.0 || y == 1.0))
         }
@@ -127,7 +130,11 @@ fn outer(label: &Label, labels: &[Label]) -> Option<String> {
     let contains = |other: &&Label| {
         other.column != label.column
             && other.positives > label.positives
-            && label.answers.iter().zip(&other.answers).all(|(inner, outer)| *inner != Some(true) || *outer == Some(true))
+            && label
+                .answers
+                .iter()
+                .zip(&other.answers)
+                .all(|(inner, outer)| *inner != Some(true) || *outer == Some(true))
     };
     labels.iter().filter(contains).min_by_key(|other| other.positives).map(|other| other.column.clone())
 }
@@ -135,7 +142,8 @@ fn outer(label: &Label, labels: &[Label]) -> Option<String> {
 fn none_asked(facts: &[Facts], data: &str) -> String {
     let binary: Vec<&Facts> = facts.iter().filter(|facts| facts.is_binary()).collect();
     let rate = |facts: &Facts| {
-        let ones = facts.column.values.iter().position(|value| *value == Value::Integer(1) || *value == Value::Float(1.0));
+        let ones =
+            facts.column.values.iter().position(|value| *value == Value::Integer(1) || *value == Value::Float(1.0));
         ones.map_or(0.0, |place| f64::from(facts.counts[place]) / facts.known.max(1) as f64)
     };
     if binary.is_empty() {
@@ -152,7 +160,8 @@ fn none_asked(facts: &[Facts], data: &str) -> String {
         .chain(named.iter().map(|facts| facts.name()))
         .take(4)
         .collect();
-    let listed: Vec<String> = binary.iter().map(|facts| format!("{} ({:.1} % are 1)", facts.name(), 100.0 * rate(facts))).collect();
+    let listed: Vec<String> =
+        binary.iter().map(|facts| format!("{} ({:.1} % are 1)", facts.name(), 100.0 * rate(facts))).collect();
     format!(
         "no --labels: say which columns are the feedback to predict, for instance --labels {}. Columns of 0 and 1: {}",
         suggested.join(","),

@@ -70,7 +70,8 @@ pub(super) fn auc_alone(facts: &Facts, label: &Answers) -> Option<f64> {
     // pairs of a positive above a negative; bins of one rate tie
     let (mut below, mut pairs) = (0.0, 0.0);
     for tie in order.chunk_by(|&a, &b| rate(a) == rate(b)) {
-        let [negatives, positives] = [0, 1].map(|class| tie.iter().map(|&bin| measured[bin][class]).sum::<u64>() as f64);
+        let [negatives, positives] =
+            [0, 1].map(|class| tie.iter().map(|&bin| measured[bin][class]).sum::<u64>() as f64);
         pairs += positives * (below + negatives / 2.0);
         below += negatives;
     }
@@ -120,7 +121,8 @@ pub(super) fn is_probability(facts: &Facts, label: &Answers) -> bool {
     let rates: Vec<(f64, f64, f64)> =
         sums.iter().filter(|[rows, ..]| *rows >= 30.0).map(|[rows, p, y]| (*rows, p / rows, y / rows)).collect();
     let agrees = |&(rows, p, y): &(f64, f64, f64)| (p - y).abs() < 4.0 * (p * (1.0 - p) / rows).sqrt() + 0.003;
-    let spread = rates.iter().map(|r| r.2).fold(f64::NEG_INFINITY, f64::max) - rates.iter().map(|r| r.2).fold(f64::INFINITY, f64::min);
+    let spread = rates.iter().map(|r| r.2).fold(f64::NEG_INFINITY, f64::max)
+        - rates.iter().map(|r| r.2).fold(f64::INFINITY, f64::min);
     rates.len() >= 4 && rates.iter().all(agrees) && spread > 0.1
 }
 

@@ -60,7 +60,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let [recipe_path, experiment_path] = ["recipe.toml", "experiment.toml"].map(|name| args.out.join(name));
     if let Some(there) = [&recipe_path, &experiment_path].into_iter().find(|path| path.exists() && !args.force) {
-        return Err(format!("{} is there already: --force replaces it, --out names another folder", there.display()).into());
+        return Err(
+            format!("{} is there already: --force replaces it, --out names another folder", there.display()).into()
+        );
     }
     let files = sources::open(args)?;
     let data = args.data[0].display().to_string();
@@ -72,7 +74,11 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let facts: Vec<Facts> = looked.columns.iter().map(Facts::new).collect();
     let labels = labels::check(&args.labels, &facts, &files.sources[0].name, &data)?;
     if looked.rows < FEWEST_ROWS {
-        return Err(format!("{data} has {} rows: at least {FEWEST_ROWS} are needed to train, validate and test on", looked.rows).into());
+        return Err(format!(
+            "{data} has {} rows: at least {FEWEST_ROWS} are needed to train, validate and test on",
+            looked.rows
+        )
+        .into());
     }
     let group = split::group(args.group.as_deref(), &facts, &args.labels, &data)?;
     let split = split::guess(&facts, &args.labels);
@@ -147,7 +153,9 @@ fn checks(draft: &Draft<'_>) -> Vec<String> {
         }
     }
     if draft.group.is_none() {
-        checks.push("no column is named as users are: name one with --group, and metrics within users come with it".into());
+        checks.push(
+            "no column is named as users are: name one with --group, and metrics within users come with it".into(),
+        );
     }
     checks
 }
@@ -157,7 +165,11 @@ fn next(recipe: &Path, folder: &Path, name: &str) -> String {
     let shell = |path: &Path| {
         let text = path.to_string_lossy();
         let plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
-        if !text.is_empty() && text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+        if !text.is_empty() && text.chars().all(plain) {
+            text.into_owned()
+        } else {
+            format!("'{}'", text.replace('\'', "'\\''"))
+        }
     };
     format!("stem train --recipe {} --data {} --model stem --out out/{name}", shell(recipe), shell(folder))
 }
@@ -168,7 +180,11 @@ fn text(draft: &Draft<'_>, written: &[&Path], checks: &[String], next: &str) -> 
         written[0].display(),
         written[1].display(),
         count(draft.rows),
-        if draft.looked_at < draft.rows { format!(", {} of them looked at", count(draft.looked_at)) } else { String::new() }
+        if draft.looked_at < draft.rows {
+            format!(", {} of them looked at", count(draft.looked_at))
+        } else {
+            String::new()
+        }
     )];
     let width = draft.guesses.iter().map(|guess| guess.column.chars().count()).max().unwrap_or(0).min(30);
     let mut block = |title: &str, wanted: &dyn Fn(&Verdict) -> Option<String>| {
@@ -184,7 +200,9 @@ fn text(draft: &Draft<'_>, written: &[&Path], checks: &[String], next: &str) -> 
     };
     block("labels", &|verdict| matches!(verdict, Verdict::Label).then(String::new));
     block("fields", &|verdict| match verdict {
-        Verdict::Field(Kind::Category { min_count }) if *min_count > 1 => Some(format!("category, min_count {min_count}: ")),
+        Verdict::Field(Kind::Category { min_count }) if *min_count > 1 => {
+            Some(format!("category, min_count {min_count}: "))
+        }
         Verdict::Field(Kind::Sequence { max_len, .. }) => Some(format!("sequence, max_len {max_len}: ")),
         Verdict::Field(kind) => Some(format!("{}: ", kind.word())),
         _ => None,

@@ -25,13 +25,15 @@ fn any(name: &str, list: &[&str]) -> bool {
 /// Place in a list of names that user columns have, best first.
 pub(super) fn rank_as_user(name: &str) -> Option<usize> {
     const WHO: [&str; 12] = [
-        "user", "uid", "member", "customer", "client", "visitor", "account", "person", "viewer", "buyer", "device", "session",
+        "user", "uid", "member", "customer", "client", "visitor", "account", "person", "viewer", "buyer", "device",
+        "session",
     ];
-    const WHOLE: [&str; 9] = [
-        "userid", "memberid", "customerid", "clientid", "visitorid", "accountid", "personid", "deviceid", "sessionid",
-    ];
+    const WHOLE: [&str; 9] =
+        ["userid", "memberid", "customerid", "clientid", "visitorid", "accountid", "personid", "deviceid", "sessionid"];
     let words = words(name);
-    let id = |rest: &[String]| rest.is_empty() || matches!(rest, [word] if ["id", "no", "key", "hash", "code"].contains(&word.as_str()));
+    let id = |rest: &[String]| {
+        rest.is_empty() || matches!(rest, [word] if ["id", "no", "key", "hash", "code"].contains(&word.as_str()))
+    };
     let (first, rest) = words.split_first()?;
     let alone = WHO.iter().position(|who| first == who && id(rest));
     alone.or_else(|| rest.is_empty().then(|| WHOLE.iter().position(|whole| first == whole))?)
@@ -40,9 +42,40 @@ pub(super) fn rank_as_user(name: &str) -> Option<usize> {
 /// Whether it names a thing rather than a quantity.
 pub(super) fn is_id(name: &str) -> bool {
     const IDS: [&str; 34] = [
-        "id", "ids", "uid", "uuid", "guid", "code", "zip", "zipcode", "postcode", "user", "item", "video", "movie", "song", "track",
-        "author", "artist", "brand", "seller", "shop", "store", "product", "sku", "category", "cat", "tag", "city", "region", "country",
-        "campaign", "advertiser", "ad", "device", "hash",
+        "id",
+        "ids",
+        "uid",
+        "uuid",
+        "guid",
+        "code",
+        "zip",
+        "zipcode",
+        "postcode",
+        "user",
+        "item",
+        "video",
+        "movie",
+        "song",
+        "track",
+        "author",
+        "artist",
+        "brand",
+        "seller",
+        "shop",
+        "store",
+        "product",
+        "sku",
+        "category",
+        "cat",
+        "tag",
+        "city",
+        "region",
+        "country",
+        "campaign",
+        "advertiser",
+        "ad",
+        "device",
+        "hash",
     ];
     any(name, &IDS) || words(name).iter().any(|word| word.len() > 3 && word.ends_with("id"))
 }
@@ -50,9 +83,10 @@ pub(super) fn is_id(name: &str) -> bool {
 /// Whether it names a quantity.
 pub(super) fn is_quantity(name: &str) -> bool {
     const QUANTITIES: [&str; 40] = [
-        "num", "number", "count", "cnt", "price", "amount", "cost", "age", "duration", "length", "len", "size", "width", "height",
-        "weight", "days", "hours", "minutes", "seconds", "sec", "ms", "score", "rate", "ratio", "avg", "mean", "total", "sum",
-        "percent", "pct", "discount", "distance", "salary", "income", "revenue", "qty", "quantity", "level", "value", "views",
+        "num", "number", "count", "cnt", "price", "amount", "cost", "age", "duration", "length", "len", "size",
+        "width", "height", "weight", "days", "hours", "minutes", "seconds", "sec", "ms", "score", "rate", "ratio",
+        "avg", "mean", "total", "sum", "percent", "pct", "discount", "distance", "salary", "income", "revenue", "qty",
+        "quantity", "level", "value", "views",
     ];
     any(name, &QUANTITIES)
 }
@@ -60,7 +94,20 @@ pub(super) fn is_quantity(name: &str) -> bool {
 /// Whether it names a time.
 pub(super) fn is_time(name: &str) -> bool {
     const TIMES: [&str; 14] = [
-        "time", "timestamp", "ts", "date", "datetime", "day", "dt", "at", "when", "epoch", "created", "updated", "month", "week",
+        "time",
+        "timestamp",
+        "ts",
+        "date",
+        "datetime",
+        "day",
+        "dt",
+        "at",
+        "when",
+        "epoch",
+        "created",
+        "updated",
+        "month",
+        "week",
     ];
     any(name, &TIMES) || words(name).iter().any(|word| word.ends_with("time") || word.ends_with("date"))
 }
@@ -68,7 +115,17 @@ pub(super) fn is_time(name: &str) -> bool {
 /// Whether the time it names is that of something other than the impression.
 pub(super) fn is_time_of_something_else(name: &str) -> bool {
     const ELSE: [&str; 12] = [
-        "upload", "uploaded", "birth", "birthday", "release", "released", "publish", "published", "register", "registered", "signup",
+        "upload",
+        "uploaded",
+        "birth",
+        "birthday",
+        "release",
+        "released",
+        "publish",
+        "published",
+        "register",
+        "registered",
+        "signup",
         "updated",
     ];
     any(name, &ELSE)
@@ -77,12 +134,65 @@ pub(super) fn is_time_of_something_else(name: &str) -> bool {
 /// Whether a column of 0 and 1 of this name is likely what somebody did with what was shown.
 pub(super) fn is_feedback(name: &str) -> bool {
     const FEEDBACK: [&str; 59] = [
-        "click", "clicked", "like", "liked", "love", "loved", "follow", "followed", "comment", "commented", "forward", "share",
-        "shared", "hate", "dislike", "disliked", "view", "viewed", "buy", "bought", "purchase", "purchased", "cart", "convert",
-        "converted", "conversion", "finish", "finished", "complete", "completed", "favorite", "favourite", "favorited", "skip",
-        "skipped", "save", "saved", "collect", "collected", "download", "downloaded", "install", "installed", "subscribe",
-        "subscribed", "enter", "pay", "paid", "order", "ordered", "reward", "play", "played", "watch", "watched", "wish", "wishlist",
-        "feedback", "label",
+        "click",
+        "clicked",
+        "like",
+        "liked",
+        "love",
+        "loved",
+        "follow",
+        "followed",
+        "comment",
+        "commented",
+        "forward",
+        "share",
+        "shared",
+        "hate",
+        "dislike",
+        "disliked",
+        "view",
+        "viewed",
+        "buy",
+        "bought",
+        "purchase",
+        "purchased",
+        "cart",
+        "convert",
+        "converted",
+        "conversion",
+        "finish",
+        "finished",
+        "complete",
+        "completed",
+        "favorite",
+        "favourite",
+        "favorited",
+        "skip",
+        "skipped",
+        "save",
+        "saved",
+        "collect",
+        "collected",
+        "download",
+        "downloaded",
+        "install",
+        "installed",
+        "subscribe",
+        "subscribed",
+        "enter",
+        "pay",
+        "paid",
+        "order",
+        "ordered",
+        "reward",
+        "play",
+        "played",
+        "watch",
+        "watched",
+        "wish",
+        "wishlist",
+        "feedback",
+        "label",
     ];
     any(name, &FEEDBACK)
 }
@@ -90,23 +200,32 @@ pub(super) fn is_feedback(name: &str) -> bool {
 /// Whether a number of this name is likely measured after something was shown: how long, how good.
 pub(super) fn is_measured_feedback(name: &str) -> bool {
     const MEASURED: [&str; 12] = [
-        "play", "played", "watch", "watched", "stay", "dwell", "rating", "stars", "feedback", "reaction", "listened", "completion",
+        "play",
+        "played",
+        "watch",
+        "watched",
+        "stay",
+        "dwell",
+        "rating",
+        "stars",
+        "feedback",
+        "reaction",
+        "listened",
+        "completion",
     ];
-    const SUMMED: [&str; 11] = ["num", "cnt", "count", "user", "users", "avg", "mean", "total", "history", "past", "prior"];
+    const SUMMED: [&str; 11] =
+        ["num", "cnt", "count", "user", "users", "avg", "mean", "total", "history", "past", "prior"];
     any(name, &MEASURED) && !any(name, &SUMMED)
 }
 
 /// Whether it names a prediction of `label`: `p_click`, `click_score`, `pred_click`.
 pub(super) fn is_prediction_of(name: &str, label: &str) -> bool {
-    const PREDICTIONS: [&str; 9] = ["p", "pred", "prob", "predicted", "prediction", "probability", "score", "logit", "propensity"];
+    const PREDICTIONS: [&str; 9] =
+        ["p", "pred", "prob", "predicted", "prediction", "probability", "score", "logit", "propensity"];
     let (words, label) = (words(name), self::words(label));
-    let (predictions, rest): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| PREDICTIONS.contains(&word.as_str()));
+    let (predictions, rest): (Vec<_>, Vec<_>) =
+        words.into_iter().partition(|word| PREDICTIONS.contains(&word.as_str()));
     !predictions.is_empty() && !rest.is_empty() && rest == label
-}
-
-/// Whether a column of words for the three splits may have this name.
-pub(super) fn is_split(name: &str) -> bool {
-    any(name, &["split", "fold", "set", "subset", "part", "partition", "phase"])
 }
 
 #[cfg(test)]

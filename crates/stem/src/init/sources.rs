@@ -32,12 +32,22 @@ pub(super) fn open(args: &Args) -> Result<Files> {
         let name = if taken(&plain) { format!("{plain}_{}", sources.len() + 1) } else { plain };
         let text = matches!(format, Format::Text { .. });
         if !text && args.columns.is_some() {
-            return Err(format!("--columns is for text without a header; {} names its columns itself", path.display()).into());
+            return Err(
+                format!("--columns is for text without a header; {} names its columns itself", path.display()).into()
+            );
         }
         let columns = args.columns.clone();
         let header = columns.is_none();
         let file = relative(&folder, path)?;
-        sources.push(Source { name, file, format, columns, header, types: Vec::<(String, ColumnType)>::new(), line: 1 });
+        sources.push(Source {
+            name,
+            file,
+            format,
+            columns,
+            header,
+            types: Vec::<(String, ColumnType)>::new(),
+            line: 1,
+        });
         reasons.push(reason);
     }
     let mut columns = Vec::new();
@@ -114,7 +124,8 @@ fn folder_of(paths: &[PathBuf]) -> Result<PathBuf> {
         return Ok(first);
     }
     let mut common: Vec<Component<'_>> = Vec::new();
-    let absolute: Vec<PathBuf> = paths.iter().map(|path| std::path::absolute(parent(path))).collect::<Result<_, _>>()?;
+    let absolute: Vec<PathBuf> =
+        paths.iter().map(|path| std::path::absolute(parent(path))).collect::<Result<_, _>>()?;
     for (place, part) in absolute[0].components().enumerate() {
         if !absolute.iter().all(|path| path.components().nth(place) == Some(part)) {
             break;
@@ -142,11 +153,20 @@ fn format_of(path: &Path) -> Result<(Format, Option<String>)> {
     let mut start = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     if file.metadata().is_ok_and(|found| found.is_dir()) {
-        return Err(format!("{} is a folder: name the files in it, for instance {}/*.csv", path.display(), path.display()).into());
+        return Err(format!(
+            "{} is a folder: name the files in it, for instance {}/*.csv",
+            path.display(),
+            path.display()
+        )
+        .into());
     }
     file.take(1 << 16).read_to_end(&mut start).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     if start.is_empty() {
-        return Err(format!("{} is empty (0 bytes): a log has a line of column names and a line per row", path.display()).into());
+        return Err(format!(
+            "{} is empty (0 bytes): a log has a line of column names and a line per row",
+            path.display()
+        )
+        .into());
     }
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     let reason = |expected: &[&str], what: &str| (!expected.contains(&extension.as_str())).then(|| what.to_string());
@@ -157,7 +177,9 @@ fn format_of(path: &Path) -> Result<(Format, Option<String>)> {
         return Ok((Format::Ipc, reason(&["ipc", "arrow", "feather"], "it begins as an Arrow IPC file does")));
     }
     if let Some(what) = thing::binary(&start) {
-        return Err(format!("{} is {what}, no log: `stem init` reads CSV, TSV, Parquet and Arrow IPC", path.display()).into());
+        return Err(
+            format!("{} is {what}, no log: `stem init` reads CSV, TSV, Parquet and Arrow IPC", path.display()).into()
+        );
     }
     if ["parquet", "pq", "ipc", "arrow", "feather"].contains(&extension.as_str()) {
         return Err(format!("{} is text, though its name ends in .{extension}: rename it", path.display()).into());
@@ -199,7 +221,11 @@ fn separator(start: &[u8]) -> Option<u8> {
         let same = lines.iter().filter(|line| values(line, char::from(separator)) == first).count();
         (first > 1 && 10 * same >= 9 * lines.len()).then_some((first, separator))
     };
-    b",\t;|".iter().filter_map(|&separator| consistent(separator)).max_by_key(|(values, _)| *values).map(|(_, found)| found)
+    b",\t;|"
+        .iter()
+        .filter_map(|&separator| consistent(separator))
+        .max_by_key(|(values, _)| *values)
+        .map(|(_, found)| found)
 }
 
 #[cfg(test)]

@@ -70,37 +70,56 @@ pub(super) fn guess(facts: &[Facts], labels: &[String]) -> Split {
     }
     match times.into_iter().max_by_key(|(facts, _)| facts.distinct()) {
         Some((facts, time)) => {
-            let reason = format!("\"{}\" holds {}: the model is tested on rows later than those it learned from, as in use", facts.name(), time.what);
+            let reason = format!(
+                "\"{}\" holds {}: the model is tested on rows later than those it learned from, as in use",
+                facts.name(),
+                time.what
+            );
             Split { by: SplitBy::Time(facts.name().into()), reason }
         }
         None => {
             let why = if refused.is_empty() { "no column holds a time".into() } else { refused.join("; ") };
-            Split { by: SplitBy::Random, reason: format!("by chance: {why}. Rows of one user fall into all three parts") }
+            Split {
+                by: SplitBy::Random,
+                reason: format!("by chance: {why}. Rows of one user fall into all three parts"),
+            }
         }
     }
 }
 
 /// The group asked for, or the column that names users; with the reason.
-pub(super) fn group(asked: Option<&str>, facts: &[Facts], labels: &[String], data: &str) -> Result<Option<(String, String)>> {
+pub(super) fn group(
+    asked: Option<&str>,
+    facts: &[Facts],
+    labels: &[String],
+    data: &str,
+) -> Result<Option<(String, String)>> {
     let fits = |facts: &Facts| {
-        matches!(facts.kind(), RawType::Integer | RawType::Text | RawType::Boolean) && facts.nulls() == 0 && !facts.name().is_empty()
+        matches!(facts.kind(), RawType::Integer | RawType::Text | RawType::Boolean)
+            && facts.nulls() == 0
+            && !facts.name().is_empty()
     };
     let Some(name) = asked else {
         let ranked = facts.iter().filter(|facts| fits(facts) && facts.repeats() >= 1.5 && facts.distinct() > 1);
         let ranked = ranked.filter_map(|facts| Some((names::rank_as_user(facts.name())?, facts)));
-        let best = ranked.filter(|(_, facts)| !labels.iter().any(|label| label == facts.name())).min_by_key(|(rank, _)| *rank);
+        let best =
+            ranked.filter(|(_, facts)| !labels.iter().any(|label| label == facts.name())).min_by_key(|(rank, _)| *rank);
         return Ok(best.map(|(_, facts)| {
-            let reason = format!("by its name the user: {} of them, {:.1} rows each", count(facts.distinct()), facts.repeats());
+            let reason =
+                format!("by its name the user: {} of them, {:.1} rows each", count(facts.distinct()), facts.repeats());
             (facts.name().to_string(), reason)
         }));
     };
     let Some(found) = facts.iter().find(|facts| facts.name() == name) else {
         let known: Vec<&str> = facts.iter().map(Facts::name).collect();
-        let near = nearest_name(name, known.iter().copied()).map_or(String::new(), |near| format!(", did you mean \"{near}\"?"));
+        let near = nearest_name(name, known.iter().copied())
+            .map_or(String::new(), |near| format!(", did you mean \"{near}\"?"));
         return Err(format!("--group: {data} has no column \"{name}\"{near} Its columns: {}", known.join(", ")).into());
     };
     if labels.iter().any(|label| label == name) {
-        return Err(format!("--group: \"{name}\" is a label; rows are grouped by who saw them, the user as a rule").into());
+        return Err(
+            format!("--group: \"{name}\" is a label; rows are grouped by who saw them, the user as a rule").into()
+        );
     }
     if found.nulls() > 0 {
         return Err(format!(
@@ -114,7 +133,13 @@ pub(super) fn group(asked: Option<&str>, facts: &[Facts], labels: &[String], dat
         return Err(format!("--group: \"{name}\" holds no integers or texts, by which rows could be grouped").into());
     }
     if found.is_unique() {
-        return Err(format!("--group: every row has a \"{name}\" of its own, so that no two rows can be compared within a group").into());
+        return Err(format!(
+            "--group: every row has a \"{name}\" of its own, so that no two rows can be compared within a group"
+        )
+        .into());
     }
-    Ok(Some((name.into(), format!("as asked for: {} of them, {:.1} rows each", count(found.distinct()), found.repeats()))))
+    Ok(Some((
+        name.into(),
+        format!("as asked for: {} of them, {:.1} rows each", count(found.distinct()), found.repeats()),
+    )))
 }

@@ -27,7 +27,11 @@ pub(super) fn time_of(facts: &Facts, sql_name: &str) -> Option<Time> {
                 }
             }
             let days = facts.integers()?;
-            let is_day = |n: &i64| (1900..2100).contains(&(n / 10_000)) && (1..=12).contains(&(n / 100 % 100)) && (1..=31).contains(&(n % 100));
+            let is_day = |n: &i64| {
+                (1900..2100).contains(&(n / 10_000))
+                    && (1..=12).contains(&(n / 100 % 100))
+                    && (1..=31).contains(&(n % 100))
+            };
             if days.iter().all(is_day) {
                 return time("days as YYYYMMDD", None);
             }
@@ -62,7 +66,8 @@ enum Iso {
 fn iso(text: &str) -> Option<Iso> {
     let digits = |text: &str, places: &[usize], between: &str| {
         let parts: Vec<&str> = text.split(|c| between.contains(c)).collect();
-        parts.len() == places.len() && parts.iter().zip(places).all(|(part, &n)| part.len() == n && part.bytes().all(|b| b.is_ascii_digit()))
+        parts.len() == places.len()
+            && parts.iter().zip(places).all(|(part, &n)| part.len() == n && part.bytes().all(|b| b.is_ascii_digit()))
     };
     let date = text.get(..10)?;
     let part = |from: usize, to: usize| date.get(from..to).and_then(|digits| digits.parse::<u32>().ok());
@@ -86,8 +91,12 @@ mod tests {
     fn dates_and_times_are_told_from_other_texts() {
         assert!(iso("2024-05-01") == Some(Iso::Date));
         assert!(iso("2024-05-01 12:30:00") == Some(Iso::Time) && iso("2024-05-01T12:30:00.123") == Some(Iso::Time));
-        assert!(iso("2024-05-01T12:30:00Z") == Some(Iso::Other) && iso("2024-05-01T12:30:00+02:00") == Some(Iso::Other));
-        for text in ["2024-13-01", "2024-05-1", "2024-05-01x", "20240501", "1-2", "", "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}"] {
+        assert!(
+            iso("2024-05-01T12:30:00Z") == Some(Iso::Other) && iso("2024-05-01T12:30:00+02:00") == Some(Iso::Other)
+        );
+        for text in
+            ["2024-13-01", "2024-05-1", "2024-05-01x", "20240501", "1-2", "", "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}"]
+        {
             assert!(iso(text).is_none(), "{text}");
         }
     }

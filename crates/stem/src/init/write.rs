@@ -56,7 +56,10 @@ impl Draft<'_> {
                 line(&mut out, format!("group = {}", toml_text(column)));
             }
             None => {
-                comment(&mut out, "no column is named as users are: name who saw the rows here, and gAUC and users in the report come with it");
+                comment(
+                    &mut out,
+                    "no column is named as users are: name who saw the rows here, and gAUC and users in the report come with it",
+                );
                 line(&mut out, "# group = \"user_id\"");
             }
         }
@@ -124,7 +127,8 @@ impl Draft<'_> {
                 ColumnType::Float => "float",
                 ColumnType::Text => "text",
             };
-            let types: Vec<String> = types.iter().map(|(name, kind)| format!("{} = \"{}\"", toml_text(name), word(kind))).collect();
+            let types: Vec<String> =
+                types.iter().map(|(name, kind)| format!("{} = \"{}\"", toml_text(name), word(kind))).collect();
             line(out, format!("types = {{ {} }}", types.join(", ")));
         }
     }
@@ -256,7 +260,9 @@ fn field(out: &mut String, guess: &Guess) {
     put(format!("kind = \"{}\"", kind.word()));
     match kind {
         Kind::Category { min_count: 1 } => {}
-        Kind::Category { min_count } => put(format!("min_count = {min_count}   # rarer values share the row of the unseen")),
+        Kind::Category { min_count } => {
+            put(format!("min_count = {min_count}   # rarer values share the row of the unseen"))
+        }
         Kind::Number => put("standardize = true".into()),
         Kind::Sequence { separator, max_len } => {
             if let Some(separator) = separator {

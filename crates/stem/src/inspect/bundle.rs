@@ -69,7 +69,10 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
     let opened = match known {
         Ok(_) => Some(Bundle::<ModelConfig>::open(path)?),
         Err(_) => {
-            notes.push("its model is an application's own: weights and checksum were not checked, and no row was scored".into());
+            notes.push(
+                "its model is an application's own: weights and checksum were not checked, and no row was scored"
+                    .into(),
+            );
             None
         }
     };
@@ -129,8 +132,11 @@ fn parameters(header: &Header, table_rows: usize) -> Parameters {
         let shape = tensor["shape"].as_array().map(Vec::as_slice).unwrap_or_default();
         shape.iter().filter_map(Value::as_u64).product::<u64>()
     };
-    let of = |wanted: &dyn Fn(&str) -> bool| header.tensors.iter().filter(|(name, _)| wanted(name)).map(|(_, t)| elements(t)).sum();
-    let (table, network): (u64, u64) = (of(&|name| name == "embedding.table"), of(&|name| name.starts_with("network.")));
+    let of = |wanted: &dyn Fn(&str) -> bool| {
+        header.tensors.iter().filter(|(name, _)| wanted(name)).map(|(_, t)| elements(t)).sum()
+    };
+    let (table, network): (u64, u64) =
+        (of(&|name| name == "embedding.table"), of(&|name| name.starts_with("network.")));
     Parameters { table, table_rows, network, total: table + network, bytes: 4 * (table + network) }
 }
 
@@ -184,7 +190,10 @@ fn example_row(manifest: &Manifest, vocabularies: &[Vocabulary]) -> Map<String, 
                 let keys: Vec<Value> = places.map(|place| key(vocabulary, place)).collect();
                 match &field.separator {
                     Some(separator) => {
-                        let texts: Vec<String> = keys.iter().map(|key| key.as_str().map_or_else(|| key.to_string(), str::to_string)).collect();
+                        let texts: Vec<String> = keys
+                            .iter()
+                            .map(|key| key.as_str().map_or_else(|| key.to_string(), str::to_string))
+                            .collect();
                         json!(texts.join(separator))
                     }
                     None => json!(keys),
@@ -196,10 +205,18 @@ fn example_row(manifest: &Manifest, vocabularies: &[Vocabulary]) -> Map<String, 
 }
 
 /// The metrics of the run that wrote the bundle, if they lie beside it and are of this model.
-fn metrics_beside(path: &Path, model: Option<&str>, tasks: &[String], training: &Value, notes: &mut Vec<String>) -> Option<Value> {
+fn metrics_beside(
+    path: &Path,
+    model: Option<&str>,
+    tasks: &[String],
+    training: &Value,
+    notes: &mut Vec<String>,
+) -> Option<Value> {
     let beside = path.with_file_name("metrics.json");
     let metrics: Value = serde_json::from_slice(&std::fs::read(&beside).ok()?).ok()?;
-    let of_tasks = metrics["tasks"].as_array().is_none_or(|names| names.iter().map(Value::as_str).eq(tasks.iter().map(|task| Some(task.as_str()))));
+    let of_tasks = metrics["tasks"]
+        .as_array()
+        .is_none_or(|names| names.iter().map(Value::as_str).eq(tasks.iter().map(|task| Some(task.as_str()))));
     let seeds = training["seed"].is_null() || training["seed"] == metrics["seed"];
     if metrics["model"].as_str() == model && of_tasks && seeds {
         return Some(metrics);
@@ -212,7 +229,12 @@ impl Report {
     /// For a person.
     pub(super) fn text(&self) -> String {
         let mut lines = vec![
-            format!("{}: a bundle of {}, {}", self.path, self.model.as_str().unwrap_or("an application's own model"), bytes(self.bytes)),
+            format!(
+                "{}: a bundle of {}, {}",
+                self.path,
+                self.model.as_str().unwrap_or("an application's own model"),
+                bytes(self.bytes)
+            ),
             format!("format version {}, checksum {}", self.format_version, self.checksum),
             format!("sizes: {}", self.sizes),
             format!(
@@ -228,7 +250,14 @@ impl Report {
         rows.extend(self.fields.iter().map(|field| {
             let known = if field.kind == "number" { String::new() } else { field.known.to_string() };
             let vocabulary = if field.kind == "number" { String::new() } else { field.vocabulary.clone() };
-            vec![field.column.clone(), field.kind.into(), vocabulary, known, field.keys.unwrap_or("").into(), field.details.clone()]
+            vec![
+                field.column.clone(),
+                field.kind.into(),
+                vocabulary,
+                known,
+                field.keys.unwrap_or("").into(),
+                field.details.clone(),
+            ]
         }));
         lines.push(table(&rows));
         let tasks: Vec<String> = self
@@ -267,7 +296,12 @@ fn quality(metrics: &Value) -> String {
             rows.push([vec![split.to_string(), task.clone()], cells.to_vec()].concat());
         }
     }
-    format!("how good it was (metrics.json beside it; {} epochs, seed {}):\n{}", metrics["epochs"], metrics["seed"], table(&rows))
+    format!(
+        "how good it was (metrics.json beside it; {} epochs, seed {}):\n{}",
+        metrics["epochs"],
+        metrics["seed"],
+        table(&rows)
+    )
 }
 
 /// Bytes in the unit that reads best.

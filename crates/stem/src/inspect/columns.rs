@@ -99,9 +99,21 @@ impl Report {
         for split in &self.splits {
             for task in &split.tasks {
                 let labelled = split.rows - task.missing;
-                let rate = if labelled == 0 { "-".into() } else { format!("{:.2} %", 100.0 * task.positives as f64 / labelled as f64) };
-                let name = task.within.as_ref().map_or(task.task.clone(), |within| format!("{} (within {within})", task.task));
-                rows.push(vec![split.split.into(), split.rows.to_string(), name, task.positives.to_string(), rate, task.missing.to_string()]);
+                let rate = if labelled == 0 {
+                    "-".into()
+                } else {
+                    format!("{:.2} %", 100.0 * task.positives as f64 / labelled as f64)
+                };
+                let name =
+                    task.within.as_ref().map_or(task.task.clone(), |within| format!("{} (within {within})", task.task));
+                rows.push(vec![
+                    split.split.into(),
+                    split.rows.to_string(),
+                    name,
+                    task.positives.to_string(),
+                    rate,
+                    task.missing.to_string(),
+                ]);
             }
         }
         lines.push(table(&rows));
@@ -111,7 +123,14 @@ impl Report {
             let number = field.kind == "number";
             let known = if number { String::new() } else { field.known.to_string() };
             let vocabulary = if number { String::new() } else { field.vocabulary.clone() };
-            vec![field.column.clone(), field.kind.into(), vocabulary, known, field.keys.unwrap_or("").into(), field.details.clone()]
+            vec![
+                field.column.clone(),
+                field.kind.into(),
+                vocabulary,
+                known,
+                field.keys.unwrap_or("").into(),
+                field.details.clone(),
+            ]
         }));
         lines.push(table(&rows));
         lines.push(format!("\ngroup: {}", self.group.as_deref().unwrap_or("none")));

@@ -63,7 +63,10 @@ pub(crate) fn of(path: &Path) -> Result<Thing, FileError> {
     let here = path.display();
     if start.starts_with(b"PAR1") || start.starts_with(b"ARROW1") {
         let format = if start.starts_with(b"PAR1") { "Parquet" } else { "Arrow IPC" };
-        return Ok(other(format!("a table in {format} format"), format!("`stem init --data {here} --labels ...` looks at it and writes a recipe")));
+        return Ok(other(
+            format!("a table in {format} format"),
+            format!("`stem init --data {here} --labels ...` looks at it and writes a recipe"),
+        ));
     }
     if start.starts_with(b"STEMCOLS") {
         let folder = path.ancestors().skip(1).find(|folder| folder.join("dataset.json").exists());
@@ -75,7 +78,13 @@ pub(crate) fn of(path: &Path) -> Result<Thing, FileError> {
     }
     if let Some(what) = binary(&start) {
         let checkpoint = what.contains("PyTorch");
-        let fits = if checkpoint { format!("`stem import --checkpoint {here} ...` makes a bundle of a checkpoint of the reference implementation") } else { "No command of stem reads it".into() };
+        let fits = if checkpoint {
+            format!(
+                "`stem import --checkpoint {here} ...` makes a bundle of a checkpoint of the reference implementation"
+            )
+        } else {
+            "No command of stem reads it".into()
+        };
         return Ok(other(what, fits));
     }
     Ok(text(path, &String::from_utf8_lossy(&start)))
@@ -100,7 +109,10 @@ pub(crate) fn binary(start: &[u8]) -> Option<String> {
     }
     if start.starts_with(b"PK\x03\x04") {
         let pickle = start.windows(8).any(|bytes| bytes == b"data.pkl");
-        return Some(if pickle { "a PyTorch checkpoint" } else { "a zip archive (or a spreadsheet); unpack or export it first" }.into());
+        return Some(
+            if pickle { "a PyTorch checkpoint" } else { "a zip archive (or a spreadsheet); unpack or export it first" }
+                .into(),
+        );
     }
     if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
         return Some("text in UTF-16; convert it to UTF-8 first".into());
@@ -110,18 +122,22 @@ pub(crate) fn binary(start: &[u8]) -> Option<String> {
 
 /// A file that begins as safetensors do: the length of a header, and the header as JSON.
 fn safetensors(path: &Path, start: &[u8], bytes: u64) -> Result<Option<Thing>, FileError> {
-    let Some((length, b'{')) = start.first_chunk::<8>().map(|n| u64::from_le_bytes(*n)).zip(start.get(8).copied()) else {
+    let Some((length, b'{')) = start.first_chunk::<8>().map(|n| u64::from_le_bytes(*n)).zip(start.get(8).copied())
+    else {
         return Ok(None);
     };
     if length > LONGEST_HEADER || start.first_chunk::<8>().is_some_and(|n| n.iter().all(u8::is_ascii_graphic)) {
         return Ok(None);
     }
-    let cut_short = || Some(other("a safetensors file that is cut short", "Was its writing or copying interrupted? Copy it again"));
+    let cut_short =
+        || Some(other("a safetensors file that is cut short", "Was its writing or copying interrupted? Copy it again"));
     if length + 8 > bytes {
         return Ok(cut_short());
     }
     let mut header = Vec::new();
-    File::open(path).and_then(|file| file.take(length + 8).read_to_end(&mut header)).map_err(FileError::of("read", path))?;
+    File::open(path)
+        .and_then(|file| file.take(length + 8).read_to_end(&mut header))
+        .map_err(FileError::of("read", path))?;
     let Ok(Value::Object(tensors)) = serde_json::from_slice(&header[8..]) else { return Ok(None) };
     let end = tensors.values().filter_map(|tensor| tensor["data_offsets"][1].as_u64()).max().unwrap_or(0);
     if length + 8 + end > bytes {
@@ -133,7 +149,11 @@ fn safetensors(path: &Path, start: &[u8], bytes: u64) -> Result<Option<Thing>, F
         let names: Vec<&String> = tensors.keys().filter(|name| *name != "__metadata__").collect();
         let some: Vec<&str> = names.iter().take(3).map(|name| name.as_str()).collect();
         return Ok(Some(other(
-            format!("a safetensors file of another program: {} tensors ({}, ...), and no manifest of stem", names.len(), some.join(", ")),
+            format!(
+                "a safetensors file of another program: {} tensors ({}, ...), and no manifest of stem",
+                names.len(),
+                some.join(", ")
+            ),
             "A bundle is written by `stem train` or `stem import`",
         )));
     };
@@ -141,7 +161,10 @@ fn safetensors(path: &Path, start: &[u8], bytes: u64) -> Result<Option<Thing>, F
     let reads = u64::from(stem_core::bundle::FORMAT_VERSION);
     if version != Some(reads) {
         let found = version.map_or("without a format version".into(), |version| format!("of format version {version}"));
-        return Ok(Some(other(format!("a bundle {found}"), format!("This program reads version {reads}: train or import the model again"))));
+        return Ok(Some(other(
+            format!("a bundle {found}"),
+            format!("This program reads version {reads}: train or import the model again"),
+        )));
     }
     Ok(Some(Thing::Bundle(Header { checksum: entry("stem.checksum"), tensors, manifest, bytes })))
 }
@@ -158,24 +181,47 @@ fn folder(path: &Path) -> Result<Thing, FileError> {
         return Ok(Thing::Columns);
     }
     if has("plan.toml") {
-        let page = if has("report.html") { format!("Its page is {here}/report.html") } else { "It has no page yet: the same `stem compare` goes on from there".into() };
-        return Ok(other("the folder of a comparison", format!("{page}; a model in it is inspected by the path of its bundle.safetensors")));
+        let page = if has("report.html") {
+            format!("Its page is {here}/report.html")
+        } else {
+            "It has no page yet: the same `stem compare` goes on from there".into()
+        };
+        return Ok(other(
+            "the folder of a comparison",
+            format!("{page}; a model in it is inspected by the path of its bundle.safetensors"),
+        ));
     }
     if has("bundle.safetensors") {
-        let columns = if path.join("columns/dataset.json").exists() { format!(", and `stem inspect {here}/columns` its data") } else { String::new() };
-        return Ok(other("the folder of a run", format!("`stem inspect {here}/bundle.safetensors` shows its model{columns}")));
+        let columns = if path.join("columns/dataset.json").exists() {
+            format!(", and `stem inspect {here}/columns` its data")
+        } else {
+            String::new()
+        };
+        return Ok(other(
+            "the folder of a run",
+            format!("`stem inspect {here}/bundle.safetensors` shows its model{columns}"),
+        ));
     }
     if has("log.jsonl") {
-        return Ok(other("the folder of a run that has no bundle", "No epoch was finished, or the model is trained still: see its log.jsonl"));
+        return Ok(other(
+            "the folder of a run that has no bundle",
+            "No epoch was finished, or the model is trained still: see its log.jsonl",
+        ));
     }
     if has("recipe.toml") {
-        return Ok(other("a folder with a recipe", format!("`stem train --recipe {here}/recipe.toml --data ...` trains from it")));
+        return Ok(other(
+            "a folder with a recipe",
+            format!("`stem train --recipe {here}/recipe.toml --data ...` trains from it"),
+        ));
     }
     if names.is_empty() {
         return Ok(other("an empty folder", "`stem prepare` or `stem train` with --out fills one"));
     }
     let some = names.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
-    Ok(other(format!("a folder that no command of stem wrote ({some}{})", if names.len() > 4 { ", ..." } else { "" }), "A folder of encoded columns has a dataset.json"))
+    Ok(other(
+        format!("a folder that no command of stem wrote ({some}{})", if names.len() > 4 { ", ..." } else { "" }),
+        "A folder of encoded columns has a dataset.json",
+    ))
 }
 
 /// What a text is.
@@ -185,7 +231,10 @@ fn text(path: &Path, start: &str) -> Thing {
     let trimmed = start.trim_start_matches('\u{feff}').trim_start();
     let lower = trimmed.get(..15).unwrap_or(trimmed).to_lowercase();
     if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
-        return other("a page for a browser", "`stem train` and `stem compare` write one as report.html; open it in a browser");
+        return other(
+            "a page for a browser",
+            "`stem train` and `stem compare` write one as report.html; open it in a browser",
+        );
     }
     if trimmed.starts_with('{') || trimmed.starts_with('[') {
         if let Some(thing) = json(path, &name, trimmed) {
@@ -202,18 +251,28 @@ fn text(path: &Path, start: &str) -> Thing {
         Some((count, words)) if count > 0 && trimmed.lines().nth(1).is_some() => {
             let shown: String = first.chars().take(60).collect();
             other(
-                format!("a text table of {} columns between {words} ({shown}{})", count + 1, if first.chars().count() > 60 { "..." } else { "" }),
+                format!(
+                    "a text table of {} columns between {words} ({shown}{})",
+                    count + 1,
+                    if first.chars().count() > 60 { "..." } else { "" }
+                ),
                 format!("`stem init --data {here} --labels ...` looks at it and writes a recipe"),
             )
         }
-        _ => other(format!("a text of {}", if trimmed.lines().nth(1).is_some() { "several lines" } else { "one line" }), "No command of stem reads it"),
+        _ => other(
+            format!("a text of {}", if trimmed.lines().nth(1).is_some() { "several lines" } else { "one line" }),
+            "No command of stem reads it",
+        ),
     }
 }
 
 fn json(path: &Path, name: &str, start: &str) -> Option<Thing> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if name == "dataset.json" {
-        return Some(other("the description of an encoded data set", format!("`stem inspect {}` shows all of it", folder.display())));
+        return Some(other(
+            "the description of an encoded data set",
+            format!("`stem inspect {}` shows all of it", folder.display()),
+        ));
     }
     if name == "comparison.json" {
         return Some(other("the result of a comparison", "It is JSON; report.html beside it is the page"));
@@ -248,8 +307,17 @@ fn toml_file(text: &str, here: &str) -> Option<Thing> {
     }
     let models: Vec<&str> = table.keys().filter(|key| key.parse::<ModelName>().is_ok()).map(String::as_str).collect();
     if has("train") || !models.is_empty() {
-        let what = if models.is_empty() { "an experiment".into() } else { format!("an experiment (sizes of {})", models.join(", ")) };
+        let what = if models.is_empty() {
+            "an experiment".into()
+        } else {
+            format!("an experiment (sizes of {})", models.join(", "))
+        };
         return Some(other(what, format!("`stem train --experiment {here} ...` trains with it")));
     }
-    (!table.is_empty()).then(|| other("TOML, though no recipe and no experiment", "A recipe has [[source]], [[field]] and [[label]]; an experiment [train]"))
+    (!table.is_empty()).then(|| {
+        other(
+            "TOML, though no recipe and no experiment",
+            "A recipe has [[source]], [[field]] and [[label]]; an experiment [train]",
+        )
+    })
 }
