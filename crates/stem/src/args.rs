@@ -10,12 +10,15 @@ use stem_experiment::{Experiment, RunOptions};
 use crate::command_line::command_line;
 use crate::console::{Console, Result};
 
+/// The recipe that is looked for in the current folder; `stem init` writes it.
+const RECIPE: &str = "recipe.toml";
+
 /// What is read.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Data")]
 pub(crate) struct DataArgs {
     /// Recipe: sources, SQL, fields, labels, split
-    #[arg(long, value_name = "FILE", default_value = "recipe.toml")]
+    #[arg(long, value_name = "FILE", default_value = RECIPE)]
     pub(crate) recipe: PathBuf,
     /// Folder of the raw tables. By default the recipe's. A recipe with a simulator writes its log there when it is missing
     #[arg(long, value_name = "FOLDER")]
@@ -59,6 +62,9 @@ impl DataArgs {
     /// # Errors
     /// A recipe that cannot be followed, or that would write its log where nobody asked for it.
     pub(crate) fn open(&self) -> Result<Source> {
+        if self.recipe == Path::new(RECIPE) && !self.recipe.exists() {
+            return Err(format!("there is no {RECIPE} here: name one with --recipe, or let `stem init` write one").into());
+        }
         let recipe = Recipe::load(&self.recipe)?;
         let data = match &self.data {
             Some(data) => data.clone(),

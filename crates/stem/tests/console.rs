@@ -70,6 +70,7 @@ fn a_wrong_command_line_is_exit_code_2_and_suggests_the_nearest() {
 fn an_error_is_exit_code_1_with_its_causes_each_once() {
     let message = fails(&["prepare", "--recipe", "no/such.toml", "--columns", "x"]);
     assert_eq!(message, "cannot read no/such.toml: No such file or directory (os error 2)");
+    assert!(fails(&["train"]).starts_with("there is no recipe.toml here: "));
 }
 
 #[test]
