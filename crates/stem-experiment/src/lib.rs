@@ -8,6 +8,7 @@
 //! | models against each other, and against single-task | [`compare()`], [`CompareConfig`] |
 //! | settings for them, on the validation split | [`search`] |
 //! | what a model is like | `inspect` |
+//! | metrics of runs, for a terminal | [`metrics_table()`] |
 //!
 //! ```no_run
 //! use stem_data::{Dataset, Recipe, prepare};

@@ -63,7 +63,9 @@ impl DataArgs {
     /// A recipe that cannot be followed, or that would write its log where nobody asked for it.
     pub(crate) fn open(&self) -> Result<Source> {
         if self.recipe == Path::new(RECIPE) && !self.recipe.exists() {
-            return Err(format!("there is no {RECIPE} here: name one with --recipe, or let `stem init` write one").into());
+            return Err(
+                format!("there is no {RECIPE} here: name one with --recipe, or let `stem init` write one").into()
+            );
         }
         let recipe = Recipe::load(&self.recipe)?;
         let data = match &self.data {

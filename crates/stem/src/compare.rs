@@ -13,7 +13,7 @@ use stem_report::report::{Interval, ModelReport, Report, Transfer, Verdict, verd
 use crate::args::{DataArgs, RunArgs, model_names, options, refuse_replacing};
 use crate::console::{Console, Result};
 
-/// Compare models with single-task: does sharing help, for whom, and what to ship
+/// Compares models with single-task: does sharing help, for whom, and what to ship
 ///
 /// Encodes the raw tables (once), trains every model with every seed and single-task beside them, and measures on the test split
 /// what each task gains or loses by sharing, for all users and for those whose feedback is comparable. Writes

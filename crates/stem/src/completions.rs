@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::Cli;
 use crate::console::{Console, Result};
 
-/// Print what a shell needs to complete the options of `stem`
+/// Prints what a shell needs to complete the options of `stem`
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -48,7 +48,7 @@ The configuration says what a state dict does not:
 
 Nothing in a checkpoint is run. Anything in it but tensors is refused."#;
 
-/// Make a bundle of a PyTorch checkpoint of the Python reference
+/// Makes a bundle of a PyTorch checkpoint of the Python reference
 ///
 /// Reads what the reference wrote with torch.save(model.state_dict()), and writes a bundle that scores alike.
 #[derive(clap::Args)]

@@ -10,7 +10,7 @@ use stem_reference::parity::{Tolerances, check_fixture};
 use crate::args::DeviceArgs;
 use crate::console::{Console, Result, with_causes};
 
-/// Hold the models to fixtures of the Python reference, number by number
+/// Holds the models to fixtures of the Python reference, number by number
 ///
 /// Rebuilds the model of each fixture and prints the largest error of predictions, losses, gradients and training steps.
 #[derive(clap::Args)]

@@ -10,7 +10,7 @@ use stem_train::memory;
 use crate::args::DataArgs;
 use crate::console::{Console, Result};
 
-/// Encode the raw tables of a recipe, without training
+/// Encodes the raw tables of a recipe, without training
 ///
 /// Prints rows, seconds and peak memory (GB). A second time, with unchanged recipe and tables, only opens the result.
 #[derive(clap::Args)]

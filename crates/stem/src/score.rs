@@ -14,7 +14,7 @@ use crate::console::{Console, Result, Stopped, with_causes};
 /// Rows read, scored and written at a time.
 const ROWS_AT_ONCE: usize = 8192;
 
-/// Score the rows of a CSV file with a bundle
+/// Scores the rows of a CSV file with a bundle
 ///
 /// Keeps the columns and appends one column p_TASK per task, the probability. The output is replaced once it is whole.
 #[derive(clap::Args)]
@@ -87,7 +87,10 @@ enum Failure {
 /// The writer's.
 impl From<csv::Error> for Failure {
     fn from(error: csv::Error) -> Self {
-        Self::Output(error.into())
+        match error.into_kind() {
+            csv::ErrorKind::Io(error) => Self::Output(error),
+            other => Self::Other(format!("{other:?}").into()), // records of one length, by the header
+        }
     }
 }
 

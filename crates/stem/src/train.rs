@@ -9,7 +9,7 @@ use stem_experiment::{RunMetrics, metrics_table, run as train};
 use crate::args::{DataArgs, RunArgs, model_names, options, refuse_replacing};
 use crate::console::{Console, Result};
 
-/// Train one model: leaves a bundle, its metrics and a page about it
+/// Trains one model: leaves a bundle, its metrics and a page about it
 ///
 /// Encodes the raw tables (once), trains, and writes OUT/bundle.safetensors, OUT/report.html, OUT/metrics.json and OUT/log.jsonl.
 /// Ctrl-C finishes the step, keeps the best weights and writes the bundle; then the exit code is 130.

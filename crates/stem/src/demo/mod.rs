@@ -14,7 +14,7 @@ use crate::console::{Console, Result};
 const RECIPE: &str = include_str!("recipe.toml");
 const EXPERIMENT: &str = include_str!("experiment.toml");
 
-/// Show the whole path on a simulated log: three models, their table, a bundle, scores
+/// Shows the whole path on a simulated log: three models, their table, a bundle, scores
 ///
 /// Simulates a log in which two kinds of feedback pull users apart, and shows what sharing embeddings does to them. Leaves the log,
 /// its recipe and experiment, a bundle and a page per model in OUT.
