@@ -1,4 +1,4 @@
-//! A model of your own, outside the library: wide and deep, with the library's trainer, bundle and predictor.
+//! A model of your own, outside the library: wide and deep, run by name and compared with the library's models.
 //!
 //! `y_t = sigmoid(tower_t(x) + wide_t(x))`
 
@@ -7,18 +7,25 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use stem_core::{
-    DeviceSpec, HiddenConfig, MlpShape, Model, ModelSpec, NetworkSize, Pooled, Predictor, Row, Schema, Towers,
+    DeviceSpec, Extended, HiddenConfig, MlpShape, Model, ModelSpec, NetworkSize, Pooled, Predictor, Row, Schema, Towers,
 };
-use stem_data::{Recipe, Split, prepare};
-use stem_experiment::Experiment;
-use stem_train::{Learner, Progress, TrainConfig};
+use stem_data::{Recipe, prepare};
+use stem_experiment::{CompareConfig, Experiment, RunOptions, compare, run};
+use stem_report::report::verdicts;
 
-/// Sizes, as the bundle tells them.
+/// Sizes: the section `[wide-deep]` of an experiment, and what the bundle tells.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
 struct WideDeepConfig {
     dim: usize,
     tower: Vec<usize>,
     hidden: HiddenConfig,
+}
+
+impl Default for WideDeepConfig {
+    fn default() -> Self {
+        Self { dim: 4, tower: vec![64, 32], hidden: HiddenConfig::default() }
+    }
 }
 
 /// A tower per task, and a linear map per task: a tower without hidden layers.
@@ -66,15 +73,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::path::PathBuf::from(std::env::args().nth(1).unwrap_or("out/custom".into()));
     let recipe = Recipe::load("datasets/simulated/recipe.toml")?;
     let dataset = prepare(&recipe, &out, &out.join("columns"), true)?;
-    let train = TrainConfig { epochs: 2, ..Experiment::load("datasets/simulated/experiment.toml")?.train };
-    let config = WideDeepConfig { dim: 4, tower: vec![64, 32], hidden: HiddenConfig::default() };
+    let path = "datasets/simulated/experiment.toml"; // may have a section [wide-deep]
+    let mut experiment = Experiment::<Extended<WideDeepConfig>>::load_family(path)?;
+    experiment.train.epochs = 2;
+    let options = RunOptions { device: DeviceSpec::from_env()?, overwrite: true, ..RunOptions::default() };
 
-    let device = DeviceSpec::from_env()?.open()?;
-    let mut learner = Learner::new(config, &dataset, train, &device, &out)?.with_progress(Progress::on_stderr());
-    learner.fit()?;
-    println!("test AUC: {:?}", learner.evaluate(Split::Test)?.iter().map(|m| m.auc).collect::<Vec<_>>());
-    let predictor = Predictor::<WideDeepConfig>::open_model(learner.bundle_path(), &device)?;
+    let metrics = run("wide-deep", &experiment, &dataset, &out.join("run"), &options)?;
+    println!("test AUC: {:?}", metrics.test.values().map(|m| m.auc).collect::<Vec<_>>());
+    let bundle = out.join("run/bundle.safetensors");
+    let predictor = Predictor::<Extended<WideDeepConfig>>::open_model(bundle, &options.device.open()?)?;
     let row = Row::new().with("user", 7).with("item", 21).with("user_group", 1).with("item_category", 2);
     println!("{:?}", predictor.predict(&[row])?.rows().next());
+
+    let models = vec!["wide-deep".into(), "stem".into()]; // and single-task, which both are held against
+    let config = CompareConfig { models, seeds: vec![1, 2], ..CompareConfig::default() };
+    let report = compare(&config, &experiment, &dataset, &out.join("compare"), &options)?;
+    verdicts(&report).iter().for_each(|verdict| println!("{}: {}", verdict.headline, verdict.reasons.join(" ")));
     Ok(())
 }

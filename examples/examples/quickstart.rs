@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rows = dataset.schema().rows();
     println!("{train} rows to train on, {valid} to stop by, {test} to test, {rows} table rows");
 
-    let options = RunOptions { device, progress, ..RunOptions::default() };
+    let options = RunOptions { device, progress, overwrite: true, ..RunOptions::default() };
     let mut runs: Vec<RunMetrics> = Vec::new();
     for model in [ModelName::Stem, ModelName::SharedBottom, ModelName::SingleTask] {
         runs.push(run(model, &experiment, &dataset, &out.join(model.as_str()), &options)?);

@@ -2,115 +2,242 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::Path;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use stem_core::files;
-use stem_core::{ModelConfig, ModelName};
+use stem_core::{ModelConfig, ModelFamily, Preset};
 use stem_train::TrainConfig;
 
 use crate::error::{Error, Result};
 
-/// An experiment: `[train]` and a section per model. What is not written has the paper's defaults.
+/// An experiment: how models are trained, and their sizes. `C` is the family of models that it may speak of: those of `stem-core`,
+/// or [`Extended`](stem_core::Extended) by one of an application's own.
+///
+/// | in the file | |
+/// |---|---|
+/// | `preset = "small"` or `"paper"` | the sizes that no section names; small where it is not written |
+/// | `[train]` | [`TrainConfig`] |
+/// | `[MODEL]` | sizes of a model; a key that is not there has the preset's |
 ///
 /// ```
-/// use stem_core::{ModelConfig, ModelName};
+/// use stem_core::ModelConfig;
 ///
 /// let text = "[train]\nlearning_rate = 0.001\n[stem]\nshared_experts = 2\n";
 /// let experiment = stem_experiment::Experiment::parse(text, "example.toml")?;
-/// let ModelConfig::Stem(stem) = experiment.model(ModelName::Stem) else { unreachable!() };
-/// assert_eq!(stem.shared_experts, 2);
+/// let ModelConfig::Stem(stem) = experiment.model("stem")? else { unreachable!() };
+/// assert_eq!((stem.shared_experts, stem.experts.as_slice()), (2, &[64, 32][..]));
 /// # Ok::<(), stem_experiment::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Experiment {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment<C = ModelConfig> {
     /// How to train.
     pub train: TrainConfig,
-    models: BTreeMap<ModelName, ModelConfig>,
+    /// The sizes of models and keys that are not named.
+    pub preset: Preset,
+    models: BTreeMap<String, C>,
+}
+
+impl<C> Default for Experiment<C> {
+    fn default() -> Self {
+        Self { train: TrainConfig::default(), preset: Preset::default(), models: BTreeMap::new() }
+    }
 }
 
 impl Experiment {
-    /// Reads a TOML file.
+    /// Reads a TOML file about the models of `stem-core`.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Experiment`], which names line and key.
+    /// [`Error::File`] and [`Error::Experiment`], which names line and key.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        Self::parse(&files::read_text(path)?, path)
+        Self::load_family(path)
     }
 
-    /// Parses TOML; `path` is for messages.
+    /// Parses TOML about the models of `stem-core`; `path` is for messages.
     ///
     /// # Errors
     /// [`Error::Experiment`], which names line and key, or the key whose value cannot train.
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self> {
+        Self::parse_family(text, path)
+    }
+}
+
+impl<C: ModelFamily> Experiment<C> {
+    /// Reads a TOML file about the models of the family `C`.
+    ///
+    /// # Errors
+    /// [`Error::File`] and [`Error::Experiment`], which names line and key.
+    pub fn load_family(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::parse_family(&files::read_text(path)?, path)
+    }
+
+    /// Parses TOML about the models of the family `C`; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Experiment`], which names line and key, or the key whose value cannot train.
+    pub fn parse_family(text: &str, path: impl AsRef<Path>) -> Result<Self> {
         let fault = |what: String| Error::Experiment { path: path.as_ref().to_path_buf(), what };
-        let experiment: Self = toml::from_str(text).map_err(|e| fault(e.to_string().trim_end().into()))?;
-        experiment.train.check().map_err(|e| fault(format!("[train]: {e}")))?;
+        let of_toml = |error: toml::de::Error| fault(error.to_string().trim_end().into());
+        let Sections { train, preset, models, .. } = toml::from_str::<Sections<C>>(text).map_err(of_toml)?;
+        train.check().map_err(|e| fault(format!("[train]: {e}")))?;
+        let table: toml::Table = toml::from_str(text).map_err(of_toml)?;
+        let mut experiment = Self { train, preset, models: BTreeMap::new() };
+        for name in models {
+            let section = table.get(name).and_then(toml::Value::as_table).into_iter().flatten();
+            let config = over_preset(name, preset, section).map_err(|e| fault(format!("[{name}]: {e}")))?;
+            experiment.models.insert(name.into(), config);
+        }
         Ok(experiment)
     }
 
-    /// Whether the experiment says sizes of that model.
-    pub fn has(&self, name: ModelName) -> bool {
-        self.models.contains_key(&name)
+    /// The sizes of models that no section names, in words.
+    pub(crate) fn preset_sizes(&self) -> &'static str {
+        match self.preset {
+            Preset::Small => "small sizes",
+            Preset::Paper => "the STEM paper's sizes",
+        }
     }
 
-    /// The configuration of one model; its defaults where the experiment has no section for it.
-    pub fn model(&self, name: ModelName) -> ModelConfig {
-        self.models.get(&name).cloned().unwrap_or_else(|| name.default_config())
+    /// Whether the experiment has a section for that model.
+    pub fn has(&self, name: impl AsRef<str>) -> bool {
+        self.models.contains_key(name.as_ref())
+    }
+
+    /// The configuration of one model; the preset's where the experiment has no section for it.
+    ///
+    /// # Errors
+    /// [`UnknownModel`](stem_core::Error::UnknownModel), with the name most like it and all names.
+    pub fn model(&self, name: impl AsRef<str>) -> Result<C> {
+        let name = name.as_ref();
+        match self.models.get(name) {
+            Some(config) => Ok(config.clone()),
+            None => Ok(C::of_preset(name, self.preset)?),
+        }
     }
 
     /// The same experiment with another configuration of a model.
     #[must_use]
-    pub fn with_model(mut self, config: ModelConfig) -> Self {
-        self.models.insert(config.model_name(), config);
+    pub fn with_model(mut self, config: C) -> Self {
+        self.models.insert(config.name().into(), config);
         self
     }
 }
 
-/// `[train]`, and sections named as models are; each is read by whoever it belongs to.
-impl<'de> Deserialize<'de> for Experiment {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Sections;
+/// The preset's configuration of a model, with the keys of a section. The section was read before: its keys and types are right.
+fn over_preset<'a, C: ModelFamily>(
+    name: &str,
+    preset: Preset,
+    section: impl Iterator<Item = (&'a String, &'a toml::Value)>,
+) -> Result<C, Box<dyn std::error::Error>> {
+    let mut config: Value = serde_json::to_value(C::of_preset(name, preset)?)?;
+    for (key, value) in section {
+        config[key] = serde_json::to_value(value)?;
+    }
+    Ok(serde_json::from_value(config)?)
+}
 
-        impl<'de> Visitor<'de> for Sections {
-            type Value = Experiment;
+/// What the file says, each section read at its place, so that an error has its line.
+struct Sections<C> {
+    train: TrainConfig,
+    preset: Preset,
+    models: Vec<&'static str>,
+    family: PhantomData<C>,
+}
+
+impl<'de, C: ModelFamily> Deserialize<'de> for Sections<C> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Of<C>(PhantomData<C>);
+
+        impl<'de, C: ModelFamily> Visitor<'de> for Of<C> {
+            type Value = Sections<C>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("[train] and sections of models")
+                f.write_str("preset, [train] and sections of models")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Experiment, A::Error> {
-                let mut experiment = Experiment::default();
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut found = Sections {
+                    train: TrainConfig::default(),
+                    preset: Preset::default(),
+                    models: Vec::new(),
+                    family: PhantomData,
+                };
                 while let Some(section) = map.next_key::<String>()? {
-                    if section == "train" {
-                        experiment.train = map.next_value()?;
-                        continue;
+                    match section.as_str() {
+                        "train" => found.train = map.next_value()?,
+                        "preset" => found.preset = map.next_value()?,
+                        name => found.models.push(map.next_value_seed(Section::<C>(name, PhantomData))?),
                     }
-                    let config = map.next_value_seed(Section(&section))?;
-                    experiment.models.insert(config.model_name(), config);
                 }
-                Ok(experiment)
+                Ok(found)
             }
         }
-        deserializer.deserialize_map(Sections)
+        deserializer.deserialize_map(Of(PhantomData))
     }
 }
 
 /// The section of a model, or an error at its place.
-struct Section<'a>(&'a str);
+struct Section<'a, C>(&'a str, PhantomData<C>);
 
-impl<'de> DeserializeSeed<'de> for Section<'_> {
-    type Value = ModelConfig;
+impl<'de, C: ModelFamily> DeserializeSeed<'de> for Section<'_, C> {
+    type Value = &'static str;
 
-    fn deserialize<D: Deserializer<'de>>(self, section: D) -> Result<ModelConfig, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, section: D) -> Result<&'static str, D::Error> {
         let name = self.0;
-        if strsim::jaro_winkler(name, "train") > ModelName::LIKE {
-            return Err(D::Error::custom(format!("unknown section [{name}], did you mean [train]?")));
+        let known = C::find(name).map_err(|unknown| {
+            let top = [("train", "[train]"), ("preset", "`preset`, at the top")];
+            match top.into_iter().find(|(known, _)| strsim::jaro_winkler(name, known) > MISTYPED) {
+                Some((_, known)) => D::Error::custom(format!("unknown section [{name}], did you mean {known}?")),
+                None => D::Error::custom(format!("[{name}] is neither [train] nor a model: {unknown}")),
+            }
+        })?;
+        C::deserialize_section(name, section)?;
+        Ok(known)
+    }
+}
+
+/// Likeness (Jaro-Winkler) above which a section is `train` or `preset` mistyped: no name of a model comes near it.
+const MISTYPED: f64 = 0.85;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stem_core::StemConfig;
+
+    fn stem(text: &str) -> StemConfig {
+        let ModelConfig::Stem(stem) = Experiment::parse(text, "e.toml").unwrap().model("stem").unwrap() else {
+            unreachable!()
+        };
+        stem
+    }
+
+    #[test]
+    fn a_key_that_is_not_named_has_the_presets_size() {
+        for (preset, widths, shared) in [("", vec![64, 32], 1), ("preset = 'paper'\n", vec![512, 512, 512], 8)] {
+            let whole = stem(preset);
+            assert_eq!((&whole.experts, whole.shared_experts), (&widths, shared));
+            let named = stem(&format!("{preset}[stem]\ndim = 5\nhidden = {{ dropout = 0.5 }}"));
+            assert_eq!((named.dim, &named.experts, named.shared_experts), (5, &widths, shared));
+            assert_eq!(named.hidden.dropout, 0.5);
         }
-        let model: ModelName =
-            name.parse().map_err(|e| D::Error::custom(format!("[{name}] is neither [train] nor a model: {e}")))?;
-        model.deserialize_config(section)
+        assert_eq!(stem("preset = 'paper'"), StemConfig::default());
+    }
+
+    #[test]
+    fn a_preset_that_is_none_or_mistyped_is_named() {
+        let message = Experiment::parse("preset = 'large'", "e.toml").unwrap_err().to_string();
+        assert!(message.contains("unknown variant `large`, expected `small` or `paper`"), "{message}");
+        let message = Experiment::parse("presets = 'paper'", "e.toml").unwrap_err().to_string();
+        assert!(message.contains("unknown section [presets], did you mean `preset`, at the top?"), "{message}");
+    }
+
+    #[test]
+    fn a_model_that_is_not_known_is_told_with_all_that_are() {
+        let message = Experiment::<ModelConfig>::default().model("ples").unwrap_err().to_string();
+        assert!(message.starts_with("unknown model 'ples', did you mean 'ple'? Known are: stem, "), "{message}");
     }
 }

@@ -10,25 +10,30 @@
 //! | what a model is like | `inspect` |
 //! | metrics of runs, for a terminal | [`metrics_table()`] |
 //!
+//! A model goes by its name. `C`, the family of models that an experiment speaks of, is that of `stem-core`, or
+//! [`Extended`](stem_core::Extended) by one of an application's own, which then enters runs, searches, comparisons and the page as any
+//! other.
+//!
 //! ```no_run
 //! use stem_data::{Dataset, Recipe, prepare};
-//! use stem_experiment::{Experiment, ModelName, RunOptions, run};
+//! use stem_experiment::{Experiment, RunOptions, run};
 //!
 //! let recipe = Recipe::load("datasets/simulated/recipe.toml")?;
 //! let dataset = prepare(&recipe, "data".as_ref(), "out/columns".as_ref(), true)?;
 //! let experiment = Experiment::load("datasets/simulated/experiment.toml")?;
-//! let metrics = run(ModelName::Stem, &experiment, &dataset, "out".as_ref(), &RunOptions::default())?;
+//! let metrics = run("stem", &experiment, &dataset, "out".as_ref(), &RunOptions::default())?;
 //! println!("{:?}", metrics.test);
 //! # Ok::<(), stem_experiment::Error>(())
 //! ```
 
 mod experiment;
 mod options;
-mod training;
+mod folder;
+mod measured;
 mod run;
-mod single_task;
-mod kept;
+mod finished;
 mod queue;
+mod text;
 mod inspect;
 pub mod search;
 mod compare;
@@ -40,8 +45,9 @@ pub use compare::{
 };
 pub use error::{Error, Result};
 pub use experiment::Experiment;
+pub use measured::{RunMetrics, measure};
 pub use metrics_table::metrics_table;
 pub use options::RunOptions;
-pub use run::{RunMetrics, measure, run};
+pub use run::run;
 pub use search::SearchConfig;
 pub use stem_core::ModelName;

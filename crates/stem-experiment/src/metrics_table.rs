@@ -2,7 +2,7 @@
 
 use stem_report::metrics::shown;
 
-use crate::run::RunMetrics;
+use crate::measured::RunMetrics;
 
 /// A line per model and task with its metrics on the test split, below a line of headings.
 pub fn metrics_table<'a>(runs: impl IntoIterator<Item = &'a RunMetrics>) -> String {
@@ -14,7 +14,7 @@ pub fn metrics_table<'a>(runs: impl IntoIterator<Item = &'a RunMetrics>) -> Stri
         for (task, metrics) in run.tasks.iter().filter_map(|task| Some((task, run.test.get(task)?))) {
             let [auc, gauc, logloss, calibration] =
                 [metrics.auc, metrics.gauc, metrics.logloss, metrics.calibration].map(shown);
-            table.push_str(&line([run.model.as_str(), task, &auc, &gauc, &logloss, &calibration]));
+            table.push_str(&line([&run.model, task, &auc, &gauc, &logloss, &calibration]));
         }
     }
     table

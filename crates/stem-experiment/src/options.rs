@@ -3,15 +3,17 @@
 use stem_core::DeviceSpec;
 use stem_train::{Progress, StopFlag};
 
-/// How a run is carried out.
+/// How a run or a comparison is carried out.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
     /// Device to train on.
     pub device: DeviceSpec,
     /// Where to draw progress bars.
     pub progress: Progress,
-    /// Asks the run to stop.
+    /// Asks to stop.
     pub stop: StopFlag,
-    /// The command line that does it again, for the report; empty where there is none.
+    /// Whether a finished run in the folder is replaced, or another comparison's folder taken over.
+    pub overwrite: bool,
+    /// The command line that does it again, for the page; empty where there is none.
     pub command: String,
 }

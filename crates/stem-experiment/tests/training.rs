@@ -2,12 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-use std::collections::BTreeMap;
 
 use common::*;
 use stem_core::{AnyModel, DeviceSpec, ModelSpec, Predictor, Row, Value};
 use stem_data::{BatchPlan, Recipe, Split, prepare};
-use stem_experiment::{Error, Experiment, ModelName, measure, run};
+use stem_experiment::{Error, Experiment, ModelName, RunOptions, measure, run};
 use stem_train::{
     BalanceConfig, Learner, Monitor, Objective, OptimizerConfig, ScheduleConfig, StopFlag, TableMode, TrainConfig,
     TrainState,
@@ -42,9 +41,14 @@ fn a_predictor_scores_raw_test_rows_as_the_trainer_evaluates_them() {
     let dataset = dataset(folder.path());
     let config = TrainConfig { epochs: 1, ..experiment().train };
     let device = spec().open().unwrap();
-    let mut learner =
-        Learner::new(experiment().model(ModelName::Stem), &dataset, config, &device, folder.path().join("out"))
-            .unwrap();
+    let mut learner = Learner::new(
+        experiment().model(ModelName::Stem).unwrap(),
+        &dataset,
+        config,
+        &device,
+        folder.path().join("out"),
+    )
+    .unwrap();
     learner.fit().unwrap();
     // Every raw row is scored; the test rows are found again by their encoded labels' order, which is the log's.
     let mut log = csv::Reader::from_path(folder.path().join("log.csv")).unwrap();
@@ -75,9 +79,14 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
         run(ModelName::Stem, &experiment, &dataset, &folder.path().join(name), &options()).unwrap().test
     };
     let (first, again, other) = (of_seed(1, "x"), of_seed(1, "y"), of_seed(2, "z"));
-    let auc = |metrics: &BTreeMap<String, stem_report::metrics::TaskMetrics>| metrics["a"].auc.unwrap();
-    assert!((auc(&first) - auc(&again)).abs() < 1e-6);
-    assert_ne!(auc(&first), auc(&other));
+    assert_eq!(first, again, "to the last bit");
+    assert_ne!(first["a"].auc, other["a"].auc);
+    let table = |name: &str| {
+        let path = folder.path().join(name).join("bundle.safetensors");
+        Predictor::open(path, &spec().open().unwrap()).unwrap().table().rows().tensor().to_data()
+    };
+    assert_eq!(table("x").as_bytes(), table("y").as_bytes());
+    assert_ne!(table("x").as_bytes(), table("z").as_bytes());
 }
 
 #[test]
@@ -92,6 +101,16 @@ fn a_single_task_bundle_holds_what_each_task_learned_alone() {
         let alone = measure(&alone, &dataset.only_task(t), Split::Test).unwrap()[task];
         assert!((alone.auc.unwrap() - metrics.test[task].auc.unwrap()).abs() < 1e-6);
     }
+    // What it took is that of both tasks together, one after the other.
+    let log = log_of(&out);
+    let epochs = |task: &str| log.iter().filter(|line| line["task"] == task).count();
+    assert_eq!((epochs("a") + epochs("b"), epochs("a").max(epochs("b"))), (log.len(), metrics.epochs));
+    let rows = (log.len() * dataset.rows(Split::Train)) as f64;
+    assert!((metrics.rows_per_second * metrics.seconds / rows - 1.0).abs() < 1e-6);
+    let merged = Predictor::open(out.join("bundle.safetensors"), &device).unwrap();
+    let size = merged.config().size(dataset.schema()).parameters as usize;
+    assert_eq!(metrics.parameters, size + merged.table().rows().dims().iter().product::<usize>());
+    assert!(!metrics.interrupted && metrics.memory > 0);
 }
 
 #[test]
@@ -110,7 +129,7 @@ fn a_stop_before_the_first_step_still_leaves_a_bundle() {
     let dataset = dataset(folder.path());
     let stop = StopFlag::default();
     stop.stop();
-    let options = stem_experiment::RunOptions { stop, ..options() };
+    let options = RunOptions { stop, ..options() };
     let metrics = run(ModelName::Stem, &experiment(), &dataset, &folder.path().join("out"), &options).unwrap();
     assert!(metrics.interrupted && metrics.epochs == 0);
     assert!(folder.path().join("out/bundle.safetensors").exists());
@@ -122,11 +141,55 @@ fn a_stop_before_every_single_task_is_trained_writes_no_bundle_of_them_all() {
     let dataset = dataset(folder.path());
     let stop = StopFlag::default();
     stop.stop();
-    let options = stem_experiment::RunOptions { stop, ..options() };
+    let options = RunOptions { stop, ..options() };
     let out = folder.path().join("out");
     let message = run(ModelName::SingleTask, &experiment(), &dataset, &out, &options).unwrap_err().to_string();
     assert!(message.starts_with("stopped before task 'a' was trained"), "{message}");
     assert!(!out.join("bundle.safetensors").exists());
+}
+
+/// Everything that an application reads of a run.
+fn files_of(out: &std::path::Path) -> Vec<Vec<u8>> {
+    ["bundle.safetensors", "log.jsonl", "metrics.json", "report.html"]
+        .map(|name| std::fs::read(out.join(name)).unwrap())
+        .into()
+}
+
+#[test]
+fn a_finished_run_is_replaced_only_where_that_is_allowed_and_only_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let out = folder.path().join("out");
+    let train = |model: ModelName, overwrite: bool, stop: bool| {
+        let options = RunOptions { overwrite, ..options() };
+        if stop {
+            options.stop.stop();
+        }
+        run(model, &experiment(), &dataset, &out, &options)
+    };
+    train(ModelName::SharedBottom, false, false).unwrap();
+    let first = files_of(&out);
+    let message = said(&train(ModelName::Stem, false, false).unwrap_err());
+    assert!(message.contains("holds a run of 'shared-bottom' with seed 1: name another folder, or allow"), "{message}");
+    assert_eq!(files_of(&out), first);
+
+    let stopped = train(ModelName::Stem, true, true).unwrap();
+    assert!(stopped.interrupted);
+    assert_eq!(files_of(&out), first, "a run that was stopped takes no other's place");
+    assert!(out.join("unfinished/bundle.safetensors").exists());
+
+    train(ModelName::Stem, true, false).unwrap();
+    assert!(files_of(&out).iter().zip(&first).all(|(now, before)| now != before), "all four are of one run");
+    assert!(!out.join("unfinished").exists());
+}
+
+#[test]
+fn an_unknown_model_is_told_with_the_nearest_and_all_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let message = said(&run("stm", &experiment(), &dataset(folder.path()), &out, &options()).unwrap_err());
+    assert!(message.starts_with("unknown model 'stm', did you mean 'stem'? Known are: stem, "), "{message}");
+    assert!(!out.exists());
 }
 
 #[test]
@@ -138,11 +201,12 @@ fn a_loss_that_is_not_finite_stops_with_step_and_task_and_keeps_the_older_bundle
     let before = std::fs::read(out.join("bundle.safetensors")).unwrap();
     let mut wild = experiment();
     wild.train.learning_rate = 1e30;
-    let error = run(ModelName::Stem, &wild, &dataset, &out, &options()).unwrap_err();
+    let again = RunOptions { overwrite: true, ..options() };
+    let error = run(ModelName::Stem, &wild, &dataset, &out, &again).unwrap_err();
     let message = error.to_string();
     assert!(matches!(error, Error::Train(stem_train::Error::NotFinite { .. })), "{message}");
     assert!(message.starts_with("the loss of task '") && message.contains("Try a lower learning_rate"), "{message}");
-    let kept = message.contains("last-good.safetensors") && out.join("last-good.safetensors").exists();
+    let kept = message.contains("last-good.safetensors") && out.join("unfinished/last-good.safetensors").exists();
     let nothing_to_keep = message.contains("nothing was saved"); // a GPU's loss is read after the weights broke
     assert!(kept || (nothing_to_keep && matches!(spec(), DeviceSpec::Wgpu(_))), "{message}");
     assert_eq!(std::fs::read(out.join("bundle.safetensors")).unwrap(), before);
@@ -154,7 +218,7 @@ fn settings_that_cannot_train_are_refused_by_key() {
     let dataset = dataset(folder.path());
     let base = experiment().train;
     let message = |config: TrainConfig| {
-        let spec_ = experiment().model(ModelName::Stem);
+        let spec_ = experiment().model(ModelName::Stem).unwrap();
         Learner::new(spec_, &dataset, config, &spec().open().unwrap(), folder.path()).unwrap_err().to_string()
     };
     let refused = |config: TrainConfig, text: &str| {
@@ -217,7 +281,7 @@ fn an_experiment_with_an_unknown_key_names_line_and_key() {
     assert!(message.starts_with("e.toml: ") && message.contains("line 4") && message.contains("dims"), "{message}");
     let message = Experiment::parse("[train]\nlearning_rate = \"fast\"\n", "e.toml").unwrap_err().to_string();
     assert!(message.contains("line 2") && message.contains("learning_rate"), "{message}");
-    assert!(Experiment::load("no/such.toml").unwrap_err().to_string().starts_with("cannot read no/such.toml: "));
+    assert!(said(&Experiment::load("no/such.toml").unwrap_err()).starts_with("cannot read no/such.toml: "));
 }
 
 #[test]
@@ -271,7 +335,7 @@ fn every_experiment_beside_the_data_sets_is_sound() {
         let experiment = Experiment::load(&path).unwrap();
         experiment.train.check().unwrap();
         for &name in ModelName::ALL {
-            experiment.model(name).check(dataset.schema()).unwrap();
+            experiment.model(name).unwrap().check(dataset.schema()).unwrap();
         }
     }
 }
@@ -319,7 +383,7 @@ fn every_optimizer_that_an_experiment_asks_for_is_the_one_that_trains() {
         max_gradient_norm: 1e9,
         ..experiment().train
     };
-    let config = experiment().model(ModelName::SharedBottom);
+    let config = experiment().model(ModelName::SharedBottom).unwrap();
     let seed = train.seed;
     let mut learner = Learner::new(config.clone(), &dataset, train, &device, folder.path().join("out")).unwrap();
     learner.fit().unwrap();
@@ -339,7 +403,7 @@ fn normalisation_activations_and_dropout_train_restore_and_merge() {
     let dataset = dataset(folder.path());
     for (activation, model) in [("prelu", "single-task"), ("dice", "ple"), ("gelu", "stem"), ("tanh", "aitm")] {
         let model: ModelName = model.parse().unwrap();
-        let mut config = serde_json::to_value(experiment().model(model)).unwrap();
+        let mut config = serde_json::to_value(experiment().model(model).unwrap()).unwrap();
         config["hidden"] = serde_json::json!({ "activation": activation, "batch_norm": true, "dropout": 0.1 });
         let mut experiment = experiment().with_model(serde_json::from_value(config).unwrap());
         experiment.train = TrainConfig { patience: 1, network_l2: 1e-6, ..experiment.train }; // so that epochs are given back
@@ -380,7 +444,7 @@ fn options_without_effect_are_refused() {
     let base = experiment().train;
     let one = dataset.only_task(0);
     let refused = |dataset: &stem_data::Dataset, train: TrainConfig| {
-        let config = experiment().model(ModelName::Stem);
+        let config = experiment().model(ModelName::Stem).unwrap();
         Learner::new(config, dataset, train, &device, folder.path().join("out")).unwrap_err().to_string()
     };
     let message = refused(&one, TrainConfig { balance: BalanceConfig::PcGrad {}, ..base.clone() });
@@ -404,7 +468,7 @@ fn absurd_sizes_are_refused_and_do_not_wrap() {
         "[aitm]\nbottom = [65536, 65536, 65536]\ntower = [65536, 65536]",
     ] {
         let experiment = Experiment::parse(section, "e.toml").unwrap();
-        let model = section[1..section.find(']').unwrap()].parse().unwrap();
+        let model: ModelName = section[1..section.find(']').unwrap()].parse().unwrap();
         let error = run(model, &experiment, &dataset, &folder.path().join("out"), &options()).unwrap_err();
         assert!(matches!(error, Error::Train(stem_train::Error::Memory { .. })), "{section}: {error}");
     }
@@ -422,7 +486,8 @@ fn every_balancing_trains_and_logs_the_weights_it_learned() {
         let mut experiment = experiment();
         experiment.train = TrainConfig { balance, ..experiment.train };
         let out = folder.path().join("out");
-        let metrics = run(ModelName::SharedBottom, &experiment, &dataset, &out, &options()).unwrap();
+        let again = RunOptions { overwrite: true, ..options() };
+        let metrics = run(ModelName::SharedBottom, &experiment, &dataset, &out, &again).unwrap();
         assert!(metrics.test["a"].auc.unwrap() > 0.6, "{balance:?}: {:?}", metrics.test);
         let log = std::fs::read_to_string(out.join("log.jsonl")).unwrap();
         let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();

@@ -42,7 +42,8 @@ fn a_gain_with_evidence_is_shipped_and_told_with_its_interval() {
     ]);
     assert_eq!(
         told(&report),
-        "Ship stem for like: +0.0230 AUC against single-task on all users (95 % interval +0.0190 to +0.0270). \
+        "Ship stem for like: +0.0230 AUC against single-task on all users of this test split (95 % interval +0.0190 to +0.0270; a gain \
+         with each of 3 seeds). \
          Of 2 models that share, transfer to like is positive for 1, negative for 1 and without evidence for 0."
     );
     let page = sound(&report);
@@ -70,13 +71,13 @@ fn without_evidence_single_task_is_shipped() {
     let report = compared(vec![model("stem", 900, (0.775, 0.001), Some((-0.001, 0.011)))]);
     assert_eq!(
         told(&report),
-        "Ship single-task for like: no model that shares beats it with evidence. The highest of the others, stem, differs by \
+        "Ship single-task for like: no model that shares beats it with evidence on this test split. The highest of the others, stem, differs by \
          +0.0050 (\u{2212}0.0010 to +0.0110). Of 1 model that shares, transfer to like is positive for 0, negative for 0 and \
          without evidence for 1."
     );
     let unmeasured = compared(vec![model("stem", 900, (0.775, 0.001), None)]);
     assert!(told(&unmeasured).contains("differs by +0.0050, of which no interval was measured."));
-    assert!(sound(&unmeasured).contains("as far as these seeds show"));
+    assert!(sound(&unmeasured).contains("as far as these seeds and this test split show"));
 }
 
 #[test]
@@ -147,8 +148,8 @@ fn users_are_told_of_the_model_to_ship_and_losses_of_all_that_gain() {
     let told = told(&report);
     assert!(
         told.starts_with(
-            "Ship stem for like: +0.0230 AUC against single-task on all users (95 % interval +0.0200 to +0.0260), +0.0200 on \
-             like-dominant users, +0.0200 on comparable users (+0.0100 to +0.0300). Some users lose all the same: \u{2212}0.0150 \
+            "Ship stem for like: +0.0230 AUC against single-task on all users of this test split (95 % interval +0.0200 to +0.0260; \
+             a gain with each of 3 seeds), +0.0200 on like-dominant users, +0.0200 on comparable users (+0.0100 to +0.0300). Some users lose all the same: \u{2212}0.0150 \
              with ple-me on comparable users and \u{2212}0.0150 with ple-me on like-dominant users."
         ),
         "{told}"
@@ -199,6 +200,47 @@ fn of_a_tie_the_cheapest_that_costs_comparable_users_nothing_is_shipped() {
     assert!(
         told.contains("ple-me has the fewest parameters (500) of those that cost comparable users nothing"),
         "{told}"
+    );
+}
+
+#[test]
+fn a_gain_that_seeds_do_not_agree_on_is_not_shipped_and_what_is_missing_is_said() {
+    let with_seeds = |own: &[f64], against: &[f64]| {
+        let mut report = compared(vec![model("stem", 900, (0.793, 0.001), Some((0.019, 0.027)))]);
+        for (m, values) in [(0, against), (1, own)] {
+            report.models[m].tasks[0].auc.as_mut().unwrap().values = values.to_vec();
+        }
+        told(&report)
+    };
+    let one = with_seeds(&[0.793], &[0.77]);
+    assert!(one.starts_with("Ship single-task for like: no model that shares beats it with evidence on this"), "{one}");
+    assert!(
+        one.contains(
+            "stem is above it by the interval over users, but one seed is no evidence against the luck of training: compare with \
+             2 or more."
+        ),
+        "{one}"
+    );
+    let mixed = with_seeds(&[0.80, 0.79, 0.76], &[0.77, 0.77, 0.77]);
+    assert!(mixed.contains("but with 2 of 3 seeds only: more of them would tell."), "{mixed}");
+    let others = with_seeds(&[0.80, 0.79], &[0.77]);
+    assert!(others.contains("but without the same seeds for both there is no evidence against the luck"), "{others}");
+}
+
+#[test]
+fn a_higher_mean_that_is_not_shipped_says_what_it_lacks() {
+    let mut report = compared(vec![
+        model("stem", 900, (0.793, 0.0001), Some((0.022, 0.024))),
+        model("ple", 900, (0.80, 0.0001), Some((-0.01, 0.07))),
+        model("mmoe", 900, (0.81, 0.0001), Some((0.03, 0.05))),
+    ]);
+    report.models[3].tasks[0].auc.as_mut().unwrap().values = vec![0.76, 0.81, 0.86];
+    let found = told(&report);
+    assert!(found.starts_with("Ship stem for like"), "{found}");
+    assert!(found.contains("mmoe has a higher mean (0.8100 \u{b1} 0.0001), but with 2 of 3 seeds only"), "{found}");
+    report.models.remove(3);
+    assert!(
+        told(&report).contains("ple has a higher mean (0.8000 \u{b1} 0.0001), but its interval is not above zero.")
     );
 }
 

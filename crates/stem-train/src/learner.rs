@@ -71,6 +71,7 @@ pub struct Learner<'a, C: ModelSpec> {
     best_epoch: usize,
     progress: Progress,
     stop: StopFlag,
+    task: Option<String>,
 }
 
 impl<'a, C: ModelSpec> Learner<'a, C> {
@@ -109,6 +110,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             best_epoch: 0,
             progress: Progress::default(),
             stop: StopFlag::default(),
+            task: None,
         })
     }
 
@@ -123,6 +125,13 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     #[must_use]
     pub fn with_stop(mut self, stop: StopFlag) -> Self {
         self.stop = stop;
+        self
+    }
+
+    /// Names the task that the model is trained for alone, in every line of the log.
+    #[must_use]
+    pub fn with_task(mut self, task: Option<String>) -> Self {
+        self.task = task;
         self
     }
 
@@ -176,6 +185,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             let verdict = early_stop.judge(monitored);
             let rate = schedule.rate(steps.saturating_sub(1));
             log.evaluation(&Evaluation {
+                task: self.task.as_deref(),
                 epoch,
                 steps,
                 learning_rate: rate,

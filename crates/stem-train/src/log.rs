@@ -13,6 +13,8 @@ use crate::error::Result;
 /// What a line says.
 #[derive(Debug)]
 pub(crate) struct Evaluation<'a> {
+    /// The task that the model is trained for alone, if it is.
+    pub task: Option<&'a str>,
     /// Epoch, counted from 1.
     pub epoch: usize,
     /// Steps since the start.
@@ -49,7 +51,7 @@ impl RunLog {
 
     /// Writes one evaluation.
     pub(crate) fn evaluation(&mut self, evaluation: &Evaluation<'_>) -> Result<()> {
-        let Evaluation { epoch, steps, learning_rate, loss, weights, schema, valid, best } = evaluation;
+        let Evaluation { task, epoch, steps, learning_rate, loss, weights, schema, valid, best } = evaluation;
         let by_task = |values: Vec<serde_json::Value>| -> serde_json::Map<String, serde_json::Value> {
             schema.task_names().into_iter().zip(values).collect()
         };
@@ -61,6 +63,9 @@ impl RunLog {
             "valid": by_task(valid.iter().map(|m| serde_json::to_value(m).expect("metrics are plain data")).collect()),
             "best": best,
         });
+        if let Some(task) = task {
+            line["task"] = (*task).into();
+        }
         if let Some(weights) = weights {
             line["balance"] = by_task(weights.iter().map(|&weight| weight.into()).collect()).into();
         }

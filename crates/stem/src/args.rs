@@ -132,13 +132,24 @@ impl RunArgs {
 }
 
 /// How a run is carried out.
-pub(crate) fn options(device: DeviceSpec, console: &Console) -> RunOptions {
-    RunOptions {
-        device,
-        progress: console.progress(),
-        stop: console.stop(),
-        command: command_line(),
-        ..RunOptions::default()
+pub(crate) fn options(device: DeviceSpec, overwrite: bool, console: &Console) -> RunOptions {
+    RunOptions { device, progress: console.progress(), stop: console.stop(), overwrite, command: command_line() }
+}
+
+/// Says how a folder that is taken can be had: what the library calls overwriting is an option here.
+pub(crate) fn by_force(error: stem_experiment::Error) -> Box<dyn std::error::Error> {
+    use stem_experiment::Error::{Occupied, OtherComparison};
+    match error {
+        Occupied { folder, what } => {
+            format!("{} holds {what}: name another folder with --out, or replace it with --force", folder.display())
+                .into()
+        }
+        OtherComparison { folder, what } => format!(
+            "{} {what}: name another folder with --out, or take it over with --force, which trains again what differs",
+            folder.display()
+        )
+        .into(),
+        other => other.into(),
     }
 }
 

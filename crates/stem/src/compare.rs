@@ -10,7 +10,7 @@ use stem_report::analysis::Bootstrap;
 use stem_report::metrics::shown;
 use stem_report::report::{Interval, ModelReport, Report, Transfer, Verdict, verdicts};
 
-use crate::args::{DataArgs, RunArgs, model_names, options, refuse_replacing};
+use crate::args::{DataArgs, RunArgs, by_force, model_names, options, refuse_replacing};
 use crate::console::{Console, Result};
 
 /// Compares models with single-task: does sharing help, for whom, and what to ship
@@ -96,14 +96,13 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let source = args.data.open()?;
     let experiment = args.run.load_experiment(&args.data)?;
     let config = CompareConfig {
-        models: args.models.clone(),
+        models: args.models.iter().map(ToString::to_string).collect(),
         seeds: args.seeds.clone(),
         jobs: args.jobs,
         cuts: args.cuts,
         picture: args.picture.clone(),
         bootstrap: Bootstrap { resamples: args.resamples, ..Bootstrap::default() },
         search: args.search.as_ref().map(SearchConfig::load).transpose()?,
-        force: args.run.force,
     };
     config.check()?; // before the long work
     let outputs = ["plan.toml", "comparison.json", "report.html"].map(|name| args.out.join(name));
@@ -112,7 +111,8 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     refuse_replacing(&outputs, tables.iter().chain(inputs.into_iter().flatten()).map(PathBuf::as_path))?;
 
     let dataset = source.encode(&args.data.columns(&args.out), console)?;
-    let report = compare(&config, &experiment, &dataset, &args.out, &options(device, console))?;
+    let options = options(device, args.run.force, console);
+    let report = compare(&config, &experiment, &dataset, &args.out, &options).map_err(by_force)?;
     let [_, comparison, page] = outputs;
     let answer = Answer {
         verdicts: verdicts(&report).into_iter().map(TaskAnswer::from).collect(),

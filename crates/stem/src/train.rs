@@ -6,7 +6,7 @@ use serde::Serialize;
 use stem_core::ModelName;
 use stem_experiment::{RunMetrics, metrics_table, run as train};
 
-use crate::args::{DataArgs, RunArgs, model_names, options, refuse_replacing};
+use crate::args::{DataArgs, RunArgs, by_force, model_names, options, refuse_replacing};
 use crate::console::{Console, Result};
 
 /// Trains one model: leaves a bundle, its metrics and a page about it
@@ -56,8 +56,13 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     refuse_replacing(&outputs, tables.iter().map(PathBuf::as_path).chain(inputs(&args.data, &args.run)))?;
 
     let dataset = source.encode(&args.data.columns(&args.out), console)?;
-    let metrics = train(args.model, &experiment, &dataset, &args.out, &options(device, console))?;
-    let answer = Answer { metrics: &metrics, bundle: of("bundle.safetensors"), report: of("report.html") };
+    let options = options(device, args.run.force, console);
+    let metrics = train(args.model, &experiment, &dataset, &args.out, &options).map_err(by_force)?;
+    // Stopped where an older run stays, it is not in its place.
+    let unfinished = metrics.interrupted && of("unfinished/bundle.safetensors").exists();
+    let place = if unfinished { of("unfinished") } else { args.out.clone() };
+    let [bundle, report] = ["bundle.safetensors", "report.html"].map(|name| place.join(name));
+    let answer = Answer { metrics: &metrics, bundle, report };
     console.answer(&answer, || {
         let RunMetrics { epochs, rows_per_second, .. } = metrics;
         let (table, report) = (metrics_table([&metrics]), answer.report.display());

@@ -45,7 +45,7 @@ fn a_stopped_training_leaves_its_best_bundle_and_its_page() {
         let small = Small::new();
         endless(&small);
         let child = start(&small.args("train", "out", &[]));
-        let log = small.folder.path().join("out/log.jsonl");
+        let log = small.folder.path().join("out/unfinished/log.jsonl");
         wait_for(|| std::fs::read_to_string(&log).is_ok_and(|log| log.lines().count() > 2));
         signal(&child, name);
         let (output, stderr) = end(child);
@@ -60,6 +60,22 @@ fn a_stopped_training_leaves_its_best_bundle_and_its_page() {
 }
 
 #[test]
+fn a_stopped_training_leaves_an_older_run_and_says_where_its_own_is() {
+    let small = Small::new();
+    small.trained();
+    let before = small.read("out/metrics.json");
+    endless(&small);
+    let child = start(&small.args("train", "out", &["--force"]));
+    let log = small.folder.path().join("out/unfinished/log.jsonl");
+    wait_for(|| std::fs::read_to_string(&log).is_ok_and(|log| log.lines().count() > 2));
+    signal(&child, "-INT");
+    let (output, _) = end(child);
+    assert_eq!(small.read("out/metrics.json"), before);
+    let page = small.path("out/unfinished/report.html");
+    assert!(text(&output.stdout).trim_end().ends_with(&page), "{}", text(&output.stdout));
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let small = Small::new();
     // One step of many rows through wide experts: the first signal waits for its end, the second does not.
@@ -68,7 +84,7 @@ fn a_second_signal_ends_at_once() {
     let rows = small.read("recipe.toml").replace("rows = 2000", "rows = 400000");
     small.write("recipe.toml", &rows);
     let child = start(&small.args("train", "out", &[]));
-    let log = small.folder.path().join("out/log.jsonl");
+    let log = small.folder.path().join("out/unfinished/log.jsonl");
     wait_for(|| log.exists());
     std::thread::sleep(Duration::from_millis(500));
     signal(&child, "-INT");
@@ -101,9 +117,8 @@ fn a_stopped_comparison_says_how_far_it_came() {
     let small = Small::new();
     endless(&small);
     let child = start(&small.args("compare", "out", &["--models", "stem", "--seeds", "1,2"]));
-    let log = small.folder.path().join("out/runs/stem/seed-1/log.jsonl");
-    let other = small.folder.path().join("out/runs/single-task/seed-1");
-    wait_for(|| log.exists() || other.exists());
+    let run = small.folder.path().join("out/runs/stem/seed-1");
+    wait_for(|| run.exists());
     std::thread::sleep(Duration::from_millis(300));
     signal(&child, "-TERM");
     let (_, stderr) = end(child);

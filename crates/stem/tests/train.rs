@@ -54,6 +54,12 @@ fn train_leaves_a_bundle_metrics_and_a_page_with_the_command_that_does_it_again(
     let page = small.read("out/report.html");
     assert!(page.contains(&format!("stem train --recipe {}", small.path("recipe.toml"))), "the command to do it again");
 
+    let again = fails(&texts(&args));
+    assert!(
+        again.contains("holds a run of 'stem' with seed 5: name another folder with --out, or replace it with --force")
+    );
+    succeeds(&texts(&small.args("train", "out", &["--force"])));
+
     let answer = json(&texts(&small.args("train", "single", &["--model", "single-task", "--seed", "5"])));
     assert_eq!((&answer["model"], &answer["epochs"]), (&"single-task".into(), &2.into()));
     assert_eq!(answer["bundle"], small.path("single/bundle.safetensors"));
@@ -159,6 +165,9 @@ fn a_comparison_prints_its_tables_and_the_answer_and_goes_on_where_it_was() {
     assert!(fails(&texts(&empty)).contains("the search space is empty"));
     let twice = small.args("compare", "other", &["--models", "stem", "--seeds", "3,3"]);
     assert!(fails(&texts(&twice)).contains("seed"));
+    let other = small.args("compare", "out", &["--models", "stem", "--seeds", "1,2", "--epochs", "1"]);
+    assert!(fails(&texts(&other)).contains("or take it over with --force"));
+    assert!(fails(&texts(&small.args("train", "out", &[]))).contains("comparison"));
     let recipe = small.read("recipe.toml").replace("group = \"user\"\n", "");
     small.write("recipe.toml", &recipe);
     assert!(fails(&texts(&small.args("compare", "other", &["--models", "stem"]))).contains("`group`"));

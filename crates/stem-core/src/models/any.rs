@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::family::unknown;
 use super::{
     Aitm, AitmConfig, Esmm, EsmmConfig, Mmoe, MmoeConfig, MmoeMe, MmoeMeConfig, Model, ModelSpec, NetworkSize, Omoe,
     OmoeConfig, Ple, PleConfig, PleMe, PleMeConfig, SharedBottom, SharedBottomConfig, SingleTask, SingleTaskConfig,
@@ -31,7 +32,7 @@ macro_rules! models {
             pub const ALL: &'static [ModelName] = &[$(ModelName::$model),+];
 
             /// The name on command lines and in files.
-            pub fn as_str(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self { $(ModelName::$model => $name),+ }
             }
 
@@ -168,14 +169,7 @@ impl FromStr for ModelName {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        ModelName::ALL.iter().copied().find(|model| model.as_str() == name).ok_or_else(|| {
-            let likeness = |model: &ModelName| strsim::jaro_winkler(&name.to_lowercase(), model.as_str());
-            let nearest = ModelName::ALL.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-            Error::UnknownModel {
-                name: name.into(),
-                nearest: nearest.filter(|model| likeness(model) > Self::LIKE).map(|model| model.as_str()),
-                known: ModelName::ALL.iter().map(|model| model.as_str()).collect::<Vec<_>>().join(", "),
-            }
-        })
+        let known = || ModelName::ALL.iter().map(|model| model.as_str()).collect::<Vec<_>>();
+        ModelName::ALL.iter().copied().find(|model| model.as_str() == name).ok_or_else(|| unknown(name, &known()))
     }
 }

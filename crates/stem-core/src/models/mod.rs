@@ -14,6 +14,7 @@
 
 mod any;
 mod bottom;
+mod family;
 mod layered;
 mod mixture;
 
@@ -32,6 +33,7 @@ pub use aitm::{Aitm, AitmConfig};
 pub use any::{AnyModel, ModelConfig, ModelName};
 pub use bottom::BottomSizes;
 pub use esmm::{Esmm, EsmmConfig};
+pub use family::{Extended, ExtendedModel, ModelFamily, Preset};
 pub use layered::{Layered, LayeredSizes};
 pub use mixture::{Mixture, MixtureSizes};
 pub use mmoe::{Mmoe, MmoeConfig};
@@ -43,7 +45,7 @@ pub use shared_bottom::{SharedBottom, SharedBottomConfig};
 pub use single_task::{SingleTask, SingleTaskConfig};
 pub use stem::{Stem, StemConfig};
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -55,7 +57,7 @@ use crate::error::{Error, Result};
 use crate::schema::Schema;
 
 /// A network from pooled embeddings to one logit per task.
-pub trait Model: Module + Sync + 'static {
+pub trait Model: Module + ModuleDisplay + Sync + 'static {
     /// # Shapes
     /// `x`: `G` groups of `[B, F * D]`; gives logits `[B, T]`.
     fn forward(&self, x: Pooled) -> Tensor<2>;

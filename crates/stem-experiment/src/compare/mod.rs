@@ -3,7 +3,7 @@
 //! | step | module |
 //! |---|---|
 //! | which models, with which settings | `plan` |
-//! | may they go into this folder? | `claim` |
+//! | may they go into this folder? | `folder` |
 //! | settings found on the validation split | [`search`](crate::search) |
 //! | every model with every seed, none twice | `runs` |
 //! | what each is like on the test split | `measure` |
@@ -13,18 +13,19 @@
 //!
 //! ```no_run
 //! use stem_data::{Dataset, Recipe, prepare};
-//! use stem_train::{CompareConfig, Experiment, ModelName, RunOptions, compare, report};
+//! use stem_experiment::{CompareConfig, Experiment, RunOptions, compare};
+//! use stem_report::report;
 //!
 //! let recipe = Recipe::load("datasets/simulated/recipe.toml")?;
 //! let dataset = prepare(&recipe, "out/sim".as_ref(), "out/sim/columns".as_ref(), true)?;
 //! let experiment = Experiment::load("datasets/simulated/experiment.toml")?;
-//! let config = CompareConfig { models: vec![ModelName::Stem, ModelName::Mmoe], ..CompareConfig::default() };
+//! let config = CompareConfig { models: vec!["stem".into(), "mmoe".into()], ..CompareConfig::default() };
 //! let found = compare(&config, &experiment, &dataset, "out/sim".as_ref(), &RunOptions::default())?;
 //! report::verdicts(&found).iter().for_each(|verdict| println!("{}", verdict.headline));
 //! # Ok::<(), stem_experiment::Error>(())
 //! ```
 
-mod claim;
+mod folder;
 mod json;
 mod measure;
 mod plan;
@@ -34,7 +35,8 @@ mod transfer;
 
 use std::path::Path;
 
-use stem_core::ModelName;
+use stem_core::lock::Lock;
+use stem_core::{ModelFamily, ModelName, files};
 use stem_data::Dataset;
 
 pub use json::{Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison};
@@ -46,16 +48,18 @@ use crate::inspect::{self, picture_field, provenance};
 use crate::options::RunOptions;
 use crate::search::{Search, SearchConfig};
 use plan::Plan;
-use stem_core::files;
 use stem_report::analysis::Bootstrap;
 use stem_report::report::{self, Report};
 use transfer::Compared;
 
+/// The model that the others are compared with: one of its own for every task.
+pub(crate) const REFERENCE: &str = ModelName::SingleTask.as_str();
+
 /// What is compared, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompareConfig {
-    /// Models, in the order they are shown. Single-task, the reference, is added where it is missing.
-    pub models: Vec<ModelName>,
+    /// Names of models, in the order they are shown. Single-task, the reference, is added where it is missing.
+    pub models: Vec<String>,
     /// A run for each, of every model.
     pub seeds: Vec<u64>,
     /// Runs at the same time. With dropout they draw from one generator: more than one makes such runs differ from time to time.
@@ -68,21 +72,18 @@ pub struct CompareConfig {
     pub bootstrap: Bootstrap,
     /// Finds settings for every model first.
     pub search: Option<SearchConfig>,
-    /// Whether another comparison's folder is taken over.
-    pub force: bool,
 }
 
 impl Default for CompareConfig {
     fn default() -> Self {
         Self {
-            models: vec![ModelName::Stem, ModelName::SharedBottom],
+            models: vec!["stem".into(), "shared-bottom".into()],
             seeds: vec![1, 2, 3],
             jobs: 1,
             cuts: None,
             picture: None,
             bootstrap: Bootstrap::default(),
             search: None,
-            force: false,
         }
     }
 }
@@ -91,19 +92,23 @@ impl Default for CompareConfig {
 /// `runs/MODEL/seed-N`, `comparison.json` and `report.html`.
 ///
 /// # Errors
-/// A comparison that cannot be made (no group, duplicate seeds, a folder of another comparison ...), and whatever keeps a model
-/// from being trained or measured. Finished runs are kept, and the same call goes on from there.
-pub fn compare(
+/// A comparison that cannot be made (an unknown model, no group, a folder of another comparison unless
+/// [`overwrite`](RunOptions::overwrite), or that somebody else writes into ...), and whatever keeps a model from being trained or
+/// measured. Finished runs are kept, and the same call goes on from there.
+pub fn compare<C: ModelFamily>(
     config: &CompareConfig,
-    experiment: &Experiment,
+    experiment: &Experiment<C>,
     dataset: &Dataset,
     out: &Path,
     options: &RunOptions,
 ) -> Result<Report> {
     let mut plan = Plan::new(config, experiment, dataset)?;
     let field = picture_field(dataset.schema(), config.picture.as_deref())?;
-    let search = config.search.as_ref().map(|search| Search::new(search, &plan.models, dataset)).transpose()?;
-    claim::claim(out, &plan, config.search.as_ref(), config.force, dataset, options)?;
+    let search =
+        config.search.as_ref().map(|search| Search::new(search, &plan.models, config.jobs, dataset)).transpose()?;
+    let _lock = Lock::of(out)?;
+    folder::take(out, &plan, config.search.as_ref(), dataset, options)?;
+    log_presets(&plan, experiment);
     let mut warnings = inspect::of_dataset(dataset);
     let search = match search {
         None => None,
@@ -118,21 +123,21 @@ pub fn compare(
 
     let tasks = dataset.schema().task_names();
     let pairs = strata::pairs(dataset, config.cuts);
-    let (mut models, tested) = measure::models(&plan, &runs, dataset, &pairs, field, out, options)?;
+    let (mut models, scores) = measure::models(&plan, &runs, dataset, &pairs, field, out, options)?;
     warnings.extend(plan.warnings(experiment, config, &runs));
     let constants = inspect::constants(dataset);
-    for (model, seeds) in models.iter().zip(&tested) {
+    for (model, seeds) in models.iter().zip(&scores) {
         warnings.extend(inspect::of_model(&model.name, seeds, &model.tasks, &constants, dataset));
     }
-    let compared = Compared { tested: &tested, reference: plan.reference, dataset, bootstrap: config.bootstrap };
-    let (pairs, rough) = transfer::fill(&mut models, &compared, &pairs, out, options)?;
-    warnings.extend(rough);
+    let compared = Compared { scores: &scores, reference: plan.reference, dataset, bootstrap: config.bootstrap };
+    let (pairs, doubtful) = transfer::fill(&mut models, &compared, &pairs, out, options)?;
+    warnings.extend(doubtful);
     let seconds = runs.iter().flatten().map(|run| run.seconds).sum();
     let found = Report {
         title: format!("Does sharing help on {}?", dataset.name()),
         provenance: provenance(dataset, &experiment.train, &config.seeds, options, seconds),
         tasks,
-        reference: Some(ModelName::SingleTask.to_string()),
+        reference: Some(REFERENCE.into()),
         models,
         pairs,
         warnings,
@@ -141,4 +146,11 @@ pub fn compare(
     files::write_json(&out.join("comparison.json"), &Comparison::of(&found))?;
     files::replace_text(&out.join("report.html"), &report::render(&found))?;
     Ok(found)
+}
+
+/// Says which models have sizes that no section names.
+fn log_presets<C: ModelFamily>(plan: &Plan<C>, experiment: &Experiment<C>) {
+    for (model, _) in plan.models.iter().filter(|(model, _)| !experiment.has(model)) {
+        tracing::info!("the experiment has no section [{model}]: it has {}", experiment.preset_sizes());
+    }
 }

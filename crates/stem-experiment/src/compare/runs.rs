@@ -3,47 +3,49 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use stem_core::ModelName;
+use stem_core::ModelFamily;
 use stem_data::Dataset;
 
 use super::CompareConfig;
 use super::plan::Plan;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
-use crate::kept::{forget, keep, kept, settings};
+use crate::finished::{RunKey, mark_unfinished};
+use crate::folder::{BUNDLE, LOG, METRICS};
+use crate::measured::RunMetrics;
 use crate::options::RunOptions;
 use crate::queue::in_turn;
-use crate::run::{RunMetrics, train_and_measure};
+use crate::run::train_and_measure;
 
 /// A model with a seed.
-struct Job {
-    model: ModelName,
-    experiment: Experiment,
+struct Job<C> {
+    model: &'static str,
+    experiment: Experiment<C>,
     folder: PathBuf,
 }
 
 /// Where a comparison in `out` keeps a run: its bundle, log and metrics.
-pub fn run_folder(out: &Path, model: ModelName, seed: u64) -> PathBuf {
-    out.join("runs").join(model.as_str()).join(format!("seed-{seed}"))
+pub fn run_folder(out: &Path, model: impl AsRef<str>, seed: u64) -> PathBuf {
+    out.join("runs").join(model.as_ref()).join(format!("seed-{seed}"))
 }
 
 /// Trains what is missing. A list of seeds for every model of the plan.
 ///
 /// # Errors
 /// [`Error::Run`] with the model and seed whose training failed, [`Error::Stopped`] when asked to stop.
-pub(super) fn train(
-    plan: &Plan,
+pub(super) fn train<C: ModelFamily>(
+    plan: &Plan<C>,
     config: &CompareConfig,
     dataset: &Dataset,
     out: &Path,
     options: &RunOptions,
 ) -> Result<Vec<Vec<RunMetrics>>> {
-    let job = |model: ModelName, experiment: &Experiment, seed: u64| {
+    let job = |model: &'static str, experiment: &Experiment<C>, seed: u64| {
         let mut experiment = experiment.clone();
         experiment.train.seed = seed;
         Job { model, folder: run_folder(out, model, seed), experiment }
     };
-    let jobs: Vec<Job> = plan
+    let jobs: Vec<Job<C>> = plan
         .models
         .iter()
         .flat_map(|(model, experiment)| config.seeds.iter().map(|&seed| job(*model, experiment, seed)))
@@ -66,28 +68,28 @@ pub(super) fn train(
     Ok(done.chunks(config.seeds.len()).map(<[RunMetrics]>::to_vec).collect())
 }
 
-impl Job {
+impl<C: ModelFamily> Job<C> {
     /// Nothing where it was stopped before its end.
     fn run(&self, dataset: &Dataset, options: &RunOptions) -> Result<Option<RunMetrics>> {
         let Self { model, experiment, folder } = self;
         let seed = experiment.train.seed;
-        let settings = settings(*model, experiment, dataset, options);
-        if let Some(metrics) = kept(folder, "metrics.json", &["bundle.safetensors", "log.jsonl"], &settings) {
+        let key = RunKey::of(model, experiment, dataset, options)?;
+        if let Some(metrics) = key.finished(folder, METRICS, &[BUNDLE, LOG]) {
             tracing::info!("{model} with seed {seed} is there already");
             return Ok(Some(metrics));
         }
         if options.stop.is_set() {
             return Ok(None);
         }
-        forget(folder)?;
+        mark_unfinished(folder)?;
         let _span = tracing::info_span!("run", model = %model, seed).entered();
-        let metrics = match train_and_measure(*model, experiment, dataset, folder, options) {
+        let metrics = match train_and_measure(model, experiment, dataset, folder, options) {
             Ok(run) if run.metrics.interrupted => return Ok(None),
             Ok(run) => run.metrics,
             Err(Error::Interrupted { .. }) => return Ok(None),
-            Err(error) => return Err(Error::Run { model: *model, seed, source: Box::new(error) }),
+            Err(error) => return Err(Error::Run { model, seed, source: Box::new(error) }),
         };
-        keep(folder, &settings)?;
+        key.mark_finished(folder)?;
         Ok(Some(metrics))
     }
 }

@@ -56,14 +56,14 @@ impl Colours {
 /// The field to draw: the one asked for, else that of the group (the user), else the one with most values.
 ///
 /// # Errors
-/// [`Error::Comparison`] for a field that there is not, or that has fewer than two values.
+/// [`Error::Compare`] for a field that there is not, or that has fewer than two values.
 pub(crate) fn picture_field(schema: &Schema, asked: Option<&str>) -> Result<usize> {
     let drawable = |f: &usize| rows(schema, *f).len() > 1;
     let named = |name: &str| (0..schema.fields.len()).filter(drawable).find(|&f| schema.fields[f].name == name);
     if let Some(name) = asked {
         let known = field_names(schema, drawable).join(", ");
-        let what = format!("there is no picture of '{name}', expected a field with two values or more: one of {known}");
-        return named(name).ok_or(Error::Comparison { what });
+        let expected = format!("a field with two values or more: one of {known}");
+        return named(name).ok_or(Error::Compare { key: "picture", found: name.into(), expected });
     }
     let largest = || (0..schema.fields.len()).filter(drawable).max_by_key(|&f| rows(schema, f).len()).unwrap_or(0);
     Ok(schema.group.as_deref().and_then(named).unwrap_or_else(largest))
@@ -84,8 +84,8 @@ fn rows(schema: &Schema, field: usize) -> std::ops::Range<usize> {
 }
 
 /// All fields, and pictures of one. The same seed samples the same rows of every model.
-pub(crate) fn embedding_report(
-    predictor: &Predictor,
+pub(crate) fn embedding_report<C: ModelSpec>(
+    predictor: &Predictor<C>,
     seed: u64,
     picture: Option<(usize, &Colours)>,
 ) -> Option<EmbeddingReport> {
@@ -105,7 +105,7 @@ pub(crate) fn embedding_report(
 }
 
 /// Embeddings of sampled values, a matrix `[n, D_k]` for every group.
-fn groups_of(predictor: &Predictor, sampled: &[u32]) -> Vec<Vec<f32>> {
+fn groups_of<C: ModelSpec>(predictor: &Predictor<C>, sampled: &[u32]) -> Vec<Vec<f32>> {
     let table = predictor.table();
     if sampled.is_empty() {
         return vec![Vec::new(); table.widths().len()];
@@ -133,7 +133,12 @@ fn sample(schema: &Schema, field: usize, count: usize, seed: u64) -> Vec<u32> {
     sampled
 }
 
-fn field_embedding(predictor: &Predictor, field: usize, seed: u64, names: &[String]) -> FieldEmbedding {
+fn field_embedding<C: ModelSpec>(
+    predictor: &Predictor<C>,
+    field: usize,
+    seed: u64,
+    names: &[String],
+) -> FieldEmbedding {
     let schema = predictor.schema();
     let sampled = sample(schema, field, SAMPLED, seed);
     let widths = predictor.table().widths();
@@ -154,7 +159,13 @@ fn field_embedding(predictor: &Predictor, field: usize, seed: u64, names: &[Stri
     }
 }
 
-fn pictures(predictor: &Predictor, field: usize, seed: u64, names: &[String], colours: &Colours) -> Vec<Picture> {
+fn pictures<C: ModelSpec>(
+    predictor: &Predictor<C>,
+    field: usize,
+    seed: u64,
+    names: &[String],
+    colours: &Colours,
+) -> Vec<Picture> {
     let schema = predictor.schema();
     let sampled = sample(schema, field, POINTS, seed);
     if sampled.len() < 2 {

@@ -1,6 +1,6 @@
 //! Whose experts a task reads: mean gate weights over the test split, with names.
 
-use stem_core::{GateMean, GateSums, Predictor};
+use stem_core::{GateMean, GateSums, ModelSpec, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_report::report::GateMap;
 
@@ -12,9 +12,9 @@ use crate::error::Result;
 ///
 /// # Errors
 /// Batches that do not read.
-pub(crate) fn add_test<P: IntoIterator<Item = usize>>(
+pub(crate) fn add_test<C: ModelSpec, P: IntoIterator<Item = usize>>(
     sums: &mut GateSums,
-    predictor: &Predictor,
+    predictor: &Predictor<C>,
     dataset: &Dataset,
     parts_of: impl Fn(usize) -> P,
 ) -> Result<()> {

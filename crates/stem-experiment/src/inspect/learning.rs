@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::folder::LOG;
 use stem_core::files;
 use stem_report::metrics::TaskMetrics;
 use stem_report::report::{EpochPoint, LearningCurve};
@@ -23,10 +24,10 @@ struct Line {
 /// # Errors
 /// A log that does not read.
 pub(crate) fn learning_curve(folder: &Path, seed: u64, tasks: &[String]) -> Result<LearningCurve> {
-    let path = folder.join("log.jsonl");
+    let path = folder.join(LOG);
     let mut epochs: BTreeMap<usize, EpochPoint> = BTreeMap::new();
     for (number, line) in files::read_text(&path)?.lines().enumerate() {
-        let fault = |e| Error::Log { path: path.clone(), line: number + 1, what: e };
+        let fault = |source| Error::Log { path: path.clone(), line: number + 1, source };
         let line: Line = serde_json::from_str(line).map_err(fault)?;
         let empty =
             || EpochPoint { epoch: line.epoch, loss: vec![f64::NAN; tasks.len()], auc: vec![None; tasks.len()] };

@@ -2,24 +2,24 @@
 
 use std::path::Path;
 
-use stem_core::{GateSums, ModelSpec};
+use stem_core::{GateSums, ModelFamily};
 use stem_data::Dataset;
 
 use super::{add_test, task_report};
 use super::{constants, embedding_report, gate_map, learning_curve, model_settings, of_dataset, of_model, provenance};
 use crate::error::Result;
 use crate::experiment::Experiment;
+use crate::measured::Measured;
 use crate::options::RunOptions;
-use crate::run::Measured;
 use stem_report::report::{ModelReport, Report};
 
 /// What a run came to, as a report.
 ///
 /// # Errors
 /// A log or a batch that does not read.
-pub(crate) fn page_of_run(
-    run: &Measured,
-    experiment: &Experiment,
+pub(crate) fn page_of_run<C: ModelFamily>(
+    run: &Measured<C>,
+    experiment: &Experiment<C>,
     dataset: &Dataset,
     folder: &Path,
     options: &RunOptions,
@@ -27,7 +27,7 @@ pub(crate) fn page_of_run(
     let Measured { metrics, predictor, scores } = run;
     let tasks = dataset.schema().task_names();
     let seed = metrics.seed;
-    let name = metrics.model.to_string();
+    let name = metrics.model.clone();
     let owners = predictor.config().gate_groups(dataset.schema());
     let mut gates = GateSums::new(&owners, 1);
     add_test(&mut gates, predictor, dataset, |_| [0])?;
@@ -46,7 +46,7 @@ pub(crate) fn page_of_run(
         learning: vec![learning_curve(folder, seed, &tasks)?],
         gates: gates.means(0).iter().enumerate().map(|(l, mean)| gate_map(l, mean, &owners, &tasks)).collect(),
         embeddings: embedding_report(predictor, seed, None),
-        settings: model_settings(&experiment.model(metrics.model), &experiment.train, &experiment.train),
+        settings: model_settings(predictor.config(), &experiment.train, &experiment.train),
         name,
     };
     Ok(Report {

@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use serde_json::Value;
-use stem_core::ModelConfig;
+use stem_core::ModelSpec;
 use stem_data::{Dataset, Split};
 
 use crate::options::RunOptions;
-use crate::search::shown;
+use crate::text::shown;
 use stem_report::report::Provenance;
 use stem_train::TrainConfig;
 
@@ -40,7 +40,11 @@ pub(crate) fn provenance(
 
 /// The settings of a model as an experiment writes them, nested keys with dots; and how it was trained where that differs from
 /// how the others were.
-pub(crate) fn model_settings(config: &ModelConfig, train: &TrainConfig, others: &TrainConfig) -> Vec<(String, String)> {
+pub(crate) fn model_settings(
+    config: &impl ModelSpec,
+    train: &TrainConfig,
+    others: &TrainConfig,
+) -> Vec<(String, String)> {
     let mut settings = flat(&serde_json::to_value(config).expect("settings are plain data"));
     settings.retain(|(key, _)| key != "name"); // told as the model
     let [found, common] =

@@ -4,18 +4,16 @@ use stem_data::{Dataset, Split};
 
 use stem_report::analysis::{calibration_curve, roc_curve};
 use stem_report::metrics::{TaskMetrics, column};
-use stem_report::report::{CalibrationBin, Spread, TaskReport};
+use stem_report::report::{Spread, TaskReport};
 
 /// Points of a ROC curve, bins of a calibration curve: what a picture shows.
 const ROC_POINTS: usize = 120;
 const CALIBRATION_BINS: usize = 12;
 
-/// Mean and standard deviation (of a sample) over the seeds that have a value.
+/// Mean and standard deviation (of a sample) over seeds. `None` without seeds, and where a seed has no value: a mean over fewer seeds
+/// than another model's, or another row's, is no number to compare.
 pub(crate) fn spread(values: impl IntoIterator<Item = Option<f64>>) -> Option<Spread> {
-    let values: Vec<f64> = values.into_iter().flatten().collect();
-    if values.is_empty() {
-        return None;
-    }
+    let values = values.into_iter().collect::<Option<Vec<f64>>>().filter(|values| !values.is_empty())?;
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     let sd = if values.len() > 1 { (squares / (values.len() - 1) as f64).sqrt() } else { 0.0 };
@@ -40,14 +38,7 @@ pub(crate) fn task_report(seeds: &[Vec<f32>], dataset: &Dataset, t: usize) -> Ta
         calibration: over(|m| m.calibration),
         transfer: None,
         roc: roc.into_iter().map(|point| [point.fpr, point.tpr]).collect(),
-        calibration_curve: bins
-            .into_iter()
-            .map(|bin| CalibrationBin {
-                mean_prediction: bin.prediction,
-                mean_label: bin.label,
-                rows: bin.count as u64,
-            })
-            .collect(),
+        calibration_curve: bins,
     }
 }
 
@@ -56,11 +47,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_spread_is_that_of_a_sample_and_leaves_out_what_is_undefined() {
-        let found = spread([Some(0.5), None, Some(0.7)]).unwrap();
+    fn the_spread_is_that_of_a_sample_and_needs_a_value_of_every_seed() {
+        let found = spread([Some(0.5), Some(0.7)]).unwrap();
         assert!((found.mean - 0.6).abs() < 1e-12 && (found.sd - 0.02f64.sqrt()).abs() < 1e-12);
         assert_eq!(found.values, [0.5, 0.7]);
-        assert_eq!(spread([None]), None);
+        assert_eq!((spread([None]), spread([Some(0.5), None]), spread([])), (None, None, None));
         assert_eq!(spread([Some(0.5)]).unwrap().sd, 0.0);
     }
 }

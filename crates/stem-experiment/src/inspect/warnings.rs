@@ -10,16 +10,16 @@ const FEW_POSITIVES: usize = 50;
 
 /// What is odd about the data, and about test labels.
 pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
-    let mut told = dataset.warnings().to_vec();
+    let mut warnings = dataset.warnings().to_vec();
     let tasks = &dataset.schema().tasks;
     if dataset.rows(Split::Valid) == 0 {
-        told.push(
+        warnings.push(
             "The validation split has no rows: no training stopped early, the last epoch's weights are the model."
                 .into(),
         );
     }
     if tasks.len() == 1 {
-        told.push("There is one task: nothing is shared between tasks.".into());
+        warnings.push("There is one task: nothing is shared between tasks.".into());
     }
     for (t, task) in tasks.iter().enumerate() {
         for (split, what) in
@@ -27,19 +27,20 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
         {
             let positives = dataset.statistics(split).positives[t];
             if (1..FEW_POSITIVES).contains(&positives) {
-                told.push(format!("Task '{}' has only {positives} positives in the {split} split: {what}.", task.name));
+                warnings
+                    .push(format!("Task '{}' has only {positives} positives in the {split} split: {what}.", task.name));
             }
         }
         let test = dataset.statistics(Split::Test);
         let (known, positives) = (test.rows - test.missing[t], test.positives[t]);
         if positives == 0 || positives == known {
-            told.push(format!(
+            warnings.push(format!(
                 "Task '{}' has {positives} positives among {known} labelled test rows: one class, so that no AUC is defined.",
                 task.name
             ));
         }
     }
-    told
+    warnings
 }
 
 /// What is odd about a model: `seeds` are its scores `[N, T]` of the test split, `reports` its numbers by task.
@@ -51,24 +52,25 @@ pub(crate) fn of_model(
     dataset: &Dataset,
 ) -> Vec<String> {
     let tasks = &dataset.schema().tasks;
-    let mut told = Vec::new();
+    let mut warnings = Vec::new();
     for (t, report) in reports.iter().enumerate() {
         let task = &tasks[t].name;
         if let Some(auc) = report.auc.as_ref().map(|auc| auc.mean) {
             if auc < 0.51 {
                 let than = if auc < 0.49 { "worse than guessing" } else { "nothing was learned" };
-                told.push(format!(
+                warnings.push(format!(
                     "{model} has a test AUC of {auc:.4} on '{task}': {than}. Too few epochs, a rate far off, or \
                      features that say nothing of it?"
                 ));
             } else if auc > 0.99 {
-                told.push(format!("{model} has a test AUC of {auc:.4} on '{task}': does a feature hold the label?"));
+                warnings
+                    .push(format!("{model} has a test AUC of {auc:.4} on '{task}': does a feature hold the label?"));
             }
         }
         if let (Some(found), Some(Constant { mean, logloss: constant })) = (&report.logloss, &constants[t])
             && found.mean >= *constant
         {
-            told.push(format!(
+            warnings.push(format!(
                 "{model} is no better than predicting the mean on '{task}': its logloss is {:.4}, and that of always saying \
                  {mean:.4}, the mean of the training rows, is {constant:.4}.",
                 found.mean
@@ -78,13 +80,13 @@ pub(crate) fn of_model(
     for (a, b) in (0..tasks.len()).flat_map(|a| (a + 1..tasks.len()).map(move |b| (a, b))) {
         let same = |scores: &Vec<f32>| scores.chunks(tasks.len()).all(|row| (row[a] - row[b]).abs() <= 1e-7);
         if dataset.rows(Split::Test) > 0 && seeds.iter().any(same) {
-            told.push(format!(
+            warnings.push(format!(
                 "{model} predicts the same for '{}' and '{}' on every test row: are the labels the same, or the tasks not told apart?",
                 tasks[a].name, tasks[b].name
             ));
         }
     }
-    told
+    warnings
 }
 
 /// A prediction that knows nothing of a row.
@@ -136,7 +138,7 @@ mod tests {
         prepare(&recipe, folder, &folder.join("columns"), false).unwrap()
     }
 
-    fn told(dataset: &Dataset, scores: impl Fn(usize) -> [f32; 2]) -> Vec<String> {
+    fn warnings(dataset: &Dataset, scores: impl Fn(usize) -> [f32; 2]) -> Vec<String> {
         let scores: Vec<f32> = (0..dataset.rows(Split::Test)).flat_map(scores).collect();
         let seeds = [scores];
         let reports: Vec<TaskReport> = (0..2).map(|t| task_report(&seeds, dataset, t)).collect();
@@ -149,13 +151,13 @@ mod tests {
         let dataset = dataset(folder.path());
         let knows = |i: usize, n: usize| if i.is_multiple_of(n) { 0.7 } else { 0.2 };
         let flips = |i: usize| if i.is_multiple_of(5) { 0.4 } else { 0.35 };
-        let good = told(&dataset, |i| [knows(i, 3) + 1e-3 * flips(i), knows(i, 2)]);
-        assert!(good.iter().all(|told| told.contains("does a feature hold the label?")), "{good:?}");
-        let mean = told(&dataset, |i| [1.0 / 3.0, knows(i, 2)]);
-        assert!(mean.iter().any(|told| told.contains("no better than predicting the mean on 'x'")), "{mean:?}");
-        assert!(mean.iter().any(|told| told.contains("nothing was learned")), "{mean:?}");
-        assert!(!mean.iter().any(|told| told.contains("the mean on 'y'")), "{mean:?}");
-        let same = told(&dataset, |i| [knows(i, 2); 2]);
-        assert!(same.iter().any(|told| told.contains("predicts the same for 'x' and 'y'")), "{same:?}");
+        let good = warnings(&dataset, |i| [knows(i, 3) + 1e-3 * flips(i), knows(i, 2)]);
+        assert!(good.iter().all(|warning| warning.contains("does a feature hold the label?")), "{good:?}");
+        let mean = warnings(&dataset, |i| [1.0 / 3.0, knows(i, 2)]);
+        assert!(mean.iter().any(|warning| warning.contains("no better than predicting the mean on 'x'")), "{mean:?}");
+        assert!(mean.iter().any(|warning| warning.contains("nothing was learned")), "{mean:?}");
+        assert!(!mean.iter().any(|warning| warning.contains("the mean on 'y'")), "{mean:?}");
+        let same = warnings(&dataset, |i| [knows(i, 2); 2]);
+        assert!(same.iter().any(|warning| warning.contains("predicts the same for 'x' and 'y'")), "{same:?}");
     }
 }

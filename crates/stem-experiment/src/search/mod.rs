@@ -38,6 +38,5 @@ pub use config::{Method, SearchConfig};
 pub use halving::{Rung, Rungs, survivors};
 pub(crate) use rungs::Search;
 pub use settings::Settings;
-pub(crate) use settings::shown;
 pub use space::Space;
 pub use values::Values;

@@ -2,24 +2,24 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-use stem_core::ModelName;
+use stem_core::ModelFamily;
 use stem_data::{Dataset, Split};
+use stem_train::memory;
 
-use super::candidate::{Candidate, as_values, told};
+use super::candidate::{Candidate, as_values, in_words};
 use super::{Rungs, SearchConfig, Space, summary, survivors};
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::options::RunOptions;
-use crate::queue::in_turn;
+use crate::queue::{check_memory, in_turn};
 use stem_report::report::SearchReport;
 
 /// A search that can be carried out: all that it will try is known and trainable.
 #[derive(Debug)]
-pub(crate) struct Search {
+pub(crate) struct Search<C> {
     trials: usize,
     /// Every model's configurations.
-    all: Vec<Vec<Candidate>>,
+    all: Vec<Vec<Candidate<C>>>,
     /// Every model's rungs.
     plans: Vec<Rungs>,
     /// Epochs of a training in full.
@@ -28,34 +28,41 @@ pub(crate) struct Search {
 
 /// What a search has found.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct Found<C> {
     /// An experiment for every model, in their order.
-    pub winners: Vec<Experiment>,
+    pub winners: Vec<Experiment<C>>,
     /// Everything that was tried.
     pub report: SearchReport,
     /// What a reader has to know of it.
     pub warnings: Vec<String>,
 }
 
-impl Search {
+impl<C: ModelFamily> Search<C> {
     /// Draws the same number of configurations for every model, as far as each has so many.
     ///
     /// # Errors
-    /// [`Error::Comparison`] for a search that cannot judge or would not search, a key of the space without effect, and a
-    /// configuration that cannot be trained.
-    pub(crate) fn new(config: &SearchConfig, models: &[(ModelName, Experiment)], dataset: &Dataset) -> Result<Self> {
-        let fault = |what: String| Error::Comparison { what: format!("search: {what}") };
+    /// [`Error::Search`] for a search that cannot judge or would not search, a key of the space without effect, and
+    /// [`Error::Trial`] for a configuration that cannot be trained.
+    pub(crate) fn new(
+        config: &SearchConfig,
+        models: &[(&'static str, Experiment<C>)],
+        at_once: usize,
+        dataset: &Dataset,
+    ) -> Result<Self> {
+        let fault = |what: String| Error::Search { what };
         config.check().map_err(fault)?;
         if dataset.rows(Split::Valid) == 0 {
             return Err(fault("the validation split has no rows to judge by: give the recipe's split some".into()));
         }
         check_effect(config, models)?;
-        let all = models.iter().map(|(model, experiment)| Candidate::all(config, *model, experiment, dataset));
-        let all: Vec<Vec<Candidate>> = all.collect::<Result<_>>()?;
+        let all = models.iter().map(|(model, experiment)| Candidate::all(config, model, experiment, dataset));
+        let all: Vec<Vec<Candidate<C>>> = all.collect::<Result<_>>()?;
         if all.iter().all(|of| of.len() < 2) {
             let what = "the space holds nothing but the experiment's own settings: name values that differ from them";
             return Err(fault(what.into()));
         }
+        let trainings: Vec<u64> = all.iter().flatten().map(|candidate| candidate.memory).collect();
+        check_memory(&trainings, at_once, memory::available())?;
         let epochs = models.first().map_or(1, |(_, experiment)| experiment.train.epochs);
         let plans = all.iter().map(|of| Rungs::new(of.len(), config.first_epochs, config.keep, epochs)).collect();
         Ok(Self { trials: config.trials, all, plans, epochs })
@@ -64,9 +71,15 @@ impl Search {
     /// Tries them all, and never looks at the test split.
     ///
     /// # Errors
-    /// Whatever keeps a configuration from being trained, [`Error::Comparison`] where none of a model's has a score,
+    /// Whatever keeps a configuration from being trained, [`Error::Search`] where none of a model's has a score,
     /// [`Error::Stopped`].
-    pub(crate) fn run(mut self, at_once: usize, dataset: &Dataset, out: &Path, options: &RunOptions) -> Result<Found> {
+    pub(crate) fn run(
+        mut self,
+        at_once: usize,
+        dataset: &Dataset,
+        out: &Path,
+        options: &RunOptions,
+    ) -> Result<Found<C>> {
         let mut left: Vec<Vec<usize>> = self.all.iter().map(|of| (0..of.len()).collect()).collect();
         let trainings = self.plans.iter().flat_map(|plan| plan.as_slice()).map(|rung| rung.trials).sum();
         let bar = options.progress.pieces("search", trainings);
@@ -81,7 +94,7 @@ impl Search {
             })?;
             let done = outcomes.iter().flatten().count();
             if done < entered.len() {
-                let (what, all) = ("trials of this rung", entered.len());
+                let (what, all) = ("trainings of this rung of the search", entered.len());
                 return Err(Error::Stopped { what, done, all, folder: out.to_path_buf() });
             }
             for (&(m, c), outcome) in entered.iter().zip(outcomes.into_iter().flatten()) {
@@ -91,9 +104,9 @@ impl Search {
         }
         let won: Vec<usize> = self.all.iter().zip(&left).map(|(of, left)| best(of, left)).collect();
         for (of, &c) in self.all.iter().zip(&won).filter(|(of, _)| of.len() > 1) {
-            tracing::info!("search: {} is best with {}", of[c].model, told(&of[c].settings));
+            tracing::info!("search: {} is best with {}", of[c].model, in_words(&of[c].settings));
         }
-        let (report, warnings) = summary::tell(self.trials, &self.plans, &self.all, &won);
+        let (report, warnings) = summary::report(self.trials, &self.plans, &self.all, &won);
         let winners = self.all.into_iter().zip(won).map(|(mut of, c)| {
             let mut winner = of.swap_remove(c).experiment;
             winner.train.epochs = self.epochs;
@@ -123,27 +136,27 @@ impl Search {
         let Some(&(m, c)) = entered.iter().find(|&&(m, _)| !scored(m)) else { return Ok(()) };
         let Candidate { model, experiment, .. } = &self.all[m][c];
         let what = format!(
-            "search: no configuration of {model} has a validation {}: every loss left the numbers, or the validation labels are of \
+            "no configuration of {model} has a validation {}: every loss left the numbers, or the validation labels are of \
              one class",
             experiment.train.monitor.shown()
         );
-        Err(Error::Comparison { what })
+        Err(Error::Search { what })
     }
 }
 
 /// The best of those left of a model.
-fn best(of: &[Candidate], left: &[usize]) -> usize {
+fn best<C>(of: &[Candidate<C>], left: &[usize]) -> usize {
     let scores: Vec<Option<f64>> = left.iter().map(|&c| of[c].score).collect();
     survivors(&scores, 1).first().map_or(0, |&i| left[i])
 }
 
 /// Refuses keys that no model would notice.
-fn check_effect(config: &SearchConfig, models: &[(ModelName, Experiment)]) -> Result<()> {
-    let values: Vec<(Value, Value)> = models.iter().map(|(model, experiment)| as_values(*model, experiment)).collect();
-    let named = models.iter().zip(&values).map(|((model, _), (_, settings))| (model.as_str(), settings));
+fn check_effect<C: ModelFamily>(config: &SearchConfig, models: &[(&'static str, Experiment<C>)]) -> Result<()> {
+    let values = models.iter().map(|(model, experiment)| as_values(model, experiment)).collect::<Result<Vec<_>>>()?;
+    let named = models.iter().zip(&values).map(|((model, _), (_, settings))| (*model, settings));
     let Some((train, _)) = values.first() else { return Ok(()) };
     match Space::unused(config, &named.collect::<Vec<_>>(), train) {
         None => Ok(()),
-        Some(what) => Err(Error::Comparison { what: format!("search: {what}") }),
+        Some(what) => Err(Error::Search { what }),
     }
 }

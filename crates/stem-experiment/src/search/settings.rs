@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::text::shown;
+
 /// What a configuration sets beside the experiment, by key. Without keys it is the experiment as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Settings(pub Vec<(String, Value)>);
@@ -60,32 +62,6 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// A value for people.
-pub(crate) fn shown(value: &Value) -> String {
-    let list = |parts: Vec<String>| parts.join(", ");
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => match number.as_f64() {
-            Some(x) if number.is_f64() => shown_real(x),
-            _ => number.to_string(),
-        },
-        Value::Array(values) => format!("[{}]", list(values.iter().map(shown).collect())),
-        Value::Object(map) => {
-            format!("{{ {} }}", list(map.iter().map(|(key, value)| format!("{key} = {}", shown(value))).collect()))
-        }
-        Value::Null | Value::Bool(_) => value.to_string(),
-    }
-}
-
-/// With as few digits as tell it from all others; below 0.001 and from a million on with an exponent.
-fn shown_real(x: f64) -> String {
-    let short = x as f32; // some settings are kept as such
-    if f64::from(short) == x && x.to_string().len() > short.to_string().len() {
-        return if short.abs() < 1e-3 { format!("{short:e}") } else { format!("{short}") };
-    }
-    if x == 0.0 || (1e-3..1e6).contains(&x.abs()) { format!("{x}") } else { format!("{x:e}") }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -126,26 +102,6 @@ mod tests {
         let (mut train, mut model) = (json!({ "seed": 1 }), json!({ "dim": 16 }));
         Settings::default().apply(&mut train, &mut model);
         assert_eq!((train, model), (json!({ "seed": 1 }), json!({ "dim": 16 })));
-    }
-
-    #[test]
-    fn people_read_short_numbers_and_strings_without_quotes() {
-        for (value, expected) in [
-            (json!(0.00123), "0.00123"),
-            (json!(1e-6), "1e-6"),
-            (json!(1e-4f32), "1e-4"),
-            (json!(1.25e-4), "1.25e-4"),
-            (json!(0.9999), "0.9999"),
-            (json!(0.0), "0"),
-            (json!(2e7), "2e7"),
-            (json!(4096), "4096"),
-            (json!("row-sparse"), "row-sparse"),
-            (json!(false), "false"),
-            (json!([128, 64]), "[128, 64]"),
-            (json!({ "name": "sgd", "momentum": 0.9 }), "{ momentum = 0.9, name = sgd }"),
-        ] {
-            assert_eq!(settings(&[("model.x", value)]).shown(), [("model.x".to_string(), expected.to_string())]);
-        }
     }
 
     #[test]

@@ -5,10 +5,10 @@ use super::candidate::Candidate;
 use stem_report::report::{SearchReport, Trial};
 
 /// The report of a search, and warnings about it: `trials` were asked for, `won` are the winners' places.
-pub(super) fn tell(
+pub(super) fn report<C>(
     trials: usize,
     plans: &[Rungs],
-    all: &[Vec<Candidate>],
+    all: &[Vec<Candidate<C>>],
     won: &[usize],
 ) -> (SearchReport, Vec<String>) {
     let most = plans.iter().max_by_key(|plan| plan.budget());
@@ -30,8 +30,8 @@ pub(super) fn tell(
     let mut note = format!(
         "Judged by the mean validation {monitor} over the tasks; the test split was looked at once, by the winner of each model."
     );
-    fewer.iter().for_each(|told| note.extend([" ", told.as_str()]));
-    let trial = |(c, candidate): (usize, &Candidate), won: usize| Trial {
+    fewer.iter().for_each(|sentence| note.extend([" ", sentence.as_str()]));
+    let trial = |(c, candidate): (usize, &Candidate<C>), won: usize| Trial {
         model: candidate.model.to_string(),
         settings: candidate.settings.shown(),
         epochs: candidate.epochs,
@@ -46,7 +46,7 @@ pub(super) fn tell(
 }
 
 /// That a model has not as many configurations as were asked for.
-fn fewer(of: &[Candidate]) -> Option<String> {
+fn fewer<C>(of: &[Candidate<C>]) -> Option<String> {
     let model = of.first()?.model;
     Some(match of.len() {
         1 => format!("{model} has no key of the space and was run as the experiment says."),

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Method;
-use super::settings::{same, shown};
+use super::settings::same;
+use crate::text::shown;
 
 const EXPECTED: &str = "a list of values or { low, high, log }";
 

@@ -19,3 +19,11 @@ pub fn experiment() -> Experiment {
 pub fn options() -> RunOptions {
     RunOptions { device: spec(), ..RunOptions::default() }
 }
+
+/// An error with its causes, as a program prints it.
+pub fn said(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", said(source)),
+        None => error.to_string(),
+    }
+}

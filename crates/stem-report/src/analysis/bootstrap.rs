@@ -12,13 +12,13 @@
 //! hard for the other, and the difference is surer than either AUC.
 //!
 //! ```
-//! # use stem_train::analysis::{Bootstrap, Sample};
+//! # use stem_report::analysis::{Bootstrap, Sample};
 //! let labels = [0.0, 1.0, 0.0, 1.0, 1.0, f32::NAN];
 //! let sample = Sample::new(&labels, &[7, 7, 8, 8, 9, 9], None);
 //! let single_task = sample.rank(&[0.5; 6]);
 //! let stem = sample.rank(&[0.1, 0.9, 0.2, 0.8, 0.7, 0.3]);
 //! let bootstrap = Bootstrap::default();
-//! let interval = bootstrap.paired(&[single_task], &[vec![stem]])[0].expect("both classes are there");
+//! let interval = bootstrap.paired(&[single_task], &[vec![stem]])[0].expect("both classes are there").interval;
 //! assert!(interval.mean == 0.5 && interval.low > 0.0);
 //! ```
 
@@ -48,8 +48,8 @@ impl Default for Bootstrap {
     }
 }
 
-/// A difference of AUCs and where it lies.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// A difference and its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Interval {
     /// The difference on the sample itself.
     pub mean: f64,
@@ -57,6 +57,13 @@ pub struct Interval {
     pub low: f64,
     /// The upper end.
     pub high: f64,
+}
+
+/// A difference of AUCs, and how it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Difference {
+    /// Where it lies.
+    pub interval: Interval,
     /// Resamples in which an AUC was undefined, for want of a class. They take no part.
     pub skipped: usize,
 }
@@ -69,7 +76,7 @@ impl Bootstrap {
     ///
     /// # Panics
     /// When the models are ranked on samples with different numbers of groups.
-    pub fn paired(&self, reference: &[Ranked], others: &[Vec<Ranked>]) -> Vec<Option<Interval>> {
+    pub fn paired(&self, reference: &[Ranked], others: &[Vec<Ranked>]) -> Vec<Option<Difference>> {
         let Some(groups) = reference.first().map(Ranked::groups) else { return vec![None; others.len()] };
         let same = others.iter().flatten().chain(reference).all(|ranked| ranked.groups() == groups);
         assert!(same, "all models are ranked on one sample");
@@ -99,14 +106,14 @@ impl Bootstrap {
         (0..groups).for_each(|_| counts[rng.random_range(0..groups) as usize] += 1);
     }
 
-    fn interval(&self, mean: f64, mut differences: Vec<f64>) -> Option<Interval> {
+    fn interval(&self, mean: f64, mut differences: Vec<f64>) -> Option<Difference> {
         if differences.is_empty() || 2 * differences.len() < self.resamples {
             return None;
         }
         differences.sort_unstable_by(f64::total_cmp);
         let outside = (1.0 - LEVEL) / 2.0;
         let (low, high) = (quantile(&differences, outside), quantile(&differences, 1.0 - outside));
-        Some(Interval { mean, low, high, skipped: self.resamples - differences.len() })
+        Some(Difference { interval: Interval { mean, low, high }, skipped: self.resamples - differences.len() })
     }
 }
 
@@ -176,7 +183,7 @@ mod tests {
         let auc = |m: usize| by_pairs(&scores[m][..400], &labels[..400]).unwrap();
         let intervals =
             Bootstrap { resamples: 50, ..Bootstrap::default() }.paired(&ranked[..1], &[ranked[1..].to_vec()]);
-        let Interval { mean, low, high, skipped } = intervals[0].unwrap();
+        let Difference { interval: Interval { mean, low, high }, skipped } = intervals[0].unwrap();
         assert!((mean - ((auc(1) + auc(2)) / 2.0 - auc(0))).abs() < 1e-12);
         assert!(low < mean && mean < high && skipped == 0);
     }
@@ -188,7 +195,7 @@ mod tests {
         let model: Vec<Ranked> = scores.iter().map(|s| sample.rank(s)).collect();
         let intervals =
             Bootstrap { resamples: 20, ..Bootstrap::default() }.paired(&model, std::slice::from_ref(&model));
-        assert_eq!(intervals, [Some(Interval { mean: 0.0, low: 0.0, high: 0.0, skipped: 0 })]);
+        assert_eq!(intervals, [Some(Difference { interval: Interval::default(), skipped: 0 })]);
     }
 
     #[test]
@@ -200,7 +207,7 @@ mod tests {
                 let sample = Sample::new(&labels, if by_user { &users } else { &alone }, None);
                 let bootstrap = Bootstrap { resamples: 300, seed };
                 let other = vec![sample.rank(&scores[1])];
-                let interval = bootstrap.paired(&[sample.rank(&scores[0])], &[other])[0].unwrap();
+                let interval = bootstrap.paired(&[sample.rank(&scores[0])], &[other])[0].unwrap().interval;
                 holds_zero(interval)
             };
             (0..300).filter(|&seed| covers(seed)).count() as f64 / 300.0
@@ -216,7 +223,7 @@ mod tests {
         let sample = Sample::new(&labels, &users, None);
         let [reference, better, worse] = [0, 1, 2].map(|m| vec![sample.rank(&scores[m])]);
         let intervals = Bootstrap { resamples: 200, ..Bootstrap::default() }.paired(&reference, &[better, worse]);
-        assert!(intervals[0].unwrap().low > 0.0 && intervals[1].unwrap().high < 0.0, "{intervals:?}");
+        assert!(intervals[0].unwrap().interval.low > 0.0 && intervals[1].unwrap().interval.high < 0.0, "{intervals:?}");
     }
 
     #[test]
@@ -251,8 +258,8 @@ mod tests {
         let ranked = vec![sample.rank(&[0.1, 0.2])];
         let same = std::slice::from_ref(&ranked);
         let two = |seed| Bootstrap { seed, ..bootstrap }.paired(&ranked, same)[0];
-        let found: Vec<Interval> = (0..20).filter_map(two).collect();
-        assert!((1..20).contains(&found.len()) && found.iter().all(|interval| interval.skipped <= 250));
+        let found: Vec<Difference> = (0..20).filter_map(two).collect();
+        assert!((1..20).contains(&found.len()) && found.iter().all(|difference| difference.skipped <= 250));
         assert_eq!(bootstrap.paired(&ranked, &[vec![]]), [None], "no seeds");
         assert_eq!(bootstrap.paired(&[], same), [None], "no reference");
         assert_eq!(Bootstrap { resamples: 0, ..bootstrap }.paired(&ranked, same), [None], "no resamples");

@@ -15,7 +15,7 @@ use super::matrix::Matrix;
 /// constant.
 ///
 /// ```
-/// # use stem_train::analysis::linear_cka;
+/// # use stem_report::analysis::linear_cka;
 /// let x = [0.0, 1.0, 2.0, 0.0, 1.0, 5.0];
 /// let turned: Vec<f32> = x.chunks(2).flat_map(|row| [-3.0 * row[1], 3.0 * row[0]]).collect();
 /// assert!((linear_cka(&x, 2, &turned, 2).expect("no constant column") - 1.0).abs() < 1e-9);

@@ -14,14 +14,14 @@ pub struct RocPoint {
 }
 
 /// Rows of neighbouring predictions.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct CalibrationBin {
-    /// Their mean prediction.
-    pub prediction: f64,
-    /// Their mean label.
-    pub label: f64,
+    /// What the model says.
+    pub mean_prediction: f64,
+    /// What happened.
+    pub mean_label: f64,
     /// How many they are.
-    pub count: usize,
+    pub rows: u64,
 }
 
 /// From (0, 0) to (1, 1), neither rate ever falling, at most `points` (2 or more) of the curve's own corners. Equal scores are
@@ -31,7 +31,7 @@ pub struct CalibrationBin {
 /// present and every score is a number.
 ///
 /// ```
-/// # use stem_train::analysis::roc_curve;
+/// # use stem_report::analysis::roc_curve;
 /// let curve = roc_curve(&[0.1, 0.4, 0.35, 0.8], &[0.0, 0.0, 1.0, 1.0], 100).expect("both classes");
 /// let corners: Vec<(f64, f64)> = curve.iter().map(|point| (point.fpr, point.tpr)).collect();
 /// assert_eq!(corners, [(0.0, 0.0), (0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)]);
@@ -68,10 +68,10 @@ pub fn roc_curve(scores: &[f32], labels: &[f32], points: usize) -> Option<Vec<Ro
 /// `None` without rows or bins, or with a score that is no number.
 ///
 /// ```
-/// # use stem_train::analysis::calibration_curve;
+/// # use stem_report::analysis::calibration_curve;
 /// let curve = calibration_curve(&[0.25, 0.75, 0.25, 0.5], &[0.0, 1.0, 1.0, 1.0], 2).expect("rows");
-/// assert_eq!((curve[0].prediction, curve[0].label, curve[0].count), (0.25, 0.5, 2));
-/// assert_eq!((curve[1].prediction, curve[1].label, curve[1].count), (0.625, 1.0, 2));
+/// assert_eq!((curve[0].mean_prediction, curve[0].mean_label, curve[0].rows), (0.25, 0.5, 2));
+/// assert_eq!((curve[1].mean_prediction, curve[1].mean_label, curve[1].rows), (0.625, 1.0, 2));
 /// ```
 pub fn calibration_curve(scores: &[f32], labels: &[f32], bins: usize) -> Option<Vec<CalibrationBin>> {
     let rows = ascending(scores, labels)?;
@@ -93,10 +93,10 @@ pub fn calibration_curve(scores: &[f32], labels: &[f32], bins: usize) -> Option<
 }
 
 fn bin_of(rows: &[(f32, bool)]) -> CalibrationBin {
-    let count = rows.len();
-    let prediction = rows.iter().map(|(score, _)| f64::from(*score)).sum::<f64>() / count as f64;
-    let label = rows.iter().filter(|(_, y)| *y).count() as f64 / count as f64;
-    CalibrationBin { prediction, label, count }
+    let count = rows.len() as f64;
+    let mean_prediction = rows.iter().map(|(score, _)| f64::from(*score)).sum::<f64>() / count;
+    let mean_label = rows.iter().filter(|(_, y)| *y).count() as f64 / count;
+    CalibrationBin { mean_prediction, mean_label, rows: rows.len() as u64 }
 }
 
 /// Labelled rows by ascending score. `None` if a score of theirs is no number.
@@ -146,9 +146,9 @@ mod tests {
         fn bins_hold_every_row_once_and_no_prediction_twice((scores, labels) in rows(), bins in 1usize..20) {
             let known = labels.iter().filter(|y| !y.is_nan()).count();
             let curve = calibration_curve(&scores, &labels, bins).unwrap_or_default();
-            prop_assert_eq!(curve.iter().map(|bin| bin.count).sum::<usize>(), known);
+            prop_assert_eq!(curve.iter().map(|bin| bin.rows).sum::<u64>(), known as u64);
             prop_assert!(curve.len() <= bins);
-            prop_assert!(curve.windows(2).all(|w| w[0].prediction < w[1].prediction));
+            prop_assert!(curve.windows(2).all(|w| w[0].mean_prediction < w[1].mean_prediction));
         }
     }
 
@@ -157,8 +157,8 @@ mod tests {
         let scores: Vec<f32> = (0..1003).map(|i| ((i * 619) % 1003) as f32 / 1003.0).collect();
         let labels: Vec<f32> = scores.iter().map(|s| f32::from(u8::from(*s > 0.5))).collect();
         let curve = calibration_curve(&scores, &labels, 10).unwrap();
-        assert!(curve.len() == 10 && curve.iter().all(|bin| (100..=101).contains(&bin.count)));
-        assert_eq!((curve[0].label, curve[9].label), (0.0, 1.0));
+        assert!(curve.len() == 10 && curve.iter().all(|bin| (100..=101).contains(&bin.rows)));
+        assert_eq!((curve[0].mean_label, curve[9].mean_label), (0.0, 1.0));
         let curve = roc_curve(&scores, &labels, 50).unwrap();
         assert!(curve.len() == 50 && area(&curve) > 0.999, "{}", area(&curve));
     }

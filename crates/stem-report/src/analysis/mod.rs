@@ -17,7 +17,7 @@ mod jacobi;
 mod spectrum;
 mod curves;
 
-pub use bootstrap::{Bootstrap, Interval};
+pub use bootstrap::{Bootstrap, Difference, Interval};
 pub use cka::linear_cka;
 pub use curves::{CalibrationBin, RocPoint, calibration_curve, roc_curve};
 pub use ranked::{Ranked, Sample};

@@ -26,7 +26,7 @@ pub fn singular_values(x: &[f32], p: usize) -> Option<Vec<f64>> {
 /// Exponential of the entropy of the normalised [`singular_values`]. `None` where those are, and for zeros only.
 ///
 /// ```
-/// # use stem_train::analysis::effective_rank;
+/// # use stem_report::analysis::effective_rank;
 /// assert!((effective_rank(&[1.0, 0.0, 0.0, 1.0], 2).expect("two rows") - 2.0).abs() < 1e-12);
 /// assert!((effective_rank(&[1.0, 2.0, 2.0, 4.0], 2).expect("two rows") - 1.0).abs() < 1e-12);
 /// ```

@@ -12,7 +12,7 @@
 //! no share, and their rows no stratum.
 //!
 //! ```
-//! # use stem_train::analysis::{Shares, Stratum};
+//! # use stem_report::analysis::{Shares, Stratum};
 //! let (clicks, buys) = ([1.0, 1.0, 1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0, 0.0, 1.0]);
 //! let shares = Shares::of(&clicks, &buys, &[1, 1, 2, 3, 4, 4]);
 //! assert_eq!((shares.get(1), shares.get(2), shares.get(3)), (Some(0.0), Some(0.5), None));

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 /// `None` unless both classes are present.
 ///
 /// ```
-/// # use stem_train::metrics::auc;
+/// # use stem_report::metrics::auc;
 /// assert_eq!(auc(&[0.1, 0.4, 0.35, 0.8], &[false, false, true, true]), Some(0.75));
 /// ```
 pub fn auc(scores: &[f32], labels: &[bool]) -> Option<f64> {

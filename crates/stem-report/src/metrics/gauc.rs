@@ -9,7 +9,7 @@ use super::auc::auc_of_ranked;
 /// One sort over (group, score), then one pass.
 ///
 /// ```
-/// # use stem_train::metrics::gauc;
+/// # use stem_report::metrics::gauc;
 /// let (scores, labels) = ([0.2, 0.1, 0.3, 0.9], [false, true, false, true]);
 /// assert_eq!(gauc(&scores, &labels, &[0, 0, 1, 1]), Some(0.5));
 /// ```
@@ -41,6 +41,15 @@ mod tests {
         let (scores, labels) = ([0.1, 0.9, 0.5, 0.6], [false, true, true, true]);
         assert_eq!(gauc(&scores, &labels, &[0, 0, 1, 1]), Some(1.0));
         assert_eq!(gauc(&scores, &labels, &[0, 1, 2, 3]), None);
+    }
+
+    #[test]
+    fn a_group_weighs_as_many_rows_as_it_has() {
+        // Group 7: AUC 1 over 2 rows; group 8: AUC 0 over 3; group 9 has one class and no weight.
+        let scores = [0.1, 0.9, 0.9, 0.8, 0.1, 0.5, 0.5, 0.5, 0.5];
+        let labels = [false, true, false, false, true, true, true, true, true];
+        let groups = [7, 7, 8, 8, 8, 9, 9, 9, 9];
+        assert_eq!(gauc(&scores, &labels, &groups), Some(2.0 / 5.0));
     }
 
     proptest! {

@@ -64,7 +64,7 @@ pub fn calibration(scores: &[f32], labels: &[bool]) -> Option<f64> {
     (positives > 0).then(|| scores.iter().map(|&p| f64::from(p)).sum::<f64>() / positives as f64)
 }
 
-/// Three or more digits, or a dash.
+/// Four decimals, or a dash.
 pub fn shown(value: Option<f64>) -> String {
     value.map_or_else(|| "-".into(), |value| format!("{value:.4}"))
 }
@@ -93,6 +93,21 @@ mod tests {
         let m = TaskMetrics::of(&[0.5, 0.25], &[1.0, 0.0], None);
         assert!((m.logloss.unwrap() - (2f64.ln() + (4.0f64 / 3.0).ln()) / 2.0).abs() < 1e-12);
         assert_eq!(m.calibration, Some(0.75));
-        assert!(logloss(&[0.0, 1.0], &[true, false]).unwrap().is_finite());
+        let limit = -1e-7f64.ln();
+        for (score, label) in [(0.0, true), (1.0, false)] {
+            assert!((logloss(&[score], &[label]).unwrap() - limit).abs() < 1e-6, "kept 1e-7 away from both ends");
+        }
+        assert_eq!(shown(Some(0.123_456)), "0.1235");
+    }
+
+    #[test]
+    fn every_task_is_measured_on_its_own_column() {
+        let scores = [0.9, 0.1, 0.2, 0.3, 0.7, 0.2]; // [3, 2]
+        let labels = [1.0, 1.0, 0.0, 0.0, 1.0, f32::NAN];
+        assert_eq!(column(&scores, 1, 2), [0.1, 0.3, 0.2]);
+        let found = TaskMetrics::per_task(&scores, &labels, Some(&[4, 4, 5]), 2);
+        assert_eq!(found[0], TaskMetrics::of(&[0.9, 0.2, 0.7], &[1.0, 0.0, 1.0], Some(&[4, 4, 5])));
+        assert_eq!(found[1], TaskMetrics::of(&[0.1, 0.3], &[1.0, 0.0], Some(&[4, 4])));
+        assert_eq!((found[0].auc, found[1].auc, found[1].gauc), (Some(1.0), Some(0.0), Some(0.0)));
     }
 }

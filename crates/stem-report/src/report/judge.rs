@@ -46,22 +46,37 @@ pub(super) fn known(interval: Option<Interval>) -> Option<Interval> {
 }
 
 /// A model that has an AUC on a task.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Candidate<'a> {
+#[derive(Debug, Clone)]
+pub(super) struct ModelOnTask<'a> {
     /// Its place among the report's models.
     pub index: usize,
     /// The model.
     pub model: &'a ModelReport,
     /// Its AUC.
     pub auc: &'a Spread,
-    /// Its AUC less the reference's.
+    /// Its AUC less the reference's, and the interval over users.
     pub transfer: Option<Interval>,
+    /// The same seed by seed; empty where there is no reference with the same seeds.
+    pub by_seed: Vec<f64>,
 }
 
-impl Candidate<'_> {
-    /// Whether it transfers positively, and is better than guessing.
+/// Seeds that must agree before a gain is more than the luck of a training.
+pub(super) const SEEDS: usize = 2;
+
+impl ModelOnTask<'_> {
+    /// Whether it is better than guessing and than the reference: by the interval over users, and with every one of two seeds or more.
     pub fn gains(&self) -> bool {
+        self.gains_over_users() && self.gains_with_every_seed()
+    }
+
+    /// Whether its interval is above zero, and it is better than guessing.
+    pub fn gains_over_users(&self) -> bool {
         self.auc.mean > 0.5 && self.transfer.and_then(|i| Transfer::of(&i)) == Some(Transfer::Positive)
+    }
+
+    /// Whether it is above the reference with every seed, of two or more.
+    pub fn gains_with_every_seed(&self) -> bool {
+        self.by_seed.len() >= SEEDS && self.by_seed.iter().all(|difference| *difference > 0.0)
     }
 
     /// Whether seeds cannot tell the two apart: means closer than the larger deviation, or intervals that overlap.
@@ -87,23 +102,33 @@ pub(super) fn reference(report: &Report) -> Option<usize> {
 }
 
 /// Every model with an AUC on task `t`, the highest first.
-pub(super) fn candidates<'a>(report: &'a Report, t: usize) -> Vec<Candidate<'a>> {
-    let of = |(index, model): (usize, &'a ModelReport)| {
-        let task = model.tasks.get(t)?;
-        let auc = task.auc.as_ref().filter(|auc| auc.mean.is_finite())?;
-        Some(Candidate { index, model, auc, transfer: known(task.transfer) })
+pub(super) fn models_on_task<'a>(report: &'a Report, t: usize) -> Vec<ModelOnTask<'a>> {
+    let auc = |model: &'a ModelReport| model.tasks.get(t)?.auc.as_ref().filter(|auc| auc.mean.is_finite());
+    let against = reference(report).and_then(|index| auc(&report.models[index]));
+    let by_seed = |own: &Spread| match against {
+        Some(against) if against.values.len() == own.values.len() => {
+            own.values.iter().zip(&against.values).map(|(own, against)| own - against).collect()
+        }
+        _ => Vec::new(),
     };
-    let mut found: Vec<Candidate<'a>> = report.models.iter().enumerate().filter_map(of).collect();
+    let of = |(index, model): (usize, &'a ModelReport)| {
+        let auc = auc(model)?;
+        Some(ModelOnTask { index, model, auc, transfer: known(model.tasks[t].transfer), by_seed: by_seed(auc) })
+    };
+    let mut found: Vec<ModelOnTask<'a>> = report.models.iter().enumerate().filter_map(of).collect();
     found.sort_by(|a, b| b.auc.mean.total_cmp(&a.auc.mean));
     found
 }
 
 /// The best of several and all that tie with it; first the one with the fewest parameters, of those that are not to be avoided
 /// if there are any, then by AUC.
-pub(super) fn leaders<'a>(descending: &[Candidate<'a>], avoid: impl Fn(&Candidate<'a>) -> bool) -> Vec<Candidate<'a>> {
+pub(super) fn leaders<'a>(
+    descending: &[ModelOnTask<'a>],
+    avoid: impl Fn(&ModelOnTask<'a>) -> bool,
+) -> Vec<ModelOnTask<'a>> {
     let Some(best) = descending.first() else { return Vec::new() };
-    let mut tied: Vec<Candidate<'a>> =
-        descending.iter().filter(|c| c.index == best.index || c.ties(best)).copied().collect();
+    let mut tied: Vec<ModelOnTask<'a>> =
+        descending.iter().filter(|c| c.index == best.index || c.ties(best)).cloned().collect();
     if let Some(first) = (0..tied.len()).min_by_key(|&i| (avoid(&tied[i]), tied[i].model.parameters)) {
         tied[..=first].rotate_right(1);
     }
@@ -150,7 +175,7 @@ mod tests {
             model("low", 10, 0.700, 0.001, Some((-0.090, -0.070))),
         ];
         let report = Report { models, tasks: vec!["a".into()], ..Report::default() };
-        let leaders = leaders(&candidates(&report, 0), |_| false);
+        let leaders = leaders(&models_on_task(&report, 0), |_| false);
         assert_eq!(leaders.iter().map(|c| c.model.name.as_str()).collect::<Vec<_>>(), ["slim", "wide"]);
     }
 
@@ -164,10 +189,34 @@ mod tests {
     }
 
     #[test]
+    fn a_gain_needs_the_interval_and_every_one_of_two_seeds_or_more() {
+        let gains = |seeds: &[f64], reference: &[f64], transfer: (f64, f64)| {
+            let of = |name: &str, values: &[f64], transfer| {
+                let mean = values.iter().sum::<f64>() / values.len() as f64;
+                let mut model = model(name, 1, mean, 0.0, transfer);
+                model.tasks[0].auc.as_mut().unwrap().values = values.to_vec();
+                model
+            };
+            let models = vec![of("stem", seeds, Some(transfer)), of("single-task", reference, None)];
+            let reference = Some("single-task".into());
+            let report = Report { models, reference, tasks: vec!["a".into()], ..Report::default() };
+            let all = models_on_task(&report, 0);
+            all.iter().find(|c| c.model.name == "stem").unwrap().gains()
+        };
+        let above = (0.01, 0.03);
+        assert!(gains(&[0.72, 0.73], &[0.70, 0.71], above));
+        assert!(!gains(&[0.72, 0.73], &[0.70, 0.71], (-0.01, 0.03)), "the interval holds zero");
+        assert!(!gains(&[0.72], &[0.70], above), "one seed");
+        assert!(!gains(&[0.72, 0.73], &[0.70, 0.73], above), "a seed without a gain");
+        assert!(!gains(&[0.72, 0.73, 0.74], &[0.70, 0.70], above), "seeds of others");
+        assert!(!gains(&[0.49, 0.50], &[0.40, 0.41], above), "no better than guessing");
+    }
+
+    #[test]
     fn models_without_a_finite_auc_are_no_candidates() {
         let report =
             Report { models: vec![model("nan", 1, f64::NAN, 0.0, None), ModelReport::default()], ..Report::default() };
-        assert!(candidates(&report, 0).is_empty());
+        assert!(models_on_task(&report, 0).is_empty());
         assert!(leaders(&[], |_| false).is_empty());
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let stop = console.stop();
     let recipe = Recipe::parse(recipe.1, &recipe.0)?;
     let dataset = prepare_until(&recipe, out, &out.join("columns"), !console.is_quiet(), || stop.is_set())?;
-    let options = options(device, console);
+    let options = options(device, true, console);
     let mut runs: Vec<RunMetrics> = Vec::new();
     for model in [ModelName::Stem, ModelName::SharedBottom, ModelName::SingleTask] {
         runs.push(train(model, &plan, &dataset, &out.join(model.as_str()), &options)?);

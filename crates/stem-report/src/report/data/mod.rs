@@ -9,6 +9,7 @@ pub use users::{PairReport, StratumModel, StratumReport, StratumTask};
 use serde::{Deserialize, Serialize};
 
 use super::stored;
+pub use crate::analysis::{CalibrationBin, Interval};
 
 /// Several models on one data set, compared.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -96,20 +97,6 @@ pub struct Spread {
     pub values: Vec<f64>,
 }
 
-/// A difference and its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Interval {
-    /// The difference itself.
-    #[serde(deserialize_with = "stored::read")]
-    pub mean: f64,
-    /// Lower end.
-    #[serde(deserialize_with = "stored::read")]
-    pub low: f64,
-    /// Upper end.
-    #[serde(deserialize_with = "stored::read")]
-    pub high: f64,
-}
-
 /// One model on one task, test split.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -129,19 +116,6 @@ pub struct TaskReport {
     pub roc: Vec<[f64; 2]>,
     /// Rows in bins of ascending prediction.
     pub calibration_curve: Vec<CalibrationBin>,
-}
-
-/// Rows of similar prediction.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct CalibrationBin {
-    /// What the model says.
-    #[serde(deserialize_with = "stored::read")]
-    pub mean_prediction: f64,
-    /// What happened.
-    #[serde(deserialize_with = "stored::read")]
-    pub mean_label: f64,
-    /// How many.
-    pub rows: u64,
 }
 
 /// How settings were chosen.

@@ -38,7 +38,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     intro(
         &mut body,
         "AUC and gAUC (AUC within users) are better the higher, logloss (nats) the lower, calibration (mean prediction over \
-         mean label) the nearer to 1.",
+         mean label) the nearer to 1. A mean is over all seeds; where one of them has no value, as an AUC of one class, there is a dash.",
     );
     if !one {
         intro(

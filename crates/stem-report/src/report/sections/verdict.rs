@@ -44,16 +44,16 @@ fn draw(m: &mut Markup, verdict: &Verdict, gains: bool) {
         m.node("p", &[("class", &"ship")], |m| {
             m.leaf("strong", &[], &verdict.headline);
             if !first.is_empty() {
-                m.text(format_args!(": {}", kept(first)));
+                m.text(format_args!(": {}", unbroken(first)));
             }
         });
         if !others.is_empty() {
-            m.leaf("p", &[("class", &"why")], kept(&others.join(" ")));
+            m.leaf("p", &[("class", &"why")], unbroken(&others.join(" ")));
         }
     });
 }
 
 /// Keeps a number and its unit or deviation on one line.
-fn kept(text: &str) -> String {
+fn unbroken(text: &str) -> String {
     text.replace(" %", "\u{a0}%").replace(" \u{b1} ", "\u{a0}\u{b1}\u{a0}")
 }

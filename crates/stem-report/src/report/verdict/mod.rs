@@ -3,7 +3,7 @@
 mod users;
 
 use super::data::{Report, Spread, TaskReport};
-use super::judge::{Candidate, Transfer, candidates, close, leaders, reference};
+use super::judge::{ModelOnTask, SEEDS, Transfer, close, leaders, models_on_task, reference};
 use super::number::{count, interval, list, signed, spread, things};
 
 /// An AUC below this has learned nothing.
@@ -32,8 +32,8 @@ pub fn verdicts(report: &Report) -> Vec<Verdict> {
 
 fn verdict(report: &Report, t: usize) -> Verdict {
     let task = report.tasks.get(t).cloned().unwrap_or_default();
-    let all = candidates(report, t);
-    let reference = reference(report).and_then(|index| all.iter().find(|c| c.index == index).copied());
+    let all = models_on_task(report, t);
+    let reference = reference(report).and_then(|index| all.iter().find(|c| c.index == index).cloned());
     match (all.is_empty(), reference) {
         (true, _) => Verdict {
             headline: format!("Nothing to say about {task}"),
@@ -49,7 +49,7 @@ fn verdict(report: &Report, t: usize) -> Verdict {
 }
 
 /// One model, and no other in the report.
-fn alone(task: String, t: usize, only: &Candidate<'_>) -> Verdict {
+fn alone(task: String, t: usize, only: &ModelOnTask<'_>) -> Verdict {
     let told = |name: &str, value: Option<&Spread>| {
         value.filter(|s| s.mean.is_finite()).map(|s| format!("{name} {}", spread(s)))
     };
@@ -73,7 +73,7 @@ fn alone(task: String, t: usize, only: &Candidate<'_>) -> Verdict {
 }
 
 /// Without a single-task model.
-fn uncompared(task: String, all: &[Candidate<'_>]) -> Verdict {
+fn uncompared(task: String, all: &[ModelOnTask<'_>]) -> Verdict {
     let tied = leaders(all, |_| false);
     let [ship, others @ ..] = &tied[..] else {
         return Verdict { headline: String::new(), reasons: Vec::new(), model: None, tied: Vec::new(), task };
@@ -106,9 +106,9 @@ fn uncompared(task: String, all: &[Candidate<'_>]) -> Verdict {
 }
 
 /// Against the single-task model.
-fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Candidate<'_>) -> Verdict {
-    let sharing: Vec<Candidate<'_>> = all.iter().filter(|c| c.index != reference.index).copied().collect();
-    let gaining: Vec<Candidate<'_>> = sharing.iter().filter(|c| c.gains()).copied().collect();
+fn compared(report: &Report, task: String, all: &[ModelOnTask<'_>], reference: &ModelOnTask<'_>) -> Verdict {
+    let sharing: Vec<ModelOnTask<'_>> = all.iter().filter(|c| c.index != reference.index).cloned().collect();
+    let gaining: Vec<ModelOnTask<'_>> = sharing.iter().filter(|c| c.gains()).cloned().collect();
     let pairs = users::pairs(report, &task);
     // The cheapest of a tie, unless it costs comparable users something that another of the tie does not.
     let tied = leaders(&gaining, |c| users::comparable_lose(&pairs, &c.model.name, &task));
@@ -118,10 +118,11 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
 
     let change = ship.transfer.map_or_else(String::new, |i| {
         format!(
-            "{} AUC against {against} on all users (95 % interval {} to {})",
+            "{} AUC against {against} on all users of this test split (95 % interval {} to {}; a gain with each of {} seeds)",
             signed(i.mean),
             signed(i.low),
-            signed(i.high)
+            signed(i.high),
+            ship.by_seed.len()
         )
     });
     let alone = match &pairs[..] {
@@ -133,8 +134,8 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
         reasons.extend(users::by_pair(&pairs, name, &task));
     }
     // The one to ship first, then the others that gain.
-    let gained: Vec<Candidate<'_>> =
-        [*ship].into_iter().chain(gaining.iter().filter(|c| c.index != ship.index).copied()).collect();
+    let gained: Vec<ModelOnTask<'_>> =
+        [ship].into_iter().chain(gaining.iter().filter(|c| c.index != ship.index)).cloned().collect();
     if let Some(losses) = users::those(&pairs, &gained, &task, Transfer::Negative) {
         reasons.push(format!("Some users lose all the same: {losses}."));
     }
@@ -142,7 +143,7 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
     reasons.extend(tie(&tied));
     if let Some(higher) = sharing.iter().find(|c| c.auc.mean > gaining[0].auc.mean) {
         let mean = spread(higher.auc);
-        reasons.push(format!("{} has a higher mean ({mean}), but its interval is not above zero.", higher.model.name));
+        reasons.push(format!("{} has a higher mean ({mean}), but {}.", higher.model.name, missing(higher)));
     }
     reasons.push(tally(&sharing, &task));
     Verdict {
@@ -155,7 +156,7 @@ fn compared(report: &Report, task: String, all: &[Candidate<'_>], reference: &Ca
 }
 
 /// Nothing beats the single-task model with evidence.
-fn keep(report: &Report, task: String, sharing: &[Candidate<'_>], reference: &Candidate<'_>) -> Verdict {
+fn keep(report: &Report, task: String, sharing: &[ModelOnTask<'_>], reference: &ModelOnTask<'_>) -> Verdict {
     let name = &reference.model.name;
     let mut reasons = Vec::new();
     match sharing.first() {
@@ -169,8 +170,15 @@ fn keep(report: &Report, task: String, sharing: &[Candidate<'_>], reference: &Ca
                     signed(nearest.auc.mean - reference.auc.mean)
                 ),
             };
-            reasons.push("no model that shares beats it with evidence.".into());
+            reasons.push("no model that shares beats it with evidence on this test split.".into());
             reasons.push(told);
+            // The one that only seeds are missing for, if there is one; its interval is what a reader sees first.
+            reasons.extend(
+                sharing
+                    .iter()
+                    .find(|c| c.gains_over_users())
+                    .map(|c| format!("{} is above it by the interval over users, but {}.", c.model.name, missing(c))),
+            );
         }
     }
     if let Some(gains) = users::those(&users::pairs(report, &task), sharing, &task, Transfer::Positive) {
@@ -182,8 +190,27 @@ fn keep(report: &Report, task: String, sharing: &[Candidate<'_>], reference: &Ca
     Verdict { headline: format!("Ship {name} for {task}"), reasons, model: Some(name.clone()), tied: Vec::new(), task }
 }
 
+/// What keeps a model that is not shipped from being a gain.
+fn missing(model: &ModelOnTask<'_>) -> String {
+    let seeds = model.by_seed.len();
+    let gains = model.by_seed.iter().filter(|difference| **difference > 0.0).count();
+    if !model.gains_over_users() {
+        "its interval is not above zero".into()
+    } else if seeds < SEEDS {
+        format!(
+            "{} no evidence against the luck of training: compare with {SEEDS} or more",
+            match seeds {
+                0 => "without the same seeds for both there is".to_owned(),
+                _ => "one seed is".to_owned(),
+            }
+        )
+    } else {
+        format!("with {gains} of {seeds} seeds only: more of them would tell")
+    }
+}
+
 /// Why the difference to the reference may be other than it looks.
-fn doubts(ship: &Candidate<'_>, reference: &Candidate<'_>) -> Vec<String> {
+fn doubts(ship: &ModelOnTask<'_>, reference: &ModelOnTask<'_>) -> Vec<String> {
     let mut told = Vec::new();
     let against = &reference.model.name;
     if reference.auc.mean < LEARNED {
@@ -201,7 +228,7 @@ fn doubts(ship: &Candidate<'_>, reference: &Candidate<'_>) -> Vec<String> {
 }
 
 /// The sentence about models that cannot be told apart; the first is the one to ship.
-fn tie(tied: &[Candidate<'_>]) -> Option<String> {
+fn tie(tied: &[ModelOnTask<'_>]) -> Option<String> {
     let [ship, _, ..] = tied else { return None };
     let told: Vec<String> = tied.iter().map(|c| format!("{} (AUC {})", c.model.name, spread(c.auc))).collect();
     let told: Vec<&str> = told.iter().map(String::as_str).collect();
@@ -216,7 +243,7 @@ fn tie(tied: &[Candidate<'_>]) -> Option<String> {
 }
 
 /// How many models transfer which way.
-fn tally(sharing: &[Candidate<'_>], task: &str) -> String {
+fn tally(sharing: &[ModelOnTask<'_>], task: &str) -> String {
     let of =
         |call: Option<Transfer>| sharing.iter().filter(|c| c.transfer.and_then(|i| Transfer::of(&i)) == call).count();
     let mut parts = vec![
@@ -251,8 +278,8 @@ pub(super) fn summary(report: &Report, verdicts: &[Verdict]) -> Vec<String> {
                     report.tasks.len() - all
                 )
             }
-            (0, 1) => "Sharing does not help the task, as far as these seeds show.".into(),
-            (0, _) => "Sharing helps none of the tasks, as far as these seeds show.".into(),
+            (0, 1) => "Sharing does not help the task, as far as these seeds and this test split show.".into(),
+            (0, _) => "Sharing helps none of the tasks, as far as these seeds and this test split show.".into(),
             (1, 1) => "Sharing helps the task.".into(),
             (2, 2) => "Sharing helps both tasks.".into(),
             (helped, all) if helped == all => format!("Sharing helps all {all} tasks."),
@@ -276,6 +303,6 @@ pub(super) fn summary(report: &Report, verdicts: &[Verdict]) -> Vec<String> {
     told
 }
 
-fn names(candidates: &[Candidate<'_>]) -> Vec<String> {
-    candidates.iter().map(|c| c.model.name.clone()).collect()
+fn names(models: &[ModelOnTask<'_>]) -> Vec<String> {
+    models.iter().map(|c| c.model.name.clone()).collect()
 }

@@ -1,7 +1,7 @@
 //! What a model does to parts of the users, in sentences.
 
 use crate::report::data::{Interval, PairReport, Report, StratumTask};
-use crate::report::judge::{Candidate, Transfer, known, strata};
+use crate::report::judge::{ModelOnTask, Transfer, known, strata};
 use crate::report::number::{list, signed};
 
 /// More pairs, or more parts that gain or lose, than this are not told one by one.
@@ -53,7 +53,7 @@ pub(super) fn comparable_lose(pairs: &[&PairReport], model: &str, task: &str) ->
 }
 
 /// The users on whom models transfer so; `None` if there are none. Comparable users come first, then the models' order.
-pub(super) fn those(pairs: &[&PairReport], models: &[Candidate<'_>], task: &str, call: Transfer) -> Option<String> {
+pub(super) fn those(pairs: &[&PairReport], models: &[ModelOnTask<'_>], task: &str, call: Transfer) -> Option<String> {
     let several = pairs.len() > 1;
     let told = |pair: &PairReport, model: &str| -> Vec<(bool, String)> {
         let one = |stratum: &str, i: Interval| {

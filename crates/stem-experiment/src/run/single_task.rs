@@ -6,21 +6,19 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use stem_core::{Bundle, EmbeddingTable, ModelConfig, ModelSpec, bundle, params};
+use stem_core::{Bundle, EmbeddingTable, ModelSpec, bundle, files, params};
 use stem_data::Dataset;
+use stem_train::{BalanceConfig, FitSummary, TrainConfig};
 
+use super::train::Training;
 use crate::error::{Error, Result};
-use crate::training::Training;
-use stem_core::files;
-use stem_train::BalanceConfig;
-use stem_train::FitSummary;
-use stem_train::TrainConfig;
+use crate::folder::{BUNDLE, LOG};
 
 /// Trains a model per task, each with its own early stopping, in `folder/task-N`; then one bundle and one log of them all.
 ///
 /// # Errors
 /// Whatever keeps a task's model from being trained, and [`Error::Interrupted`] when a stop left a task without weights.
-pub(crate) fn train(all: &Training<'_>) -> Result<FitSummary> {
+pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
     let Training { spec, train, dataset, folder, device, options } = all;
     train.check_tasks(dataset.schema())?;
     let mut sum = FitSummary::default();
@@ -32,40 +30,32 @@ pub(crate) fn train(all: &Training<'_>) -> Result<FitSummary> {
         tracing::info!("single-task: {}", task.name);
         let train = train_of(train, &task.name);
         let one = Training { train: &train, dataset: &dataset.only_task(t), folder: &part, ..all.clone() };
-        let fit = one.jointly()?;
-        if options.stop.is_set() && fit.best_epoch == 0 {
+        let summary = one.jointly(Some(&task.name))?;
+        if options.stop.is_set() && summary.best_epoch == 0 {
             return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });
         }
-        parts.push(part.join("bundle.safetensors"));
-        log.push_str(&read_log(&part.join("log.jsonl"), &task.name)?);
-        rows += fit.rows_per_second * fit.seconds;
-        sum.parameters += fit.parameters;
-        sum.memory = sum.memory.max(fit.memory);
-        sum.epochs = sum.epochs.max(fit.epochs);
-        sum.best_epoch = sum.best_epoch.max(fit.best_epoch);
-        sum.seconds += fit.seconds;
-        sum.interrupted |= fit.interrupted;
+        parts.push(part.join(BUNDLE));
+        log.push_str(&files::read_text(&part.join(LOG))?);
+        rows += summary.rows_per_second * summary.seconds;
+        sum.parameters += summary.parameters;
+        sum.memory = sum.memory.max(summary.memory);
+        sum.epochs = sum.epochs.max(summary.epochs);
+        sum.best_epoch = sum.best_epoch.max(summary.best_epoch);
+        sum.seconds += summary.seconds;
+        sum.interrupted |= summary.interrupted;
     }
     sum.rows_per_second = if sum.seconds > 0.0 { rows / sum.seconds } else { 0.0 };
-    files::replace_text(&folder.join("log.jsonl"), &log)?;
-    merge(&parts, dataset, spec, &folder.join("bundle.safetensors"), device)?;
+    files::replace_text(&folder.join(LOG), &log)?;
+    merge(&parts, dataset, *spec, &folder.join(BUNDLE), device)?;
     Ok(sum)
 }
 
 /// How a task is trained alone: it has nothing to be weighed or balanced against.
-pub(crate) fn train_of(train: &TrainConfig, task: &str) -> TrainConfig {
+pub(super) fn train_of(train: &TrainConfig, task: &str) -> TrainConfig {
     let mut train = train.clone();
     train.task_weights.retain(|name, _| name == task);
     train.balance = BalanceConfig::default();
     train
-}
-
-/// The lines of a task's log, each saying whose it is.
-fn read_log(path: &Path, task: &str) -> Result<String> {
-    let lines = files::read_text(path)?;
-    let task = serde_json::Value::from(task);
-    let tell = |line: &str| Some(format!("{{\"task\":{task},{}\n", line.strip_prefix('{')?));
-    Ok(lines.lines().filter_map(tell).collect())
 }
 
 /// Reads the bundles of the tasks' models, in task order, and writes one that holds them all.
@@ -75,10 +65,10 @@ fn read_log(path: &Path, task: &str) -> Result<String> {
 ///
 /// # Errors
 /// A bundle that does not open, or that cannot be written.
-fn merge(
+fn merge<C: ModelSpec>(
     parts: &[impl AsRef<Path>],
     dataset: &Dataset,
-    spec: &ModelConfig,
+    spec: &C,
     path: &Path,
     device: &Device,
 ) -> Result<()> {
@@ -86,7 +76,7 @@ fn merge(
     let mut tables: Vec<Vec<f32>> = Vec::new();
     let mut training = Vec::new();
     for part in parts {
-        let bundle = Bundle::<ModelConfig>::open(part)?;
+        let bundle = Bundle::<C>::open(part)?;
         let (mut table, network) = bundle.load(device)?;
         for (name, data) in params::collect(&network) {
             let (shape, all) = values.entry(name).or_insert_with(|| {

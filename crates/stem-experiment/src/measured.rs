@@ -1,0 +1,80 @@
+//! What a run comes to: its metrics, and the scores that they are of.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use stem_core::{DeviceSpec, ModelSpec, Predictor};
+use stem_data::{BatchPlan, Dataset, Split};
+use stem_report::metrics::TaskMetrics;
+
+use crate::error::Result;
+
+/// What a run writes to `metrics.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunMetrics {
+    /// Name of the model.
+    pub model: String,
+    /// Seed of weights, shuffling and dropout.
+    pub seed: u64,
+    /// Device it was trained on.
+    pub device: DeviceSpec,
+    /// Epochs that were run; of single-task, the most of any task.
+    pub epochs: usize,
+    /// Seconds in training steps.
+    pub seconds: f64,
+    /// Training rows a second.
+    pub rows_per_second: f64,
+    /// Parameters, table included.
+    pub parameters: usize,
+    /// Bytes that table, optimizer state and a batch take, as planned before training.
+    #[serde(default)]
+    pub memory: u64,
+    /// Whether it was asked to stop early.
+    pub interrupted: bool,
+    /// Tasks in the recipe's order.
+    #[serde(default)]
+    pub tasks: Vec<String>,
+    /// By task, on the test split.
+    pub test: BTreeMap<String, TaskMetrics>,
+    /// By task, on the validation split.
+    pub valid: BTreeMap<String, TaskMetrics>,
+}
+
+/// What a run leaves in memory.
+#[derive(Debug)]
+pub(crate) struct Measured<C: ModelSpec> {
+    /// All that was measured.
+    pub metrics: RunMetrics,
+    /// What was trained.
+    pub predictor: Predictor<C>,
+    /// Probabilities of the test split. `[N, T]`
+    pub scores: Vec<f32>,
+}
+
+/// Metrics of every task on a split, from a predictor.
+///
+/// # Errors
+/// Batches that do not read.
+pub fn measure<C: ModelSpec>(
+    predictor: &Predictor<C>,
+    dataset: &Dataset,
+    split: Split,
+) -> Result<BTreeMap<String, TaskMetrics>> {
+    Ok(by_task(&score_split(predictor, dataset, split)?, dataset, split))
+}
+
+/// Metrics of every task, from scores `[N, T]` of a split.
+pub(crate) fn by_task(scores: &[f32], dataset: &Dataset, split: Split) -> BTreeMap<String, TaskMetrics> {
+    let tasks = dataset.schema().task_names();
+    let metrics = TaskMetrics::per_task(scores, dataset.labels(split), dataset.groups(split), tasks.len());
+    tasks.into_iter().zip(metrics).collect()
+}
+
+/// Probabilities of every row of a split, in order. `[N, T]`, row-major.
+pub(crate) fn score_split<C: ModelSpec>(predictor: &Predictor<C>, dataset: &Dataset, split: Split) -> Result<Vec<f32>> {
+    let mut scores = Vec::with_capacity(dataset.rows(split) * dataset.schema().tasks.len());
+    for batch in dataset.batches(split, BatchPlan { size: 8192, shuffle: None }) {
+        predictor.score(&batch)?.rows().for_each(|row| scores.extend_from_slice(row));
+    }
+    Ok(scores)
+}

@@ -1,0 +1,97 @@
+//! One run of an experiment: train a model by name, keep its bundle, measure it on validation and test, tell it as a page.
+//!
+//! | step | module |
+//! |---|---|
+//! | is the folder free? where it works until it is whole | `folder` |
+//! | settings that fit the data; the training itself | `train`, `single_task` |
+//! | validation and test | `measured` |
+//! | the page | `inspect` |
+
+mod single_task;
+mod train;
+
+use std::path::Path;
+
+use stem_core::files;
+use stem_core::lock::Lock;
+use stem_core::{ModelFamily, Predictor};
+use stem_data::{Dataset, Split};
+use stem_report::report;
+
+pub(crate) use train::{check, train};
+
+use crate::error::Result;
+use crate::experiment::Experiment;
+use crate::folder::{self, BUNDLE, METRICS, PAGE, Unfinished};
+use crate::inspect;
+use crate::measured::{Measured, RunMetrics, by_task, measure, score_split};
+use crate::options::RunOptions;
+
+/// Trains the model of that name on `dataset`; at the end `folder` receives `bundle.safetensors`, `log.jsonl`, `metrics.json` and
+/// `report.html` together. Until then they are in `folder/unfinished`, where they stay if the run fails, is killed, or is asked to
+/// stop while `folder` holds an older run, which then stays as it was.
+///
+/// # Errors
+/// An unknown model, settings that cannot train, a folder that holds a comparison, or another run unless
+/// [`overwrite`](RunOptions::overwrite), or that somebody else writes into; and whatever keeps the model from being trained, saved or
+/// measured.
+pub fn run<C: ModelFamily>(
+    model: impl AsRef<str>,
+    experiment: &Experiment<C>,
+    dataset: &Dataset,
+    folder: &Path,
+    options: &RunOptions,
+) -> Result<RunMetrics> {
+    let model = C::find(model.as_ref())?;
+    check(model, experiment, dataset)?;
+    let _lock = Lock::of(folder)?;
+    folder::check_free(folder, options.overwrite)?;
+    if !experiment.has(model) {
+        tracing::info!("the experiment has no section [{model}]: it has {}", experiment.preset_sizes());
+    }
+    let older = folder::finished_run(folder);
+    let work = Unfinished::start(folder)?;
+    let run = train_and_measure(model, experiment, dataset, &work.path, options)?;
+    let page = inspect::page_of_run(&run, experiment, dataset, &work.path, options)?;
+    page.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    files::replace_text(&work.path.join(PAGE), &report::render(&page))?;
+    match older {
+        Some(older) if run.metrics.interrupted => {
+            let (folder, work) = (folder.display(), work.path.display());
+            tracing::warn!(
+                "stopped: {folder} still holds {older}; the best weights of this run until now are in {work}"
+            );
+        }
+        _ => work.publish()?,
+    }
+    Ok(run.metrics)
+}
+
+/// A run without its page, in `folder`.
+pub(crate) fn train_and_measure<C: ModelFamily>(
+    model: &'static str,
+    experiment: &Experiment<C>,
+    dataset: &Dataset,
+    folder: &Path,
+    options: &RunOptions,
+) -> Result<Measured<C>> {
+    let summary = train(model, experiment, dataset, folder, options)?;
+    let predictor = Predictor::open_model(folder.join(BUNDLE), &options.device.open()?)?;
+    let scores = score_split(&predictor, dataset, Split::Test)?;
+    let metrics = RunMetrics {
+        model: model.into(),
+        seed: experiment.train.seed,
+        device: options.device,
+        epochs: summary.epochs,
+        seconds: summary.seconds,
+        rows_per_second: summary.rows_per_second,
+        parameters: summary.parameters,
+        memory: summary.memory,
+        interrupted: summary.interrupted,
+        tasks: dataset.schema().task_names(),
+        test: by_task(&scores, dataset, Split::Test),
+        valid: measure(&predictor, dataset, Split::Valid)?,
+    };
+    files::write_json(&folder.join(METRICS), &metrics)?;
+    Ok(Measured { metrics, predictor, scores })
+}

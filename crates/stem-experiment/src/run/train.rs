@@ -1,0 +1,87 @@
+//! A training: what is known before it, and how it is carried out.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use stem_core::files;
+use stem_core::{ModelFamily, ModelSpec};
+use stem_data::Dataset;
+use stem_train::{self as learner, FitSummary, Learner, TrainConfig, memory};
+
+use super::single_task;
+use crate::error::Result;
+use crate::experiment::Experiment;
+use crate::options::RunOptions;
+
+/// Everything that a training needs to know.
+#[derive(Clone)]
+pub(super) struct Training<'a, C> {
+    pub spec: &'a C,
+    pub train: &'a TrainConfig,
+    pub dataset: &'a Dataset,
+    pub folder: &'a Path,
+    pub device: &'a Device,
+    pub options: &'a RunOptions,
+}
+
+impl<C: ModelSpec> Training<'_, C> {
+    /// Trains one model on all tasks of the data set. Lines of the log say the task that it is trained for alone, if it is.
+    pub(super) fn jointly(&self, alone: Option<&str>) -> Result<FitSummary> {
+        let learner = Learner::new(self.spec.clone(), self.dataset, self.train.clone(), self.device, self.folder)?;
+        let learner = learner.with_progress(self.options.progress.clone()).with_stop(self.options.stop.clone());
+        Ok(learner.with_task(alone.map(Into::into)).fit()?)
+    }
+}
+
+/// Everything that is known before a training: settings that fit the data, and memory for it. Gives the bytes that it will take.
+///
+/// # Errors
+/// What [`train`] would refuse before its first step.
+pub(crate) fn check<C: ModelFamily>(model: &str, experiment: &Experiment<C>, dataset: &Dataset) -> Result<u64> {
+    let spec = experiment.model(model)?;
+    let (train, schema) = (&experiment.train, dataset.schema());
+    train.check_tasks(schema)?;
+    spec.check(schema).map_err(|e| in_section(model, e))?;
+    let bytes = |dataset: &Dataset, train: &TrainConfig| -> Result<u64> {
+        let plan = learner::check(&spec, dataset, train)?;
+        memory::available().map_or(Ok(()), |available| plan.check(available))?;
+        Ok(plan.total())
+    };
+    if !spec.trains_apart() {
+        return bytes(dataset, train);
+    }
+    let mut most = 0; // one task is trained after the other
+    for (t, task) in schema.tasks.iter().enumerate() {
+        most = most.max(bytes(&dataset.only_task(t), &single_task::train_of(train, &task.name))?);
+    }
+    Ok(most)
+}
+
+/// Trains `model` as the experiment says; `folder` receives bundle and log.
+///
+/// # Errors
+/// Whatever keeps the model from being trained or saved.
+pub(crate) fn train<C: ModelFamily>(
+    model: &str,
+    experiment: &Experiment<C>,
+    dataset: &Dataset,
+    folder: &Path,
+    options: &RunOptions,
+) -> Result<FitSummary> {
+    let device = &options.device.open()?;
+    files::create_folder(folder)?;
+    let spec = &experiment.model(model)?;
+    spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
+    let training = Training { spec, train: &experiment.train, dataset, folder, device, options };
+    if spec.trains_apart() { single_task::train(&training) } else { training.jointly(None) }
+}
+
+/// The error with the section that the key stands in.
+fn in_section(model: &str, error: stem_core::Error) -> stem_core::Error {
+    match error {
+        stem_core::Error::Config { key, found, expected } => {
+            stem_core::Error::Config { key: format!("[{model}] {key}"), found, expected }
+        }
+        other => other,
+    }
+}
