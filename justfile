@@ -18,6 +18,14 @@ lint:
 quickstart:
     cargo run --release --example quickstart
 
+# the program: `just stem train --help`
+stem *args:
+    cargo run --release --bin stem -- {{args}}
+
+# install the program
+install:
+    cargo install --path crates/stem
+
 # criterion benches; STEM_DEVICE picks the device
 bench:
     cargo bench --bench '*'

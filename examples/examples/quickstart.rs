@@ -1,18 +1,17 @@
 //! The whole path in one program: simulates a log, trains STEM, SharedBottom and Single-task, prints the table, saves a bundle
-//! and scores rows from it.
+//! and scores rows from it. `stem demo` does the same; this is the program to copy from.
 //!
 //! ```text
 //! cargo run --release --example quickstart
 //! ```
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
 use stem_core::{DeviceSpec, Predictor, Row, Value};
 use stem_data::{PrepareOptions, Recipe, Split, prepare};
-use stem_experiment::{Experiment, ModelName, RunMetrics, RunOptions, run};
+use stem_experiment::{Experiment, ModelName, RunMetrics, RunOptions, metrics_table, run};
 use stem_train::Progress;
 
 const RECIPE: &str = include_str!("../../datasets/simulated/recipe.toml");
@@ -35,48 +34,36 @@ struct Args {
     epochs: Option<usize>,
 }
 
-fn main() -> ExitCode {
-    let args = Args::parse();
-    let progress = stem_examples::log_to_stderr();
-    stem_examples::finish(quickstart(args, progress))
-}
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let Args { out, device, seed, epochs } = Args::parse();
+    let (begun, progress) = (Instant::now(), Progress::on_stderr());
+    let log = progress.clone(); // lines go above the bars
+    tracing_subscriber::fmt().with_writer(move || log.clone()).with_target(false).without_time().init();
 
-fn quickstart(args: Args, progress: Progress) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let begun = Instant::now();
     let recipe = Recipe::parse(RECIPE, "datasets/simulated/recipe.toml")?;
     let mut experiment = Experiment::parse(EXPERIMENT, "datasets/simulated/experiment.toml")?;
-    experiment.train.seed = args.seed;
-    experiment.train.epochs = args.epochs.unwrap_or(experiment.train.epochs);
+    experiment.train.seed = seed;
+    experiment.train.epochs = epochs.unwrap_or(experiment.train.epochs);
 
-    let stop = stem_examples::stop_on_ctrl_c()?;
-    let preparation = PrepareOptions { progress: progress.clone(), stop: stop.clone() };
-    let dataset = prepare(&recipe, &args.out, &args.out.join("columns"), &preparation)?;
-    println!(
-        "{} rows to train on, {} to stop by, {} to test, {} table rows",
-        dataset.rows(Split::Train),
-        dataset.rows(Split::Valid),
-        dataset.rows(Split::Test),
-        dataset.schema().rows()
-    );
+    let preparation = PrepareOptions { progress: progress.clone(), ..PrepareOptions::default() };
+    let dataset = prepare(&recipe, &out, &out.join("columns"), &preparation)?;
+    let [train, valid, test] = Split::ALL.map(|split| dataset.rows(split));
+    let rows = dataset.schema().rows();
+    println!("{train} rows to train on, {valid} to stop by, {test} to test, {rows} table rows");
 
-    let command = stem_examples::command_line("quickstart");
-    let options = RunOptions { device: args.device, progress, stop, overwrite: true, command };
+    let options = RunOptions { device, progress, overwrite: true, ..RunOptions::default() };
     let mut runs: Vec<RunMetrics> = Vec::new();
     for model in [ModelName::Stem, ModelName::SharedBottom, ModelName::SingleTask] {
-        runs.push(run(model, &experiment, &dataset, &args.out.join(model.as_str()), &options)?);
-        if options.stop.is_set() {
-            break;
-        }
+        runs.push(run(model, &experiment, &dataset, &out.join(model.as_str()), &options)?);
     }
-    println!();
-    stem_examples::print_table(&runs);
+    println!("\n{}", metrics_table(&runs));
 
-    let bundle = args.out.join("stem/bundle.safetensors");
+    let bundle = out.join("stem/bundle.safetensors");
     let size = std::fs::metadata(&bundle)?.len();
-    println!("\n{} ({} KiB); five rows of the log scored from it:", bundle.display(), size / 1024);
-    score_some(&bundle, &args.out.join("simulated.csv"), args.device)?;
+    println!("{} ({} KiB); five rows of the log scored from it:", bundle.display(), size / 1024);
+    score_some(&bundle, &out.join("simulated.csv"), device)?;
     println!("\n{:.0} s in all", begun.elapsed().as_secs_f64());
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// What an application does: open the bundle, build rows from raw values, read probabilities by task.
@@ -89,15 +76,9 @@ fn score_some(bundle: &Path, log: &Path, device: DeviceSpec) -> Result<(), Box<d
     let rows: Vec<Row> = records.iter().map(raw).collect();
     for (row, scores) in rows.iter().zip(predictor.predict(&rows)?.rows()) {
         let value = |column: &str| row.get(column).map_or(String::new(), |v| v.to_string().replace('"', ""));
-        println!(
-            "user {:>4}, item {:>4}: p(a) = {:.3} (truth {}), p(b) = {:.3} (truth {})",
-            value("user"),
-            value("item"),
-            scores[0],
-            value("p_a"),
-            scores[1],
-            value("p_b")
-        );
+        let (user, item, p_a, p_b) = (value("user"), value("item"), value("p_a"), value("p_b"));
+        let [a, b] = [scores[0], scores[1]];
+        println!("user {user:>4}, item {item:>4}: p(a) = {a:.3} (truth {p_a}), p(b) = {b:.3} (truth {p_b})");
     }
     Ok(())
 }

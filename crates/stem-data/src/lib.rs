@@ -6,6 +6,7 @@
 //! |---|---|
 //! | a TOML file says what is read, learned and split | [`Recipe`] |
 //! | files to one lazy SQL query | `scan`, `lines` (what Polars cannot tell about bad files), `plan` (row order, leaks) |
+//! | what raw tables hold, before there is a recipe | [`look()`] |
 //! | one pass: values to dense codes on disk | `gather`, `dictionary`, `splitter` |
 //! | vocabularies and moments of the training split | `encoding` |
 //! | codes to ids, one folder of columns a split | `encode`, `columns` |
@@ -43,6 +44,7 @@
 
 mod recipe;
 mod scan;
+mod look;
 mod lines;
 mod plan;
 mod dictionary;
@@ -67,6 +69,7 @@ mod error;
 pub use batches::{BatchPlan, Batches};
 pub use dataset::Dataset;
 pub use error::{Error, Fault, Result};
+pub use look::{Look, LookColumn, RawType, check_sources, column_names, look, nearest_name};
 pub use prepare::{PrepareOptions, prepare};
 pub use progress::{Bar, Progress};
 pub use recipe::{ColumnType, FieldRecipe, Format, Kind, LabelRecipe, Recipe, Source, SplitRecipe};

@@ -1,5 +1,6 @@
 //! Bars on stderr for long work, with rows a second and time left; hidden where stderr is no terminal.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -53,6 +54,16 @@ impl Progress {
         bar.set_style(style.progress_chars("=> "));
         bar.enable_steady_tick(Duration::from_millis(250));
         Bar { bar }
+    }
+}
+
+/// Lines of a log on stderr, above the bars.
+impl Write for Progress {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.suspend(|| io::stderr().write(line))
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 

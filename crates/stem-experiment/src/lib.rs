@@ -8,6 +8,7 @@
 //! | models against each other, and against single-task | [`compare()`], [`CompareConfig`] |
 //! | settings for them, on the validation split | [`search`] |
 //! | what a model is like | `inspect` |
+//! | metrics of runs, for a terminal | [`metrics_table()`] |
 //!
 //! A model goes by its name. `C`, the family of models that an experiment speaks of, is that of `stem-core`, or
 //! [`Extended`](stem_core::Extended) by one of an application's own, which then enters runs, searches, comparisons and the page as any
@@ -36,6 +37,7 @@ mod text;
 mod inspect;
 pub mod search;
 mod compare;
+mod metrics_table;
 mod error;
 
 pub use compare::{
@@ -44,6 +46,7 @@ pub use compare::{
 pub use error::{Error, Result};
 pub use experiment::Experiment;
 pub use measured::{RunMetrics, measure};
+pub use metrics_table::metrics_table;
 pub use options::RunOptions;
 pub use run::run;
 pub use search::SearchConfig;

@@ -1,30 +1,112 @@
 //! What the program says: its answer on stdout, its log and its bars on stderr, its exit code.
 
 use std::error::Error;
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
 
+use clap::ArgAction;
 use serde::Serialize;
+use stem_train::{Progress, StopFlag};
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::Exit;
 
 /// The result of a subcommand; the error is printed with its causes.
 pub(crate) type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
 
+/// The environment variable that says what is logged.
+const FILTER: &str = "STEM_LOG";
+
 /// Options of every subcommand.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Output")]
 pub(crate) struct Args {
-    /// Print the result as one line of JSON.
+    /// Print the result as one line of JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Log more: -v for the library's details, -vv for everything
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+    /// Print the result and errors alone: no log, no progress bars
+    #[arg(short, long, global = true)]
+    quiet: bool,
 }
 
 /// Where a subcommand prints to.
 pub(crate) struct Console {
     json: bool,
+    quiet: bool,
+    progress: Progress,
+    stop: StopFlag,
 }
 
+/// Asked to stop; what the subcommand has to say of it.
+#[derive(Debug)]
+pub(crate) struct Stopped(pub(crate) String);
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stopped: {}", self.0)
+    }
+}
+
+impl Error for Stopped {}
+
 impl Console {
-    pub(crate) fn start(args: &Args) -> Self {
-        Self { json: args.json }
+    /// Logs to stderr from now on.
+    ///
+    /// # Errors
+    /// A filter in the environment that does not parse.
+    pub(crate) fn start(args: &Args) -> Result<Self> {
+        let filter = args.filter()?;
+        let progress = if args.quiet { Progress::default() } else { Progress::on_stderr() };
+        let lines = progress.clone();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(move || lines.clone())
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .without_time()
+            .log_internal_errors(false) // a stderr that is closed or full stops nothing
+            .init();
+        Ok(Self { json: args.json, quiet: args.quiet, progress, stop: StopFlag::default() })
+    }
+
+    /// Set once the program is asked to stop.
+    pub(crate) fn stop(&self) -> StopFlag {
+        self.stop.clone()
+    }
+
+    /// Bars on stderr, if that is a terminal.
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// Whether only the result and errors are printed.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Whether the result is printed as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// From now on Ctrl-C, SIGTERM and SIGHUP set the flag, and the program ends with [`Exit::Interrupted`] once what was begun is
+    /// finished or undone. A second one ends it at once.
+    ///
+    /// # Errors
+    /// A handler that cannot be installed.
+    pub(crate) fn stop_on_signal(&self) -> Result {
+        let asked = self.stop.clone();
+        ctrlc::set_handler(move || {
+            if asked.is_set() {
+                std::process::exit(Exit::Interrupted as i32);
+            }
+            asked.stop();
+            tracing::warn!("stopping as soon as what is finished is kept (once more to end at once)");
+        })?;
+        Ok(())
     }
 
     /// Prints the answer: `text` for a person, or `value` as one line of JSON where that was asked for. A closed pipe is no error.
@@ -33,26 +115,48 @@ impl Console {
         if !answer.ends_with('\n') {
             answer.push('\n');
         }
-        match io::stdout().write_all(answer.as_bytes()) {
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => Ok(result?),
+        let mut out = io::stdout().lock();
+        match out.write_all(answer.as_bytes()).and_then(|()| out.flush()) {
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write to stdout: {e}").into()),
+            _ => Ok(()),
         }
     }
 
-    /// The exit code of what was done.
-    pub(crate) fn finish(&self, done: Result) -> ExitCode {
+    /// How the program ends after what was done.
+    pub(crate) fn finish(&self, done: Result) -> Exit {
+        if let Err(error) = &done {
+            tell(error.as_ref());
+        }
         match done {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                let mut message = error.to_string();
-                let mut cause = error.source();
-                while let Some(error) = cause {
-                    message = format!("{message}: {error}");
-                    cause = error.source();
-                }
-                _ = writeln!(io::stderr(), "error: {message}");
-                ExitCode::FAILURE
-            }
+            _ if self.stop.is_set() => Exit::Interrupted,
+            Ok(()) => Exit::Done,
+            Err(_) => Exit::Error,
         }
     }
+}
+
+impl Args {
+    /// What is logged: by the options, else by the environment, else the project's own notes and everybody's warnings.
+    fn filter(&self) -> Result<EnvFilter> {
+        let asked = std::env::var(FILTER).unwrap_or_default();
+        let directives = match (self.quiet, self.verbose) {
+            (true, _) => "off",
+            (_, 0) if !asked.is_empty() => &asked,
+            (_, 0) => "warn,stem=info", // targets that begin with `stem`
+            (_, 1) => "info,stem=debug",
+            _ => "trace",
+        };
+        EnvFilter::try_new(directives)
+            .map_err(|e| format!("{FILTER}='{asked}': {e}, expected e.g. debug, or warn,stem_train=trace").into())
+    }
+}
+
+/// An error with its causes, each of which says what the one before it does not.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", with_causes(cause)))
+}
+
+/// Prints an error, if there is a stderr that takes it.
+pub(crate) fn tell(error: &dyn Error) {
+    _ = writeln!(io::stderr(), "error: {}", with_causes(error));
 }

@@ -1,37 +1,60 @@
 //! `stem`: trains, compares, inspects and scores multi-task recommenders.
 
+mod exit;
 mod console;
+mod cli;
+mod args;
+mod command_line;
+
+mod demo;
 mod init;
+mod prepare;
+mod train;
+mod compare;
+mod score;
 mod inspect;
+mod import;
+mod parity;
+mod completions;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
+use cli::{Cli, Command};
 use console::Console;
-
-/// Trains recommenders on several kinds of feedback at once, says whether sharing helps, and scores with them.
-#[derive(Parser)]
-#[command(name = "stem", version)]
-struct Cli {
-    #[command(flatten)]
-    console: console::Args,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Init(init::Args),
-    Inspect(inspect::Args),
-}
+use exit::Exit;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let console = Console::start(&cli.console);
+    let exit = match Cli::try_parse() {
+        Ok(cli) => run(&cli),
+        Err(answer) => {
+            _ = answer.print(); // a closed pipe is no error
+            if answer.use_stderr() { Exit::Usage } else { Exit::Done }
+        }
+    };
+    exit.into()
+}
+
+fn run(cli: &Cli) -> Exit {
+    let console = match Console::start(&cli.console) {
+        Ok(console) => console,
+        Err(error) => {
+            console::tell(error.as_ref());
+            return Exit::Usage;
+        }
+    };
     let done = match &cli.command {
+        Command::Demo(args) => demo::run(args, &console),
         Command::Init(args) => init::run(args, &console),
+        Command::Prepare(args) => prepare::run(args, &console),
+        Command::Train(args) => train::run(args, &console),
+        Command::Compare(args) => compare::run(args, &console),
+        Command::Score(args) => score::run(args, &console),
         Command::Inspect(args) => inspect::run(args, &console),
+        Command::Import(args) => import::run(args, &console),
+        Command::Parity(args) => parity::run(args, &console),
+        Command::Completions(args) => completions::run(args, &console),
     };
     console.finish(done)
 }

@@ -58,9 +58,11 @@ impl Case {
         stem_data::prepare(&recipe, self.dir.path(), &self.out(), &stem_data::PrepareOptions::default())
     }
 
-    /// The message of the error, with the folder's name taken out.
+    /// The message of the error and its causes, with the folder's name taken out.
     pub fn message(&self) -> String {
-        let message = self.prepare().map(|_| ()).unwrap_err().to_string();
+        let error = self.prepare().map(|_| ()).unwrap_err();
+        let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
+        let message = format!("{error}{cause}");
         message.replace(&format!("{}/", self.dir.path().display()), "")
     }
 }

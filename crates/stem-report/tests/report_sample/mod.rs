@@ -63,15 +63,25 @@ fn provenance() -> Provenance {
         rows: [320_000, 40_000, 40_000],
         seeds: SEEDS.into(),
         device: "flex, 2 threads".into(),
-        versions: vec![("stem-train".into(), "0.1.0".into()), ("burn".into(), "0.22.1".into()), ("rustc".into(), "1.95.0".into())],
-        command: "cargo run --release --example compare -- --recipe datasets/simulated/recipe.toml --data out/simulated \\\n    \
+        versions: vec![
+            ("stem-train".into(), "0.1.0".into()),
+            ("burn".into(), "0.22.1".into()),
+            ("rustc".into(), "1.95.0".into()),
+        ],
+        command: "stem compare --recipe datasets/simulated/recipe.toml --data out/simulated \\\n    \
                   --models single-task,shared-bottom,mmoe,ple,aitm,ple-me,stem --seeds 1,2,3 --out out/compare"
             .into(),
         finished: "2026-05-04 16:20 UTC".into(),
         seconds: 2805.0,
-        settings: [("batch_size", "1024"), ("epochs", "20"), ("patience", "2"), ("embedding_dim", "16"), ("resamples", "1000")]
-            .map(|(name, value)| (name.into(), value.into()))
-            .into(),
+        settings: [
+            ("batch_size", "1024"),
+            ("epochs", "20"),
+            ("patience", "2"),
+            ("embedding_dim", "16"),
+            ("resamples", "1000"),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into(),
     }
 }
 

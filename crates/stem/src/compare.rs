@@ -1,0 +1,175 @@
+//! Does sharing help my tasks, for which users, and what should I ship?
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use stem_core::ModelName;
+use stem_experiment::{CompareConfig, SearchConfig, compare};
+use stem_report::analysis::Bootstrap;
+use stem_report::metrics::shown;
+use stem_report::report::{Interval, ModelReport, Report, Transfer, Verdict, verdicts};
+
+use crate::args::{DataArgs, RunArgs, by_force, model_names, options, refuse_replacing};
+use crate::console::{Console, Result};
+
+/// Compares models with single-task: does sharing help, for whom, and what to ship
+///
+/// Encodes the raw tables (once), trains every model with every seed and single-task beside them, and measures on the test split
+/// what each task gains or loses by sharing, for all users and for those whose feedback is comparable. Writes
+/// OUT/comparison.json, OUT/report.html and OUT/runs/MODEL/seed-N. Goes on where it was stopped.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  stem compare --models stem,shared-bottom --out out/compare
+  stem compare --recipe datasets/simulated/recipe.toml --data out/simulated --models stem,mmoe --seeds 1,2,3 --jobs 2")]
+pub(crate) struct Args {
+    #[arg(long, value_name = "MODEL,...", value_delimiter = ',', required = true, help = format!("Models, with commas: {}", model_names()))]
+    models: Vec<ModelName>,
+    /// Seeds of weights, shuffling and dropout, with commas: a run of every model for each
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,3")]
+    seeds: Vec<u64>,
+    /// Folder for runs, comparison and page
+    #[arg(long, value_name = "FOLDER", default_value = "out/compare")]
+    out: PathBuf,
+    /// Runs at the same time. With dropout, runs at the same time draw from one generator and differ from time to time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    jobs: usize,
+    /// Search: which settings to try for every model before it is compared, on the validation split alone
+    #[arg(long, value_name = "FILE")]
+    search: Option<PathBuf>,
+    /// Where users are cut: shares of the second task of a pair among a user's positives of both. By default terciles
+    /// of the test rows
+    #[arg(long, value_name = "LOW,HIGH", value_parser = two_numbers)]
+    cuts: Option<[f64; 2]>,
+    /// The field whose embeddings are drawn. By default the group (the users)
+    #[arg(long, value_name = "FIELD")]
+    picture: Option<String>,
+    /// Resamples of the users, for the intervals
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    resamples: usize,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Two numbers with a comma.
+fn two_numbers(text: &str) -> Result<[f64; 2], String> {
+    let numbers = text.split(',').map(|number| number.trim().parse()).collect::<Result<Vec<f64>, _>>();
+    numbers
+        .ok()
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or("expected two numbers with a comma, e.g. 0.3,0.7".into())
+}
+
+/// What was found.
+#[derive(Serialize)]
+struct Answer {
+    verdicts: Vec<TaskAnswer>,
+    warnings: Vec<String>,
+    comparison: PathBuf,
+    report: PathBuf,
+}
+
+/// What to ship for a task.
+#[derive(Serialize)]
+struct TaskAnswer {
+    task: String,
+    model: Option<String>,
+    tied: Vec<String>,
+    headline: String,
+    reasons: Vec<String>,
+}
+
+impl From<Verdict> for TaskAnswer {
+    fn from(verdict: Verdict) -> Self {
+        let Verdict { task, model, tied, headline, reasons, .. } = verdict;
+        Self { task, model, tied, headline, reasons }
+    }
+}
+
+pub(crate) fn run(args: &Args, console: &Console) -> Result {
+    console.stop_on_signal()?;
+    let device = args.run.device.device;
+    device.open()?;
+    let source = args.data.open()?;
+    let experiment = args.run.load_experiment(&args.data)?;
+    let config = CompareConfig {
+        models: args.models.iter().map(ToString::to_string).collect(),
+        seeds: args.seeds.clone(),
+        jobs: args.jobs,
+        cuts: args.cuts,
+        picture: args.picture.clone(),
+        bootstrap: Bootstrap { resamples: args.resamples, ..Bootstrap::default() },
+        search: args.search.as_ref().map(SearchConfig::load).transpose()?,
+    };
+    config.check()?; // before the long work
+    let outputs = ["plan.toml", "comparison.json", "report.html"].map(|name| args.out.join(name));
+    let tables: Vec<PathBuf> = source.tables().collect();
+    let inputs = [Some(&args.data.recipe), args.run.experiment.as_ref(), args.search.as_ref()];
+    refuse_replacing(&outputs, tables.iter().chain(inputs.into_iter().flatten()).map(PathBuf::as_path))?;
+
+    let dataset = source.encode(&args.data.columns(&args.out), console)?;
+    let options = options(device, args.run.force, console);
+    let report = compare(&config, &experiment, &dataset, &args.out, &options).map_err(by_force)?;
+    let [_, comparison, page] = outputs;
+    let answer = Answer {
+        verdicts: verdicts(&report).into_iter().map(TaskAnswer::from).collect(),
+        warnings: report.warnings.clone(),
+        comparison,
+        report: page,
+    };
+    console.answer(&answer, || format!("{}\n{}", text(&report, &answer), answer.report.display()))
+}
+
+/// The table, the strata, and the answer.
+fn text(report: &Report, answer: &Answer) -> String {
+    let mut out =
+        String::from("| model | task | AUC | sd | gAUC | logloss | transfer |\n|---|---|---|---|---|---|---|\n");
+    for ModelReport { name, tasks, .. } in &report.models {
+        for (task, numbers) in report.tasks.iter().zip(tasks) {
+            let [auc, gauc, logloss] =
+                [&numbers.auc, &numbers.gauc, &numbers.logloss].map(|spread| shown(spread.as_ref().map(|s| s.mean)));
+            let sd = shown(numbers.auc.as_ref().filter(|auc| auc.values.len() > 1).map(|auc| auc.sd));
+            let (task, transfer) = (cell(task), transfer(numbers.transfer));
+            line(&mut out, format_args!("| {name} | {task} | {auc} | {sd} | {gauc} | {logloss} | {transfer} |"));
+        }
+    }
+    for pair in &report.pairs {
+        let (a, b) = (&pair.a, &pair.b);
+        line(&mut out, format_args!("\nUsers by their share of {b} among their positives of {a} and {b}:\n"));
+        line(&mut out, format_args!("| users | rows | model | task | AUC | transfer |\n|---|---|---|---|---|---|"));
+        for stratum in pair.strata.iter().filter(|stratum| stratum.rows > 0) {
+            for (model, task) in stratum.models.iter().flat_map(|m| m.tasks.iter().map(move |task| (&m.model, task))) {
+                let (auc, transfer) = (shown(task.auc), transfer(task.transfer));
+                let (users, rows, task) = (cell(&stratum.name), stratum.rows, cell(&task.task));
+                line(&mut out, format_args!("| {users} | {rows} | {model} | {task} | {auc} | {transfer} |"));
+            }
+        }
+    }
+    out.push('\n');
+    for TaskAnswer { headline, reasons, .. } in &answer.verdicts {
+        line(&mut out, format_args!("{headline}: {}", reasons.join(" ")));
+    }
+    for warning in &answer.warnings {
+        line(&mut out, format_args!("Warning: {warning}"));
+    }
+    out
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments) {
+    writeln!(out, "{text}").expect("a string takes any text");
+}
+
+/// A name as a cell of a table in Markdown.
+fn cell(name: &str) -> String {
+    name.replace('|', r"\|")
+}
+
+/// The difference to single-task, its interval, and what that says.
+fn transfer(interval: Option<Interval>) -> String {
+    let Some(interval) = interval else { return "-".into() };
+    let call = Transfer::of(&interval).map_or("-", Transfer::name);
+    format!("{:+.4} ({:+.4} to {:+.4}), {call}", interval.mean, interval.low, interval.high)
+}

@@ -1,0 +1,170 @@
+//! The labels asked for, or a refusal that says what was found and how a label is made of it.
+
+use stem_core::Value;
+use stem_data::{RawType, nearest_name};
+
+use super::facts::{Facts, count};
+use super::leak::{self, Answers};
+use super::names;
+use super::sql::quoted;
+use crate::console::Result;
+
+/// A label that can be learned.
+pub(super) struct Label {
+    pub(super) column: String,
+    pub(super) answers: Answers,
+    pub(super) positives: usize,
+    pub(super) known: usize,
+    /// Another label that is 1 wherever this one is.
+    pub(super) inside: Option<String>,
+}
+
+impl Label {
+    pub(super) fn rate(&self) -> f64 {
+        self.positives as f64 / self.known.max(1) as f64
+    }
+}
+
+/// Checks every label asked for. `table` is the name of the first source, for the SELECT that a message shows.
+pub(super) fn check(asked: &[String], facts: &[Facts], table: &str, data: &str) -> Result<Vec<Label>> {
+    if asked.is_empty() {
+        return Err(none_asked(facts, data).into());
+    }
+    let mut labels: Vec<Label> = Vec::new();
+    for name in asked {
+        if labels.iter().any(|label| label.column == *name) {
+            return Err(format!("label \"{name}\" is named twice").into());
+        }
+        labels.push(label(name, facts, table, data)?);
+    }
+    let inside: Vec<Option<String>> = labels.iter().map(|label| outer(label, &labels)).collect();
+    labels.iter_mut().zip(inside).for_each(|(label, inside)| label.inside = inside);
+    Ok(labels)
+}
+
+fn label(name: &str, facts: &[Facts], table: &str, data: &str) -> Result<Label> {
+    let Some(found) = facts.iter().find(|facts| facts.name() == name) else {
+        let known: Vec<&str> = facts.iter().map(Facts::name).collect();
+        let near = nearest_name(name, known.iter().copied())
+            .map_or(String::new(), |near| format!(", did you mean \"{near}\"?"));
+        return Err(format!("{data} has no column \"{name}\"{near} Its columns: {}", known.join(", ")).into());
+    };
+    let binary = match found.kind() {
+        RawType::Null => {
+            return Err(format!("label \"{name}\" is empty in every row: nothing can be learned of it").into());
+        }
+        RawType::Boolean | RawType::Integer | RawType::Float => {
+            found.numbers().is_some_and(|numbers| numbers.iter().all(|&y| y == 0.0 || y == 1.0))
+        }
+        _ => false,
+    };
+    if !binary {
+        return Err(not_binary(name, found, table).into());
+    }
+    let answers = leak::answers(found);
+    let positives = answers.iter().filter(|answer| **answer == Some(true)).count();
+    let label = Label { column: name.into(), answers, positives, known: found.known, inside: None };
+    if positives == 0 || positives == found.known {
+        let always = u8::from(positives > 0);
+        return Err(format!(
+            "label \"{name}\" is {always} in all {} rows that have it: a model learns from rows of both kinds",
+            count(found.known)
+        )
+        .into());
+    }
+    Ok(label)
+}
+
+/// What a label that is no 0 and 1 holds, and the SELECT that makes one of it.
+fn not_binary(name: &str, facts: &Facts, table: &str) -> String {
+    let what = match facts.kind() {
+        RawType::Integer => "integers",
+        RawType::Float => "numbers",
+        RawType::Text => "texts",
+        RawType::Time => "times",
+        RawType::List => "lists",
+        _ => "values",
+    };
+    let mut message = format!(
+        "label \"{name}\" holds {} different {what} ({}), expected 0, 1, true, false or nothing (missing)",
+        count(facts.distinct()),
+        facts.examples(6)
+    );
+    if let Some((condition, derived)) = condition(name, facts) {
+        message.push_str(&format!(
+            ".\nDerive a label: add a column to the log, or write a recipe whose `sql` does it:\n    \
+             SELECT *, CAST({condition} AS INT) AS {} FROM {}",
+            quoted(&derived),
+            quoted(table)
+        ));
+    }
+    message
+}
+
+/// A condition that about half of the rows meet, and a name for it.
+fn condition(name: &str, facts: &Facts) -> Option<(String, String)> {
+    if let Some(numbers) = facts.numbers() {
+        let mut order: Vec<usize> = (0..numbers.len()).collect();
+        order.sort_by(|&a, &b| numbers[b].total_cmp(&numbers[a]));
+        let (mut above, mut best) = (0usize, None);
+        for &place in order.iter().take(order.len().saturating_sub(1)) {
+            above += facts.counts[place] as usize;
+            let off = (above as f64 / facts.known as f64 - 0.5).abs();
+            if best.is_none_or(|(least, _)| off < least) {
+                best = Some((off, place));
+            }
+        }
+        let value = numbers[best?.1];
+        return Some((format!("{} >= {value}", quoted(name)), format!("{name}_at_least_{value}")));
+    }
+    let texts = facts.texts()?;
+    const YES: [&str; 9] = ["yes", "y", "true", "t", "positive", "1", "click", "buy", "like"];
+    let plausible = texts.iter().find(|text| YES.contains(&text.to_lowercase().as_str()));
+    let rarest = (0..texts.len()).min_by_key(|&place| facts.counts[place]).map(|place| &texts[place]);
+    let value = plausible.or(rarest)?;
+    Some((format!("{} = '{}'", quoted(name), value.replace('\'', "''")), format!("is_{value}")))
+}
+
+/// Another label that is 1 wherever this one is, though not the other way round.
+fn outer(label: &Label, labels: &[Label]) -> Option<String> {
+    let contains = |other: &&Label| {
+        other.column != label.column
+            && other.positives > label.positives
+            && label
+                .answers
+                .iter()
+                .zip(&other.answers)
+                .all(|(inner, outer)| *inner != Some(true) || *outer == Some(true))
+    };
+    labels.iter().filter(contains).min_by_key(|other| other.positives).map(|other| other.column.clone())
+}
+
+fn none_asked(facts: &[Facts], data: &str) -> String {
+    let binary: Vec<&Facts> = facts.iter().filter(|facts| facts.is_binary()).collect();
+    let rate = |facts: &Facts| {
+        let ones =
+            facts.column.values.iter().position(|value| *value == Value::Integer(1) || *value == Value::Float(1.0));
+        ones.map_or(0.0, |place| f64::from(facts.counts[place]) / facts.known.max(1) as f64)
+    };
+    if binary.is_empty() {
+        let names: Vec<&str> = facts.iter().map(Facts::name).collect();
+        return format!(
+            "no --labels, and no column of {data} holds 0 and 1: say which columns are the feedback to predict. Its columns: {}",
+            names.join(", ")
+        );
+    }
+    let named: Vec<&&Facts> = binary.iter().filter(|facts| names::is_feedback(facts.name())).collect();
+    let suggested: Vec<&str> = if named.is_empty() { &binary[..1] } else { &[] }
+        .iter()
+        .map(|facts| facts.name())
+        .chain(named.iter().map(|facts| facts.name()))
+        .take(4)
+        .collect();
+    let listed: Vec<String> =
+        binary.iter().map(|facts| format!("{} ({:.1} % are 1)", facts.name(), 100.0 * rate(facts))).collect();
+    format!(
+        "no --labels: say which columns are the feedback to predict, for instance --labels {}. Columns of 0 and 1: {}",
+        suggested.join(","),
+        listed.join(", ")
+    )
+}

@@ -1,0 +1,45 @@
+//! `stem inspect`: what a bundle or a folder of encoded columns holds; of anything else, what it is.
+
+mod bundle;
+mod columns;
+pub(crate) mod thing;
+
+use std::path::PathBuf;
+
+use crate::console::{Console, Result};
+use thing::Thing;
+
+/// Says what a bundle holds (fields, an example row, tasks, model, training, checksum), or a folder of encoded columns.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  stem inspect out/shop/bundle.safetensors\n  stem inspect out/shop/columns --json")]
+pub(crate) struct Args {
+    /// A bundle, or a folder that `stem prepare` wrote.
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+}
+
+pub(crate) fn run(args: &Args, console: &Console) -> Result {
+    match thing::of(&args.path)? {
+        Thing::Bundle(header) => {
+            let report = bundle::read(&args.path, header)?;
+            console.answer(&report, || report.text())
+        }
+        Thing::Columns => {
+            let report = columns::read(&args.path)?;
+            console.answer(&report, || report.text())
+        }
+        Thing::Other { what, fits } => Err(format!("{} is {what}. {fits}", args.path.display()).into()),
+    }
+}
+
+/// Rows of cells with their columns one below the other.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |c: usize| rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end().to_string()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

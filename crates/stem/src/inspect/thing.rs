@@ -1,0 +1,323 @@
+//! What a file or folder is, by its first bytes and its names.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::Value;
+use stem_core::ModelName;
+use stem_core::files::FileError;
+
+/// Bytes of a file that are looked at.
+const START: u64 = 1 << 16;
+/// Longest header of a safetensors file.
+const LONGEST_HEADER: u64 = 100 << 20;
+
+/// What a path names.
+pub(crate) enum Thing {
+    /// A bundle of any version, by the header of its file.
+    Bundle(Header),
+    /// A folder of encoded columns.
+    Columns,
+    /// Something else: what, and which command fits.
+    Other { what: String, fits: String },
+}
+
+/// The header of a safetensors file.
+pub(crate) struct Header {
+    /// Names of tensors, and `__metadata__`.
+    pub(crate) tensors: serde_json::Map<String, Value>,
+    /// The text of the manifest of a bundle.
+    pub(crate) manifest: String,
+    pub(crate) checksum: Option<String>,
+    /// Length of the file.
+    pub(crate) bytes: u64,
+}
+
+fn other(what: impl Into<String>, fits: impl Into<String>) -> Thing {
+    Thing::Other { what: what.into(), fits: fits.into() }
+}
+
+/// Finds out what a path names.
+///
+/// # Errors
+/// A path that cannot be read.
+pub(crate) fn of(path: &Path) -> Result<Thing, FileError> {
+    let found = std::fs::metadata(path).map_err(FileError::of("read", path))?;
+    if found.is_dir() {
+        return folder(path);
+    }
+    if !found.is_file() {
+        return Ok(other("no file and no folder", "`stem inspect` reads bundles and folders of encoded columns"));
+    }
+    let bytes = found.len();
+    let mut file = File::open(path).map_err(FileError::of("read", path))?;
+    let mut start = Vec::new();
+    (&mut file).take(START).read_to_end(&mut start).map_err(FileError::of("read", path))?;
+    if start.is_empty() {
+        return Ok(other("an empty file", "Was its writing cut short?"));
+    }
+    if let Some(thing) = safetensors(path, &start, bytes)? {
+        return Ok(thing);
+    }
+    let here = path.display();
+    if start.starts_with(b"PAR1") || start.starts_with(b"ARROW1") {
+        let format = if start.starts_with(b"PAR1") { "Parquet" } else { "Arrow IPC" };
+        return Ok(other(
+            format!("a table in {format} format"),
+            format!("`stem init --data {here} --labels ...` looks at it and writes a recipe"),
+        ));
+    }
+    if start.starts_with(b"STEMCOLS") {
+        let folder = path.ancestors().skip(1).find(|folder| folder.join("dataset.json").exists());
+        let fits = match folder {
+            Some(folder) => format!("`stem inspect {}` shows the data set that it belongs to", folder.display()),
+            None => "The folder of the data set that it belongs to has a dataset.json; inspect that folder".into(),
+        };
+        return Ok(other("one of the column files of an encoded data set", fits));
+    }
+    if let Some(what) = binary(&start) {
+        let checkpoint = what.contains("PyTorch");
+        let fits = if checkpoint {
+            format!(
+                "`stem import --checkpoint {here} ...` makes a bundle of a checkpoint of the reference implementation"
+            )
+        } else {
+            "No command of stem reads it".into()
+        };
+        return Ok(other(what, fits));
+    }
+    Ok(text(path, &String::from_utf8_lossy(&start)))
+}
+
+/// What a binary file is by its first bytes; `None` for text.
+pub(crate) fn binary(start: &[u8]) -> Option<String> {
+    let known: [(&[u8], &str); 10] = [
+        (b"\x1f\x8b", "a gzip archive; unpack it first"),
+        (b"\x28\xb5\x2f\xfd", "a zstd archive; unpack it first"),
+        (b"BZh", "a bzip2 archive; unpack it first"),
+        (b"\xfd7zXZ", "an xz archive; unpack it first"),
+        (b"SQLite format 3", "an SQLite database; export a table of it first"),
+        (b"%PDF", "a PDF document"),
+        (b"\x89PNG", "a PNG image"),
+        (b"\xff\xd8\xff", "a JPEG image"),
+        (b"\x7fELF", "a program"),
+        (b"\x80\x02", "a Python pickle, perhaps an old PyTorch checkpoint"),
+    ];
+    if let Some((_, what)) = known.iter().find(|(magic, _)| start.starts_with(magic)) {
+        return Some((*what).into());
+    }
+    if start.starts_with(b"PK\x03\x04") {
+        let pickle = start.windows(8).any(|bytes| bytes == b"data.pkl");
+        return Some(
+            if pickle { "a PyTorch checkpoint" } else { "a zip archive (or a spreadsheet); unpack or export it first" }
+                .into(),
+        );
+    }
+    if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
+        return Some("text in UTF-16; convert it to UTF-8 first".into());
+    }
+    start.contains(&0).then(|| "a binary file of a kind unknown here".into())
+}
+
+/// A file that begins as safetensors do: the length of a header, and the header as JSON.
+fn safetensors(path: &Path, start: &[u8], bytes: u64) -> Result<Option<Thing>, FileError> {
+    let Some((length, b'{')) = start.first_chunk::<8>().map(|n| u64::from_le_bytes(*n)).zip(start.get(8).copied())
+    else {
+        return Ok(None);
+    };
+    if length > LONGEST_HEADER || start.first_chunk::<8>().is_some_and(|n| n.iter().all(u8::is_ascii_graphic)) {
+        return Ok(None);
+    }
+    let cut_short =
+        || Some(other("a safetensors file that is cut short", "Was its writing or copying interrupted? Copy it again"));
+    if length + 8 > bytes {
+        return Ok(cut_short());
+    }
+    let mut header = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(length + 8).read_to_end(&mut header))
+        .map_err(FileError::of("read", path))?;
+    let Ok(Value::Object(tensors)) = serde_json::from_slice(&header[8..]) else { return Ok(None) };
+    let end = tensors.values().filter_map(|tensor| tensor["data_offsets"][1].as_u64()).max().unwrap_or(0);
+    if length + 8 + end > bytes {
+        return Ok(cut_short());
+    }
+    let metadata = tensors.get("__metadata__");
+    let entry = |key: &str| Some(metadata?.get(key)?.as_str()?.to_string());
+    let Some(manifest) = entry("stem.manifest") else {
+        let names: Vec<&String> = tensors.keys().filter(|name| *name != "__metadata__").collect();
+        let some: Vec<&str> = names.iter().take(3).map(|name| name.as_str()).collect();
+        return Ok(Some(other(
+            format!(
+                "a safetensors file of another program: {} tensors ({}, ...), and no manifest of stem",
+                names.len(),
+                some.join(", ")
+            ),
+            "A bundle is written by `stem train` or `stem import`",
+        )));
+    };
+    let version = serde_json::from_str::<Value>(&manifest).ok().and_then(|manifest| manifest["version"].as_u64());
+    let reads = u64::from(stem_core::bundle::FORMAT_VERSION);
+    if version != Some(reads) {
+        let found = version.map_or("without a format version".into(), |version| format!("of format version {version}"));
+        return Ok(Some(other(
+            format!("a bundle {found}"),
+            format!("This program reads version {reads}: train or import the model again"),
+        )));
+    }
+    Ok(Some(Thing::Bundle(Header { checksum: entry("stem.checksum"), tensors, manifest, bytes })))
+}
+
+fn folder(path: &Path) -> Result<Thing, FileError> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(FileError::of("read", path))? {
+        names.push(entry.map_err(FileError::of("read", path))?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    let has = |name: &str| names.iter().any(|found| found == name);
+    let here = path.display();
+    if has("dataset.json") {
+        return Ok(Thing::Columns);
+    }
+    if has("plan.toml") {
+        let page = if has("report.html") {
+            format!("Its page is {here}/report.html")
+        } else {
+            "It has no page yet: the same `stem compare` goes on from there".into()
+        };
+        return Ok(other(
+            "the folder of a comparison",
+            format!("{page}; a model in it is inspected by the path of its bundle.safetensors"),
+        ));
+    }
+    if has("bundle.safetensors") {
+        let columns = if path.join("columns/dataset.json").exists() {
+            format!(", and `stem inspect {here}/columns` its data")
+        } else {
+            String::new()
+        };
+        return Ok(other(
+            "the folder of a run",
+            format!("`stem inspect {here}/bundle.safetensors` shows its model{columns}"),
+        ));
+    }
+    if has("log.jsonl") {
+        return Ok(other(
+            "the folder of a run that has no bundle",
+            "No epoch was finished, or the model is trained still: see its log.jsonl",
+        ));
+    }
+    if has("recipe.toml") {
+        return Ok(other(
+            "a folder with a recipe",
+            format!("`stem train --recipe {here}/recipe.toml --data ...` trains from it"),
+        ));
+    }
+    if names.is_empty() {
+        return Ok(other("an empty folder", "`stem prepare` or `stem train` with --out fills one"));
+    }
+    let some = names.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+    Ok(other(
+        format!("a folder that no command of stem wrote ({some}{})", if names.len() > 4 { ", ..." } else { "" }),
+        "A folder of encoded columns has a dataset.json",
+    ))
+}
+
+/// What a text is.
+fn text(path: &Path, start: &str) -> Thing {
+    let here = path.display();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let trimmed = start.trim_start_matches('\u{feff}').trim_start();
+    let lower = trimmed.get(..15).unwrap_or(trimmed).to_lowercase();
+    if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
+        return other(
+            "a page for a browser",
+            "`stem train` and `stem compare` write one as report.html; open it in a browser",
+        );
+    }
+    if trimmed.starts_with('{') || trimmed.starts_with('[') {
+        if let Some(thing) = json(path, &name, trimmed) {
+            return thing;
+        }
+    }
+    if let Some(thing) = std::fs::read_to_string(path).ok().and_then(|text| toml_file(&text, &here.to_string())) {
+        return thing;
+    }
+    let first = trimmed.lines().next().unwrap_or_default();
+    let separators = [(',', "commas"), ('\t', "tabs"), (';', "semicolons"), ('|', "bars")];
+    let cut = separators.map(|(separator, words)| (first.matches(separator).count(), words));
+    match cut.into_iter().max_by_key(|(count, _)| *count) {
+        Some((count, words)) if count > 0 && trimmed.lines().nth(1).is_some() => {
+            let shown: String = first.chars().take(60).collect();
+            other(
+                format!(
+                    "a text table of {} columns between {words} ({shown}{})",
+                    count + 1,
+                    if first.chars().count() > 60 { "..." } else { "" }
+                ),
+                format!("`stem init --data {here} --labels ...` looks at it and writes a recipe"),
+            )
+        }
+        _ => other(
+            format!("a text of {}", if trimmed.lines().nth(1).is_some() { "several lines" } else { "one line" }),
+            "No command of stem reads it",
+        ),
+    }
+}
+
+fn json(path: &Path, name: &str, start: &str) -> Option<Thing> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if name == "dataset.json" {
+        return Some(other(
+            "the description of an encoded data set",
+            format!("`stem inspect {}` shows all of it", folder.display()),
+        ));
+    }
+    if name == "comparison.json" {
+        return Some(other("the result of a comparison", "It is JSON; report.html beside it is the page"));
+    }
+    let first_line = start.lines().next().unwrap_or_default();
+    if name.ends_with(".jsonl") && serde_json::from_str::<Value>(first_line).is_ok() {
+        return Some(other("lines of JSON, as a run's log has", "report.html beside a run's log.jsonl draws them"));
+    }
+    let whole: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    if whole["model"].is_string() && whole["test"].is_object() && whole["seed"].is_u64() {
+        let bundle = folder.join("bundle.safetensors");
+        return Some(other(
+            format!("the metrics of a run of {}", whole["model"].as_str().unwrap_or_default()),
+            format!("`stem inspect {}` shows them with the model", bundle.display()),
+        ));
+    }
+    Some(other("JSON", "No command of stem reads it"))
+}
+
+fn toml_file(text: &str, here: &str) -> Option<Thing> {
+    let table: toml::Table = toml::from_str(text).ok()?;
+    let has = |key: &str| table.contains_key(key);
+    if ["source", "field", "label"].iter().filter(|key| has(key)).count() >= 2 {
+        let count = |key: &str| table.get(key).and_then(toml::Value::as_array).map_or(0, Vec::len);
+        return Some(other(
+            format!("a recipe ({} sources, {} fields, {} labels)", count("source"), count("field"), count("label")),
+            format!("`stem train --recipe {here} --data ...` trains from it, `stem prepare` encodes its tables"),
+        ));
+    }
+    if has("space") && has("trials") {
+        return Some(other("settings of a search", format!("`stem compare --search {here} ...` searches with them")));
+    }
+    let models: Vec<&str> = table.keys().filter(|key| key.parse::<ModelName>().is_ok()).map(String::as_str).collect();
+    if has("train") || !models.is_empty() {
+        let what = if models.is_empty() {
+            "an experiment".into()
+        } else {
+            format!("an experiment (sizes of {})", models.join(", "))
+        };
+        return Some(other(what, format!("`stem train --experiment {here} ...` trains with it")));
+    }
+    (!table.is_empty()).then(|| {
+        other(
+            "TOML, though no recipe and no experiment",
+            "A recipe has [[source]], [[field]] and [[label]]; an experiment [train]",
+        )
+    })
+}

@@ -1,0 +1,205 @@
+//! Scores the rows of a CSV file with a bundle: keeps its columns and appends one `p_TASK` column per task.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use csv::StringRecord;
+use serde_json::json;
+use stem_core::{Error, Predictor, Row, Value, files};
+
+use crate::args::{DeviceArgs, refuse_replacing};
+use crate::console::{Console, Result, Stopped, with_causes};
+
+/// Rows read, scored and written at a time.
+const ROWS_AT_ONCE: usize = 8192;
+
+/// Scores the rows of a CSV file with a bundle
+///
+/// Keeps the columns and appends one column p_TASK per task, the probability. The output is replaced once it is whole.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  stem score --bundle out/train/bundle.safetensors --input rows.csv --output scores.csv
+  stem score --bundle out/train/bundle.safetensors --input rows.csv --output - > scores.csv")]
+pub(crate) struct Args {
+    /// Bundle that a training left
+    #[arg(long, value_name = "FILE")]
+    bundle: PathBuf,
+    /// CSV file with a header that names at least the columns the model reads; - is stdin. An empty value is null
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// CSV file to write; - is stdout
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// The name of stdin and stdout.
+const STANDARD: &str = "-";
+
+pub(crate) fn run(args: &Args, console: &Console) -> Result {
+    console.stop_on_signal()?;
+    let to_stdout = args.output == Path::new(STANDARD);
+    if to_stdout && console.is_json() {
+        return Err(
+            "scores and their summary as JSON cannot both be written to stdout: name a file with --output".into()
+        );
+    }
+    refuse_replacing(&[args.output.clone()], [args.bundle.as_path(), args.input.as_path()])?;
+    let mut scoring = Scoring::open(args, console)?;
+    let name = args.output.display();
+    let scored = if to_stdout {
+        scoring.to(io::stdout().lock())
+    } else if is_stream(&args.output) {
+        OpenOptions::new().write(true).open(&args.output).map_err(Failure::Output).and_then(|output| scoring.to(output))
+    } else {
+        scoring.to_file(&args.output)
+    };
+    let rows = match scored {
+        Ok(rows) => rows,
+        Err(Failure::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()), // who read it has read enough
+        Err(Failure::Output(e)) => return Err(format!("cannot write {name}: {e}").into()),
+        Err(Failure::Other(e)) => return Err(e),
+    };
+    let summary = format!("{rows} rows scored, {name}");
+    if to_stdout {
+        tracing::info!("{summary}");
+        return Ok(());
+    }
+    console.answer(&json!({ "rows": rows, "output": args.output }), || summary)
+}
+
+/// Whether that is a pipe or a device: something to write to, and nothing to replace.
+fn is_stream(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+/// Why rows were not scored.
+enum Failure {
+    /// The output does not take them.
+    Output(io::Error),
+    /// Anything else.
+    Other(Box<dyn std::error::Error>),
+}
+
+/// The writer's.
+impl From<csv::Error> for Failure {
+    fn from(error: csv::Error) -> Self {
+        match error.into_kind() {
+            csv::ErrorKind::Io(error) => Self::Output(error),
+            other => Self::Other(format!("{other:?}").into()), // records of one length, by the header
+        }
+    }
+}
+
+/// A model, and the rows that it is to score.
+struct Scoring<'a> {
+    predictor: Predictor,
+    input: csv::Reader<Box<dyn Read>>,
+    header: StringRecord,
+    name: &'a Path,
+    console: &'a Console,
+}
+
+impl<'a> Scoring<'a> {
+    /// Opens both.
+    ///
+    /// # Errors
+    /// A bundle that is none, and columns that are missing or there twice.
+    fn open(args: &'a Args, console: &'a Console) -> Result<Self> {
+        let predictor = Predictor::open(&args.bundle, &args.device.device.open()?)?;
+        let name = args.input.as_path();
+        let input: Box<dyn Read> = if name == Path::new(STANDARD) {
+            Box::new(io::stdin().lock())
+        } else {
+            Box::new(File::open(name).map_err(|e| about(name, &e))?)
+        };
+        let mut input = csv::Reader::from_reader(input);
+        let header = input.headers().map_err(|e| about(name, &e))?.clone();
+        let columns = |name: &str| header.iter().filter(|column| *column == name).count();
+        for field in &predictor.schema().fields {
+            match columns(&field.name) {
+                0 => return Err(format!("{} has no column '{}'", name.display(), field.name).into()),
+                1 => {}
+                n => return Err(format!("{} has {n} columns '{}', expected one", name.display(), field.name).into()),
+            }
+        }
+        for task in predictor.schema().tasks.iter().filter(|task| columns(&format!("p_{}", task.name)) > 0) {
+            let (name, task) = (name.display(), &task.name);
+            tracing::warn!("{name} has a column 'p_{task}' already; the last of that name is the score");
+        }
+        Ok(Self { predictor, input, header, name, console })
+    }
+
+    /// Scores all rows into a file beside the one asked for, which it then replaces.
+    fn to_file(&mut self, path: &Path) -> Result<usize, Failure> {
+        let (mut rows, mut other) = (0, None);
+        let replaced = files::replace(path, |scratch| {
+            rows = self.to(File::create(scratch)?).or_else(|failure| match failure {
+                Failure::Output(error) => Err(error),
+                Failure::Other(error) => {
+                    other = Some(error);
+                    Err(io::Error::other("not scored"))
+                }
+            })?;
+            Ok(())
+        });
+        match (other, replaced) {
+            (Some(error), _) => Err(Failure::Other(error)),
+            (None, Err(error)) => Err(Failure::Other(error.into())),
+            (None, Ok(())) => Ok(rows),
+        }
+    }
+
+    /// Scores all rows; gives their number.
+    fn to(&mut self, output: impl Write) -> Result<usize, Failure> {
+        let mut output = csv::Writer::from_writer(output);
+        let tasks = self.predictor.schema().tasks.iter().map(|task| format!("p_{}", task.name));
+        output.write_record(self.header.iter().map(str::to_string).chain(tasks))?;
+        let stop = self.console.stop();
+        let mut done = 0;
+        loop {
+            let records = self.read().map_err(|e| Failure::Other(about(self.name, &e)))?;
+            if records.is_empty() {
+                output.flush().map_err(Failure::Output)?;
+                return Ok(done);
+            }
+            if stop.is_set() {
+                return Err(Failure::Other(Stopped(format!("{done} rows were scored")).into()));
+            }
+            let value = |text: &str| if text.is_empty() { Value::Null } else { Value::from(text) };
+            let row = |record: &StringRecord| -> Row { self.header.iter().zip(record.iter().map(value)).collect() };
+            let rows: Vec<Row> = records.iter().map(row).collect();
+            let scores = self.predictor.predict(&rows);
+            let scores = scores.map_err(|e| Failure::Other(about(self.name, &in_file(e, done))))?;
+            for (record, scores) in records.iter().zip(scores.rows()) {
+                let scores = scores.iter().map(|p| p.to_string());
+                output.write_record(record.iter().map(str::to_string).chain(scores))?;
+            }
+            done += records.len();
+        }
+    }
+
+    /// The next rows of the input; none at its end.
+    fn read(&mut self) -> csv::Result<Vec<StringRecord>> {
+        self.input.records().take(ROWS_AT_ONCE).collect()
+    }
+}
+
+/// Adds the file that a message is about.
+fn about(file: &Path, error: &dyn std::error::Error) -> Box<dyn std::error::Error> {
+    format!("{}: {}", file.display(), with_causes(error)).into()
+}
+
+/// The error with its row counted from the first of the file, not of the rows scored together.
+fn in_file(error: Error, before: usize) -> Error {
+    match error {
+        Error::WrongType { column, row, expected, found } => {
+            Error::WrongType { column, row: row + before, expected, found }
+        }
+        Error::MissingColumn { column, row, columns } => Error::MissingColumn { column, row: row + before, columns },
+        other => other,
+    }
+}

@@ -1,0 +1,76 @@
+//! Trains one model from a recipe and leaves a bundle.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use stem_core::ModelName;
+use stem_experiment::{RunMetrics, metrics_table, run as train};
+
+use crate::args::{DataArgs, RunArgs, by_force, model_names, options, refuse_replacing};
+use crate::console::{Console, Result};
+
+/// Trains one model: leaves a bundle, its metrics and a page about it
+///
+/// Encodes the raw tables (once), trains, and writes OUT/bundle.safetensors, OUT/report.html, OUT/metrics.json and OUT/log.jsonl.
+/// Ctrl-C finishes the step, keeps the best weights and writes the bundle; then the exit code is 130.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  stem train --recipe recipe.toml --out out/train
+  stem train --recipe datasets/simulated/recipe.toml --data out/simulated --model mmoe --seed 2 --out out/mmoe")]
+pub(crate) struct Args {
+    #[arg(long, default_value = "stem", help = format!("Model: {}", model_names()))]
+    model: ModelName,
+    /// Folder for bundle, page, metrics and log
+    #[arg(long, value_name = "FOLDER", default_value = "out/train")]
+    out: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Seed of weights, shuffling and dropout, instead of the experiment's
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    seed: Option<u64>,
+}
+
+/// What was trained.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    metrics: &'a RunMetrics,
+    bundle: PathBuf,
+    report: PathBuf,
+}
+
+pub(crate) fn run(args: &Args, console: &Console) -> Result {
+    console.stop_on_signal()?;
+    let device = args.run.device.device;
+    device.open()?; // before the long work
+    let source = args.data.open()?;
+    let mut experiment = args.run.load_experiment(&args.data)?;
+    experiment.train.seed = args.seed.unwrap_or(experiment.train.seed);
+
+    let of = |name: &str| args.out.join(name);
+    let outputs = ["bundle.safetensors", "report.html", "metrics.json", "log.jsonl", "settings.json"].map(of);
+    let tables: Vec<PathBuf> = source.tables().collect();
+    refuse_replacing(&outputs, tables.iter().map(PathBuf::as_path).chain(inputs(&args.data, &args.run)))?;
+
+    let dataset = source.encode(&args.data.columns(&args.out), console)?;
+    let options = options(device, args.run.force, console);
+    let metrics = train(args.model, &experiment, &dataset, &args.out, &options).map_err(by_force)?;
+    // Stopped where an older run stays, it is not in its place.
+    let unfinished = metrics.interrupted && of("unfinished/bundle.safetensors").exists();
+    let place = if unfinished { of("unfinished") } else { args.out.clone() };
+    let [bundle, report] = ["bundle.safetensors", "report.html"].map(|name| place.join(name));
+    let answer = Answer { metrics: &metrics, bundle, report };
+    console.answer(&answer, || {
+        let RunMetrics { epochs, rows_per_second, .. } = metrics;
+        let (table, report) = (metrics_table([&metrics]), answer.report.display());
+        format!("{table}{epochs} epochs, {rows_per_second:.0} rows/s, {report}")
+    })
+}
+
+/// The files that say what is done.
+fn inputs<'a>(data: &'a DataArgs, run: &'a RunArgs) -> impl Iterator<Item = &'a Path> {
+    [data.recipe.as_path()].into_iter().chain(run.experiment.as_deref())
+}

@@ -1,0 +1,143 @@
+//! `stem score`: what goes in, what comes out, and what is never written over.
+#![allow(clippy::unwrap_used)]
+
+mod program;
+
+use program::{Small, device, fails, json, stem, succeeds, text};
+use std::path::Path;
+use std::process::Stdio;
+
+fn score<'a>(bundle: &'a str, input: &'a str, output: &'a str) -> Vec<&'a str> {
+    vec!["score", "--bundle", bundle, "--input", input, "--output", output]
+}
+
+/// The rows of `input` with a probability per task.
+fn assert_scored(input: &str, scored: &str) {
+    let (before, after): (Vec<&str>, Vec<&str>) = (input.lines().collect(), scored.lines().collect());
+    assert_eq!(before.len(), after.len());
+    assert_eq!(after[0], format!("{},p_a,p_b", before[0]));
+    for (before, after) in before.iter().zip(&after).skip(1) {
+        let scores = after.strip_prefix(&format!("{before},")).unwrap();
+        assert!(scores.split(',').all(|p| (0.0..=1.0).contains(&p.parse::<f64>().unwrap())), "{after}");
+    }
+}
+
+#[test]
+fn the_columns_stay_and_one_per_task_is_appended() {
+    let small = Small::new();
+    let (bundle, input, output) = (small.trained(), small.path("log.csv"), small.path("scores.csv"));
+    let device = device();
+    let args = [&score(&bundle, &input, &output)[..], &["--device", &device]].concat();
+    assert_eq!(succeeds(&args), format!("2000 rows scored, {output}\n"));
+    assert_scored(&small.read("log.csv"), &small.read("scores.csv"));
+    let before = small.read("scores.csv");
+    let answer = json(&args);
+    assert_eq!((&answer["rows"], &answer["output"]), (&2000.into(), &output.into()));
+    assert_eq!(small.read("scores.csv"), before, "an older output is replaced by the same rows");
+}
+
+#[test]
+fn what_is_wrong_is_named_and_no_half_written_file_stays() {
+    let small = Small::new();
+    let bundle = small.trained();
+    let (input, output) = (small.path("in.csv"), small.path("scores.csv"));
+    let files = || std::fs::read_dir(small.folder.path()).unwrap().count();
+    small.write("in.csv", "");
+    let before = files();
+    let message = |rows: &str| {
+        small.write("in.csv", rows);
+        let message = fails(&score(&bundle, &input, &output));
+        assert_eq!(files(), before);
+        message
+    };
+    assert_eq!(message("user\n1\n"), format!("{input} has no column 'item'"));
+    assert!(message("user,item\n1\n").contains("found record with 1 fields"), "a ragged row");
+    let wrong = message("user,item\n1,x\n");
+    assert!(
+        wrong.starts_with(&input) && wrong.contains("column 'item', row 0: expected an integer, found \"x\""),
+        "{wrong}"
+    );
+    let long = format!("user,item\n{}1,x\n", "1,1\n".repeat(9000)); // more than are scored at a time
+    assert!(message(&long).contains("column 'item', row 9000: expected an integer"));
+    assert_eq!(message("user,item,item\n1,1,1\n"), format!("{input} has 2 columns 'item', expected one"));
+    small.write("scores.csv", "precious");
+    assert_eq!(fails(&score(&bundle, "no.csv", &output)), "no.csv: No such file or directory (os error 2)");
+    small.write("in.csv", &long);
+    fails(&score(&bundle, &input, &output));
+    assert_eq!(small.read("scores.csv"), "precious", "what was there stays until all is scored");
+    let missing = fails(&score("no.safetensors", "x.csv", "y.csv"));
+    assert!(missing.contains("no.safetensors"), "{missing}");
+}
+
+#[test]
+fn bundle_and_input_are_no_output() {
+    let small = Small::new();
+    let bundle = small.trained();
+    let input = small.write("in.csv", "user,item\n1,1\n");
+    let before = std::fs::read(&bundle).unwrap();
+    assert!(fails(&score(&bundle, &input, &bundle)).contains("is read and would be replaced"));
+    assert!(fails(&score(&bundle, &input, &input)).contains("is read and would be replaced"));
+    #[cfg(unix)]
+    {
+        let link = small.path("link");
+        std::os::unix::fs::symlink(&bundle, &link).unwrap();
+        assert!(fails(&score(&bundle, &input, &link)).contains("is read and would be replaced"));
+    }
+    assert_eq!(std::fs::read(&bundle).unwrap(), before);
+    assert_eq!(small.read("in.csv"), "user,item\n1,1\n");
+    assert!(fails(&score(&bundle, &input, &small.path("out"))).contains("not a regular file"), "a folder");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_followed_and_a_file_named_like_a_scratch_file_stays() {
+    let small = Small::new();
+    let bundle = small.trained();
+    let input = small.write("in.csv", "user,item\n1,1\n");
+    small.write("scores.csv.tmp", "precious");
+    small.write("real.csv", "old");
+    std::os::unix::fs::symlink(small.path("real.csv"), small.path("scores.csv")).unwrap();
+    succeeds(&score(&bundle, &input, &small.path("scores.csv")));
+    assert_scored(&small.read("in.csv"), &small.read("real.csv"));
+    assert!(Path::new(&small.path("scores.csv")).is_symlink());
+    assert_eq!(small.read("scores.csv.tmp"), "precious");
+}
+
+#[cfg(unix)]
+#[test]
+fn standard_streams_pipes_and_devices_are_read_and_written_as_they_are() {
+    let small = Small::new();
+    let bundle = small.trained();
+    let input = small.write("in.csv", "user,item\n1,1\n2,3\n");
+    let scored = succeeds(&score(&bundle, &input, "-"));
+    assert_scored(&small.read("in.csv"), &scored);
+
+    let from = std::fs::File::open(&input).unwrap();
+    let piped = stem(&score(&bundle, "-", "-")).stdin(from).output().unwrap();
+    assert_eq!((piped.status.code(), text(&piped.stdout)), (Some(0), scored.clone()), "{}", text(&piped.stderr));
+    assert!(fails(&[&score(&bundle, &input, "-")[..], &["--json"]].concat()).contains("cannot both"));
+
+    let fifo = small.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let reader = std::process::Command::new("cat").arg(&fifo).stdout(Stdio::piped()).spawn().unwrap();
+    succeeds(&score(&bundle, &input, &fifo));
+    assert_eq!(text(&reader.wait_with_output().unwrap().stdout), scored);
+    use std::os::unix::fs::FileTypeExt;
+    assert!(std::fs::metadata(&fifo).unwrap().file_type().is_fifo(), "a pipe is not replaced");
+
+    succeeds(&score(&bundle, &input, "/dev/null"));
+    assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    if Path::new("/dev/full").exists() {
+        let full = fails(&score(&bundle, &input, "/dev/full"));
+        assert!(full.starts_with("cannot write /dev/full: No space left"), "{full}");
+    }
+}
+
+#[test]
+fn a_column_that_is_named_like_a_score_is_warned_of() {
+    let small = Small::new();
+    let bundle = small.trained();
+    let input = small.write("in.csv", "user,item,p_a\n1,1,0.5\n");
+    let output = stem(&score(&bundle, &input, "-")).output().unwrap();
+    assert!(text(&output.stderr).contains("has a column 'p_a' already"), "{}", text(&output.stderr));
+}
