@@ -9,7 +9,7 @@ use super::names;
 pub(super) struct Time {
     /// What it holds, in words.
     pub(super) what: String,
-    /// SQL that turns it into what a split can sort, where it cannot as it is.
+    /// SQL that turns it into what a split can sort, where it cannot as it is; empty where none is known.
     pub(super) expression: Option<String>,
 }
 
@@ -34,6 +34,9 @@ pub(super) fn time_of(facts: &Facts, sql_name: &str) -> Option<Time> {
             };
             if days.iter().all(is_day) {
                 return time("days as YYYYMMDD", None);
+            }
+            if facts.distinct() > 1000 && low >= 1e9 {
+                return time("large numbers named as a time, in no unit that is known", Some(String::new()));
             }
             let counts_up = facts.ascends() && facts.distinct() >= 10 && low >= 0.0;
             if counts_up { time("numbers that rise from the first row to the last", None) } else { None }
