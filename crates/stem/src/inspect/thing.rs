@@ -347,7 +347,7 @@ fn toml_file(text: &str, here: &str) -> Option<Thing> {
     }
     (!table.is_empty()).then(|| {
         other(
-            "TOML, though no recipe and no experiment",
+            "a TOML file, though no recipe and no experiment",
             "A recipe has [[source]], [[field]] and [[label]]; an experiment [train]",
         )
     })
