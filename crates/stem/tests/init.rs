@@ -193,6 +193,17 @@ fn times_split_the_rows_and_are_no_features() {
 }
 
 #[test]
+fn numbers_named_as_a_time_in_no_known_unit_are_no_feature_and_no_split() {
+    let log = csv("user,item,create_time,like", 500, |i| {
+        let (user, item, like) = taste(i);
+        format!("{user},{item},{},{like}", 53_055_849_125 + pick(i, 91, 30_000_000))
+    });
+    let (recipe, answer) = init(&Case::new("log.csv", log), &["--data", "@log.csv", "--labels", "like"]);
+    left_out(&answer, &recipe, "create_time", "in no unit that is known");
+    assert!(matches!(recipe.split, SplitRecipe::Random { .. }));
+}
+
+#[test]
 fn dates_written_as_text_are_cast_for_the_split() {
     let forms = [("2022-04-", ""), ("2022-04-01 08:00:", ""), ("2022-04-01T08:00:", "Z"), ("2022-04-01T08:00:", ".25")];
     for (before, after) in forms {

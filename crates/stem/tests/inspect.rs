@@ -150,6 +150,21 @@ fn a_damaged_bundle_is_an_error() {
 }
 
 #[test]
+fn a_bundle_of_an_applications_own_model_is_shown_without_being_scored() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bundle.safetensors");
+    let mut bytes = std::fs::read(made().join("run/bundle.safetensors")).unwrap();
+    let name = br#"\"name\":\"stem\""#;
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+    bytes[at..at + name.len()].copy_from_slice(br#"\"name\":\"mine\""#);
+    std::fs::write(&path, bytes).unwrap();
+    let report = json(&path);
+    assert_eq!((&report["model"], &report["example"], &report["scores"]), (&"mine".into(), &Value::Null, &Value::Null));
+    assert!(report["notes"][0].as_str().unwrap().contains("an application's own"));
+    assert_eq!(report["fields"][1]["known"], 3);
+}
+
+#[test]
 fn a_folder_of_columns_tells_rows_and_labels_by_split() {
     let report = json(&made().join("columns"));
     assert_eq!((&report["name"], &report["group"]), (&"shop".into(), &"user".into()));

@@ -35,7 +35,7 @@ pub(super) fn time_of(facts: &Facts, sql_name: &str) -> Option<Time> {
             if days.iter().all(is_day) {
                 return time("days as YYYYMMDD", None);
             }
-            if facts.distinct() > 1000 && low >= 1e9 {
+            if facts.distinct() > 50 && facts.repeats() < 2.0 && low >= 1e9 {
                 return time("large numbers named as a time, in no unit that is known", Some(String::new()));
             }
             let counts_up = facts.ascends() && facts.distinct() >= 10 && low >= 0.0;
