@@ -35,7 +35,6 @@ pub(crate) struct Args {
 /// Where a subcommand prints to.
 pub(crate) struct Console {
     json: bool,
-    quiet: bool,
     progress: Progress,
     stop: StopFlag,
 }
@@ -69,7 +68,7 @@ impl Console {
             .without_time()
             .log_internal_errors(false) // a stderr that is closed or full stops nothing
             .init();
-        Ok(Self { json: args.json, quiet: args.quiet, progress, stop: StopFlag::default() })
+        Ok(Self { json: args.json, progress, stop: StopFlag::default() })
     }
 
     /// Set once the program is asked to stop.
@@ -80,11 +79,6 @@ impl Console {
     /// Bars on stderr, if that is a terminal.
     pub(crate) fn progress(&self) -> Progress {
         self.progress.clone()
-    }
-
-    /// Whether only the result and errors are printed.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet
     }
 
     /// Whether the result is printed as JSON.

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let device = spec.open()?;
     let tolerances = match spec {
         DeviceSpec::Wgpu(_) => Tolerances::GPU,
-        DeviceSpec::Flex | DeviceSpec::NdArray => Tolerances::HOST,
+        _ => Tolerances::HOST,
     };
     let mut answer = Answer::default();
     let mut text = String::new();

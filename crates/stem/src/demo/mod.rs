@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let mut runs: Vec<RunMetrics> = Vec::new();
     for model in [ModelName::Stem, ModelName::SharedBottom, ModelName::SingleTask] {
         runs.push(train(model, &plan, &dataset, &out.join(model.as_str()), &options)?);
-        if stop.is_set() {
+        if console.stop().is_set() {
             break;
         }
     }

@@ -64,7 +64,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
     let manifest: Manifest = serde_json::from_str(&header.manifest)
         .map_err(|e| format!("{}: a bundle whose manifest does not read: {e}", path.display()))?;
     let mut notes = Vec::new();
-    let model_name = manifest.model["model"].as_str().map(str::to_string);
+    let model_name = manifest.model["name"].as_str().map(str::to_string);
     let known = serde_json::from_value::<ModelConfig>(manifest.model.clone());
     let opened = match known {
         Ok(_) => Some(Bundle::<ModelConfig>::open(path)?),
@@ -94,7 +94,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
     let keys = |field: &Field| match opened.as_ref()?.vocabularies.get(field.vocabulary)? {
         Vocabulary::Integers(_) => Some("integers"),
         Vocabulary::Texts(_) => Some("texts"),
-        Vocabulary::Number => None,
+        _ => None,
     };
     let fields = schema.fields.iter().map(|field| field_report(field, schema, keys(field))).collect();
     let tasks = schema.tasks.iter().map(|task| json!({ "name": task.name, "within": task.within })).collect();
@@ -122,7 +122,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
 fn sizes(model: &Value) -> Value {
     let mut sizes = model.clone();
     if let Some(object) = sizes.as_object_mut() {
-        object.remove("model");
+        object.remove("name");
     }
     sizes
 }
@@ -157,6 +157,7 @@ pub(super) fn kind_of(field: &Field) -> (&'static str, String) {
             }
             "number"
         }
+        _ => "of a kind that this program does not know",
     };
     if let Some(default) = &field.default {
         details.push(format!("{default} for null"));
@@ -199,6 +200,7 @@ fn example_row(manifest: &Manifest, vocabularies: &[Vocabulary]) -> Map<String, 
                     None => json!(keys),
                 }
             }
+            _ => Value::Null,
         }
     };
     manifest.schema.fields.iter().map(|field| (field.name.clone(), value(field))).collect()

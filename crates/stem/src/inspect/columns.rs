@@ -71,7 +71,7 @@ pub(super) fn read(path: &Path) -> Result<Report> {
         let keys = match vocabulary {
             Vocabulary::Integers(_) => Some("integers"),
             Vocabulary::Texts(_) => Some("texts"),
-            Vocabulary::Number => None,
+            _ => None,
         };
         let name = schema.vocabularies[field.vocabulary].name.clone();
         FieldReport { column: field.name.clone(), kind, details, vocabulary: name, known: vocabulary.len(), keys }
