@@ -284,7 +284,7 @@ fn a_run_that_fails_is_named_and_the_others_are_tried() {
     let message = refused(&of(&[ModelName::Stem], &[7]), &wild, &dataset, &out);
     assert!(message.starts_with("stem with seed 7: the loss of task"), "{message}");
     assert!(message.ends_with("or this one by force (--force)"), "{message}");
-    assert!(out.join("runs/single-task/seed-7/task-0/log.jsonl").exists(), "the others are tried all the same");
+    assert!(out.join("runs/single-task/seed-7/task-0/unfinished.jsonl").exists(), "the others are tried all the same");
 }
 
 #[test]
