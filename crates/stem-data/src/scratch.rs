@@ -3,7 +3,6 @@
 //! A process that is killed leaves its folder behind, without a lock. The next preparation beside it removes the folder, and first
 //! puts back a data set that was just being replaced.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -76,7 +75,7 @@ fn parent(path: &Path) -> &Path {
 /// Makes sure that the names in a folder outlast a loss of power.
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     #[cfg(unix)] // elsewhere a folder is no file that can be synced
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::of("sync", folder))?;
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::of("sync", folder))?;
     Ok(())
 }
 
@@ -142,7 +141,7 @@ mod tests {
         let next = Scratch::beside(&out).unwrap();
         assert!(!dead.exists() && unlocked.exists() && in_use.folder.path().exists());
         assert_eq!(scratch_folders(parent.path()), 3);
-        File::open(&unlocked).unwrap().set_modified(std::time::SystemTime::now() - 2 * YOUNG).unwrap();
+        std::fs::File::open(&unlocked).unwrap().set_modified(std::time::SystemTime::now() - 2 * YOUNG).unwrap();
         drop((in_use, next));
         assert_eq!(scratch_folders(parent.path()), 1);
         sweep_beside(&out);

@@ -183,7 +183,7 @@ fn optimizer_table_mode_precision_and_start_of_the_configuration_are_those_that_
         TrainConfig { precision: Precision::Bf16, ..plain() },
         TrainConfig { embedding_std: 0.5, seed: 8, ..plain() },
     ] {
-        let rates = vec![changed.learning_rate; 6];
+        let rates = [changed.learning_rate; 6];
         assert_steps(&model, &dataset, &changed, Objective::plain(2), &rates);
     }
 }
