@@ -2,9 +2,9 @@
 //!
 //! | op | its equation, and the plain operations that every other device runs |
 //! |---|---|
-//! | `linear`, `chain` | [`LinearBank`](crate::LinearBank): `y_e = relu(x_e W_e + b_e)` |
+//! | `linear`, `chain` | [`LinearBank`](crate::nn::LinearBank): `y_e = relu(x_e W_e + b_e)` |
 //! | `mix` | [`aftb`](crate::aftb): softmax, mix, masked backward |
-//! | `bag` | [`Pooled`](crate::Pooled): rows of the table into the models' inputs, and back |
+//! | `bag` | [`Pooled`](crate::nn::Pooled): rows of the table into the models' inputs, and back |
 //! | `bce` | [`loss`](crate::loss): cross-entropy from logits |
 //!
 //! The plain operations are the specification; tests hold the two together, gradients too. Whoever has an equation asks whether

@@ -22,6 +22,7 @@ macro_rules! models {
     ($($(#[doc = $doc:literal])+ $model:ident = $name:literal: $config:ident;)+) => {
         /// Which model.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
         pub enum ModelName {
             $($(#[doc = $doc])+ #[serde(rename = $name)] $model,)+
         }
@@ -52,6 +53,7 @@ macro_rules! models {
         /// Configuration of any model of this crate.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "name")]
+        #[non_exhaustive]
         pub enum ModelConfig {
             $($(#[doc = $doc])+ #[serde(rename = $name)] $model($config),)+
         }
@@ -66,6 +68,7 @@ macro_rules! models {
         /// What [`ModelConfig`] builds.
         #[derive(Module, Debug)]
         #[allow(clippy::large_enum_variant)] // one a program
+        #[non_exhaustive]
         pub enum AnyModel {
             $($(#[doc = $doc])+ $model($model),)+
         }
