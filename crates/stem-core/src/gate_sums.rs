@@ -34,7 +34,7 @@ pub struct GateMean {
 }
 
 impl GateSums {
-    /// Of a model whose experts have these owners ([`gate_groups`](crate::ModelSpec::gate_groups)), over so many parts of the
+    /// Of a model whose experts have these owners ([`gate_groups`](crate::models::ModelSpec::gate_groups)), over so many parts of the
     /// rows.
     pub fn new(owners: &[usize], parts: usize) -> Self {
         Self { owners: owners.to_vec(), parts, layers: Vec::new() }

@@ -2,9 +2,9 @@
 //!
 //! | op | its equation, and the plain operations that every other device runs |
 //! |---|---|
-//! | `linear`, `chain` | [`LinearBank`](crate::LinearBank): `y_e = relu(x_e W_e + b_e)` |
+//! | `linear`, `chain` | [`LinearBank`](crate::nn::LinearBank): `y_e = relu(x_e W_e + b_e)` |
 //! | `mix` | [`aftb`](crate::aftb): softmax, mix, masked backward |
-//! | `bags` | [`Pooled`](crate::Pooled): rows of the table into the models' inputs, and back |
+//! | `bags` | [`Pooled`](crate::nn::Pooled): rows of the table into the models' inputs, and back |
 //! | `bce` | [`loss`](crate::loss): cross-entropy from logits |
 //! | [`squared_norm`], [`add_scaled`] | norms of gradients, L2 |
 //!

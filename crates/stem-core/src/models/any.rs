@@ -23,6 +23,7 @@ macro_rules! models {
     ($($(#[doc = $doc:literal])+ $model:ident = $name:literal: $config:ident;)+) => {
         /// Which model.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
         pub enum ModelName {
             $($(#[doc = $doc])+ #[serde(rename = $name)] $model,)+
         }
@@ -53,6 +54,7 @@ macro_rules! models {
         /// Configuration of any model of this crate.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "name")]
+        #[non_exhaustive]
         pub enum ModelConfig {
             $($(#[doc = $doc])+ #[serde(rename = $name)] $model($config),)+
         }
@@ -67,6 +69,7 @@ macro_rules! models {
         /// What [`ModelConfig`] builds.
         #[derive(Module, Debug)]
         #[allow(clippy::large_enum_variant)] // one a program
+        #[non_exhaustive]
         pub enum AnyModel {
             $($(#[doc = $doc])+ $model($model),)+
         }
