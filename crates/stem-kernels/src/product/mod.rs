@@ -73,20 +73,26 @@ const NARROW: usize = 32;
 const FEW_ROWS: usize = 16;
 
 /// The one table of choice, first match first. `a [m, k]`, `b [k, n]`, no side 0
+#[cfg(not(miri))]
 fn choose(precision: Precision, a: Mat, b: Mat) -> Way {
-    #[cfg(miri)]
-    return Way::Naive;
-    #[cfg(not(miri))]
+    let (m, k, n) = (a.rows(), a.cols(), b.cols());
+    let wide = precision == Precision::Bf16 && m.min(k).min(n) >= NARROW;
+    if wide && let Some(machine) = Avx512Bf16::detect() {
+        Way::TileBf16(machine)
+    } else if skinny::takes(a, b) {
+        Way::Skinny
+    } else if m >= FEW_ROWS
+        && let Some(machine) = Avx512::detect()
     {
-        let (m, k, n) = (a.rows(), a.cols(), b.cols());
-        let wide = precision == Precision::Bf16 && m.min(k).min(n) >= NARROW;
-        match (Avx512::detect(), Avx512Bf16::detect()) {
-            (_, Some(machine)) if wide => Way::TileBf16(machine),
-            _ if skinny::takes(a, b) => Way::Skinny,
-            (Some(machine), _) if m >= FEW_ROWS => Way::Tile(machine),
-            _ => Way::Gemm,
-        }
+        Way::Tile(machine)
+    } else {
+        Way::Gemm
     }
+}
+
+#[cfg(miri)]
+fn choose(_: Precision, _: Mat, _: Mat) -> Way {
+    Way::Naive
 }
 
 /// Three loops: what the others are held against.
