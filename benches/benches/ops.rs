@@ -11,34 +11,35 @@ use rand_chacha::ChaCha8Rng;
 use stem_benches::{batch, device, schema};
 use stem_core::aftb::{AftbMask, gated};
 use stem_core::loss::{Targets, bce_per_task};
-use stem_core::nn::{DistinctRows, ExpertOutputs, LinearBank, SlotLayout, upload};
+use stem_core::nn::{DistinctRows, ExpertOutputs, HiddenConfig, LinearBank, MlpShape, SlotLayout, upload};
 use stem_core::{DeviceSpec, fused};
 
 /// Rows of a batch.
 const ROWS: usize = 4096;
 
 fn normal<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    device.seed(1);
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
 }
 
 /// Times an op each way. `forward` is given leaves on autodiff or plain tensors; what it gives is summed and differentiated.
 fn bench<const D: usize>(group: &mut BenchmarkGroup<WallTime>, device: &Device, op: impl Fn(bool) -> Tensor<D>) {
-    let both = || {
-        let grads = op(true).sum().backward();
+    let both = || op(true).sum().backward();
+    beside_plain(group, device, "forward", || op(false));
+    beside_plain(group, device, "forward and backward", both);
+}
+
+/// Times `work` fused and by plain operations.
+fn beside_plain<R>(group: &mut BenchmarkGroup<WallTime>, device: &Device, name: &str, work: impl Fn() -> R) {
+    let done = || {
+        let result = work();
         device.sync().expect("the device answers");
-        grads
-    };
-    let forward = || {
-        let y = op(false);
-        device.sync().expect("the device answers");
-        y
+        result
     };
     if DeviceSpec::from_env().expect("a device's name") == DeviceSpec::Flex {
-        group.bench_function("fused, forward", |b| b.iter(forward));
-        group.bench_function("fused, forward and backward", |b| b.iter(both));
+        group.bench_function(format!("fused, {name}"), |b| b.iter(done));
     }
-    group.bench_function("plain, forward", |b| b.iter(|| fused::without(forward)));
-    group.bench_function("plain, forward and backward", |b| b.iter(|| fused::without(both)));
+    group.bench_function(format!("plain, {name}"), |b| b.iter(|| fused::without(done)));
 }
 
 /// The tensor, as a leaf of the autodiff graph if asked for.
@@ -61,6 +62,25 @@ fn linear(criterion: &mut Criterion) {
         bench(&mut group, &device, |tracked| banks[usize::from(tracked)].forward_relu(leaf(&x, tracked)));
         group.finish();
     }
+}
+
+fn chain(criterion: &mut Criterion) {
+    let (device, hidden) = (device(), HiddenConfig::default());
+    let shape = MlpShape { members: 3, input: 128, widths: &[64, 32], output: Some(1), hidden: &hidden };
+    let bank = shape.init(&mut ChaCha8Rng::seed_from_u64(1), &device);
+    let x = normal([1, ROWS, 128], &device);
+    let mut group = criterion.benchmark_group(format!("chain/E 3/B {ROWS}/128, 64, 32, 1"));
+    beside_plain(&mut group, &device, "forward", || bank.forward(x.clone()));
+    group.finish();
+}
+
+fn norms(criterion: &mut Criterion) {
+    let device = device();
+    let (grad, weights) = (normal([ROWS, 512], &device), normal([ROWS, 512], &device));
+    let mut group = criterion.benchmark_group(format!("norms/{ROWS} x 512"));
+    beside_plain(&mut group, &device, "squared norm", || fused::squared_norm(&grad));
+    beside_plain(&mut group, &device, "L2 term", || fused::add_scaled(grad.clone(), &weights, 1e-3));
+    group.finish();
 }
 
 fn mix(criterion: &mut Criterion) {
@@ -112,5 +132,5 @@ fn loss(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, linear, mix, bag, loss);
+criterion_group!(benches, linear, chain, mix, bag, loss, norms);
 criterion_main!(benches);

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use stem_kernels::Precision;
 use stem_kernels::mat::{Mat, MatMut};
-use stem_kernels::product::{Then, multiply};
+use stem_kernels::product::{Epilogue, multiply};
 
 /// Best of so many tries.
 const TRIES: usize = 7;
@@ -62,7 +62,7 @@ fn products(width: usize, precision: Precision) -> f64 {
             let a = Mat::new(&a, rows, width);
             let a = if turned { a.t() } else { a };
             let b = Mat::new(&b, k, width);
-            let mut once = || multiply(precision, a, b, MatMut::new(&mut c, m, width), Then::default());
+            let mut once = || multiply(precision, a, b, MatMut::new(&mut c, m, width), Epilogue::default());
             once(); // takes the memory
             let begun = Instant::now();
             (0..repeats).for_each(|_| once());

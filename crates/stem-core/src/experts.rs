@@ -75,3 +75,32 @@ impl Experts {
         x.select(0, index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceSpec;
+    use crate::mlp::HiddenConfig;
+    use rand::SeedableRng;
+
+    /// Experts of width 2 on inputs of width 3, and streams of 2 tasks without a shared one.
+    fn experts(own: usize, shared: usize) -> (Experts, Streams) {
+        let (device, hidden) = (DeviceSpec::from_env().unwrap().open().unwrap(), HiddenConfig::default());
+        let shape = |members| MlpShape { members, input: 3, widths: &[2], output: None, hidden: &hidden };
+        let experts = Experts::init(shape(own), shape(shared), own / 2, &mut ChaCha8Rng::seed_from_u64(1), &device);
+        (experts, Streams { tasks: Tensor::ones([2, 5, 3], &device), shared: None, sums: None })
+    }
+
+    #[test]
+    #[should_panic(expected = "a layer has an expert")]
+    fn a_layer_without_experts_is_refused() {
+        experts(0, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "shared experts read x_S")]
+    fn shared_experts_without_a_shared_stream_are_not_dropped_in_silence() {
+        let (experts, streams) = experts(4, 1);
+        experts.forward(&streams);
+    }
+}

@@ -88,6 +88,10 @@ fn a_batch_without_rows_has_gates_without_rows() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("b.safetensors");
     save(&stem(), &path);
-    let gates = Predictor::open(&path, &device()).unwrap().gates(&Batch::default()).unwrap();
-    assert_eq!(gates.iter().map(|g| g.dims()).collect::<Vec<_>>(), [[3, 0, 5], [2, 0, 5]]);
+    let predictor = Predictor::open(&path, &device()).unwrap();
+    let gates = || predictor.gates(&Batch::default()).unwrap().iter().map(|g| g.dims()).collect::<Vec<_>>();
+    if on_flex() {
+        assert_eq!(gates(), [[3, 0, 5], [2, 0, 5]]);
+        assert_eq!(fused::without(gates), [[3, 0, 5], [2, 0, 5]]);
+    }
 }

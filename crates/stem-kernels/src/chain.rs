@@ -10,7 +10,7 @@ use crate::divide::{Run, divide};
 use crate::linear::TASK;
 use crate::mat::{Mat, MatMut};
 use crate::precision::Precision;
-use crate::product::{Then, multiply};
+use crate::product::{Epilogue, multiply};
 
 /// One bank of the chain.
 #[derive(Debug, Clone, Copy)]
@@ -97,11 +97,12 @@ impl Chain<'_> {
         for (i, link) in self.links.iter().enumerate() {
             let (input, output) = (from.cols(), link.output);
             let weight = Mat::new(&link.weight[member * input * output..], input, output);
-            let then = Then { accumulate: false, bias: Some(&link.bias[member * output..][..output]), relu: link.relu };
+            let epilogue =
+                Epilogue { accumulate: false, bias: Some(&link.bias[member * output..][..output]), relu: link.relu };
             if i == last {
-                return multiply(self.precision, from, weight, MatMut::new(y, count, output), then);
+                return multiply(self.precision, from, weight, MatMut::new(y, count, output), epilogue);
             }
-            multiply(self.precision, from, weight, MatMut::new(&mut here[..count * output], count, output), then);
+            multiply(self.precision, from, weight, MatMut::new(&mut here[..count * output], count, output), epilogue);
             (here, there) = (there, here);
             from = Mat::new(&there[..count * output], count, output);
         }

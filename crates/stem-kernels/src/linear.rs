@@ -10,7 +10,7 @@ use crate::divide::{Run, Runs, divide, runs};
 use crate::elementwise;
 use crate::mat::{Mat, MatMut};
 use crate::precision::Precision;
-use crate::product::{Then, multiply};
+use crate::product::{Epilogue, multiply};
 
 /// BankShape of a bank and of its batch. Any size may be 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,8 +139,8 @@ impl Bank<'_> {
     /// `y = relu(x W + b)` for some rows of a member. `bias [O]`, `y [rows, O]`
     fn to_outputs(&self, member: usize, rows: Range<usize>, bias: &[f32], y: &mut [f32]) {
         let y = MatMut::new(y, rows.len(), self.shape.output);
-        let then = Then { accumulate: false, bias: Some(bias), relu: self.shape.relu };
-        multiply(self.precision, self.input(member).rows_of(rows), self.member_weight(member), y, then);
+        let epilogue = Epilogue { accumulate: false, bias: Some(bias), relu: self.shape.relu };
+        multiply(self.precision, self.input(member).rows_of(rows), self.member_weight(member), y, epilogue);
     }
 
     /// `dz = dy` where the ReLU let it pass, `db = sum_rows dz` and `dx = dz W^T`, where members share it `sum_e dz_e W_e^T`.
@@ -193,7 +193,7 @@ impl Bank<'_> {
                     dz,
                     self.member_weight(member).t(),
                     dx,
-                    Then { accumulate: i > 0, ..Then::default() },
+                    Epilogue { accumulate: i > 0, ..Epilogue::default() },
                 );
             }
         }
@@ -209,7 +209,7 @@ impl Bank<'_> {
                 let dw = Run::new(dw.next_piece(), cut.rows * output);
                 divide(0..cut.count, 1, dw, &|piece, dw| {
                     let x = self.input(member).t().rows_of(cut.rows_of(piece, input));
-                    multiply(self.precision, x, dz, MatMut::new(dw.values, x.rows(), output), Then::default());
+                    multiply(self.precision, x, dz, MatMut::new(dw.values, x.rows(), output), Epilogue::default());
                 });
             }
         });

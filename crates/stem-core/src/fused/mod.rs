@@ -105,8 +105,8 @@ pub fn squared_norm(x: &Tensor<2>) -> Tensor<1> {
 /// holds `grad`.
 pub fn add_scaled(grad: Tensor<2>, weights: &Tensor<2>, scale: f64) -> (Tensor<2>, Tensor<1>) {
     match norms::add_scaled(grad, weights, scale as f32) {
-        Ok((sum, squares)) => (sum, Tensor::from_floats([squares], &weights.device())),
-        Err(grad) => (grad + weights.clone() * scale, squared_norm(weights)),
+        (sum, Some(squares)) => (sum, Tensor::from_floats([squares], &weights.device())),
+        (grad, None) => (grad + weights.clone() * scale, squared_norm(weights)),
     }
 }
 

@@ -18,17 +18,17 @@ pub(super) fn squared_norm(x: &Tensor<2>) -> Option<f32> {
     Some(kernel::squared(values(&x)) as f32)
 }
 
-/// `grad + scale * weights` and `||weights||^2`; in place where nobody else holds `grad`, which comes back where the op is not for it.
-pub(super) fn add_scaled(grad: Tensor<2>, weights: &Tensor<2>, scale: f32) -> Result<(Tensor<2>, f32), Tensor<2>> {
+/// `grad + scale * weights` and `||weights||^2`, in place where nobody else holds `grad`; or `grad` as it was.
+pub(super) fn add_scaled(grad: Tensor<2>, weights: &Tensor<2>, scale: f32) -> (Tensor<2>, Option<f32>) {
     if !fits([&grad, weights]) {
-        return Err(grad);
+        return (grad, None);
     }
-    let Some(weights) = flex(weights.clone()).map(in_one_piece) else { return Err(grad) };
+    let Some(weights) = flex(weights.clone()).map(in_one_piece) else { return (grad, None) };
     note(|calls| calls.norm += 1);
     let mut grad = owned(flex(grad).expect("on flex, as the weights are"));
     let slice = grad.try_storage_mut().expect("owned a line above");
     let (squares, _) = kernel::add_scaled_norms(slice, values(&weights), scale);
-    Ok((Tensor::from_primitive::<Flex>(grad), squares as f32))
+    (Tensor::from_primitive::<Flex>(grad), Some(squares as f32))
 }
 
 /// What is behind a tensor of flex.

@@ -153,6 +153,27 @@ proptest! {
     }
 
     #[test]
+    fn a_bag_of_few_slots_over_many_rows_is_the_same_with_the_rows_taken_first(
+        (rows, fields) in (1usize..4, 1usize..4),
+        dim in few(1),
+        seed in any::<u64>(),
+    ) {
+        let fields = (0..fields).map(|f| Field::category(format!("f{f}"), 0)).collect();
+        let vocabularies = vec![VocabularySpec { name: "v".into(), rows: 30 }];
+        let schema = Schema { fields, vocabularies, tasks: Vec::new(), group: None };
+        let places = rows * schema.slots();
+        let ids: Vec<u32> = numbers(places, seed).iter().map(|x| ((x + 1.0) * 3.0) as u32).collect(); // some of them twice
+        let (index, weights) = upload(&ids, &numbers(places, seed ^ 1), rows, &device());
+        let leaf = leaf([30, 2 * dim], seed ^ 2);
+        let layout = SlotLayout::new(&schema, &[dim; 2]);
+        let x = layout.pool(leaf.clone(), index.autodiff(), weights.autodiff());
+        let leaves: [Taken; 1] = [&of(&leaf)];
+        let [fused] = x.clone().with_distinct(DistinctRows::all(30, &ids).into()).streams([vec![vec![0, 1], vec![1]]]);
+        let plain = x.plain_streams(&ColumnGroups::new(vec![vec![0, dim], vec![dim]], dim));
+        close(&differentiate(fused, &leaves), &differentiate(plain, &leaves))?;
+    }
+
+    #[test]
     fn the_loss_is_the_plain_one((rows, tasks) in (few(1), 1usize..4), seed in any::<u64>()) {
         let label = |x: &f32| if *x < -0.6 { MISSING } else { f32::from(u8::from(*x > 0.2)) };
         let labels = numbers(rows * tasks, seed).iter().map(label).collect();

@@ -9,25 +9,17 @@
 //! | `tile` | AVX-512: tiles of our own that end with bias and ReLU in registers |
 //! | `tile` in bfloat16 | the same with factors rounded to bfloat16, where that is asked for and worth it |
 
+mod epilogue;
 mod gemm;
 mod skinny;
 mod tile;
 
-use crate::elementwise;
 use crate::mat::{Mat, MatMut};
 use crate::precision::Precision;
+use epilogue::{check, finish};
 use tile::{Avx512, Avx512Bf16};
 
-/// What becomes of a product: `C = relu(C + A B + bias)`, each part if asked for.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Then<'a> {
-    /// Whether the product is added to what `C` holds.
-    pub accumulate: bool,
-    /// A number for every column. `[n]`
-    pub bias: Option<&'a [f32]>,
-    /// Whether what is negative becomes 0. Not a number stays so.
-    pub relu: bool,
-}
+pub use epilogue::Epilogue;
 
 /// `C = relu(C + A B + bias)`
 ///
@@ -36,27 +28,27 @@ pub struct Then<'a> {
 ///
 /// # Panics
 /// When the shapes disagree.
-pub fn multiply(precision: Precision, a: Mat, b: Mat, mut c: MatMut, then: Then) {
-    check(a, b, &c, then);
+pub fn multiply(precision: Precision, a: Mat, b: Mat, mut c: MatMut, epilogue: Epilogue) {
+    check(a, b, &c, epilogue);
     let empty = a.rows() == 0 || a.cols() == 0 || b.cols() == 0;
     match if empty { Way::Nothing } else { choose(precision, a, b) } {
-        Way::Tile(machine) => machine.multiply(a, b, c, then),
-        Way::TileBf16(machine) => machine.multiply(a, b, c, then),
+        Way::Tile(machine) => machine.multiply(a, b, c, epilogue),
+        Way::TileBf16(machine) => machine.multiply(a, b, c, epilogue),
         Way::Skinny => {
-            skinny::multiply(a, b, &mut c, then.accumulate);
-            finish(&mut c, then);
+            skinny::multiply(a, b, &mut c, epilogue.accumulate);
+            finish(&mut c, epilogue);
         }
         Way::Gemm => {
-            gemm::multiply(a, b, &mut c, then.accumulate);
-            finish(&mut c, then);
+            gemm::multiply(a, b, &mut c, epilogue.accumulate);
+            finish(&mut c, epilogue);
         }
         #[cfg(miri)]
-        Way::Naive => naive(a, b, c, then),
+        Way::Naive => naive(a, b, c, epilogue),
         Way::Nothing => {
-            if !then.accumulate {
+            if !epilogue.accumulate {
                 c.data().fill(0.0);
             }
-            finish(&mut c, then);
+            finish(&mut c, epilogue);
         }
     }
 }
@@ -81,47 +73,40 @@ const NARROW: usize = 32;
 const FEW_ROWS: usize = 16;
 
 /// The one table of choice, first match first. `a [m, k]`, `b [k, n]`, no side 0
+#[cfg(not(miri))]
 fn choose(precision: Precision, a: Mat, b: Mat) -> Way {
-    #[cfg(miri)]
-    return Way::Naive;
-    #[cfg(not(miri))]
+    let (m, k, n) = (a.rows(), a.cols(), b.cols());
+    let wide = precision == Precision::Bf16 && m.min(k).min(n) >= NARROW;
+    if wide && let Some(machine) = Avx512Bf16::detect() {
+        Way::TileBf16(machine)
+    } else if skinny::takes(a, b) {
+        Way::Skinny
+    } else if m >= FEW_ROWS
+        && let Some(machine) = Avx512::detect()
     {
-        let (m, k, n) = (a.rows(), a.cols(), b.cols());
-        let wide = precision == Precision::Bf16 && m.min(k).min(n) >= NARROW;
-        match (Avx512::detect(), Avx512Bf16::detect()) {
-            (_, Some(machine)) if wide => Way::TileBf16(machine),
-            _ if skinny::takes(a, b) => Way::Skinny,
-            (Some(machine), _) if m >= FEW_ROWS => Way::Tile(machine),
-            _ => Way::Gemm,
-        }
+        Way::Tile(machine)
+    } else {
+        Way::Gemm
     }
 }
 
-/// # Panics
-/// When the shapes disagree.
-fn check(a: Mat, b: Mat, c: &MatMut, then: Then) {
-    assert_eq!((a.rows(), a.cols(), b.cols()), (c.rows(), b.rows(), c.cols()), "m, k, n");
-    assert!(then.bias.is_none_or(|bias| bias.len() == c.cols()), "a bias for every column");
-}
-
-/// Bias and ReLU on a product that is there.
-fn finish(c: &mut MatMut, then: Then) {
-    let cols = c.cols();
-    elementwise::bias_relu(c.data(), cols, then.bias, then.relu);
+#[cfg(miri)]
+fn choose(_: Precision, _: Mat, _: Mat) -> Way {
+    Way::Naive
 }
 
 /// Three loops: what the others are held against.
 #[cfg(any(test, miri))]
-fn naive(a: Mat, b: Mat, mut c: MatMut, then: Then) {
+fn naive(a: Mat, b: Mat, mut c: MatMut, epilogue: Epilogue) {
     let n = c.cols();
     for i in 0..c.rows() {
         for j in 0..n {
             let c = &mut c.data()[i * n + j];
-            let before = if then.accumulate { *c } else { 0.0 };
+            let before = if epilogue.accumulate { *c } else { 0.0 };
             *c = (0..a.cols()).fold(before, |sum, k| sum + a.at(i, k) * b.at(k, j));
         }
     }
-    finish(&mut c, then);
+    finish(&mut c, epilogue);
 }
 
 #[cfg(test)]
@@ -149,20 +134,20 @@ mod tests {
             let (a, b, bias) = (numbers(m * k, 1, 2.0), numbers(k * n, 2, 2.0), numbers(n, 3, 2.0));
             let a = if turned.0 { Mat::new(&a, k, m).t() } else { Mat::new(&a, m, k) };
             let b = if turned.1 { Mat::new(&b, n, k).t() } else { Mat::new(&b, k, n) };
-            let then = Then { accumulate, bias: with_bias.then_some(&*bias), relu };
+            let epilogue = Epilogue { accumulate, bias: with_bias.then_some(&*bias), relu };
             let run = |multiply: &dyn Fn(MatMut)| {
                 let mut c = if accumulate { numbers(m * n, 4, 2.0) } else { vec![f32::NAN; m * n] };
                 multiply(MatMut::new(&mut c, m, n));
                 c
             };
-            let expected = run(&|c| naive(a, b, c, then));
+            let expected = run(&|c| naive(a, b, c, epilogue));
             let any = run(&|mut c| {
                 gemm::multiply(a, b, &mut c, accumulate);
-                finish(&mut c, then);
+                finish(&mut c, epilogue);
             });
             let ways = [
-                ("f32", run(&|c| multiply(Precision::F32, a, b, c, then)), 1e-6),
-                ("bf16", run(&|c| multiply(Precision::Bf16, a, b, c, then)), 1e-2),
+                ("f32", run(&|c| multiply(Precision::F32, a, b, c, epilogue)), 1e-6),
+                ("bf16", run(&|c| multiply(Precision::Bf16, a, b, c, epilogue)), 1e-2),
                 ("gemm", if m * k * n > 0 { any } else { expected.clone() }, 1e-6),
             ];
             for (way, found, tolerance) in ways {
@@ -180,8 +165,8 @@ mod tests {
             a[row * k + at % k] = f32::NAN;
             for precision in [Precision::F32, Precision::Bf16] {
                 let mut c = vec![0.0; m * n];
-                let then = Then { relu: true, ..Then::default() };
-                multiply(precision, Mat::new(&a, m, k), Mat::new(&b, k, n), MatMut::new(&mut c, m, n), then);
+                let epilogue = Epilogue { relu: true, ..Epilogue::default() };
+                multiply(precision, Mat::new(&a, m, k), Mat::new(&b, k, n), MatMut::new(&mut c, m, n), epilogue);
                 for (i, c) in c.chunks(n).enumerate() {
                     prop_assert!(c.iter().all(|c| c.is_nan() == (i == row)));
                 }

@@ -16,7 +16,7 @@ use super::kernel::Out;
 use super::kind::{Kind, LANES};
 use super::pack::{ByColumn, ByRow, CELLS, PANEL, Piece, ROWS, STRIDE, Side};
 use crate::mat::{Mat, MatMut};
-use crate::product::Then;
+use crate::product::epilogue::Epilogue;
 
 /// Most columns of a block.
 const COLUMNS: usize = 512;
@@ -57,12 +57,16 @@ fn steps(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>>
 ///
 /// # Safety
 /// Features of `K`.
-pub unsafe fn product<K: Kind>(a: Mat, b: Mat, c: MatMut, then: Then) {
-    crate::product::check(a, b, &c, then);
+pub unsafe fn product<K: Kind>(a: Mat, b: Mat, c: MatMut, epilogue: Epilogue) {
+    crate::product::epilogue::check(a, b, &c, epilogue);
     assert!(a.rows() > 0 && a.cols() > 0 && b.cols() > 0, "a product of tiles has a row, a column and a term");
     // SAFETY: the features are promised, the shapes were just checked; a `Mat` has a stride of 1, that of `a` is looked at.
     unsafe {
-        if a.col_stride() == 1 { blocks::<K, ByRow>(a, b, c, then) } else { blocks::<K, ByColumn>(a, b, c, then) }
+        if a.col_stride() == 1 {
+            blocks::<K, ByRow>(a, b, c, epilogue)
+        } else {
+            blocks::<K, ByColumn>(a, b, c, epilogue)
+        }
     }
 }
 
@@ -70,7 +74,7 @@ pub unsafe fn product<K: Kind>(a: Mat, b: Mat, c: MatMut, then: Then) {
 ///
 /// # Safety
 /// Features of `K`; the shapes agree, none of them 0.
-unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, then: Then) {
+unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, epilogue: Epilogue) {
     let (m, k, n) = (a.rows(), a.cols(), b.cols());
     let depth = k.div_ceil(k.div_ceil(CELLS * K::DEPTH)).next_multiple_of(4 * K::DEPTH); // all blocks about the same
     let direct = K::PLAIN && (n <= NARROW || !S::ROWS || !a.row_stride().is_multiple_of(ALIASED));
@@ -80,10 +84,10 @@ unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, then: Then) {
         for cols in steps(0..n, COLUMNS) {
             for ks in steps(0..k, depth) {
                 let last = ks.end == k;
-                let then = Then {
-                    accumulate: then.accumulate || ks.start > 0,
-                    bias: then.bias.filter(|_| last).map(|bias| &bias[cols.clone()]),
-                    relu: then.relu && last,
+                let epilogue = Epilogue {
+                    accumulate: epilogue.accumulate || ks.start > 0,
+                    bias: epilogue.bias.filter(|_| last).map(|bias| &bias[cols.clone()]),
+                    relu: epilogue.relu && last,
                 };
                 // SAFETY: the features are promised.
                 unsafe { pack_b::<K>(b, &ks, &cols, right) };
@@ -97,7 +101,7 @@ unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, then: Then) {
                         let cells = ks.len().div_ceil(K::DEPTH);
                         // SAFETY: the features are promised; the panel holds these rows and the block's cells, packed or in `a`,
                         // `right` the block's columns.
-                        unsafe { strips::<K, S>(cells, panel, right, &rows, &cols, &mut c, then) };
+                        unsafe { strips::<K, S>(cells, panel, right, &rows, &cols, &mut c, epilogue) };
                     }
                 }
             }
@@ -154,17 +158,18 @@ unsafe fn strips<K: Kind, S: Side>(
     rows: &Range<usize>,
     cols: &Range<usize>,
     c: &mut MatMut,
-    then: Then,
+    epilogue: Epilogue,
 ) {
     assert!(rows.end <= c.rows() && cols.end <= c.cols());
     assert!(
-        b.len() >= cells * cols.len().next_multiple_of(PANEL) && then.bias.is_none_or(|bias| bias.len() == cols.len())
+        b.len() >= cells * cols.len().next_multiple_of(PANEL)
+            && epilogue.bias.is_none_or(|bias| bias.len() == cols.len())
     );
     let row_stride = c.cols();
     let mut done = 0;
     while done < rows.len() {
         let corner = &mut c.data()[(rows.start + done) * row_stride + cols.start..];
-        let out = Out { c: corner.as_mut_ptr(), row_stride, cols: cols.len(), then };
+        let out = Out { c: corner.as_mut_ptr(), row_stride, cols: cols.len(), epilogue };
         let a = (a.wrapping_add(if S::ROWS { done * stride } else { done }), stride);
         let (strip, height): (unsafe fn(_, _, _, Out), _) = match rows.len() - done {
             ROWS.. => (K::strip::<S, ROWS>, ROWS),

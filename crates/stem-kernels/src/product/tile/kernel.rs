@@ -16,7 +16,7 @@ use std::arch::x86_64::*;
 
 use super::kind::{ALL, Kind, LANES, below};
 use super::pack::{PANEL, Side};
-use crate::product::Then;
+use crate::product::epilogue::Epilogue;
 
 /// Where a strip of `C` goes, and how.
 #[derive(Clone, Copy)]
@@ -28,7 +28,7 @@ pub struct Out<'a> {
     /// Its columns.
     pub cols: usize,
     /// What becomes of it; a bias is that of its columns.
-    pub then: Then<'a>,
+    pub epilogue: Epilogue<'a>,
 }
 
 /// `R` rows of `C`, a tile after the other.
@@ -43,7 +43,7 @@ pub unsafe fn strip<K: Kind + ?Sized, S: Side, const R: usize>(
     b: *const i32,
     out: Out,
 ) {
-    let bias = out.then.bias.map(<[f32]>::as_ptr);
+    let bias = out.epilogue.bias.map(<[f32]>::as_ptr);
     for col in (0..out.cols).step_by(PANEL) {
         // SAFETY: as promised above; a panel, its columns and their biases at a time.
         unsafe {
@@ -101,7 +101,7 @@ unsafe fn tile<K: Kind + ?Sized, S: Side, const R: usize, const V: usize>(
             a = a.wrapping_add(next);
             b = b.add(PANEL);
         }
-        if to.out.then.accumulate {
+        if to.out.epilogue.accumulate {
             store::<true, R, V>(&sums, to, mask)
         } else {
             store::<false, R, V>(&sums, to, mask)
@@ -142,7 +142,7 @@ unsafe fn step<K: Kind + ?Sized, S: Side, const R: usize, const V: usize>(
 unsafe fn store<const ADD: bool, const R: usize, const V: usize>(sums: &[[__m512; V]; R], to: To, mask: __mmask16) {
     // SAFETY: as promised above; lanes outside the masks are neither read nor written.
     unsafe {
-        let limit = _mm512_set1_ps(if to.out.then.relu { 0.0 } else { f32::NEG_INFINITY });
+        let limit = _mm512_set1_ps(if to.out.epilogue.relu { 0.0 } else { f32::NEG_INFINITY });
         for v in 0..V {
             let mask = if v + 1 == V { mask } else { ALL };
             let mut bias = _mm512_set1_ps(-0.0);

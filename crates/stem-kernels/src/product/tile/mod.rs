@@ -9,7 +9,7 @@
 //!
 //! Every element of `C` is summed in the order of `k`, in blocks whose lengths follow from `k` alone. Among products that are made of
 //! tiles its bits are therefore the same however rows or columns are split into calls, wherever it lies in a tile, and whichever way
-//! `A` and `B` lie in memory. A call of few rows or columns is not made of tiles ([`choose`](super::choose)): a row alone and the same
+//! `A` and `B` lie in memory. A call of few rows or columns is not made of tiles (`choose` decides): a row alone and the same
 //! row among many may differ in their last bits.
 #![allow(unsafe_code)]
 
@@ -27,7 +27,7 @@ mod pack;
 mod tests;
 
 use crate::mat::{Mat, MatMut};
-use crate::product::Then;
+use crate::product::epilogue::Epilogue;
 
 /// That this machine has AVX-512 (F, BW, DQ, VL): products in f32. Sums are fused: a product is not rounded before it is added.
 #[derive(Debug, Clone, Copy)]
@@ -48,14 +48,14 @@ impl Avx512 {
     ///
     /// # Panics
     /// When the shapes disagree or a side is 0.
-    pub(super) fn multiply(self, a: Mat, b: Mat, c: MatMut, then: Then) {
+    pub(super) fn multiply(self, a: Mat, b: Mat, c: MatMut, epilogue: Epilogue) {
         // SAFETY: `self` exists, so `detect` saw the features of the kind.
         #[cfg(target_arch = "x86_64")]
         unsafe {
-            blocks::product::<kind::F32>(a, b, c, then);
+            blocks::product::<kind::F32>(a, b, c, epilogue);
         }
         #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("AVX-512 is detected on x86-64 alone: {self:?} of {a:?}, {b:?}, {c:?}, {then:?}")
+        unreachable!("AVX-512 is detected on x86-64 alone: {self:?} of {a:?}, {b:?}, {c:?}, {epilogue:?}")
     }
 }
 
@@ -73,14 +73,14 @@ impl Avx512Bf16 {
     ///
     /// # Panics
     /// When the shapes disagree or a side is 0.
-    pub(super) fn multiply(self, a: Mat, b: Mat, c: MatMut, then: Then) {
+    pub(super) fn multiply(self, a: Mat, b: Mat, c: MatMut, epilogue: Epilogue) {
         // SAFETY: `self` exists, so `detect` saw the features of the kind.
         #[cfg(target_arch = "x86_64")]
         unsafe {
-            blocks::product::<kind::Bf16>(a, b, c, then);
+            blocks::product::<kind::Bf16>(a, b, c, epilogue);
         }
         #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("AVX-512 is detected on x86-64 alone: {self:?} of {a:?}, {b:?}, {c:?}, {then:?}")
+        unreachable!("AVX-512 is detected on x86-64 alone: {self:?} of {a:?}, {b:?}, {c:?}, {epilogue:?}")
     }
 }
 

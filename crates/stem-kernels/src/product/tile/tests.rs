@@ -4,12 +4,12 @@ use proptest::prelude::*;
 
 use super::{Avx512, Avx512Bf16, blocks, kind};
 use crate::mat::{Mat, MatMut};
-use crate::product::Then;
+use crate::product::epilogue::Epilogue;
 
 /// A product, and what it rounds its operands to.
 #[derive(Clone, Copy)]
 struct Tested {
-    multiply: fn(Mat, Mat, MatMut, Then),
+    multiply: fn(Mat, Mat, MatMut, Epilogue),
     round: fn(f32) -> f32,
 }
 
@@ -17,12 +17,12 @@ struct Tested {
 fn tested() -> Vec<Tested> {
     let single = Avx512::detect().map(|_| Tested {
         // SAFETY: the machine has the features, and the tests' shapes agree.
-        multiply: |a, b, c, then| unsafe { blocks::product::<kind::F32>(a, b, c, then) },
+        multiply: |a, b, c, epilogue| unsafe { blocks::product::<kind::F32>(a, b, c, epilogue) },
         round: |x| x,
     });
     let half = Avx512Bf16::detect().map(|_| Tested {
         // SAFETY: as above.
-        multiply: |a, b, c, then| unsafe { blocks::product::<kind::Bf16>(a, b, c, then) },
+        multiply: |a, b, c, epilogue| unsafe { blocks::product::<kind::Bf16>(a, b, c, epilogue) },
         round: to_bf16,
     });
     let lacks = [("AVX-512", single.is_none()), ("AVX-512 BF16", half.is_none())];
@@ -74,28 +74,30 @@ fn fill(length: usize, seed: u32) -> Vec<f32> {
 }
 
 /// What `C` must be, and `|C_before| + |A| |B| + |bias|`, from operands rounded by `round`.
-fn expected(a: Mat, b: Mat, before: &[f32], then: Then, round: fn(f32) -> f32) -> Vec<(f64, f64)> {
+fn expected(a: Mat, b: Mat, before: &[f32], epilogue: Epilogue, round: fn(f32) -> f32) -> Vec<(f64, f64)> {
     let n = b.cols();
     let one = |i: usize, j: usize| {
         let extra = |add: Option<f32>| add.map_or(0.0, f64::from);
-        let (c, bias) = (extra(then.accumulate.then(|| before[i * n + j])), extra(then.bias.map(|bias| bias[j])));
+        let (c, bias) =
+            (extra(epilogue.accumulate.then(|| before[i * n + j])), extra(epilogue.bias.map(|bias| bias[j])));
         let products = (0..a.cols()).map(|k| f64::from(round(a.at(i, k))) * f64::from(round(b.at(k, j))));
         let (sum, size) = products.fold((c + bias, c.abs() + bias.abs()), |(sum, size), x| (sum + x, size + x.abs()));
-        (if then.relu && sum < 0.0 { 0.0 } else { sum }, size)
+        (if epilogue.relu && sum < 0.0 { 0.0 } else { sum }, size)
     };
     (0..a.rows()).flat_map(|i| (0..n).map(move |j| one(i, j))).collect()
 }
 
-fn check(a: &Held, b: &Held, then: (bool, bool, bool)) -> Result<(), TestCaseError> {
+fn check(a: &Held, b: &Held, epilogue: (bool, bool, bool)) -> Result<(), TestCaseError> {
     let (m, n) = (a.rows, b.cols);
     let bias = fill(n, 77);
-    let then = Then { accumulate: then.0, bias: then.1.then_some(&bias[..]), relu: then.2 };
+    let epilogue = Epilogue { accumulate: epilogue.0, bias: epilogue.1.then_some(&bias[..]), relu: epilogue.2 };
     for Tested { multiply, round } in tested() {
         let before = fill(m * n, 99);
         let mut c = before.clone();
         c.extend([-7.0; 40]);
-        multiply(a.mat(), b.mat(), MatMut::new(&mut c, m, n), then);
-        for (place, (y, (want, size))) in c.iter().zip(expected(a.mat(), b.mat(), &before, then, round)).enumerate() {
+        multiply(a.mat(), b.mat(), MatMut::new(&mut c, m, n), epilogue);
+        for (place, (y, (want, size))) in c.iter().zip(expected(a.mat(), b.mat(), &before, epilogue, round)).enumerate()
+        {
             prop_assert!((f64::from(*y) - want).abs() <= 1e-5 * size + 1e-30, "at {place}: {y} for {want}");
         }
         prop_assert!(c[m * n..].iter().all(|x| *x == -7.0), "written beyond the end");
@@ -114,10 +116,10 @@ proptest! {
     fn small_products_are_the_sums(
         (m, k, n) in (1usize..60, 1usize..80, 1usize..80),
         turned in any::<(bool, bool)>(),
-        then in any::<(bool, bool, bool)>(),
+        epilogue in any::<(bool, bool, bool)>(),
         seed in any::<u32>(),
     ) {
-        check(&Held::new(seed, m, k, turned.0), &Held::new(seed ^ 5, k, n, turned.1), then)?;
+        check(&Held::new(seed, m, k, turned.0), &Held::new(seed ^ 5, k, n, turned.1), epilogue)?;
     }
 }
 
@@ -128,34 +130,34 @@ proptest! {
     fn products_of_several_blocks_are_the_sums(
         (m, k, n) in (1usize..70, 200usize..1100, 1usize..1100),
         turned in any::<(bool, bool)>(),
-        then in any::<(bool, bool, bool)>(),
+        epilogue in any::<(bool, bool, bool)>(),
         seed in any::<u32>(),
     ) {
-        check(&Held::new(seed, m, k, turned.0), &Held::new(seed ^ 5, k, n, turned.1), then)?;
+        check(&Held::new(seed, m, k, turned.0), &Held::new(seed ^ 5, k, n, turned.1), epilogue)?;
     }
 
     #[test]
     fn bits_depend_on_no_split_of_rows_and_no_way_of_lying(
         (m, k, n) in (1usize..200, 1usize..1300, 1usize..140),
         row in 0.0..1.0,
-        then in any::<(bool, bool, bool)>(),
+        epilogue in any::<(bool, bool, bool)>(),
         seed in any::<u32>(),
     ) {
         let row = (row * m as f64) as usize;
         let (a, b) = (Held::new(seed, m, k, false), Held::new(seed ^ 5, k, n, false));
         let (a_other, b_other) = (a.other_way(), b.other_way());
         let bias = fill(n, 77);
-        let then = Then { accumulate: then.0, bias: then.1.then_some(&bias[..]), relu: then.2 };
+        let epilogue = Epilogue { accumulate: epilogue.0, bias: epilogue.1.then_some(&bias[..]), relu: epilogue.2 };
         for Tested { multiply, .. } in tested() {
             let (mut whole, mut rows, mut other) = (fill(m * n, 9), fill(m * n, 9), fill(m * n, 9));
-            multiply(a.mat(), b.mat(), MatMut::new(&mut whole, m, n), then);
+            multiply(a.mat(), b.mat(), MatMut::new(&mut whole, m, n), epilogue);
             let (above, below) = rows.split_at_mut(row * n);
             if row > 0 {
-                multiply(a.mat().rows_of(0..row), b.mat(), MatMut::new(above, row, n), then);
+                multiply(a.mat().rows_of(0..row), b.mat(), MatMut::new(above, row, n), epilogue);
             }
-            multiply(a.mat().rows_of(row..m), b.mat(), MatMut::new(below, m - row, n), then);
+            multiply(a.mat().rows_of(row..m), b.mat(), MatMut::new(below, m - row, n), epilogue);
             prop_assert_eq!(bits(&whole), bits(&rows));
-            multiply(a_other.mat(), b_other.mat(), MatMut::new(&mut other, m, n), then);
+            multiply(a_other.mat(), b_other.mat(), MatMut::new(&mut other, m, n), epilogue);
             prop_assert_eq!(bits(&whole), bits(&other));
         }
     }
@@ -174,7 +176,7 @@ proptest! {
             a.data[row * k + place] = special;
             for Tested { multiply, .. } in tested() {
                 let mut c = vec![f32::NAN; m * n];
-                multiply(a.mat(), b.mat(), MatMut::new(&mut c, m, n), Then { relu, ..Then::default() });
+                multiply(a.mat(), b.mat(), MatMut::new(&mut c, m, n), Epilogue { relu, ..Epilogue::default() });
                 for (i, c) in c.chunks(n).enumerate() {
                     let want = if relu && special < 0.0 { 0.0 } else { special };
                     let right = |c: &f32| if i != row { c.is_finite() } else { *c == want || c.is_nan() && want.is_nan() };
@@ -193,8 +195,8 @@ fn nan_in_c_in_the_bias_and_in_b_stays() {
         bias[35] = f32::NAN;
         let mut c = vec![1.0; 3 * 40];
         c[40 + 20] = f32::NAN;
-        let then = Then { accumulate: true, bias: Some(&bias), relu: true };
-        multiply(Mat::new(&a, 3, 5), Mat::new(&b, 5, 40), MatMut::new(&mut c, 3, 40), then);
+        let epilogue = Epilogue { accumulate: true, bias: Some(&bias), relu: true };
+        multiply(Mat::new(&a, 3, 5), Mat::new(&b, 5, 40), MatMut::new(&mut c, 3, 40), epilogue);
         for (i, y) in c.iter().enumerate() {
             let expected = i % 40 == 7 || i % 40 == 35 || i == 60;
             assert!(if expected { y.is_nan() } else { *y == 6.0 }, "{i}: {y}");
@@ -209,7 +211,7 @@ fn rounding_is_to_nearest_even() {
     let halfway = |bits: u32| f32::from_bits(bits << 16 | 0x8000);
     let a = [halfway(0x3f80), halfway(0x3f81), f32::from_bits(0x3f80_7fff), f32::from_bits(0x3f80_8001), f32::MAX];
     let mut c = [0.0; 5];
-    multiply(Mat::new(&a, 5, 1), Mat::new(&[1.0], 1, 1), MatMut::new(&mut c, 5, 1), Then::default());
+    multiply(Mat::new(&a, 5, 1), Mat::new(&[1.0], 1, 1), MatMut::new(&mut c, 5, 1), Epilogue::default());
     let rounded = |bits: u32| f32::from_bits(bits << 16);
     assert_eq!(c, [rounded(0x3f80), rounded(0x3f82), rounded(0x3f80), rounded(0x3f81), f32::INFINITY]);
 }
