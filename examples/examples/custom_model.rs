@@ -6,9 +6,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use stem_core::{
-    DeviceSpec, Extended, HiddenConfig, MlpShape, Model, ModelSpec, NetworkSize, Pooled, Predictor, Row, Schema, Towers,
-};
+use stem_core::models::{Extended, Model, ModelSpec, NetworkSize};
+use stem_core::{DeviceSpec, HiddenConfig, MlpShape, Pooled, Predictor, Row, Schema, Towers};
 use stem_data::{Recipe, prepare};
 use stem_experiment::{CompareConfig, Experiment, RunOptions, compare, run};
 use stem_report::report::verdicts;

@@ -72,9 +72,9 @@ pub use layer::{GateInput, Layer, LayerShape, Reach, Wiring};
 pub use mapped::map_file;
 pub use mlp::{HiddenConfig, LinearBank, MlpBank, MlpShape};
 pub use models::{
-    AitmConfig, AnyModel, BottomSizes, EsmmConfig, Extended, LayeredSizes, MixtureSizes, MmoeConfig, MmoeMeConfig,
-    Model, ModelConfig, ModelFamily, ModelName, ModelSpec, NetworkSize, OmoeConfig, PleConfig, PleMeConfig, Preset,
-    SharedBottomConfig, SingleTaskConfig, StemConfig,
+    AitmConfig, AnyModel, BottomSizes, EsmmConfig, LayeredSizes, MixtureSizes, MmoeConfig, MmoeMeConfig, Model,
+    ModelConfig, ModelName, ModelSpec, NetworkSize, OmoeConfig, PleConfig, PleMeConfig, SharedBottomConfig,
+    SingleTaskConfig, StemConfig,
 };
 pub use norm::BatchNormBank;
 pub use predictor::{Predictor, Scores, pool, score, upload, upload_index};

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use stem_core::{DeviceSpec, ModelSpec, Predictor};
+use stem_core::models::ModelSpec;
+use stem_core::{DeviceSpec, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_report::metrics::TaskMetrics;
 

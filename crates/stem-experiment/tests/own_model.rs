@@ -8,10 +8,8 @@ use burn::tensor::{Device, Tensor};
 use common::*;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use stem_core::{
-    Extended, HiddenConfig, Model, ModelConfig, ModelFamily, ModelSpec, NetworkSize, Pooled, Predictor, Preset, Schema,
-    Towers,
-};
+use stem_core::models::{Extended, Model, ModelFamily, ModelSpec, NetworkSize, Preset};
+use stem_core::{HiddenConfig, ModelConfig, Pooled, Predictor, Schema, Towers};
 use stem_data::Split;
 use stem_experiment::{CompareConfig, Experiment, RunOptions, SearchConfig, compare, measure, run};
 use stem_report::analysis::Bootstrap;

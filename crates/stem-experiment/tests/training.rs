@@ -4,7 +4,8 @@
 mod common;
 
 use common::*;
-use stem_core::{AnyModel, DeviceSpec, ModelSpec, Predictor, Row, Value};
+use stem_core::models::ModelSpec;
+use stem_core::{AnyModel, DeviceSpec, Predictor, Row, Value};
 use stem_data::{BatchPlan, Recipe, Split, prepare};
 use stem_experiment::{Error, Experiment, ModelName, RunOptions, measure, run};
 use stem_train::{

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use stem_core::{GateSums, ModelFamily, Predictor};
+use stem_core::models::ModelFamily;
+use stem_core::{GateSums, Predictor};
 use stem_data::{Dataset, Split};
 
 use super::plan::Plan;

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use stem_core::ModelFamily;
+use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 use stem_train::{TrainConfig, memory};
 
@@ -144,7 +144,8 @@ fn repeats<T: PartialEq>(items: &[T]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stem_core::{ModelConfig, Preset};
+    use stem_core::ModelConfig;
+    use stem_core::models::Preset;
 
     fn of_epochs(epochs: &[usize]) -> Vec<RunMetrics> {
         let run = |&epochs: &usize| {

@@ -5,7 +5,8 @@ use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
-use stem_core::{FieldKind, ModelSpec, Predictor, Schema, upload_index};
+use stem_core::models::ModelSpec;
+use stem_core::{FieldKind, Predictor, Schema, upload_index};
 use stem_data::{BatchPlan, Dataset, Split};
 
 use super::owner_names;

@@ -1,6 +1,7 @@
 //! Whose experts a task reads: mean gate weights over the test split, with names.
 
-use stem_core::{GateMean, GateSums, ModelSpec, Predictor};
+use stem_core::models::ModelSpec;
+use stem_core::{GateMean, GateSums, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_report::report::GateMap;
 

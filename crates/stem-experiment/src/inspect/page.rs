@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use stem_core::{GateSums, ModelFamily};
+use stem_core::GateSums;
+use stem_core::models::ModelFamily;
 use stem_data::Dataset;
 
 use super::{add_test, task_report};

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use serde_json::Value;
-use stem_core::ModelSpec;
+use stem_core::models::ModelSpec;
 use stem_data::{Dataset, Split};
 
 use crate::options::RunOptions;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use stem_core::{Bundle, EmbeddingTable, ModelSpec, bundle, files, params};
+use stem_core::models::ModelSpec;
+use stem_core::{Bundle, EmbeddingTable, bundle, files, params};
 use stem_data::Dataset;
 use stem_train::{BalanceConfig, FitSummary, TrainConfig};
 

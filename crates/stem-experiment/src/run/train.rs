@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use stem_core::files;
-use stem_core::{ModelFamily, ModelSpec};
+use stem_core::models::{ModelFamily, ModelSpec};
 use stem_data::Dataset;
 use stem_train::{self as learner, FitSummary, Learner, TrainConfig, memory};
 
