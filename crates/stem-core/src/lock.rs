@@ -45,7 +45,7 @@ impl Lock {
         let path = folder.join(FILE);
         let file = File::options().write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(FileError::of("create", &path))?;
-        Self::lock(file, folder)
+        Self::hold(file, folder)
     }
 
     /// Locks a folder that was locked before; `None` where it never was, or does not exist.
@@ -55,13 +55,13 @@ impl Lock {
     pub fn again(folder: &Path) -> Result<Option<Self>, LockError> {
         let path = folder.join(FILE);
         match File::options().write(true).open(&path) {
-            Ok(file) => Self::lock(file, folder).map(Some),
+            Ok(file) => Self::hold(file, folder).map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(FileError::of("open", &path)(error).into()),
         }
     }
 
-    fn lock(file: File, folder: &Path) -> Result<Self, LockError> {
+    fn hold(file: File, folder: &Path) -> Result<Self, LockError> {
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: Arc::new(file), folder: folder.to_path_buf() }),
             Err(TryLockError::WouldBlock) => Err(LockError::Taken { folder: folder.to_path_buf() }),

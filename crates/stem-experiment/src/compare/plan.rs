@@ -159,8 +159,9 @@ mod tests {
     }
 
     fn warnings(preset: Preset, seeds: &[u64], stem: &[usize], single: &[usize]) -> Vec<String> {
-        let mut experiment = Experiment::<ModelConfig> { preset, ..Experiment::default() };
-        experiment = experiment.with_model(ModelConfig::of_preset("stem", preset).unwrap());
+        let mut experiment = Experiment::<ModelConfig>::default();
+        experiment.preset = preset;
+        let experiment = experiment.with_model(ModelConfig::of_preset("stem", preset).unwrap());
         let models = vec![("stem", experiment.clone()), ("single-task", experiment.clone())];
         let plan = Plan { models, reference: 1, train: experiment.train.clone() };
         let config = CompareConfig { seeds: seeds.to_vec(), ..CompareConfig::default() };
