@@ -94,7 +94,7 @@ pub use bundle::Bundle;
 pub use device::DeviceSpec;
 pub use error::{Error, Result};
 pub use featurize::encode_rows;
-pub use models::{Extended, ModelConfig, ModelFamily, ModelName, Preset};
+pub use models::{ModelConfig, ModelName};
 pub use predictor::Predictor;
 pub use schema::{Field, FieldKind, Pooling, Schema, Task, VocabularySpec};
 pub use scores::Scores;

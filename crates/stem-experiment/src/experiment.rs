@@ -8,14 +8,15 @@ use std::path::Path;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use stem_core::ModelConfig;
 use stem_core::files;
-use stem_core::{ModelConfig, ModelFamily, Preset};
+use stem_core::models::{ModelFamily, Preset};
 use stem_train::TrainConfig;
 
 use crate::error::{Error, Result};
 
 /// An experiment: how models are trained, and their sizes. `C` is the family of models that it may speak of: those of `stem-core`,
-/// or [`Extended`](stem_core::Extended) by one of an application's own.
+/// or [`Extended`](stem_core::models::Extended) by one of an application's own.
 ///
 /// | in the file | |
 /// |---|---|

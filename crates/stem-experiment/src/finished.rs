@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use stem_core::{ModelFamily, files};
+use stem_core::files;
+use stem_core::models::ModelFamily;
 use stem_data::Dataset;
 
 use crate::error::Result;

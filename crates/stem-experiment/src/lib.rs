@@ -11,7 +11,7 @@
 //! | metrics of runs, for a terminal | [`metrics_table()`] |
 //!
 //! A model goes by its name. `C`, the family of models that an experiment speaks of, is that of `stem-core`, or
-//! [`Extended`](stem_core::Extended) by one of an application's own, which then enters runs, searches, comparisons and the page as any
+//! [`Extended`](stem_core::models::Extended) by one of an application's own, which then enters runs, searches, comparisons and the page as any
 //! other.
 //!
 //! ```no_run

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stem_core::{DeviceSpec, ModelFamily, files};
+use stem_core::models::ModelFamily;
+use stem_core::{DeviceSpec, files};
 use stem_data::Dataset;
 use stem_train::TrainConfig;
 
@@ -116,7 +117,8 @@ fn has_results(out: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stem_core::{ModelConfig, ModelFamily, Preset};
+    use stem_core::ModelConfig;
+    use stem_core::models::{ModelFamily, Preset};
 
     fn plan() -> PlanFile<ModelConfig> {
         PlanFile {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use stem_core::nn::GateSums;
-use stem_core::{ModelFamily, Predictor};
+use stem_core::Predictor;
+use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 
 use super::plan::Plan;

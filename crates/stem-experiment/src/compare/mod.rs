@@ -36,7 +36,8 @@ mod transfer;
 use std::path::Path;
 
 use stem_core::lock::Lock;
-use stem_core::{ModelFamily, ModelName, files};
+use stem_core::models::ModelFamily;
+use stem_core::{ModelName, files};
 use stem_data::Dataset;
 
 pub use json::{Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison};

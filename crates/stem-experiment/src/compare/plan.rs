@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use stem_core::ModelFamily;
+use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 use stem_train::{TrainConfig, memory};
 
@@ -144,7 +144,8 @@ fn repeats<T: PartialEq>(items: &[T]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stem_core::{ModelConfig, Preset};
+    use stem_core::ModelConfig;
+    use stem_core::models::Preset;
 
     fn of_epochs(epochs: &[usize]) -> Vec<RunMetrics> {
         let run = |&epochs: &usize| {
@@ -160,7 +161,7 @@ mod tests {
     fn warnings(preset: Preset, seeds: &[u64], stem: &[usize], single: &[usize]) -> Vec<String> {
         let mut experiment = Experiment::<ModelConfig>::default();
         experiment.preset = preset;
-        experiment = experiment.with_model(ModelConfig::of_preset("stem", preset).unwrap());
+        let experiment = experiment.with_model(ModelConfig::of_preset("stem", preset).unwrap());
         let models = vec![("stem", experiment.clone()), ("single-task", experiment.clone())];
         let plan = Plan { models, reference: 1, train: experiment.train.clone() };
         let config = CompareConfig { seeds: seeds.to_vec(), ..CompareConfig::default() };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use stem_core::ModelFamily;
+use stem_core::models::ModelFamily;
 use stem_data::Dataset;
 
 use super::CompareConfig;

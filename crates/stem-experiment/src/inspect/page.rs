@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stem_core::ModelFamily;
+use stem_core::models::ModelFamily;
 use stem_core::nn::GateSums;
 use stem_data::Dataset;
 

@@ -12,9 +12,10 @@ mod train;
 
 use std::path::Path;
 
+use stem_core::Predictor;
 use stem_core::files;
 use stem_core::lock::Lock;
-use stem_core::{ModelFamily, Predictor};
+use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 use stem_report::report;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use stem_core::ModelFamily;
+use stem_core::models::ModelFamily;
 use stem_core::files;
 use stem_core::models::ModelSpec;
 use stem_data::Dataset;

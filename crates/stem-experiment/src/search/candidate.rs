@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stem_core::{ModelFamily, Predictor, files};
+use stem_core::models::ModelFamily;
+use stem_core::{Predictor, files};
 use stem_data::{Dataset, Split};
 
 use super::{SearchConfig, Settings, Space};
