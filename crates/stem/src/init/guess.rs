@@ -359,9 +359,11 @@ fn is_number_with_gaps(texts: &[&str]) -> bool {
 
 /// Rarer values are not worth a row of the table: the most of 5, 2 and 1 that costs few of the known rows.
 fn min_count(facts: &Facts) -> u32 {
-    match () {
-        () if facts.distinct() <= CODES => 1,
-        () if facts.rare(5) <= 0.05 => 5,
-        () => 2,
+    if facts.distinct() <= CODES {
+        1
+    } else if facts.rare(5) <= 0.05 {
+        5
+    } else {
+        2
     }
 }
