@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Case, csv, noise, pick, taste, text};
+use polars::prelude::{DataType, NamedFrom, ParquetWriter, Series, TimeUnit, df};
 use proptest::prelude::*;
 use serde_json::Value;
 use stem_data::{FieldRecipe, Kind, Recipe, Split, SplitRecipe, prepare};
@@ -123,7 +124,7 @@ fn what_tells_nothing_or_too_much_is_left_out_with_its_reason() {
         ("nothing", "no row has a value"),
         ("copy", "equals label \"like\""),
         ("contrary", "contrary of label \"like\""),
-        ("rating", "named as feedback is"),
+        ("rating", "alone predicts label \"like\" with AUC 1.000"),
         ("deep", "label \"like\" is 1 in all"),
         ("p_like", "prediction of label \"like\""),
         ("chance", "agree with how often label \"like\" is 1"),
@@ -192,22 +193,58 @@ fn times_split_the_rows_and_are_no_features() {
 }
 
 #[test]
+fn numbers_named_as_a_time_in_no_known_unit_are_no_feature_and_no_split() {
+    let log = csv("user,item,create_time,like", 500, |i| {
+        let (user, item, like) = taste(i);
+        format!("{user},{item},{},{like}", 53_055_849_125 + pick(i, 91, 30_000_000))
+    });
+    let (recipe, answer) = init(&Case::new("log.csv", log), &["--data", "@log.csv", "--labels", "like"]);
+    left_out(&answer, &recipe, "create_time", "in no unit that is known");
+    assert!(matches!(recipe.split, SplitRecipe::Random { .. }));
+}
+
+#[test]
 fn dates_written_as_text_are_cast_for_the_split() {
-    for time in ["2022-04-", "2022-04-01 08:00:", "2022-04-01T08:00:"] {
+    let forms = [("2022-04-", ""), ("2022-04-01 08:00:", ""), ("2022-04-01T08:00:", "Z"), ("2022-04-01T08:00:", ".25")];
+    for (before, after) in forms {
         let log = csv("user,item,when,like", 500, |i| {
             let (user, item, like) = taste(i);
-            format!("{user},{item},{time}{:02},{like}", 1 + i * 28 / 500)
+            format!("{user},{item},{before}{:02}{after},{like}", 1 + i * 28 / 500)
         });
         let case = Case::new("log.csv", log);
         let (recipe, _) = init(&case, &["--data", "@log.csv", "--labels", "like"]);
-        assert!(
-            matches!(&recipe.split, SplitRecipe::Time { column, .. } if column == "when"),
-            "{time}: {}",
-            recipe.text
-        );
+        let by = &recipe.split;
+        assert!(matches!(by, SplitRecipe::Time { column, .. } if column == "when"), "{before}{after}: {by:?}");
         let dataset = prepare(&recipe, case.dir.path(), &case.path("columns"), false).unwrap();
-        assert_eq!(dataset.rows(Split::Test), 100, "{time}");
+        assert_eq!(dataset.rows(Split::Test), 100, "{before}{after}");
     }
+}
+
+#[test]
+fn a_parquet_file_tells_its_types_itself() {
+    let rows: Vec<(usize, usize, u8)> = (0..600).map(taste).collect();
+    let tags =
+        rows.iter().enumerate().map(|(i, _)| Series::new("".into(), (0..=pick(i, 90, 6) as i64).collect::<Vec<_>>()));
+    let at = Series::new("at".into(), (0..600).map(|i| 1_650_000_000_000 + i * 60_000).collect::<Vec<i64>>());
+    let mut frame = df!(
+        "user" => rows.iter().map(|row| row.0 as i64).collect::<Vec<_>>(),
+        "item" => rows.iter().map(|row| format!("i{}", row.1)).collect::<Vec<_>>(),
+        "tags" => tags.collect::<Vec<_>>(),
+        "at" => at.cast(&DataType::Datetime(TimeUnit::Milliseconds, None)).unwrap(),
+        "vector" => (0..600).map(|_| Series::new("".into(), [0.5, 1.5])).collect::<Vec<_>>(),
+        "like" => rows.iter().map(|row| row.2 == 1).collect::<Vec<_>>(),
+    )
+    .unwrap();
+    let case = Case::new("empty", "");
+    ParquetWriter::new(std::fs::File::create(case.path("log.data")).unwrap()).finish(&mut frame).unwrap();
+    let (recipe, answer) = init(&case, &["--data", "@log.data", "--labels", "like"]);
+    assert!(matches!(field(&recipe, "tags").kind, Kind::Sequence { max_len: 6, .. }), "{}", recipe.text);
+    assert!(field(&recipe, "tags").separator.is_none());
+    assert_eq!(recipe.sources[0].format, stem_data::Format::Parquet);
+    assert!(matches!(&recipe.split, SplitRecipe::Time { column, .. } if column == "at"));
+    left_out(&answer, &recipe, "vector", "of which no field is made");
+    let dataset = prepare(&recipe, case.dir.path(), &case.path("columns"), false).unwrap();
+    assert_eq!(dataset.rows(Split::Test), 120);
 }
 
 #[test]
@@ -470,7 +507,7 @@ proptest! {
     fn any_table_gives_files_that_parse_or_a_refusal(
         names in prop::collection::btree_set("[a-z_ \\\\'#]{1,9}|user_id|time|[^\",\\r\\n\\x00]{1,4}", 1..6),
         columns in prop::collection::vec(prop_oneof![prop::collection::vec(cell(), 30), cell().prop_map(|c| vec![c; 30])], 6),
-        bits in prop::collection::vec(0..2, 30),
+        bits in prop::collection::vec(0..2u8, 30),
     ) {
         let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| *name != "y").collect();
         let row = |cells: Vec<&str>, y: &str| [cells, vec![y]].concat().join(",") + "\n";

@@ -150,6 +150,21 @@ fn a_damaged_bundle_is_an_error() {
 }
 
 #[test]
+fn a_bundle_of_an_applications_own_model_is_shown_without_being_scored() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bundle.safetensors");
+    let mut bytes = std::fs::read(made().join("run/bundle.safetensors")).unwrap();
+    let name = br#"\"name\":\"stem\""#;
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+    bytes[at..at + name.len()].copy_from_slice(br#"\"name\":\"mine\""#);
+    std::fs::write(&path, bytes).unwrap();
+    let report = json(&path);
+    assert_eq!((&report["model"], &report["example"], &report["scores"]), (&"mine".into(), &Value::Null, &Value::Null));
+    assert!(report["notes"][0].as_str().unwrap().contains("an application's own"));
+    assert_eq!(report["fields"][1]["known"], 3);
+}
+
+#[test]
 fn a_folder_of_columns_tells_rows_and_labels_by_split() {
     let report = json(&made().join("columns"));
     assert_eq!((&report["name"], &report["group"]), (&"shop".into(), &"user".into()));
@@ -170,12 +185,12 @@ fn a_folder_of_columns_tells_rows_and_labels_by_split() {
 #[test]
 fn files_of_the_project_are_named_with_the_command_that_fits() {
     let made = made();
-    says(&made.join("recipe.toml"), &["is a recipe (1 sources, 4 fields, 2 labels)", "stem train --recipe"]);
+    says(&made.join("recipe.toml"), &["is a recipe (1 source, 4 fields, 2 labels)", "stem train --recipe"]);
     says(&made.join("experiment.toml"), &["is an experiment (sizes of stem)", "--experiment"]);
     says(&made.join("log.csv"), &["a text table of 6 columns between commas", "stem init --data"]);
     says(&made.join("run"), &["the folder of a run", "run/bundle.safetensors"]);
     says(&made.join("run/metrics.json"), &["the metrics of a run of stem", "stem inspect"]);
-    says(&made.join("run/log.jsonl"), &["lines of JSON"]);
+    says(&made.join("run/log.jsonl"), &["a file of JSON lines"]);
     says(&made.join("run/report.html"), &["a page for a browser"]);
     says(&made.join("columns/dataset.json"), &["the description of an encoded data set", "stem inspect"]);
     says(&made.join("columns/train/labels.f32"), &["one of the column files of an encoded data set", "columns` shows"]);
@@ -202,8 +217,8 @@ fn anything_else_is_named_too() {
     file("a.gz", b"\x1f\x8b\x08\0", &["a gzip archive"]);
     file("a.bin", b"\x01\0\x02\0", &["a binary file of a kind unknown here"]);
     file("a.txt", b"Dear reader\n", &["a text of one line"]);
-    file("a.toml", b"[package]\nname = \"x\"\n", &["TOML, though no recipe and no experiment"]);
-    file("a.json", b"{\"x\": 1}", &["is JSON"]);
+    file("a.toml", b"[package]\nname = \"x\"\n", &["a TOML file, though no recipe and no experiment"]);
+    file("a.json", b"{\"x\": 1}", &["a JSON file"]);
     file("search.toml", b"trials = 3\n[space]\n\"model.dim\" = [1, 2]\n", &["settings of a search", "--search"]);
     file(
         "other.safetensors",

@@ -97,19 +97,24 @@ fn column(facts: &Facts, labels: &[Label], is_group: bool, is_split: bool) -> Gu
     if is_group || matches!(decided.verdict, Verdict::LeftOut(None)) {
         return decided;
     }
-    let given_away = labels.iter().find_map(|label| gives_away(facts, label));
-    if let Some(reason) = given_away {
+    let aucs = labels.iter().filter_map(|label| Some((leak::auc_alone(facts, &label.answers)?, label)));
+    let best = aucs.max_by(|a, b| a.0.total_cmp(&b.0));
+    let by_values = labels.iter().find_map(|label| gives_away(facts, label));
+    let by_auc = || {
+        let (auc, label) = best.as_ref().filter(|(auc, _)| *auc >= leak::TOO_GOOD)?;
+        let name = &label.column;
+        Some(format!("it alone predicts label \"{name}\" with AUC {auc:.3}: made of the answer, or measured after it"))
+    };
+    if let Some(reason) = by_values.or_else(by_auc).or_else(|| named_as_feedback(facts)) {
         let kind = match decided.verdict {
             Verdict::Field(kind) => Some(kind),
             Verdict::LeftOut(kind) => kind,
             Verdict::Label => None,
         };
-        return Guess { verdict: Verdict::LeftOut(kind), reason, ..decided };
+        return Guess { verdict: Verdict::LeftOut(kind), reason, check: None, ..decided };
     }
     if matches!(decided.verdict, Verdict::Field(_)) {
-        let aucs = labels.iter().filter_map(|label| Some((leak::auc_alone(facts, &label.answers)?, label)));
-        if let Some((auc, label)) = aucs.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(auc, _)| *auc >= leak::SUSPICIOUS)
-        {
+        if let Some((auc, label)) = best.filter(|(auc, _)| *auc >= leak::SUSPICIOUS) {
             decided.check = Some(format!(
                 "\"{}\" alone predicts \"{}\" with AUC {auc:.3}: is it known before the feedback? If not, take its [[field]] out",
                 facts.name(),
@@ -148,7 +153,7 @@ fn words_of_splits(facts: &Facts) -> Option<String> {
     })
 }
 
-/// How a column would tell the model the answer.
+/// How the values of a column give a label away, or its name does.
 fn gives_away(facts: &Facts, label: &Label) -> Option<String> {
     let name = &label.column;
     if facts.is_binary() {
@@ -170,12 +175,6 @@ fn gives_away(facts: &Facts, label: &Label) -> Option<String> {
                 count(ones)
             ));
         }
-        if names::is_feedback(facts.name()) {
-            return Some(
-                "0 and 1, named as feedback is: known only after the row was shown. It could be a label of its own"
-                    .into(),
-            );
-        }
     } else if facts.numbers().is_some() {
         if names::is_prediction_of(facts.name(), name) {
             return Some(format!("by its name a prediction of label \"{name}\""));
@@ -183,14 +182,19 @@ fn gives_away(facts: &Facts, label: &Label) -> Option<String> {
         if leak::is_probability(facts, &label.answers) {
             return Some(format!("numbers that agree with how often label \"{name}\" is 1: its probability"));
         }
-        if names::is_measured_feedback(facts.name()) {
-            return Some("a number named as feedback is: measured only after the row was shown".into());
-        }
     }
-    let auc = leak::auc_alone(facts, &label.answers)?;
-    (auc >= leak::TOO_GOOD).then(|| {
-        format!("it alone predicts label \"{name}\" with AUC {auc:.3}: made of the answer, or measured after it")
-    })
+    None
+}
+
+/// Why the name says that a column is known only afterwards.
+fn named_as_feedback(facts: &Facts) -> Option<String> {
+    if facts.is_binary() && names::is_feedback(facts.name()) {
+        return Some(
+            "0 and 1, named as feedback is: known only after the row was shown. It could be a label of its own".into(),
+        );
+    }
+    let measured = !facts.is_binary() && facts.numbers().is_some() && names::is_measured_feedback(facts.name());
+    measured.then(|| "a number named as feedback is: measured only after the row was shown".into())
 }
 
 /// The kind of a column by its values and its name.

@@ -45,8 +45,8 @@ pub(super) fn check(asked: &[String], facts: &[Facts], table: &str, data: &str) 
 fn label(name: &str, facts: &[Facts], table: &str, data: &str) -> Result<Label> {
     let Some(found) = facts.iter().find(|facts| facts.name() == name) else {
         let known: Vec<&str> = facts.iter().map(Facts::name).collect();
-        let near = nearest_name(name, known.iter().copied())
-            .map_or(String::new(), |near| format!(", did you mean \"{near}\"?"));
+        let near =
+            nearest_name(name, known.iter().copied()).map_or(".".into(), |near| format!(", did you mean \"{near}\"?"));
         return Err(format!("{data} has no column \"{name}\"{near} Its columns: {}", known.join(", ")).into());
     };
     let binary = match found.kind() {
@@ -148,8 +148,12 @@ fn none_asked(facts: &[Facts], data: &str) -> String {
     };
     if binary.is_empty() {
         let names: Vec<&str> = facts.iter().map(Facts::name).collect();
+        let rated = facts.iter().find(|facts| names::is_measured_feedback(facts.name()));
+        let derived = rated.and_then(|facts| condition(facts.name(), facts));
+        let hint = derived
+            .map_or(String::new(), |(condition, _)| format!(". A label can be made of one, for instance {condition}"));
         return format!(
-            "no --labels, and no column of {data} holds 0 and 1: say which columns are the feedback to predict. Its columns: {}",
+            "no --labels, and no column of {data} holds 0 and 1: say which columns are the feedback to predict. Its columns: {}{hint}",
             names.join(", ")
         );
     }

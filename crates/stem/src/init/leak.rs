@@ -147,8 +147,12 @@ mod tests {
         }
     }
 
+    /// A number between 0 and 1 that looks drawn.
     fn noise(i: usize) -> f64 {
-        f64::from(((i as u32).wrapping_mul(2_654_435_761) >> 8) % 10_000) / 10_000.0
+        let mut mixed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 
     #[test]

@@ -154,7 +154,7 @@ fn checks(draft: &Draft<'_>) -> Vec<String> {
     }
     if draft.group.is_none() {
         checks.push(
-            "no column is named as users are: name one with --group, and metrics within users come with it".into(),
+            "no column that is named as users are repeats its values: name one with --group, and metrics within users come with it".into(),
         );
     }
     checks

@@ -39,55 +39,56 @@ pub(super) fn rank_as_user(name: &str) -> Option<usize> {
     alone.or_else(|| rest.is_empty().then(|| WHOLE.iter().position(|whole| first == whole))?)
 }
 
-/// Whether it names a thing rather than a quantity.
+const IDS: [&str; 33] = [
+    "id",
+    "ids",
+    "uid",
+    "uuid",
+    "guid",
+    "code",
+    "zip",
+    "zipcode",
+    "postcode",
+    "user",
+    "item",
+    "video",
+    "movie",
+    "song",
+    "track",
+    "author",
+    "artist",
+    "brand",
+    "seller",
+    "shop",
+    "store",
+    "product",
+    "sku",
+    "category",
+    "tag",
+    "city",
+    "region",
+    "country",
+    "campaign",
+    "advertiser",
+    "ad",
+    "device",
+    "hash",
+];
+const QUANTITIES: [&str; 39] = [
+    "num", "count", "cnt", "price", "amount", "cost", "age", "duration", "length", "len", "size", "width", "height",
+    "weight", "days", "hours", "minutes", "seconds", "sec", "ms", "score", "rate", "ratio", "avg", "mean", "total",
+    "sum", "percent", "pct", "discount", "distance", "salary", "income", "revenue", "qty", "quantity", "level",
+    "value", "views",
+];
+
+/// Whether it names a thing rather than a quantity: `item_category`, `userid`, though not `user_age`.
 pub(super) fn is_id(name: &str) -> bool {
-    const IDS: [&str; 34] = [
-        "id",
-        "ids",
-        "uid",
-        "uuid",
-        "guid",
-        "code",
-        "zip",
-        "zipcode",
-        "postcode",
-        "user",
-        "item",
-        "video",
-        "movie",
-        "song",
-        "track",
-        "author",
-        "artist",
-        "brand",
-        "seller",
-        "shop",
-        "store",
-        "product",
-        "sku",
-        "category",
-        "cat",
-        "tag",
-        "city",
-        "region",
-        "country",
-        "campaign",
-        "advertiser",
-        "ad",
-        "device",
-        "hash",
-    ];
-    any(name, &IDS) || words(name).iter().any(|word| word.len() > 3 && word.ends_with("id"))
+    let thing_id = |word: &String| word.strip_suffix("id").is_some_and(|thing| IDS.contains(&thing));
+    !is_quantity(name) && (any(name, &IDS) || words(name).iter().any(thing_id))
 }
 
 /// Whether it names a quantity.
 pub(super) fn is_quantity(name: &str) -> bool {
-    const QUANTITIES: [&str; 40] = [
-        "num", "number", "count", "cnt", "price", "amount", "cost", "age", "duration", "length", "len", "size",
-        "width", "height", "weight", "days", "hours", "minutes", "seconds", "sec", "ms", "score", "rate", "ratio",
-        "avg", "mean", "total", "sum", "percent", "pct", "discount", "distance", "salary", "income", "revenue", "qty",
-        "quantity", "level", "value", "views",
-    ];
     any(name, &QUANTITIES)
 }
 
@@ -246,6 +247,15 @@ mod tests {
         assert_eq!(ranks[1..5], [Some(0), Some(1), Some(0), Some(0)]);
         assert!(ranks[0] > Some(1));
         assert_eq!(ranks[5..], [None, None, None]);
+    }
+
+    #[test]
+    fn things_are_told_from_what_is_counted_of_them() {
+        let things = ["user_id", "itemid", "movieId", "item_category", "zip_code", "uid"];
+        assert!(things.into_iter().all(is_id));
+        for quantity in ["user_age", "follow_user_num", "video_duration", "paid", "item_price"] {
+            assert!(!is_id(quantity), "{quantity}");
+        }
     }
 
     #[test]

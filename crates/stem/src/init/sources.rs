@@ -189,7 +189,7 @@ fn format_of(path: &Path) -> Result<(Format, Option<String>)> {
         "tsv" | "tab" => Some(b'\t'),
         _ => None,
     };
-    let found = separator(&start);
+    let found = thing::separator(&start).map(|(_, separator)| separator);
     let separator = found.or(by_name).unwrap_or(b',');
     let reason = (by_name != Some(separator)).then(|| {
         let shown = match separator {
@@ -201,44 +201,9 @@ fn format_of(path: &Path) -> Result<(Format, Option<String>)> {
     Ok((Format::Text { separator }, reason))
 }
 
-/// The character that cuts the first lines into equally many values, and into the most.
-fn separator(start: &[u8]) -> Option<u8> {
-    let text = String::from_utf8_lossy(start);
-    let lines: Vec<&str> = text.lines().take(50).collect();
-    let lines = if lines.len() > 2 && start.len() == 1 << 16 { &lines[..lines.len() - 1] } else { &lines[..] };
-    let values = |line: &str, separator: char| {
-        let mut quoted = false;
-        1 + line
-            .chars()
-            .filter(|&c| {
-                quoted ^= c == '"';
-                !quoted && c == separator
-            })
-            .count()
-    };
-    let consistent = |separator: u8| {
-        let first = values(lines.first()?, char::from(separator));
-        let same = lines.iter().filter(|line| values(line, char::from(separator)) == first).count();
-        (first > 1 && 10 * same >= 9 * lines.len()).then_some((first, separator))
-    };
-    b",\t;|"
-        .iter()
-        .filter_map(|&separator| consistent(separator))
-        .max_by_key(|(values, _)| *values)
-        .map(|(_, found)| found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_separator_is_what_cuts_every_line_alike() {
-        assert_eq!(separator(b"a;b;c\n1;2,5;3\n1;2;3,5\n"), Some(b';'));
-        assert_eq!(separator(b"a,genres,c\n1,x|y,3\n1,x|y|z,3\n"), Some(b','));
-        assert_eq!(separator(b"a\tb\n\"x,\ty\"\t2\n"), Some(b'\t'));
-        assert_eq!(separator(b"a\n1\n"), None);
-    }
 
     #[test]
     fn files_of_two_folders_are_named_from_the_one_above() {

@@ -112,8 +112,8 @@ pub(super) fn group(
     };
     let Some(found) = facts.iter().find(|facts| facts.name() == name) else {
         let known: Vec<&str> = facts.iter().map(Facts::name).collect();
-        let near = nearest_name(name, known.iter().copied())
-            .map_or(String::new(), |near| format!(", did you mean \"{near}\"?"));
+        let near =
+            nearest_name(name, known.iter().copied()).map_or(".".into(), |near| format!(", did you mean \"{near}\"?"));
         return Err(format!("--group: {data} has no column \"{name}\"{near} Its columns: {}", known.join(", ")).into());
     };
     if labels.iter().any(|label| label == name) {

@@ -9,7 +9,7 @@ use super::names;
 pub(super) struct Time {
     /// What it holds, in words.
     pub(super) what: String,
-    /// SQL that turns it into what a split can sort, where it cannot as it is.
+    /// SQL that turns it into what a split can sort, where it cannot as it is; empty where none is known.
     pub(super) expression: Option<String>,
 }
 
@@ -35,30 +35,49 @@ pub(super) fn time_of(facts: &Facts, sql_name: &str) -> Option<Time> {
             if days.iter().all(is_day) {
                 return time("days as YYYYMMDD", None);
             }
+            if facts.distinct() > 50 && facts.repeats() < 2.0 && low >= 1e9 {
+                return time("large numbers named as a time, in no unit that is known", Some(String::new()));
+            }
             let counts_up = facts.ascends() && facts.distinct() >= 10 && low >= 0.0;
             if counts_up { time("numbers that rise from the first row to the last", None) } else { None }
         }
         RawType::Text => {
             let texts = facts.texts()?;
-            let shapes: Vec<Iso> = texts.iter().map(|text| iso(text)).collect::<Option<_>>()?;
-            if shapes.iter().all(|shape| *shape == Iso::Date) {
-                return time("dates as text", Some(format!("CAST({sql_name} AS DATE)")));
+            let mut shapes: Vec<Iso> = texts.iter().map(|text| iso(text)).collect::<Option<_>>()?;
+            let fraction = shapes.iter().any(|shape| matches!(shape, Iso::Time { fraction: true, .. }));
+            shapes.iter_mut().for_each(|shape| {
+                if let Iso::Time { fraction: own, .. } = shape {
+                    *own = fraction; // `%.f` reads times without one too
+                }
+            });
+            let first = shapes.first().copied()?;
+            match first {
+                _ if shapes.iter().any(|shape| *shape != first) => {
+                    time("dates and times of several forms", Some(String::new()))
+                }
+                Iso::Date => time("dates as text", Some(format!("CAST({sql_name} AS DATE)"))),
+                Iso::Time { between, fraction, zulu } => {
+                    let (fraction, zulu) = (if fraction { "%.f" } else { "" }, if zulu { "Z" } else { "" });
+                    let format = format!("%Y-%m-%d{between}%H:%M:%S{fraction}{zulu}");
+                    time("dates and times as text", Some(format!("STRPTIME({sql_name}, '{format}')")))
+                }
+                Iso::Other => time("dates and times in a form that no cast reads", Some(String::new())),
             }
-            if shapes.iter().all(|shape| *shape == Iso::Time) {
-                return time("dates and times as text", Some(format!("CAST({sql_name} AS TIMESTAMP)")));
-            }
-            time("dates and times of several forms", Some(String::new()))
         }
         _ => None,
     }
 }
 
-#[derive(PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Iso {
     Date,
-    /// `2024-05-01 12:30:00`, with `T` for the space, with a fraction.
-    Time,
-    /// With a zone or without seconds: a time, though not one that a CAST reads.
+    /// `2024-05-01 12:30:00`, `2024-05-01T12:30:00.5Z`.
+    Time {
+        between: char,
+        fraction: bool,
+        zulu: bool,
+    },
+    /// With another zone or without seconds.
     Other,
 }
 
@@ -75,10 +94,13 @@ fn iso(text: &str) -> Option<Iso> {
         return None;
     }
     let Some(rest) = text.get(10..).filter(|rest| !rest.is_empty()) else { return Some(Iso::Date) };
-    let clock = rest.strip_prefix(['T', ' '])?;
-    let (whole, fraction) = clock.split_once('.').unwrap_or((clock, ""));
-    if digits(whole, &[2, 2, 2], ":") && fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Iso::Time);
+    let between = rest.chars().next().filter(|c| matches!(c, 'T' | ' '))?;
+    let clock = &rest[1..];
+    let (plain, zulu) = clock.strip_suffix('Z').map_or((clock, false), |plain| (plain, true));
+    let (whole, fraction) = plain.split_once('.').map_or((plain, None), |(whole, fraction)| (whole, Some(fraction)));
+    if digits(whole, &[2, 2, 2], ":") && fraction.is_none_or(|f| !f.is_empty() && f.bytes().all(|b| b.is_ascii_digit()))
+    {
+        return Some(Iso::Time { between, fraction: fraction.is_some(), zulu });
     }
     digits(clock.get(..5)?, &[2, 2], ":").then_some(Iso::Other)
 }
@@ -89,11 +111,12 @@ mod tests {
 
     #[test]
     fn dates_and_times_are_told_from_other_texts() {
-        assert!(iso("2024-05-01") == Some(Iso::Date));
-        assert!(iso("2024-05-01 12:30:00") == Some(Iso::Time) && iso("2024-05-01T12:30:00.123") == Some(Iso::Time));
-        assert!(
-            iso("2024-05-01T12:30:00Z") == Some(Iso::Other) && iso("2024-05-01T12:30:00+02:00") == Some(Iso::Other)
-        );
+        let time = |between, fraction, zulu| Some(Iso::Time { between, fraction, zulu });
+        assert_eq!(iso("2024-05-01"), Some(Iso::Date));
+        assert_eq!(iso("2024-05-01 12:30:00"), time(' ', false, false));
+        assert_eq!(iso("2024-05-01T12:30:00.123"), time('T', true, false));
+        assert_eq!(iso("2024-05-01T12:30:00Z"), time('T', false, true));
+        assert_eq!(iso("2024-05-01T12:30:00+02:00"), Some(Iso::Other));
         for text in
             ["2024-13-01", "2024-05-1", "2024-05-01x", "20240501", "1-2", "", "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}"]
         {

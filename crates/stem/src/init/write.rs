@@ -58,7 +58,7 @@ impl Draft<'_> {
             None => {
                 comment(
                     &mut out,
-                    "no column is named as users are: name who saw the rows here, and gAUC and users in the report come with it",
+                    "no column that is named as users are repeats its values: name who saw the rows here, and gAUC and users in the report come with it",
                 );
                 line(&mut out, "# group = \"user_id\"");
             }

@@ -64,7 +64,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
     let manifest: Manifest = serde_json::from_str(&header.manifest)
         .map_err(|e| format!("{}: a bundle whose manifest does not read: {e}", path.display()))?;
     let mut notes = Vec::new();
-    let model_name = manifest.model["model"].as_str().map(str::to_string);
+    let model_name = manifest.model["name"].as_str().map(str::to_string);
     let known = serde_json::from_value::<ModelConfig>(manifest.model.clone());
     let opened = match known {
         Ok(_) => Some(Bundle::<ModelConfig>::open(path)?),
@@ -122,7 +122,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
 fn sizes(model: &Value) -> Value {
     let mut sizes = model.clone();
     if let Some(object) = sizes.as_object_mut() {
-        object.remove("model");
+        object.remove("name");
     }
     sizes
 }

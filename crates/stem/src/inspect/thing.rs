@@ -120,6 +120,29 @@ pub(crate) fn binary(start: &[u8]) -> Option<String> {
     start.contains(&0).then(|| "a binary file of a kind unknown here".into())
 }
 
+/// The character that cuts the first lines into equally many values, and into the most; with their number.
+pub(crate) fn separator(start: &[u8]) -> Option<(usize, u8)> {
+    let text = String::from_utf8_lossy(start);
+    let lines: Vec<&str> = text.lines().take(50).collect();
+    let lines = if lines.len() > 2 && start.len() == 1 << 16 { &lines[..lines.len() - 1] } else { &lines[..] };
+    let values = |line: &str, separator: char| {
+        let mut quoted = false;
+        1 + line
+            .chars()
+            .filter(|&c| {
+                quoted ^= c == '"';
+                !quoted && c == separator
+            })
+            .count()
+    };
+    let consistent = |separator: u8| {
+        let first = values(lines.first()?, char::from(separator));
+        let same = lines.iter().filter(|line| values(line, char::from(separator)) == first).count();
+        (first > 1 && 10 * same >= 9 * lines.len()).then_some((first, separator))
+    };
+    b",\t;|".iter().filter_map(|&separator| consistent(separator)).max_by_key(|(values, _)| *values)
+}
+
 /// A file that begins as safetensors do: the length of a header, and the header as JSON.
 fn safetensors(path: &Path, start: &[u8], bytes: u64) -> Result<Option<Thing>, FileError> {
     let Some((length, b'{')) = start.first_chunk::<8>().map(|n| u64::from_le_bytes(*n)).zip(start.get(8).copied())
@@ -245,22 +268,24 @@ fn text(path: &Path, start: &str) -> Thing {
         return thing;
     }
     let first = trimmed.lines().next().unwrap_or_default();
-    let separators = [(',', "commas"), ('\t', "tabs"), (';', "semicolons"), ('|', "bars")];
-    let cut = separators.map(|(separator, words)| (first.matches(separator).count(), words));
-    match cut.into_iter().max_by_key(|(count, _)| *count) {
-        Some((count, words)) if count > 0 && trimmed.lines().nth(1).is_some() => {
+    let several = trimmed.lines().nth(1).is_some();
+    match separator(trimmed.as_bytes()).filter(|_| several) {
+        Some((columns, separator)) => {
+            let words = match separator {
+                b',' => "commas",
+                b'\t' => "tabs",
+                b';' => "semicolons",
+                _ => "bars",
+            };
             let shown: String = first.chars().take(60).collect();
+            let more = if first.chars().count() > 60 { "..." } else { "" };
             other(
-                format!(
-                    "a text table of {} columns between {words} ({shown}{})",
-                    count + 1,
-                    if first.chars().count() > 60 { "..." } else { "" }
-                ),
+                format!("a text table of {columns} columns between {words} ({shown}{more})"),
                 format!("`stem init --data {here} --labels ...` looks at it and writes a recipe"),
             )
         }
         _ => other(
-            format!("a text of {}", if trimmed.lines().nth(1).is_some() { "several lines" } else { "one line" }),
+            format!("a text of {}", if several { "several lines" } else { "one line" }),
             "No command of stem reads it",
         ),
     }
@@ -279,7 +304,10 @@ fn json(path: &Path, name: &str, start: &str) -> Option<Thing> {
     }
     let first_line = start.lines().next().unwrap_or_default();
     if name.ends_with(".jsonl") && serde_json::from_str::<Value>(first_line).is_ok() {
-        return Some(other("lines of JSON, as a run's log has", "report.html beside a run's log.jsonl draws them"));
+        return Some(other(
+            "a file of JSON lines, as a run's log is",
+            "report.html beside a run's log.jsonl draws them",
+        ));
     }
     let whole: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
     if whole["model"].is_string() && whole["test"].is_object() && whole["seed"].is_u64() {
@@ -289,16 +317,19 @@ fn json(path: &Path, name: &str, start: &str) -> Option<Thing> {
             format!("`stem inspect {}` shows them with the model", bundle.display()),
         ));
     }
-    Some(other("JSON", "No command of stem reads it"))
+    Some(other("a JSON file", "No command of stem reads it"))
 }
 
 fn toml_file(text: &str, here: &str) -> Option<Thing> {
     let table: toml::Table = toml::from_str(text).ok()?;
     let has = |key: &str| table.contains_key(key);
     if ["source", "field", "label"].iter().filter(|key| has(key)).count() >= 2 {
-        let count = |key: &str| table.get(key).and_then(toml::Value::as_array).map_or(0, Vec::len);
+        let count = |key: &str| match table.get(key).and_then(toml::Value::as_array).map_or(0, Vec::len) {
+            1 => format!("1 {key}"),
+            n => format!("{n} {key}s"),
+        };
         return Some(other(
-            format!("a recipe ({} sources, {} fields, {} labels)", count("source"), count("field"), count("label")),
+            format!("a recipe ({}, {}, {})", count("source"), count("field"), count("label")),
             format!("`stem train --recipe {here} --data ...` trains from it, `stem prepare` encodes its tables"),
         ));
     }
@@ -316,8 +347,21 @@ fn toml_file(text: &str, here: &str) -> Option<Thing> {
     }
     (!table.is_empty()).then(|| {
         other(
-            "TOML, though no recipe and no experiment",
+            "a TOML file, though no recipe and no experiment",
             "A recipe has [[source]], [[field]] and [[label]]; an experiment [train]",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_separator_is_what_cuts_every_line_alike() {
+        assert_eq!(separator(b"a;b;c\n1;2,5;3\n1;2;3,5\n"), Some((3, b';')));
+        assert_eq!(separator(b"a,genres,c\n1,x|y,3\n1,x|y|z,3\n"), Some((3, b',')));
+        assert_eq!(separator(b"a\tb\n\"x,\ty\"\t2\n"), Some((2, b'\t')));
+        assert_eq!(separator(b"a\n1\n"), None);
+    }
 }
