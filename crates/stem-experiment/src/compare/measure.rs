@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use stem_core::nn::GateSums;
 use stem_core::Predictor;
 use stem_core::models::ModelFamily;
+use stem_core::nn::GateSums;
 use stem_data::{Dataset, Split};
 
 use super::plan::Plan;

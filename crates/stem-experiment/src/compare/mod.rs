@@ -51,6 +51,7 @@ use crate::search::{Search, SearchConfig};
 use plan::Plan;
 use stem_report::analysis::Bootstrap;
 use stem_report::report::{self, Report};
+use stem_train::memory;
 use transfer::Compared;
 
 /// The model that the others are compared with: one of its own for every task.
@@ -103,10 +104,14 @@ pub fn compare<C: ModelFamily>(
     out: &Path,
     options: &RunOptions,
 ) -> Result<Report> {
-    let mut plan = Plan::new(config, experiment, dataset)?;
+    let available = memory::available_to(&options.device.open()?);
+    let mut plan = Plan::new(config, experiment, dataset, available)?;
     let field = picture_field(dataset.schema(), config.picture.as_deref())?;
-    let search =
-        config.search.as_ref().map(|search| Search::new(search, &plan.models, config.jobs, dataset)).transpose()?;
+    let search = config
+        .search
+        .as_ref()
+        .map(|search| Search::new(search, &plan.models, config.jobs, dataset, available))
+        .transpose()?;
     let _lock = Lock::of(out)?;
     folder::take(out, &plan, config.search.as_ref(), dataset, options)?;
     log_presets(&plan, experiment);

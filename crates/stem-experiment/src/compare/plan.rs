@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
-use stem_train::{TrainConfig, memory};
+use stem_train::TrainConfig;
 
 use super::{CompareConfig, REFERENCE};
 use crate::error::{Error, Result};
@@ -57,7 +57,12 @@ impl CompareConfig {
 
 impl<C: ModelFamily> Plan<C> {
     /// Checks everything that can be told before the long work.
-    pub(crate) fn new(config: &CompareConfig, experiment: &Experiment<C>, dataset: &Dataset) -> Result<Self> {
+    pub(crate) fn new(
+        config: &CompareConfig,
+        experiment: &Experiment<C>,
+        dataset: &Dataset,
+        available: Option<u64>,
+    ) -> Result<Self> {
         config.check()?;
         experiment.train.check()?;
         check_data(config, dataset)?;
@@ -68,10 +73,10 @@ impl<C: ModelFamily> Plan<C> {
         }
         let mut runs = Vec::new();
         for model in &names {
-            let bytes = check(model, experiment, dataset)?;
+            let bytes = check(model, experiment, dataset, available)?;
             runs.extend(config.seeds.iter().map(|_| bytes));
         }
-        check_memory(&runs, config.jobs, memory::available())?;
+        check_memory(&runs, config.jobs, available)?;
         let models = names.into_iter().map(|model| (model, experiment.clone())).collect();
         Ok(Self { models, reference, train: experiment.train.clone() })
     }

@@ -18,6 +18,7 @@ use stem_core::lock::Lock;
 use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 use stem_report::report;
+use stem_train::memory;
 
 pub(crate) use train::{check, train};
 
@@ -44,7 +45,7 @@ pub fn run<C: ModelFamily>(
     options: &RunOptions,
 ) -> Result<RunMetrics> {
     let model = C::find(model.as_ref())?;
-    check(model, experiment, dataset)?;
+    check(model, experiment, dataset, memory::available_to(&options.device.open()?))?;
     let _lock = Lock::of(folder)?;
     folder::check_free(folder, options.overwrite)?;
     if !experiment.has(model) {

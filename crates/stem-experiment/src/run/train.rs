@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use stem_core::models::ModelFamily;
 use stem_core::files;
+use stem_core::models::ModelFamily;
 use stem_core::models::ModelSpec;
 use stem_data::Dataset;
-use stem_train::{self as learner, FitSummary, Learner, TrainConfig, memory};
+use stem_train::{self as learner, FitSummary, Learner, TrainConfig};
 
 use super::single_task;
 use crate::error::Result;
@@ -34,18 +34,24 @@ impl<C: ModelSpec> Training<'_, C> {
     }
 }
 
-/// Everything that is known before a training: settings that fit the data, and memory for it. Gives the bytes that it will take.
+/// Everything that is known before a training: settings that fit the data, and that it fits into the `available` bytes, where those
+/// are known. Gives the bytes that it will take.
 ///
 /// # Errors
 /// What [`train`] would refuse before its first step.
-pub(crate) fn check<C: ModelFamily>(model: &str, experiment: &Experiment<C>, dataset: &Dataset) -> Result<u64> {
+pub(crate) fn check<C: ModelFamily>(
+    model: &str,
+    experiment: &Experiment<C>,
+    dataset: &Dataset,
+    available: Option<u64>,
+) -> Result<u64> {
     let spec = experiment.model(model)?;
     let (train, schema) = (&experiment.train, dataset.schema());
     train.check_tasks(schema)?;
     spec.check(schema).map_err(|e| in_section(model, e))?;
     let bytes = |dataset: &Dataset, train: &TrainConfig| -> Result<u64> {
         let plan = learner::check(&spec, dataset, train)?;
-        memory::available().map_or(Ok(()), |available| plan.check(available))?;
+        available.map_or(Ok(()), |available| plan.check(available))?;
         Ok(plan.total())
     };
     if !spec.trains_apart() {

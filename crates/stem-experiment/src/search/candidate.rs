@@ -62,6 +62,7 @@ impl<C: ModelFamily> Candidate<C> {
         model: &'static str,
         experiment: &Experiment<C>,
         dataset: &Dataset,
+        available: Option<u64>,
     ) -> Result<Vec<Self>> {
         let (train, settings) = as_values(model, experiment)?;
         let space = Space::of(config, model, &train, &settings);
@@ -75,7 +76,7 @@ impl<C: ModelFamily> Candidate<C> {
                 found.train = serde_json::from_value(train).map_err(mistyped)?;
                 let mut first = found.clone();
                 first.train.epochs = first.train.epochs.min(config.first_epochs);
-                let memory = check(model, &first, dataset)?;
+                let memory = check(model, &first, dataset, available)?;
                 Ok((found, memory))
             };
             match trainable() {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
-use stem_train::memory;
 
 use super::candidate::{Candidate, as_values, in_words};
 use super::{Rungs, SearchConfig, Space, summary, survivors};
@@ -48,6 +47,7 @@ impl<C: ModelFamily> Search<C> {
         models: &[(&'static str, Experiment<C>)],
         at_once: usize,
         dataset: &Dataset,
+        available: Option<u64>,
     ) -> Result<Self> {
         let fault = |what: String| Error::Search { what };
         config.check().map_err(fault)?;
@@ -55,14 +55,15 @@ impl<C: ModelFamily> Search<C> {
             return Err(fault("the validation split has no rows to judge by: give the recipe's split some".into()));
         }
         check_effect(config, models)?;
-        let all = models.iter().map(|(model, experiment)| Candidate::all(config, model, experiment, dataset));
+        let all =
+            models.iter().map(|(model, experiment)| Candidate::all(config, model, experiment, dataset, available));
         let all: Vec<Vec<Candidate<C>>> = all.collect::<Result<_>>()?;
         if all.iter().all(|of| of.len() < 2) {
             let what = "the space holds nothing but the experiment's own settings: name values that differ from them";
             return Err(fault(what.into()));
         }
         let trainings: Vec<u64> = all.iter().flatten().map(|candidate| candidate.memory).collect();
-        check_memory(&trainings, at_once, memory::available())?;
+        check_memory(&trainings, at_once, available)?;
         let epochs = models.first().map_or(1, |(_, experiment)| experiment.train.epochs);
         let plans = all.iter().map(|of| Rungs::new(of.len(), config.first_epochs, config.keep, epochs)).collect();
         Ok(Self { trials: config.trials, all, plans, epochs })
