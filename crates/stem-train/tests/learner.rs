@@ -354,7 +354,7 @@ fn the_log_tells_steps_losses_and_weights_of_the_balance() {
 fn the_logged_loss_of_a_sparsely_labelled_task_is_the_mean_over_its_labelled_rows() {
     let folder = tempfile::tempdir().unwrap();
     // Purchases are judged among clicks; of the batches of two rows many have no click.
-    let row = |i: usize| format!("{},{},{}\n", i % 7, u8::from(i % 5 == 0), u8::from(i % 10 == 0));
+    let row = |i: usize| format!("{},{},{}\n", i % 7, u8::from(i.is_multiple_of(5)), u8::from(i.is_multiple_of(10)));
     let log: String = (0..200).map(row).collect();
     std::fs::write(folder.path().join("log.csv"), format!("user,click,buy\n{log}")).unwrap();
     let recipe = r#"

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
             "scores and their summary as JSON cannot both be written to stdout: name a file with --output".into()
         );
     }
-    refuse_replacing(&[args.output.clone()], [args.bundle.as_path(), args.input.as_path()])?;
+    refuse_replacing(std::slice::from_ref(&args.output), [args.bundle.as_path(), args.input.as_path()])?;
     let mut scoring = Scoring::open(args, console)?;
     let name = args.output.display();
     let scored = if to_stdout {
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     } else if is_stream(&args.output) {
         OpenOptions::new().write(true).open(&args.output).map_err(Failure::Output).and_then(|output| scoring.to(output))
     } else {
-        scoring.to_file(&args.output)
+        scoring.write_file(&args.output)
     };
     let rows = match scored {
         Ok(rows) => rows,
@@ -134,14 +134,14 @@ impl<'a> Scoring<'a> {
     }
 
     /// Scores all rows into a file beside the one asked for, which it then replaces.
-    fn to_file(&mut self, path: &Path) -> Result<usize, Failure> {
+    fn write_file(&mut self, path: &Path) -> Result<usize, Failure> {
         let (mut rows, mut other) = (0, None);
         let replaced = files::replace(path, |scratch| {
-            rows = self.to(File::create(scratch)?).or_else(|failure| match failure {
-                Failure::Output(error) => Err(error),
+            rows = self.to(File::create(scratch)?).map_err(|failure| match failure {
+                Failure::Output(error) => error,
                 Failure::Other(error) => {
                     other = Some(error);
-                    Err(io::Error::other("not scored"))
+                    io::Error::other("not scored")
                 }
             })?;
             Ok(())

@@ -37,7 +37,7 @@ pub(super) fn note(add: impl FnOnce(&mut Calls)) {
 /// ```
 /// use burn::tensor::Tensor;
 /// use stem_core::fused::{count_calls, without};
-/// use stem_core::{DeviceSpec, LinearBank};
+/// use stem_core::{DeviceSpec, nn::LinearBank};
 /// # use rand::SeedableRng;
 ///
 /// let device = DeviceSpec::default().open()?;

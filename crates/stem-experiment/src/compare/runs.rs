@@ -48,7 +48,7 @@ pub(super) fn train<C: ModelFamily>(
     let jobs: Vec<Job<C>> = plan
         .models
         .iter()
-        .flat_map(|(model, experiment)| config.seeds.iter().map(|&seed| job(*model, experiment, seed)))
+        .flat_map(|(model, experiment)| config.seeds.iter().map(|&seed| job(model, experiment, seed)))
         .collect();
     let bar = options.progress.pieces("runs", jobs.len());
     let (begun, all) = (AtomicUsize::new(1), jobs.len());

@@ -113,14 +113,14 @@ fn column(facts: &Facts, labels: &[Label], is_group: bool, is_split: bool) -> Gu
         };
         return Guess { verdict: Verdict::LeftOut(kind), reason, check: None, ..decided };
     }
-    if matches!(decided.verdict, Verdict::Field(_)) {
-        if let Some((auc, label)) = best.filter(|(auc, _)| *auc >= leak::SUSPICIOUS) {
-            decided.check = Some(format!(
-                "\"{}\" alone predicts \"{}\" with AUC {auc:.3}: is it known before the feedback? If not, take its [[field]] out",
-                facts.name(),
-                label.column
-            ));
-        }
+    if matches!(decided.verdict, Verdict::Field(_))
+        && let Some((auc, label)) = best.filter(|(auc, _)| *auc >= leak::SUSPICIOUS)
+    {
+        decided.check = Some(format!(
+            "\"{}\" alone predicts \"{}\" with AUC {auc:.3}: is it known before the feedback? If not, take its [[field]] out",
+            facts.name(),
+            label.column
+        ));
     }
     decided
 }

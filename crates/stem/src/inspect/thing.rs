@@ -259,10 +259,10 @@ fn text(path: &Path, start: &str) -> Thing {
             "`stem train` and `stem compare` write one as report.html; open it in a browser",
         );
     }
-    if trimmed.starts_with('{') || trimmed.starts_with('[') {
-        if let Some(thing) = json(path, &name, trimmed) {
-            return thing;
-        }
+    if (trimmed.starts_with('{') || trimmed.starts_with('['))
+        && let Some(thing) = json(path, &name, trimmed)
+    {
+        return thing;
     }
     if let Some(thing) = std::fs::read_to_string(path).ok().and_then(|text| toml_file(&text, &here.to_string())) {
         return thing;
