@@ -14,12 +14,24 @@ fn endless(small: &Small) {
     small.write("small.toml", &patient);
 }
 
-fn start(args: &[String]) -> Child {
-    stem(&texts(args)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+/// A program that runs; it is killed with a test that fails.
+struct Running(Option<Child>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            _ = child.kill();
+        }
+    }
 }
 
-fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+fn start(args: &[String]) -> Running {
+    Running(Some(stem(&texts(args)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
+}
+
+fn signal(running: &Running, name: &str) {
+    let id = running.0.as_ref().unwrap().id().to_string();
+    assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
 }
 
 /// Until `found` says so, for a minute at most.
@@ -31,8 +43,8 @@ fn wait_for(found: impl Fn() -> bool) {
     assert!(ready, "it did not come so far within a minute");
 }
 
-fn end(child: Child) -> (Output, String) {
-    let output = child.wait_with_output().unwrap();
+fn end(mut running: Running) -> (Output, String) {
+    let output = running.0.take().unwrap().wait_with_output().unwrap();
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");
