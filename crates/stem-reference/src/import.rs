@@ -49,7 +49,7 @@ pub struct Summary {
 /// Reads a checkpoint of the reference and what the configuration says about it, and writes the bundle `out`.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Import`] when a file is not what it should be or the two do not fit; both before `out` is touched.
+/// [`Error::File`]; [`Error::Import`] when a file is not what it should be or the two do not fit; both before `out` is touched.
 /// [`Error::Core`] when `out` cannot be written.
 pub fn import(checkpoint: &Path, config: &Path, out: &Path, device: &Device) -> Result<Summary> {
     let fault = |path: &Path| {

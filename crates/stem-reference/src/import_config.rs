@@ -110,7 +110,7 @@ impl ImportConfig {
     /// Reads a TOML file.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Import`], which names line and key.
+    /// [`Error::File`] and [`Error::Import`], which names line and key.
     pub fn load(path: &Path) -> Result<Self> {
         Self::parse(&files::read_text(path)?, path)
     }

@@ -42,7 +42,7 @@ impl View for &Tensor<'_> {
 /// until the new one is. The table is read where it lies, not copied, on the CPU device `flex`.
 ///
 /// # Errors
-/// [`Error::File`].
+/// [`Error::File`](crate::Error::File).
 pub fn save<C: ModelSpec>(
     path: &Path,
     schema: &Schema,

@@ -16,7 +16,7 @@ use crate::schema::Schema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
-    /// Trains in seconds: embeddings of 8, experts and bottoms of [64, 32], gates and towers of [32], one expert per task and one
+    /// Trains in seconds: embeddings of 8, experts and bottoms of `[64, 32]`, gates and towers of `[32]`, one expert per task and one
     /// shared one, or three in all.
     #[default]
     Small,

@@ -56,7 +56,7 @@ impl SearchConfig {
     /// Reads a TOML file.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io), and [`Error::Experiment`](crate::Error::Experiment) with the key.
+    /// [`Error::File`](crate::Error::File), and [`Error::Experiment`](crate::Error::Experiment) with the key.
     pub fn load(path: impl AsRef<Path>) -> crate::error::Result<Self> {
         let path = path.as_ref();
         let fault = |what| crate::Error::Experiment { path: path.to_path_buf(), what };

@@ -1,6 +1,6 @@
 //! Matrix products `C = relu(C + A B + bias)` on the calling thread. `A^T B` and `A B^T` are the same on [`Mat::t`].
 //!
-//! Four ways lead to a product, and [`choose`] is the one place that picks:
+//! Four ways lead to a product, and `choose` is the one place that picks:
 //!
 //! | way | what for |
 //! |---|---|
