@@ -30,7 +30,7 @@ pub fn parts(folder: &Path) -> Result<BTreeMap<&'static str, String>, String> {
     let (movielens, simulated, reference) = (json("movielens.json")?, json("simulated.json")?, json("reference.json")?);
     Ok(BTreeMap::from([
         ("quickstart", format!("```text\n{}```\n", text("quickstart.txt")?)),
-        ("verdict", format!("```text\n{}```\n", text("verdict.txt")?)),
+        ("verdict", text("verdict.txt")?.lines().map(|line| format!("> {line}\n>\n")).collect()),
         ("movielens-short", short(&movielens, &reference["movielens"])),
         ("movielens", whole(&movielens["models"], &reference["movielens"])),
         ("simulated", whole(&simulated["models"], &reference["simulated"])),
