@@ -86,7 +86,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             "{}: {} training rows, {plan}{}",
             spec.name(),
             dataset.rows(Split::Train),
-            match available {
+            match available.filter(|&bytes| bytes != memory::BEYOND_ANY_GPU) {
                 Some(bytes) => format!(", {:.1} GiB free", bytes as f64 / f64::from(1 << 30)),
                 None => ", on a device whose free memory is not known".to_string(),
             }

@@ -128,10 +128,13 @@ fn left_by(limits: &CGroupLimits) -> u64 {
     limits.total_memory.saturating_sub(limits.rss)
 }
 
-/// Memory that a training on `device` can take, in bytes; `None` where it is not known. That of a GPU is not, and the
-/// machine's memory says nothing of it.
+/// More than any one GPU has, in bytes: 1 TiB.
+pub(crate) const BEYOND_ANY_GPU: u64 = 1 << 40;
+
+/// Memory that a training on `device` can take, in bytes; `None` where it is not known. A GPU does not say what it has, and the
+/// machine's memory says nothing of it: there, only sizes that no GPU can hold are refused.
 pub fn available_to(device: &Device) -> Option<u64> {
-    RowMatrix::zeros(1, 1, device).is_on_host().then(available).flatten()
+    if RowMatrix::zeros(1, 1, device).is_on_host() { available() } else { Some(BEYOND_ANY_GPU) }
 }
 
 /// Peak resident memory of this process in GB (1e9 bytes); `None` where the system does not say.
