@@ -91,11 +91,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
         example = Some(row);
     }
     let schema = &manifest.schema;
-    let keys = |field: &Field| match opened.as_ref()?.vocabularies.get(field.vocabulary)? {
-        Vocabulary::Integers(_) => Some("integers"),
-        Vocabulary::Texts(_) => Some("texts"),
-        _ => None,
-    };
+    let keys = |field: &Field| type_of_keys(opened.as_ref()?.vocabularies.get(field.vocabulary)?);
     let fields = schema.fields.iter().map(|field| field_report(field, schema, keys(field))).collect();
     let tasks = schema.tasks.iter().map(|task| json!({ "name": task.name, "within": task.within })).collect();
     let metrics = metrics_beside(path, model_name.as_deref(), &schema.task_names(), &manifest.training, &mut notes);
@@ -138,6 +134,15 @@ fn parameters(header: &Header, table_rows: usize) -> Parameters {
     let (table, network): (u64, u64) =
         (of(&|name| name == "embedding.table"), of(&|name| name.starts_with("network.")));
     Parameters { table, table_rows, network, total: table + network, bytes: 4 * (table + network) }
+}
+
+/// `integers`, `texts`, or nothing where there are no keys.
+pub(super) fn type_of_keys(vocabulary: &Vocabulary) -> Option<&'static str> {
+    match vocabulary {
+        Vocabulary::Integers(_) => Some("integers"),
+        Vocabulary::Texts(_) => Some("texts"),
+        _ => None,
+    }
 }
 
 pub(super) fn kind_of(field: &Field) -> (&'static str, String) {

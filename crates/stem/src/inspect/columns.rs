@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use serde::Serialize;
-use stem_core::Vocabulary;
 use stem_data::{Dataset, Split};
 
-use super::bundle::kind_of;
+use super::bundle::{kind_of, type_of_keys};
 use super::table;
 use crate::console::Result;
 
@@ -51,7 +50,7 @@ struct FieldReport {
     keys: Option<&'static str>,
 }
 
-/// Opens the folder, which checks every value of it.
+/// Opens the folder, which checks that its files are those that were written.
 pub(super) fn read(path: &Path) -> Result<Report> {
     let dataset = Dataset::open(path)?;
     let schema = dataset.schema();
@@ -68,11 +67,7 @@ pub(super) fn read(path: &Path) -> Result<Report> {
     let fields = schema.fields.iter().map(|field| {
         let (kind, details) = kind_of(field);
         let vocabulary = &dataset.vocabularies()[field.vocabulary];
-        let keys = match vocabulary {
-            Vocabulary::Integers(_) => Some("integers"),
-            Vocabulary::Texts(_) => Some("texts"),
-            _ => None,
-        };
+        let keys = type_of_keys(vocabulary);
         let name = schema.vocabularies[field.vocabulary].name.clone();
         FieldReport { column: field.name.clone(), kind, details, vocabulary: name, known: vocabulary.len(), keys }
     });
