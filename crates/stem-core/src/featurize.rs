@@ -91,7 +91,15 @@ fn sequence(value: &Value, field: &Field, vocabulary: &Vocabulary, max_len: usiz
             .take(max_len)
             .map(|piece| id(&Value::Text(piece.into())))
             .collect(),
-        (Value::Text(text), None) if text.is_empty() => Ok(Vec::new()),
+        (Value::Text(text), None) => match serde_json::from_str(text) {
+            Ok(list @ Value::List(_)) => sequence(&list, field, vocabulary, max_len, row),
+            _ => Err(Error::WrongType {
+                column: field.name.clone(),
+                row,
+                expected: "a list, as JSON writes it ([1, 2], [\"a\", \"b\"])",
+                found: value.to_string(),
+            }),
+        },
         (single, _) => Ok(vec![id(single)?]),
     }
 }
@@ -128,6 +136,26 @@ mod tests {
         assert_eq!(ids(vec!["c", "", "b", "a"].into()), [4 + 3, 4 + 2]);
         assert_eq!(ids("b".into()), [4 + 2, 4]);
         assert_eq!(encode(row().with("tags", "c|b|a")).unwrap().weights[1..3], [Pooling::Mean.weight(2); 2]);
+    }
+
+    #[test]
+    fn a_list_in_text_is_a_list_and_other_text_is_none() {
+        let schema = Schema::new(
+            vec![Field::sequence("genres", 0, 3)],
+            vec![VocabularySpec::new("genres", 4)],
+            vec![Task::new("like")],
+        );
+        let keys = [Vocabulary::texts(["Drama", "War"])];
+        let ids = |genres: Value| {
+            encode_rows(&schema, &keys, &[Row::new().with("genres", genres)]).map(|batch| batch.ids)
+        };
+        assert_eq!(ids(vec!["War", "Drama"].into()).unwrap(), [2, 1, 0]);
+        assert_eq!(ids("[\"War\", \"Drama\"]".into()).unwrap(), [2, 1, 0]);
+        assert_eq!(ids("[]".into()).unwrap(), [0, 0, 0]);
+        for text in ["War", "War|Drama", "[War", "{}"] {
+            let message = ids(text.into()).unwrap_err().to_string();
+            assert!(message.starts_with("column 'genres', row 0: expected a list, as JSON writes it"), "{message}");
+        }
     }
 
     #[test]

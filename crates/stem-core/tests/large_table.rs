@@ -26,10 +26,10 @@ fn scoring_a_few_rows_copies_no_table() {
     let batch = Batch::new(2, ids, vec![1.0; 2 * slots]);
     let scored = || score(&network, &table, &layout, &batch);
     let plain = || fused::without(scored);
-    plain(); // what is set up once is set up
+    (0..3).for_each(|_| drop(plain())); // what is set up once is set up; a GPU's kernels are tried out in the first calls
     let region = Region::new(COUNTED);
     let (plain, bytes) = (plain(), region.change().bytes_allocated);
-    assert!(bytes < 1_000_000, "{bytes} bytes to score two rows");
+    assert!(bytes < 9_600_000 / 4, "{bytes} bytes to score two rows"); // a copy of the table takes all of them
     let close = plain.iter().zip(scored()).all(|(a, b)| (a - b).abs() < tolerance());
     assert!(close && plain.len() == 4, "{plain:?}");
 }

@@ -16,13 +16,16 @@ pub(crate) const FIRST: u32 = 2;
 /// Integer keys below this are looked up in an array, others in a hash table.
 const DIRECT: i64 = 1 << 23;
 
-/// Whether keys of this column are integers; text otherwise.
+/// Whether keys of this column are integers; text otherwise. Floats are where all of them are whole.
 pub(crate) fn has_integer_keys(dtype: &DataType) -> bool {
     match dtype {
         DataType::List(inner) => has_integer_keys(inner),
-        dtype => dtype.is_integer() || *dtype == DataType::Boolean,
+        dtype => dtype.is_integer() || dtype.is_float() || *dtype == DataType::Boolean,
     }
 }
+
+/// Whole numbers up to here are floats without loss.
+const EXACT: f64 = (1u64 << 53) as f64;
 
 /// The keys of one vocabulary, and the code of each.
 #[derive(Default)]
@@ -62,6 +65,29 @@ impl Dictionary {
         *code
     }
 
+    /// The code of an integer without a sign. Where one is beyond 63 bits, all keys become the texts of their digits.
+    pub(crate) fn code_of_unsigned(&mut self, key: u64) -> u32 {
+        match i64::try_from(key) {
+            Ok(key) if self.integers => self.code_of_integer(key),
+            _ => {
+                self.turn_to_texts();
+                self.code_of_text(&key.to_string())
+            }
+        }
+    }
+
+    fn turn_to_texts(&mut self) {
+        if self.integers {
+            self.texts = self.integer_keys().map(|(key, code)| (key.to_string(), code)).collect();
+            (self.integers, self.direct, self.hashed) = (false, vec![], PlHashMap::new());
+        }
+    }
+
+    /// The code of an integer, which may stand among texts.
+    fn code_of_any_integer(&mut self, key: i64) -> u32 {
+        if self.integers { self.code_of_integer(key) } else { self.code_of_text(&key.to_string()) }
+    }
+
     pub(crate) fn code_of_text(&mut self, key: &str) -> u32 {
         if let Some(code) = self.texts.get(key) {
             return *code;
@@ -73,20 +99,35 @@ impl Dictionary {
 
     pub(crate) fn code_of(&mut self, value: &Value) -> u32 {
         match value {
-            Value::Integer(key) if self.integers => self.code_of_integer(*key),
+            Value::Integer(key) => self.code_of_any_integer(*key),
             Value::Text(key) if !self.integers => self.code_of_text(key),
-            Value::Integer(key) => self.code_of_text(&key.to_string()),
             _ => NULL,
         }
     }
 
-    /// Codes of a column of single values; `null` is the code of null. `[n]`
-    pub(crate) fn codes_of(&mut self, column: &Column, null: u32) -> Result<Vec<u32>> {
+    /// Codes of a column of single values; `null` is the code of null, `first` the row that the column begins with. `[n]`
+    pub(crate) fn codes_of(&mut self, column: &Column, null: u32, first: usize) -> Result<Vec<u32>> {
         let mut codes = Vec::with_capacity(column.len());
-        if self.integers {
+        if column.dtype().is_float() {
+            let floats = column.strict_cast(&DataType::Float64).map_err(Error::query)?;
+            for (row, key) in floats.f64().map_err(Error::query)?.iter().enumerate() {
+                codes.push(match key {
+                    None => null,
+                    Some(key) if key.fract() == 0.0 && key.abs() <= EXACT => self.code_of_any_integer(key as i64),
+                    Some(key) => {
+                        let expected = "whole numbers, as keys are; for others make it a number, or CAST it to text in the sql";
+                        return Err(Error::value(column.name(), first + row, expected, key.to_string()));
+                    }
+                });
+            }
+        } else if *column.dtype() == DataType::UInt64 {
+            for key in column.u64().map_err(Error::query)?.iter() {
+                codes.push(key.map_or(null, |key| self.code_of_unsigned(key)));
+            }
+        } else if has_integer_keys(column.dtype()) {
             let column = column.strict_cast(&DataType::Int64).map_err(Error::query)?;
             for key in column.i64().map_err(Error::query)?.iter() {
-                codes.push(key.map_or(null, |key| self.code_of_integer(key)));
+                codes.push(key.map_or(null, |key| self.code_of_any_integer(key)));
             }
         } else {
             let column = column.strict_cast(&DataType::String).map_err(Error::query)?;
@@ -98,9 +139,18 @@ impl Dictionary {
         Ok(codes)
     }
 
+    /// Codes of a list of integers, nulls left out.
+    pub(crate) fn codes_of_list(&mut self, list: &Series) -> Result<Vec<u32>> {
+        if *list.dtype() == DataType::UInt64 {
+            return Ok(list.u64().map_err(Error::query)?.iter().flatten().map(|key| self.code_of_unsigned(key)).collect());
+        }
+        let list = list.strict_cast(&DataType::Int64).map_err(Error::query)?;
+        Ok(list.i64().map_err(Error::query)?.iter().flatten().map(|key| self.code_of_any_integer(key)).collect())
+    }
+
     /// Codes of a column that names a user or group; null is refused. `first` is the row that the chunk begins with. `[n]`
     pub(crate) fn codes_of_groups(&mut self, chunk: &DataFrame, name: &str, first: usize) -> Result<Vec<u32>> {
-        let codes = self.codes_of(chunk.column(name).map_err(Error::query)?, NULL)?;
+        let codes = self.codes_of(chunk.column(name).map_err(Error::query)?, NULL, first)?;
         match codes.iter().position(|&code| code == NULL) {
             Some(row) => Err(Error::value(name, first + row, "a user or group", "null".into())),
             None => Ok(codes),

@@ -62,7 +62,7 @@ pub enum Error {
         found: usize,
     },
     /// Bytes that are no UTF-8.
-    #[error("{}:{line}: not valid UTF-8; convert the file first", path.display())]
+    #[error("{}:{line}: not valid UTF-8; if the file is written in another encoding, name it: `encoding = \"latin1\"`, \"windows-1252\", \"gbk\", ...", path.display())]
     Utf8 {
         /// The file.
         path: PathBuf,
@@ -70,7 +70,7 @@ pub enum Error {
         line: usize,
     },
     /// A value in a source that is not of its column's type.
-    #[error("{}:{line}: column '{column}': expected {expected}, found \"{found}\"; set `types` of this source if the column holds something else", path.display())]
+    #[error("{}:{line}: column '{column}': expected {expected}, found \"{found}\"; {}add `types = {{ {column} = \"{reads}\" }}` to this source if the column holds that, or `null_values = [\"{found}\"]` if it stands for nothing", path.display(), if *given { "the recipe's `types` say so: " } else { "the first rows say so: " })]
     Type {
         /// The file.
         path: PathBuf,
@@ -82,6 +82,18 @@ pub enum Error {
         expected: &'static str,
         /// What stands there.
         found: String,
+        /// Whether the recipe says the type.
+        given: bool,
+        /// The type of a recipe that takes it.
+        reads: &'static str,
+    },
+    /// A file that cannot be read as the recipe says.
+    #[error("{}: {what}", path.display())]
+    Source {
+        /// The file, or the folder that was searched.
+        path: PathBuf,
+        /// What it is, and what to do.
+        what: String,
     },
     /// A value in the result of the SELECT that its field, label or split cannot take.
     #[error("column '{column}', row {row}: expected {expected}, found {found}")]
@@ -114,12 +126,14 @@ pub enum Error {
         what: String,
     },
     /// A text file with a stray quote.
-    #[error("{}:{line}: a quote opened on this line is never closed: double it (\"\") inside a quoted value", path.display())]
+    #[error("{}:{line}: a quote {what}; if quotes are letters here, say so: `quote = \"none\"`; if a backslash stands before quotes within quotes: `escape = \"\\\\\"`", path.display())]
     Quote {
         /// The file.
         path: PathBuf,
-        /// Line the value starts on.
+        /// Line it stands on.
         line: usize,
+        /// What is wrong with it.
+        what: &'static str,
     },
     /// A folder that holds something else and so is not overwritten.
     #[error("{} holds other files and no data set: name an empty or a new folder", path.display())]

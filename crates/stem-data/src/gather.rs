@@ -2,6 +2,7 @@
 //!
 //! Codes turn into ids by one look-up in an array, whatever the key was, so text is hashed once a row and never compared again.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use polars::prelude::*;
@@ -9,7 +10,7 @@ use rayon::prelude::*;
 use stem_core::Value;
 
 use crate::columns::{ColumnWriter, Columns};
-use crate::dictionary::{Dictionary, FIRST, NULL, PAD};
+use crate::dictionary::{Dictionary, FIRST, NULL, PAD, has_integer_keys};
 use crate::error::{Error, Result};
 use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe};
 use crate::scan::Query;
@@ -34,6 +35,10 @@ pub(crate) struct CodedRows {
     pub(crate) labels: Columns<f32>,         // [N, T], NaN for missing
     pub(crate) groups: Option<Columns<u32>>, // [N, 1]
     pub(crate) splits: Splits,               // [N]
+    /// Values of a split column that name no split, and how many rows hold each.
+    pub(crate) strangers: BTreeMap<String, usize>,
+    /// Rows of each source.
+    pub(crate) sources: HashMap<String, u64>,
     pub(crate) vocabularies: Vec<CodedVocabulary>,
 }
 
@@ -73,7 +78,7 @@ pub(crate) fn gather(
     };
     let mut splitter = Splitter::new(&recipe.split, users);
     let mut rows = 0;
-    query.for_each_chunk(stop, |chunk| {
+    let sources = query.for_each_chunk(stop, |chunk| {
         let (height, first) = (chunk.height(), rows);
         let coded: Vec<Vec<(usize, Vec<u32>)>> = vocabularies
             .par_iter_mut()
@@ -81,7 +86,7 @@ pub(crate) fn gather(
                 let Some(dictionary) = &mut vocabulary.dictionary else { return Ok(vec![]) };
                 let fields = vocabulary.fields.iter().map(|&f| {
                     let field = &recipe.fields[f];
-                    Ok((f, encode_field(field, chunk.column(&field.column).map_err(Error::query)?, dictionary)?))
+                    Ok((f, encode_field(field, chunk.column(&field.column).map_err(Error::query)?, dictionary, first)?))
                 });
                 fields.collect::<Result<Vec<_>>>()
             })
@@ -124,13 +129,16 @@ pub(crate) fn gather(
         seen(rows as u64);
         Ok(())
     })?;
+    let (splits, strangers) = splitter.finish();
     Ok(CodedRows {
         rows,
         codes: Columns::open(&codes_file.finish()?)?,
         numbers: Columns::open(&numbers_file.finish()?)?,
         labels: Columns::open(&labels_file.finish()?)?,
         groups: groups.map(|_| groups_file.finish().and_then(|path| Columns::open(&path))).transpose()?,
-        splits: splitter.finish(),
+        splits,
+        strangers,
+        sources,
         vocabularies,
     })
 }
@@ -153,10 +161,10 @@ fn vocabularies(recipe: &Recipe, query: &Query) -> Vec<CodedVocabulary> {
 }
 
 /// Codes of a field. `[n, slots]`
-fn encode_field(field: &FieldRecipe, column: &Column, keys: &mut Dictionary) -> Result<Vec<u32>> {
+fn encode_field(field: &FieldRecipe, column: &Column, keys: &mut Dictionary, first: usize) -> Result<Vec<u32>> {
     let null = field.default.as_ref().map(|default| keys.code_of(default));
     match field.kind {
-        Kind::Category => keys.codes_of(column, null.unwrap_or(NULL)),
+        Kind::Category => keys.codes_of(column, null.unwrap_or(NULL), first),
         Kind::Sequence { max_len, .. } => sequence(field, column, keys, max_len),
         Kind::Number { .. } => Ok(vec![]),
     }
@@ -188,14 +196,16 @@ fn sequence(field: &FieldRecipe, column: &Column, keys: &mut Dictionary, max_len
             }
         }
         (_, default) => {
-            let inner = if keys.integers { DataType::Int64 } else { DataType::String };
+            let is_integers = has_integer_keys(column.dtype());
+            let inner = match column.dtype() {
+                DataType::List(inner) if **inner == DataType::UInt64 => DataType::UInt64,
+                _ if is_integers => DataType::Int64,
+                _ => DataType::String,
+            };
             let lists = column.strict_cast(&DataType::List(Box::new(inner))).map_err(Error::query)?;
             for list in lists.list().map_err(Error::query)?.amortized_iter() {
                 match (list, default) {
-                    (Some(list), _) if keys.integers => {
-                        let list = list.as_ref().i64().map_err(Error::query)?;
-                        row(&mut list.iter().flatten().map(|key| keys.code_of_integer(key)));
-                    }
+                    (Some(list), _) if is_integers => row(&mut keys.codes_of_list(list.as_ref())?.into_iter()),
                     (Some(list), _) => {
                         let list = list.as_ref().str().map_err(Error::query)?;
                         row(&mut list.iter().flatten().filter(|key| !key.is_empty()).map(|key| keys.code_of_text(key)));

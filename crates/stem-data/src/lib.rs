@@ -5,7 +5,8 @@
 //! | step | module |
 //! |---|---|
 //! | a TOML file says what is read, learned and split | [`Recipe`] |
-//! | files to one lazy SQL query | `scan`, `lines` (what Polars cannot tell about bad files), `plan` (row order, leaks) |
+//! | files of any dialect and type to one table a source | `source` |
+//! | one SELECT over them to one lazy query | `sql` (what a SELECT may be), `scan`, `row_order`, `provenance` (leaks), `faults`, `guard` (panics of Polars) |
 //! | what raw tables hold, before there is a recipe | [`look()`] |
 //! | one pass: values to dense codes on disk | `gather`, `dictionary`, `splitter` |
 //! | vocabularies and moments of the training split | `encoding` |
@@ -43,10 +44,14 @@
 //! ```
 
 mod recipe;
+mod source;
+mod sql;
+mod guard;
 mod scan;
+mod row_order;
+mod provenance;
+mod faults;
 mod look;
-mod lines;
-mod plan;
 mod dictionary;
 mod gather;
 mod split;
@@ -55,6 +60,7 @@ mod encoding;
 mod encode;
 mod mapped;
 mod columns;
+mod warnings;
 mod scratch;
 mod prepare;
 mod manifest;
@@ -72,7 +78,10 @@ pub use error::{Error, Fault, Result};
 pub use look::{Look, LookColumn, RawType, check_sources, column_names, look, nearest_name};
 pub use prepare::{PrepareOptions, prepare};
 pub use progress::{Bar, Progress};
-pub use recipe::{ColumnType, FieldRecipe, Format, Kind, LabelRecipe, Recipe, Source, SplitRecipe};
+pub use recipe::{
+    ColumnType, Dialect, FieldRecipe, Format, Kind, LabelRecipe, Quote, Recipe, Source, SplitRecipe,
+};
 pub use simulator::SimulatorConfig;
+pub use source::sniff;
 pub use split::{Split, SplitStatistics};
 pub use stop::StopFlag;

@@ -8,21 +8,23 @@ use polars::prelude::*;
 use stem_core::{Pooling, Value};
 
 use crate::error::{Error, Result};
-use crate::recipe::{ColumnType, FieldRecipe, Format, Kind, Lines, Recipe, Source, SplitRecipe, nearest};
-use crate::scan;
+use crate::recipe::{ColumnType, FieldRecipe, Kind, Lines, Recipe, Source, SplitRecipe, nearest};
+use crate::scan::{self, quoted};
+use crate::source::infer::{Evidence, Inferred};
+use crate::source::{self, Unpacked};
 use crate::stop::StopFlag;
 
-/// Several tables of the same columns, looked at as one, in the order given.
+/// What a raw table holds.
 #[derive(Debug, Clone)]
 pub struct Look {
-    /// Rows of all tables.
+    /// All rows.
     pub rows: usize,
     /// Rows whose values are in [`LookColumn::codes`]: all of them, or the first and the last.
     pub looked_at: usize,
-    /// In the order of the first table.
+    /// In the order of the table.
     pub columns: Vec<LookColumn>,
-    /// For each source the types that its first rows do not show by themselves, so that a recipe must name them.
-    pub types: Vec<Vec<(String, ColumnType)>>,
+    /// The types that the first rows do not show by themselves, so that a recipe must name them.
+    pub types: Vec<(String, ColumnType)>,
 }
 
 /// One column of a [`Look`].
@@ -67,49 +69,31 @@ pub enum RawType {
 /// # Errors
 /// A file that is missing, empty or not what its format says.
 pub fn column_names(source: &Source, data: &Path) -> Result<Vec<String>> {
-    scan::open(&recipe_of(std::slice::from_ref(source), None), data)?; // explains what is wrong with the file
-    if let Some(columns) = &source.columns {
-        return Ok(columns.clone());
-    }
-    let place = PlRefPath::try_from_path(&data.join(&source.file)).map_err(Error::query)?;
-    let mut frame = match source.format {
-        Format::Parquet => LazyFrame::scan_parquet(place, ScanArgsParquet { glob: false, ..Default::default() }),
-        Format::Ipc => {
-            LazyFrame::scan_ipc(place, Default::default(), UnifiedScanArgs { glob: false, ..Default::default() })
-        }
-        Format::Text { separator } => {
-            let reader = LazyCsvReader::new(place).with_glob(false).with_separator(separator);
-            reader.with_has_header(source.header).with_infer_schema_length(Some(1)).finish()
-        }
-    }
-    .map_err(Error::query)?;
-    let schema = frame.collect_schema().map_err(Error::query)?;
+    let mut unpacked = Unpacked::default();
+    let mut table = source::open(Path::new("the tables"), source, data, &mut unpacked, &StopFlag::default())?;
+    let schema = table.frame.collect_schema().map_err(Error::query)?;
     Ok(schema.iter_names().map(|name| name.to_string()).collect())
 }
 
-/// Reads tables of the same columns through, one after the other; remembers the values of the first and the last
-/// `rows / 2` rows.
+/// Reads a table through; remembers the values of the first and the last `rows / 2` rows.
 ///
 /// # Errors
-/// Files that do not read, and tables whose columns differ.
-pub fn look(sources: &[Source], data: &Path, rows: usize) -> Result<Look> {
-    let first = sources.first().ok_or_else(|| Error::query("no table to look at"))?;
-    let names = column_names(first, data)?;
-    let text = matches!(first.format, Format::Text { .. });
-    let as_texts = |source: &Source| {
-        let types = names.iter().map(|name| (name.clone(), ColumnType::Text)).collect();
-        Source { types: if matches!(source.format, Format::Text { .. }) { types } else { vec![] }, ..source.clone() }
-    };
-    let plain: Vec<Source> = sources.iter().map(as_texts).collect();
-    let mut recipe = recipe_of(&plain, Some(&names));
-    let types = scan::open(&recipe, data)?.types;
+/// Files that do not read.
+pub fn look(source: &Source, data: &Path, rows: usize) -> Result<Look> {
+    let names = column_names(source, data)?;
+    let text = source::format_of(source, &source::files::list(source, data)?)?.is_text();
+    let as_texts = names.iter().map(|name| (name.clone(), ColumnType::Text)).filter(|_| text);
+    let plain = Source { types: as_texts.collect(), ..source.clone() };
+    let open = |recipe: &Recipe| scan::open(recipe, data, Unpacked::default(), &StopFlag::default());
+    let types = open(&recipe_of(&plain, &names, &HashMap::new()))?.types;
+    let mut recipe = recipe_of(&plain, &names, &types);
     let readable = |name: &str| types.get(name).and_then(how_to_read);
     recipe.fields = names.iter().filter_map(|name| Some(field(name, readable(name)?))).collect();
 
     let mut columns: Vec<Reading> = recipe.fields.iter().map(|f| Reading::new(&f.column, text)).collect();
     let (mut seen, mut waiting, mut tail) = (0, 0, VecDeque::<DataFrame>::new());
     let head = rows.div_ceil(2);
-    scan::open(&recipe, data)?.for_each_chunk(&StopFlag::default(), |chunk| {
+    open(&recipe)?.for_each_chunk(&StopFlag::default(), |chunk| {
         let height = chunk.height();
         columns.iter_mut().try_for_each(|column| column.check(&chunk))?;
         let into_head = head.saturating_sub(seen).min(height);
@@ -142,7 +126,7 @@ pub fn look(sources: &[Source], data: &Path, rows: usize) -> Result<Look> {
             read.remove(name).unwrap_or_else(|| LookColumn::empty(name, RawType::Other(words())))
         })
         .collect();
-    let types = sources.iter().map(|source| types_to_name(source, data, &columns)).collect::<Result<_>>()?;
+    let types = types_to_name(source, data, &columns)?;
     Ok(Look { rows: seen, looked_at, columns, types })
 }
 
@@ -152,7 +136,7 @@ pub fn look(sources: &[Source], data: &Path, rows: usize) -> Result<Look> {
 /// # Errors
 /// [`Error::Recipe`] with every fault, and files that do not read.
 pub fn check_sources(recipe: &Recipe, data: &Path) -> Result<()> {
-    scan::open(recipe, data).map(drop)
+    scan::open(recipe, data, Unpacked::default(), &StopFlag::default()).map(drop)
 }
 
 /// The name among `known` that `name` may have been meant for.
@@ -160,16 +144,20 @@ pub fn nearest_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
     nearest(name, known.into_iter())
 }
 
-/// A recipe that reads every column of every source, in order; without fields so far.
-fn recipe_of(sources: &[Source], names: Option<&[String]>) -> Recipe {
-    let columns = names.unwrap_or_default().iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
-    let selects = sources.iter().map(|source| format!("SELECT {columns} FROM {}", quoted(&source.name)));
+/// A recipe that reads every column of a source; without fields so far. Times are read as texts.
+fn recipe_of(source: &Source, names: &[String], types: &HashMap<String, DataType>) -> Recipe {
+    let column = |name: &String| match types.get(name) {
+        Some(DataType::Datetime(..) | DataType::Time) => format!("CAST({0} AS VARCHAR) AS {0}", quoted(name)),
+        _ => quoted(name),
+    };
+    let columns = names.iter().map(column).collect::<Vec<_>>().join(", ");
     Recipe {
         name: "look".into(),
-        sql: names.filter(|_| sources.len() > 1).map(|_| selects.collect::<Vec<_>>().join(" UNION ALL ")),
+        sql: Some(format!("SELECT {columns} FROM {}", quoted(&source.name))),
         group: None,
-        sources: sources.to_vec(),
+        sources: vec![source.clone()],
         fields: Vec::new(),
+        allow_leak: Vec::new(),
         labels: Vec::new(),
         split: SplitRecipe::Random { valid: 0.1, test: 0.1, seed: 1 },
         simulator: None,
@@ -177,11 +165,6 @@ fn recipe_of(sources: &[Source], names: Option<&[String]>) -> Recipe {
         text: String::new(),
         lines: Lines::default(),
     }
-}
-
-/// A name as SQL reads it whatever stands in it.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn field(column: &str, kind: Kind) -> FieldRecipe {
@@ -195,9 +178,12 @@ fn how_to_read(dtype: &DataType) -> Option<Kind> {
             Some(Kind::Sequence { max_len: 1, pooling: Pooling::Mean })
         }
         dtype if dtype.is_float() => Some(Kind::Number { standardize: false }),
-        DataType::Boolean | DataType::String | DataType::Date | DataType::Datetime(..) | DataType::Null => {
-            Some(Kind::Category)
-        }
+        DataType::Boolean
+        | DataType::String
+        | DataType::Date
+        | DataType::Datetime(..)
+        | DataType::Time
+        | DataType::Null => Some(Kind::Category),
         dtype if dtype.is_integer() => Some(Kind::Category),
         _ => None,
     }
@@ -205,13 +191,16 @@ fn how_to_read(dtype: &DataType) -> Option<Kind> {
 
 /// Types that `prepare` would take from a text table's first rows, where they are not those of all rows.
 fn types_to_name(source: &Source, data: &Path, columns: &[LookColumn]) -> Result<Vec<(String, ColumnType)>> {
-    if !matches!(source.format, Format::Text { .. }) {
+    let mut unpacked = Unpacked::default();
+    let mut table = source::open(Path::new("the tables"), source, data, &mut unpacked, &StopFlag::default())?;
+    if table.texts.is_empty() {
         return Ok(Vec::new());
     }
-    let inferred = scan::open(&recipe_of(std::slice::from_ref(source), None), data)?.types;
+    let inferred = table.frame.collect_schema().map_err(Error::query)?;
     let different = columns.iter().filter_map(|column| {
         let dtype = inferred.get(&column.name)?;
         let needed = match column.kind {
+            _ if table.undecided.contains(&column.name) => return None, // read as what it turns out to be
             RawType::Integer if !dtype.is_integer() => ColumnType::Integer,
             RawType::Float if !dtype.is_float() => ColumnType::Float,
             RawType::Text if *dtype != DataType::String => ColumnType::Text,
@@ -227,7 +216,7 @@ struct Reading {
     name: String,
     /// Whether the file holds text, so that the type must be made out.
     text: bool,
-    could_be: CouldBe,
+    evidence: Evidence,
     codes: Vec<u32>,
     dictionary: HashMap<String, u32>,
     texts: Vec<String>,
@@ -235,63 +224,20 @@ struct Reading {
     elements: HashSet<String>,
 }
 
-/// What every value so far can be read as.
-struct CouldBe {
-    boolean: bool,
-    integer: bool,
-    float: bool,
-    anything: bool,
-}
-
-impl CouldBe {
-    fn narrow(&mut self, value: &str) {
-        self.anything = true;
-        self.boolean = self.boolean && (value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false"));
-        self.float = self.float && is_number(value);
-        self.integer = self.integer && self.float && value.parse::<i64>().is_ok();
-    }
-
-    fn kind(&self) -> RawType {
-        match self {
-            CouldBe { anything: false, .. } => RawType::Null,
-            CouldBe { boolean: true, .. } => RawType::Boolean,
-            CouldBe { integer: true, .. } => RawType::Integer,
-            CouldBe { float: true, .. } => RawType::Float,
-            _ => RawType::Text,
-        }
-    }
-}
-
-/// Whether the reader of text tables takes this for a finite number, and nothing is lost by it: `007` is a text.
-fn is_number(value: &str) -> bool {
-    let digits = value.strip_prefix('-').unwrap_or(value);
-    let plain = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'-' | b'+'));
-    let mut bytes = digits.bytes();
-    let (first, second) = (bytes.next(), bytes.next());
-    let zeros_lost = first == Some(b'0') && second.is_some_and(|b| b.is_ascii_digit());
-    plain
-        && first.is_some_and(|b| b.is_ascii_digit() || b == b'.')
-        && !zeros_lost
-        && digits.parse::<f64>().is_ok_and(f64::is_finite)
-        && (value.parse::<i64>().is_ok() || value.contains(['.', 'e', 'E']))
-}
-
 impl Reading {
     fn new(name: &str, text: bool) -> Self {
-        let could_be = CouldBe { boolean: true, integer: true, float: true, anything: false };
         let (codes, texts, lengths) = (vec![], vec![], vec![]);
         let (dictionary, elements) = (HashMap::new(), HashSet::new());
-        Self { name: name.into(), text, could_be, codes, dictionary, texts, lengths, elements }
+        Self { name: name.into(), text, evidence: Evidence::default(), codes, dictionary, texts, lengths, elements }
     }
 
     /// Narrows down the type by rows that need not be remembered.
     fn check(&mut self, chunk: &DataFrame) -> Result<()> {
-        let undecided = !self.could_be.anything || self.could_be.boolean || self.could_be.float;
-        if self.text && undecided {
+        if self.text && self.evidence.is_open() {
             let column = chunk.column(&self.name).map_err(Error::query)?;
             column.str().map_err(Error::query)?.iter().flatten().for_each(|value| {
                 if !value.is_empty() {
-                    self.could_be.narrow(value);
+                    self.evidence.see(value);
                 }
             });
         }
@@ -335,9 +281,15 @@ impl Reading {
     }
 
     fn finish(self, types: &HashMap<String, DataType>) -> LookColumn {
-        let Self { name, text, could_be, codes, texts, lengths, elements, .. } = self;
+        let Self { name, text, evidence, codes, texts, lengths, elements, .. } = self;
         let kind = match types.get(&name) {
-            _ if text => could_be.kind(),
+            _ if text => match evidence.inferred() {
+                Inferred::Nothing => RawType::Null,
+                Inferred::Boolean => RawType::Boolean,
+                Inferred::Integer => RawType::Integer,
+                Inferred::Float => RawType::Float,
+                Inferred::Text => RawType::Text,
+            },
             Some(DataType::List(_)) => RawType::List,
             _ if texts.is_empty() => RawType::Null,
             Some(DataType::Boolean) => RawType::Boolean,
@@ -349,7 +301,7 @@ impl Reading {
                 RawType::Other("floats, some of which are not finite".into())
             }
             Some(dtype) if dtype.is_float() => RawType::Float,
-            Some(DataType::Date | DataType::Datetime(..)) => RawType::Time,
+            Some(DataType::Date | DataType::Datetime(..) | DataType::Time) => RawType::Time,
             _ => RawType::Text,
         };
         let texts = if kind == RawType::List { elements.into_iter().collect() } else { texts };
@@ -374,17 +326,9 @@ impl LookColumn {
 mod tests {
     use super::*;
 
-    fn source(name: &str) -> Source {
-        let format = Format::Text { separator: b',' };
-        Source {
-            name: name.into(),
-            file: format!("{name}.csv").into(),
-            format,
-            columns: None,
-            header: true,
-            types: vec![],
-            line: 1,
-        }
+    fn source(files: &[&str]) -> Source {
+        let files = files.iter().map(|file| file.to_string()).collect();
+        Source { name: "log".into(), files, header: true, line: 1, ..Source::default() }
     }
 
     fn kinds(look: &Look) -> Vec<(&str, RawType)> {
@@ -398,33 +342,23 @@ mod tests {
         (0..12_000).for_each(|i| log.push_str(&format!("9{},{},true,\n", i % 7, i)));
         log.push_str("012,0.5,false,\n");
         std::fs::write(dir.path().join("log.csv"), log).unwrap();
-        let look = look(&[source("log")], dir.path(), 100).unwrap();
+        let look = look(&source(&["log.csv"]), dir.path(), 100).unwrap();
         let expected =
             [("zip", RawType::Text), ("price", RawType::Float), ("seen", RawType::Boolean), ("note", RawType::Null)];
         assert_eq!(kinds(&look), expected);
         assert_eq!((look.rows, look.looked_at), (12_001, 100));
-        assert_eq!(look.types, [[("zip".to_string(), ColumnType::Text), ("price".to_string(), ColumnType::Float)]]);
+        assert_eq!(look.types, [("zip".to_string(), ColumnType::Text), ("price".to_string(), ColumnType::Float)]);
     }
 
     #[test]
-    fn the_first_and_the_last_rows_of_all_tables_are_remembered_in_order() {
+    fn the_first_and_the_last_rows_of_all_files_are_remembered_in_order() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a.csv"), "n,m\n1,x\n2,x\n3,x\n4,x\n").unwrap();
         std::fs::write(dir.path().join("b.csv"), "n,m\n5,x\n6,\n7,y\n").unwrap();
-        let look = look(&[source("a"), source("b")], dir.path(), 5).unwrap();
+        let look = look(&source(&["a.csv", "b.csv"]), dir.path(), 5).unwrap();
         assert_eq!((look.rows, look.looked_at), (7, 5));
         let n: Vec<Value> = [1, 2, 3, 6, 7].map(Value::Integer).to_vec();
         assert_eq!((&look.columns[0].values, &look.columns[0].codes), (&n, &vec![1, 2, 3, 4, 5]));
         assert_eq!(look.columns[1].codes, [1, 1, 1, 0, 2]);
-    }
-
-    #[test]
-    fn what_reads_as_a_number_without_loss_is_one() {
-        for number in ["0", "-3", "12.5", "0.5", "-0.25", "1e3", ".5", "2."] {
-            assert!(is_number(number), "{number}");
-        }
-        for text in ["007", "-01", "NaN", "inf", "1-2", "+5", " 5", "12345678901234567890", "", "-", "e5", "1_000"] {
-            assert!(!is_number(text), "{text}");
-        }
     }
 }

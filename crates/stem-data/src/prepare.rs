@@ -2,22 +2,24 @@
 
 use std::path::Path;
 
-use stem_core::files::{self, FileError};
+use stem_core::files::{FileError, replace_text, write_json};
 
 use crate::dataset::{Dataset, write_vocabulary};
-use crate::encode::{Encoded, encode};
-use crate::encoding::{Encoding, encoding};
+use crate::encode::encode;
+use crate::encoding::encoding;
 use crate::error::{Error, Result};
 use crate::gather::{CodedRows, gather};
 use crate::manifest::{FORMAT, FileMark, MANIFEST, Manifest, modified};
 use crate::progress::{Bar, Progress};
-use crate::recipe::{Kind, Recipe, SplitRecipe};
+use crate::recipe::{Recipe, SplitRecipe};
 use crate::scan;
 use crate::scratch::{Scratch, sweep_beside, sync_folder};
 use crate::simulator::SimulatorConfig;
+use crate::source::{Unpacked, files};
 use crate::split::Split;
-use crate::splitter::LEFT_OUT;
+use crate::sql::{self, Joining};
 use crate::stop::StopFlag;
+use crate::warnings::warnings;
 
 /// How a preparation shows its progress and is stopped. The default shows nothing and is not stopped.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +50,7 @@ pub fn prepare(recipe: &Recipe, data: &Path, out: &Path, options: &PrepareOption
 
 fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: &Bar) -> Result<Dataset> {
     if let (Some(simulator), Some(source)) = (&recipe.simulator, recipe.sources.first()) {
-        simulate(simulator, &data.join(&source.file), stop, bar)?;
+        simulate(simulator, &data.join(&source.files[0]), stop, bar)?;
     }
     let key = key(recipe, data)?;
     let target = out.canonicalize().unwrap_or_else(|_| out.to_path_buf()); // what a link points to is replaced, not the link
@@ -61,9 +63,11 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
     let (coded, encoded) = (scratch.folder("coded")?, scratch.folder("encoded")?);
 
     bar.say("rows read");
-    let query = scan::open(recipe, data)?;
+    let query = scan::open(recipe, data, Unpacked::within(&coded), stop)?;
+    let mut notes = query.notes.clone();
     let rows = gather(recipe, query, &coded, stop, |n| bar.at(n))?;
     check_splits(recipe, &rows)?;
+    notes.extend(joined_rows(recipe, data, &rows)?);
     bar.say("rows read, deciding vocabularies");
     let encoding = encoding(recipe, &rows)?;
     bar.say("rows encoded");
@@ -81,7 +85,7 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
         name: recipe.name.clone(),
         key,
         keys,
-        warnings: warnings(recipe, &rows, &encoding, &counted),
+        warnings: notes.into_iter().chain(warnings(recipe, &rows, &encoding, &counted)).collect(),
         schema: encoding.schema,
         statistics: counted.statistics,
         files: checksums.into_iter().map(|(name, checksum)| mark(&encoded, name, checksum)).collect::<Result<_>>()?,
@@ -89,7 +93,7 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
     for split in Split::ALL {
         sync_folder(&encoded.join(split.name()))?;
     }
-    files::write_json(&encoded.join(MANIFEST), &manifest)?;
+    write_json(&encoded.join(MANIFEST), &manifest)?;
     if stop.is_set() {
         return Err(Error::Stopped);
     }
@@ -113,21 +117,23 @@ fn simulate(simulator: &SimulatorConfig, path: &Path, stop: &StopFlag, bar: &Bar
     if !path.exists() || made_with.as_ref().is_some_and(|made_with| *made_with != settings) {
         bar.say(format!("simulating {}", path.display()));
         simulator.write_until(path, stop)?;
-        files::replace_text(&beside, &settings)?;
+        replace_text(&beside, &settings)?;
     } else if made_with.is_none() {
         tracing::warn!("{} was not made by this simulator and is read as it is", path.display());
     }
     Ok(())
 }
 
-/// Hash of the recipe's text and of each source's name, length and time of change.
+/// Hash of what the recipe means, and of each source's files: names, lengths and times of change.
 fn key(recipe: &Recipe, data: &Path) -> Result<String> {
     let mut hash = blake3::Hasher::new();
-    hash.update(&FORMAT.to_le_bytes()).update(env!("CARGO_PKG_VERSION").as_bytes()).update(recipe.text.as_bytes());
-    for (source, path) in recipe.sources.iter().zip(scan::files(recipe, data)) {
-        let found = std::fs::metadata(&path).map_err(FileError::of("read", &path))?;
-        hash.update(source.file.as_os_str().as_encoded_bytes());
-        hash.update(&found.len().to_le_bytes()).update(&modified(&found).to_le_bytes());
+    hash.update(&FORMAT.to_le_bytes()).update(env!("CARGO_PKG_VERSION").as_bytes()).update(recipe.meaning().as_bytes());
+    for source in &recipe.sources {
+        for file in files::list(source, data)? {
+            let name = file.path.strip_prefix(data).unwrap_or(&file.path);
+            hash.update(&[0]).update(name.as_os_str().as_encoded_bytes()).update(&[0]);
+            hash.update(&file.bytes.to_le_bytes()).update(&file.modified.to_le_bytes());
+        }
     }
     Ok(hash.finalize().to_hex().to_string())
 }
@@ -168,65 +174,61 @@ fn refuse_occupied(out: &Path) -> Result<()> {
     Err(Error::Occupied { path: out.into() })
 }
 
+/// What a join did to the rows, where it did something to them.
+fn joined_rows(recipe: &Recipe, data: &Path, rows: &CodedRows) -> Result<Vec<String>> {
+    let Some(Joining { from, filtered, joined }) = recipe.sql.as_deref().and_then(sql::joining) else { return Ok(vec![]) };
+    let of = rows.sources.iter().find(|(name, _)| name.eq_ignore_ascii_case(&from)).map_or(0, |(_, rows)| *rows);
+    let found = rows.rows as u64;
+    if found < of && !filtered {
+        let what = format!(
+            "the SELECT gives {found} of the {of} rows in \"{from}\": the join leaves out rows whose key is not in the other table; LEFT JOIN keeps them"
+        );
+        return Ok(vec![what]);
+    }
+    if found <= of && !filtered {
+        return Ok(vec![]);
+    }
+    let mut notes = Vec::new();
+    for (table, keys) in joined {
+        let repeated = scan::repeated_keys(recipe, data, &table, &keys)?;
+        if !repeated.is_empty() {
+            notes.push(format!(
+                "the SELECT gives {found} rows of {of} in \"{from}\": {} is not unique in \"{table}\" ({}), and each repetition copies rows, into training and test alike",
+                keys.join(", "),
+                repeated.join(", ")
+            ));
+        }
+    }
+    if notes.is_empty() && found > of {
+        notes.push(format!("the SELECT gives {found} rows of {of} in \"{from}\": a join multiplies them, and copies fall into training and test alike"));
+    }
+    Ok(notes)
+}
+
 fn check_splits(recipe: &Recipe, rows: &CodedRows) -> Result<()> {
     let count = |split: Split| rows.splits.iter().filter(|&&s| s == split as u8).count();
-    let by = || recipe.split.describe();
+    let by = || {
+        let strangers = rows.strangers.iter().map(|(value, rows)| format!("\"{value}\" in {rows} rows"));
+        let strangers: Vec<String> = strangers.collect();
+        let others = if strangers.is_empty() { String::new() } else { format!("; the column also holds {}", strangers.join(", ")) };
+        format!("{}{others}", recipe.split.describe())
+    };
     if rows.rows == 0 {
         return Err(Error::EmptySplit { split: Split::Train, rows: 0, by: by() });
     }
     for split in Split::ALL {
         let wanted = match &recipe.split {
-            SplitRecipe::Random { valid, test, .. } | SplitRecipe::Time { valid, test, .. } => {
+            SplitRecipe::Random { valid, test, .. }
+            | SplitRecipe::Hash { valid, test, .. }
+            | SplitRecipe::Time { valid, test, .. } => {
                 [1.0, *valid, *test][split as usize] > 0.0
             }
             SplitRecipe::Last { valid, test, .. } => [1, *valid, *test][split as usize] > 0,
-            SplitRecipe::Column { .. } => split == Split::Train,
+            SplitRecipe::Column { named, .. } => split == Split::Train || named[split as usize],
         };
         if wanted && count(split) == 0 {
             return Err(Error::EmptySplit { split, rows: rows.rows, by: by() });
         }
     }
     Ok(())
-}
-
-/// What is odd about the data, in words.
-fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, counted: &Encoded) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let left_out = rows.splits.iter().filter(|&&s| s == LEFT_OUT).count();
-    if left_out > 0 {
-        warnings.push(format!(
-            "{left_out} of {} rows belong to no split and are left out (split by {})",
-            rows.rows,
-            recipe.split.describe()
-        ));
-    }
-    for (split, counts) in Split::ALL.iter().zip(&counted.statistics).filter(|(_, counts)| counts.rows > 0) {
-        for (task, label) in recipe.labels.iter().enumerate() {
-            let (positives, labelled) = (counts.positives[task], counts.rows - counts.missing[task]);
-            let what = match (positives, labelled) {
-                (_, 0) => "no labels",
-                (0, _) => "only label 0",
-                (p, n) if p == n => "only label 1",
-                _ => continue,
-            };
-            warnings.push(format!("task '{}' has {what} in the {split} split ({labelled} rows)", label.column));
-        }
-    }
-    for &(a, b) in &counted.same {
-        warnings.push(format!(
-            "tasks '{}' and '{}' have identical labels",
-            recipe.labels[a].column, recipe.labels[b].column
-        ));
-    }
-    for (coded, _) in rows.vocabularies.iter().zip(&encoding.varied).filter(|(_, varied)| !**varied) {
-        for field in coded.fields.iter().map(|&f| &recipe.fields[f]) {
-            let unscaled =
-                if field.kind == (Kind::Number { standardize: true }) { ", and is not standardised" } else { "" };
-            warnings.push(format!(
-                "field '{}' has one value in the training split: it tells nothing{unscaled}",
-                field.column
-            ));
-        }
-    }
-    warnings
 }

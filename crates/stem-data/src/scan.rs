@@ -1,23 +1,22 @@
-//! From files to one lazy query: sources with explicit names and types, the SELECT over them, and what its columns can be.
+//! From sources to one lazy query: the SELECT over them, and the chunks of rows that it gives.
 
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 use polars::prelude::*;
 use polars::sql::SQLContext;
-use stem_core::files::FileError;
 
-use crate::dictionary::has_integer_keys;
 use crate::error::{Error, Fault, Result};
-use crate::lines::{self, TextTable};
-use crate::plan;
-use crate::recipe::{ColumnType, FieldRecipe, Format, Kind, Recipe, Source, SplitRecipe, nearest};
+use crate::faults::{faults, used_columns};
+use crate::guard::guarded;
+use crate::provenance::{Origin, origins};
+use crate::recipe::{Kind, Recipe, SplitRecipe};
+use crate::row_order::keep_order;
+use crate::source::{self, TextTable, Unpacked, plain};
+use crate::sql;
 use crate::stop::StopFlag;
 
-/// Rows whose values decide the type of a column that the recipe leaves open.
-const ROWS_TO_INFER: usize = 10_000;
 /// Rows that are encoded at a time.
 const CHUNK: usize = 1 << 17;
 /// Chunks that wait to be encoded while Polars reads on.
@@ -26,311 +25,190 @@ const AHEAD: usize = 2;
 /// The SELECT, reduced to the columns that are used, and the text files it reads.
 pub(crate) struct Query {
     frame: LazyFrame,
-    tables: Vec<TextTable>,
+    /// Text files, each with the place of its source.
+    texts: Vec<(usize, TextTable)>,
+    /// Name of each source, and its rows where the files say them.
+    sources: Vec<(String, Option<u64>)>,
     /// Type of each column of the SELECT.
     pub(crate) types: HashMap<String, DataType>,
+    /// What a reader of the recipe should know of the sources, in words.
+    pub(crate) notes: Vec<String>,
+    _unpacked: Unpacked, // text that was unpacked is there as long as it is read
 }
 
-/// Opens every source and runs the SELECT as far as its columns' names and types.
+/// What is known of the sources' columns beside their types.
+#[derive(Default)]
+pub(crate) struct SourceFacts {
+    /// Columns of text without a value in the first rows.
+    pub(crate) undecided: HashSet<String>,
+    /// For columns of text, a value that is no number, and where it stands.
+    pub(crate) examples: HashMap<String, String>,
+    /// Columns of a type that is not read, and why.
+    pub(crate) unreadable: BTreeMap<String, String>,
+    /// Columns that some files lack, in words.
+    missing: HashMap<String, String>,
+}
+
+/// Opens every source and runs the SELECT as far as its columns' names and types. Text that has to be unpacked or rewritten goes to
+/// `unpacked`.
 ///
 /// # Errors
 /// Files that are missing or empty, and everything that the columns show to be wrong with the recipe.
-pub(crate) fn open(recipe: &Recipe, data: &Path) -> Result<Query> {
-    let context = SQLContext::new();
-    let mut tables = Vec::new();
-    for source in &recipe.sources {
-        let (frame, table) = open_source(recipe, source, &data.join(&source.file))?;
-        context.register(&source.name, frame);
-        tables.extend(table);
+pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &StopFlag) -> Result<Query> {
+    let (context, mut facts) = (SQLContext::new(), SourceFacts::default());
+    let (mut texts, mut sources) = (Vec::new(), Vec::new());
+    for (place, source) in recipe.sources.iter().enumerate() {
+        let opened = guarded(|| source::open(&recipe.path, source, data, &mut unpacked, stop));
+        let table = opened.unwrap_or_else(|said| {
+            Err(Error::Source { path: data.join(&source.files[0]), what: format!("it cannot be read: {said}") })
+        })?;
+        context.register(&source.name, table.frame);
+        sources.push((source.name.clone(), table.rows));
+        texts.extend(table.texts.into_iter().map(|text| (place, text)));
+        facts.undecided.extend(table.undecided);
+        facts.examples.extend(table.examples);
+        facts.unreadable.extend(table.unreadable);
+        facts.missing.extend(table.missing);
     }
-    let (frame, types) = select(recipe, context)?;
-    let faults = faults(recipe, &frame.logical_plan, &types);
+    let (frame, mut types) = select(recipe, context, &facts)?;
+    let faults = faults(recipe, &frame.logical_plan, &types, &facts);
     if !faults.is_empty() {
-        tables.iter().try_for_each(|table| table.check_shape(&StopFlag::default()))?; // a ragged line may be what made a column look wrong
+        // a ragged line may be what made a column look wrong
+        texts.iter().try_for_each(|(_, text)| text.check_lines(&StopFlag::default()).map(drop))?;
         return Err(Error::Recipe { path: recipe.path.clone(), faults });
     }
-    let used = used_columns(recipe).into_iter().map(|(column, _)| col(column)).collect::<Vec<_>>();
-    let plan = plan::keep_order(frame.select(unique(used)).logical_plan);
-    let frame = LazyFrame::from(plan);
-    Ok(Query { frame, tables, types })
-}
-
-fn open_source(recipe: &Recipe, source: &Source, path: &Path) -> Result<(LazyFrame, Option<TextTable>)> {
-    let size = std::fs::metadata(path).map_err(FileError::of("read", path))?.len();
-    if size == 0 {
-        return Err(Error::NoRows { path: path.into(), found: "0 bytes" });
+    let used = used_columns(recipe);
+    let origins: HashMap<&str, BTreeSet<Origin>> =
+        used.iter().map(|(column, _)| (*column, origins(&frame.logical_plan, column))).collect();
+    mark_keys(recipe, &origins, &mut texts);
+    let mut notes: Vec<String> = Vec::new();
+    for column in origins.values().flatten() {
+        let note = facts.missing.get(&column.column).filter(|note| !notes.contains(note));
+        notes.extend(note.cloned());
     }
-    let place = PlRefPath::try_from_path(path).map_err(Error::query)?;
-    let unreadable = |error: PolarsError| Error::Query { what: format!("{}: {}", path.display(), plain(&error)) };
-    match source.format {
-        Format::Parquet => {
-            let options = ScanArgsParquet { glob: false, ..Default::default() };
-            let mut frame = LazyFrame::scan_parquet(place, options).map_err(unreadable)?;
-            frame.collect_schema().map_err(unreadable)?;
-            Ok((frame, None))
-        }
-        Format::Ipc => {
-            let options = UnifiedScanArgs { glob: false, ..Default::default() };
-            let mut frame = LazyFrame::scan_ipc(place, Default::default(), options).map_err(unreadable)?;
-            frame.collect_schema().map_err(unreadable)?;
-            Ok((frame, None))
-        }
-        Format::Text { separator } => {
-            let Some((found, more)) = lines::first_line(path, separator)? else {
-                return Err(Error::NoRows { path: path.into(), found: "0 bytes" });
-            };
-            if source.header && !more {
-                return Err(Error::NoRows { path: path.into(), found: "a header alone" });
+    let numbers = numbers(recipe);
+    let mut seen = HashSet::new();
+    let columns = used.iter().filter(|(column, _)| seen.insert(*column)).map(|(column, _)| {
+        let is_undecided = types[*column] == DataType::String && origins[column].iter().all(|c| facts.undecided.contains(&c.column));
+        match is_undecided && numbers.contains(column) {
+            true => {
+                types.insert(column.to_string(), DataType::Float64);
+                col(*column).strict_cast(DataType::Float64)
             }
-            if let Some(expected) = source.columns.as_ref().map(Vec::len).filter(|&n| n != found) {
-                return Err(Error::Ragged { path: path.into(), line: 1, expected, found });
-            }
-            let frame = LazyCsvReader::new(place)
-                .with_glob(false)
-                .with_separator(separator)
-                .with_has_header(source.header)
-                .with_infer_schema_length(Some(ROWS_TO_INFER))
-                .with_schema_modify(|inferred| Ok(named(source, inferred)))
-                .and_then(LazyCsvReader::finish);
-            let mut frame = frame.map_err(unreadable)?;
-            let schema = frame.collect_schema().map_err(unreadable)?;
-            let unknown = source.types.iter().filter(|(name, _)| !schema.contains(name));
-            let faults = unknown.map(|(name, _)| Fault {
-                line: source.line,
-                what: format!("`types` names \"{name}\"; {} has: {}", path.display(), names(&schema)),
-            });
-            let faults: Vec<Fault> = faults.collect();
-            if !faults.is_empty() {
-                return Err(Error::Recipe { path: recipe.path.clone(), faults });
-            }
-            let columns = schema.iter().map(|(name, dtype)| (name.to_string(), column_type(dtype))).collect();
-            Ok((frame, Some(TextTable { path: path.into(), separator, header: source.header, columns })))
+            false => col(*column),
         }
-    }
-}
-
-/// The inferred schema under the recipe's names and types.
-fn named(source: &Source, inferred: Schema) -> Schema {
-    let columns = source.columns.as_deref().unwrap_or_default();
-    let types = |name: &str| source.types.iter().find(|(n, _)| n == name).map(|(_, t)| *t);
-    let fields = inferred.into_iter().enumerate().map(|(place, (name, dtype))| {
-        let name = columns.get(place).map_or(name, |name| name.as_str().into());
-        let dtype = match types(&name) {
-            Some(ColumnType::Integer) => DataType::Int64,
-            Some(ColumnType::Float) => DataType::Float64,
-            Some(ColumnType::Text) => DataType::String,
-            None => dtype,
-        };
-        Field::new(name, dtype)
     });
-    fields.collect()
+    let columns: Vec<Expr> = columns.collect();
+    let frame = LazyFrame::from(keep_order(frame.select(columns).logical_plan));
+    Ok(Query { frame, texts, sources, types, notes, _unpacked: unpacked })
 }
 
-fn column_type(dtype: &DataType) -> ColumnType {
-    match dtype {
-        dtype if dtype.is_integer() => ColumnType::Integer,
-        dtype if dtype.is_float() => ColumnType::Float,
-        _ => ColumnType::Text,
+/// Keys that a joined table holds more than once, most often first, in words.
+///
+/// # Errors
+/// Files that do not read.
+pub(crate) fn repeated_keys(recipe: &Recipe, data: &Path, table: &str, keys: &[String]) -> Result<Vec<String>> {
+    let mut unpacked = Unpacked::default();
+    let sources = recipe.sources.iter().filter(|source| source.name.eq_ignore_ascii_case(table));
+    let Some(source) = sources.clone().next().filter(|_| !keys.is_empty()) else { return Ok(vec![]) };
+    let opened = guarded(|| source::open(&recipe.path, source, data, &mut unpacked, &StopFlag::default()));
+    let frame = opened.map_err(Error::query)??.frame;
+    let columns: Vec<Expr> = keys.iter().map(|key| col(key.as_str())).collect();
+    let count = "rows of one key";
+    let repeated = frame.group_by(columns).agg([len().alias(count)]).filter(col(count).gt(lit(1)));
+    let most = SortMultipleOptions::default().with_order_descending(true);
+    let repeated = guarded(|| repeated.sort([count], most).limit(3).collect()).map_err(Error::query)?;
+    let repeated = repeated.map_err(Error::query)?;
+    let row = |row: usize| {
+        let values = repeated.columns().iter().map(|column| column.get(row).map_or(String::new(), |value| value.to_string()));
+        let values: Vec<String> = values.collect();
+        let (key, times) = values.split_at(keys.len());
+        format!("{} ({} times)", key.join(", "), times.concat())
+    };
+    Ok((0..repeated.height()).map(row).collect())
+}
+
+/// Columns that are read as numbers.
+fn numbers(recipe: &Recipe) -> HashSet<&str> {
+    let fields = recipe.fields.iter().filter(|field| matches!(field.kind, Kind::Number { .. }));
+    fields.map(|field| field.column.as_str()).chain(recipe.labels.iter().map(|label| label.column.as_str())).collect()
+}
+
+/// Marks the columns of text files whose values are keys: of categories, sequences, groups and users.
+fn mark_keys(recipe: &Recipe, origins: &HashMap<&str, BTreeSet<Origin>>, texts: &mut [(usize, TextTable)]) {
+    let fields = recipe.fields.iter().filter(|field| !matches!(field.kind, Kind::Number { .. })).map(|field| &field.column);
+    let users = if let SplitRecipe::Last { column, .. } = &recipe.split { Some(column) } else { None };
+    let keys: HashSet<&String> =
+        fields.chain(&recipe.group).chain(users).flat_map(|column| &origins[column.as_str()]).map(|o| &o.column).collect();
+    for column in texts.iter_mut().flat_map(|(_, text)| &mut text.columns) {
+        column.is_key = keys.contains(&column.name);
     }
 }
 
-fn select(recipe: &Recipe, mut context: SQLContext) -> Result<(LazyFrame, HashMap<String, DataType>)> {
-    let sql = recipe.sql.clone().unwrap_or_else(|| format!("SELECT * FROM \"{}\"", recipe.sources[0].name));
-    let fault = |error: PolarsError| Error::Recipe {
+fn select(
+    recipe: &Recipe,
+    mut context: SQLContext,
+    facts: &SourceFacts,
+) -> Result<(LazyFrame, HashMap<String, DataType>)> {
+    let fault = |what: String| Error::Recipe {
         path: recipe.path.clone(),
-        faults: vec![Fault {
-            line: recipe.lines.sql,
-            what: format!("the SELECT does not work: {}{}", plain(&error), hint(&error)),
-        }],
+        faults: vec![Fault { line: recipe.lines.sql, what }],
     };
-    // Some malformed SELECTs panic inside Polars' SQL engine.
-    let planned = catch_unwind(AssertUnwindSafe(|| {
-        let mut frame = context.execute(&sql)?;
-        let schema = frame.collect_schema()?;
-        Ok((frame, schema))
-    }));
-    let panicked = || Err(PolarsError::ComputeError("the SQL engine cannot read it".into()));
-    let (frame, schema) = planned.unwrap_or_else(|_| panicked()).map_err(fault)?;
+    let sources: Vec<&str> = recipe.sources.iter().map(|source| source.name.as_str()).collect();
+    if let Some(sql) = &recipe.sql {
+        sql::check(sql, &sources).map_err(|what| fault(format!("the SELECT does not work: {what}")))?;
+    }
+    let sql = recipe.sql.clone().unwrap_or_else(|| format!("SELECT * FROM {}", quoted(&recipe.sources[0].name)));
+    let planned = guarded(|| {
+        sql::with_room(|| {
+            let mut frame = context.execute(&sql)?;
+            let schema = frame.collect_schema()?;
+            Ok((frame, schema))
+        })
+    });
+    let planned = planned.map_err(|said| fault(format!("the SELECT does not work: the SQL engine cannot read it ({said})")))?;
+    let (frame, schema) = planned.map_err(|error: PolarsError| {
+        fault(format!("the SELECT does not work: {}{}", plain(&error), hint(&error.to_string(), facts)))
+    })?;
     Ok((frame, schema.iter().map(|(name, dtype)| (name.to_string(), dtype.clone())).collect()))
 }
 
+/// A name as SQL reads it whatever stands in it.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 /// Help with a message that does not say what to do.
-fn hint(error: &PolarsError) -> &'static str {
-    match error.to_string().contains("unsupported function") {
-        true => "; a column or table that is called like a word of SQL wants double quotes: \"user\"",
-        false => "",
+fn hint(message: &str, facts: &SourceFacts) -> String {
+    if message.contains("unsupported function") {
+        return "; a column or table that is called like a word of SQL wants double quotes: \"user\"".into();
     }
-}
-
-/// The first paragraph of a Polars message.
-fn plain(error: &PolarsError) -> String {
-    let message = error.to_string();
-    message.split("\n\n").next().unwrap_or_default().trim().to_string()
-}
-
-/// Columns the recipe reads, each with the line that names it.
-fn used_columns(recipe: &Recipe) -> Vec<(&str, usize)> {
-    let fields = recipe.fields.iter().map(|f| (f.column.as_str(), f.line));
-    let labels = recipe.labels.iter().map(|l| (l.column.as_str(), l.line));
-    let group = recipe.group.iter().map(|g| (g.as_str(), recipe.lines.group));
-    let split = match &recipe.split {
-        SplitRecipe::Random { .. } => vec![],
-        SplitRecipe::Column { column, .. } | SplitRecipe::Time { column, .. } => vec![column],
-        SplitRecipe::Last { column, order, .. } => vec![column, order],
-    };
-    let split = split.into_iter().map(|column| (column.as_str(), recipe.lines.split));
-    fields.chain(labels).chain(group).chain(split).collect()
-}
-
-fn unique(mut columns: Vec<Expr>) -> Vec<Expr> {
-    let mut seen = PlHashSet::new();
-    columns.retain(|column| seen.insert(column.clone()));
-    columns
-}
-
-/// What the columns of the SELECT show to be wrong with the recipe.
-fn faults(recipe: &Recipe, plan: &DslPlan, types: &HashMap<String, DataType>) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for (column, line) in used_columns(recipe) {
-        if !types.contains_key(column) {
-            let mut known: Vec<&str> = types.keys().map(String::as_str).collect();
-            known.sort_unstable();
-            let hint = nearest(column, known.iter().copied());
-            let hint = hint.map_or(".".to_string(), |near| format!("; did you mean \"{near}\"?"));
-            let what = format!("there is no column \"{column}\"{hint} The SELECT gives: {}", known.join(", "));
-            faults.push(Fault { line, what });
-        }
+    if message.contains("`str`") && message.contains("date") || message.contains("strptime") {
+        return "; a date or a time in text is read by its form: STRPTIME(column, '%Y-%m-%d %H:%M:%S')".into();
     }
-    for field in &recipe.fields {
-        if let Some(what) = types.get(&field.column).and_then(|dtype| misfit(field, dtype)) {
-            faults.push(Fault { line: field.line, what: format!("field \"{}\" {what}", field.column) });
-        }
-    }
-    let mut kinds: HashMap<&str, (&FieldRecipe, bool)> = HashMap::new();
-    for field in recipe.fields.iter().filter(|f| !matches!(f.kind, Kind::Number { .. })) {
-        let Some(dtype) = types.get(&field.column) else { continue };
-        let name = field.vocabulary.as_deref().unwrap_or(&field.column);
-        let (first, integers) = *kinds.entry(name).or_insert((field, has_integer_keys(dtype)));
-        if integers != has_integer_keys(dtype) {
-            let what = format!(
-                "vocabulary \"{name}\" holds integers in one of \"{}\" and \"{}\", text in the other: CAST one in the sql",
-                first.column, field.column
-            );
-            faults.push(Fault { line: field.line, what });
-        }
-    }
-    for label in &recipe.labels {
-        let Some(dtype) = types.get(&label.column) else { continue };
-        if !(dtype.is_primitive_numeric() || matches!(dtype, DataType::Boolean | DataType::Null)) {
-            let what = format!("label \"{}\" is {}, expected 0, 1 or null", label.column, words(dtype));
-            faults.push(Fault { line: label.line, what });
-        }
-        let answer = plan::origins(plan, &label.column);
-        for field in &recipe.fields {
-            if !answer.is_empty()
-                && field.column != label.column
-                && answer.is_subset(&plan::origins(plan, &field.column))
-            {
-                let columns = answer.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-                let what = format!(
-                    "field \"{}\" is made of {columns}, as label \"{}\" is: the model would read the answer",
-                    field.column, label.column
-                );
-                faults.push(Fault { line: field.line, what });
-            } else if let Some(column) = answer.intersection(&plan::origins(plan, &field.column)).next() {
-                tracing::warn!(
-                    "field \"{}\" holds {column}, from which label \"{}\" is computed too: is it known before the feedback?",
-                    field.column,
-                    label.column
-                );
-            }
-        }
-    }
-    let ordered = match &recipe.split {
-        SplitRecipe::Time { column, .. } => Some(column),
-        SplitRecipe::Last { order, .. } => Some(order),
-        _ => None,
-    };
-    if let Some((column, dtype)) = ordered.and_then(|column| Some((column, types.get(column)?)))
-        && !(dtype.is_primitive_numeric() || dtype.is_temporal())
-    {
-        let what =
-            format!("the split orders by \"{column}\", which is {}, expected a number, a date or a time", words(dtype));
-        faults.push(Fault { line: recipe.lines.split, what });
-    }
-    faults.sort_by_key(|fault| fault.line);
-    faults.dedup();
-    faults
-}
-
-/// Why a column cannot be this field.
-fn misfit(field: &FieldRecipe, dtype: &DataType) -> Option<String> {
-    let found = words(dtype);
-    match field.kind {
-        Kind::Category => match dtype {
-            DataType::List(_) => Some(format!("is {found}: make it a sequence")),
-            dtype if dtype.is_float() => {
-                Some(format!("is {found}: a category holds integers or text; CAST it in the sql, or make it a number"))
-            }
-            DataType::Struct(_) => Some(format!("is {found}, expected integers or text")),
-            _ => default_misfit(field, dtype),
-        },
-        Kind::Sequence { .. } => match (dtype, &field.separator) {
-            (DataType::String, None) => Some("is text: add `separator = \"|\"`, or cut it in the sql".into()),
-            (DataType::String, Some(_)) => default_misfit(field, dtype),
-            (DataType::List(_), Some(_)) => Some("is a list already: leave `separator` out".into()),
-            (DataType::List(inner), None) if inner.is_integer() || **inner == DataType::String => {
-                default_misfit(field, dtype)
-            }
-            _ => Some(format!("is {found}: a sequence is a list of integers or text, or a text with a separator")),
-        },
-        Kind::Number { .. } => match (dtype, &field.default) {
-            (dtype, _) if !(dtype.is_primitive_numeric() || *dtype == DataType::Boolean) => {
-                Some(format!("is {found}, expected numbers; make it a category, or CAST it in the sql"))
-            }
-            (_, Some(stem_core::Value::Text(text))) => Some(format!("has the default \"{text}\", expected a number")),
-            _ => None,
-        },
-    }
-}
-
-fn default_misfit(field: &FieldRecipe, dtype: &DataType) -> Option<String> {
-    let default = field.default.as_ref()?;
-    let fits = match default {
-        stem_core::Value::Integer(_) => true,
-        stem_core::Value::Text(_) => !has_integer_keys(dtype),
-        _ => false,
-    };
-    (!fits).then(|| format!("is {}, and has the default {default}", words(dtype)))
-}
-
-fn words(dtype: &DataType) -> String {
-    match dtype {
-        DataType::String => "text".into(),
-        DataType::List(inner) => format!("a list of {}", words(inner)),
-        dtype if dtype.is_integer() => "integers".into(),
-        dtype if dtype.is_float() => "floats".into(),
-        dtype => format!("{dtype}"),
-    }
-}
-
-fn names(schema: &Schema) -> String {
-    schema.iter_names().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+    let unreadable = facts.unreadable.iter().find(|(name, _)| message.contains(name.as_str()));
+    unreadable.map_or(String::new(), |(_, why)| format!("; {why}"))
 }
 
 impl Query {
-    /// Runs the query on the streaming engine and hands its rows over in order, chunk by chunk, while Polars reads on.
+    /// Runs the query on the streaming engine and hands its rows over in order, chunk by chunk, while Polars reads on. Gives how many
+    /// rows each source has.
     ///
     /// # Errors
     /// Those of `see`; what is wrong in the sources, with file and line; [`Error::Stopped`] between two chunks.
-    pub(crate) fn for_each_chunk(self, stop: &StopFlag, mut see: impl FnMut(DataFrame) -> Result<()>) -> Result<()> {
+    pub(crate) fn for_each_chunk(self, stop: &StopFlag, mut see: impl FnMut(DataFrame) -> Result<()>) -> Result<HashMap<String, u64>> {
         let (sender, receiver) = sync_channel::<DataFrame>(AHEAD);
         let closed = PlanCallback::new(move |frame| Ok(sender.send(frame).is_err()));
         let frame = self.frame.sink_batches(closed, true, std::num::NonZeroUsize::new(CHUNK)).map_err(Error::query)?;
-        let tables = &self.tables;
+        let (texts, sources) = (&self.texts, self.sources);
         std::thread::scope(|scope| {
-            let shapes = scope.spawn(move || tables.iter().try_for_each(|table| table.check_shape(stop)));
-            let query = scope.spawn(move || frame.collect_with_engine(Engine::Streaming).map(drop));
+            let lines = scope.spawn(move || {
+                let rows = texts.iter().map(|(source, text)| Ok((*source, text.check_lines(stop)?)));
+                rows.collect::<Result<Vec<(usize, u64)>>>()
+            });
+            let query = scope.spawn(move || {
+                guarded(|| sql::with_room(|| frame.collect_with_engine(Engine::Streaming).map(drop)))
+            });
             let mut seen = Ok(());
             for chunk in receiver {
                 seen = if stop.is_set() { Err(Error::Stopped) } else { see(chunk) };
@@ -338,19 +216,22 @@ impl Query {
                     break; // the receiver is dropped, and the query ends
                 }
             }
-            let query = query.join().unwrap_or_else(|_| Err(polars_err!(ComputeError: "the query engine panicked")));
-            let shapes = shapes.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            shapes?; // a short line makes nulls: tell of the line, not of the null
-            if let (Err(error), true) = (query, seen.is_ok()) {
-                tables.iter().try_for_each(TextTable::check_types)?;
-                return Err(Error::Query { what: plain(&error) });
+            let query = query.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let lines = lines.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let lines = lines?; // a short line makes nulls: tell of the line, not of the null
+            let failed = match query {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(format!("{}{}", plain(&error), hint(&error.to_string(), &SourceFacts::default()))),
+                Err(said) => Some(format!("it cannot be run ({said})")),
+            };
+            if let (Some(what), true) = (failed, seen.is_ok()) {
+                texts.iter().try_for_each(|(_, text)| text.check_types())?;
+                return Err(Error::Query { what });
             }
-            seen
+            seen?;
+            let rows_of = |place: usize| lines.iter().filter(|(source, _)| *source == place).map(|(_, rows)| rows).sum();
+            let rows = sources.into_iter().enumerate();
+            Ok(rows.map(|(place, (name, rows))| (name, rows.unwrap_or_else(|| rows_of(place)))).collect())
         })
     }
-}
-
-/// The files a recipe reads.
-pub(crate) fn files(recipe: &Recipe, data: &Path) -> Vec<PathBuf> {
-    recipe.sources.iter().map(|source| data.join(&source.file)).collect()
 }

@@ -1,5 +1,7 @@
 //! Which split each row belongs to: read from a column, drawn, or decided by time once all rows have come.
 
+use std::collections::BTreeMap;
+
 use polars::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -23,37 +25,51 @@ pub(crate) struct Splitter<'r> {
     splits: Splits,
     order: Vec<i64>,       // [N] for a split by time
     user_of_row: Vec<u32>, // [N] for the last rows of each user
+    /// Values of the split column that name no split, and how many rows hold each.
+    strangers: BTreeMap<String, usize>,
 }
+
+/// Values of the split column that are remembered for a message.
+const STRANGERS: usize = 20;
 
 impl<'r> Splitter<'r> {
     pub(crate) fn new(recipe: &'r SplitRecipe, users: Option<Dictionary>) -> Self {
         let seed = if let SplitRecipe::Random { seed, .. } = recipe { *seed } else { 0 };
         let random = random::stream(b"split\0\0\0", seed, 0);
-        Self { recipe, random, users, splits: vec![], order: vec![], user_of_row: vec![] }
+        let (splits, order, user_of_row, strangers) = (vec![], vec![], vec![], BTreeMap::new());
+        Self { recipe, random, users, splits, order, user_of_row, strangers }
     }
 
     pub(crate) fn see(&mut self, chunk: &DataFrame, first: usize) -> Result<()> {
         match self.recipe {
             SplitRecipe::Random { valid, test, .. } => {
                 let random = &mut self.random;
-                self.splits.extend((0..chunk.height()).map(|_| {
-                    let point = random::unit(random);
-                    let split = if point < *test {
-                        Split::Test
-                    } else if point < test + valid {
-                        Split::Valid
-                    } else {
-                        Split::Train
-                    };
-                    split as u8
-                }));
+                self.splits.extend((0..chunk.height()).map(|_| at(random::unit(random), *valid, *test)));
             }
-            SplitRecipe::Column { column, values } => {
+            SplitRecipe::Hash { column, valid, test, seed } => {
+                let keys = chunk.column(column).and_then(|c| c.strict_cast(&DataType::String)).map_err(Error::query)?;
+                for (row, key) in keys.str().map_err(Error::query)?.iter().enumerate() {
+                    let key = key.ok_or_else(|| Error::value(column, first + row, "a key to split by", "null".into()))?;
+                    let hash = xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), *seed);
+                    self.splits.push(at((hash >> 11) as f64 / (1u64 << 53) as f64, *valid, *test));
+                }
+            }
+            SplitRecipe::Column { column, values, .. } => {
                 let column =
                     chunk.column(column).and_then(|c| c.strict_cast(&DataType::String)).map_err(Error::query)?;
-                let split = |value: Option<&str>| values.iter().position(|v| Some(v.as_str()) == value);
-                let splits = column.str().map_err(Error::query)?.iter().map(|v| split(v).map_or(LEFT_OUT, |s| s as u8));
-                self.splits.extend(splits);
+                for value in column.str().map_err(Error::query)?.iter() {
+                    let split = values.iter().position(|v| Some(v.as_str()) == value);
+                    self.splits.push(split.map_or(LEFT_OUT, |split| split as u8));
+                    if split.is_none() {
+                        let value = value.unwrap_or("null");
+                        let room = self.strangers.len() < STRANGERS;
+                        match self.strangers.get_mut(value) {
+                            Some(rows) => *rows += 1,
+                            None if room => drop(self.strangers.insert(value.into(), 1)),
+                            None => {}
+                        }
+                    }
+                }
             }
             SplitRecipe::Time { column, .. } => self.see_order(chunk, column, first)?,
             SplitRecipe::Last { column, order, .. } => {
@@ -85,16 +101,19 @@ impl<'r> Splitter<'r> {
         Ok(())
     }
 
-    pub(crate) fn finish(mut self) -> Splits {
+    /// The split of each row, and the values of a split column that name none.
+    pub(crate) fn finish(mut self) -> (Splits, BTreeMap<String, usize>) {
         let rows = self.order.len();
         match self.recipe {
-            SplitRecipe::Random { .. } | SplitRecipe::Column { .. } => {}
+            SplitRecipe::Random { .. } | SplitRecipe::Hash { .. } | SplitRecipe::Column { .. } => {}
             SplitRecipe::Time { valid, test, .. } => {
                 let mut places: Vec<u32> = (0..rows as u32).collect();
                 places.sort_unstable_by_key(|&row| (self.order[row as usize], row));
-                let count = |share: f64| (share * rows as f64).round() as usize;
-                let (tested, validated) = (count(*test), count(*valid));
-                self.splits = last_of(&[&places], tested, validated, rows);
+                let time = |place: usize| self.order[places[place] as usize];
+                let share = |share: f64| (share * rows as f64).round() as usize;
+                let tested = between_times(rows - share(*test), rows, time);
+                let validated = between_times(tested.saturating_sub(share(*valid)), tested, time);
+                self.splits = last_of(&[&places], rows - tested, tested - validated, rows);
             }
             SplitRecipe::Last { valid, test, .. } => {
                 let mut places: Vec<u32> = (0..rows as u32).collect();
@@ -104,7 +123,35 @@ impl<'r> Splitter<'r> {
                 self.splits = last_of(&users, *test, *valid, rows);
             }
         }
-        self.splits
+        (self.splits, self.strangers)
+    }
+}
+
+/// The split of a point in `[0, 1)`.
+fn at(point: f64, valid: f64, test: f64) -> u8 {
+    let split = if point < test {
+        Split::Test
+    } else if point < test + valid {
+        Split::Valid
+    } else {
+        Split::Train
+    };
+    split as u8
+}
+
+/// The place next to `place` where the time changes, among the first `end` places in the order of time: rows of one time stay together.
+/// Where both sides have one, neither side is left empty.
+fn between_times(place: usize, end: usize, time: impl Fn(usize) -> i64) -> usize {
+    if place == 0 || place >= end {
+        return place.min(end);
+    }
+    let here = time(place);
+    let before = (0..place).rev().find(|&earlier| time(earlier) != here).map_or(0, |earlier| earlier + 1);
+    let after = (place..end).find(|&later| time(later) != here).unwrap_or(end);
+    match (before, after) {
+        (0, after) => after,
+        (before, after) if after == end || place - before <= after - place => before,
+        (_, after) => after,
     }
 }
 

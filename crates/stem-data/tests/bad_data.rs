@@ -38,7 +38,6 @@ fn an_empty_file_and_a_header_alone_have_no_rows() {
 fn a_short_and_a_long_line_are_told_by_their_number() {
     assert_eq!(message(long_with("1,x,0.5\n")), "log.csv:30002: 3 values in a table of 5 columns");
     assert_eq!(message(long_with("1,x,0.5,1,train,more\n")), "log.csv:30002: 6 values in a table of 5 columns");
-    assert_eq!(message(long_with("\n1,x,0.5,1,train\n")), "log.csv:30002: 1 values in a table of 5 columns");
     assert_eq!(message("user,item,price,click,split\n1,x,0.5\n"), "log.csv:2: 3 values in a table of 5 columns");
     let headless = RECIPE.replacen("file = \"log.csv\"", "file = \"log.csv\"\ncolumns = [\"user\", \"item\"]", 1);
     assert_eq!(Case::new("1,x,0.5,1,train\n", headless).message(), "log.csv:1: 5 values in a table of 2 columns");
@@ -48,7 +47,7 @@ fn a_short_and_a_long_line_are_told_by_their_number() {
 fn a_value_of_another_type_is_told_by_line_and_column() {
     assert_eq!(
         message(long_with("one,x,0.5,1,train\n")),
-        "log.csv:30002: column 'user': expected an integer, found \"one\"; set `types` of this source if the column holds something else"
+        "log.csv:30002: column 'user': expected an integer, found \"one\"; the first rows say so: add `types = { user = \"text\" }` to this source if the column holds that, or `null_values = [\"one\"]` if it stands for nothing"
     );
     assert!(
         message(long_with("1,x,cheap,1,train\n"))
@@ -78,11 +77,12 @@ fn bytes_that_are_no_utf8_are_told_by_their_line() {
     let mut log = LOG.as_bytes().to_vec();
     let place = log.iter().position(|&b| b == b'y').unwrap();
     log[place] = 0xff;
-    assert_eq!(message(log), "log.csv:3: not valid UTF-8; convert the file first");
+    let found = message(log);
+    assert!(found.starts_with("log.csv:3: not valid UTF-8") && found.contains("`encoding = \"latin1\"`"), "{found}");
     let mut log = long_with("1,x,0.5,1,train\n").into_bytes();
     let place = log.len() - 14;
     log[place] = 0xff;
-    assert_eq!(message(log), "log.csv:30002: not valid UTF-8; convert the file first");
+    assert!(message(log).starts_with("log.csv:30002: not valid UTF-8"));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_null_group_is_told() {
 fn an_empty_training_split_is_told_with_how_rows_were_split() {
     assert_eq!(
         message(LOG.replace("train", "training")),
-        "the training split is empty: 4 rows in all, split by column 'split' (\"train\", \"valid\", \"test\")"
+        "the training split is empty: 4 rows in all, split by column 'split' (\"train\", \"valid\", \"test\"); the column also holds \"training\" in 2 rows"
     );
 }
 
@@ -108,7 +108,7 @@ fn odd_data_are_prepared_with_warnings_that_name_them() {
     let dataset = Case::new(log, recipe).prepare().unwrap();
     let warnings = dataset.warnings().join("\n");
     for expected in [
-        "1 of 5 rows belong to no split and are left out",
+        "1 of 5 rows belong to no split and are left out (split by column 'split' (\"train\", \"valid\", \"test\"); it also holds \"later\")",
         "task 'click' has only label 1 in the training split (2 rows)",
         "tasks 'click' and 'again' have identical labels",
         "field 'item' has one value in the training split: it tells nothing",
@@ -312,7 +312,7 @@ fn a_folder_with_a_stranger_of_that_name_is_not_overwritten() {
 fn a_quote_that_is_never_closed_is_told_before_the_file_is_read_into_memory() {
     let tail = "9,y,1,0,train\n".repeat(1 << 21);
     let found = message(format!("user,item,price,click,split\n1,\"x,0.5,1,train\n{tail}"));
-    assert!(found.contains("log.csv:2: a quote opened on this line is never closed"), "{found}");
+    assert!(found.contains("log.csv:2: a quote is never closed"), "{found}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{Case, RECIPE};
 use stem_data::{BatchPlan, Dataset, PrepareOptions, Recipe, Split, prepare};
 
@@ -37,6 +39,41 @@ fn the_last_rows_of_each_user_are_tested_on() {
 }
 
 #[test]
+fn a_split_by_time_never_cuts_inside_equal_times() {
+    let case = case("kind = \"time\"\ncolumn = \"at\"\nvalid = 0.1\ntest = 0.1");
+    let rows_of: String = (0..40).map(|i| format!("0,x,{i},{},{}\n", i % 2, i / 10)).collect(); // four days of ten rows
+    std::fs::write(case.dir.path().join("log.csv"), format!("user,item,price,click,at\n{rows_of}")).unwrap();
+    let dataset = case.prepare().unwrap();
+    assert_eq!(rows(&dataset, Split::Test), (30..40).collect::<Vec<_>>());
+    assert_eq!(rows(&dataset, Split::Valid), (20..30).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_split_by_hash_keeps_the_rows_of_a_value_together() {
+    let split = |seed: u32| {
+        let case = case(&format!("kind = \"hash\"\ncolumn = \"user\"\nvalid = 0.25\ntest = 0.25\nseed = {seed}"));
+        let rows_of: String = (0..4000).map(|i| format!("{},x,{i},{},0\n", i % 400, i % 2)).collect();
+        std::fs::write(case.dir.path().join("log.csv"), format!("user,item,price,click,at\n{rows_of}")).unwrap();
+        let dataset = case.prepare().unwrap();
+        Split::ALL.map(|split| rows(&dataset, split).into_iter().map(|row| row % 400).collect::<BTreeSet<_>>())
+    };
+    let [train, valid, test] = split(1);
+    assert!(train.is_disjoint(&valid) && train.is_disjoint(&test) && valid.is_disjoint(&test));
+    assert!((60..140).contains(&valid.len()) && (60..140).contains(&test.len()), "{} {}", valid.len(), test.len());
+    assert_ne!(split(2)[0], train);
+}
+
+#[test]
+fn a_split_value_that_no_row_has_is_refused_with_the_values_that_there_are() {
+    let case = Case::new(
+        "user,item,price,click,split\n1,x,0.5,1,train\n1,y,2,1,valid\n3,z,,0,test\n",
+        RECIPE.to_string() + "valid = \"validation\"\n",
+    );
+    let message = case.message();
+    assert!(message.contains("the validation split is empty") && message.contains("\"valid\" in 1 rows"), "{message}");
+}
+
+#[test]
 fn times_may_be_floats_of_either_sign() {
     let case = case("kind = \"time\"\ncolumn = \"at\"\nvalid = 0.1\ntest = 0.1");
     let rows_of: String = (0..40).map(|i| format!("0,x,{i},{},{}\n", i % 2, f64::from(i) * 1.5 - 30.0)).collect();
@@ -61,7 +98,7 @@ fn a_random_split_follows_its_seed() {
 fn a_split_column_needs_values_and_an_order() {
     let message = case("kind = \"time\"\ncolumn = \"item\"").message();
     assert!(
-        message.contains("the split orders by \"item\", which is text, expected a number, a date or a time"),
+        message.contains("the split orders by \"item\", which is text, for instance \"x\" (log.csv, line 2), expected a number, a date or a time: STRPTIME(\"item\", '%Y-%m-%d %H:%M:%S')"),
         "{message}"
     );
     let message = case("kind = \"time\"\ncolumn = \"when\"").message();

@@ -99,7 +99,7 @@ pub(crate) struct Source {
 impl Source {
     /// The raw tables.
     pub(crate) fn tables(&self) -> impl Iterator<Item = PathBuf> {
-        self.recipe.sources.iter().map(|source| self.data.join(&source.file))
+        self.recipe.sources.iter().flat_map(|source| &source.files).map(|file| self.data.join(file))
     }
 
     /// Encodes them; only opens `columns` where nothing has changed.

@@ -1,8 +1,9 @@
 //! What can be said about a recipe before any file is opened.
 
 use std::collections::HashMap;
+use std::path::{Component, Path};
 
-use super::{Format, Kind, Recipe};
+use super::{Format, Kind, Recipe, nearest};
 use crate::error::Fault;
 
 pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
@@ -32,13 +33,10 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
     twice("label", recipe.labels.iter().map(|l| (l.column.as_str(), l.line)).collect());
 
     for source in &recipe.sources {
-        if !matches!(source.format, Format::Text { .. }) && (source.columns.is_some() || !source.types.is_empty()) {
+        if source.format.is_some_and(|format| !format.is_text()) && source.columns.is_some() {
             add(
                 source.line,
-                format!(
-                    "source \"{}\" has a schema of its own: `columns` and `types` are for csv and tsv",
-                    source.name
-                ),
+                format!("source \"{}\" names its columns itself: `columns` is for csv and tsv", source.name),
             );
         }
         if let Some(columns) = &source.columns {
@@ -49,6 +47,18 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
                 );
             }
         }
+    }
+    if let (Some(_), Some(source)) = (&recipe.simulator, recipe.sources.first()) {
+        let inside = |file: &str| Path::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let is_one_file = source.files.len() == 1 && source.format.is_some_and(Format::is_text) && inside(&source.files[0]);
+        if !is_one_file || source.files[0].contains(['*', '?', '[']) {
+            add(source.line, "a [simulator] writes the first source: name one csv or tsv file inside the data folder".into());
+        }
+    }
+    for name in recipe.allow_leak.iter().filter(|name| !recipe.fields.iter().any(|field| field.column == **name)) {
+        let near = nearest(name, recipe.fields.iter().map(|field| field.column.as_str()));
+        let near = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
+        add(recipe.lines.allow_leak, format!("`allow_leak` names \"{name}\", which is no field{near}"));
     }
     for field in &recipe.fields {
         if recipe.labels.iter().any(|label| label.column == field.column) {

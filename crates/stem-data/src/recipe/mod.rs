@@ -14,6 +14,7 @@ use stem_core::{Pooling, Value, files};
 
 use crate::error::{Error, Fault, Result};
 use crate::simulator::SimulatorConfig;
+use crate::split::Split;
 
 /// A recipe that was read and checked.
 #[derive(Debug, Clone)]
@@ -28,11 +29,13 @@ pub struct Recipe {
     pub sources: Vec<Source>,
     /// `F` features.
     pub fields: Vec<FieldRecipe>,
+    /// Fields that are known before the feedback, though the data or the SELECT look as if they were not.
+    pub allow_leak: Vec<String>,
     /// `T` labels.
     pub labels: Vec<LabelRecipe>,
     /// Which rows are trained on, validated and tested.
     pub split: SplitRecipe,
-    /// A log that is simulated when the source's file is not there.
+    /// A log that is simulated when the first source's file is not there.
     pub simulator: Option<SimulatorConfig>,
     /// File it was read from, for messages.
     pub path: PathBuf,
@@ -48,20 +51,25 @@ pub(crate) struct Lines {
     pub(crate) sql: usize,
     pub(crate) group: usize,
     pub(crate) split: usize,
+    pub(crate) allow_leak: usize,
 }
 
-/// One raw table.
-#[derive(Debug, Clone)]
+/// One raw table: one file, or many that are read as one.
+#[derive(Debug, Clone, Default)]
 pub struct Source {
     /// Its name in the SELECT.
     pub name: String,
-    /// Its file, relative to the data folder.
-    pub file: PathBuf,
-    /// How the file is written.
-    pub format: Format,
-    /// Column names of a file without a header.
+    /// Its files, folders of files and patterns (`log/day=*/part-*.parquet`), relative to the data folder.
+    pub files: Vec<String>,
+    /// For each of `files` the split that its rows belong to, where the recipe lists them by split; empty otherwise.
+    pub splits: Vec<Split>,
+    /// How the files are written; without it their names tell it.
+    pub format: Option<Format>,
+    /// How text is written.
+    pub dialect: Dialect,
+    /// Column names of text without a header.
     pub columns: Option<Vec<String>>,
-    /// Whether the first line names the columns.
+    /// Whether the first line of text names the columns.
     pub header: bool,
     /// Types that are not left to the first rows.
     pub types: Vec<(String, ColumnType)>,
@@ -72,15 +80,58 @@ pub struct Source {
 /// How a source is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Text, one row a line, values between separators.
-    Text {
-        /// Usually `,` or a tab.
-        separator: u8,
-    },
+    /// Text, one row a line, values between commas.
+    Csv,
+    /// The same between tabs.
+    Tsv,
     /// Apache Parquet.
     Parquet,
     /// Arrow IPC (Feather).
     Ipc,
+}
+
+impl Format {
+    /// What the end of a file's name says; `.gz` and `.zst` after it are passed over.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let packed = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end));
+        match packed.unwrap_or(&name).rsplit_once('.')?.1 {
+            "csv" => Some(Self::Csv),
+            "tsv" | "tab" => Some(Self::Tsv),
+            "parquet" | "pq" => Some(Self::Parquet),
+            "ipc" | "arrow" | "feather" => Some(Self::Ipc),
+            _ => None,
+        }
+    }
+
+    /// Whether it is text.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Csv | Self::Tsv)
+    }
+}
+
+/// How a text table is written. What is `None` is as usual: see the field.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dialect {
+    /// Between two values, one character or several; a comma or a tab, by the format.
+    pub separator: Option<String>,
+    /// Round values that hold separators, quotes and ends of lines; `"` in CSV, and in TSV where the header is quoted.
+    pub quote: Option<Quote>,
+    /// Before a quote within quotes; a quote is doubled there otherwise.
+    pub escape: Option<u8>,
+    /// Texts that stand for null, besides the empty one.
+    pub null_values: Vec<String>,
+    /// Name of the encoding, as the web knows it (`latin1`, `utf-16le`, `gbk`, ...); UTF-8 otherwise.
+    pub encoding: Option<String>,
+}
+
+/// What a quote is in a text table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quote {
+    /// A letter like any other: no value is quoted.
+    None,
+    /// This character.
+    Character(u8),
 }
 
 /// Type of a column of a text file.
@@ -90,6 +141,8 @@ pub enum ColumnType {
     Integer,
     /// 64-bit float.
     Float,
+    /// `true` and `false`.
+    Boolean,
     /// UTF-8 text.
     Text,
 }
@@ -143,6 +196,9 @@ pub struct LabelRecipe {
     pub line: usize,
 }
 
+/// The column that a source has whose files are listed by split.
+pub(crate) const SPLIT_OF_FILES: &str = "split";
+
 /// How rows fall into training, validation and test.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SplitRecipe {
@@ -152,6 +208,8 @@ pub enum SplitRecipe {
         column: String,
         /// Its value for each of train, valid and test; rows with another value are left out.
         values: [String; 3],
+        /// Which of the values the recipe names; the others are `train`, `valid` and `test`.
+        named: [bool; 3],
     },
     /// Each row by a draw of its own.
     Random {
@@ -162,7 +220,18 @@ pub enum SplitRecipe {
         /// The same seed splits the same rows the same way.
         seed: u64,
     },
-    /// The latest rows are tested on, those before them validated on.
+    /// Each value of a column by a hash of it (XXH3, 64 bits): rows of one user stay together.
+    Hash {
+        /// The column.
+        column: String,
+        /// Share of the values that are validated on.
+        valid: f64,
+        /// Share of the values that are tested on.
+        test: f64,
+        /// Another seed splits otherwise.
+        seed: u64,
+    },
+    /// The latest rows are tested on, those before them validated on. Rows of one time stay together.
     Time {
         /// A number, date or time.
         column: String,
@@ -198,10 +267,11 @@ impl SplitRecipe {
     /// In words, for messages.
     pub(crate) fn describe(&self) -> String {
         match self {
-            SplitRecipe::Column { column, values } => {
+            SplitRecipe::Column { column, values, .. } => {
                 format!("column '{column}' (\"{}\", \"{}\", \"{}\")", values[0], values[1], values[2])
             }
             SplitRecipe::Random { valid, test, .. } => format!("chance (valid {valid}, test {test})"),
+            SplitRecipe::Hash { column, valid, test, .. } => format!("hash of '{column}' (valid {valid}, test {test})"),
             SplitRecipe::Time { column, valid, test } => format!("time '{column}' (valid {valid}, test {test})"),
             SplitRecipe::Last { column, valid, test, .. } => {
                 format!("the last rows of each '{column}' (valid {valid}, test {test})")
@@ -211,6 +281,11 @@ impl SplitRecipe {
 }
 
 impl Recipe {
+    /// What the recipe says, without its layout and comments: equal for two that mean the same.
+    pub(crate) fn meaning(&self) -> String {
+        toml::from_str::<toml::Table>(&self.text).map_or_else(|_| self.text.clone(), |table| table.to_string())
+    }
+
     /// First slot of each field, and `S`.
     pub(crate) fn slot_starts(&self) -> (Vec<usize>, usize) {
         let mut next = 0;
@@ -232,7 +307,9 @@ impl Recipe {
             Ok(text) => Self::parse(&text, path),
             Err(error) => {
                 let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                Err(Error::Utf8 { path: path.into(), line: 1 + valid.iter().filter(|&&b| b == b'\n').count() })
+                let line = 1 + valid.iter().filter(|&&b| b == b'\n').count();
+                let faults = vec![Fault { line, what: "not valid UTF-8: save the recipe as UTF-8".into() }];
+                Err(Error::Recipe { path: path.into(), faults })
             }
         }
     }

@@ -6,7 +6,9 @@ use stem_core::Pooling;
 use toml::de::DeTable;
 
 use super::section::{Faults, Section};
-use super::{ColumnType, FieldRecipe, Format, Kind, LabelRecipe, Lines, Recipe, Source, SplitRecipe};
+use super::{ColumnType, Dialect, FieldRecipe, Format, Kind, LabelRecipe, Lines, Quote, Recipe, SPLIT_OF_FILES, Source, SplitRecipe};
+use crate::source::is_encoding;
+use crate::split::Split;
 use crate::error::Fault;
 use crate::simulator::SimulatorConfig;
 
@@ -26,13 +28,15 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
     let name = top.need_text("name", faults);
     let sql = top.text("sql", faults);
     let group = top.text("group", faults);
+    let allow_leak = top.texts("allow_leak", faults).unwrap_or_default();
     let sources = top.tables("source", "[[source]]", faults).into_iter().map(|s| source(s, faults)).collect();
     let fields = top.tables("field", "[[field]]", faults).into_iter().map(|s| field(s, faults)).collect();
     let labels = top.tables("label", "[[label]]", faults).into_iter().map(|s| label(s, faults)).collect();
     let split_section = top.table("split", "[split]", faults);
     let split_line = split_section.as_ref().map_or(1, |s| s.line);
     let simulator = top.table("simulator", "[simulator]", faults).map(|s| simulator(s, faults));
-    let lines = Lines { sql: top.line_of("sql", faults), group: top.line_of("group", faults), split: split_line };
+    let [sql_line, group_line, leak_line] = ["sql", "group", "allow_leak"].map(|key| top.line_of(key, faults));
+    let lines = Lines { sql: sql_line, group: group_line, split: split_line, allow_leak: leak_line };
     top.finish(faults);
     let split = match split_section {
         Some(section) => split(section, faults),
@@ -44,26 +48,18 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
     let found = std::mem::take(&mut faults.found);
     let split = split.unwrap_or(SplitRecipe::Random { valid: 0.1, test: 0.1, seed: 1 });
     let (path, text) = (path.to_path_buf(), text.to_string());
-    (Some(Recipe { name, sql, group, sources, fields, labels, split, simulator, path, text, lines }), found)
+    (Some(Recipe { name, sql, group, sources, fields, allow_leak, labels, split, simulator, path, text, lines }), found)
 }
 
 fn source(mut section: Section<'_>, faults: &mut Faults<'_>) -> Source {
     let name = section.need_text("name", faults);
-    let file = section.need_text("file", faults);
-    let [csv, tsv] = [b',', b'\t'].map(|separator| Format::Text { separator });
-    let formats = [("csv", csv), ("tsv", tsv), ("parquet", Format::Parquet), ("ipc", Format::Ipc)];
-    let extension = Path::new(&file).extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let by_extension = match extension.as_str() {
-        "csv" => Some(csv),
-        "tsv" | "tab" => Some(tsv),
-        "parquet" | "pq" => Some(Format::Parquet),
-        "ipc" | "arrow" | "feather" => Some(Format::Ipc),
-        _ => None,
-    };
-    let format_line = section.line_of("format", faults);
-    let has_format = format_line != section.line || by_extension.is_some();
-    let mut format = section.choice("format", &formats, faults).or(by_extension).unwrap_or(csv);
-    if !has_format && !file.is_empty() {
+    let (files, splits) = files(&mut section, faults);
+    let formats =
+        [("csv", Format::Csv), ("tsv", Format::Tsv), ("parquet", Format::Parquet), ("ipc", Format::Ipc)];
+    let is_named = section.has("format");
+    let format = section.choice("format", &formats, faults);
+    let untold = files.iter().find(|file| Path::new(file).extension().is_some() && Format::of_name(file).is_none());
+    if let (false, Some(file)) = (is_named, untold) {
         faults.add(
             section.line,
             format!(
@@ -71,27 +67,96 @@ fn source(mut section: Section<'_>, faults: &mut Faults<'_>) -> Source {
             ),
         );
     }
-    let separator_line = section.line_of("separator", faults);
-    if let Some(text) = section.text("separator", faults) {
-        match (text.as_bytes(), &mut format) {
-            ([byte], Format::Text { separator }) if byte.is_ascii() => *separator = *byte,
-            (_, Format::Text { .. }) => {
-                faults.add(separator_line, format!("`separator` is \"{text}\", expected one ASCII character"));
-            }
-            _ => faults.add(separator_line, "`separator` is for csv and tsv files"),
-        }
-    }
+    let format = format.or_else(|| files.iter().find_map(|file| Format::of_name(file)));
+    let dialect = dialect(&mut section, format.is_none_or(Format::is_text), faults);
     let columns = section.texts("columns", faults);
     let header = section.flag("header", faults);
-    if header == Some(false) && columns.is_none() && matches!(format, Format::Text { .. }) {
+    if header == Some(false) && columns.is_none() && format.is_none_or(Format::is_text) {
         faults.add(section.line, "a file without a header needs `columns = [\"...\"]`");
     }
-    let types = [("int", ColumnType::Integer), ("float", ColumnType::Float), ("text", ColumnType::Text)];
+    let types = [
+        ("int", ColumnType::Integer),
+        ("float", ColumnType::Float),
+        ("bool", ColumnType::Boolean),
+        ("text", ColumnType::Text),
+    ];
     let types = section.choices("types", &types, faults);
     let header = header.unwrap_or(columns.is_none());
     let line = section.line;
     section.finish(faults);
-    Source { name, file: file.into(), format, columns, header, types, line }
+    Source { name, files, splits, format, dialect, columns, header, types, line }
+}
+
+/// `file = "..."`, `files = ["...", ...]`, or files by split: `train = ["..."]`, `valid` and `test`.
+fn files(section: &mut Section<'_>, faults: &mut Faults<'_>) -> (Vec<String>, Vec<Split>) {
+    let by_split = Split::ALL.map(|split| (split, section.has(split.name())));
+    let given = ["file", "files"].into_iter().filter(|key| section.has(key)).count()
+        + usize::from(by_split.iter().any(|(_, given)| *given));
+    let file = section.text("file", faults);
+    let lists = [section.texts("files", faults)].into_iter().chain(Split::ALL.map(|split| section.texts(split.name(), faults)));
+    let lists: Vec<Option<Vec<String>>> = lists.collect();
+    if given != 1 {
+        let what = match given {
+            0 => "[[source]] has no `file`: add `file = \"...\"`, or `files = [\"log/*.parquet\"]`",
+            _ => "`file`, `files`, and files by split (`train`, `valid`, `test`) name the same thing: keep one of them",
+        };
+        faults.add(section.line, what);
+        return (vec![], vec![]);
+    }
+    if lists.iter().flatten().any(|files| files.iter().all(String::is_empty)) {
+        faults.add(section.line, "a list of files is empty: write `[\"log/*.parquet\"]`");
+    }
+    let mut splits = Vec::new();
+    for (split, files) in Split::ALL.into_iter().zip(&lists[1..]) {
+        splits.extend(files.iter().flatten().map(|_| split));
+    }
+    (file.into_iter().chain(lists.into_iter().flatten().flatten()).collect(), splits)
+}
+
+/// How the text of a source is written.
+fn dialect(section: &mut Section<'_>, text: bool, faults: &mut Faults<'_>) -> Dialect {
+    for key in ["separator", "quote", "escape", "null_values", "encoding"] {
+        if section.has(key) && !text {
+            faults.add(section.line_of(key, faults), format!("`{key}` is for csv and tsv files"));
+        }
+    }
+    let separator = section.text("separator", faults);
+    if separator.as_deref().is_some_and(|text| text.contains(['\n', '\r', '"'])) {
+        faults.add(section.line_of("separator", faults), "`separator` cannot hold a quote or the end of a line");
+    }
+    let mut ascii = |section: &mut Section<'_>, key: &'static str, expected: &str| -> Option<u8> {
+        let text = section.text(key, faults)?;
+        match text.as_bytes() {
+            [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Some(*byte),
+            _ if key == "quote" && text == "none" => None,
+            _ => {
+                faults.add(section.line_of(key, faults), format!("`{key}` is \"{text}\", expected {expected}"));
+                None
+            }
+        }
+    };
+    let quote = match (section.has("quote"), ascii(section, "quote", "\"none\", or one ASCII character")) {
+        (true, Some(character)) => Some(Quote::Character(character)),
+        (true, None) => Some(Quote::None),
+        (false, _) => None,
+    };
+    let escape = ascii(section, "escape", "one ASCII character");
+    if escape.is_some() && quote == Some(Quote::None) {
+        faults.add(section.line_of("escape", faults), "`escape` is for what stands within quotes, and `quote` is \"none\"");
+    }
+    if separator.as_ref().is_some_and(|text| text.len() > 1) && (escape.is_some() || matches!(quote, Some(Quote::Character(_)))) {
+        let what = "between separators of several characters quotes are letters: leave `quote` and `escape` out";
+        faults.add(section.line_of("separator", faults), what);
+    }
+    let null_values = section.texts("null_values", faults).unwrap_or_default();
+    let encoding = section.text("encoding", faults);
+    if let Some(label) = encoding.as_deref().filter(|label| !is_encoding(label)) {
+        faults.add(
+            section.line_of("encoding", faults),
+            format!("`encoding` is \"{label}\", expected the name of an encoding: utf-8, latin1, windows-1252, utf-16le, gbk, shift_jis, ..."),
+        );
+    }
+    Dialect { separator, quote, escape, null_values, encoding }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -154,25 +219,38 @@ fn label(mut section: Section<'_>, faults: &mut Faults<'_>) -> LabelRecipe {
 }
 
 fn split(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<SplitRecipe> {
-    let kinds = [("column", 0), ("random", 1), ("time", 2), ("last", 3)];
+    let kinds = [("column", 0), ("files", 1), ("random", 2), ("hash", 3), ("time", 4), ("last", 5)];
     let before = faults.found.len();
     let kind = section.choice("kind", &kinds, faults);
     if kind.is_none() && faults.found.len() == before {
-        faults.add(section.line, "[split] has no `kind`: \"column\", \"random\", \"time\" or \"last\"");
+        faults.add(section.line, "[split] has no `kind`: \"column\", \"files\", \"random\", \"hash\", \"time\" or \"last\"");
     }
     let line = section.line;
     let split = match kind? {
         0 => {
             let column = section.need_text("column", faults);
-            let mut value = |key| section.text(key, faults).unwrap_or_else(|| key.to_string());
-            SplitRecipe::Column { column, values: [value("train"), value("valid"), value("test")] }
+            let named = Split::ALL.map(|split| section.has(split.name()));
+            let values = Split::ALL.map(Split::name);
+            let values = values.map(|key| section.text(key, faults).unwrap_or_else(|| key.to_string()));
+            SplitRecipe::Column { column, values, named }
         }
-        1 => {
+        1 => SplitRecipe::Column {
+            column: SPLIT_OF_FILES.into(),
+            values: Split::ALL.map(|split| split.name().to_string()),
+            named: [false; 3],
+        },
+        2 => {
             let (valid, test) = (section.share("valid", faults), section.share("test", faults));
             let seed = section.count("seed", 0, faults).unwrap_or(1) as u64;
             SplitRecipe::Random { valid: valid.unwrap_or(0.1), test: test.unwrap_or(0.1), seed }
         }
-        2 => {
+        3 => {
+            let column = section.need_text("column", faults);
+            let (valid, test) = (section.share("valid", faults), section.share("test", faults));
+            let seed = section.count("seed", 0, faults).unwrap_or(1) as u64;
+            SplitRecipe::Hash { column, valid: valid.unwrap_or(0.1), test: test.unwrap_or(0.1), seed }
+        }
+        4 => {
             let column = section.need_text("column", faults);
             let (valid, test) = (section.share("valid", faults), section.share("test", faults));
             SplitRecipe::Time { column, valid: valid.unwrap_or(0.1), test: test.unwrap_or(0.1) }
@@ -183,7 +261,9 @@ fn split(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<SplitRecip
             SplitRecipe::Last { column, order, valid: valid.unwrap_or(1), test: test.unwrap_or(1) }
         }
     };
-    if let SplitRecipe::Random { valid, test, .. } | SplitRecipe::Time { valid, test, .. } = &split
+    if let SplitRecipe::Random { valid, test, .. }
+    | SplitRecipe::Hash { valid, test, .. }
+    | SplitRecipe::Time { valid, test, .. } = &split
         && valid + test >= 1.0
     {
         faults.add(line, format!("valid {valid} and test {test} leave no rows to train on"));

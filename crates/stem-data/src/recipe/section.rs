@@ -41,6 +41,11 @@ impl<'a> Section<'a> {
         Self { name, line: faults.line(span.start), table, known: Vec::new() }
     }
 
+    /// Whether the key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     fn find(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.known.push(key);
         self.table.get(key)

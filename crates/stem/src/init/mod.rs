@@ -70,9 +70,9 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         return Err(format!("{data} has two columns \"{}\": name each its own way", twice.1).into());
     }
     let rows = usize::try_from(args.rows_to_look_at).unwrap_or(usize::MAX);
-    let looked = look(&files.sources, &files.folder, rows)?;
+    let looked = look(&files.source, &files.folder, rows)?;
     let facts: Vec<Facts> = looked.columns.iter().map(Facts::new).collect();
-    let labels = labels::check(&args.labels, &facts, &files.sources[0].name, &data)?;
+    let labels = labels::check(&args.labels, &facts, &files.source.name, &data)?;
     if looked.rows < FEWEST_ROWS {
         return Err(format!(
             "{data} has {} rows: at least {FEWEST_ROWS} are needed to train, validate and test on",
@@ -91,11 +91,11 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
             .collect();
         return Err(format!("no column of {data} is left to predict the labels from{}", left_out.concat()).into());
     }
-    let name = files.sources[0].name.clone();
+    let name = files.source.name.clone();
     let draft = Draft {
         name: &name,
-        sources: &files.sources,
-        reasons: &files.reasons,
+        source: &files.source,
+        reason: files.reason.as_deref(),
         types: &looked.types,
         rows: looked.rows,
         looked_at: looked.looked_at,

@@ -3,64 +3,63 @@
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use stem_data::{ColumnType, Format, Source, column_names};
+use stem_data::{Dialect, Format, Source, column_names, sniff};
 
 use super::Args;
 use crate::console::Result;
-use crate::inspect::thing;
 
 /// The files as a recipe names them.
 pub(super) struct Files {
     /// Folder that `--data` will name.
     pub(super) folder: PathBuf,
-    pub(super) sources: Vec<Source>,
-    /// For each source, why its format or separator has to be named; `None` where the file's name tells it.
-    pub(super) reasons: Vec<Option<String>>,
+    pub(super) source: Source,
+    /// Why format or separator have to be named; `None` where the files' names tell them.
+    pub(super) reason: Option<String>,
     pub(super) columns: Vec<String>,
 }
 
 /// Finds out how the files are written, and that all have the same columns.
 pub(super) fn open(args: &Args) -> Result<Files> {
     let folder = folder_of(&args.data)?;
-    let (mut sources, mut reasons) = (Vec::<Source>::new(), Vec::new());
-    for path in &args.data {
-        let (format, reason) = format_of(path)?;
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let plain: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        let plain = if plain.chars().all(|c| c == '_') { "log".to_string() } else { plain };
-        let taken = |name: &String| sources.iter().any(|source| source.name == *name);
-        let name = if taken(&plain) { format!("{plain}_{}", sources.len() + 1) } else { plain };
-        let text = matches!(format, Format::Text { .. });
-        if !text && args.columns.is_some() {
-            return Err(
-                format!("--columns is for text without a header; {} names its columns itself", path.display()).into()
-            );
-        }
-        let columns = args.columns.clone();
-        let header = columns.is_none();
-        let file = relative(&folder, path)?;
-        sources.push(Source {
-            name,
-            file,
-            format,
-            columns,
-            header,
-            types: Vec::<(String, ColumnType)>::new(),
-            line: 1,
-        });
-        reasons.push(reason);
-    }
-    let mut columns = Vec::new();
-    for (place, source) in sources.iter().enumerate() {
-        let names = column_names(source, &folder)?;
-        check_names(&args.data[place], source, &names)?;
-        if place == 0 {
-            columns = names;
-        } else {
-            same_columns(&args.data, &columns, place, &names)?;
+    let first = &args.data[0];
+    let written = how(first)?;
+    for path in &args.data[1..] {
+        let other = how(path)?;
+        if (other.format, &other.separator) != (written.format, &written.separator) {
+            return Err(format!(
+                "{} and {} are not written alike: `stem init` takes parts of one log",
+                first.display(),
+                path.display()
+            )
+            .into());
         }
     }
-    Ok(Files { folder, sources, reasons, columns })
+    if !written.format.is_text() && args.columns.is_some() {
+        return Err(
+            format!("--columns is for text without a header; {} names its columns itself", first.display()).into()
+        );
+    }
+    let stem = first.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let plain: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let name = if plain.chars().all(|c| c == '_') { "log".to_string() } else { plain };
+    let files = args.data.iter().map(|path| Ok(relative(&folder, path)?.to_string_lossy().into_owned()));
+    let source = Source {
+        name,
+        files: files.collect::<Result<_>>()?,
+        format: Some(written.format),
+        dialect: Dialect { separator: written.separator, ..Dialect::default() },
+        columns: args.columns.clone(),
+        header: args.columns.is_none(),
+        line: 1,
+        ..Source::default()
+    };
+    let columns_of = |file: &String| column_names(&Source { files: vec![file.clone()], ..source.clone() }, &folder);
+    let columns = columns_of(&source.files[0])?;
+    check_names(first, &source, &columns)?;
+    for (place, file) in source.files.iter().enumerate().skip(1) {
+        same_columns(&args.data, &columns, place, &columns_of(file)?)?;
+    }
+    Ok(Files { folder, source, reason: written.reason, columns })
 }
 
 fn check_names(path: &Path, source: &Source, names: &[String]) -> Result {
@@ -149,7 +148,13 @@ fn relative(folder: &Path, path: &Path) -> Result<PathBuf> {
 }
 
 /// How a file is written, and why the recipe must say so where the file's name does not.
-fn format_of(path: &Path) -> Result<(Format, Option<String>)> {
+struct Written {
+    format: Format,
+    separator: Option<String>,
+    reason: Option<String>,
+}
+
+fn how(path: &Path) -> Result<Written> {
     let mut start = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     if file.metadata().is_ok_and(|found| found.is_dir()) {
@@ -160,7 +165,9 @@ fn format_of(path: &Path) -> Result<(Format, Option<String>)> {
         )
         .into());
     }
-    file.take(1 << 16).read_to_end(&mut start).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    file.take(sniff::START as u64)
+        .read_to_end(&mut start)
+        .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     if start.is_empty() {
         return Err(format!(
             "{} is empty (0 bytes): a log has a line of column names and a line per row",
@@ -168,37 +175,35 @@ fn format_of(path: &Path) -> Result<(Format, Option<String>)> {
         )
         .into());
     }
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let reason = |expected: &[&str], what: &str| (!expected.contains(&extension.as_str())).then(|| what.to_string());
-    if start.starts_with(b"PAR1") {
-        return Ok((Format::Parquet, reason(&["parquet", "pq"], "it begins as a Parquet file does")));
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let by_name = Format::of_name(&name);
+    for (magic, format, what) in [
+        (&b"PAR1"[..], Format::Parquet, "it begins as a Parquet file does"),
+        (&b"ARROW1"[..], Format::Ipc, "it begins as an Arrow IPC file does"),
+    ] {
+        if start.starts_with(magic) {
+            let reason = (by_name != Some(format)).then(|| what.to_string());
+            return Ok(Written { format, separator: None, reason });
+        }
     }
-    if start.starts_with(b"ARROW1") {
-        return Ok((Format::Ipc, reason(&["ipc", "arrow", "feather"], "it begins as an Arrow IPC file does")));
-    }
-    if let Some(what) = thing::binary(&start) {
+    if let Some(what) = sniff::binary(&start) {
         return Err(
             format!("{} is {what}, no log: `stem init` reads CSV, TSV, Parquet and Arrow IPC", path.display()).into()
         );
     }
-    if ["parquet", "pq", "ipc", "arrow", "feather"].contains(&extension.as_str()) {
-        return Err(format!("{} is text, though its name ends in .{extension}: rename it", path.display()).into());
+    if by_name.is_some_and(|format| !format.is_text()) {
+        return Err(format!("{} is text, though its name says otherwise: rename it", path.display()).into());
     }
-    let by_name = match extension.as_str() {
-        "csv" => Some(b','),
-        "tsv" | "tab" => Some(b'\t'),
-        _ => None,
-    };
-    let found = thing::separator(&start).map(|(_, separator)| separator);
-    let separator = found.or(by_name).unwrap_or(b',');
-    let reason = (by_name != Some(separator)).then(|| {
-        let shown = match separator {
-            b'\t' => "tabs".to_string(),
-            other => format!("\"{}\"", char::from(other)),
-        };
-        format!("the lines are cut into equally many values by {shown}")
-    });
-    Ok((Format::Text { separator }, reason))
+    let usual = |format: Option<Format>| if format == Some(Format::Tsv) { b'\t' } else { b',' };
+    let separator = sniff::separator(&start).map_or(usual(by_name), |(_, separator)| separator);
+    let format = if separator == b'\t' { Format::Tsv } else { Format::Csv };
+    let is_told = by_name.is_some() && usual(by_name) == separator;
+    let shown = if separator == b'\t' { "tabs".into() } else { format!("\"{}\"", char::from(separator)) };
+    Ok(Written {
+        format,
+        separator: (usual(Some(format)) != separator).then(|| char::from(separator).to_string()),
+        reason: (!is_told).then(|| format!("the lines are cut into equally many values by {shown}")),
+    })
 }
 
 #[cfg(test)]

@@ -16,11 +16,11 @@ const WIDTH: usize = 110;
 /// All that was guessed.
 pub(super) struct Draft<'d> {
     pub(super) name: &'d str,
-    pub(super) sources: &'d [Source],
-    /// For each source, why its format has to be named.
-    pub(super) reasons: &'d [Option<String>],
-    /// For each source the types that its first rows do not show.
-    pub(super) types: &'d [Vec<(String, ColumnType)>],
+    pub(super) source: &'d Source,
+    /// Why its format has to be named.
+    pub(super) reason: Option<&'d str>,
+    /// The types that its first rows do not show.
+    pub(super) types: &'d [(String, ColumnType)],
     pub(super) rows: usize,
     pub(super) looked_at: usize,
     pub(super) group: Option<(String, String)>,
@@ -64,25 +64,19 @@ impl Draft<'_> {
             }
         }
         if let Some(sql) = self.sql() {
-            let why = match self.guesses.iter().any(|guess| guess.expression.is_some()) {
-                true => "columns that are no feature, time or list as they are in the file are made one here",
-                false => "the rows of all files, one file after the other",
-            };
-            comment(&mut out, why);
+            comment(&mut out, "columns that are no feature, time or list as they are in the file are made one here");
             line(&mut out, format!("sql = {}", toml_sql(&sql)));
         }
-        for ((source, reason), types) in self.sources.iter().zip(self.reasons).zip(self.types) {
-            self.source(&mut out, source, reason.as_deref(), types);
-        }
+        self.source(&mut out);
         self.guesses.iter().filter(|guess| guess.verdict != Verdict::Label).for_each(|guess| field(&mut out, guess));
         self.labels.iter().for_each(|label| self.label(&mut out, label));
         self.split_section(&mut out);
         out
     }
 
-    /// The SELECT, where a plain `SELECT *` of one file will not do.
+    /// The SELECT, where a plain `SELECT *` will not do.
     fn sql(&self) -> Option<String> {
-        if self.sources.len() == 1 && self.guesses.iter().all(|guess| guess.expression.is_none()) {
+        if self.guesses.iter().all(|guess| guess.expression.is_none()) {
             return None;
         }
         let of_use = |guess: &&Guess| !guess.column.is_empty();
@@ -95,24 +89,31 @@ impl Draft<'_> {
                 None => quoted(&guess.column),
             })
             .collect();
-        let select = |source: &Source| format!("SELECT {}\nFROM {}", columns.join(", "), quoted(&source.name));
-        Some(self.sources.iter().map(select).collect::<Vec<_>>().join("\nUNION ALL\n"))
+        Some(format!("SELECT {}\nFROM {}", columns.join(", "), quoted(&self.source.name)))
     }
 
-    fn source(&self, out: &mut String, source: &Source, reason: Option<&str>, types: &[(String, ColumnType)]) {
+    fn source(&self, out: &mut String) {
+        let source = self.source;
         line(out, "\n[[source]]");
         line(out, format!("name = {}", toml_text(&source.name)));
-        line(out, format!("file = {}   # in the folder that --data names", toml_text(&source.file.to_string_lossy())));
-        if let Some(reason) = reason {
+        match source.files.as_slice() {
+            [file] => line(out, format!("file = {}   # in the folder that --data names", toml_text(file))),
+            files => {
+                comment(out, "in the folder that --data names; patterns are read too: \"log/*.csv\"");
+                let files: Vec<String> = files.iter().map(|file| toml_text(file)).collect();
+                line(out, format!("files = [{}]", files.join(", ")));
+            }
+        }
+        if let Some(reason) = self.reason {
             comment(out, reason);
             match source.format {
-                Format::Parquet => line(out, "format = \"parquet\""),
-                Format::Ipc => line(out, "format = \"ipc\""),
-                Format::Text { separator: b'\t' } => line(out, "format = \"tsv\""),
-                Format::Text { separator } => {
-                    line(out, "format = \"csv\"");
-                    line(out, format!("separator = {}", toml_text(&char::from(separator).to_string())));
-                }
+                Some(Format::Parquet) => line(out, "format = \"parquet\""),
+                Some(Format::Ipc) => line(out, "format = \"ipc\""),
+                Some(Format::Tsv) => line(out, "format = \"tsv\""),
+                _ => line(out, "format = \"csv\""),
+            }
+            if let Some(separator) = &source.dialect.separator {
+                line(out, format!("separator = {}", toml_text(separator)));
             }
         }
         if let Some(columns) = &source.columns {
@@ -120,15 +121,16 @@ impl Draft<'_> {
             let names: Vec<String> = columns.iter().map(|name| toml_text(name)).collect();
             line(out, format!("columns = [{}]", names.join(", ")));
         }
-        if !types.is_empty() {
+        if !self.types.is_empty() {
             comment(out, "types of all values, where the first rows show another or leading zeros would be lost");
             let word = |kind: &ColumnType| match kind {
                 ColumnType::Integer => "int",
                 ColumnType::Float => "float",
+                ColumnType::Boolean => "bool",
                 ColumnType::Text => "text",
             };
             let types: Vec<String> =
-                types.iter().map(|(name, kind)| format!("{} = \"{}\"", toml_text(name), word(kind))).collect();
+                self.types.iter().map(|(name, kind)| format!("{} = \"{}\"", toml_text(name), word(kind))).collect();
             line(out, format!("types = {{ {} }}", types.join(", ")));
         }
     }

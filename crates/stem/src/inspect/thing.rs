@@ -7,9 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 use stem_core::ModelName;
 use stem_core::files::FileError;
+use stem_data::sniff;
 
-/// Bytes of a file that are looked at.
-const START: u64 = 1 << 16;
 /// Longest header of a safetensors file.
 const LONGEST_HEADER: u64 = 100 << 20;
 
@@ -53,7 +52,7 @@ pub(crate) fn of(path: &Path) -> Result<Thing, FileError> {
     let bytes = found.len();
     let mut file = File::open(path).map_err(FileError::of("read", path))?;
     let mut start = Vec::new();
-    (&mut file).take(START).read_to_end(&mut start).map_err(FileError::of("read", path))?;
+    (&mut file).take(sniff::START as u64).read_to_end(&mut start).map_err(FileError::of("read", path))?;
     if start.is_empty() {
         return Ok(other("an empty file", "Was its writing cut short?"));
     }
@@ -76,7 +75,7 @@ pub(crate) fn of(path: &Path) -> Result<Thing, FileError> {
         };
         return Ok(other("one of the column files of an encoded data set", fits));
     }
-    if let Some(what) = binary(&start) {
+    if let Some(what) = sniff::binary(&start) {
         let checkpoint = what.contains("PyTorch");
         let fits = if checkpoint {
             format!(
@@ -88,59 +87,6 @@ pub(crate) fn of(path: &Path) -> Result<Thing, FileError> {
         return Ok(other(what, fits));
     }
     Ok(text(path, &String::from_utf8_lossy(&start)))
-}
-
-/// What a binary file is by its first bytes; `None` for text.
-pub(crate) fn binary(start: &[u8]) -> Option<String> {
-    let known: [(&[u8], &str); 10] = [
-        (b"\x1f\x8b", "a gzip archive; unpack it first"),
-        (b"\x28\xb5\x2f\xfd", "a zstd archive; unpack it first"),
-        (b"BZh", "a bzip2 archive; unpack it first"),
-        (b"\xfd7zXZ", "an xz archive; unpack it first"),
-        (b"SQLite format 3", "an SQLite database; export a table of it first"),
-        (b"%PDF", "a PDF document"),
-        (b"\x89PNG", "a PNG image"),
-        (b"\xff\xd8\xff", "a JPEG image"),
-        (b"\x7fELF", "a program"),
-        (b"\x80\x02", "a Python pickle, perhaps an old PyTorch checkpoint"),
-    ];
-    if let Some((_, what)) = known.iter().find(|(magic, _)| start.starts_with(magic)) {
-        return Some((*what).into());
-    }
-    if start.starts_with(b"PK\x03\x04") {
-        let pickle = start.windows(8).any(|bytes| bytes == b"data.pkl");
-        return Some(
-            if pickle { "a PyTorch checkpoint" } else { "a zip archive (or a spreadsheet); unpack or export it first" }
-                .into(),
-        );
-    }
-    if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
-        return Some("text in UTF-16; convert it to UTF-8 first".into());
-    }
-    start.contains(&0).then(|| "a binary file of a kind unknown here".into())
-}
-
-/// The character that cuts the first lines into equally many values, and into the most; with their number.
-pub(crate) fn separator(start: &[u8]) -> Option<(usize, u8)> {
-    let text = String::from_utf8_lossy(start);
-    let lines: Vec<&str> = text.lines().take(50).collect();
-    let lines = if lines.len() > 2 && start.len() == 1 << 16 { &lines[..lines.len() - 1] } else { &lines[..] };
-    let values = |line: &str, separator: char| {
-        let mut quoted = false;
-        1 + line
-            .chars()
-            .filter(|&c| {
-                quoted ^= c == '"';
-                !quoted && c == separator
-            })
-            .count()
-    };
-    let consistent = |separator: u8| {
-        let first = values(lines.first()?, char::from(separator));
-        let same = lines.iter().filter(|line| values(line, char::from(separator)) == first).count();
-        (first > 1 && 10 * same >= 9 * lines.len()).then_some((first, separator))
-    };
-    b",\t;|".iter().filter_map(|&separator| consistent(separator)).max_by_key(|(values, _)| *values)
 }
 
 /// A file that begins as safetensors do: the length of a header, and the header as JSON.
@@ -269,7 +215,7 @@ fn text(path: &Path, start: &str) -> Thing {
     }
     let first = trimmed.lines().next().unwrap_or_default();
     let several = trimmed.lines().nth(1).is_some();
-    match separator(trimmed.as_bytes()).filter(|_| several) {
+    match sniff::separator(trimmed.as_bytes()).filter(|_| several) {
         Some((columns, separator)) => {
             let words = match separator {
                 b',' => "commas",
@@ -351,17 +297,4 @@ fn toml_file(text: &str, here: &str) -> Option<Thing> {
             "A recipe has [[source]], [[field]] and [[label]]; an experiment [train]",
         )
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_separator_is_what_cuts_every_line_alike() {
-        assert_eq!(separator(b"a;b;c\n1;2,5;3\n1;2;3,5\n"), Some((3, b';')));
-        assert_eq!(separator(b"a,genres,c\n1,x|y,3\n1,x|y|z,3\n"), Some((3, b',')));
-        assert_eq!(separator(b"a\tb\n\"x,\ty\"\t2\n"), Some((2, b'\t')));
-        assert_eq!(separator(b"a\n1\n"), None);
-    }
 }

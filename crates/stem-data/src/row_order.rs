@@ -1,6 +1,5 @@
-//! Two questions to a query plan: does every step keep the order of its rows, and which source columns is a column made of?
+//! A query plan whose every step keeps the order of its rows.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use polars::prelude::*;
@@ -50,36 +49,4 @@ pub(crate) fn keep_order(plan: DslPlan) -> DslPlan {
         DslPlan::IR { dsl, .. } => keep_order(Arc::unwrap_or_clone(dsl)),
         other => other,
     }
-}
-
-/// Columns of the sources (or of a join of them) that a column of the result is computed from.
-pub(crate) fn origins(plan: &DslPlan, column: &str) -> BTreeSet<String> {
-    trace(plan, BTreeSet::from([column.to_string()]))
-}
-
-fn trace(plan: &DslPlan, names: BTreeSet<String>) -> BTreeSet<String> {
-    match plan {
-        DslPlan::Select { expr, input, .. } | DslPlan::HStack { exprs: expr, input, .. } => {
-            trace(input, names.into_iter().flat_map(|name| leaves(expr, name)).collect())
-        }
-        DslPlan::Filter { input, .. }
-        | DslPlan::Sort { input, .. }
-        | DslPlan::Slice { input, .. }
-        | DslPlan::Distinct { input, .. }
-        | DslPlan::Cache { input, .. }
-        | DslPlan::MapFunction { input, .. } => trace(input, names),
-        DslPlan::IR { dsl, .. } => trace(dsl, names),
-        _ => names,
-    }
-}
-
-/// Names of the columns in the expression that yields `name`; `name` itself where none does by that name.
-fn leaves(exprs: &[Expr], name: String) -> Vec<String> {
-    let yields = exprs.iter().find(|expr| matches!(expr, Expr::Alias(_, alias) if alias.as_str() == name));
-    let Some(expr) = yields else { return vec![name] };
-    let columns = expr.into_iter().filter_map(|part| match part {
-        Expr::Column(column) => Some(column.to_string()),
-        _ => None,
-    });
-    columns.collect()
 }

@@ -1,0 +1,195 @@
+//! What the columns of the SELECT show to be wrong with a recipe: all of it at once, each with what to write instead.
+
+use std::collections::HashMap;
+
+use polars::prelude::*;
+use stem_core::Value;
+
+use crate::dictionary::has_integer_keys;
+use crate::error::Fault;
+use crate::provenance::{drifting, origins};
+use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe, nearest};
+use crate::scan::SourceFacts;
+use crate::source::words;
+
+/// Columns the recipe reads, each with the line that names it.
+pub(crate) fn used_columns(recipe: &Recipe) -> Vec<(&str, usize)> {
+    let fields = recipe.fields.iter().map(|f| (f.column.as_str(), f.line));
+    let labels = recipe.labels.iter().map(|l| (l.column.as_str(), l.line));
+    let group = recipe.group.iter().map(|g| (g.as_str(), recipe.lines.group));
+    let split = match &recipe.split {
+        SplitRecipe::Random { .. } => vec![],
+        SplitRecipe::Column { column, .. } | SplitRecipe::Hash { column, .. } | SplitRecipe::Time { column, .. } => {
+            vec![column]
+        }
+        SplitRecipe::Last { column, order, .. } => vec![column, order],
+    };
+    let split = split.into_iter().map(|column| (column.as_str(), recipe.lines.split));
+    fields.chain(labels).chain(group).chain(split).collect()
+}
+
+/// Every fault, in the order of the recipe's lines.
+pub(crate) fn faults(
+    recipe: &Recipe,
+    plan: &DslPlan,
+    types: &HashMap<String, DataType>,
+    facts: &SourceFacts,
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut add = |line: usize, what: String| faults.push(Fault { line, what });
+    for (column, line) in used_columns(recipe) {
+        if types.contains_key(column) {
+            continue;
+        }
+        if let Some(why) = facts.unreadable.get(column) {
+            add(line, why.clone());
+            continue;
+        }
+        let mut known: Vec<&str> = types.keys().map(String::as_str).collect();
+        known.sort_unstable();
+        let hint = nearest(column, known.iter().copied());
+        let hint = hint.map_or(".".to_string(), |near| format!("; did you mean \"{near}\"?"));
+        add(line, format!("there is no column \"{column}\"{hint} The SELECT gives: {}", known.join(", ")));
+    }
+    let example = |column: &str| {
+        let examples = origins(plan, column).into_iter().filter_map(|origin| facts.examples.get(&origin.column));
+        examples.map(|example| format!(", for instance {example}")).next().unwrap_or_default()
+    };
+    let is_undecided = |column: &str| origins(plan, column).iter().all(|c| facts.undecided.contains(&c.column));
+    for field in &recipe.fields {
+        if let Some(what) = types.get(&field.column).and_then(|dtype| misfit(field, dtype, &is_undecided, &example)) {
+            add(field.line, format!("field \"{}\" {what}", field.column));
+        }
+    }
+    let mut kinds: HashMap<&str, (&FieldRecipe, bool)> = HashMap::new();
+    for field in recipe.fields.iter().filter(|f| !matches!(f.kind, Kind::Number { .. })) {
+        let Some(dtype) = types.get(&field.column) else { continue };
+        let name = field.vocabulary.as_deref().unwrap_or(&field.column);
+        let (first, integers) = *kinds.entry(name).or_insert((field, has_integer_keys(dtype)));
+        if integers != has_integer_keys(dtype) {
+            let what = format!(
+                "vocabulary \"{name}\" holds integers in one of \"{}\" and \"{}\", text in the other: CAST one in the sql",
+                first.column, field.column
+            );
+            add(field.line, what);
+        }
+    }
+    for label in &recipe.labels {
+        let Some(dtype) = types.get(&label.column) else { continue };
+        let name = &label.column;
+        let is_number = dtype.is_primitive_numeric() || matches!(dtype, DataType::Boolean | DataType::Null);
+        if !is_number && !(*dtype == DataType::String && is_undecided(name)) {
+            let what = format!(
+                "label \"{name}\" is {}{}, expected 0, 1 or null: write CAST(\"{name}\" AS DOUBLE) in the sql where it holds numbers, CASE WHEN ... THEN 1 ELSE 0 END where it holds words",
+                words(dtype),
+                example(name)
+            );
+            add(label.line, what);
+        }
+        let answer = origins(plan, name);
+        for field in recipe.fields.iter().filter(|field| field.column != *name && !recipe.allow_leak.contains(&field.column)) {
+            let read = origins(plan, &field.column);
+            let column = &field.column;
+            if !answer.is_empty() && answer.is_subset(&read) {
+                let columns = answer.iter().map(|origin| origin.column.as_str()).collect::<Vec<_>>().join(", ");
+                let what = format!(
+                    "field \"{column}\" is made of {columns}, as label \"{name}\" is: the model would read the answer. Values of earlier rows are known: LAG({columns}) OVER (PARTITION BY ... ORDER BY ...). If this one is known before the feedback too, say so: `allow_leak = [\"{column}\"]` at the top of the recipe"
+                );
+                add(field.line, what);
+            } else if let Some(origin) = answer.intersection(&read).next() {
+                tracing::warn!(
+                    "field \"{column}\" holds {}, from which label \"{name}\" is computed too: is it known before the feedback?",
+                    origin.column
+                );
+            }
+        }
+    }
+    for (column, kinds) in drifting(plan) {
+        let keyed = recipe.fields.iter().filter(|field| !matches!(field.kind, Kind::Number { .. }));
+        let keyed = keyed.map(|field| (&field.column, field.line)).chain(recipe.group.iter().map(|group| (group, recipe.lines.group)));
+        for (name, line) in keyed {
+            if *name == column || origins(plan, name).iter().any(|origin| origin.column == column) {
+                let what = format!(
+                    "\"{column}\" is {} in the parts of a UNION, and 12, 12.0 and \"12\" would be different keys: write `types = {{ {column} = \"int\" }}` (or \"text\") in each source",
+                    kinds.join(" and ")
+                );
+                add(line, what);
+            }
+        }
+    }
+    let ordered = match &recipe.split {
+        SplitRecipe::Time { column, .. } => Some(column),
+        SplitRecipe::Last { order, .. } => Some(order),
+        _ => None,
+    };
+    if let Some((column, dtype)) = ordered.and_then(|column| Some((column, types.get(column)?)))
+        && !(dtype.is_primitive_numeric() || dtype.is_temporal())
+    {
+        let what = format!(
+            "the split orders by \"{column}\", which is {}{}, expected a number, a date or a time: STRPTIME(\"{column}\", '%Y-%m-%d %H:%M:%S') in the sql reads a time in text by its form, CAST(\"{column}\" AS DATE) a date",
+            words(dtype),
+            example(column)
+        );
+        add(recipe.lines.split, what);
+    }
+    faults.sort_by_key(|fault| fault.line);
+    faults.dedup();
+    faults
+}
+
+/// Why a column cannot be this field, and what to write.
+fn misfit(
+    field: &FieldRecipe,
+    dtype: &DataType,
+    is_undecided: &dyn Fn(&str) -> bool,
+    example: &dyn Fn(&str) -> String,
+) -> Option<String> {
+    let (found, name) = (words(dtype), &field.column);
+    match field.kind {
+        Kind::Category => match dtype {
+            DataType::List(_) => Some(format!("is {found}: make it a sequence")),
+            DataType::Datetime(..) => Some(format!(
+                "holds {found}, and nearly every time is a new one: take a part of it in the sql, EXTRACT(HOUR FROM \"{name}\"), or write it as text in a form of your own, STRFTIME(\"{name}\", '%Y-%m-%d %H')"
+            )),
+            DataType::Time | DataType::Duration(_) => {
+                Some(format!("holds {found}: take a part of it in the sql, EXTRACT(HOUR FROM \"{name}\"), or make it a number"))
+            }
+            DataType::Struct(_) | DataType::Array(..) => Some(format!("is {found}, expected integers or text")),
+            _ => default_misfit(field, dtype),
+        },
+        Kind::Sequence { .. } => match (dtype, &field.separator) {
+            (DataType::String, None) => Some("is text: add `separator = \"|\"`, or cut it in the sql".into()),
+            (DataType::String, Some(_)) => default_misfit(field, dtype),
+            (DataType::List(_), Some(_)) => Some("is a list already: leave `separator` out".into()),
+            (DataType::List(inner), None) if inner.is_integer() || matches!(**inner, DataType::String | DataType::Boolean) => {
+                default_misfit(field, dtype)
+            }
+            (DataType::List(inner), None) if inner.is_float() => Some(
+                "is a list of floats: a sequence is a list of integers or text; a vector of numbers goes in as one number field each, GET(\"column\", 0) AS v0 in the sql".into(),
+            ),
+            _ => Some(format!("is {found}: a sequence is a list of integers or text, or a text with a separator")),
+        },
+        Kind::Number { .. } => match (dtype, &field.default) {
+            (_, Some(Value::Text(text))) => Some(format!("has the default \"{text}\", expected a number")),
+            (DataType::String, _) if is_undecided(name) => None,
+            (dtype, _) if dtype.is_temporal() => {
+                Some(format!("holds {found}, expected numbers: EXTRACT(EPOCH FROM \"{name}\") in the sql, or another part of it"))
+            }
+            (dtype, _) if !(dtype.is_primitive_numeric() || *dtype == DataType::Boolean) => Some(format!(
+                "is {found}{}, expected numbers; make it a category, CAST it in the sql, or name what stands for nothing: `null_values = [\"NA\"]`",
+                example(name)
+            )),
+            _ => None,
+        },
+    }
+}
+
+fn default_misfit(field: &FieldRecipe, dtype: &DataType) -> Option<String> {
+    let default = field.default.as_ref()?;
+    let fits = match default {
+        Value::Integer(_) => true,
+        Value::Text(_) => !has_integer_keys(dtype),
+        _ => false,
+    };
+    (!fits).then(|| format!("is {}, and has the default {default}", words(dtype)))
+}

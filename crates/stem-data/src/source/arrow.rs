@@ -1,0 +1,197 @@
+//! Parquet and Arrow IPC files: which of their columns can be read, and as what.
+//!
+//! A column that cannot be read does not matter until a recipe uses it. Polars panics on some types when it merely sees them in a
+//! file's schema, so the schema is read here and handed to it without them.
+
+use std::any::Any;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polars::prelude::*;
+use polars::prelude::{ArrowDataType as Arrow, ArrowSchema};
+use stem_core::files::FileError;
+
+use super::files::SourceFile;
+use super::parts::{Part, together};
+use super::{Table, sniff};
+use crate::error::{Error, Result};
+use crate::recipe::{Format, Source};
+
+/// Opens the files of a source as one table.
+pub(super) fn open(source: &Source, files: Vec<SourceFile>, format: Format) -> Result<Table> {
+    let mut table = Table::default();
+    let mut read = Vec::with_capacity(files.len());
+    for file in files {
+        let (schema, rows) = schema_of(&file.path, format)?;
+        table.rows = table.rows.and_then(|so_far| Some(so_far + rows?));
+        let mut readable = Schema::default();
+        for (name, field) in schema.iter() {
+            match readable_type(&field.dtype) {
+                Ok(()) => drop(readable.with_column(name.clone(), DataType::from_arrow_field(field))),
+                Err(why) => {
+                    let why = format!("column \"{name}\" of {} is {why}", file.path.display());
+                    table.unreadable.entry(name.to_string()).or_insert(why);
+                }
+            }
+        }
+        read.push((file, readable, schema.len()));
+    }
+    let unreadable: Vec<PlSmallStr> = table.unreadable.keys().map(|name| name.as_str().into()).collect();
+    for (_, schema, _) in &mut read {
+        schema.retain(|name, _| !unreadable.contains(name));
+    }
+    let mut parts = Vec::new();
+    for same in read.chunk_by(|a, b| a.1 == b.1 && a.0.partitions == b.0.partitions) {
+        let (first, schema, columns) = &same[0];
+        let paths: Vec<PathBuf> = same.iter().map(|(file, ..)| file.path.clone()).collect();
+        let frame = match *columns == schema.len() {
+            true => scan(&paths, format, schema),
+            false => scan_readable(paths, format, schema),
+        };
+        let frame = frame.map_err(Error::query)?;
+        let columns = schema.iter().map(|(name, dtype)| (canonical(col(name.clone()), dtype), name.clone()));
+        let (exprs, schema): (Vec<Expr>, Schema) = columns
+            .map(|((expr, dtype), name)| (expr.alias(name.clone()), Field::new(name, dtype)))
+            .unzip();
+        let frame = frame.select(exprs);
+        parts.push(Part { frame, schema, partitions: first.partitions.clone(), name: first.path.clone() });
+    }
+    together(source, parts, &mut table)?;
+    Ok(table)
+}
+
+fn scan(paths: &[PathBuf], format: Format, schema: &Schema) -> PolarsResult<LazyFrame> {
+    let paths = paths.iter().map(|path| PlRefPath::try_from_path(path)).collect::<PolarsResult<_>>()?;
+    let sources = ScanSources::Paths(paths);
+    let args = UnifiedScanArgs { glob: false, hive_options: HiveOptions::new_disabled(), ..Default::default() };
+    let plan = match format {
+        Format::Ipc => DslBuilder::scan_ipc(sources, IpcScanOptions::default(), args)?,
+        _ => {
+            let options = ParquetOptions { schema: Some(schema.clone().into()), ..Default::default() };
+            DslBuilder::scan_parquet(sources, options, args)?
+        }
+    };
+    Ok(plan.build().into())
+}
+
+/// The readable columns of files that have others too. Those that the query needs are read at once, not piece by piece: Polars' streaming
+/// readers look at all types of a file.
+fn scan_readable(paths: Vec<PathBuf>, format: Format, schema: &Schema) -> PolarsResult<LazyFrame> {
+    let schema = Some(schema.clone().into());
+    LazyFrame::anonymous_scan(Arc::new(Readable { paths, format }), ScanArgsAnonymous { schema, ..Default::default() })
+}
+
+struct Readable {
+    paths: Vec<PathBuf>,
+    format: Format,
+}
+
+impl AnonymousScan for Readable {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn scan(&self, asked: AnonymousScanArgs) -> PolarsResult<DataFrame> {
+        let all = || asked.schema.iter_names().map(|name| name.to_string()).collect();
+        let names: Vec<String> =
+            asked.with_columns.as_ref().map_or_else(all, |names| names.iter().map(|name| name.to_string()).collect());
+        let mut whole: Option<DataFrame> = None;
+        for path in &self.paths {
+            let (file, names) = (File::open(path)?, Some(names.clone()));
+            let frame = match self.format {
+                Format::Ipc => IpcReader::new(file).with_columns(names).finish()?,
+                _ => ParquetReader::new(file).with_columns(names).finish()?,
+            };
+            match &mut whole {
+                Some(whole) => drop(whole.vstack_mut(&frame)?),
+                None => whole = Some(frame),
+            }
+        }
+        whole.unwrap_or_default().select(names)
+    }
+
+    fn allows_projection_pushdown(&self) -> bool {
+        true
+    }
+}
+
+/// The schema that a file says it has, and its rows where it says them.
+fn schema_of(path: &Path, format: Format) -> Result<(ArrowSchema, Option<u64>)> {
+    let start = sniff::start(path)?;
+    if start.is_empty() {
+        return Err(Error::NoRows { path: path.into(), found: "0 bytes" });
+    }
+    let refused = |what: String| Error::Source { path: path.into(), what };
+    let (magic, name): (&[u8], _) = match format {
+        Format::Ipc => (b"ARROW1", "an Arrow IPC file"),
+        _ => (b"PAR1", "a Parquet file"),
+    };
+    if !start.starts_with(magic) {
+        let is = sniff::binary(&start).unwrap_or_else(|| "text; say so with `format = \"csv\"` or \"tsv\"".into());
+        return Err(refused(format!("it is not {name}: it is {is}")));
+    }
+    let file = File::open(path).map_err(FileError::of("read", path))?;
+    let damaged = |error: PolarsError| {
+        refused(format!("it is damaged, or was cut short: {}", super::plain(&error)))
+    };
+    match format {
+        Format::Ipc => {
+            let mut reader = IpcReader::new(file);
+            let schema = reader.schema().map_err(damaged)?;
+            Ok((schema.as_ref().clone(), None))
+        }
+        _ => {
+            let mut reader = ParquetReader::new(file);
+            let schema = reader.schema().map_err(damaged)?;
+            Ok((schema.as_ref().clone(), Some(reader.num_rows().map_err(damaged)? as u64)))
+        }
+    }
+}
+
+/// Whether Polars reads a type, and why not.
+fn readable_type(dtype: &Arrow) -> std::result::Result<(), String> {
+    match dtype {
+        Arrow::Timestamp(_, zone) => match TimeZone::opt_try_new(zone.clone()) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(format!(
+                "a time in the zone \"{}\", which is not read: write it in UTC, or in a zone of the time zone database",
+                zone.as_deref().unwrap_or_default()
+            )),
+        },
+        Arrow::Float16 => Err("of half floats (16 bits), which are not read: write them as 32-bit floats".into()),
+        Arrow::Decimal256(precision, _) | Arrow::Decimal(precision, _) if *precision > 38 => {
+            Err(format!("a decimal of {precision} digits, which is not read: write it with 38 digits at most, or as a float"))
+        }
+        Arrow::Interval(_) => Err("a calendar interval, which is not read: write it as a number".into()),
+        Arrow::Union(_) | Arrow::Unknown => Err(format!("{dtype:?}, which is not read")),
+        Arrow::List(inner) | Arrow::LargeList(inner) | Arrow::FixedSizeList(inner, _) | Arrow::Map(inner, _) => {
+            readable_type(&inner.dtype).map_err(|why| format!("a list, each value {why}"))
+        }
+        Arrow::Struct(fields) => fields.iter().try_for_each(|field| readable_type(&field.dtype)),
+        Arrow::Dictionary(_, values, _) => readable_type(values),
+        _ => Ok(()),
+    }
+}
+
+/// A column as one of the few types that the rest of the crate knows, with all its values: a warehouse writes whole numbers as
+/// decimals, a time with a zone is an instant.
+fn canonical(column: Expr, dtype: &DataType) -> (Expr, DataType) {
+    let cast = |to: DataType| (column.clone().strict_cast(to.clone()), to);
+    match dtype {
+        DataType::Decimal(_, 0) => cast(DataType::Int64),
+        DataType::Decimal(..) => cast(DataType::Float64),
+        DataType::Int128 => cast(DataType::Int64),
+        DataType::Categorical(..) | DataType::Enum(..) => cast(DataType::String),
+        DataType::Binary | DataType::BinaryOffset => cast(DataType::String),
+        DataType::Datetime(unit, Some(_)) => {
+            let to = DataType::Datetime(*unit, None);
+            (column.to_physical().cast(to.clone()), to)
+        }
+        DataType::Array(inner, _) => match inner.as_ref() {
+            DataType::Array(..) => (column, dtype.clone()),
+            inner => cast(DataType::List(Box::new(inner.clone()))),
+        },
+        _ => (column, dtype.clone()),
+    }
+}

@@ -1,0 +1,275 @@
+//! Text tables: their dialect, their columns, and the types that the values of the first rows decide.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use polars::prelude::*;
+
+use super::files::SourceFile;
+use super::infer::{self, Evidence, Inferred};
+use super::lines::{TextColumn, TextTable};
+use super::parts::{Part, together};
+use super::rewrite::{Rewriting, SEPARATOR};
+use super::scratch::Unpacked;
+use super::{Table, sniff};
+use crate::error::{Error, Fault, Result};
+use crate::recipe::{ColumnType, Format, Quote, Source};
+use crate::stop::StopFlag;
+
+/// Rows of a file whose values decide the types that the recipe leaves open.
+const ROWS_TO_INFER: usize = 10_000;
+/// Rows of all files that are looked at for this.
+const ROWS_IN_ALL: usize = 100_000;
+
+/// A file, and how it begins.
+struct Text {
+    file: SourceFile,
+    /// What is read in its place.
+    path: PathBuf,
+    names: Vec<String>,
+}
+
+/// What the first rows of all files say of a column.
+#[derive(Default)]
+struct Column {
+    evidence: Evidence,
+    /// The first value that is no number, and where it stands.
+    text: Option<String>,
+}
+
+/// Opens the files of a text source as one table.
+pub(super) fn open(
+    recipe: &Path,
+    source: &Source,
+    files: Vec<SourceFile>,
+    format: Format,
+    unpacked: &mut Unpacked,
+    stop: &StopFlag,
+) -> Result<Table> {
+    let dialect = &source.dialect;
+    let separator = match dialect.separator.as_deref().map(str::as_bytes) {
+        Some([byte]) => *byte,
+        Some(_) => SEPARATOR,
+        None if format == Format::Tsv => b'\t',
+        None => b',',
+    };
+    let per_file = (ROWS_IN_ALL / files.len()).clamp(100, ROWS_TO_INFER);
+    let (mut columns, mut order) = (HashMap::<String, Column>::new(), Vec::<String>::new());
+    let (mut texts, mut quote) = (Vec::new(), None);
+    for file in files {
+        let start = sniff::start(&file.path)?;
+        if start.is_empty() {
+            return Err(Error::NoRows { path: file.path, found: "0 bytes" });
+        }
+        let path = match Rewriting::of(&file.path, &start, dialect)? {
+            None => file.path.clone(),
+            Some(rewriting) => {
+                let path = unpacked.file()?;
+                rewriting.run(&file.path, &path, stop)?;
+                path
+            }
+        };
+        let quote = *quote.get_or_insert_with(|| quote_of(source, format, &path, separator));
+        let names = look(source, &file.path, &path, (separator, quote), per_file, &mut columns)?;
+        for name in &names {
+            if !order.contains(name) {
+                order.push(name.clone());
+            }
+        }
+        texts.push(Text { file, path, names });
+    }
+    let quote = quote.flatten();
+
+    let unknown = source.types.iter().filter(|(name, _)| !order.contains(name));
+    let faults = unknown.map(|(name, _)| {
+        let what = format!("`types` names \"{name}\"; {} has: {}", texts[0].file.path.display(), order.join(", "));
+        Fault { line: source.line, what }
+    });
+    let faults: Vec<Fault> = faults.collect();
+    if !faults.is_empty() {
+        return Err(Error::Recipe { path: recipe.into(), faults });
+    }
+    let given = |name: &str| source.types.iter().find(|(n, _)| n == name).map(|(_, kind)| *kind);
+    let kind = |name: &str| {
+        given(name).unwrap_or_else(|| match columns[name].evidence.inferred() {
+            Inferred::Integer => ColumnType::Integer,
+            Inferred::Float => ColumnType::Float,
+            Inferred::Boolean => ColumnType::Boolean,
+            Inferred::Text | Inferred::Nothing => ColumnType::Text,
+        })
+    };
+
+    let mut table = Table::default();
+    for (name, column) in &columns {
+        match column.evidence.inferred() {
+            Inferred::Nothing if given(name).is_none() => drop(table.undecided.insert(name.clone())),
+            Inferred::Text => drop(column.text.clone().map(|text| table.examples.insert(name.clone(), text))),
+            _ => {}
+        }
+    }
+    let mut parts = Vec::new();
+    for same in texts.chunk_by(|a, b| a.names == b.names && a.file.partitions == b.file.partitions) {
+        let first = &same[0];
+        let schema: Schema = first.names.iter().map(|name| Field::new(name.into(), dtype(kind(name)))).collect();
+        let paths = same.iter().map(|text| PlRefPath::try_from_path(&text.path)).collect::<PolarsResult<_>>();
+        let nulls = &dialect.null_values;
+        let nulls = (!nulls.is_empty())
+            .then(|| NullValues::AllColumns(nulls.iter().map(|text| text.as_str().into()).collect()));
+        let frame = LazyCsvReader::new_paths(paths.map_err(Error::query)?)
+            .with_glob(false)
+            .with_separator(separator)
+            .with_quote_char(quote)
+            .with_null_values(nulls)
+            .with_has_header(source.header)
+            .with_schema(Some(schema.clone().into()))
+            .finish()
+            .map_err(Error::query)?;
+        parts.push(Part { frame, schema, partitions: first.file.partitions.clone(), name: first.file.path.clone() });
+        table.texts.extend(same.iter().map(|text| TextTable {
+            path: text.path.clone(),
+            shown: text.file.path.clone(),
+            separator,
+            quote,
+            header: source.header,
+            columns: text.names.iter().map(|name| text_column(name, kind(name), given(name).is_some())).collect(),
+            null_values: dialect.null_values.clone(),
+        }));
+    }
+    together(source, parts, &mut table)?;
+    Ok(table)
+}
+
+fn text_column(name: &str, kind: ColumnType, is_given: bool) -> TextColumn {
+    TextColumn { name: name.into(), kind, is_key: false, is_given }
+}
+
+fn dtype(kind: ColumnType) -> DataType {
+    match kind {
+        ColumnType::Integer => DataType::Int64,
+        ColumnType::Float => DataType::Float64,
+        ColumnType::Boolean => DataType::Boolean,
+        ColumnType::Text => DataType::String,
+    }
+}
+
+/// The quote of a source. In CSV it is `"`. Tab-separated logs hold titles and queries with single quotes in them: there a quote is a
+/// letter, unless the names of the columns stand in quotes.
+fn quote_of(source: &Source, format: Format, path: &Path, separator: u8) -> Option<u8> {
+    match source.dialect.quote {
+        _ if source.dialect.separator.as_ref().is_some_and(|separator| separator.len() > 1) => Some(b'"'), // as it was rewritten
+        Some(Quote::None) => None,
+        Some(Quote::Character(quote)) => Some(quote),
+        None if format == Format::Csv || source.dialect.escape.is_some() => Some(b'"'),
+        None => {
+            let start = sniff::start(path).unwrap_or_default();
+            let first = start.split(|&b| b == b'\n' || b == b'\r').next().unwrap_or_default();
+            let is_quoted = |value: &[u8]| value.len() > 1 && value.starts_with(b"\"") && value.ends_with(b"\"");
+            first.split(|&b| b == separator).all(is_quoted).then_some(b'"')
+        }
+    }
+}
+
+/// Reads the first rows of a file: gives its columns' names, and adds what their values say.
+fn look(
+    source: &Source,
+    shown: &Path,
+    path: &Path,
+    (separator, quote): (u8, Option<u8>),
+    rows: usize,
+    columns: &mut HashMap<String, Column>,
+) -> Result<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new();
+    reader.delimiter(separator).quoting(quote.is_some()).quote(quote.unwrap_or(b'"')).has_headers(false).flexible(true);
+    let mut reader = reader.from_path(path).map_err(|error| unreadable(shown, error))?;
+    let mut record = csv::StringRecord::new();
+    let mut next = |record: &mut csv::StringRecord| match reader.read_record(record) {
+        Ok(found) => Ok(found),
+        Err(error) => match error.into_kind() {
+            csv::ErrorKind::Utf8 { pos, .. } => {
+                let line = pos.map_or(1, |pos| pos.line() as usize);
+                Err(Error::Utf8 { path: shown.into(), line })
+            }
+            csv::ErrorKind::Io(error) => Err(stem_core::files::FileError::of("read", shown)(error).into()),
+            other => Err(Error::query(format!("{other:?}"))),
+        },
+    };
+    if !next(&mut record)? {
+        return Err(Error::NoRows { path: shown.into(), found: "blank lines alone" });
+    }
+    let names = match &source.columns {
+        Some(names) => names.clone(),
+        None => named_once(&record),
+    };
+    if record.len() != names.len() {
+        return Err(Error::Ragged { path: shown.into(), line: 1, expected: names.len(), found: record.len() });
+    }
+    hint_of_separator(source, shown, path, &names, separator)?;
+    for name in &names {
+        columns.entry(name.clone()).or_default();
+    }
+    if source.header && !next(&mut record)? {
+        return Err(Error::NoRows { path: shown.into(), found: "a header alone" });
+    }
+    let nulls = &source.dialect.null_values;
+    for _ in 0..rows {
+        let line = record.position().map_or(1, |at| at.line());
+        for (name, value) in names.iter().zip(&record) {
+            if value.is_empty() || nulls.iter().any(|null| null == value) || is_no_number(value) {
+                continue;
+            }
+            let column = columns.get_mut(name).expect("every name was put in above");
+            column.evidence.see(value);
+            if column.text.is_none() && !infer::is_number(value) {
+                let shown_value: String = value.chars().take(40).collect();
+                column.text = Some(format!("\"{shown_value}\" ({}, line {line})", shown.display()));
+            }
+        }
+        if !next(&mut record)? {
+            break;
+        }
+    }
+    Ok(names)
+}
+
+/// How floats that are no numbers are written: among numbers, they make no text of a column.
+fn is_no_number(value: &str) -> bool {
+    let value = value.strip_prefix(['-', '+']).unwrap_or(value);
+    ["nan", "inf", "infinity"].iter().any(|name| value.eq_ignore_ascii_case(name))
+}
+
+fn unreadable(path: &Path, error: csv::Error) -> Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => stem_core::files::FileError::of("read", path)(error).into(),
+        other => Error::query(format!("{}: {other:?}", path.display())),
+    }
+}
+
+/// The names of a header, every later one of two that are the same told apart.
+fn named_once(header: &csv::StringRecord) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (place, name) in header.iter().enumerate() {
+        let plain = if name.is_empty() { format!("column_{}", place + 1) } else { name.to_string() };
+        let count = (2..).map(|n| format!("{plain}_{n}"));
+        let name = std::iter::once(plain.clone()).chain(count).find(|name| !names.contains(name));
+        names.push(name.unwrap_or(plain));
+    }
+    names
+}
+
+/// A table of one column whose lines another separator cuts into several was read with the wrong one.
+fn hint_of_separator(source: &Source, shown: &Path, path: &Path, names: &[String], separator: u8) -> Result<()> {
+    if names.len() > 1 || source.dialect.separator.is_some() {
+        return Ok(());
+    }
+    match sniff::separator(&sniff::start(path)?) {
+        Some((values, found)) if found != separator => {
+            let found = if found == b'\t' { "\\t".to_string() } else { char::from(found).to_string() };
+            let what = format!(
+                "it has one column, \"{}\", but every line has {values} values between \"{found}\": add `separator = \"{found}\"` to the source",
+                names[0]
+            );
+            Err(Error::Source { path: shown.into(), what })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,266 @@
+//! A recipe is data, not a program: its SQL is one SELECT over its own sources, of a size that can be planned.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    BinaryOperator, Expr, GroupByExpr, JoinConstraint, JoinOperator, ObjectName, Query, SetExpr, Statement, TableFactor,
+    Visit, Visitor,
+};
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::{Parser, ParserOptions};
+
+use crate::recipe::nearest;
+
+/// Bytes of a SELECT at most.
+const LONGEST: usize = 256 << 10;
+/// Expressions within expressions, and SELECTs one after the other in a UNION, at most.
+const DEEPEST: usize = 256;
+/// Stack for what is read and planned: what is nested deeply is walked deeply.
+const STACK: usize = 512 << 20;
+
+/// Runs a part of planning on a stack of its own.
+pub(crate) fn with_room<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run);
+        match thread.expect("address space for one more stack").join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Refuses everything but one SELECT over `sources`.
+///
+/// # Errors
+/// What it is, in words.
+pub(crate) fn check(sql: &str, sources: &[&str]) -> Result<(), String> {
+    if sql.len() > LONGEST {
+        return Err(format!("the SELECT has {} bytes, {LONGEST} at most: prepare the table in another program first", sql.len()));
+    }
+    with_room(|| check_here(sql, sources))
+}
+
+fn check_here(sql: &str, sources: &[&str]) -> Result<(), String> {
+    let options = ParserOptions { trailing_commas: true, ..ParserOptions::default() }; // those of Polars
+    let parsed = Parser::new(&GenericDialect {}).with_options(options).try_with_sql(sql);
+    let statements = parsed.and_then(|mut parser| parser.parse_statements()).map_err(|error| error.to_string())?;
+    let [statement] = statements.as_slice() else {
+        return Err(format!("{} statements, expected one SELECT", statements.len()));
+    };
+    let Statement::Query(query) = statement else {
+        let words: Vec<&str> = sql.split_whitespace().take(2).collect();
+        return Err(format!("\"{} ...\" is no SELECT, and a recipe holds nothing else", words.join(" ")));
+    };
+    let mut found = Found { sources, named: BTreeSet::new(), depth: 0 };
+    names_within(query, &mut found.named);
+    match query.visit(&mut found) {
+        ControlFlow::Break(what) => Err(what),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// The names that WITH gives, in all queries within.
+fn names_within(query: &Query, named: &mut BTreeSet<String>) {
+    struct Names<'n>(&'n mut BTreeSet<String>);
+    impl Visitor for Names<'_> {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+            self.0.extend(tables.map(|table| table.alias.name.value.to_lowercase()));
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = query.visit(&mut Names(named));
+}
+
+/// A SELECT that joins other tables to the rows of one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Joining {
+    /// The table whose rows are the result's.
+    pub(crate) from: String,
+    /// Whether a WHERE leaves rows out.
+    pub(crate) filtered: bool,
+    /// The tables that are joined to it, each with the columns that must be unique in it.
+    pub(crate) joined: Vec<(String, Vec<String>)>,
+}
+
+/// The joining that a SELECT is, where it is a plain one: without groups, DISTINCT, LIMIT or UNION.
+pub(crate) fn joining(sql: &str) -> Option<Joining> {
+    let statements = Parser::parse_sql(&GenericDialect {}, sql).ok()?;
+    let [Statement::Query(query)] = statements.as_slice() else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let is_plain = matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty())
+        && select.distinct.is_none()
+        && query.limit_clause.is_none();
+    let ([from], true) = (select.from.as_slice(), is_plain) else { return None };
+    let (from_name, _) = table_name(&from.relation)?;
+    let joined = from.joins.iter().map(|join| {
+        let (name, alias) = table_name(&join.relation)?;
+        let mut keys = Vec::new();
+        match constraint(&join.join_operator)? {
+            JoinConstraint::On(on) => equal_columns(on, &alias, &mut keys),
+            JoinConstraint::Using(columns) => keys.extend(columns.iter().map(|column| plain(&column.to_string()))),
+            _ => {}
+        }
+        Some((name, keys))
+    });
+    let joined: Vec<(String, Vec<String>)> = joined.collect::<Option<_>>()?;
+    let filtered = select.selection.is_some() || select.having.is_some() || select.qualify.is_some();
+    (!joined.is_empty()).then_some(Joining { from: from_name, filtered, joined })
+}
+
+fn plain(name: &str) -> String {
+    name.trim_matches(['"', '`']).to_string()
+}
+
+/// Name and alias of a table; `None` for a SELECT in its place.
+fn table_name(table: &TableFactor) -> Option<(String, String)> {
+    let TableFactor::Table { name, alias, .. } = table else { return None };
+    let name = plain(&name.to_string());
+    let alias = alias.as_ref().map_or(name.clone(), |alias| alias.name.value.clone());
+    Some((name, alias))
+}
+
+fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
+    match operator {
+        JoinOperator::Join(on)
+        | JoinOperator::Inner(on)
+        | JoinOperator::Left(on)
+        | JoinOperator::LeftOuter(on)
+        | JoinOperator::FullOuter(on)
+        | JoinOperator::Right(on)
+        | JoinOperator::RightOuter(on) => Some(on),
+        _ => None,
+    }
+}
+
+/// The columns of `table` that a condition holds equal to others.
+fn equal_columns(condition: &Expr, table: &str, keys: &mut Vec<String>) {
+    match condition {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            equal_columns(left, table, keys);
+            equal_columns(right, table, keys);
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+            for side in [left, right] {
+                if let Expr::CompoundIdentifier(parts) = side.as_ref()
+                    && let [of, column] = parts.as_slice()
+                    && of.value.eq_ignore_ascii_case(table)
+                {
+                    keys.push(column.value.clone());
+                }
+            }
+        }
+        Expr::Nested(inner) => equal_columns(inner, table, keys),
+        _ => {}
+    }
+}
+
+struct Found<'s> {
+    sources: &'s [&'s str],
+    named: BTreeSet<String>,
+    depth: usize,
+}
+
+impl Visitor for Found<'_> {
+    type Break = String;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
+        let (mut body, mut parts) = (query.body.as_ref(), 1);
+        while let SetExpr::SetOperation { left, .. } = body {
+            (body, parts) = (left, parts + 1);
+        }
+        match parts > DEEPEST {
+            true => ControlFlow::Break(format!(
+                "{parts} SELECTs in a UNION, {DEEPEST} at most: `files = [\"...\", ...]` of a source reads many files as one table"
+            )),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<String> {
+        match table {
+            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => ControlFlow::Break(format!(
+                "{name}(...) reads something that the recipe does not list: name files in a [[source]], and the source in the SELECT"
+            )),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<String> {
+        let name = relation.to_string();
+        let name = name.trim_matches(['"', '`']);
+        let is_known = |known: &str| known.eq_ignore_ascii_case(name);
+        if self.sources.iter().any(|source| is_known(source)) || self.named.contains(&name.to_lowercase()) {
+            return ControlFlow::Continue(());
+        }
+        let near = nearest(name, self.sources.iter().copied());
+        let near = near.map_or(".".to_string(), |near| format!("; did you mean \"{near}\"?"));
+        let sources = self.sources.join(", ");
+        ControlFlow::Break(format!("there is no source \"{name}\"{near} The sources are: {sources}"))
+    }
+
+    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<String> {
+        self.depth += 1;
+        match self.depth > DEEPEST {
+            true => ControlFlow::Break(format!(
+                "expressions nested more than {DEEPEST} deep: split it into several, or prepare the column in another program"
+            )),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<String> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(sql: &str) -> String {
+        check(sql, &["log", "users"]).expect_err("refused")
+    }
+
+    #[test]
+    fn one_select_over_the_sources_is_let_through() {
+        for sql in [
+            "SELECT * FROM log",
+            "SELECT l.a FROM log AS l JOIN \"users\" u ON l.id = u.id WHERE l.a IN (SELECT a FROM log)",
+            "WITH day AS (SELECT a FROM log) SELECT * FROM day UNION ALL SELECT a FROM users",
+            "SELECT COALESCE(a, LOWER(b)) FROM (SELECT a, b FROM log) sub",
+        ] {
+            assert_eq!(check(sql, &["log", "users"]), Ok(()), "{sql}");
+        }
+    }
+
+    #[test]
+    fn the_tables_that_are_joined_and_their_keys_are_found() {
+        let found = joining("SELECT l.a, u.age FROM log l LEFT JOIN users AS u ON l.\"user\" = u.\"user\" AND u.day = l.day WHERE l.a > 1");
+        let keys = vec!["user".to_string(), "day".to_string()];
+        assert_eq!(found, Some(Joining { from: "log".into(), filtered: true, joined: vec![("users".into(), keys)] }));
+        assert_eq!(joining("SELECT a FROM log"), None);
+        assert_eq!(joining("SELECT l.a FROM log l JOIN users u ON l.id = u.id GROUP BY l.a"), None);
+    }
+
+    #[test]
+    fn everything_else_is_refused_by_what_it_is() {
+        assert!(refusal("SELECT * FROM read_csv('/etc/passwd')").contains("read_csv(...) reads something"));
+        assert!(refusal("SELECT * FROM log JOIN read_parquet('x') r ON true").contains("read_parquet"));
+        assert!(refusal("DROP TABLE log").contains("\"DROP TABLE ...\" is no SELECT"));
+        assert!(refusal("SELECT 1; SELECT 2").contains("2 statements"));
+        assert!(refusal("SELECT * FROM lug").contains("no source \"lug\"; did you mean \"log\"?"));
+    }
+
+    #[test]
+    fn what_is_too_deep_to_be_planned_is_refused_before_it_is_planned() {
+        let terms = vec!["1"; 20_000].join("+");
+        assert!(refusal(&format!("SELECT a+{terms} FROM log")).contains("nested more than"));
+        let unions = vec!["SELECT a FROM log"; 3_000].join(" UNION ALL ");
+        assert!(refusal(&unions).contains("3000 SELECTs in a UNION"));
+        assert!(refusal(&format!("SELECT {} FROM log", "a,".repeat(200_000))).contains("bytes"));
+    }
+}
