@@ -106,9 +106,11 @@ pub(crate) fn drifting(plan: &DslPlan) -> Vec<(String, Vec<&'static str>)> {
 
 fn visit(plan: &DslPlan, found: &mut Vec<(String, Vec<&'static str>)>) {
     match plan {
-        DslPlan::Union { inputs, .. } => {
-            let schemas: Vec<SchemaRef> =
-                inputs.iter().filter_map(|input| LazyFrame::from(input.clone()).collect_schema().ok()).collect();
+        DslPlan::Union { .. } => {
+            let mut parts = Vec::new();
+            parts_of(plan, &mut parts);
+            let schemas = parts.iter().filter_map(|part| LazyFrame::from((*part).clone()).collect_schema().ok());
+            let schemas: Vec<SchemaRef> = schemas.collect();
             let Some(first) = schemas.first() else { return };
             for (place, name) in first.iter_names().enumerate() {
                 let of = |schema: &SchemaRef| schema.get_at_index(place).and_then(|(_, dtype)| kind_of(dtype));
@@ -119,7 +121,7 @@ fn visit(plan: &DslPlan, found: &mut Vec<(String, Vec<&'static str>)>) {
                     found.push((name.to_string(), kinds));
                 }
             }
-            inputs.iter().for_each(|input| visit(input, found));
+            parts.into_iter().for_each(|part| visit(part, found));
         }
         DslPlan::Select { input, .. }
         | DslPlan::HStack { input, .. }
@@ -136,6 +138,15 @@ fn visit(plan: &DslPlan, found: &mut Vec<(String, Vec<&'static str>)>) {
         }
         DslPlan::IR { dsl, .. } => visit(dsl, found),
         _ => {}
+    }
+}
+
+/// The parts of a UNION of UNIONs.
+fn parts_of<'p>(plan: &'p DslPlan, parts: &mut Vec<&'p DslPlan>) {
+    match plan {
+        DslPlan::Union { inputs, .. } => inputs.iter().for_each(|input| parts_of(input, parts)),
+        DslPlan::IR { dsl, .. } => parts_of(dsl, parts),
+        part => parts.push(part),
     }
 }
 

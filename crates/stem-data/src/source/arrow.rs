@@ -3,10 +3,8 @@
 //! A column that cannot be read does not matter until a recipe uses it. Polars panics on some types when it merely sees them in a
 //! file's schema, so the schema is read here and handed to it without them.
 
-use std::any::Any;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use polars::prelude::*;
 use polars::prelude::{ArrowDataType as Arrow, ArrowSchema};
@@ -14,12 +12,20 @@ use stem_core::files::FileError;
 
 use super::files::SourceFile;
 use super::parts::{Part, together};
-use super::{Table, sniff};
+use super::scratch::Unpacked;
+use super::{Table, plain, sniff};
 use crate::error::{Error, Result};
 use crate::recipe::{Format, Source};
+use crate::stop::StopFlag;
 
 /// Opens the files of a source as one table.
-pub(super) fn open(source: &Source, files: Vec<SourceFile>, format: Format) -> Result<Table> {
+pub(super) fn open(
+    source: &Source,
+    files: Vec<SourceFile>,
+    format: Format,
+    unpacked: &mut Unpacked,
+    stop: &StopFlag,
+) -> Result<Table> {
     let mut table = Table::default();
     let mut read = Vec::with_capacity(files.len());
     for file in files {
@@ -44,10 +50,17 @@ pub(super) fn open(source: &Source, files: Vec<SourceFile>, format: Format) -> R
     let mut parts = Vec::new();
     for same in read.chunk_by(|a, b| a.1 == b.1 && a.0.partitions == b.0.partitions) {
         let (first, schema, columns) = &same[0];
-        let paths: Vec<PathBuf> = same.iter().map(|(file, ..)| file.path.clone()).collect();
-        let frame = match *columns == schema.len() {
-            true => scan(&paths, format, schema),
-            false => scan_readable(paths, format, schema),
+        let frame = if *columns == schema.len() {
+            scan(same.iter().map(|(file, ..)| &file.path), format, schema)
+        } else {
+            let names: Vec<String> = schema.iter_names().map(|name| name.to_string()).collect();
+            let mut readable = Vec::with_capacity(same.len());
+            for (file, ..) in same {
+                let path = unpacked.file()?;
+                rewrite_readable(&file.path, format, &names, schema, &path, stop)?;
+                readable.push(path);
+            }
+            scan(readable.iter(), Format::Parquet, schema)
         };
         let frame = frame.map_err(Error::query)?;
         let columns = schema.iter().map(|(name, dtype)| (canonical(col(name.clone()), dtype), name.clone()));
@@ -61,8 +74,12 @@ pub(super) fn open(source: &Source, files: Vec<SourceFile>, format: Format) -> R
     Ok(table)
 }
 
-fn scan(paths: &[PathBuf], format: Format, schema: &Schema) -> PolarsResult<LazyFrame> {
-    let paths = paths.iter().map(|path| PlRefPath::try_from_path(path)).collect::<PolarsResult<_>>()?;
+fn scan<'p>(
+    paths: impl Iterator<Item = &'p PathBuf>,
+    format: Format,
+    schema: &Schema,
+) -> PolarsResult<LazyFrame> {
+    let paths = paths.map(|path| PlRefPath::try_from_path(path)).collect::<PolarsResult<_>>()?;
     let sources = ScanSources::Paths(paths);
     let args = UnifiedScanArgs { glob: false, hive_options: HiveOptions::new_disabled(), ..Default::default() };
     let plan = match format {
@@ -75,44 +92,50 @@ fn scan(paths: &[PathBuf], format: Format, schema: &Schema) -> PolarsResult<Lazy
     Ok(plan.build().into())
 }
 
-/// The readable columns of files that have others too. Those that the query needs are read at once, not piece by piece: Polars' streaming
-/// readers look at all types of a file.
-fn scan_readable(paths: Vec<PathBuf>, format: Format, schema: &Schema) -> PolarsResult<LazyFrame> {
-    let schema = Some(schema.clone().into());
-    LazyFrame::anonymous_scan(Arc::new(Readable { paths, format }), ScanArgsAnonymous { schema, ..Default::default() })
-}
+/// Rows that are written anew at a time.
+const ROWS_AT_ONCE: usize = 1 << 18;
 
-struct Readable {
-    paths: Vec<PathBuf>,
+/// Writes the readable columns of a file that has others too as a Parquet file: Polars' streaming readers look at all types of a file.
+fn rewrite_readable(
+    path: &Path,
     format: Format,
-}
-
-impl AnonymousScan for Readable {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn scan(&self, asked: AnonymousScanArgs) -> PolarsResult<DataFrame> {
-        let all = || asked.schema.iter_names().map(|name| name.to_string()).collect();
-        let names: Vec<String> =
-            asked.with_columns.as_ref().map_or_else(all, |names| names.iter().map(|name| name.to_string()).collect());
-        let mut whole: Option<DataFrame> = None;
-        for path in &self.paths {
-            let (file, names) = (File::open(path)?, Some(names.clone()));
-            let frame = match self.format {
-                Format::Ipc => IpcReader::new(file).with_columns(names).finish()?,
-                _ => ParquetReader::new(file).with_columns(names).finish()?,
-            };
-            match &mut whole {
-                Some(whole) => drop(whole.vstack_mut(&frame)?),
-                None => whole = Some(frame),
-            }
+    names: &[String],
+    schema: &Schema,
+    to: &Path,
+    stop: &StopFlag,
+) -> Result<()> {
+    let refused = |error: PolarsError| Error::Source { path: path.into(), what: plain(&error) };
+    let open = || File::open(path).map_err(FileError::of("read", path));
+    let output = File::create(to).map_err(FileError::of("write", to))?;
+    let mut output = ParquetWriter::new(output)
+        .with_compression(ParquetCompression::Uncompressed)
+        .batched(schema)
+        .map_err(refused)?;
+    let rows = match format {
+        Format::Ipc => 0,
+        _ => ParquetReader::new(open()?).num_rows().map_err(refused)?,
+    };
+    let mut first = 0;
+    loop {
+        if stop.is_set() {
+            return Err(Error::Stopped);
         }
-        whole.unwrap_or_default().select(names)
-    }
-
-    fn allows_projection_pushdown(&self) -> bool {
-        true
+        let columns = Some(names.to_vec());
+        let frame = match format {
+            Format::Ipc => IpcReader::new(open()?).with_columns(columns).finish(),
+            _ => ParquetReader::new(open()?)
+                .with_columns(columns)
+                .with_slice(Some((first, ROWS_AT_ONCE)))
+                .set_rechunk(true)
+                .finish(),
+        };
+        let frame = frame.and_then(|frame| frame.select(names)).map_err(refused)?;
+        output.write_batch(&frame).map_err(refused)?;
+        first += ROWS_AT_ONCE;
+        if first >= rows {
+            output.finish().map_err(refused)?;
+            return Ok(());
+        }
     }
 }
 
@@ -133,7 +156,7 @@ fn schema_of(path: &Path, format: Format) -> Result<(ArrowSchema, Option<u64>)> 
     }
     let file = File::open(path).map_err(FileError::of("read", path))?;
     let damaged = |error: PolarsError| {
-        refused(format!("it is damaged, or was cut short: {}", super::plain(&error)))
+        refused(format!("it is damaged, or was cut short: {}", plain(&error)))
     };
     match format {
         Format::Ipc => {

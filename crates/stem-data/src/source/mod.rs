@@ -77,7 +77,7 @@ pub(crate) fn open(
             table.rows = None;
             Ok(table)
         }
-        format => arrow::open(source, files, format),
+        format => arrow::open(source, files, format, unpacked, stop),
     }
 }
 
