@@ -146,9 +146,8 @@ mod tests {
             vec![Task::new("like")],
         );
         let keys = [Vocabulary::texts(["Drama", "War"])];
-        let ids = |genres: Value| {
-            encode_rows(&schema, &keys, &[Row::new().with("genres", genres)]).map(|batch| batch.ids)
-        };
+        let ids =
+            |genres: Value| encode_rows(&schema, &keys, &[Row::new().with("genres", genres)]).map(|batch| batch.ids);
         assert_eq!(ids(vec!["War", "Drama"].into()).unwrap(), [2, 1, 0]);
         assert_eq!(ids("[\"War\", \"Drama\"]".into()).unwrap(), [2, 1, 0]);
         assert_eq!(ids("[]".into()).unwrap(), [0, 0, 0]);

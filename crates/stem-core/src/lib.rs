@@ -96,7 +96,7 @@ pub use error::{Error, Result};
 pub use featurize::encode_rows;
 pub use models::{ModelConfig, ModelName};
 pub use predictor::Predictor;
-pub use schema::{Field, FieldKind, Pooling, Schema, Task, VocabularySpec};
+pub use schema::{ColumnType, Derived, Field, FieldKind, Pooling, Schema, Task, VocabularySpec};
 pub use scores::Scores;
 pub use value::{Row, Value};
 pub use vocabulary::{PADDING, Texts, Vocabulary};

@@ -19,6 +19,8 @@
 //! # Ok::<(), stem_core::Error>(())
 //! ```
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -110,12 +112,48 @@ pub struct Field {
     /// Stands in for null. Without it a null category is "unseen", a null sequence is empty and a null number weighs 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
+    /// How the column was computed from raw ones; absent where it is a raw column itself. A [`Row`](crate::Row) holds what came out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derived: Option<Derived>,
+}
+
+/// How a column is computed from those of a raw table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Derived {
+    /// The expression of the recipe's SELECT.
+    pub sql: String,
+    /// The raw columns that it reads, by which it can be computed again for a row alone. Empty where it takes other rows or tables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reads: BTreeMap<String, ColumnType>,
+}
+
+impl Derived {
+    /// An expression, and the raw columns that it reads.
+    pub fn new(sql: impl Into<String>, reads: BTreeMap<String, ColumnType>) -> Self {
+        Self { sql: sql.into(), reads }
+    }
+}
+
+/// Type of a column of a text file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ColumnType {
+    /// 64-bit integer.
+    Integer,
+    /// 64-bit float.
+    Float,
+    /// `true` and `false`.
+    Boolean,
+    /// UTF-8 text.
+    Text,
 }
 
 impl Field {
     /// A field of that kind with the vocabulary of that index in [`Schema::vocabularies`].
     pub fn new(name: impl Into<String>, kind: FieldKind, vocabulary: usize) -> Self {
-        Self { name: name.into(), kind, vocabulary, separator: None, default: None }
+        Self { name: name.into(), kind, vocabulary, separator: None, default: None, derived: None }
     }
 
     /// One value of a vocabulary.

@@ -86,13 +86,20 @@ impl Texts {
     }
 }
 
-/// An integer in text; true and false are the 1 and 0 that columns of booleans become.
+/// An integer in text; true and false are the 1 and 0 that columns of booleans become, and a whole float is the integer that columns
+/// of whole floats become.
 pub(crate) fn integer_key(text: &str) -> Option<i64> {
     match text.trim() {
         text if text.eq_ignore_ascii_case("true") => Some(1),
         text if text.eq_ignore_ascii_case("false") => Some(0),
-        text => text.parse().ok(),
+        text => text.parse().ok().or_else(|| text.parse().ok().and_then(whole)),
     }
+}
+
+/// A float as the integer that it is exactly.
+fn whole(value: f64) -> Option<i64> {
+    const EXACT: f64 = (1u64 << 53) as f64;
+    (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
 }
 
 impl Vocabulary {
@@ -192,15 +199,13 @@ impl Vocabulary {
             (_, Value::Null) => Ok(self.unseen()),
             (_, Value::List(_)) => wrong("one value"),
             (_, Value::Integer(key)) => Ok(self.id_of_integer(*key)),
-            (Vocabulary::Integers(_), Value::Float(key)) => {
-                if key.fract() == 0.0 && key.abs() < 9.0e15 {
-                    Ok(self.id_of_integer(*key as i64))
-                } else {
-                    wrong("an integer")
-                }
-            }
+            (Vocabulary::Integers(_), Value::Float(key)) => match whole(*key) {
+                Some(key) => Ok(self.id_of_integer(key)),
+                None => wrong("an integer"),
+            },
             (Vocabulary::Integers(_), Value::Text(key)) => match integer_key(key) {
                 Some(key) => Ok(self.id_of_integer(key)),
+                None if key.trim().parse::<i128>().is_ok() => Ok(self.unseen()), // beyond 64 bits: an integer, and none that is known
                 None => wrong("an integer"),
             },
             (Vocabulary::Texts(_), Value::Float(_)) => wrong("text or an integer"),
@@ -222,6 +227,11 @@ mod tests {
         assert_eq!([-1, 3, 5, 4].map(|key| v.id_of_integer(key)), [1, 2, 3, 4]);
         assert_eq!(v.id_of(&Value::Text(" 3 ".into()), "c", 0).unwrap(), 2);
         assert_eq!(v.id_of(&Value::Float(3.0), "c", 0).unwrap(), 2);
+        assert_eq!(v.id_of(&Value::Text("3.0".into()), "c", 0).unwrap(), 2);
+        assert_eq!(v.id_of(&Value::from(u64::MAX), "c", 0).unwrap(), v.unseen());
+        for wrong in [Value::Text("3.5".into()), Value::Text("x".into()), Value::Float(3.5), Value::Float(1e300)] {
+            assert!(v.id_of(&wrong, "c", 0).is_err(), "{wrong}");
+        }
         assert_eq!(Vocabulary::texts(Vec::<String>::new()).rows(), 2);
     }
 

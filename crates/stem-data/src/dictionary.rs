@@ -115,7 +115,8 @@ impl Dictionary {
                     None => null,
                     Some(key) if key.fract() == 0.0 && key.abs() <= EXACT => self.code_of_any_integer(key as i64),
                     Some(key) => {
-                        let expected = "whole numbers, as keys are; for others make it a number, or CAST it to text in the sql";
+                        let expected =
+                            "whole numbers, as keys are; for others make it a number, or CAST it to text in the sql";
                         return Err(Error::value(column.name(), first + row, expected, key.to_string()));
                     }
                 });
@@ -142,7 +143,13 @@ impl Dictionary {
     /// Codes of a list of integers, nulls left out.
     pub(crate) fn codes_of_list(&mut self, list: &Series) -> Result<Vec<u32>> {
         if *list.dtype() == DataType::UInt64 {
-            return Ok(list.u64().map_err(Error::query)?.iter().flatten().map(|key| self.code_of_unsigned(key)).collect());
+            return Ok(list
+                .u64()
+                .map_err(Error::query)?
+                .iter()
+                .flatten()
+                .map(|key| self.code_of_unsigned(key))
+                .collect());
         }
         let list = list.strict_cast(&DataType::Int64).map_err(Error::query)?;
         Ok(list.i64().map_err(Error::query)?.iter().flatten().map(|key| self.code_of_any_integer(key)).collect())

@@ -58,6 +58,7 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
     let fields = recipe.fields.iter().zip(kinds).zip(vocabulary_of).map(|((field, kind), vocabulary)| {
         let mut fitted = Field::new(&field.column, kind, vocabulary);
         (fitted.separator, fitted.default) = (field.separator.clone(), field.default.clone());
+        fitted.derived = rows.derived.get(&field.column).cloned();
         fitted
     });
     let specs = vocabularies.iter().zip(&rows.vocabularies);

@@ -87,7 +87,9 @@ pub(crate) fn faults(
             add(label.line, what);
         }
         let answer = origins(plan, name);
-        for field in recipe.fields.iter().filter(|field| field.column != *name && !recipe.allow_leak.contains(&field.column)) {
+        for field in
+            recipe.fields.iter().filter(|field| field.column != *name && !recipe.allow_leak.contains(&field.column))
+        {
             let read = origins(plan, &field.column);
             let column = &field.column;
             if !answer.is_empty() && answer.is_subset(&read) {
@@ -106,7 +108,9 @@ pub(crate) fn faults(
     }
     for (column, kinds) in drifting(plan) {
         let keyed = recipe.fields.iter().filter(|field| !matches!(field.kind, Kind::Number { .. }));
-        let keyed = keyed.map(|field| (&field.column, field.line)).chain(recipe.group.iter().map(|group| (group, recipe.lines.group)));
+        let keyed = keyed
+            .map(|field| (&field.column, field.line))
+            .chain(recipe.group.iter().map(|group| (group, recipe.lines.group)));
         for (name, line) in keyed {
             if *name == column || origins(plan, name).iter().any(|origin| origin.column == column) {
                 let what = format!(

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use polars::prelude::*;
 use rayon::prelude::*;
-use stem_core::Value;
+use stem_core::{Derived, Value};
 
 use crate::columns::{ColumnWriter, Columns};
 use crate::dictionary::{Dictionary, FIRST, NULL, PAD, has_integer_keys};
@@ -37,6 +37,8 @@ pub(crate) struct CodedRows {
     pub(crate) splits: Splits,               // [N]
     /// Values of a split column that name no split, and how many rows hold each.
     pub(crate) strangers: BTreeMap<String, usize>,
+    /// Columns that the SELECT computed, and how.
+    pub(crate) derived: HashMap<String, Derived>,
     /// Rows of each source.
     pub(crate) sources: HashMap<String, u64>,
     pub(crate) vocabularies: Vec<CodedVocabulary>,
@@ -64,7 +66,7 @@ pub(crate) fn gather(
     stop: &StopFlag,
     seen: impl Fn(u64),
 ) -> Result<CodedRows> {
-    let mut vocabularies = vocabularies(recipe, &query);
+    let (mut vocabularies, derived) = (vocabularies(recipe, &query), query.derived.clone());
     let (starts, slots_in_all) = recipe.slot_starts();
     let numbers: Vec<&FieldRecipe> = recipe.fields.iter().filter(|f| matches!(f.kind, Kind::Number { .. })).collect();
     let mut groups = recipe.group.as_ref().map(|column| (column, Dictionary::of(&query.types[column])));
@@ -139,6 +141,7 @@ pub(crate) fn gather(
         splits,
         strangers,
         sources,
+        derived,
         vocabularies,
     })
 }

@@ -31,7 +31,8 @@ pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     let ran = catch_unwind(AssertUnwindSafe(run));
     RUNNING.fetch_sub(1, Ordering::SeqCst);
     ran.map_err(|panic| {
-        let own = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+        let own =
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
         let said = SAID.lock().map(|said| said.clone()).unwrap_or_default();
         own.unwrap_or(said)
     })

@@ -14,6 +14,7 @@
 //! | all of it, cached | [`prepare()`] |
 //! | the folder, mapped into memory | [`Dataset`] |
 //! | shuffled batches, filled on a thread ahead | [`Batches`] |
+//! | what the SELECT computed, computed again for rows to be scored | [`Derivation`] |
 //! | a log whose truth is known | [`SimulatorConfig`] |
 //!
 //! ```
@@ -66,6 +67,7 @@ mod prepare;
 mod manifest;
 mod dataset;
 mod batches;
+mod derive;
 mod simulator;
 mod random;
 mod progress;
@@ -74,13 +76,12 @@ mod error;
 
 pub use batches::{BatchPlan, Batches};
 pub use dataset::Dataset;
+pub use derive::Derivation;
 pub use error::{Error, Fault, Result};
 pub use look::{Look, LookColumn, RawType, check_sources, column_names, look, nearest_name};
 pub use prepare::{PrepareOptions, prepare};
 pub use progress::{Bar, Progress};
-pub use recipe::{
-    ColumnType, Dialect, FieldRecipe, Format, Kind, LabelRecipe, Quote, Recipe, Source, SplitRecipe,
-};
+pub use recipe::{ColumnType, Dialect, FieldRecipe, Format, Kind, LabelRecipe, Quote, Recipe, Source, SplitRecipe};
 pub use simulator::SimulatorConfig;
 pub use source::sniff;
 pub use split::{Split, SplitStatistics};

@@ -176,7 +176,9 @@ fn refuse_occupied(out: &Path) -> Result<()> {
 
 /// What a join did to the rows, where it did something to them.
 fn joined_rows(recipe: &Recipe, data: &Path, rows: &CodedRows) -> Result<Vec<String>> {
-    let Some(Joining { from, filtered, joined }) = recipe.sql.as_deref().and_then(sql::joining) else { return Ok(vec![]) };
+    let Some(Joining { from, filtered, joined }) = recipe.sql.as_deref().and_then(sql::joining) else {
+        return Ok(vec![]);
+    };
     let of = rows.sources.iter().find(|(name, _)| name.eq_ignore_ascii_case(&from)).map_or(0, |(_, rows)| *rows);
     let found = rows.rows as u64;
     if found < of && !filtered {
@@ -210,7 +212,11 @@ fn check_splits(recipe: &Recipe, rows: &CodedRows) -> Result<()> {
     let by = || {
         let strangers = rows.strangers.iter().map(|(value, rows)| format!("\"{value}\" in {rows} rows"));
         let strangers: Vec<String> = strangers.collect();
-        let others = if strangers.is_empty() { String::new() } else { format!("; the column also holds {}", strangers.join(", ")) };
+        let others = if strangers.is_empty() {
+            String::new()
+        } else {
+            format!("; the column also holds {}", strangers.join(", "))
+        };
         format!("{}{others}", recipe.split.describe())
     };
     if rows.rows == 0 {
@@ -220,9 +226,7 @@ fn check_splits(recipe: &Recipe, rows: &CodedRows) -> Result<()> {
         let wanted = match &recipe.split {
             SplitRecipe::Random { valid, test, .. }
             | SplitRecipe::Hash { valid, test, .. }
-            | SplitRecipe::Time { valid, test, .. } => {
-                [1.0, *valid, *test][split as usize] > 0.0
-            }
+            | SplitRecipe::Time { valid, test, .. } => [1.0, *valid, *test][split as usize] > 0.0,
             SplitRecipe::Last { valid, test, .. } => [1, *valid, *test][split as usize] > 0,
             SplitRecipe::Column { named, .. } => split == Split::Train || named[split as usize],
         };

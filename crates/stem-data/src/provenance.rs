@@ -92,7 +92,9 @@ fn leaves(expr: &Expr, read: &mut BTreeSet<String>) {
 /// Whether a shift brings values of earlier rows to later ones.
 fn is_back(by: Option<&Expr>) -> bool {
     match by {
-        Some(Expr::Literal(value)) => value.to_any_value().and_then(|value| value.extract::<i64>()).is_some_and(|n| n > 0),
+        Some(Expr::Literal(value)) => {
+            value.to_any_value().and_then(|value| value.extract::<i64>()).is_some_and(|n| n > 0)
+        }
         _ => false,
     }
 }

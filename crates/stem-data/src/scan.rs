@@ -6,6 +6,7 @@ use std::sync::mpsc::sync_channel;
 
 use polars::prelude::*;
 use polars::sql::SQLContext;
+use stem_core::{ColumnType, Derived};
 
 use crate::error::{Error, Fault, Result};
 use crate::faults::{faults, used_columns};
@@ -33,6 +34,8 @@ pub(crate) struct Query {
     pub(crate) types: HashMap<String, DataType>,
     /// What a reader of the recipe should know of the sources, in words.
     pub(crate) notes: Vec<String>,
+    /// Columns of the SELECT that it computes, and how.
+    pub(crate) derived: HashMap<String, Derived>,
     _unpacked: Unpacked, // text that was unpacked is there as long as it is read
 }
 
@@ -56,13 +59,16 @@ pub(crate) struct SourceFacts {
 /// Files that are missing or empty, and everything that the columns show to be wrong with the recipe.
 pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &StopFlag) -> Result<Query> {
     let (context, mut facts) = (SQLContext::new(), SourceFacts::default());
-    let (mut texts, mut sources) = (Vec::new(), Vec::new());
+    let (mut texts, mut sources, mut raw) = (Vec::new(), Vec::new(), BTreeMap::new());
     for (place, source) in recipe.sources.iter().enumerate() {
         let opened = guarded(|| source::open(&recipe.path, source, data, &mut unpacked, stop));
         let table = opened.unwrap_or_else(|said| {
             Err(Error::Source { path: data.join(&source.files[0]), what: format!("it cannot be read: {said}") })
         })?;
-        context.register(&source.name, table.frame);
+        let mut frame = table.frame;
+        let schema = guarded(|| frame.collect_schema()).map_err(Error::query)?.map_err(Error::query)?;
+        raw.extend(schema.iter().filter_map(|(name, dtype)| Some((name.to_string(), column_type(dtype)?))));
+        context.register(&source.name, frame);
         sources.push((source.name.clone(), table.rows));
         texts.extend(table.texts.into_iter().map(|text| (place, text)));
         facts.undecided.extend(table.undecided);
@@ -89,7 +95,8 @@ pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &
     let numbers = numbers(recipe);
     let mut seen = HashSet::new();
     let columns = used.iter().filter(|(column, _)| seen.insert(*column)).map(|(column, _)| {
-        let is_undecided = types[*column] == DataType::String && origins[column].iter().all(|c| facts.undecided.contains(&c.column));
+        let is_undecided =
+            types[*column] == DataType::String && origins[column].iter().all(|c| facts.undecided.contains(&c.column));
         match is_undecided && numbers.contains(column) {
             true => {
                 types.insert(column.to_string(), DataType::Float64);
@@ -100,7 +107,8 @@ pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &
     });
     let columns: Vec<Expr> = columns.collect();
     let frame = LazyFrame::from(keep_order(frame.select(columns).logical_plan));
-    Ok(Query { frame, texts, sources, types, notes, _unpacked: unpacked })
+    let derived = derived(recipe, &raw);
+    Ok(Query { frame, texts, sources, types, notes, derived, _unpacked: unpacked })
 }
 
 /// Keys that a joined table holds more than once, most often first, in words.
@@ -120,12 +128,34 @@ pub(crate) fn repeated_keys(recipe: &Recipe, data: &Path, table: &str, keys: &[S
     let repeated = guarded(|| repeated.sort([count], most).limit(3).collect()).map_err(Error::query)?;
     let repeated = repeated.map_err(Error::query)?;
     let row = |row: usize| {
-        let values = repeated.columns().iter().map(|column| column.get(row).map_or(String::new(), |value| value.to_string()));
+        let values =
+            repeated.columns().iter().map(|column| column.get(row).map_or(String::new(), |value| value.to_string()));
         let values: Vec<String> = values.collect();
         let (key, times) = values.split_at(keys.len());
         format!("{} ({} times)", key.join(", "), times.concat())
     };
     Ok((0..repeated.height()).map(row).collect())
+}
+
+/// The columns that the SELECT computes; `raw` are the columns of the tables that text can hold.
+fn derived(recipe: &Recipe, raw: &BTreeMap<String, ColumnType>) -> HashMap<String, Derived> {
+    let computed = recipe.sql.as_deref().map(sql::computed).unwrap_or_default();
+    let derived = computed.into_iter().map(|(name, (sql, reads))| {
+        let types: Option<BTreeMap<_, _>> =
+            reads.into_iter().map(|column| Some((column.clone(), *raw.get(&column)?))).collect();
+        (name, Derived::new(sql, types.unwrap_or_default()))
+    });
+    derived.collect()
+}
+
+fn column_type(dtype: &DataType) -> Option<ColumnType> {
+    match dtype {
+        dtype if dtype.is_integer() => Some(ColumnType::Integer),
+        dtype if dtype.is_float() => Some(ColumnType::Float),
+        DataType::Boolean => Some(ColumnType::Boolean),
+        DataType::String => Some(ColumnType::Text),
+        _ => None,
+    }
 }
 
 /// Columns that are read as numbers.
@@ -136,10 +166,15 @@ fn numbers(recipe: &Recipe) -> HashSet<&str> {
 
 /// Marks the columns of text files whose values are keys: of categories, sequences, groups and users.
 fn mark_keys(recipe: &Recipe, origins: &HashMap<&str, BTreeSet<Origin>>, texts: &mut [(usize, TextTable)]) {
-    let fields = recipe.fields.iter().filter(|field| !matches!(field.kind, Kind::Number { .. })).map(|field| &field.column);
+    let fields =
+        recipe.fields.iter().filter(|field| !matches!(field.kind, Kind::Number { .. })).map(|field| &field.column);
     let users = if let SplitRecipe::Last { column, .. } = &recipe.split { Some(column) } else { None };
-    let keys: HashSet<&String> =
-        fields.chain(&recipe.group).chain(users).flat_map(|column| &origins[column.as_str()]).map(|o| &o.column).collect();
+    let keys: HashSet<&String> = fields
+        .chain(&recipe.group)
+        .chain(users)
+        .flat_map(|column| &origins[column.as_str()])
+        .map(|o| &o.column)
+        .collect();
     for column in texts.iter_mut().flat_map(|(_, text)| &mut text.columns) {
         column.is_key = keys.contains(&column.name);
     }
@@ -166,7 +201,8 @@ fn select(
             Ok((frame, schema))
         })
     });
-    let planned = planned.map_err(|said| fault(format!("the SELECT does not work: the SQL engine cannot read it ({said})")))?;
+    let planned =
+        planned.map_err(|said| fault(format!("the SELECT does not work: the SQL engine cannot read it ({said})")))?;
     let (frame, schema) = planned.map_err(|error: PolarsError| {
         fault(format!("the SELECT does not work: {}{}", plain(&error), hint(&error.to_string(), facts)))
     })?;
@@ -196,7 +232,11 @@ impl Query {
     ///
     /// # Errors
     /// Those of `see`; what is wrong in the sources, with file and line; [`Error::Stopped`] between two chunks.
-    pub(crate) fn for_each_chunk(self, stop: &StopFlag, mut see: impl FnMut(DataFrame) -> Result<()>) -> Result<HashMap<String, u64>> {
+    pub(crate) fn for_each_chunk(
+        self,
+        stop: &StopFlag,
+        mut see: impl FnMut(DataFrame) -> Result<()>,
+    ) -> Result<HashMap<String, u64>> {
         let (sender, receiver) = sync_channel::<DataFrame>(AHEAD);
         let closed = PlanCallback::new(move |frame| Ok(sender.send(frame).is_err()));
         let frame = self.frame.sink_batches(closed, true, std::num::NonZeroUsize::new(CHUNK)).map_err(Error::query)?;
@@ -206,9 +246,8 @@ impl Query {
                 let rows = texts.iter().map(|(source, text)| Ok((*source, text.check_lines(stop)?)));
                 rows.collect::<Result<Vec<(usize, u64)>>>()
             });
-            let query = scope.spawn(move || {
-                guarded(|| sql::with_room(|| frame.collect_with_engine(Engine::Streaming).map(drop)))
-            });
+            let query = scope
+                .spawn(move || guarded(|| sql::with_room(|| frame.collect_with_engine(Engine::Streaming).map(drop))));
             let mut seen = Ok(());
             for chunk in receiver {
                 seen = if stop.is_set() { Err(Error::Stopped) } else { see(chunk) };
@@ -221,7 +260,9 @@ impl Query {
             let lines = lines?; // a short line makes nulls: tell of the line, not of the null
             let failed = match query {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(format!("{}{}", plain(&error), hint(&error.to_string(), &SourceFacts::default()))),
+                Ok(Err(error)) => {
+                    Some(format!("{}{}", plain(&error), hint(&error.to_string(), &SourceFacts::default())))
+                }
                 Err(said) => Some(format!("it cannot be run ({said})")),
             };
             if let (Some(what), true) = (failed, seen.is_ok()) {
@@ -229,7 +270,8 @@ impl Query {
                 return Err(Error::Query { what });
             }
             seen?;
-            let rows_of = |place: usize| lines.iter().filter(|(source, _)| *source == place).map(|(_, rows)| rows).sum();
+            let rows_of =
+                |place: usize| lines.iter().filter(|(source, _)| *source == place).map(|(_, rows)| rows).sum();
             let rows = sources.into_iter().enumerate();
             Ok(rows.map(|(place, (name, rows))| (name, rows.unwrap_or_else(|| rows_of(place)))).collect())
         })

@@ -49,7 +49,8 @@ impl<'r> Splitter<'r> {
             SplitRecipe::Hash { column, valid, test, seed } => {
                 let keys = chunk.column(column).and_then(|c| c.strict_cast(&DataType::String)).map_err(Error::query)?;
                 for (row, key) in keys.str().map_err(Error::query)?.iter().enumerate() {
-                    let key = key.ok_or_else(|| Error::value(column, first + row, "a key to split by", "null".into()))?;
+                    let key =
+                        key.ok_or_else(|| Error::value(column, first + row, "a key to split by", "null".into()))?;
                     let hash = xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), *seed);
                     self.splits.push(at((hash >> 11) as f64 / (1u64 << 53) as f64, *valid, *test));
                 }

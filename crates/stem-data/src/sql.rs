@@ -1,11 +1,11 @@
 //! A recipe is data, not a program: its SQL is one SELECT over its own sources, of a size that can be planned.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, JoinConstraint, JoinOperator, ObjectName, Query, SetExpr, Statement, TableFactor,
-    Visit, Visitor,
+    BinaryOperator, Expr, GroupByExpr, JoinConstraint, JoinOperator, ObjectName, Query, SelectItem, SetExpr, Statement,
+    TableFactor, Visit, Visitor, visit_expressions_mut,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserOptions};
@@ -36,7 +36,10 @@ pub(crate) fn with_room<T: Send>(run: impl FnOnce() -> T + Send) -> T {
 /// What it is, in words.
 pub(crate) fn check(sql: &str, sources: &[&str]) -> Result<(), String> {
     if sql.len() > LONGEST {
-        return Err(format!("the SELECT has {} bytes, {LONGEST} at most: prepare the table in another program first", sql.len()));
+        return Err(format!(
+            "the SELECT has {} bytes, {LONGEST} at most: prepare the table in another program first",
+            sql.len()
+        ));
     }
     with_room(|| check_here(sql, sources))
 }
@@ -110,6 +113,83 @@ pub(crate) fn joining(sql: &str) -> Option<Joining> {
     (!joined.is_empty()).then_some(Joining { from: from_name, filtered, joined })
 }
 
+/// What a SELECT computes: for each column of its result that is no column of a table by the same name, its expression, and the columns
+/// of the one table that it reads. No columns where the expression takes other rows or other tables.
+pub(crate) fn computed(sql: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let Ok(mut statements) = Parser::parse_sql(&GenericDialect {}, sql) else { return BTreeMap::new() };
+    let [Statement::Query(query)] = statements.as_mut_slice() else { return BTreeMap::new() };
+    let mut body = query.body.as_mut();
+    while let SetExpr::SetOperation { left, .. } = body {
+        body = left.as_mut();
+    }
+    let SetExpr::Select(select) = body else { return BTreeMap::new() };
+    let is_one_table = matches!(select.from.as_slice(), [from] if from.joins.is_empty() && table_name(&from.relation).is_some())
+        && matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    let mut found = BTreeMap::new();
+    for item in &mut select.projection {
+        let SelectItem::ExprWithAlias { expr, alias } = item else { continue };
+        let name = alias.value.clone();
+        let (mut reads, mut is_of_row) = (BTreeSet::new(), is_one_table);
+        let _ = visit_expressions_mut(expr, |expr| {
+            if let Expr::CompoundIdentifier(parts) = expr
+                && let Some(last) = parts.last().cloned()
+            {
+                *expr = Expr::Identifier(last);
+            }
+            match expr {
+                Expr::Identifier(column) => drop(reads.insert(column.value.clone())),
+                Expr::Function(function) => {
+                    is_of_row &= function.over.is_none() && !is_aggregate(&function.name.to_string())
+                }
+                Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => is_of_row = false,
+                _ => {}
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        let is_itself = matches!(expr, Expr::Identifier(column) if column.value == name);
+        if !is_itself {
+            found.insert(name, (expr.to_string(), if is_of_row { reads } else { BTreeSet::new() }));
+        }
+    }
+    found
+}
+
+/// Whether a function takes the values of many rows.
+fn is_aggregate(name: &str) -> bool {
+    let names = [
+        "avg",
+        "count",
+        "sum",
+        "min",
+        "max",
+        "median",
+        "stddev",
+        "stdev",
+        "stddev_samp",
+        "variance",
+        "var",
+        "var_samp",
+        "first",
+        "last",
+        "quantile_cont",
+        "quantile_disc",
+        "corr",
+        "covar",
+        "covar_pop",
+        "covar_samp",
+        "array_agg",
+        "string_agg",
+        "row_number",
+        "rank",
+        "dense_rank",
+        "lag",
+        "lead",
+        "first_value",
+        "last_value",
+    ];
+    names.iter().any(|aggregate| aggregate.eq_ignore_ascii_case(name))
+}
+
 fn plain(name: &str) -> String {
     name.trim_matches(['"', '`']).to_string()
 }
@@ -181,9 +261,11 @@ impl Visitor for Found<'_> {
 
     fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<String> {
         match table {
-            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => ControlFlow::Break(format!(
-                "{name}(...) reads something that the recipe does not list: name files in a [[source]], and the source in the SELECT"
-            )),
+            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
+                ControlFlow::Break(format!(
+                    "{name}(...) reads something that the recipe does not list: name files in a [[source]], and the source in the SELECT"
+                ))
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -239,11 +321,29 @@ mod tests {
 
     #[test]
     fn the_tables_that_are_joined_and_their_keys_are_found() {
-        let found = joining("SELECT l.a, u.age FROM log l LEFT JOIN users AS u ON l.\"user\" = u.\"user\" AND u.day = l.day WHERE l.a > 1");
+        let found = joining(
+            "SELECT l.a, u.age FROM log l LEFT JOIN users AS u ON l.\"user\" = u.\"user\" AND u.day = l.day WHERE l.a > 1",
+        );
         let keys = vec!["user".to_string(), "day".to_string()];
         assert_eq!(found, Some(Joining { from: "log".into(), filtered: true, joined: vec![("users".into(), keys)] }));
         assert_eq!(joining("SELECT a FROM log"), None);
         assert_eq!(joining("SELECT l.a FROM log l JOIN users u ON l.id = u.id GROUP BY l.a"), None);
+    }
+
+    #[test]
+    fn what_is_computed_is_told_from_what_is_read() {
+        let found = computed(
+            "SELECT l.\"user\", l.item AS item, LOWER(l.city) AS city, item_id AS id, AVG(a) OVER () AS mean FROM log l",
+        );
+        let of = |name: &str| {
+            found.get(name).map(|(sql, reads)| (sql.as_str(), reads.iter().map(String::as_str).collect::<Vec<_>>()))
+        };
+        assert_eq!(of("city"), Some(("LOWER(city)", vec!["city"])));
+        assert_eq!(of("id"), Some(("item_id", vec!["item_id"])));
+        assert_eq!(of("mean"), Some(("AVG(a) OVER ()", vec![])));
+        assert_eq!((of("user"), of("item")), (None, None));
+        let joined = computed("SELECT l.a, l.b + u.c AS d FROM log l JOIN users u ON l.id = u.id");
+        assert_eq!(joined["d"].1, BTreeSet::new());
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub(crate) fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, c
     let left_out = rows.splits.iter().filter(|&&s| s == LEFT_OUT).count();
     if left_out > 0 {
         let strangers: Vec<String> = rows.strangers.keys().map(|value| format!("\"{value}\"")).collect();
-        let others = if strangers.is_empty() { String::new() } else { format!("; it also holds {}", strangers.join(", ")) };
+        let others =
+            if strangers.is_empty() { String::new() } else { format!("; it also holds {}", strangers.join(", ")) };
         warnings.push(format!(
             "{left_out} of {} rows belong to no split and are left out (split by {}{others})",
             rows.rows,

@@ -52,8 +52,7 @@ fn text_is_read_in_every_dialect_and_packing() {
         std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
         packed.finish().unwrap()
     };
-    let utf16: Vec<u8> =
-        "\u{feff}".encode_utf16().chain(PLAIN.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let utf16: Vec<u8> = "\u{feff}".encode_utf16().chain(PLAIN.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     let latin1: Vec<u8> = PLAIN.chars().map(|c| c as u8).collect();
     let bars = "item||click||split\nsay \"hi\", you||1||train\nhé||0||train\nx||1||train\n";
     let escaped = "item,click,split\n\"say \\\"hi\\\", you\",1,train\nhé,0,train\nx,1,train\n";
@@ -69,7 +68,11 @@ fn text_is_read_in_every_dialect_and_packing() {
         written("log.csv", escaped, "escape = \"\\\\\""),
         written("log.csv", single, "separator = \";\"\nquote = \"'\""),
         written("log.tsv", "item\tclick\tsplit\nsay \"hi\", you\t1\ttrain\nhé\t0\ttrain\nx\t1\ttrain\n", ""),
-        written("log.tsv", PLAIN.replace(", you", "; you").replace(',', "\t").replace("; you", ", you"), "quote = \"\\\"\""),
+        written(
+            "log.tsv",
+            PLAIN.replace(", you", "; you").replace(',', "\t").replace("; you", ", you"),
+            "quote = \"\\\"\"",
+        ),
     ];
     for case in &cases {
         assert_eq!(sorted(items(case)), TEXTS, "{}", case.recipe);
@@ -84,7 +87,11 @@ fn a_quote_is_a_letter_in_a_tab_separated_log_and_lines_stay_lines() {
 
 #[test]
 fn texts_that_stand_for_null_are_null() {
-    let case = written("log.csv", "item,click,split\n7,1,train\nNA,0,train\n\\N,NA,train\n", "null_values = [\"NA\", \"\\\\N\"]");
+    let case = written(
+        "log.csv",
+        "item,click,split\n7,1,train\nNA,0,train\n\\N,NA,train\n",
+        "null_values = [\"NA\", \"\\\\N\"]",
+    );
     let dataset = case.prepare().unwrap();
     assert_eq!(keys(&dataset, "item"), ["7"]);
     assert_eq!(dataset.statistics(Split::Train).missing, [1]);
@@ -97,7 +104,10 @@ fn ids_are_never_changed() {
     let late: String = (0..10_050).map(|i| format!("{},{},train\n", i % 7 + 1, i % 2)).collect();
     let late = written("log.csv", format!("item,click,split\n{late}007,1,train\n"), "");
     let message = late.message();
-    assert!(message.starts_with("log.csv:10052: column 'item'") && message.contains("types = { item = \"text\" }"), "{message}");
+    assert!(
+        message.starts_with("log.csv:10052: column 'item'") && message.contains("types = { item = \"text\" }"),
+        "{message}"
+    );
     let mixed = written("log.csv", "item,click,split\n12,1,train\n12.0,0,train\nA7,1,train\n", "");
     assert!(mixed.prepare().unwrap().warnings()[0].contains("written in two ways, for instance \"12\" and \"12.0\""));
     let floats = written("log.csv", "item,click,split\n12.0,1,train\n,0,train\n7.0,1,train\n", "");
@@ -301,14 +311,21 @@ fn a_recipe_reads_nothing_but_its_sources() {
 
 #[test]
 fn what_a_join_does_to_the_rows_is_told() {
-    let sql = |join: &str| format!("sql = \"SELECT l.*, u.age FROM log l {join} JOIN users u ON l.\\\"user\\\" = u.\\\"user\\\"\"\n{RECIPE}\n[[source]]\nname = \"users\"\nfile = \"users.csv\"\n");
+    let sql = |join: &str| {
+        format!(
+            "sql = \"SELECT l.*, u.age FROM log l {join} JOIN users u ON l.\\\"user\\\" = u.\\\"user\\\"\"\n{RECIPE}\n[[source]]\nname = \"users\"\nfile = \"users.csv\"\n"
+        )
+    };
     let warned = |join: &str, users: &str| {
         let case = Case::new(LOG, sql(join));
         std::fs::write(case.dir.path().join("users.csv"), users).unwrap();
         case.prepare().unwrap().warnings().join("\n")
     };
     let twice = warned("LEFT", "user,age\n1,20\n1,30\n2,40\n3,50\n");
-    assert!(twice.contains("the SELECT gives 6 rows of 4 in \"log\": user is not unique in \"users\" (1 (2 times))"), "{twice}");
+    assert!(
+        twice.contains("the SELECT gives 6 rows of 4 in \"log\": user is not unique in \"users\" (1 (2 times))"),
+        "{twice}"
+    );
     let dropped = warned("", "user,age\n1,20\n3,50\n");
     assert!(dropped.contains("the SELECT gives 3 of the 4 rows in \"log\""), "{dropped}");
     let whole = warned("LEFT", "user,age\n1,20\n2,30\n");
@@ -330,7 +347,11 @@ fn the_answer_is_found_behind_groups_and_joins_and_earlier_rows_are_no_answer() 
     allowed.recipe = format!("allow_leak = [\"hint\"]\n{}", allowed.recipe);
     allowed.prepare().unwrap();
     field("SELECT *, LAG(click) OVER (PARTITION BY \"user\" ORDER BY price) AS hint FROM log").prepare().unwrap();
-    assert!(field("SELECT *, LEAD(click) OVER (PARTITION BY \"user\" ORDER BY price) AS hint FROM log").message().contains("made of click"));
+    assert!(
+        field("SELECT *, LEAD(click) OVER (PARTITION BY \"user\" ORDER BY price) AS hint FROM log")
+            .message()
+            .contains("made of click")
+    );
 }
 
 #[test]

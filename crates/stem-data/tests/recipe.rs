@@ -95,7 +95,8 @@ fn a_feature_made_of_what_the_label_is_made_of_is_refused() {
     let sql = "sql = \"\"\"SELECT \"user\", item, price, price * 2 AS twice, CAST(price >= 1 AS INT) AS click, split FROM log\"\"\"\n\n[[source]]";
     let case = Case::new(LOG, with("[[source]]", sql));
     let message = case.message();
-    let expected = r#"recipe.toml:19: field "price" is made of price, as label "click" is: the model would read the answer"#;
+    let expected =
+        r#"recipe.toml:19: field "price" is made of price, as label "click" is: the model would read the answer"#;
     assert!(message.starts_with(expected), "{message}");
     let twice = case.recipe.replace("column = \"price\"", "column = \"twice\"");
     assert!(Case::new(LOG, twice).message().contains("field \"twice\" is made of price, as label \"click\" is"));
@@ -141,7 +142,12 @@ fn kinds_that_do_not_fit_their_columns_are_told_together() {
         .replace("column = \"price\"\nkind = \"number\"", "column = \"price\"\nkind = \"category\"");
     let message = Case::new(LOG, recipe).message();
     let [item, price] = message.lines().collect::<Vec<_>>()[..] else { panic!("{message}") };
-    assert!(item.starts_with("recipe.toml:14: field \"item\" is text, for instance \"x\" (log.csv, line 2), expected numbers"), "{item}");
+    assert!(
+        item.starts_with(
+            "recipe.toml:14: field \"item\" is text, for instance \"x\" (log.csv, line 2), expected numbers"
+        ),
+        "{item}"
+    );
     assert!(price.starts_with("recipe.toml:18: field \"price\" is a list of text: make it a sequence"), "{price}");
     let shared =
         with("column = \"item\"\nkind = \"category\"", "column = \"item\"\nkind = \"category\"\nvocabulary = \"user\"");

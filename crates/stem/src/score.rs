@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
 use serde_json::json;
-use stem_core::{Error, Predictor, Row, Value, files};
+use stem_core::{Derived, Error, Predictor, Row, Value, files};
+use stem_data::Derivation;
 
 use crate::args::{DeviceArgs, refuse_replacing};
 use crate::console::{Console, Result, Stopped, with_causes};
@@ -32,6 +33,9 @@ pub(crate) struct Args {
     /// CSV file to write; - is stdout
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    /// The columns hold what the recipe's SELECT gives; without it, columns that it computes are computed again from the raw ones
+    #[arg(long)]
+    derived: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -100,6 +104,8 @@ struct Scoring<'a> {
     input: csv::Reader<Box<dyn Read>>,
     header: StringRecord,
     name: &'a Path,
+    /// What the recipe's SELECT computed of raw columns.
+    derivation: Option<Derivation>,
     console: &'a Console,
 }
 
@@ -119,7 +125,21 @@ impl<'a> Scoring<'a> {
         let mut input = csv::Reader::from_reader(input);
         let header = input.headers().map_err(|e| about(name, &e))?.clone();
         let columns = |name: &str| header.iter().filter(|column| *column == name).count();
+        let names: Vec<&str> = header.iter().collect();
+        let derivation = if args.derived { None } else { Derivation::of(predictor.schema(), &names) };
         for field in &predictor.schema().fields {
+            let is_computed = derivation.as_ref().is_some_and(|derivation| derivation.gives(&field.name));
+            match (&field.derived, columns(&field.name)) {
+                _ if is_computed => continue,
+                (Some(derived), 0) => return Err(lacks(name, &field.name, derived).into()),
+                (Some(derived), _) if !args.derived => tracing::warn!(
+                    "'{}' is taken from {} as it is; in training it was {}",
+                    field.name,
+                    name.display(),
+                    derived.sql
+                ),
+                _ => {}
+            }
             match columns(&field.name) {
                 0 => return Err(format!("{} has no column '{}'", name.display(), field.name).into()),
                 1 => {}
@@ -130,7 +150,7 @@ impl<'a> Scoring<'a> {
             let (name, task) = (name.display(), &task.name);
             tracing::warn!("{name} has a column 'p_{task}' already; the last of that name is the score");
         }
-        Ok(Self { predictor, input, header, name, console })
+        Ok(Self { predictor, input, header, name, derivation, console })
     }
 
     /// Scores all rows into a file beside the one asked for, which it then replaces.
@@ -171,7 +191,22 @@ impl<'a> Scoring<'a> {
             }
             let value = |text: &str| if text.is_empty() { Value::Null } else { Value::from(text) };
             let row = |record: &StringRecord| -> Row { self.header.iter().zip(record.iter().map(value)).collect() };
-            let rows: Vec<Row> = records.iter().map(row).collect();
+            let mut rows: Vec<Row> = records.iter().map(row).collect();
+            if let Some(derivation) = &self.derivation {
+                let cells = |column: &str| {
+                    let place = self.header.iter().position(|name| name == column).unwrap_or(usize::MAX);
+                    let cell =
+                        |record: &StringRecord| record.get(place).filter(|text| !text.is_empty()).map(str::to_string);
+                    records.iter().map(cell).collect()
+                };
+                let derived =
+                    derivation.run(cells).map_err(|e| Failure::Other(about(self.name, &in_table(e, done))))?;
+                for (column, values) in derived {
+                    for (row, value) in rows.iter_mut().zip(values) {
+                        row.insert(column.clone(), value);
+                    }
+                }
+            }
             let scores = self.predictor.predict(&rows);
             let scores = scores.map_err(|e| Failure::Other(about(self.name, &in_file(e, done))))?;
             for (record, scores) in records.iter().zip(scores.rows()) {
@@ -185,6 +220,26 @@ impl<'a> Scoring<'a> {
     /// The next rows of the input; none at its end.
     fn read(&mut self) -> csv::Result<Vec<StringRecord>> {
         self.input.records().take(ROWS_AT_ONCE).collect()
+    }
+}
+
+/// What a table lacks that a model reads, where training computed it.
+fn lacks(table: &Path, column: &str, derived: &Derived) -> String {
+    let reads = derived.reads.keys().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    let from = match reads.as_str() {
+        "" => "from other rows or tables: join it to the table first".to_string(),
+        reads => format!("from {reads}: add what is missing of them"),
+    };
+    format!("{} has no column '{column}'; in training it was {}, computed {from}", table.display(), derived.sql)
+}
+
+/// The error with its row counted from the first of the file.
+fn in_table(error: stem_data::Error, before: usize) -> stem_data::Error {
+    match error {
+        stem_data::Error::Value { column, row, expected, found } => {
+            stem_data::Error::Value { column, row: row + before, expected, found }
+        }
+        other => other,
     }
 }
 

@@ -141,3 +141,49 @@ fn a_column_that_is_named_like_a_score_is_warned_of() {
     let output = stem(&score(&bundle, &input, "-")).output().unwrap();
     assert!(text(&output.stderr).contains("has a column 'p_a' already"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn what_the_select_computed_of_a_row_is_computed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let row = |i: usize| {
+        let city = ["Paris", "ROME", "oslo"][i % 3];
+        format!("{},{city},{},{}\n", i % 40, u8::from(i % 3 == 0), ["train", "valid", "test"][(i / 7) % 3])
+    };
+    write("log.csv", &format!("user,city,click,split\n{}", (0..600).map(row).collect::<String>()));
+    let recipe = r#"
+name = "cities"
+sql = "SELECT \"user\", LOWER(city) AS city, click, split, COUNT(*) OVER (PARTITION BY city) AS views FROM log"
+source = [{ name = "log", file = "log.csv" }]
+field = [
+    { column = "user", kind = "category" },
+    { column = "city", kind = "category" },
+    { column = "views", kind = "number" },
+]
+label = [{ column = "click" }]
+split = { kind = "column", column = "split" }
+"#;
+    write("recipe.toml", recipe);
+    let [recipe, out, input, output] = ["recipe.toml", "out", "rows.csv", "scores.csv"].map(path);
+    succeeds(&["train", "--recipe", &recipe, "--model", "single-task", "--out", &out]);
+    let bundle = path("out/bundle.safetensors");
+    let scores = |rows: &str, more: &[&str]| -> Vec<String> {
+        write("rows.csv", rows);
+        succeeds(&[&score(&bundle, &input, &output)[..], more].concat());
+        let scored = std::fs::read_to_string(&output).unwrap();
+        scored.lines().skip(1).map(|line| line.rsplit(',').next().unwrap().to_string()).collect()
+    };
+    let raw = scores("user,city,views\n1,Paris,200\n1,PARIS,200\n1,Rome,200\n1,Nowhere,200\n", &[]);
+    assert_eq!(raw[0], raw[1]);
+    assert!(raw[0] != raw[2] && raw[0] != raw[3]);
+    let derived = scores("user,city,views\n1,paris,200\n1,Paris,200\n1,Nowhere,200\n", &["--derived"]);
+    assert_eq!((&derived[0], &derived[1]), (&raw[0], &derived[2]));
+    write("rows.csv", "user,city\n1,Paris\n");
+    let message = fails(&score(&bundle, &input, &output));
+    assert!(
+        message.contains("has no column 'views'; in training it was COUNT(*) OVER (PARTITION BY city)"),
+        "{message}"
+    );
+    assert!(succeeds(&["inspect", &bundle]).contains("LOWER(city)"));
+}

@@ -49,10 +49,16 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
         }
     }
     if let (Some(_), Some(source)) = (&recipe.simulator, recipe.sources.first()) {
-        let inside = |file: &str| Path::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-        let is_one_file = source.files.len() == 1 && source.format.is_some_and(Format::is_text) && inside(&source.files[0]);
+        let inside = |file: &str| {
+            Path::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+        };
+        let is_one_file =
+            source.files.len() == 1 && source.format.is_some_and(Format::is_text) && inside(&source.files[0]);
         if !is_one_file || source.files[0].contains(['*', '?', '[']) {
-            add(source.line, "a [simulator] writes the first source: name one csv or tsv file inside the data folder".into());
+            add(
+                source.line,
+                "a [simulator] writes the first source: name one csv or tsv file inside the data folder".into(),
+            );
         }
     }
     for name in recipe.allow_leak.iter().filter(|name| !recipe.fields.iter().any(|field| field.column == **name)) {

@@ -10,6 +10,7 @@ pub(crate) use section::nearest;
 
 use std::path::{Path, PathBuf};
 
+pub use stem_core::ColumnType;
 use stem_core::{Pooling, Value, files};
 
 use crate::error::{Error, Fault, Result};
@@ -132,19 +133,6 @@ pub enum Quote {
     None,
     /// This character.
     Character(u8),
-}
-
-/// Type of a column of a text file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnType {
-    /// 64-bit integer.
-    Integer,
-    /// 64-bit float.
-    Float,
-    /// `true` and `false`.
-    Boolean,
-    /// UTF-8 text.
-    Text,
 }
 
 /// One feature.

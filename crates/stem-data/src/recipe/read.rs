@@ -6,11 +6,14 @@ use stem_core::Pooling;
 use toml::de::DeTable;
 
 use super::section::{Faults, Section};
-use super::{ColumnType, Dialect, FieldRecipe, Format, Kind, LabelRecipe, Lines, Quote, Recipe, SPLIT_OF_FILES, Source, SplitRecipe};
-use crate::source::is_encoding;
-use crate::split::Split;
+use super::{
+    ColumnType, Dialect, FieldRecipe, Format, Kind, LabelRecipe, Lines, Quote, Recipe, SPLIT_OF_FILES, Source,
+    SplitRecipe,
+};
 use crate::error::Fault;
 use crate::simulator::SimulatorConfig;
+use crate::source::is_encoding;
+use crate::split::Split;
 
 /// As much of a recipe as can be made out, and what is wrong with it. `None` where it is no TOML at all.
 pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
@@ -54,8 +57,7 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
 fn source(mut section: Section<'_>, faults: &mut Faults<'_>) -> Source {
     let name = section.need_text("name", faults);
     let (files, splits) = files(&mut section, faults);
-    let formats =
-        [("csv", Format::Csv), ("tsv", Format::Tsv), ("parquet", Format::Parquet), ("ipc", Format::Ipc)];
+    let formats = [("csv", Format::Csv), ("tsv", Format::Tsv), ("parquet", Format::Parquet), ("ipc", Format::Ipc)];
     let is_named = section.has("format");
     let format = section.choice("format", &formats, faults);
     let untold = files.iter().find(|file| Path::new(file).extension().is_some() && Format::of_name(file).is_none());
@@ -93,7 +95,8 @@ fn files(section: &mut Section<'_>, faults: &mut Faults<'_>) -> (Vec<String>, Ve
     let given = ["file", "files"].into_iter().filter(|key| section.has(key)).count()
         + usize::from(by_split.iter().any(|(_, given)| *given));
     let file = section.text("file", faults);
-    let lists = [section.texts("files", faults)].into_iter().chain(Split::ALL.map(|split| section.texts(split.name(), faults)));
+    let lists =
+        [section.texts("files", faults)].into_iter().chain(Split::ALL.map(|split| section.texts(split.name(), faults)));
     let lists: Vec<Option<Vec<String>>> = lists.collect();
     if given != 1 {
         let what = match given {
@@ -142,9 +145,14 @@ fn dialect(section: &mut Section<'_>, text: bool, faults: &mut Faults<'_>) -> Di
     };
     let escape = ascii(section, "escape", "one ASCII character");
     if escape.is_some() && quote == Some(Quote::None) {
-        faults.add(section.line_of("escape", faults), "`escape` is for what stands within quotes, and `quote` is \"none\"");
+        faults.add(
+            section.line_of("escape", faults),
+            "`escape` is for what stands within quotes, and `quote` is \"none\"",
+        );
     }
-    if separator.as_ref().is_some_and(|text| text.len() > 1) && (escape.is_some() || matches!(quote, Some(Quote::Character(_)))) {
+    if separator.as_ref().is_some_and(|text| text.len() > 1)
+        && (escape.is_some() || matches!(quote, Some(Quote::Character(_))))
+    {
         let what = "between separators of several characters quotes are letters: leave `quote` and `escape` out";
         faults.add(section.line_of("separator", faults), what);
     }
@@ -223,7 +231,10 @@ fn split(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<SplitRecip
     let before = faults.found.len();
     let kind = section.choice("kind", &kinds, faults);
     if kind.is_none() && faults.found.len() == before {
-        faults.add(section.line, "[split] has no `kind`: \"column\", \"files\", \"random\", \"hash\", \"time\" or \"last\"");
+        faults.add(
+            section.line,
+            "[split] has no `kind`: \"column\", \"files\", \"random\", \"hash\", \"time\" or \"last\"",
+        );
     }
     let line = section.line;
     let split = match kind? {

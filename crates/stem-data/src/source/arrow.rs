@@ -64,9 +64,8 @@ pub(super) fn open(
         };
         let frame = frame.map_err(Error::query)?;
         let columns = schema.iter().map(|(name, dtype)| (canonical(col(name.clone()), dtype), name.clone()));
-        let (exprs, schema): (Vec<Expr>, Schema) = columns
-            .map(|((expr, dtype), name)| (expr.alias(name.clone()), Field::new(name, dtype)))
-            .unzip();
+        let (exprs, schema): (Vec<Expr>, Schema) =
+            columns.map(|((expr, dtype), name)| (expr.alias(name.clone()), Field::new(name, dtype))).unzip();
         let frame = frame.select(exprs);
         parts.push(Part { frame, schema, partitions: first.partitions.clone(), name: first.path.clone() });
     }
@@ -74,11 +73,7 @@ pub(super) fn open(
     Ok(table)
 }
 
-fn scan<'p>(
-    paths: impl Iterator<Item = &'p PathBuf>,
-    format: Format,
-    schema: &Schema,
-) -> PolarsResult<LazyFrame> {
+fn scan<'p>(paths: impl Iterator<Item = &'p PathBuf>, format: Format, schema: &Schema) -> PolarsResult<LazyFrame> {
     let paths = paths.map(|path| PlRefPath::try_from_path(path)).collect::<PolarsResult<_>>()?;
     let sources = ScanSources::Paths(paths);
     let args = UnifiedScanArgs { glob: false, hive_options: HiveOptions::new_disabled(), ..Default::default() };
@@ -155,9 +150,7 @@ fn schema_of(path: &Path, format: Format) -> Result<(ArrowSchema, Option<u64>)> 
         return Err(refused(format!("it is not {name}: it is {is}")));
     }
     let file = File::open(path).map_err(FileError::of("read", path))?;
-    let damaged = |error: PolarsError| {
-        refused(format!("it is damaged, or was cut short: {}", plain(&error)))
-    };
+    let damaged = |error: PolarsError| refused(format!("it is damaged, or was cut short: {}", plain(&error)));
     match format {
         Format::Ipc => {
             let mut reader = IpcReader::new(file);
@@ -183,9 +176,9 @@ fn readable_type(dtype: &Arrow) -> std::result::Result<(), String> {
             )),
         },
         Arrow::Float16 => Err("of half floats (16 bits), which are not read: write them as 32-bit floats".into()),
-        Arrow::Decimal256(precision, _) | Arrow::Decimal(precision, _) if *precision > 38 => {
-            Err(format!("a decimal of {precision} digits, which is not read: write it with 38 digits at most, or as a float"))
-        }
+        Arrow::Decimal256(precision, _) | Arrow::Decimal(precision, _) if *precision > 38 => Err(format!(
+            "a decimal of {precision} digits, which is not read: write it with 38 digits at most, or as a float"
+        )),
         Arrow::Interval(_) => Err("a calendar interval, which is not read: write it as a number".into()),
         Arrow::Union(_) | Arrow::Unknown => Err(format!("{dtype:?}, which is not read")),
         Arrow::List(inner) | Arrow::LargeList(inner) | Arrow::FixedSizeList(inner, _) | Arrow::Map(inner, _) => {

@@ -145,7 +145,9 @@ fn nearby(error: FileError, data: &Path, name: &str) -> Error {
     let names: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     match crate::recipe::nearest(&wanted, names.iter().map(String::as_str)) {
-        Some(near) => Error::Source { path: path.clone(), what: format!("there is no such file; did you mean \"{near}\"?") },
+        Some(near) => {
+            Error::Source { path: path.clone(), what: format!("there is no such file; did you mean \"{near}\"?") }
+        }
         None => error.into(),
     }
 }
@@ -173,7 +175,8 @@ mod tests {
 
     #[test]
     fn names_folders_and_patterns_stand_for_files_in_order_and_marks_of_writers_are_passed_over() {
-        let folder = folder(&["log/day=2/b.csv", "log/day=1/a.csv", "log/_SUCCESS", "log/.x.crc", "log/_tmp/c.csv", "_own.csv"]);
+        let folder =
+            folder(&["log/day=2/b.csv", "log/day=1/a.csv", "log/_SUCCESS", "log/.x.crc", "log/_tmp/c.csv", "_own.csv"]);
         let parts = ["log/day=1/a.csv", "log/day=2/b.csv"];
         assert_eq!(listed(folder.path(), &["log"]), parts);
         assert_eq!(listed(folder.path(), &["log/day=*/*.csv"]), parts);
@@ -191,7 +194,8 @@ mod tests {
 
     #[test]
     fn partitions_are_read_from_the_folders_on_the_way() {
-        let folder = folder(&["log/day=2024-03-01/city=New%20York/a.csv", "log/day=__HIVE_DEFAULT_PARTITION__/city=x/b.csv"]);
+        let folder =
+            folder(&["log/day=2024-03-01/city=New%20York/a.csv", "log/day=__HIVE_DEFAULT_PARTITION__/city=x/b.csv"]);
         let source = Source { files: vec!["log".into()], ..Source::default() };
         let files = list(&source, folder.path()).unwrap();
         let text = |text: &str| Some(text.to_string());
@@ -203,10 +207,18 @@ mod tests {
     fn a_name_without_files_is_refused_and_so_is_a_file_named_twice() {
         let folder = folder(&["log.csv"]);
         let refused = |files: &[&str]| {
-            let source = Source { name: "log".into(), files: files.iter().map(|f| f.to_string()).collect(), ..Source::default() };
+            let source = Source {
+                name: "log".into(),
+                files: files.iter().map(|f| f.to_string()).collect(),
+                ..Source::default()
+            };
             list(&source, folder.path()).unwrap_err().to_string()
         };
-        assert!(refused(&["*.parquet"]).ends_with("source \"log\": no file fits \"*.parquet\""), "{}", refused(&["*.parquet"]));
+        assert!(
+            refused(&["*.parquet"]).ends_with("source \"log\": no file fits \"*.parquet\""),
+            "{}",
+            refused(&["*.parquet"])
+        );
         assert!(refused(&["log.csv", "*.csv"]).contains("names it twice"));
         assert!(refused(&["lug.csv"]).ends_with("lug.csv: there is no such file; did you mean \"log.csv\"?"));
     }

@@ -131,7 +131,11 @@ impl TextColumn {
 /// Whether a value of the line may be an integer that is written as no other program would write it. Rarely true of other lines.
 fn may_hold_changed_integers(line: &[u8], separator: u8) -> bool {
     let odd = |first: u8, second: u8| {
-        (first == b'0') & second.is_ascii_digit() | (first == b'+') | (first == b' ') | (first == b'"') | (first == b'-') & (second == b'0')
+        (first == b'0') & second.is_ascii_digit()
+            | (first == b'+')
+            | (first == b' ')
+            | (first == b'"')
+            | (first == b'-') & (second == b'0')
     };
     let at_start = matches!(line, [first, second, ..] if odd(*first, *second));
     at_start | line.windows(3).fold(false, |found, w| found | (w[0] == separator) & odd(w[1], w[2]))
@@ -215,8 +219,11 @@ impl<'p> Lines<'p> {
             let line = without_end(&bytes[from..]);
             if let Some(quote) = quote.filter(|quote| at == At::Quoted || line.contains(quote)) {
                 has_quotes = true;
-                at = follow(line, *separator, quote, at)
-                    .map_err(|what| Error::Quote { path: path.to_path_buf(), line: *next - 1, what })?;
+                at = follow(line, *separator, quote, at).map_err(|what| Error::Quote {
+                    path: path.to_path_buf(),
+                    line: *next - 1,
+                    what,
+                })?;
             }
             if at != At::Quoted {
                 break;
@@ -288,7 +295,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.csv");
         std::fs::write(&path, text).unwrap();
-        let column = |(i, &kind): (usize, &ColumnType)| TextColumn { name: format!("c{i}"), kind, is_key: true, is_given: false };
+        let column = |(i, &kind): (usize, &ColumnType)| TextColumn {
+            name: format!("c{i}"),
+            kind,
+            is_key: true,
+            is_given: false,
+        };
         let columns = columns.iter().enumerate().map(column).collect();
         let (shown, null_values) = (PathBuf::from("t.csv"), vec!["-".to_string()]);
         let table = TextTable { path, shown, separator: b',', quote: Some(b'"'), header: true, columns, null_values };
@@ -326,7 +338,10 @@ mod tests {
     fn an_integer_key_that_would_become_another_is_refused_wherever_it_stands() {
         for value in ["007", "+7", "-0", "\"07\""] {
             let message = checked(&format!("a,b\nx,7\ny,{value}\nz,\nz,-\n"), &TWO).unwrap_err();
-            assert!(message.contains("t.csv:3: column 'c1'") && message.contains("types = { c1 = \"text\" }"), "{message}");
+            assert!(
+                message.contains("t.csv:3: column 'c1'") && message.contains("types = { c1 = \"text\" }"),
+                "{message}"
+            );
         }
         assert_eq!(checked("a,b\nx,7\n007,0\n", &TWO), Ok(2));
     }

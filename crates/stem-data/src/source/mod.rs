@@ -24,7 +24,7 @@ pub(crate) use rewrite::is_encoding;
 pub(crate) use scratch::Unpacked;
 
 use crate::error::{Error, Result};
-use crate::recipe::{Format, Source};
+use crate::recipe::{ColumnType, Format, Source};
 use crate::stop::StopFlag;
 use files::SourceFile;
 
@@ -86,7 +86,8 @@ pub(crate) fn format_of(source: &Source, files: &[SourceFile]) -> Result<Format>
     if let Some(format) = source.format {
         return Ok(format);
     }
-    let name = |file: &SourceFile| file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name =
+        |file: &SourceFile| file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if let Some(format) = files.iter().find_map(|file| Format::of_name(&name(file))) {
         return Ok(format);
     }
@@ -99,6 +100,16 @@ pub(crate) fn format_of(source: &Source, files: &[SourceFile]) -> Result<Format>
             let what = "its name does not tell how it is written: add `format = \"csv\"`, \"tsv\", \"parquet\" or \"ipc\" to the source";
             Err(Error::Source { path: first.clone(), what: what.into() })
         }
+    }
+}
+
+/// The type that a column of text is read as.
+fn dtype_of(kind: ColumnType) -> DataType {
+    match kind {
+        ColumnType::Integer => DataType::Int64,
+        ColumnType::Float => DataType::Float64,
+        ColumnType::Boolean => DataType::Boolean,
+        _ => DataType::String,
     }
 }
 

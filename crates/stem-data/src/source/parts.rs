@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use polars::prelude::*;
 
-use super::Table;
 use super::infer::{Evidence, Inferred};
+use super::{Table, dtype_of};
 use crate::error::{Error, Result};
-use crate::recipe::{ColumnType, SPLIT_OF_FILES, Source};
+use crate::recipe::{SPLIT_OF_FILES, Source};
 
 /// Files of one schema, one after the other.
 pub(super) struct Part {
@@ -114,13 +114,7 @@ fn partition_types(parts: &[Part]) -> Vec<(String, DataType)> {
 
 /// What the recipe says that a column is read as.
 fn given(source: &Source, name: &str) -> Option<DataType> {
-    let (_, kind) = source.types.iter().find(|(n, _)| n == name)?;
-    Some(match kind {
-        ColumnType::Integer => DataType::Int64,
-        ColumnType::Float => DataType::Float64,
-        ColumnType::Boolean => DataType::Boolean,
-        ColumnType::Text => DataType::String,
-    })
+    source.types.iter().find(|(n, _)| n == name).map(|(_, kind)| dtype_of(*kind))
 }
 
 /// The type that holds all values of both.
@@ -156,7 +150,9 @@ fn converted(name: &PlSmallStr, from: &DataType, to: &DataType) -> Expr {
             let checked = move |column: Column| {
                 let integers = column.strict_cast(&DataType::Int64)?;
                 match integers.i64()?.iter().flatten().find(|value| value.abs() > EXACT) {
-                    Some(value) => polars_bail!(ComputeError: "column \"{name}\": {value} in one file has no exact float, and another file holds floats: write `types = {{ {name} = \"int\" }}`, or \"text\""),
+                    Some(value) => {
+                        polars_bail!(ComputeError: "column \"{name}\": {value} in one file has no exact float, and another file holds floats: write `types = {{ {name} = \"int\" }}`, or \"text\"")
+                    }
                     None => integers.cast(&DataType::Float64),
                 }
             };
@@ -166,7 +162,9 @@ fn converted(name: &PlSmallStr, from: &DataType, to: &DataType) -> Expr {
             let checked = move |column: Column| {
                 let floats = column.cast(&DataType::Float64)?;
                 match floats.f64()?.iter().flatten().find(|value| value.fract() != 0.0 || value.abs() > EXACT as f64) {
-                    Some(value) => polars_bail!(ComputeError: "column \"{name}\": {value} is no whole number that a float holds exactly, and `types` says \"int\""),
+                    Some(value) => {
+                        polars_bail!(ComputeError: "column \"{name}\": {value} is no whole number that a float holds exactly, and `types` says \"int\"")
+                    }
                     None => floats.cast(&DataType::Int64),
                 }
             };

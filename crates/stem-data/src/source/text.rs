@@ -11,7 +11,7 @@ use super::lines::{TextColumn, TextTable};
 use super::parts::{Part, together};
 use super::rewrite::{Rewriting, SEPARATOR};
 use super::scratch::Unpacked;
-use super::{Table, sniff};
+use super::{Table, dtype_of, sniff};
 use crate::error::{Error, Fault, Result};
 use crate::recipe::{ColumnType, Format, Quote, Source};
 use crate::stop::StopFlag;
@@ -110,7 +110,7 @@ pub(super) fn open(
     let mut parts = Vec::new();
     for same in texts.chunk_by(|a, b| a.names == b.names && a.file.partitions == b.file.partitions) {
         let first = &same[0];
-        let schema: Schema = first.names.iter().map(|name| Field::new(name.into(), dtype(kind(name)))).collect();
+        let schema: Schema = first.names.iter().map(|name| Field::new(name.into(), dtype_of(kind(name)))).collect();
         let paths = same.iter().map(|text| PlRefPath::try_from_path(&text.path)).collect::<PolarsResult<_>>();
         let nulls = &dialect.null_values;
         let nulls = (!nulls.is_empty())
@@ -141,15 +141,6 @@ pub(super) fn open(
 
 fn text_column(name: &str, kind: ColumnType, is_given: bool) -> TextColumn {
     TextColumn { name: name.into(), kind, is_key: false, is_given }
-}
-
-fn dtype(kind: ColumnType) -> DataType {
-    match kind {
-        ColumnType::Integer => DataType::Int64,
-        ColumnType::Float => DataType::Float64,
-        ColumnType::Boolean => DataType::Boolean,
-        ColumnType::Text => DataType::String,
-    }
 }
 
 /// The quote of a source. In CSV it is `"`. Tab-separated logs hold titles and queries with single quotes in them: there a quote is a

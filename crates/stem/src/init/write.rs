@@ -127,7 +127,7 @@ impl Draft<'_> {
                 ColumnType::Integer => "int",
                 ColumnType::Float => "float",
                 ColumnType::Boolean => "bool",
-                ColumnType::Text => "text",
+                _ => "text",
             };
             let types: Vec<String> =
                 self.types.iter().map(|(name, kind)| format!("{} = \"{}\"", toml_text(name), word(kind))).collect();

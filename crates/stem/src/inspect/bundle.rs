@@ -167,6 +167,9 @@ pub(super) fn kind_of(field: &Field) -> (&'static str, String) {
     if let Some(default) = &field.default {
         details.push(format!("{default} for null"));
     }
+    if let Some(derived) = &field.derived {
+        details.push(format!("computed: {}", derived.sql));
+    }
     (kind, details.join("; "))
 }
 
