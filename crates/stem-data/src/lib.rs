@@ -62,6 +62,7 @@ mod encode;
 mod mapped;
 mod columns;
 mod warnings;
+mod leak;
 mod scratch;
 mod prepare;
 mod manifest;

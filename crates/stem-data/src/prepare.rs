@@ -9,6 +9,7 @@ use crate::encode::encode;
 use crate::encoding::encoding;
 use crate::error::{Error, Result};
 use crate::gather::{CodedRows, gather};
+use crate::leak::leaks;
 use crate::manifest::{FORMAT, FileMark, MANIFEST, Manifest, modified};
 use crate::progress::{Bar, Progress};
 use crate::recipe::{Recipe, SplitRecipe};
@@ -68,6 +69,7 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
     let rows = gather(recipe, query, &coded, stop, |n| bar.at(n))?;
     check_splits(recipe, &rows)?;
     notes.extend(joined_rows(recipe, data, &rows)?);
+    notes.extend(leaks(recipe, &rows)?);
     bar.say("rows read, deciding vocabularies");
     let encoding = encoding(recipe, &rows)?;
     bar.say("rows encoded");

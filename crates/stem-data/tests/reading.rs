@@ -252,7 +252,6 @@ fn every_type_of_a_column_is_read_or_refused_by_name() {
     assert_eq!(keys(&odd("pair.parquet", &sequence("pair")).prepare().unwrap(), "pair"), ["0", "1", "2", "7"]);
     assert_eq!(keys(&odd("flags.parquet", &sequence("flags")).prepare().unwrap(), "flags"), ["0", "1"]);
     for (file, field, what) in [
-        ("half_hour.parquet", category("half_hour"), "a time in the zone \"+05:30\""),
         ("half_hour.arrow", category("half_hour"), "a time in the zone \"+05:30\""),
         ("half.parquet", number("half"), "half floats (16 bits)"),
         ("wide.parquet", category("wide"), "decimal of 50 digits"),
@@ -266,6 +265,18 @@ fn every_type_of_a_column_is_read_or_refused_by_name() {
     ] {
         let message = odd(file, &field).message();
         assert!(message.contains(what), "{file}: {message}");
+    }
+}
+
+#[test]
+fn a_time_in_any_zone_is_an_instant() {
+    for (file, column) in [("half_hour.parquet", "half_hour"), ("zoned.parquet", "zoned")] {
+        let case = odd(file, "{ column = \"user\", kind = \"category\" }");
+        let split = format!("kind = \"time\", column = \"{column}\", valid = 0.25, test = 0.25");
+        let recipe = case.recipe.replace("kind = \"column\", column = \"split\"", &split);
+        let dataset = Case { dir: case.dir, recipe }.prepare().unwrap();
+        assert_eq!(Split::ALL.map(|split| dataset.rows(split)), [6, 3, 3], "{file}");
+        assert_eq!(dataset.labels(Split::Test), [1.0, 0.0, 1.0], "{file}"); // the last rows of the file are the latest
     }
 }
 
@@ -359,4 +370,32 @@ fn a_vocabulary_of_which_nothing_is_left_is_told() {
     let case = Case::new(LOG, RECIPE.replacen("kind = \"category\"", "kind = \"category\"\nmin_count = 10", 1));
     let warnings = case.prepare().unwrap().warnings().join("\n");
     assert!(warnings.contains("field 'user' knows no value: min_count 10 leaves none of 3"), "{warnings}");
+}
+
+#[test]
+fn a_copy_of_a_label_is_refused_and_what_nearly_decides_it_is_told() {
+    let row = |i: usize| {
+        let click = i * 7 % 5 < 2;
+        let watched = if click { 100 + i % 50 } else { i % 50 + usize::from(i == 3) * 200 };
+        format!("{},{},{},{watched},train\n", i % 30, u8::from(click), if click { "yes" } else { "no" })
+    };
+    let log = format!("user,click,answer,watched,split\n{}", (0..1000).map(row).collect::<String>());
+    let case = |field: &str, top: &str| {
+        let case = written("log.csv", &log, "");
+        let field = format!("{field}, {{ column = \"user\", kind = \"category\" }}");
+        let recipe = case.recipe.replace("{ column = \"item\", kind = \"category\" }", &field);
+        Case { dir: case.dir, recipe: format!("{top}{recipe}") }
+    };
+    let answer = "{ column = \"answer\", kind = \"category\" }";
+    let message = case(answer, "").message();
+    assert!(message.contains("field \"answer\" is label \"click\" under another name"), "{message}");
+    case(answer, "allow_leak = [\"answer\"]\n").prepare().unwrap();
+    let watched = case("{ column = \"watched\", kind = \"number\" }", "").prepare().unwrap();
+    assert!(
+        watched.warnings().join("\n").contains("field 'watched' alone tells label 'click' (AUC 0.9"),
+        "{:?}",
+        watched.warnings()
+    );
+    let user = watched.warnings().iter().any(|warning| warning.contains("field 'user'"));
+    assert!(!user);
 }

@@ -29,7 +29,7 @@ pub(super) fn open(
     let mut table = Table::default();
     let mut read = Vec::with_capacity(files.len());
     for file in files {
-        let (schema, rows) = schema_of(&file.path, format)?;
+        let Found { schema, rows, bare } = schema_of(&file.path, format)?;
         table.rows = table.rows.and_then(|so_far| Some(so_far + rows?));
         let mut readable = Schema::default();
         for (name, field) in schema.iter() {
@@ -41,16 +41,17 @@ pub(super) fn open(
                 }
             }
         }
-        read.push((file, readable, schema.len()));
+        let is_odd = bare || readable.len() != schema.len();
+        read.push((file, readable, is_odd));
     }
     let unreadable: Vec<PlSmallStr> = table.unreadable.keys().map(|name| name.as_str().into()).collect();
     for (_, schema, _) in &mut read {
         schema.retain(|name, _| !unreadable.contains(name));
     }
     let mut parts = Vec::new();
-    for same in read.chunk_by(|a, b| a.1 == b.1 && a.0.partitions == b.0.partitions) {
-        let (first, schema, columns) = &same[0];
-        let frame = if *columns == schema.len() {
+    for same in read.chunk_by(|a, b| a.1 == b.1 && a.2 == b.2 && a.0.partitions == b.0.partitions) {
+        let (first, schema, is_odd) = &same[0];
+        let frame = if !is_odd {
             scan(same.iter().map(|(file, ..)| &file.path), format, schema)
         } else {
             let names: Vec<String> = schema.iter_names().map(|name| name.to_string()).collect();
@@ -118,7 +119,8 @@ fn rewrite_readable(
         let columns = Some(names.to_vec());
         let frame = match format {
             Format::Ipc => IpcReader::new(open()?).with_columns(columns).finish(),
-            _ => ParquetReader::new(open()?)
+            _ => without_arrow(open()?)
+                .map_err(refused)?
                 .with_columns(columns)
                 .with_slice(Some((first, ROWS_AT_ONCE)))
                 .set_rechunk(true)
@@ -134,8 +136,16 @@ fn rewrite_readable(
     }
 }
 
-/// The schema that a file says it has, and its rows where it says them.
-fn schema_of(path: &Path, format: Format) -> Result<(ArrowSchema, Option<u64>)> {
+/// The schema that a file says it has.
+struct Found {
+    schema: ArrowSchema,
+    /// Its rows, where it says them.
+    rows: Option<u64>,
+    /// Whether it is the schema of Parquet alone, without what Arrow wrote beside it.
+    bare: bool,
+}
+
+fn schema_of(path: &Path, format: Format) -> Result<Found> {
     let start = sniff::start(path)?;
     if start.is_empty() {
         return Err(Error::NoRows { path: path.into(), found: "0 bytes" });
@@ -155,14 +165,36 @@ fn schema_of(path: &Path, format: Format) -> Result<(ArrowSchema, Option<u64>)> 
         Format::Ipc => {
             let mut reader = IpcReader::new(file);
             let schema = reader.schema().map_err(damaged)?;
-            Ok((schema.as_ref().clone(), None))
+            Ok(Found { schema: schema.as_ref().clone(), rows: None, bare: false })
         }
         _ => {
             let mut reader = ParquetReader::new(file);
-            let schema = reader.schema().map_err(damaged)?;
-            Ok((schema.as_ref().clone(), Some(reader.num_rows().map_err(damaged)? as u64)))
+            let mut schema = reader.schema().map_err(damaged)?;
+            let bare = schema.iter_values().any(|field| is_in_unknown_zone(&field.dtype));
+            if bare {
+                let file = File::open(path).map_err(FileError::of("read", path))?;
+                schema = without_arrow(file).and_then(|mut reader| reader.schema()).map_err(damaged)?;
+            }
+            let rows = reader.num_rows().map_err(damaged)? as u64;
+            Ok(Found { schema: schema.as_ref().clone(), rows: Some(rows), bare })
         }
     }
+}
+
+/// A reader of a Parquet file that passes over the Arrow schema in it. Parquet itself holds instants; the zone that they are shown in is
+/// Arrow's.
+fn without_arrow(file: File) -> PolarsResult<ParquetReader<File>> {
+    let again = file.try_clone()?;
+    let mut reader = ParquetReader::new(file);
+    let mut metadata = reader.get_metadata()?.as_ref().clone();
+    metadata.key_value_metadata = None;
+    let mut bare = ParquetReader::new(again);
+    bare.set_metadata(metadata.into());
+    Ok(bare)
+}
+
+fn is_in_unknown_zone(dtype: &Arrow) -> bool {
+    matches!(dtype, Arrow::Timestamp(_, zone) if TimeZone::opt_try_new(zone.clone()).is_err())
 }
 
 /// Whether Polars reads a type, and why not.

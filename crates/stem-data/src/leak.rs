@@ -1,0 +1,132 @@
+//! Fields whose values tell a label by themselves: copies of it, and what is measured after it.
+
+use crate::dictionary::PAD;
+use crate::error::{Error, Fault, Result};
+use crate::gather::CodedRows;
+use crate::recipe::{Kind, Recipe};
+use crate::split::Split;
+
+/// Training rows that are looked at.
+const ROWS: usize = 200_000;
+/// Rows of the rarer class without which nothing is said.
+const LEAST: usize = 50;
+/// AUC of a field alone above which it is told.
+const SUSPECT: f64 = 0.99;
+
+/// Looks at every field and label of the training split. Gives a warning for each field that nearly decides a label.
+///
+/// # Errors
+/// A field that is a copy of a label, or of its opposite.
+pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
+    let training = (0..rows.rows).filter(|&row| rows.splits[row] == Split::Train as u8).take(ROWS).collect::<Vec<_>>();
+    let (starts, slots) = recipe.slot_starts();
+    let (mut warnings, mut faults) = (Vec::new(), Vec::new());
+    let mut numbers = 0;
+    for (f, field) in recipe.fields.iter().enumerate() {
+        let number = numbers;
+        numbers += usize::from(matches!(field.kind, Kind::Number { .. }));
+        if matches!(field.kind, Kind::Sequence { .. }) || recipe.allow_leak.contains(&field.column) {
+            continue;
+        }
+        for (task, label) in recipe.labels.iter().enumerate() {
+            let known = training.iter().filter_map(|&row| {
+                let y = rows.labels.values()[row * recipe.labels.len() + task];
+                (!y.is_nan()).then_some((row, y == 1.0))
+            });
+            let known: Vec<(usize, bool)> = known.collect();
+            let positives = known.iter().filter(|(_, y)| *y).count();
+            if positives.min(known.len() - positives) < LEAST {
+                continue;
+            }
+            let (auc, values) = match field.kind {
+                Kind::Number { .. } => {
+                    let value = |row: usize| rows.numbers.values()[row * rows.numbers.cols() + number];
+                    by_value(known.iter().map(|&(row, y)| (value(row), y)).filter(|(value, _)| !value.is_nan()))
+                }
+                _ => {
+                    let code = |row: usize| rows.codes.values()[row * slots + starts[f]];
+                    by_others(known.iter().map(|&(row, y)| (code(row), y)))
+                }
+            };
+            if auc == 1.0 && values == 2 {
+                let what = format!(
+                    "field \"{}\" is label \"{}\" under another name: its two values are the two of the label in all {} training rows looked at. If it is known before the feedback all the same: `allow_leak = [\"{}\"]` at the top of the recipe",
+                    field.column,
+                    label.column,
+                    known.len(),
+                    field.column
+                );
+                faults.push(Fault { line: field.line, what });
+            } else if auc > SUSPECT {
+                warnings.push(format!(
+                    "field '{}' alone tells label '{}' (AUC {auc:.3} in training): is it known before the feedback, or made of it?",
+                    field.column, label.column
+                ));
+            }
+        }
+    }
+    if faults.is_empty() { Ok(warnings) } else { Err(Error::Recipe { path: recipe.path.clone(), faults }) }
+}
+
+/// AUC of a number, in the direction that tells more, and how many values it has (3 for more than two).
+fn by_value(rows: impl Iterator<Item = (f64, bool)>) -> (f64, usize) {
+    let mut rows: Vec<(f64, bool)> = rows.collect();
+    rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let values = rows.chunk_by(|a, b| a.0 == b.0).take(3).count();
+    let auc = auc_of_sorted(&rows);
+    (auc.max(1.0 - auc), values)
+}
+
+/// AUC of a category by what the other rows of the same value say, and how many values it has.
+fn by_others(rows: impl Iterator<Item = (u32, bool)>) -> (f64, usize) {
+    let rows: Vec<(u32, bool)> = rows.collect();
+    let codes = rows.iter().map(|(code, _)| *code as usize + 1).max().unwrap_or(PAD as usize + 1);
+    let mut counts = vec![(0u32, 0u32); codes]; // rows and positives
+    for &(code, y) in &rows {
+        counts[code as usize].0 += 1;
+        counts[code as usize].1 += u32::from(y);
+    }
+    let base = rows.iter().filter(|(_, y)| *y).count() as f64 / rows.len().max(1) as f64;
+    let mut scored: Vec<(f64, bool)> = rows
+        .iter()
+        .map(|&(code, y)| match counts[code as usize] {
+            (0 | 1, _) => (base, y),
+            (n, positives) => (f64::from(positives - u32::from(y)) / f64::from(n - 1), y),
+        })
+        .collect();
+    scored.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    (auc_of_sorted(&scored), counts.iter().filter(|(n, _)| *n > 0).count())
+}
+
+/// AUC of scores in ascending order; ties count half.
+fn auc_of_sorted(rows: &[(f64, bool)]) -> f64 {
+    let (mut below, mut twice, mut positives) = (0u64, 0u64, 0u64);
+    for tied in rows.chunk_by(|a, b| a.0 == b.0) {
+        let up = tied.iter().filter(|(_, y)| *y).count() as u64;
+        let down = tied.len() as u64 - up;
+        twice += up * (2 * below + down);
+        below += down;
+        positives += up;
+    }
+    match positives * below {
+        0 => 0.5,
+        pairs => twice as f64 / (2 * pairs) as f64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_judged_by_other_rows_and_a_number_in_either_direction() {
+        let (auc, values) = by_others((0..400).map(|i| (i % 2 + 2, i % 2 == 0)));
+        assert_eq!((auc, values), (1.0, 2));
+        let (chance, _) = by_others((0..400).map(|i| (i / 2 + 2, i % 2 == 0))); // every value twice, once with each label
+        assert!(chance < 0.1, "{chance}");
+        let (alone, _) = by_others((0..400).map(|i| (i + 2, i % 2 == 0)));
+        assert_eq!(alone, 0.5);
+        assert_eq!(by_value((0..100).map(|i| (-f64::from(i), i >= 50))), (1.0, 3));
+        assert_eq!(by_value((0..100).map(|i| (f64::from(i % 2), i % 2 == 1))), (1.0, 2));
+    }
+}
