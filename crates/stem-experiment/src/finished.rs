@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use stem_core::files;
 use stem_core::models::ModelFamily;
 use stem_data::Dataset;
@@ -14,9 +14,9 @@ use crate::options::RunOptions;
 
 const SETTINGS: &str = "settings.json";
 
-/// What a training was asked for: what it is known again by. It is compared as text: numbers are not always parsed to the last bit.
+/// What a training was asked for: what it is known again by.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct RunKey(String);
+pub(crate) struct RunKey(Value);
 
 impl RunKey {
     /// Everything that the weights depend on.
@@ -29,19 +29,19 @@ impl RunKey {
         dataset: &Dataset,
         options: &RunOptions,
     ) -> Result<Self> {
-        Ok(Self(files::json(&json!({
+        Ok(Self(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "data": dataset.key(),
             "tasks": dataset.schema().task_names(),
             "device": options.device,
             "train": experiment.train,
             "model": experiment.model(model)?,
-        }))))
+        })))
     }
 
     /// What `file` in `folder` says, if a training with this key was finished there and the files that belong to it are still there.
     pub(crate) fn finished<T: DeserializeOwned>(&self, folder: &Path, file: &str, besides: &[&str]) -> Option<T> {
-        let before = files::read_text(&folder.join(SETTINGS)).ok()?;
+        let before: Value = serde_json::from_slice(&files::read(&folder.join(SETTINGS)).ok()?).ok()?;
         let found = serde_json::from_slice(&files::read(&folder.join(file)).ok()?).ok()?;
         let whole = besides.iter().all(|name| folder.join(name).exists());
         (whole && before == self.0).then_some(found)
@@ -52,7 +52,7 @@ impl RunKey {
     /// # Errors
     /// A file that cannot be written.
     pub(crate) fn mark_finished(&self, folder: &Path) -> Result<()> {
-        Ok(files::replace_text(&folder.join(SETTINGS), &self.0)?)
+        Ok(files::write_json(&folder.join(SETTINGS), &self.0)?)
     }
 }
 

@@ -40,7 +40,7 @@ use stem_core::models::ModelFamily;
 use stem_core::{ModelName, files};
 use stem_data::Dataset;
 
-pub use json::{Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison};
+pub use json::{Comparison, ModelComparison, StratumComparison};
 pub use runs::run_folder;
 
 use crate::error::Result;

@@ -23,7 +23,7 @@ pub(crate) use gates::{add_test, gate_map};
 pub(crate) use learning::learning_curve;
 pub(crate) use page::page_of_run;
 pub(crate) use provenance::{model_settings, provenance};
-pub(crate) use quality::{spread, task_report};
+pub(crate) use quality::{spreads, task_report};
 pub(crate) use warnings::{constants, of_dataset, of_model};
 
 /// What groups of embeddings or experts are called: a task's own by its name, those of nobody by number.

@@ -105,10 +105,10 @@ pub(crate) fn constants(dataset: &Dataset) -> Vec<Option<Constant>> {
 
 fn constant(dataset: &Dataset, t: usize) -> Option<Constant> {
     let tasks = dataset.schema().tasks.len();
-    let known = |split| column(dataset.labels(split), t, tasks).into_iter().filter(|y| !y.is_nan());
-    let (count, sum) = known(Split::Train).fold((0usize, 0.0), |(n, sum), y| (n + 1, sum + f64::from(y)));
+    let known = |split| column(dataset.labels(split), t, tasks).filter(|y| !y.is_nan());
+    let (count, sum) = known(Split::Train).fold((0usize, 0.0), |(n, sum), y| (n + 1, sum + f64::from(*y)));
     let mean = sum / count as f64;
-    let labels: Vec<bool> = known(Split::Test).map(|y| y > 0.5).collect();
+    let labels: Vec<bool> = known(Split::Test).map(|y| *y > 0.5).collect();
     let logloss = logloss(&vec![mean as f32; labels.len()], &labels)?;
     (count > 0).then_some(Constant { mean, logloss })
 }
