@@ -47,3 +47,4 @@ pub use optimizer::OptimizerConfig;
 pub use schedule::ScheduleConfig;
 pub use stem_data::{Bar, Progress, StopFlag};
 pub use step::{Objective, TableMode, TrainState};
+pub use unfinished::Unfinished;

@@ -2,7 +2,7 @@
 //!
 //! | step | module |
 //! |---|---|
-//! | is the folder free? where it works until it is whole | `folder` |
+//! | is the folder free? | `folder` |
 //! | settings that fit the data; the training itself | `train`, `single_task` |
 //! | validation and test | `measured` |
 //! | the page | `inspect` |
@@ -18,13 +18,13 @@ use stem_core::lock::Lock;
 use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 use stem_report::report;
-use stem_train::memory;
+use stem_train::{Unfinished, memory};
 
 pub(crate) use train::{check, train};
 
 use crate::error::Result;
 use crate::experiment::Experiment;
-use crate::folder::{self, BUNDLE, METRICS, PAGE, Unfinished};
+use crate::folder::{self, BUNDLE, LOG, METRICS, PAGE};
 use crate::inspect;
 use crate::measured::{Measured, RunMetrics, by_task, measure, score_split};
 use crate::options::RunOptions;
@@ -64,7 +64,7 @@ pub fn run<C: ModelFamily>(
                 "stopped: {folder} still holds {older}; the best weights of this run until now are in {work}"
             );
         }
-        _ => work.publish()?,
+        _ => work.publish(&[BUNDLE, LOG, METRICS, PAGE])?,
     }
     Ok(run.metrics)
 }

@@ -139,7 +139,7 @@ impl<C: ModelFamily> Search<C> {
         let what = format!(
             "no configuration of {model} has a validation {}: every loss left the numbers, or the validation labels are of \
              one class",
-            experiment.train.monitor.shown()
+            experiment.train.monitor.name()
         );
         Err(Error::Search { what })
     }
