@@ -2,6 +2,7 @@
 
 mod bundle;
 mod columns;
+mod field;
 pub(crate) mod thing;
 
 use std::path::PathBuf;
