@@ -27,5 +27,6 @@ pub use data::{
     TaskReport, Trial,
 };
 pub use judge::Transfer;
+pub use number::count;
 pub use page::render;
 pub use verdict::{Verdict, verdicts};

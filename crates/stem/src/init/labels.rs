@@ -1,9 +1,9 @@
 //! The labels asked for, or a refusal that says what was found and how a label is made of it.
 
 use stem_core::Value;
-use stem_data::{RawType, nearest_name};
+use stem_data::RawType;
 
-use super::facts::{Facts, count};
+use super::facts::{Facts, count, find};
 use super::leak::{self, Answers};
 use super::names;
 use super::sql::quoted;
@@ -43,12 +43,7 @@ pub(super) fn check(asked: &[String], facts: &[Facts], table: &str, data: &str) 
 }
 
 fn label(name: &str, facts: &[Facts], table: &str, data: &str) -> Result<Label> {
-    let Some(found) = facts.iter().find(|facts| facts.name() == name) else {
-        let known: Vec<&str> = facts.iter().map(Facts::name).collect();
-        let near =
-            nearest_name(name, known.iter().copied()).map_or(".".into(), |near| format!(", did you mean \"{near}\"?"));
-        return Err(format!("{data} has no column \"{name}\"{near} Its columns: {}", known.join(", ")).into());
-    };
+    let found = find(name, facts, data)?;
     let binary = match found.kind() {
         RawType::Null => {
             return Err(format!("label \"{name}\" is empty in every row: nothing can be learned of it").into());
