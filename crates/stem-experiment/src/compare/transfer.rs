@@ -5,10 +5,8 @@ use std::path::Path;
 use rayon::prelude::*;
 use stem_data::{Dataset, Split};
 
-use super::measure::TestScores;
-use super::strata::Pair;
 use crate::error::{Error, Result};
-use crate::inspect::spreads;
+use crate::inspect::{Pair, TestScores, spreads};
 use crate::options::RunOptions;
 use stem_report::analysis::{Bootstrap, Difference, Interval, Ranked, Sample};
 use stem_report::metrics::{TaskMetrics, column};

@@ -3,7 +3,7 @@
 use stem_data::{Dataset, Split};
 
 use stem_report::metrics::{column, logloss};
-use stem_report::report::TaskReport;
+use stem_report::report::ModelReport;
 
 /// Positives below which an AUC is mostly noise.
 const FEW_POSITIVES: usize = 50;
@@ -13,10 +13,8 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
     let mut warnings = dataset.warnings().to_vec();
     let tasks = &dataset.schema().tasks;
     if dataset.rows(Split::Valid) == 0 {
-        warnings.push(
-            "The validation split has no rows: no training stopped early, the last epoch's weights are the model."
-                .into(),
-        );
+        let what = "no training stopped early, the last epoch's weights are the model.";
+        warnings.push(format!("The validation split has no rows: {what}"));
     }
     if tasks.len() == 1 {
         warnings.push("There is one task: nothing is shared between tasks.".into());
@@ -43,11 +41,10 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
     warnings
 }
 
-/// What is odd about a model: `seeds` are its scores `[N, T]` of the test split, `reports` its numbers by task.
+/// What is odd about a model: `seeds` are its scores `[N, T]` of the test split.
 pub(crate) fn of_model(
-    model: &str,
+    ModelReport { name: model, tasks: reports, .. }: &ModelReport,
     seeds: &[Vec<f32>],
-    reports: &[TaskReport],
     constants: &[Option<Constant>],
     dataset: &Dataset,
 ) -> Vec<String> {
@@ -141,8 +138,9 @@ mod tests {
     fn warnings(dataset: &Dataset, scores: impl Fn(usize) -> [f32; 2]) -> Vec<String> {
         let scores: Vec<f32> = (0..dataset.rows(Split::Test)).flat_map(scores).collect();
         let seeds = [scores];
-        let reports: Vec<TaskReport> = (0..2).map(|t| task_report(&seeds, dataset, t)).collect();
-        of_model("m", &seeds, &reports, &constants(dataset), dataset)
+        let tasks = (0..2).map(|t| task_report(&seeds, dataset, t)).collect();
+        let model = ModelReport { name: "m".into(), tasks, ..ModelReport::default() };
+        of_model(&model, &seeds, &constants(dataset), dataset)
     }
 
     #[test]

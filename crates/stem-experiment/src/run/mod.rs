@@ -48,17 +48,15 @@ pub fn run<C: ModelFamily>(
     check(model, experiment, dataset, memory::available_to(&options.device.open()?))?;
     let _lock = Lock::of(folder)?;
     folder::check_free(folder, options.overwrite)?;
-    if !experiment.has(model) {
-        tracing::info!("the experiment has no section [{model}]: it has {}", experiment.preset_sizes());
-    }
+    experiment.log_preset(model);
     let older = folder::finished_run(folder);
     let work = Unfinished::start(folder)?;
     let run = train_and_measure(model, experiment, dataset, &work.path, options)?;
-    let page = inspect::page_of_run(&run, experiment, dataset, &work.path, options)?;
+    let (page, metrics) = inspect::page_of_run(run, experiment, dataset, &work.path, options)?;
     page.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     files::replace_text(&work.path.join(PAGE), &report::render(&page))?;
     match older {
-        Some(older) if run.metrics.interrupted => {
+        Some(older) if metrics.interrupted => {
             let (folder, work) = (folder.display(), work.path.display());
             tracing::warn!(
                 "stopped: {folder} still holds {older}; the best weights of this run until now are in {work}"
@@ -66,7 +64,7 @@ pub fn run<C: ModelFamily>(
         }
         _ => work.publish(&[BUNDLE, LOG, METRICS, PAGE])?,
     }
-    Ok(run.metrics)
+    Ok(metrics)
 }
 
 /// A run without its page, in `folder`.

@@ -5,7 +5,7 @@ use std::path::Path;
 use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 
-use super::candidate::{Candidate, as_values, in_words};
+use super::candidate::{Candidate, as_values};
 use super::{Rungs, SearchConfig, Space, summary, survivors};
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
@@ -105,7 +105,7 @@ impl<C: ModelFamily> Search<C> {
         }
         let won: Vec<usize> = self.all.iter().zip(&left).map(|(of, left)| best(of, left)).collect();
         for (of, &c) in self.all.iter().zip(&won).filter(|(of, _)| of.len() > 1) {
-            tracing::info!("search: {} is best with {}", of[c].model, in_words(&of[c].settings));
+            tracing::info!("search: {} is best with {}", of[c].model, of[c].settings);
         }
         let (report, warnings) = summary::report(self.trials, &self.plans, &self.all, &won);
         let winners = self.all.into_iter().zip(won).map(|(mut of, c)| {

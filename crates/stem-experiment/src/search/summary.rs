@@ -33,7 +33,7 @@ pub(super) fn report<C>(
     fewer.iter().for_each(|sentence| note.extend([" ", sentence.as_str()]));
     let trial = |(c, candidate): (usize, &Candidate<C>), won: usize| Trial {
         model: candidate.model.to_string(),
-        settings: candidate.settings.shown(),
+        settings: candidate.settings.in_words(),
         epochs: candidate.epochs,
         score: candidate.score,
         won: c == won,
