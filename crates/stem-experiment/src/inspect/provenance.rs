@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use serde::Serialize;
 use serde_json::Value;
 use stem_core::models::ModelSpec;
 use stem_data::{Dataset, Split};
@@ -19,7 +20,7 @@ pub(crate) fn provenance(
     options: &RunOptions,
     seconds: f64,
 ) -> Provenance {
-    let mut settings = flat(&serde_json::to_value(train).expect("settings are plain data"));
+    let mut settings = flat(train);
     settings.retain(|(key, _)| key != "seed"); // among the seeds
     Provenance {
         recipe: dataset.name().to_string(),
@@ -45,22 +46,19 @@ pub(crate) fn model_settings(
     train: &TrainConfig,
     others: &TrainConfig,
 ) -> Vec<(String, String)> {
-    let mut settings = flat(&serde_json::to_value(config).expect("settings are plain data"));
+    let mut settings = flat(config);
     settings.retain(|(key, _)| key != "name"); // the name of the model
-    let [found, common] =
-        [train, others].map(|train| flat(&serde_json::to_value(train).expect("settings are plain data")));
+    let [found, common] = [train, others].map(flat);
     let differing = found.into_iter().filter(|setting| !common.contains(setting));
     settings.extend(differing.map(|(key, value)| (format!("train.{key}"), value)));
     settings
 }
 
-fn flat(settings: &Value) -> Vec<(String, String)> {
-    let Value::Object(keys) = settings else { return Vec::new() };
+/// Settings one by one, nested keys with dots.
+fn flat(settings: &impl Serialize) -> Vec<(String, String)> {
+    let Ok(Value::Object(keys)) = serde_json::to_value(settings) else { return Vec::new() };
     let nested = |(key, value): (&String, &Value)| match value {
-        Value::Object(inner) if !inner.is_empty() => {
-            flat(value).into_iter().map(|(below, value)| (format!("{key}.{below}"), value)).collect()
-        }
-        Value::Object(_) => Vec::new(),
+        Value::Object(_) => flat(value).into_iter().map(|(below, value)| (format!("{key}.{below}"), value)).collect(),
         value => vec![(key.clone(), to_text(value))],
     };
     keys.iter().flat_map(nested).collect()

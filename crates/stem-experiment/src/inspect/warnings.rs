@@ -20,22 +20,19 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
         warnings.push("There is one task: nothing is shared between tasks.".into());
     }
     for (t, task) in tasks.iter().enumerate() {
-        for (split, what) in
-            [(Split::Valid, "early stopping and search go by noise"), (Split::Test, "its numbers are rough")]
-        {
+        let name = &task.name;
+        let (by_noise, rough) = ("early stopping and search go by noise", "its numbers are rough");
+        for (split, what) in [(Split::Valid, by_noise), (Split::Test, rough)] {
             let positives = dataset.statistics(split).positives[t];
             if (1..FEW_POSITIVES).contains(&positives) {
-                warnings
-                    .push(format!("Task '{}' has only {positives} positives in the {split} split: {what}.", task.name));
+                warnings.push(format!("Task '{name}' has only {positives} positives in the {split} split: {what}."));
             }
         }
         let test = dataset.statistics(Split::Test);
         let (known, positives) = (test.rows - test.missing[t], test.positives[t]);
         if positives == 0 || positives == known {
-            warnings.push(format!(
-                "Task '{}' has {positives} positives among {known} labelled test rows: one class, so that no AUC is defined.",
-                task.name
-            ));
+            let rows = format!("{positives} positives among {known} labelled test rows");
+            warnings.push(format!("Task '{name}' has {rows}: one class, so that no AUC is defined."));
         }
     }
     warnings

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use stem_data::{ColumnType, Format, Source, column_names};
+use stem_data::{Format, Source, column_names};
 
 use super::Args;
 use crate::console::Result;
@@ -36,18 +36,9 @@ pub(super) fn open(args: &Args) -> Result<Files> {
                 format!("--columns is for text without a header; {} names its columns itself", path.display()).into()
             );
         }
-        let columns = args.columns.clone();
-        let header = columns.is_none();
-        let file = relative(&folder, path)?;
-        sources.push(Source {
-            name,
-            file,
-            format,
-            columns,
-            header,
-            types: Vec::<(String, ColumnType)>::new(),
-            line: 1,
-        });
+        let (columns, header) = (args.columns.clone(), args.columns.is_none());
+        let (file, types) = (relative(&folder, path)?, Vec::new());
+        sources.push(Source { name, file, format, columns, header, types, line: 1 });
         reasons.push(reason);
     }
     let mut columns = Vec::new();
@@ -67,12 +58,11 @@ fn check_names(path: &Path, source: &Source, names: &[String]) -> Result {
     let path = path.display();
     if source.header && 2 * names.iter().filter(|name| name.parse::<f64>().is_ok()).count() >= names.len() {
         let first: Vec<&str> = names.iter().take(6).map(String::as_str).collect();
-        return Err(format!(
-            "{path}: the first line holds values, not names of columns ({}, ...): name all {} of them with --columns a,b,...",
-            first.join(", "),
-            names.len()
-        )
-        .into());
+        let (first, all) = (first.join(", "), names.len());
+        let advice = format!("name all {all} of them with --columns a,b,...");
+        return Err(
+            format!("{path}: the first line holds values, not names of columns ({first}, ...): {advice}").into()
+        );
     }
     if let [only] = names {
         return Err(format!(
@@ -150,23 +140,14 @@ fn relative(folder: &Path, path: &Path) -> Result<PathBuf> {
 
 /// How a file is written, and why the recipe must say so where the file's name does not.
 fn format_of(path: &Path) -> Result<(Format, Option<String>)> {
-    let mut start = Vec::new();
-    let file = std::fs::File::open(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    let (mut start, here) = (Vec::new(), path.display());
+    let file = std::fs::File::open(path).map_err(|e| format!("cannot read {here}: {e}"))?;
     if file.metadata().is_ok_and(|found| found.is_dir()) {
-        return Err(format!(
-            "{} is a folder: name the files in it, for instance {}/*.csv",
-            path.display(),
-            path.display()
-        )
-        .into());
+        return Err(format!("{here} is a folder: name the files in it, for instance {here}/*.csv").into());
     }
-    file.take(1 << 16).read_to_end(&mut start).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    file.take(1 << 16).read_to_end(&mut start).map_err(|e| format!("cannot read {here}: {e}"))?;
     if start.is_empty() {
-        return Err(format!(
-            "{} is empty (0 bytes): a log has a line of column names and a line per row",
-            path.display()
-        )
-        .into());
+        return Err(format!("{here} is empty (0 bytes): a log has a line of column names and a line per row").into());
     }
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     let reason = |expected: &[&str], what: &str| (!expected.contains(&extension.as_str())).then(|| what.to_string());
@@ -177,12 +158,10 @@ fn format_of(path: &Path) -> Result<(Format, Option<String>)> {
         return Ok((Format::Ipc, reason(&["ipc", "arrow", "feather"], "it begins as an Arrow IPC file does")));
     }
     if let Some(what) = thing::binary(&start) {
-        return Err(
-            format!("{} is {what}, no log: `stem init` reads CSV, TSV, Parquet and Arrow IPC", path.display()).into()
-        );
+        return Err(format!("{here} is {what}, no log: `stem init` reads CSV, TSV, Parquet and Arrow IPC").into());
     }
     if ["parquet", "pq", "ipc", "arrow", "feather"].contains(&extension.as_str()) {
-        return Err(format!("{} is text, though its name ends in .{extension}: rename it", path.display()).into());
+        return Err(format!("{here} is text, though its name ends in .{extension}: rename it").into());
     }
     let by_name = match extension.as_str() {
         "csv" => Some(b','),
@@ -192,11 +171,8 @@ fn format_of(path: &Path) -> Result<(Format, Option<String>)> {
     let found = thing::separator(&start).map(|(_, separator)| separator);
     let separator = found.or(by_name).unwrap_or(b',');
     let reason = (by_name != Some(separator)).then(|| {
-        let shown = match separator {
-            b'\t' => "tabs".to_string(),
-            other => format!("\"{}\"", char::from(other)),
-        };
-        format!("the lines are cut into equally many values by {shown}")
+        let by = if separator == b'\t' { "tabs".into() } else { format!("\"{}\"", char::from(separator)) };
+        format!("the lines are cut into equally many values by {by}")
     });
     Ok((Format::Text { separator }, reason))
 }
