@@ -77,7 +77,7 @@ pub(super) struct Compared<'a> {
 }
 
 /// Intervals on some of the test rows.
-struct Measured {
+struct Transfers {
     /// Of every model; none of the reference itself.
     transfer: Vec<Option<Interval>>,
     /// Users with a labelled row.
@@ -98,7 +98,7 @@ impl Compared<'_> {
         Sample::new(&labels, self.dataset.groups(Split::Test).unwrap_or_default(), rows)
     }
 
-    fn measure(&self, t: usize, sample: &Sample) -> Measured {
+    fn measure(&self, t: usize, sample: &Sample) -> Transfers {
         let rank = |seeds: &TestScores| -> Vec<Ranked> {
             seeds.iter().map(|scores| sample.rank(&self.of_task(scores, t))).collect()
         };
@@ -111,7 +111,7 @@ impl Compared<'_> {
         differences.insert(self.reference, None);
         let skipped = differences.iter().flatten().map(|difference| difference.skipped).max().unwrap_or(0);
         let transfer = differences.iter().map(|found| found.as_ref().map(|Difference { interval, .. }| *interval));
-        Measured { transfer: transfer.collect(), groups: sample.groups(), skipped }
+        Transfers { transfer: transfer.collect(), groups: sample.groups(), skipped }
     }
 
     /// Metrics of every model on a sample, seeds averaged.
@@ -135,7 +135,7 @@ struct IntervalWarnings {
 }
 
 impl IntervalWarnings {
-    fn add(&mut self, found: &Measured, task: &str, whose: &str, bootstrap: Bootstrap) {
+    fn add(&mut self, found: &Transfers, task: &str, whose: &str, bootstrap: Bootstrap) {
         if found.groups < FEW_GROUPS {
             self.few.push(format!("{} for {task} among {whose}", found.groups));
         }
@@ -167,7 +167,7 @@ mod tests {
     fn warnings(groups: usize, skipped: usize) -> Vec<String> {
         let mut warnings = IntervalWarnings::default();
         let bootstrap = Bootstrap { resamples: 1000, seed: 0 };
-        warnings.add(&Measured { transfer: Vec::new(), groups, skipped }, "like", "all users", bootstrap);
+        warnings.add(&Transfers { transfer: Vec::new(), groups, skipped }, "like", "all users", bootstrap);
         warnings.into_text()
     }
 

@@ -19,8 +19,8 @@ pub(crate) enum Thing {
     Bundle(Header),
     /// A folder of encoded columns.
     Columns,
-    /// Something else: what, and which command fits.
-    Other { what: String, fits: String },
+    /// Something else: what, and which command takes it.
+    Other { what: String, advice: String },
 }
 
 /// The header of a safetensors file.
@@ -34,8 +34,8 @@ pub(crate) struct Header {
     pub(crate) bytes: u64,
 }
 
-fn other(what: impl Into<String>, fits: impl Into<String>) -> Thing {
-    Thing::Other { what: what.into(), fits: fits.into() }
+fn other(what: impl Into<String>, advice: impl Into<String>) -> Thing {
+    Thing::Other { what: what.into(), advice: advice.into() }
 }
 
 /// Finds out what a path names.
@@ -68,11 +68,11 @@ pub(crate) fn of(path: &Path) -> Result<Thing, FileError> {
     }
     if start.starts_with(b"STEMCOLS") {
         let folder = path.ancestors().skip(1).find(|folder| folder.join("dataset.json").exists());
-        let fits = match folder {
+        let advice = match folder {
             Some(folder) => format!("`stem inspect {}` shows the data set that it belongs to", folder.display()),
             None => "The folder of the data set that it belongs to has a dataset.json; inspect that folder".into(),
         };
-        return Ok(other("one of the column files of an encoded data set", fits));
+        return Ok(other("one of the column files of an encoded data set", advice));
     }
     Ok(match binary(&start) {
         Some(what) if what.contains("PyTorch") => other(
@@ -182,8 +182,8 @@ fn safetensors(path: &Path, start: &[u8], bytes: u64) -> Result<Option<Thing>, F
     let reads = u64::from(stem_core::bundle::FORMAT_VERSION);
     if version != Some(reads) {
         let found = version.map_or("without a format version".into(), |version| format!("of format version {version}"));
-        let fits = format!("This program reads version {reads}: train or import the model again");
-        return Ok(Some(other(format!("a bundle {found}"), fits)));
+        let advice = format!("This program reads version {reads}: train or import the model again");
+        return Ok(Some(other(format!("a bundle {found}"), advice)));
     }
     Ok(Some(Thing::Bundle(Header { checksum: entry("stem.checksum"), tensors, manifest, bytes })))
 }
@@ -204,19 +204,19 @@ fn folder(path: &Path) -> Result<Thing, FileError> {
             true => format!("Its page is {here}/report.html"),
             false => "It has no page yet: the same `stem compare` goes on from there".into(),
         };
-        let fits = format!("{page}; a model in it is inspected by the path of its bundle.safetensors");
-        other("the folder of a comparison", fits)
+        let advice = format!("{page}; a model in it is inspected by the path of its bundle.safetensors");
+        other("the folder of a comparison", advice)
     } else if has("bundle.safetensors") {
         let prepared = path.join("columns/dataset.json").exists();
         let columns = if prepared { format!(", and `stem inspect {here}/columns` its data") } else { String::new() };
-        let fits = format!("`stem inspect {here}/bundle.safetensors` shows its model{columns}");
-        other("the folder of a run", fits)
+        let advice = format!("`stem inspect {here}/bundle.safetensors` shows its model{columns}");
+        other("the folder of a run", advice)
     } else if has("log.jsonl") {
-        let fits = "No epoch was finished, or the model is trained still: see its log.jsonl";
-        other("the folder of a run that has no bundle", fits)
+        let advice = "No epoch was finished, or the model is trained still: see its log.jsonl";
+        other("the folder of a run that has no bundle", advice)
     } else if has("recipe.toml") {
-        let fits = format!("`stem train --recipe {here}/recipe.toml --data ...` trains from it");
-        other("a folder with a recipe", fits)
+        let advice = format!("`stem train --recipe {here}/recipe.toml --data ...` trains from it");
+        other("a folder with a recipe", advice)
     } else if names.is_empty() {
         other("an empty folder", "`stem prepare` or `stem train` with --out fills one")
     } else {
@@ -233,8 +233,8 @@ fn text(path: &Path, start: &str) -> Thing {
     let trimmed = start.trim_start_matches('\u{feff}').trim_start();
     let lower = trimmed.get(..15).unwrap_or(trimmed).to_lowercase();
     if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
-        let fits = "`stem train` and `stem compare` write one as report.html; open it in a browser";
-        return other("a page for a browser", fits);
+        let advice = "`stem train` and `stem compare` write one as report.html; open it in a browser";
+        return other("a page for a browser", advice);
     }
     if (trimmed.starts_with('{') || trimmed.starts_with('['))
         && let Some(thing) = json(path, &name, trimmed)
@@ -263,22 +263,22 @@ fn text(path: &Path, start: &str) -> Thing {
 fn json(path: &Path, name: &str, start: &str) -> Option<Thing> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if name == "dataset.json" {
-        let fits = format!("`stem inspect {}` shows all of it", folder.display());
-        return Some(other("the description of an encoded data set", fits));
+        let advice = format!("`stem inspect {}` shows all of it", folder.display());
+        return Some(other("the description of an encoded data set", advice));
     }
     if name == "comparison.json" {
         return Some(other("the result of a comparison", "It is JSON; report.html beside it is the page"));
     }
     let first_line = start.lines().next().unwrap_or_default();
     if name.ends_with(".jsonl") && serde_json::from_str::<Value>(first_line).is_ok() {
-        let fits = "report.html beside a run's log.jsonl draws them";
-        return Some(other("a file of JSON lines, as a run's log is", fits));
+        let advice = "report.html beside a run's log.jsonl draws them";
+        return Some(other("a file of JSON lines, as a run's log is", advice));
     }
     let whole: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
     let model = whole["model"].as_str().filter(|_| whole["test"].is_object() && whole["seed"].is_u64());
     let Some(model) = model else { return Some(other("a JSON file", UNREAD)) };
-    let fits = format!("`stem inspect {}` shows them with the model", folder.join("bundle.safetensors").display());
-    Some(other(format!("the metrics of a run of {model}"), fits))
+    let advice = format!("`stem inspect {}` shows them with the model", folder.join("bundle.safetensors").display());
+    Some(other(format!("the metrics of a run of {model}"), advice))
 }
 
 fn toml_file(text: &str, here: &str) -> Option<Thing> {
@@ -290,8 +290,9 @@ fn toml_file(text: &str, here: &str) -> Option<Thing> {
             n => format!("{n} {key}s"),
         };
         let what = format!("a recipe ({}, {}, {})", count("source"), count("field"), count("label"));
-        let fits = format!("`stem train --recipe {here} --data ...` trains from it, `stem prepare` encodes its tables");
-        return Some(other(what, fits));
+        let advice =
+            format!("`stem train --recipe {here} --data ...` trains from it, `stem prepare` encodes its tables");
+        return Some(other(what, advice));
     }
     if has("space") && has("trials") {
         return Some(other("settings of a search", format!("`stem compare --search {here} ...` searches with them")));
@@ -299,11 +300,11 @@ fn toml_file(text: &str, here: &str) -> Option<Thing> {
     let models: Vec<&str> = table.keys().filter(|key| key.parse::<ModelName>().is_ok()).map(String::as_str).collect();
     if has("train") || !models.is_empty() {
         let sizes = if models.is_empty() { String::new() } else { format!(" (sizes of {})", models.join(", ")) };
-        let fits = format!("`stem train --experiment {here} ...` trains with it");
-        return Some(other(format!("an experiment{sizes}"), fits));
+        let advice = format!("`stem train --experiment {here} ...` trains with it");
+        return Some(other(format!("an experiment{sizes}"), advice));
     }
-    let fits = "A recipe has [[source]], [[field]] and [[label]]; an experiment [train]";
-    (!table.is_empty()).then(|| other("a TOML file, though no recipe and no experiment", fits))
+    let advice = "A recipe has [[source]], [[field]] and [[label]]; an experiment [train]";
+    (!table.is_empty()).then(|| other("a TOML file, though no recipe and no experiment", advice))
 }
 
 #[cfg(test)]

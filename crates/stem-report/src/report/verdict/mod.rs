@@ -41,14 +41,14 @@ fn verdict(report: &Report, t: usize) -> Verdict {
             let reasons = vec!["no model has an AUC on it.".into()];
             Verdict { headline: format!("Nothing to say about {task}"), reasons, task, ..Verdict::default() }
         }
-        (false, None) if report.models.len() == 1 => alone(task, t, &all[0]),
-        (false, None) => uncompared(task, &all),
-        (false, Some(reference)) => compared(report, task, &all, &reference),
+        (false, None) if report.models.len() == 1 => single_model(task, t, &all[0]),
+        (false, None) => without_reference(task, &all),
+        (false, Some(reference)) => against_reference(report, task, &all, &reference),
     }
 }
 
 /// One model, and no other in the report.
-fn alone(task: String, t: usize, only: &ModelOnTask<'_>) -> Verdict {
+fn single_model(task: String, t: usize, only: &ModelOnTask<'_>) -> Verdict {
     let numbers = &only.model.tasks[t];
     let named = [("gAUC", &numbers.gauc), ("logloss", &numbers.logloss), ("calibration", &numbers.calibration)];
     let known = |(name, value): (&str, &Option<Spread>)| {
@@ -61,7 +61,7 @@ fn alone(task: String, t: usize, only: &ModelOnTask<'_>) -> Verdict {
 }
 
 /// Without a single-task model.
-fn uncompared(task: String, all: &[ModelOnTask<'_>]) -> Verdict {
+fn without_reference(task: String, all: &[ModelOnTask<'_>]) -> Verdict {
     let tied = leaders(all, |_| false);
     let [ship, others @ ..] = &tied[..] else { return Verdict { task, ..Verdict::default() } };
     let name = &ship.model.name;
@@ -82,14 +82,14 @@ fn uncompared(task: String, all: &[ModelOnTask<'_>]) -> Verdict {
 }
 
 /// Against the single-task model.
-fn compared(report: &Report, task: String, all: &[ModelOnTask<'_>], reference: &ModelOnTask<'_>) -> Verdict {
+fn against_reference(report: &Report, task: String, all: &[ModelOnTask<'_>], reference: &ModelOnTask<'_>) -> Verdict {
     let sharing: Vec<ModelOnTask<'_>> = all.iter().filter(|c| c.index != reference.index).cloned().collect();
     let gaining: Vec<ModelOnTask<'_>> = sharing.iter().filter(|c| c.gains()).cloned().collect();
     let pairs = users::pairs(report, &task);
     // The cheapest of a tie, unless it costs comparable users something that another of the tie does not.
     let tied = leaders(&gaining, |c| users::comparable_lose(&pairs, &c.model.name, &task));
     let against = &reference.model.name;
-    let Some(ship) = tied.first() else { return keep(report, task, &sharing, reference) };
+    let Some(ship) = tied.first() else { return reference_stays(report, task, &sharing, reference) };
     let name = &ship.model.name;
 
     let change = ship.transfer.map_or_else(String::new, |i| {
@@ -102,7 +102,7 @@ fn compared(report: &Report, task: String, all: &[ModelOnTask<'_>], reference: &
         )
     });
     let alone = match &pairs[..] {
-        [pair] => users::among(pair, name, &task),
+        [pair] => users::by_stratum(pair, name, &task),
         _ => None,
     };
     let mut reasons = vec![format!("{change}{}.", alone.map_or_else(String::new, |s| format!(", {s}")))];
@@ -112,7 +112,7 @@ fn compared(report: &Report, task: String, all: &[ModelOnTask<'_>], reference: &
     // The one to ship first, then the others that gain.
     let gained: Vec<ModelOnTask<'_>> =
         [ship].into_iter().chain(gaining.iter().filter(|c| c.index != ship.index)).cloned().collect();
-    if let Some(losses) = users::those(&pairs, &gained, &task, Transfer::Negative) {
+    if let Some(losses) = users::who_transfer(&pairs, &gained, &task, Transfer::Negative) {
         reasons.push(format!("Some users lose all the same: {losses}."));
     }
     reasons.extend(doubts(ship, reference));
@@ -127,7 +127,7 @@ fn compared(report: &Report, task: String, all: &[ModelOnTask<'_>], reference: &
 }
 
 /// Nothing beats the single-task model with evidence.
-fn keep(report: &Report, task: String, sharing: &[ModelOnTask<'_>], reference: &ModelOnTask<'_>) -> Verdict {
+fn reference_stays(report: &Report, task: String, sharing: &[ModelOnTask<'_>], reference: &ModelOnTask<'_>) -> Verdict {
     let name = &reference.model.name;
     let mut reasons = Vec::new();
     match sharing.first() {
@@ -151,7 +151,7 @@ fn keep(report: &Report, task: String, sharing: &[ModelOnTask<'_>], reference: &
             );
         }
     }
-    if let Some(gains) = users::those(&users::pairs(report, &task), sharing, &task, Transfer::Positive) {
+    if let Some(gains) = users::who_transfer(&users::pairs(report, &task), sharing, &task, Transfer::Positive) {
         reasons.push(format!("Some users gain all the same: {gains}."));
     }
     if !sharing.is_empty() {

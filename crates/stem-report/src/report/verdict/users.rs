@@ -17,15 +17,16 @@ pub(super) fn pairs<'a>(report: &'a Report, task: &str) -> Vec<&'a PairReport> {
 
 /// What a model does to the users of every pair: a sentence for each of the first, one for the others.
 pub(super) fn by_pair(pairs: &[&PairReport], model: &str, task: &str) -> Vec<String> {
-    let sentence =
-        |pair: &&PairReport| Some(format!("Users split by {} and {}: {}.", pair.a, pair.b, among(pair, model, task)?));
+    let sentence = |pair: &&PairReport| {
+        Some(format!("Users split by {} and {}: {}.", pair.a, pair.b, by_stratum(pair, model, task)?))
+    };
     let first = pairs.iter().take(MOST).filter_map(sentence);
     let more = (pairs.len() > MOST).then(|| "Other pairs are under \u{201c}For which users?\u{201d}.".to_owned());
     first.chain(more).collect()
 }
 
 /// What a model does to each part of the users: changes with evidence, then those without.
-pub(super) fn among(pair: &PairReport, model: &str, task: &str) -> Option<String> {
+pub(super) fn by_stratum(pair: &PairReport, model: &str, task: &str) -> Option<String> {
     let (mut changes, mut open) = (Vec::new(), Vec::new());
     for (stratum, _, numbers) in strata(pair, model, task) {
         let Some(i) = known(numbers.transfer) else { continue };
@@ -53,7 +54,12 @@ pub(super) fn comparable_lose(pairs: &[&PairReport], model: &str, task: &str) ->
 }
 
 /// The users on whom models transfer so; `None` if there are none. Comparable users come first, then the models' order.
-pub(super) fn those(pairs: &[&PairReport], models: &[ModelOnTask<'_>], task: &str, call: Transfer) -> Option<String> {
+pub(super) fn who_transfer(
+    pairs: &[&PairReport],
+    models: &[ModelOnTask<'_>],
+    task: &str,
+    call: Transfer,
+) -> Option<String> {
     let several = pairs.len() > 1;
     let parts_of = |pair: &PairReport, model: &str| -> Vec<(bool, String)> {
         let one = |stratum: &str, i: Interval| {
