@@ -19,7 +19,11 @@ pub struct TaskMetrics {
 }
 
 impl TaskMetrics {
-    /// Measures probabilities against labels (NaN is missing), both of one task; `groups` are the rows' users.
+    /// Measures probabilities against labels (NaN is missing), both of one task; `groups` are the rows' users. A probability that is
+    /// no number leaves AUC and gAUC undefined.
+    ///
+    /// # Panics
+    /// When the slices differ in length, or there are 2^31 rows or more.
     pub fn of(scores: &[f32], labels: &[f32], groups: Option<&[u32]>) -> Self {
         let sample = groups.map_or_else(|| Sample::ungrouped(labels), |groups| Sample::new(labels, groups, None));
         let all = Self::on(&sample, scores);

@@ -117,7 +117,7 @@ struct Pass {
     positives: u64,
     negatives: u64,
     /// Twice the pairs of a positive above a negative, equal scores counted half.
-    twice: u128,
+    twice_won: u128,
 }
 
 impl Ranked {
@@ -148,9 +148,9 @@ impl Ranked {
                 let of =
                     |class: u32| run.iter().filter(move |mark| *mark & 1 == class).map(|mark| (mark >> 1) as usize);
                 // A positive counts the negatives before its tie and those with it, so that the latter are worth half.
-                of(1).for_each(|g| groups[g].twice += u128::from(groups[g].negatives));
+                of(1).for_each(|g| groups[g].twice_won += u128::from(groups[g].negatives));
                 of(0).for_each(|g| groups[g].negatives += 1);
-                of(1).for_each(|g| groups[g].twice += u128::from(groups[g].negatives));
+                of(1).for_each(|g| groups[g].twice_won += u128::from(groups[g].negatives));
                 of(1).for_each(|g| groups[g].positives += 1);
             }
         });
@@ -183,14 +183,14 @@ impl Pass {
             positives += positive;
             negatives += weight - positive;
         }
-        (self.positives, self.negatives, self.twice) = (positives, negatives, self.twice + 2 * won);
+        (self.positives, self.negatives, self.twice_won) = (positives, negatives, self.twice_won + 2 * won);
     }
 
     /// Rows of one score.
     fn equal<W: Copy + Into<u64>>(&mut self, marks: &[u32], weights: &[W]) {
         let mut tie = Self::default();
         tie.distinct(marks, weights);
-        self.twice += u128::from(tie.positives) * (2 * u128::from(self.negatives) + u128::from(tie.negatives));
+        self.twice_won += u128::from(tie.positives) * (2 * u128::from(self.negatives) + u128::from(tie.negatives));
         self.positives += tie.positives;
         self.negatives += tie.negatives;
     }
@@ -198,7 +198,7 @@ impl Pass {
     /// `None` unless both classes are present.
     fn auc(&self) -> Option<f64> {
         let pairs = self.positives as f64 * self.negatives as f64;
-        (pairs > 0.0).then(|| self.twice as f64 / (2.0 * pairs))
+        (pairs > 0.0).then(|| self.twice_won as f64 / (2.0 * pairs))
     }
 }
 
