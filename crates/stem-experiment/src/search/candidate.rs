@@ -76,15 +76,11 @@ impl<C: ModelFamily> Candidate<C> {
                 found.train = serde_json::from_value(train).map_err(mistyped)?;
                 let mut first = found.clone();
                 first.train.epochs = first.train.epochs.min(config.first_epochs);
-                let memory = check(model, &first, dataset, available)?;
-                Ok((found, memory))
+                Ok((found, check(model, &first, dataset, available)?))
             };
-            match trainable() {
-                Ok((experiment, memory)) => {
-                    Ok(Self { model, number, settings: tried, experiment, memory, score: None, epochs: 0 })
-                }
-                Err(source) => Err(Error::Trial { model, settings: tried.to_string(), source: Box::new(source) }),
-            }
+            let fault = |e: Error| Error::Trial { model, settings: tried.to_string(), source: Box::new(e) };
+            let (experiment, memory) = trainable().map_err(fault)?;
+            Ok(Self { model, number, settings: tried, experiment, memory, score: None, epochs: 0 })
         };
         sampled.map(candidate).collect()
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 
@@ -54,7 +55,13 @@ impl<C: ModelFamily> Search<C> {
         if dataset.rows(Split::Valid) == 0 {
             return Err(fault("the validation split has no rows to judge by: give the recipe's split some".into()));
         }
-        check_effect(config, models)?;
+        let values = models.iter().map(|(model, experiment)| as_values(model, experiment));
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let named = models.iter().zip(&values).map(|((model, _), (_, settings))| (*model, settings));
+        let named: Vec<(&str, &Value)> = named.collect();
+        if let Some(what) = values.first().and_then(|(train, _)| Space::unused(config, &named, train)) {
+            return Err(fault(what));
+        }
         let all =
             models.iter().map(|(model, experiment)| Candidate::all(config, model, experiment, dataset, available));
         let all: Vec<Vec<Candidate<C>>> = all.collect::<Result<_>>()?;
@@ -149,15 +156,4 @@ impl<C: ModelFamily> Search<C> {
 fn best<C>(of: &[Candidate<C>], left: &[usize]) -> usize {
     let scores: Vec<Option<f64>> = left.iter().map(|&c| of[c].score).collect();
     survivors(&scores, 1).first().map_or(0, |&i| left[i])
-}
-
-/// Refuses keys that no model would notice.
-fn check_effect<C: ModelFamily>(config: &SearchConfig, models: &[(&'static str, Experiment<C>)]) -> Result<()> {
-    let values = models.iter().map(|(model, experiment)| as_values(model, experiment)).collect::<Result<Vec<_>>>()?;
-    let named = models.iter().zip(&values).map(|((model, _), (_, settings))| (*model, settings));
-    let Some((train, _)) = values.first() else { return Ok(()) };
-    match Space::unused(config, &named.collect::<Vec<_>>(), train) {
-        None => Ok(()),
-        Some(what) => Err(Error::Search { what }),
-    }
 }
