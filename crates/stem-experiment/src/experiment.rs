@@ -103,6 +103,13 @@ impl<C: ModelFamily> Experiment<C> {
         }
     }
 
+    /// Says that no section names the sizes of a model, if so.
+    pub(crate) fn log_preset(&self, model: &str) {
+        if !self.has(model) {
+            tracing::info!("the experiment has no section [{model}]: it has {}", self.preset_sizes());
+        }
+    }
+
     /// Whether the experiment has a section for that model.
     pub fn has(&self, name: impl AsRef<str>) -> bool {
         self.models.contains_key(name.as_ref())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use stem_core::files;
 use stem_core::models::ModelFamily;
 use stem_data::Dataset;
@@ -14,9 +14,9 @@ use crate::options::RunOptions;
 
 const SETTINGS: &str = "settings.json";
 
-/// What a training was asked for: what it is known again by. It is compared as text: numbers are not always parsed to the last bit.
+/// What a training was asked for: what it is known again by.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct RunKey(String);
+pub(crate) struct RunKey(Value);
 
 impl RunKey {
     /// Everything that the weights depend on.
@@ -29,43 +29,54 @@ impl RunKey {
         dataset: &Dataset,
         options: &RunOptions,
     ) -> Result<Self> {
-        Ok(Self(files::json(&json!({
+        Ok(Self(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "data": dataset.key(),
             "tasks": dataset.schema().task_names(),
             "device": options.device,
             "train": experiment.train,
             "model": experiment.model(model)?,
-        }))))
+        })))
     }
 
-    /// What `file` in `folder` says, if a training with this key was finished there and the files that belong to it are still there.
-    pub(crate) fn finished<T: DeserializeOwned>(&self, folder: &Path, file: &str, besides: &[&str]) -> Option<T> {
-        let before = files::read_text(&folder.join(SETTINGS)).ok()?;
-        let found = serde_json::from_slice(&files::read(&folder.join(file)).ok()?).ok()?;
-        let whole = besides.iter().all(|name| folder.join(name).exists());
-        (whole && before == self.0).then_some(found)
-    }
-
-    /// Says that everything in `folder` is finished, and what it was asked for.
+    /// What `file` in `folder` says, if a training with this key was finished there and the files `besides` are still there. Else the
+    /// training is done now, unless the stop flag is set, and `train` gives the same; `None` where it was stopped before its end. Until
+    /// then nothing in the folder counts as finished.
     ///
     /// # Errors
-    /// A file that cannot be written.
-    pub(crate) fn mark_finished(&self, folder: &Path) -> Result<()> {
-        Ok(files::replace_text(&folder.join(SETTINGS), &self.0)?)
+    /// Those of `train`, and files that cannot be written or removed.
+    pub(crate) fn once<T: DeserializeOwned>(
+        &self,
+        folder: &Path,
+        file: &str,
+        besides: &[&str],
+        options: &RunOptions,
+        train: impl FnOnce() -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        if let Some(found) = self.finished(folder, file, besides) {
+            tracing::info!("{} is finished already", folder.display());
+            return Ok(Some(found));
+        }
+        if options.stop.is_set() {
+            return Ok(None);
+        }
+        let settings = folder.join(SETTINGS);
+        if settings.exists() {
+            files::remove_file(&settings)?;
+        }
+        let found = train()?;
+        if found.is_some() {
+            files::write_json(&settings, &self.0)?;
+        }
+        Ok(found)
     }
-}
 
-/// Says that what is in `folder` is to be done anew: until [`RunKey::mark_finished`] nothing there counts as finished.
-///
-/// # Errors
-/// A file that cannot be removed.
-pub(crate) fn mark_unfinished(folder: &Path) -> Result<()> {
-    let path = folder.join(SETTINGS);
-    if path.exists() {
-        files::remove_file(&path)?;
+    fn finished<T: DeserializeOwned>(&self, folder: &Path, file: &str, besides: &[&str]) -> Option<T> {
+        let json = |name: &str| files::read(&folder.join(name)).ok();
+        let before: Value = serde_json::from_slice(&json(SETTINGS)?).ok()?;
+        let whole = besides.iter().all(|name| folder.join(name).exists());
+        if whole && before == self.0 { serde_json::from_slice(&json(file)?).ok() } else { None }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -77,17 +88,22 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path();
         let (key, other) = (RunKey("a".into()), RunKey("b".into()));
-        let found = |key: &RunKey| key.finished::<u32>(folder, "number.json", &["beside"]);
+        let once = |key: &RunKey, trained: Result<Option<u32>>| {
+            key.once(folder, "number.json", &["beside"], &RunOptions::default(), || trained)
+        };
+        let stopped = RunOptions::default();
+        stopped.stop.stop();
+        let found = |key: &RunKey| key.once::<u32>(folder, "number.json", &["beside"], &stopped, || unreachable!());
         std::fs::write(folder.join("number.json"), "7").unwrap();
         std::fs::write(folder.join("beside"), "").unwrap();
-        assert_eq!(found(&key), None, "not finished");
-        mark_unfinished(folder).unwrap();
-        key.mark_finished(folder).unwrap();
-        assert_eq!((found(&key), found(&other)), (Some(7), None));
+        assert_eq!(found(&key).unwrap(), None, "not finished, and stopped before it was begun");
+        assert_eq!(once(&key, Ok(Some(7))).unwrap(), Some(7));
+        assert_eq!((found(&key).unwrap(), found(&other).unwrap()), (Some(7), None));
+        assert_eq!(once(&key, Ok(Some(8))).unwrap(), Some(7), "not done again");
         std::fs::remove_file(folder.join("beside")).unwrap();
-        assert_eq!(found(&key), None, "not whole");
+        assert_eq!(found(&key).unwrap(), None, "not whole");
+        assert_eq!(once(&key, Ok(None)).unwrap(), None);
         std::fs::write(folder.join("beside"), "").unwrap();
-        mark_unfinished(folder).unwrap();
-        assert_eq!(found(&key), None, "to be done anew");
+        assert_eq!(found(&key).unwrap(), None, "begun anew, and stopped before its end");
     }
 }

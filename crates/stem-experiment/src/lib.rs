@@ -40,9 +40,7 @@ mod compare;
 mod metrics_table;
 mod error;
 
-pub use compare::{
-    CompareConfig, Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison, compare, run_folder,
-};
+pub use compare::{CompareConfig, Comparison, ModelComparison, StratumComparison, compare, run_folder};
 pub use error::{Error, Result};
 pub use experiment::Experiment;
 pub use measured::{RunMetrics, measure};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use stem_core::models::ModelSpec;
-use stem_core::{DeviceSpec, Predictor};
+use stem_core::{Batch, DeviceSpec, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_report::metrics::TaskMetrics;
 
@@ -74,8 +74,18 @@ pub(crate) fn by_task(scores: &[f32], dataset: &Dataset, split: Split) -> BTreeM
 /// Probabilities of every row of a split, in order. `[N, T]`, row-major.
 pub(crate) fn score_split<C: ModelSpec>(predictor: &Predictor<C>, dataset: &Dataset, split: Split) -> Result<Vec<f32>> {
     let mut scores = Vec::with_capacity(dataset.rows(split) * dataset.schema().tasks.len());
-    for batch in dataset.batches(split, BatchPlan { size: 8192, shuffle: None }) {
+    for (_, batch) in in_order(dataset, split) {
         predictor.score(&batch)?.rows().for_each(|row| scores.extend_from_slice(row));
     }
     Ok(scores)
+}
+
+/// The batches of a split in order, each with the place of its first row.
+pub(crate) fn in_order(dataset: &Dataset, split: Split) -> impl Iterator<Item = (usize, Batch)> {
+    let mut next = 0;
+    dataset.batches(split, BatchPlan { size: 8192, shuffle: None }).map(move |batch| {
+        let first = next;
+        next += batch.rows;
+        (first, batch)
+    })
 }

@@ -1,6 +1,6 @@
 //! Runs side by side, for a terminal.
 
-use stem_report::metrics::shown;
+use stem_report::metrics::four_decimals;
 
 use crate::measured::RunMetrics;
 
@@ -13,7 +13,7 @@ pub fn metrics_table<'a>(runs: impl IntoIterator<Item = &'a RunMetrics>) -> Stri
     for run in runs {
         for (task, metrics) in run.tasks.iter().filter_map(|task| Some((task, run.test.get(task)?))) {
             let [auc, gauc, logloss, calibration] =
-                [metrics.auc, metrics.gauc, metrics.logloss, metrics.calibration].map(shown);
+                [metrics.auc, metrics.gauc, metrics.logloss, metrics.calibration].map(four_decimals);
             table.push_str(&line([&run.model, task, &auc, &gauc, &logloss, &calibration]));
         }
     }

@@ -3,24 +3,24 @@
 use serde_json::Value;
 
 /// A value for people.
-pub(crate) fn shown(value: &Value) -> String {
+pub(crate) fn to_text(value: &Value) -> String {
     let list = |parts: Vec<String>| parts.join(", ");
     match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => match number.as_f64() {
-            Some(x) if number.is_f64() => shown_real(x),
+            Some(x) if number.is_f64() => real_to_text(x),
             _ => number.to_string(),
         },
-        Value::Array(values) => format!("[{}]", list(values.iter().map(shown).collect())),
+        Value::Array(values) => format!("[{}]", list(values.iter().map(to_text).collect())),
         Value::Object(map) => {
-            format!("{{ {} }}", list(map.iter().map(|(key, value)| format!("{key} = {}", shown(value))).collect()))
+            format!("{{ {} }}", list(map.iter().map(|(key, value)| format!("{key} = {}", to_text(value))).collect()))
         }
         Value::Null | Value::Bool(_) => value.to_string(),
     }
 }
 
 /// With as few digits as tell it from all others; below 0.001 and from a million on with an exponent.
-fn shown_real(x: f64) -> String {
+fn real_to_text(x: f64) -> String {
     let short = x as f32; // some settings are kept as such
     if f64::from(short) == x && x.to_string().len() > short.to_string().len() {
         return if short.abs() < 1e-3 { format!("{short:e}") } else { format!("{short}") };
@@ -55,7 +55,7 @@ mod tests {
             (json!([128, 64]), "[128, 64]"),
             (json!({ "name": "sgd", "momentum": 0.9 }), "{ momentum = 0.9, name = sgd }"),
         ] {
-            assert_eq!(shown(&value), expected);
+            assert_eq!(to_text(&value), expected);
         }
     }
 }

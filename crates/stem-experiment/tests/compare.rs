@@ -446,7 +446,7 @@ fn a_run_that_fails_is_named_and_the_others_are_tried() {
     assert!(message.starts_with("stem with seed 7 failed; the other runs were tried"), "{message}");
     assert!(message.contains("compare without stem: the loss of task"), "{message}");
     let tried = out.join("runs/single-task/seed-7");
-    assert!(tried.join("task-0/unfinished.jsonl").exists(), "the others are tried all the same");
+    assert!(tried.join("task-0/log.jsonl").exists(), "the others are tried all the same");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
 use stem_core::models::{AnyModel, ModelSpec};
 use stem_core::nn::EmbeddingTable;
 use stem_core::{FieldKind, ModelConfig, Schema, bundle, params};
@@ -71,7 +72,7 @@ pub fn import(checkpoint: &Path, config: &Path, out: &Path, device: &Device) -> 
     let table = EmbeddingTable::from_values(fit.table_values(&plan), &widths, device);
     let values = fit.network_values();
     let network = params::replace(fit.network, values).map_err(|e| fault(checkpoint)(e.to_string()))?;
-    let origin = serde_json::json!({ "imported": checkpoint.file_name().map(|name| name.to_string_lossy()) });
+    let origin = json!({ "imported": checkpoint.file_name().map(|name| name.to_string_lossy()) });
     bundle::save(out, &plan.schema, &plan.vocabularies, &said.model, &table, &network, &origin)?;
     Ok(Summary {
         model: said.model.name(),
@@ -154,22 +155,15 @@ impl<'a> Fit<'a> {
         let is_unread = |name: &str| modules.iter().any(|module| below(name, module));
         let (unread, extra): (Vec<&String>, Vec<&String>) =
             tensors.keys().filter(|name| !read.contains(*name)).partition(|name| is_unread(name));
-        let extra: Vec<String> = extra
-            .into_iter()
-            .map(|name| {
-                format!(
-                    "'{name}' {:?} belongs to no part of a {} model with these sizes{}",
-                    tensors[name].shape,
-                    model.name(),
-                    see_hidden(name)
-                )
-            })
-            .collect();
-        let unread = unread.into_iter().cloned().collect();
-        if problems.is_empty() && extra.is_empty() {
-            Ok(Self { tensors, pieces, network, parameters, unread })
-        } else {
-            Err(listed(model.name(), &problems, &extra))
+        let model = model.name();
+        let of_no_part = |name: &String| {
+            let (shape, see) = (&tensors[name].shape, see_hidden(name));
+            format!("'{name}' {shape:?} belongs to no part of a {model} model with these sizes{see}")
+        };
+        let extra: Vec<String> = extra.into_iter().map(of_no_part).collect();
+        match problems.is_empty() && extra.is_empty() {
+            true => Ok(Self { tensors, pieces, network, parameters, unread: unread.into_iter().cloned().collect() }),
+            false => Err(listed(model, &problems, &extra)),
         }
     }
 
@@ -217,41 +211,32 @@ fn embedding_problems(model: &ModelConfig, schema: &Schema, tensors: &BTreeMap<S
             continue;
         }
         let is = |at: usize| found.shape.len() == 2 && found.shape[at] == expected[at];
-        let shown = found.shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ");
+        let shape: Vec<String> = found.shape.iter().map(usize::to_string).collect();
         let [rows, columns] = expected;
-        let dim = dim_of(model);
+        let dim = setting(model, "dim").map_or("`dim`".into(), |dim| format!("`dim = {dim}`"));
         let and_tasks = if widths.len() > 1 { format!(" and {} tasks", schema.tasks.len()) } else { String::new() };
-        match (is(0), is(1)) {
-            (true, true) => {}
-            (true, false) if !is_number => {
-                problems.push(format!("embedding of '{name}' is {shown}, {dim}{and_tasks} need a width of {columns}"));
-            }
-            (false, true) if !is_number => {
-                problems
-                    .push(format!("embedding of '{name}' is {shown}, its `rows = {rows}` needs {rows} x {columns}"));
-            }
-            (false, true) => {
-                problems
-                    .push(format!("embedding of '{name}' is {shown}, {dim}{and_tasks} need {rows} x 1 for a number"));
-            }
-            _ => problems
-                .push(format!("embedding of '{name}' is {shown}, expected {rows} x {columns} (`kind`, `rows`, {dim})")),
-        }
+        let needed = match (is(0), is(1)) {
+            (true, true) => continue,
+            (true, false) if !is_number => format!("{dim}{and_tasks} need a width of {columns}"),
+            (false, true) if !is_number => format!("its `rows = {rows}` needs {rows} x {columns}"),
+            (false, true) => format!("{dim}{and_tasks} need {rows} x 1 for a number"),
+            _ => format!("expected {rows} x {columns} (`kind`, `rows`, {dim})"),
+        };
+        problems.push(format!("embedding of '{name}' is {found}, {needed}", found = shape.join(" x ")));
     }
     problems
 }
 
-/// The activation, and whether there is normalisation, as the configuration has them.
-fn hidden_of(model: &ModelConfig) -> String {
-    let hidden = serde_json::to_value(model).ok().and_then(|model| model.get("hidden").cloned()).unwrap_or_default();
-    let norm = if hidden["batch_norm"] == true { ", batch normalisation" } else { "" };
-    format!("{}{norm}", hidden["activation"].as_str().unwrap_or("none"))
+/// A key as the configuration writes it.
+fn setting(model: &ModelConfig, key: &str) -> Option<Value> {
+    serde_json::to_value(model).ok()?.get(key).cloned()
 }
 
-/// The embedding width as the configuration writes it.
-fn dim_of(model: &ModelConfig) -> String {
-    let dim = serde_json::to_value(model).ok().and_then(|model| model.get("dim").cloned());
-    dim.map_or("`dim`".into(), |dim| format!("`dim = {dim}`"))
+/// The activation, and whether there is normalisation, as the configuration has them.
+fn hidden_of(model: &ModelConfig) -> String {
+    let hidden = setting(model, "hidden").unwrap_or_default();
+    let norm = if hidden["batch_norm"] == true { ", batch normalisation" } else { "" };
+    format!("{}{norm}", hidden["activation"].as_str().unwrap_or("none"))
 }
 
 fn network_problem(piece: &Piece, tensors: &BTreeMap<String, RawTensor>) -> Option<String> {
@@ -285,15 +270,11 @@ fn listed(model: &str, unfit: &[String], extra: &[String]) -> String {
         "it does not fit the configuration of a {model} model (shapes are [out, in], embeddings rows x width):"
     );
     let few = LISTED.saturating_sub(extra.len().min(LISTED_EXTRA));
-    let shown = unfit.iter().take(few).chain(extra.iter().take(LISTED.saturating_sub(unfit.len().min(few))));
-    let mut count = 0;
-    for problem in shown {
-        what.push_str(&format!("\n  {problem}"));
-        count += 1;
+    let of_unfit = unfit.len().min(few);
+    let of_extra = extra.len().min(LISTED - of_unfit);
+    unfit[..of_unfit].iter().chain(&extra[..of_extra]).for_each(|problem| what.push_str(&format!("\n  {problem}")));
+    match unfit.len() + extra.len() - of_unfit - of_extra {
+        0 => what,
+        rest => format!("{what}\n  and {rest} more"),
     }
-    let rest = unfit.len() + extra.len() - count;
-    if rest > 0 {
-        what.push_str(&format!("\n  and {rest} more"));
-    }
-    what
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ParamId};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -171,7 +171,7 @@ pub fn check_fixture(path: &Path, device: &Device, tolerances: Tolerances) -> Re
     let batch = fixture.batch(&schema)?;
     let widths = config.widths(&schema);
     let banks = banks(&config, &schema);
-    let run = Comparison { fixture: &fixture, schema, config, banks, width: widths.iter().sum(), tolerances };
+    let run = FixtureRun { fixture: &fixture, schema, config, banks, width: widths.iter().sum(), tolerances };
     let state = run.state(device)?;
     let mut checks = vec![run.forward(&state, &batch, "output.pred", tolerances.forward)?];
     checks.extend(run.gate_means(&state, &batch)?);
@@ -180,7 +180,7 @@ pub fn check_fixture(path: &Path, device: &Device, tolerances: Tolerances) -> Re
     Ok(checks)
 }
 
-struct Comparison<'a> {
+struct FixtureRun<'a> {
     fixture: &'a Fixture,
     schema: Schema,
     config: ModelConfig,
@@ -189,7 +189,7 @@ struct Comparison<'a> {
     tolerances: Tolerances,
 }
 
-impl Comparison<'_> {
+impl FixtureRun<'_> {
     /// The model with the fixture's parameters, in the dense mode of the reference.
     fn state(&self, device: &Device) -> Result<TrainState<AnyModel>> {
         let raw = self.fixture.below("param.");
@@ -228,43 +228,44 @@ impl Comparison<'_> {
             sums.means(0).pop().filter(|mean| expected.shape == [mean.streams, mean.groups])
         };
         let found = mean(&self.config.gate_groups(&self.schema)).or_else(|| mean(&[]));
-        let found = found.map(|mean| mean.values.iter().map(|&value| value as f32).collect::<Vec<f32>>());
-        let what = "output.gate_mean";
+        let (what, tolerance) = ("output.gate_mean", self.tolerances.gradient);
         Ok(Some(match found {
-            Some(found) => compare(what, &found, &expected.values, self.tolerances.gradient),
-            None => Check {
-                what: what.into(),
-                error: f64::INFINITY,
-                tolerance: self.tolerances.gradient,
-                fault: Some(format!("shape {:?} is neither that of the experts nor of their groups", expected.shape)),
-            },
+            Some(mean) => {
+                let found: Vec<f32> = mean.values.iter().map(|&value| value as f32).collect();
+                compare(what, &found, &expected.values, tolerance)
+            }
+            None => {
+                let fault = format!("shape {:?} is neither that of the experts nor of their groups", expected.shape);
+                Check { what: what.into(), error: f64::INFINITY, tolerance, fault: Some(fault) }
+            }
         }))
+    }
+
+    /// The objective of the fixture's steps.
+    fn objective(&self) -> Result<Objective> {
+        let lambda: f64 = self.fixture.meta("embedding_regularizer")?;
+        Ok(Objective { embedding_l2: lambda, ..Objective::plain(self.schema.tasks.len()) })
     }
 
     fn losses_and_gradients(&self, state: &TrainState<AnyModel>, batch: &Batch) -> Result<Vec<Check>> {
         let tasks = self.schema.tasks.len();
-        let lambda: f64 = self.fixture.meta("embedding_regularizer")?;
-        let all = Objective { embedding_l2: lambda, ..Objective::plain(tasks) };
+        let all = self.objective()?;
         let (losses, gradients) = state.differentiate(batch, &all);
         let per_task: Vec<f32> = losses.tasks.into_data().try_into_vec().expect("losses are f32");
         let regularization: f32 = losses.regularization.into_scalar();
         let total = per_task.iter().sum::<f32>() + regularization;
         let mut checks = Vec::new();
-        for (name, found) in [
-            ("loss.bce_per_task", per_task.as_slice()),
-            ("loss.regularization", &[regularization]),
-            ("loss.total", &[total]),
-        ] {
+        let losses: [(&str, &[f32]); 3] =
+            [("loss.bce_per_task", &per_task), ("loss.regularization", &[regularization]), ("loss.total", &[total])];
+        for (name, found) in losses {
             checks.push(compare(name, found, &self.fixture.tensor(name)?.values, self.tolerances.forward));
         }
         checks.push(self.gradients("grad", state, gradients)?);
         let plain = Objective { embedding_l2: 0.0, ..all };
         checks.push(self.gradients("grad_noreg", state, state.differentiate(batch, &plain).1)?);
         for t in 0..tasks {
-            let alone = Objective {
-                task_weights: (0..tasks).map(|k| if k == t { 1.0 } else { 0.0 }).collect(),
-                ..Objective::plain(tasks)
-            };
+            let mut alone = Objective { task_weights: vec![0.0; tasks], ..Objective::plain(tasks) };
+            alone.task_weights[t] = 1.0;
             checks.push(self.gradients(&format!("grad_task{t}"), state, state.differentiate(batch, &alone).1)?);
         }
         Ok(checks)
@@ -273,7 +274,9 @@ impl Comparison<'_> {
     /// Every gradient against the fixture's; where the reference has an exact zero, so must we.
     fn gradients(&self, prefix: &str, state: &TrainState<AnyModel>, gradients: StepGradients) -> Result<Check> {
         let raw = self.fixture.below(&format!("{prefix}."));
-        let mut found = gather_gradients(&state.network, &gradients);
+        // A parameter that the loss does not reach has zeros.
+        let gradient = |(name, id, len)| (name, gradients.network.get(id).map_or_else(|| vec![0.0; len], values));
+        let mut found: BTreeMap<String, Vec<f32>> = params::list(&state.network).into_iter().map(gradient).collect();
         found.insert("table".into(), values(&gradients.rows));
         let expected = self.named(&state.network, &raw)?;
         let mut check = Check { what: prefix.into(), error: 0.0, tolerance: self.tolerances.gradient, fault: None };
@@ -292,11 +295,9 @@ impl Comparison<'_> {
 
     /// The reference's tensors by our names, the table under `table`.
     fn named(&self, network: &AnyModel, raw: &BTreeMap<String, RawTensor>) -> Result<BTreeMap<String, Vec<f32>>> {
-        let fault = |what| self.fixture.fault(what);
-        let network = self.network_values(&shapes(network), raw)?;
-        let named = |(name, data): (String, TensorData)| (name, data.try_into_vec().expect("f32"));
-        let mut all: BTreeMap<String, Vec<f32>> = network.into_iter().map(named).collect();
-        all.insert("table".into(), names::table_values(&self.schema, self.width, raw).map_err(fault)?);
+        let mut all = in_vecs(self.network_values(&shapes(network), raw)?);
+        let table = names::table_values(&self.schema, self.width, raw);
+        all.insert("table".into(), table.map_err(|what| self.fixture.fault(what))?);
         Ok(all)
     }
 
@@ -305,18 +306,14 @@ impl Comparison<'_> {
         let steps: usize = self.fixture.meta("steps")?;
         let rate: f64 = self.fixture.meta("learning_rate")?;
         let limit: f64 = self.fixture.meta("max_gradient_norm")?;
-        let lambda: f64 = self.fixture.meta("embedding_regularizer")?;
-        let objective = Objective { embedding_l2: lambda, ..Objective::plain(self.schema.tasks.len()) };
+        let objective = self.objective()?;
         for _ in 0..steps {
             let (_, gradients) = state.differentiate(batch, &objective);
             state = state.apply(gradients, rate, limit);
         }
         let predictions = self.forward(&state, batch, "after_steps.pred", self.tolerances.gradient)?;
         let expected = self.named(&state.network, &self.fixture.below("after_steps.param."))?;
-        let mut found: BTreeMap<String, Vec<f32>> = params::collect(&state.network)
-            .into_iter()
-            .map(|(name, data)| (name, data.try_into_vec().expect("parameters are f32")))
-            .collect();
+        let mut found = in_vecs(params::collect(&state.network));
         found.insert("table".into(), values(state.table.rows().tensor()));
         let differences: Vec<f64> = expected
             .iter()
@@ -333,12 +330,9 @@ impl Comparison<'_> {
     }
 }
 
-/// A gradient by parameter name; a parameter that the loss does not reach has zeros.
-fn gather_gradients(network: &AnyModel, gradients: &StepGradients) -> BTreeMap<String, Vec<f32>> {
-    let gradient = |(name, id, len): (String, ParamId, usize)| {
-        (name, gradients.network.get(id).map_or_else(|| vec![0.0; len], values))
-    };
-    params::list(network).into_iter().map(gradient).collect()
+/// The values of parameters.
+fn in_vecs(parameters: BTreeMap<String, TensorData>) -> BTreeMap<String, Vec<f32>> {
+    parameters.into_iter().map(|(name, data)| (name, data.try_into_vec().expect("parameters are f32"))).collect()
 }
 
 fn values(tensor: &Tensor<2>) -> Vec<f32> {

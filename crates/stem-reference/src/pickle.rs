@@ -10,6 +10,9 @@ const CALLS: [(&str, &str); 4] = [
 ];
 const STORAGES: [&str; 10] = ["Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"];
 
+/// Instructions without an argument: marks, constants, tuples, lists, dictionaries, calls, the memo's newest.
+const PLAIN: &[u8] = b"(012NRbdltsa)]}euQ\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x94";
+
 /// Refuses a pickle that names a class or a function that tensors do not need, wherever it stands: as a value, inside an
 /// argument, thrown away again.
 ///
@@ -34,29 +37,7 @@ pub(super) fn check_calls(pickle: &[u8]) -> Result<(), String> {
                     after(&near)
                 ));
             }
-            // marks, constants, tuples, lists, dictionaries, calls, the memo's newest
-            b'('
-            | b'0'
-            | b'1'
-            | b'2'
-            | b'N'
-            | b'R'
-            | b'b'
-            | b'd'
-            | b'l'
-            | b't'
-            | b's'
-            | b'a'
-            | b')'
-            | b']'
-            | b'}'
-            | b'e'
-            | b'u'
-            | b'Q'
-            | 0x81
-            | 0x85..=0x89
-            | 0x8f..=0x92
-            | 0x94 => {}
+            other if PLAIN.contains(&other) => {}
             b'K' | b'h' | b'q' | 0x80 => _ = reader.take(1)?,
             b'M' => _ = reader.take(2)?,
             b'J' | b'j' | b'r' => _ = reader.take(4)?,

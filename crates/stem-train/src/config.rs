@@ -40,7 +40,7 @@ impl Monitor {
     }
 
     /// As people write it.
-    pub fn shown(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Monitor::Auc => "AUC",
             Monitor::Gauc => "gAUC",

@@ -1,7 +1,7 @@
 //! The one training loop: epochs of steps, an evaluation after each, the best weights kept on disk.
 //!
-//! While a training runs its best weights are in `unfinished.safetensors` and its log in `unfinished.jsonl`. At its end both take
-//! their names, `bundle.safetensors` and `log.jsonl`: a training that is killed leaves those of an earlier one untouched.
+//! While a training runs its best weights and its log are in the folder `unfinished`. At its end both take their places: a training
+//! that is killed leaves those of an earlier one untouched.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -9,23 +9,27 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use stem_core::lock::Lock;
 use stem_core::models::ModelSpec;
 use stem_core::nn::score;
-use stem_core::{Bundle, Schema, bundle, fused, params};
+use stem_core::{Bundle, Schema, Task, bundle, fused, params};
 use stem_data::{BatchPlan, Dataset, Progress, Split, StopFlag};
-use stem_report::metrics::{TaskMetrics, shown};
+use stem_report::metrics::{TaskMetrics, four_decimals};
 
 use crate::balance::{Balance, BalanceConfig};
 use crate::config::{Monitor, TrainConfig};
 use crate::early_stop::{EarlyStop, Verdict};
 use crate::error::{Error, Result, require};
-use crate::log::{Evaluation, RunLog};
+use crate::log::{LOG, RunLog, by_task};
 use crate::loss_meter::LossMeter;
 use crate::memory::{self, MemoryPlan};
 use crate::schedule::RateSchedule;
 use crate::step::{Objective, TrainState};
 use crate::unfinished::Unfinished;
+
+/// Name of the bundle.
+const BUNDLE: &str = "bundle.safetensors";
 
 /// What a training came to.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -56,6 +60,8 @@ pub struct Learner<'a, C: ModelSpec> {
     memory: u64,
     state: Option<TrainState<C::Model>>,
     folder: PathBuf,
+    /// Where bundle and log are written.
+    work: PathBuf,
     best_epoch: usize,
     progress: Progress,
     stop: StopFlag,
@@ -91,7 +97,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
                 None => ", on a device whose free memory is not known".to_string(),
             }
         );
-        let device = device.clone();
+        let (device, folder) = (device.clone(), folder.into());
         Ok(Self {
             spec,
             dataset,
@@ -99,7 +105,8 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             device,
             memory: plan.total(),
             state: Some(state),
-            folder: folder.into(),
+            work: folder.clone(),
+            folder,
             best_epoch: 0,
             progress: Progress::default(),
             stop: StopFlag::default(),
@@ -138,11 +145,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
 
     /// Where the bundle is when the training has ended.
     pub fn bundle_path(&self) -> PathBuf {
-        self.unfinished().finished
-    }
-
-    fn unfinished(&self) -> Unfinished {
-        Unfinished::bundle(&self.folder)
+        self.folder.join(BUNDLE)
     }
 
     /// Parameters: network and table.
@@ -165,14 +168,33 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             Some(lock) => lock.clone(),
             None => Lock::of(&self.folder)?,
         };
+        let unfinished = Unfinished::start(&self.folder)?;
+        self.work.clone_from(&unfinished.path);
+        let summary = self.train()?;
+        unfinished.publish(&[BUNDLE, LOG])?;
+        Ok(summary)
+    }
+
+    /// As [`fit`](Self::fit), but straight into the folder, which is the caller's alone: nothing is locked, and bundle and log are
+    /// there before the training has ended.
+    ///
+    /// # Errors
+    /// Those of [`fit`](Self::fit), the lock's apart.
+    pub fn fit_in_place(&mut self) -> Result<FitSummary> {
+        self.work.clone_from(&self.folder);
+        self.train()
+    }
+
+    fn train(&mut self) -> Result<FitSummary> {
         let _memory = ReleaseMemory;
-        let mut log = RunLog::create(&self.folder)?;
+        let mut log = RunLog::create(&self.work)?;
+        let schema = self.dataset.schema();
         self.device.seed(self.config.seed);
         let mut early_stop = EarlyStop::new(self.config.patience);
         let TrainConfig { schedule, learning_rate, warm_up_steps, balance, seed, .. } = self.config;
         let planned = planned_steps(&self.config, self.dataset);
         let mut schedule = RateSchedule::new(schedule, learning_rate, warm_up_steps, planned);
-        let mut balance = Balance::new(balance, self.dataset.schema().tasks.len(), seed, &self.device);
+        let mut balance = Balance::new(balance, schema.tasks.len(), seed, &self.device);
         let (mut steps, mut rows, mut seconds) = (0, 0, 0.0);
         self.best_epoch = 0;
         let mut epoch = 0;
@@ -187,54 +209,51 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             }
             let scores = self.score(Split::Valid)?;
             if let Some(place) = scores.iter().position(|score| !score.is_finite()) {
-                let task = place % self.dataset.schema().tasks.len();
+                let task = place % schema.tasks.len();
                 return Err(self.not_finite((task, scores[place]), steps, epoch, false)?);
             }
             let valid = self.measure(&scores, Split::Valid);
             let monitored = self.config.monitor.mean(&valid);
             let verdict = early_stop.judge(monitored);
             let rate = schedule.rate(steps.saturating_sub(1));
-            log.evaluation(&Evaluation {
-                task: self.task.as_deref(),
-                epoch,
-                steps,
-                learning_rate: rate,
-                loss: &loss,
-                weights: balance.weights().as_deref(),
-                schema: self.dataset.schema(),
-                valid: &valid,
-                best: verdict == Verdict::Better,
-            })?;
-            let tasks = self.dataset.schema().tasks.iter().zip(&valid);
+            let best = verdict == Verdict::Better;
+            let mut line = json!({
+                "epoch": epoch,
+                "steps": steps,
+                "learning_rate": rate,
+                "loss": by_task(schema, &loss),
+                "valid": by_task(schema, &valid),
+                "best": best,
+            });
+            self.task.iter().for_each(|task| line["task"] = task.as_str().into());
+            balance.weights().into_iter().for_each(|weights| line["balance"] = by_task(schema, weights));
+            log.write(&line)?;
+            let monitor = self.config.monitor;
+            let of_task = |(t, m): (&Task, &TaskMetrics)| format!("{} {}", t.name, four_decimals(monitor.of(m)));
             tracing::info!(
                 "epoch {epoch}: loss {:.4}, valid {} {}, rate {rate:.2e}{}",
                 loss.iter().sum::<f64>(),
-                self.config.monitor.shown(),
-                tasks
-                    .map(|(t, m)| format!("{} {}", t.name, shown(self.config.monitor.of(m))))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                if verdict == Verdict::Better { ", best so far" } else { "" }
+                monitor.name(),
+                schema.tasks.iter().zip(&valid).map(of_task).collect::<Vec<_>>().join(", "),
+                if best { ", best so far" } else { "" }
             );
             match verdict {
                 Verdict::Better => {
                     self.best_epoch = epoch;
-                    let training =
-                        serde_json::json!({ "epoch": epoch, "seed": self.config.seed, "monitored": monitored });
-                    self.save(&self.unfinished().path, training)?;
+                    let training = json!({ "epoch": epoch, "seed": seed, "monitored": monitored });
+                    self.save(&self.work.join(BUNDLE), training)?;
                 }
                 Verdict::Worse => schedule.epoch_was_worse(),
                 Verdict::Stop => break,
             }
         }
         if self.best_epoch == 0 {
-            let training = serde_json::json!({ "epoch": 0, "seed": self.config.seed }); // stopped before the first epoch
-            self.save(&self.unfinished().path, training)?;
+            // Stopped before the first epoch.
+            self.save(&self.work.join(BUNDLE), json!({ "epoch": 0, "seed": seed }))?;
         } else if self.best_epoch < epoch {
             self.restore()?;
         }
         log.finish()?;
-        self.unfinished().finish()?;
         let rows_per_second = if seconds > 0.0 { rows as f64 / seconds } else { 0.0 };
         Ok(FitSummary {
             epochs: epoch,
@@ -330,9 +349,9 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let task = self.dataset.schema().tasks.get(task).map_or("(regularization)", |task| &task.name).to_string();
         let last_good = self.folder.join("last-good.safetensors");
         let saved = if self.best_epoch > 0 {
-            format!("the weights of epoch {} are in {}", self.best_epoch, self.unfinished().path.display())
+            format!("the weights of epoch {} are in {}", self.best_epoch, self.work.join(BUNDLE).display())
         } else if whole && self.is_finite() {
-            self.save(&last_good, serde_json::json!({ "epoch": 0, "seed": self.config.seed }))?;
+            self.save(&last_good, json!({ "epoch": 0, "seed": self.config.seed }))?;
             format!("the weights before that step are in {}", last_good.display())
         } else {
             "no epoch was finished before, so nothing was saved".into()
@@ -350,7 +369,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// Takes the best weights back from their file.
     fn restore(&mut self) -> Result<()> {
         self.state = None; // the optimizer's state is not needed any more, and its memory is
-        let bundle = Bundle::<C>::open(self.unfinished().path)?;
+        let bundle = Bundle::<C>::open(self.work.join(BUNDLE))?;
         let (table, network) = bundle.load(&self.device.clone().autodiff())?;
         let state = TrainState::new(self.dataset.schema(), table, network, self.config.table);
         self.state = Some(state.with_optimizer(self.config.optimizer).with_precision(self.config.precision));

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | how to train | [`TrainConfig`] |
 //! | epochs, evaluation, best weights | [`Learner`] |
+//! | where it works until it is whole | [`Unfinished`] |
 //! | gather, forward, loss, backward, clip, update | [`step`] |
 //! | the weight of each task's loss | [`balance`] |
 //! | Adam and others on the network and on rows; the rate | [`optimizer`], [`schedule`] |
@@ -47,3 +48,4 @@ pub use optimizer::OptimizerConfig;
 pub use schedule::ScheduleConfig;
 pub use stem_data::{Bar, Progress, StopFlag};
 pub use step::{Objective, TableMode, TrainState};
+pub use unfinished::Unfinished;

@@ -1,82 +1,47 @@
-//! `log.jsonl`: one JSON object per evaluation, flushed as it is written; `unfinished.jsonl` while the training runs.
+//! `log.jsonl`: one JSON object per evaluation, flushed as it is written.
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde_json::Value;
 use stem_core::Schema;
 use stem_core::files::{FileError, create_folder};
-use stem_report::metrics::TaskMetrics;
 
-use crate::error::Result;
-use crate::unfinished::Unfinished;
+/// Name of the file.
+pub(crate) const LOG: &str = "log.jsonl";
 
-/// What a line says.
-#[derive(Debug)]
-pub(crate) struct Evaluation<'a> {
-    /// The task that the model is trained for alone, if it is.
-    pub task: Option<&'a str>,
-    /// Epoch, counted from 1.
-    pub epoch: usize,
-    /// Steps since the start.
-    pub steps: usize,
-    /// Rate of the last step.
-    pub learning_rate: f64,
-    /// Mean loss of each task over the epoch.
-    pub loss: &'a [f64],
-    /// Learned weights of the tasks' losses, where they are learned.
-    pub weights: Option<&'a [f32]>,
-    /// Names the tasks.
-    pub schema: &'a Schema,
-    /// Of each task.
-    pub valid: &'a [TaskMetrics],
-    /// Whether these weights are the best so far.
-    pub best: bool,
-}
-
-/// The log of one run.
+/// The log of one training.
 #[derive(Debug)]
 pub(crate) struct RunLog {
-    name: Unfinished,
+    path: PathBuf,
     file: File,
 }
 
 impl RunLog {
     /// Starts a log in `folder`, which need not exist.
-    pub(crate) fn create(folder: &Path) -> Result<Self> {
+    pub(crate) fn create(folder: &Path) -> Result<Self, FileError> {
         create_folder(folder)?;
-        let name = Unfinished::log(folder);
-        let file = File::create(&name.path).map_err(FileError::of("write", &name.path))?;
-        Ok(Self { name, file })
-    }
-
-    /// Gives the log its name.
-    pub(crate) fn finish(self) -> Result<()> {
-        self.file.sync_all().map_err(FileError::of("write", &self.name.path))?;
-        Ok(self.name.finish()?)
+        let path = folder.join(LOG);
+        let file = File::create(&path).map_err(FileError::of("write", &path))?;
+        Ok(Self { path, file })
     }
 
     /// Writes one evaluation.
-    pub(crate) fn evaluation(&mut self, evaluation: &Evaluation<'_>) -> Result<()> {
-        let Evaluation { task, epoch, steps, learning_rate, loss, weights, schema, valid, best } = evaluation;
-        let by_task = |values: Vec<serde_json::Value>| -> serde_json::Map<String, serde_json::Value> {
-            schema.task_names().into_iter().zip(values).collect()
-        };
-        let mut line = serde_json::json!({
-            "epoch": epoch,
-            "steps": steps,
-            "learning_rate": learning_rate,
-            "loss": by_task(loss.iter().map(|&loss| loss.into()).collect()),
-            "valid": by_task(valid.iter().map(|m| serde_json::to_value(m).expect("metrics are plain data")).collect()),
-            "best": best,
-        });
-        if let Some(task) = task {
-            line["task"] = (*task).into();
-        }
-        if let Some(weights) = weights {
-            line["balance"] = by_task(weights.iter().map(|&weight| weight.into()).collect()).into();
-        }
-        let written = writeln!(self.file, "{line}").and_then(|()| self.file.flush());
-        Ok(written.map_err(FileError::of("write", &self.name.path))?)
+    pub(crate) fn write(&mut self, evaluation: &Value) -> Result<(), FileError> {
+        let written = writeln!(self.file, "{evaluation}").and_then(|()| self.file.flush());
+        written.map_err(FileError::of("write", &self.path))
     }
+
+    /// Leaves it on the disk.
+    pub(crate) fn finish(self) -> Result<(), FileError> {
+        self.file.sync_all().map_err(FileError::of("write", &self.path))
+    }
+}
+
+/// A value for each task, by its name.
+pub(crate) fn by_task<T: Serialize>(schema: &Schema, values: impl IntoIterator<Item = T>) -> Value {
+    let value = |value: T| serde_json::to_value(value).expect("numbers are plain data");
+    schema.task_names().into_iter().zip(values.into_iter().map(value)).collect()
 }

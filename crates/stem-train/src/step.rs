@@ -244,12 +244,11 @@ impl<M: Model> TrainState<M> {
     /// Adds what L2 adds: `lambda rows` and `mu weights`, on everything the loss reaches.
     pub fn regularize(
         &self,
-        losses: Losses,
-        gradients: StepGradients,
+        mut losses: Losses,
+        mut gradients: StepGradients,
         objective: &Objective,
     ) -> (Losses, StepGradients) {
         let _span = trace_span!("L2").entered();
-        let (mut losses, mut gradients) = (losses, gradients);
         if objective.embedding_l2 > 0.0 {
             let (rows, squares) = add_scaled(gradients.rows, &gradients.batch.values, objective.embedding_l2); // [U, W]
             losses.regularization = losses.regularization + squares * (objective.embedding_l2 / 2.0);

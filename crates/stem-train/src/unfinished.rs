@@ -1,31 +1,88 @@
-//! Files of a training that runs: they take their names at its end, so that a name stands for a training that has ended.
+//! Where a training works until it is whole, so that a name in its folder stands for a training that has ended.
 
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use stem_core::files::{self, FileError};
 
-/// A file that is written under one name and read under another.
-#[derive(Debug, Clone)]
-pub(crate) struct Unfinished {
-    /// Where it is while the training runs.
-    pub(crate) path: PathBuf,
-    /// Where it is afterwards.
-    pub(crate) finished: PathBuf,
+/// The folder `unfinished` in that of a training: until what is there is published, what was in the folder before stays as it was.
+#[derive(Debug)]
+pub struct Unfinished {
+    folder: PathBuf,
+    /// Everything that the training writes goes here.
+    pub path: PathBuf,
 }
 
 impl Unfinished {
-    /// The bundle of a training in `folder`.
-    pub(crate) fn bundle(folder: &Path) -> Self {
-        Self { path: folder.join("unfinished.safetensors"), finished: folder.join("bundle.safetensors") }
+    /// An empty place in `folder`; what a training before left unfinished is removed.
+    ///
+    /// # Errors
+    /// A folder that cannot be emptied or made.
+    pub fn start(folder: &Path) -> Result<Self, FileError> {
+        let path = folder.join("unfinished");
+        if path.exists() {
+            files::remove_folder(&path)?;
+        }
+        files::create_folder(&path)?;
+        Ok(Self { folder: folder.to_path_buf(), path })
     }
 
-    /// The log of a training in `folder`.
-    pub(crate) fn log(folder: &Path) -> Self {
-        Self { path: folder.join("unfinished.jsonl"), finished: folder.join("log.jsonl") }
+    /// Puts everything in its place, hidden files (a lock) apart: the training is whole. The files that belong `together` come last,
+    /// in that order, one right after the other.
+    ///
+    /// # Errors
+    /// A file that cannot be moved.
+    pub fn publish(self, together: &[&str]) -> Result<(), FileError> {
+        let mut names: Vec<OsString> = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(FileError::of("read", &self.path))? {
+            names.push(entry.map_err(FileError::of("read", &self.path))?.file_name());
+        }
+        names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+        names.sort_by_key(|name| together.iter().position(|file| name.as_os_str() == *file));
+        // Where a kill comes in between, some are missing: never do those of one training stand beside the first of another.
+        for path in together.iter().skip(1).rev().map(|name| self.folder.join(name)).filter(|path| path.exists()) {
+            files::remove_file(&path)?;
+        }
+        for name in names {
+            let (from, to) = (self.path.join(&name), self.folder.join(&name));
+            if to.is_dir() {
+                files::remove_folder(&to)?; // a folder takes no other's place by being renamed
+            }
+            fs::rename(&from, &to).map_err(FileError::of("move into place", &from))?;
+        }
+        files::remove_folder(&self.path)
     }
+}
 
-    /// Gives the file its name; what had that name is replaced in one step.
-    pub(crate) fn finish(&self) -> Result<(), FileError> {
-        files::replace(&self.finished, |scratch| std::fs::rename(&self.path, scratch))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_stays_until_the_training_is_whole_and_then_all_of_it_is_replaced() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path();
+        let write = |folder: &Path, name: &str, text: &str| {
+            fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
+            fs::write(folder.join(name), text).unwrap();
+        };
+        for name in ["bundle", "metrics", "task-0/log", "columns/ids", "unfinished/left over"] {
+            write(folder, name, "old");
+        }
+        let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
+        let training = Unfinished::start(folder).unwrap();
+        assert_eq!(fs::read_dir(&training.path).unwrap().count(), 0, "what was left over is gone");
+        let own = ["bundle", "log", "metrics", "page", "task-0/log"];
+        own.iter().for_each(|name| write(&training.path, name, "new"));
+        write(&training.path, ".lock", "new");
+        write(folder, ".lock", "old");
+        assert_eq!(read("bundle").as_deref(), Some("old"));
+        training.publish(&["bundle", "log", "metrics", "page"]).unwrap();
+        own.iter().for_each(|name| assert_eq!(read(name).as_deref(), Some("new"), "{name}"));
+        for name in ["columns/ids", ".lock"] {
+            assert_eq!(read(name).as_deref(), Some("old"), "{name} is left alone");
+        }
+        assert!(!folder.join("unfinished").exists());
     }
 }

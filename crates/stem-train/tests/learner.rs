@@ -497,7 +497,7 @@ fn a_loss_that_is_not_finite_in_a_later_epoch_names_where_the_best_weights_are()
     let Error::NotFinite { task, value, step, epoch, saved } = not_finite(&dataset, &config, &out) else { panic!() };
     assert!(["a", "b", "(regularization)"].contains(&task.as_str()) && !value.is_finite());
     assert!(epoch > 1 && step > steps * (epoch - 1) && step <= steps * epoch, "step {step}, epoch {epoch}");
-    let kept = out.join("unfinished.safetensors");
+    let kept = out.join("unfinished/bundle.safetensors");
     assert!(
         saved.starts_with("the weights of epoch ") && saved.ends_with(&format!(" are in {}", kept.display())),
         "{saved}"
@@ -580,11 +580,11 @@ fn bundle_and_log_of_an_earlier_training_stand_until_another_has_ended() {
     // What a killed training leaves: two epochs, and no end. The third one breaks.
     let config = TrainConfig { batch_size: 2500, epochs: 99, patience: 99, ..growing(100.0) };
     not_finite(&dataset, &config, &out);
-    assert!(out.join("unfinished.safetensors").exists() && out.join("unfinished.jsonl").exists());
+    assert!(out.join("unfinished/bundle.safetensors").exists() && out.join("unfinished/log.jsonl").exists());
     assert!(files() == before);
     fit(&model, &dataset, &TrainConfig { seed: 9, ..plain() }, &out);
     assert!(files()[0] != before[0] && files()[1] != before[1]);
-    assert!(!out.join("unfinished.safetensors").exists() && !out.join("unfinished.jsonl").exists());
+    assert!(!out.join("unfinished").exists());
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn again(args: impl Iterator<Item = OsString>) -> String {
 }
 
 /// An argument as a shell reads it back.
-fn quoted(arg: &str) -> String {
+pub(crate) fn quoted(arg: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+@%".contains(c);
     if !arg.is_empty() && arg.chars().all(plain) { arg.into() } else { format!("'{}'", arg.replace('\'', r"'\''")) }
 }

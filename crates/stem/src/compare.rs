@@ -7,7 +7,7 @@ use serde::Serialize;
 use stem_core::ModelName;
 use stem_experiment::{CompareConfig, SearchConfig, compare};
 use stem_report::analysis::Bootstrap;
-use stem_report::metrics::shown;
+use stem_report::metrics::four_decimals;
 use stem_report::report::{Interval, ModelReport, Report, Transfer, Verdict, verdicts};
 
 use crate::args::{DataArgs, RunArgs, by_force, model_names, options, refuse_replacing};
@@ -66,27 +66,10 @@ fn two_numbers(text: &str) -> Result<[f64; 2], String> {
 /// What was found.
 #[derive(Serialize)]
 struct Answer {
-    verdicts: Vec<TaskAnswer>,
+    verdicts: Vec<Verdict>,
     warnings: Vec<String>,
     comparison: PathBuf,
     report: PathBuf,
-}
-
-/// What to ship for a task.
-#[derive(Serialize)]
-struct TaskAnswer {
-    task: String,
-    model: Option<String>,
-    tied: Vec<String>,
-    headline: String,
-    reasons: Vec<String>,
-}
-
-impl From<Verdict> for TaskAnswer {
-    fn from(verdict: Verdict) -> Self {
-        let Verdict { task, model, tied, headline, reasons, .. } = verdict;
-        Self { task, model, tied, headline, reasons }
-    }
 }
 
 pub(crate) fn run(args: &Args, console: &Console) -> Result {
@@ -114,12 +97,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let options = options(device, args.run.force, console);
     let report = compare(&config, &experiment, &dataset, &args.out, &options).map_err(by_force)?;
     let [_, comparison, page] = outputs;
-    let answer = Answer {
-        verdicts: verdicts(&report).into_iter().map(TaskAnswer::from).collect(),
-        warnings: report.warnings.clone(),
-        comparison,
-        report: page,
-    };
+    let answer = Answer { verdicts: verdicts(&report), warnings: report.warnings.clone(), comparison, report: page };
     console.answer(&answer, || format!("{}\n{}", text(&report, &answer), answer.report.display()))
 }
 
@@ -129,9 +107,9 @@ fn text(report: &Report, answer: &Answer) -> String {
         String::from("| model | task | AUC | sd | gAUC | logloss | transfer |\n|---|---|---|---|---|---|---|\n");
     for ModelReport { name, tasks, .. } in &report.models {
         for (task, numbers) in report.tasks.iter().zip(tasks) {
-            let [auc, gauc, logloss] =
-                [&numbers.auc, &numbers.gauc, &numbers.logloss].map(|spread| shown(spread.as_ref().map(|s| s.mean)));
-            let sd = shown(numbers.auc.as_ref().filter(|auc| auc.values.len() > 1).map(|auc| auc.sd));
+            let [auc, gauc, logloss] = [&numbers.auc, &numbers.gauc, &numbers.logloss]
+                .map(|spread| four_decimals(spread.as_ref().map(|s| s.mean)));
+            let sd = four_decimals(numbers.auc.as_ref().filter(|auc| auc.values.len() > 1).map(|auc| auc.sd));
             let (task, transfer) = (cell(task), transfer(numbers.transfer));
             line(&mut out, format_args!("| {name} | {task} | {auc} | {sd} | {gauc} | {logloss} | {transfer} |"));
         }
@@ -142,14 +120,14 @@ fn text(report: &Report, answer: &Answer) -> String {
         line(&mut out, format_args!("| users | rows | model | task | AUC | transfer |\n|---|---|---|---|---|---|"));
         for stratum in pair.strata.iter().filter(|stratum| stratum.rows > 0) {
             for (model, task) in stratum.models.iter().flat_map(|m| m.tasks.iter().map(move |task| (&m.model, task))) {
-                let (auc, transfer) = (shown(task.auc), transfer(task.transfer));
+                let (auc, transfer) = (four_decimals(task.auc), transfer(task.transfer));
                 let (users, rows, task) = (cell(&stratum.name), stratum.rows, cell(&task.task));
                 line(&mut out, format_args!("| {users} | {rows} | {model} | {task} | {auc} | {transfer} |"));
             }
         }
     }
     out.push('\n');
-    for TaskAnswer { headline, reasons, .. } in &answer.verdicts {
+    for Verdict { headline, reasons, .. } in &answer.verdicts {
         line(&mut out, format_args!("{headline}: {}", reasons.join(" ")));
     }
     for warning in &answer.warnings {

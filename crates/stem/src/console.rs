@@ -119,7 +119,7 @@ impl Console {
     /// How the program ends after what was done.
     pub(crate) fn finish(&self, done: Result) -> Exit {
         if let Err(error) = &done {
-            tell(error.as_ref());
+            print_error(error.as_ref());
         }
         match done {
             _ if self.stop.is_set() => Exit::Interrupted,
@@ -151,6 +151,6 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
 }
 
 /// Prints an error, if there is a stderr that takes it.
-pub(crate) fn tell(error: &dyn Error) {
+pub(crate) fn print_error(error: &dyn Error) {
     _ = writeln!(io::stderr(), "error: {}", with_causes(error));
 }

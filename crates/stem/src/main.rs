@@ -40,7 +40,7 @@ fn run(cli: &Cli) -> Exit {
     let console = match Console::start(&cli.console) {
         Ok(console) => console,
         Err(error) => {
-            console::tell(error.as_ref());
+            console::print_error(error.as_ref());
             return Exit::Usage;
         }
     };

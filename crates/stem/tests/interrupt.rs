@@ -57,7 +57,7 @@ fn a_stopped_training_leaves_its_best_bundle_and_its_page() {
         let small = Small::new();
         endless(&small);
         let child = start(&small.args("train", "out", &[]));
-        let log = small.folder.path().join("out/unfinished/unfinished.jsonl");
+        let log = small.folder.path().join("out/unfinished/log.jsonl");
         wait_for(|| std::fs::read_to_string(&log).is_ok_and(|log| log.lines().count() > 2));
         signal(&child, name);
         let (output, stderr) = end(child);
@@ -78,7 +78,7 @@ fn a_stopped_training_leaves_an_older_run_and_says_where_its_own_is() {
     let before = small.read("out/metrics.json");
     endless(&small);
     let child = start(&small.args("train", "out", &["--force"]));
-    let log = small.folder.path().join("out/unfinished/unfinished.jsonl");
+    let log = small.folder.path().join("out/unfinished/log.jsonl");
     wait_for(|| std::fs::read_to_string(&log).is_ok_and(|log| log.lines().count() > 2));
     signal(&child, "-INT");
     let (output, _) = end(child);
@@ -96,7 +96,7 @@ fn a_second_signal_ends_at_once() {
     let rows = small.read("recipe.toml").replace("rows = 2000", "rows = 400000");
     small.write("recipe.toml", &rows);
     let child = start(&small.args("train", "out", &[]));
-    let log = small.folder.path().join("out/unfinished/unfinished.jsonl");
+    let log = small.folder.path().join("out/unfinished/log.jsonl");
     wait_for(|| log.exists());
     std::thread::sleep(Duration::from_millis(500));
     signal(&child, "-INT");

@@ -16,7 +16,7 @@ use crate::folder::{BUNDLE, METRICS, PLAN};
 use crate::options::RunOptions;
 use crate::search::SearchConfig;
 
-/// What a comparison is of, as `plan.toml` says it: TOML, whose numbers are read as they were written to the last bit.
+/// What a comparison is of, as `plan.toml` says it.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlanFile<C> {
@@ -75,31 +75,23 @@ pub(super) fn take<C: ModelFamily>(
 impl<C: ModelFamily> PlanFile<C> {
     /// The first thing in which the two are not of one comparison.
     fn difference(&self, other: &Self) -> Option<String> {
-        let Self { recipe, data, tasks, device, train, models, search } = self;
-        if *recipe != other.recipe {
-            return Some("the recipe".into());
+        let [ours, theirs] = [self, other].map(|plan| serde_json::to_value(plan).expect("a plan is plain data"));
+        let whole = [
+            ("recipe", "the recipe"),
+            ("data", "the recipe's text, or the data,"),
+            ("tasks", "the list of tasks"),
+            ("device", "the device"),
+            ("search", "the search"),
+        ];
+        if let Some((_, what)) = whole.into_iter().find(|(key, _)| ours[key] != theirs[key]) {
+            return Some(what.into());
         }
-        if *data != other.data {
-            return Some("the recipe's text, or the data,".into());
-        }
-        if *tasks != other.tasks {
-            return Some("the list of tasks".into());
-        }
-        if *device != other.device {
-            return Some("the device".into());
-        }
-        if *search != other.search {
-            return Some("the search".into());
-        }
-        let json = |value: &TrainConfig| serde_json::to_value(value).expect("settings are plain data");
-        if let Some(key) = first_key(&json(train), &json(&other.train)) {
-            return Some(format!("[train] {key}"));
-        }
-        models.iter().find_map(|(model, config)| {
-            let (found, before) = (serde_json::to_value(config), serde_json::to_value(other.models.get(model)?));
-            let key = first_key(&found.expect("settings are plain data"), &before.expect("settings are plain data"))?;
+        let of_model = |(model, config): (&String, &Value)| {
+            let key = first_key(config, theirs["models"].get(model)?)?;
             Some(format!("[{model}] {key}"))
-        })
+        };
+        let train = first_key(&ours["train"], &theirs["train"]).map(|key| format!("[train] {key}"));
+        train.or_else(|| ours["models"].as_object()?.iter().find_map(of_model))
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use stem_report::report::{EmbeddingReport, GateMap, Interval, ModelReport, PairReport, Report, Spread, StratumTask};
+use stem_report::report::{
+    EmbeddingReport, GateMap, Interval, ModelReport, Report, StratumReport, StratumTask, TaskReport,
+};
 
 /// All numbers of a comparison. What is undefined is `null`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,27 +30,12 @@ pub struct ModelComparison {
     pub parameters: u64,
     /// In training steps, one per seed.
     pub seconds: Vec<f64>,
-    /// By name of the task.
-    pub tasks: BTreeMap<String, TaskComparison>,
+    /// By name of the task; the transfer of single-task itself is zeros.
+    pub tasks: BTreeMap<String, TaskReport>,
     /// Mean gate weights over the test split: all users, then every stratum.
     pub gates: Vec<GateMap>,
     /// Norms, effective ranks and likeness of the embeddings, of the first seed.
     pub embeddings: Option<EmbeddingReport>,
-}
-
-/// One model on one task of the test split.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TaskComparison {
-    /// Area under the ROC curve.
-    pub auc: Option<Spread>,
-    /// AUC within groups.
-    pub gauc: Option<Spread>,
-    /// Mean cross-entropy, in nats.
-    pub logloss: Option<Spread>,
-    /// Mean prediction over mean label.
-    pub calibration: Option<Spread>,
-    /// AUC less single-task's, seeds averaged, with its 95 % interval; zeros for single-task itself.
-    pub transfer: Option<Interval>,
 }
 
 /// Every model on the test rows of one stratum.
@@ -56,87 +43,50 @@ pub struct TaskComparison {
 pub struct StratumComparison {
     /// Test rows.
     pub rows: u64,
-    /// By model, then by task.
-    pub models: BTreeMap<String, BTreeMap<String, StratumNumbers>>,
-}
-
-/// One model on one task of one stratum, seeds averaged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StratumNumbers {
-    /// Rows with a positive label.
-    pub positives: u64,
-    /// Rows with a label.
-    pub labelled: u64,
-    /// `None` with one class only; so are the others that need both.
-    pub auc: Option<f64>,
-    /// AUC within groups.
-    pub gauc: Option<f64>,
-    /// Mean cross-entropy, in nats.
-    pub logloss: Option<f64>,
-    /// Mean prediction over mean label.
-    pub calibration: Option<f64>,
-    /// AUC less single-task's on the same rows; zeros for single-task itself.
-    pub transfer: Option<Interval>,
+    /// By model, then by task; the transfer of single-task itself is zeros.
+    pub models: BTreeMap<String, BTreeMap<String, StratumTask>>,
 }
 
 impl Comparison {
     /// The numbers of a report.
     pub fn of(report: &Report) -> Self {
-        let is_reference = |name: &str| report.reference.as_deref() == Some(name);
-        let model =
-            |model: &ModelReport| (model.name.clone(), model_numbers(model, &report.tasks, is_reference(&model.name)));
-        let name = |pair: &PairReport| format!("{}|{}", pair.a, pair.b);
-        let stratum = |stratum: &stem_report::report::StratumReport| {
-            let models = stratum.models.iter().map(|model| {
-                let numbers =
-                    |task: &StratumTask| (task.task.clone(), stratum_numbers(task, is_reference(&model.model)));
-                (model.model.clone(), model.tasks.iter().map(numbers).collect())
+        // Of the reference against itself nothing, where it has an AUC.
+        let transfer = |model: &String, measured: Option<Interval>, has_auc: bool| match report.reference.as_ref() {
+            Some(reference) if reference == model => has_auc.then(Interval::default),
+            _ => measured,
+        };
+        let model = |m: &ModelReport| {
+            let task = |task: &TaskReport| TaskReport {
+                transfer: transfer(&m.name, task.transfer, task.auc.is_some()),
+                ..task.clone()
+            };
+            let embeddings = m.embeddings.clone().map(|found| EmbeddingReport { pictures: Vec::new(), ..found });
+            let numbers = ModelComparison {
+                parameters: m.parameters,
+                seconds: m.seconds.clone(),
+                tasks: report.tasks.iter().cloned().zip(m.tasks.iter().map(task)).collect(),
+                gates: m.gates.clone(),
+                embeddings,
+            };
+            (m.name.clone(), numbers)
+        };
+        let stratum = |stratum: &StratumReport| {
+            let models = stratum.models.iter().map(|m| {
+                let task = |task: &StratumTask| {
+                    let transfer = transfer(&m.model, task.transfer, task.auc.is_some());
+                    (task.task.clone(), StratumTask { transfer, ..task.clone() })
+                };
+                (m.model.clone(), m.tasks.iter().map(task).collect())
             });
             (stratum.name.clone(), StratumComparison { rows: stratum.rows, models: models.collect() })
         };
+        let pairs = || report.pairs.iter().map(|pair| (format!("{}|{}", pair.a, pair.b), pair));
         Self {
             models: report.models.iter().map(model).collect(),
-            strata: report.pairs.iter().map(|pair| (name(pair), pair.strata.iter().map(stratum).collect())).collect(),
-            cuts: report.pairs.iter().map(|pair| (name(pair), pair.cuts)).collect(),
-            unassigned: report.pairs.iter().map(|pair| (name(pair), pair.unassigned)).collect(),
+            strata: pairs().map(|(name, pair)| (name, pair.strata.iter().map(stratum).collect())).collect(),
+            cuts: pairs().map(|(name, pair)| (name, pair.cuts)).collect(),
+            unassigned: pairs().map(|(name, pair)| (name, pair.unassigned)).collect(),
             warnings: report.warnings.clone(),
         }
-    }
-}
-
-/// Of the reference against itself nothing, where it has an AUC.
-fn transfer<A>(measured: Option<Interval>, auc: &Option<A>, is_reference: bool) -> Option<Interval> {
-    if is_reference { auc.as_ref().map(|_| Interval::default()) } else { measured }
-}
-
-fn model_numbers(model: &ModelReport, tasks: &[String], is_reference: bool) -> ModelComparison {
-    let task = |(name, task): (&String, &stem_report::report::TaskReport)| {
-        let numbers = TaskComparison {
-            auc: task.auc.clone(),
-            gauc: task.gauc.clone(),
-            logloss: task.logloss.clone(),
-            calibration: task.calibration.clone(),
-            transfer: transfer(task.transfer, &task.auc, is_reference),
-        };
-        (name.clone(), numbers)
-    };
-    ModelComparison {
-        parameters: model.parameters,
-        seconds: model.seconds.clone(),
-        tasks: tasks.iter().zip(&model.tasks).map(task).collect(),
-        gates: model.gates.clone(),
-        embeddings: model.embeddings.clone().map(|embeddings| EmbeddingReport { pictures: Vec::new(), ..embeddings }),
-    }
-}
-
-fn stratum_numbers(task: &StratumTask, is_reference: bool) -> StratumNumbers {
-    StratumNumbers {
-        positives: task.positives,
-        labelled: task.labelled,
-        auc: task.auc,
-        gauc: task.gauc,
-        logloss: task.logloss,
-        calibration: task.calibration,
-        transfer: transfer(task.transfer, &task.auc, is_reference),
     }
 }

@@ -7,7 +7,7 @@
 //! | settings found on the validation split | [`search`](crate::search) |
 //! | every model with every seed, none twice | `runs` |
 //! | what each is like on the test split | `measure` |
-//! | who of the users is comparable, and who gains | `strata`, `transfer` |
+//! | who gains, of all users and of the comparable | `transfer` |
 //! | `comparison.json` | [`Comparison`] |
 //! | `report.html` | [`report`](stem_report::report) |
 //!
@@ -30,7 +30,6 @@ mod json;
 mod measure;
 mod plan;
 mod runs;
-mod strata;
 mod transfer;
 
 use std::path::Path;
@@ -40,12 +39,12 @@ use stem_core::models::ModelFamily;
 use stem_core::{ModelName, files};
 use stem_data::Dataset;
 
-pub use json::{Comparison, ModelComparison, StratumComparison, StratumNumbers, TaskComparison};
+pub use json::{Comparison, ModelComparison, StratumComparison};
 pub use runs::run_folder;
 
 use crate::error::Result;
 use crate::experiment::Experiment;
-use crate::inspect::{self, picture_field, provenance};
+use crate::inspect::{self, pairs, picture_field, provenance};
 use crate::options::RunOptions;
 use crate::search::{Search, SearchConfig};
 use plan::Plan;
@@ -114,7 +113,7 @@ pub fn compare<C: ModelFamily>(
         .transpose()?;
     let _lock = Lock::of(out)?;
     folder::take(out, &plan, config.search.as_ref(), dataset, options)?;
-    log_presets(&plan, experiment);
+    plan.models.iter().for_each(|(model, _)| experiment.log_preset(model));
     let mut warnings = inspect::of_dataset(dataset);
     let search = match search {
         None => None,
@@ -128,12 +127,12 @@ pub fn compare<C: ModelFamily>(
     let runs = runs::train(&plan, config, dataset, out, options)?;
 
     let tasks = dataset.schema().task_names();
-    let pairs = strata::pairs(dataset, config.cuts);
+    let pairs = pairs(dataset, config.cuts);
     let (mut models, scores) = measure::models(&plan, &runs, dataset, &pairs, field, out, options)?;
     warnings.extend(plan.warnings(experiment, config, &runs));
     let constants = inspect::constants(dataset);
     for (model, seeds) in models.iter().zip(&scores) {
-        warnings.extend(inspect::of_model(&model.name, seeds, &model.tasks, &constants, dataset));
+        warnings.extend(inspect::of_model(model, seeds, &constants, dataset));
     }
     let compared = Compared { scores: &scores, reference: plan.reference, dataset, bootstrap: config.bootstrap };
     let (pairs, doubtful) = transfer::fill(&mut models, &compared, &pairs, out, options)?;
@@ -152,11 +151,4 @@ pub fn compare<C: ModelFamily>(
     files::write_json(&out.join("comparison.json"), &Comparison::of(&found))?;
     files::replace_text(&out.join("report.html"), &report::render(&found))?;
     Ok(found)
-}
-
-/// Says which models have sizes that no section names.
-fn log_presets<C: ModelFamily>(plan: &Plan<C>, experiment: &Experiment<C>) {
-    for (model, _) in plan.models.iter().filter(|(model, _)| !experiment.has(model)) {
-        tracing::info!("the experiment has no section [{model}]: it has {}", experiment.preset_sizes());
-    }
 }

@@ -10,7 +10,7 @@ use super::CompareConfig;
 use super::plan::Plan;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
-use crate::finished::{RunKey, mark_unfinished};
+use crate::finished::RunKey;
 use crate::folder::{BUNDLE, LOG, METRICS};
 use crate::measured::RunMetrics;
 use crate::options::RunOptions;
@@ -74,22 +74,13 @@ impl<C: ModelFamily> Job<C> {
         let Self { model, experiment, folder } = self;
         let seed = experiment.train.seed;
         let key = RunKey::of(model, experiment, dataset, options)?;
-        if let Some(metrics) = key.finished(folder, METRICS, &[BUNDLE, LOG]) {
-            tracing::info!("{model} with seed {seed} is there already");
-            return Ok(Some(metrics));
-        }
-        if options.stop.is_set() {
-            return Ok(None);
-        }
-        mark_unfinished(folder)?;
-        let _span = tracing::info_span!("run", model = %model, seed).entered();
-        let metrics = match train_and_measure(model, experiment, dataset, folder, options) {
-            Ok(run) if run.metrics.interrupted => return Ok(None),
-            Ok(run) => run.metrics,
-            Err(Error::Interrupted { .. }) => return Ok(None),
-            Err(error) => return Err(Error::Run { model, seed, source: Box::new(error) }),
-        };
-        key.mark_finished(folder)?;
-        Ok(Some(metrics))
+        key.once(folder, METRICS, &[BUNDLE, LOG], options, || {
+            let _span = tracing::info_span!("run", model = %model, seed).entered();
+            match train_and_measure(model, experiment, dataset, folder, options) {
+                Ok(run) => Ok(Some(run.metrics).filter(|metrics| !metrics.interrupted)),
+                Err(Error::Interrupted { .. }) => Ok(None),
+                Err(error) => Err(Error::Run { model, seed, source: Box::new(error) }),
+            }
+        })
     }
 }

@@ -5,10 +5,8 @@ use std::path::Path;
 use rayon::prelude::*;
 use stem_data::{Dataset, Split};
 
-use super::measure::TestScores;
-use super::strata::Pair;
 use crate::error::{Error, Result};
-use crate::inspect::spread;
+use crate::inspect::{Pair, TestScores, spreads};
 use crate::options::RunOptions;
 use stem_report::analysis::{Bootstrap, Difference, Interval, Ranked, Sample};
 use stem_report::metrics::{TaskMetrics, column};
@@ -41,7 +39,7 @@ pub(super) fn fill(
     let mut doubtful = IntervalWarnings::default();
     for (t, task) in tasks.iter().enumerate() {
         next()?;
-        let found = compared.measure(t, None);
+        let found = compared.measure(t, &compared.sample(t, None));
         doubtful.add(&found, task, "all users", compared.bootstrap);
         models.iter_mut().zip(found.transfer).for_each(|(model, interval)| model.tasks[t].transfer = interval);
     }
@@ -55,9 +53,10 @@ pub(super) fn fill(
                 models.iter().map(|model| StratumModel { model: model.name.clone(), tasks: Vec::new() }).collect();
             for t in pair.tasks {
                 next()?;
-                let found = compared.measure(t, Some(&rows));
+                let sample = compared.sample(t, Some(&rows));
+                let found = compared.measure(t, &sample);
                 doubtful.add(&found, &tasks[t], &format!("{name} users of {a} and {b}"), compared.bootstrap);
-                let numbers = compared.numbers(t, &rows);
+                let numbers = compared.numbers(t, &sample);
                 for ((model, numbers), transfer) in of_models.iter_mut().zip(numbers).zip(found.transfer) {
                     model.tasks.push(StratumTask { task: tasks[t].clone(), transfer, ..numbers });
                 }
@@ -78,7 +77,7 @@ pub(super) struct Compared<'a> {
 }
 
 /// Intervals on some of the test rows.
-struct Measured {
+struct Transfers {
     /// Of every model; none of the reference itself.
     transfer: Vec<Option<Interval>>,
     /// Users with a labelled row.
@@ -88,16 +87,20 @@ struct Measured {
 }
 
 impl Compared<'_> {
-    fn tasks(&self) -> usize {
-        self.dataset.schema().tasks.len()
+    /// One task's column of values `[N, T]`.
+    fn of_task(&self, values: &[f32], t: usize) -> Vec<f32> {
+        column(values, t, self.dataset.schema().tasks.len()).copied().collect()
     }
 
-    fn measure(&self, t: usize, rows: Option<&[u32]>) -> Measured {
-        let tasks = self.tasks();
-        let labels = column(self.dataset.labels(Split::Test), t, tasks);
-        let sample = Sample::new(&labels, self.dataset.groups(Split::Test).unwrap_or_default(), rows);
+    /// The labelled ones of some of the test rows; of all by default.
+    fn sample(&self, t: usize, rows: Option<&[u32]>) -> Sample {
+        let labels = self.of_task(self.dataset.labels(Split::Test), t);
+        Sample::new(&labels, self.dataset.groups(Split::Test).unwrap_or_default(), rows)
+    }
+
+    fn measure(&self, t: usize, sample: &Sample) -> Transfers {
         let rank = |seeds: &TestScores| -> Vec<Ranked> {
-            seeds.iter().map(|scores| sample.rank(&column(scores, t, tasks))).collect()
+            seeds.iter().map(|scores| sample.rank(&self.of_task(scores, t))).collect()
         };
         let mut ranked: Vec<Vec<Ranked>> = self.scores.iter().map(rank).collect();
         let reference = ranked.remove(self.reference);
@@ -108,29 +111,17 @@ impl Compared<'_> {
         differences.insert(self.reference, None);
         let skipped = differences.iter().flatten().map(|difference| difference.skipped).max().unwrap_or(0);
         let transfer = differences.iter().map(|found| found.as_ref().map(|Difference { interval, .. }| *interval));
-        Measured { transfer: transfer.collect(), groups: sample.groups(), skipped }
+        Transfers { transfer: transfer.collect(), groups: sample.groups(), skipped }
     }
 
-    /// Metrics of every model on some of the test rows, seeds averaged.
-    fn numbers(&self, t: usize, rows: &[u32]) -> Vec<StratumTask> {
-        let tasks = self.tasks();
-        let of = |values: &[f32]| -> Vec<f32> { rows.iter().map(|&row| values[row as usize * tasks + t]).collect() };
-        let labels = of(self.dataset.labels(Split::Test));
-        let groups: Option<Vec<u32>> =
-            self.dataset.groups(Split::Test).map(|groups| rows.iter().map(|&row| groups[row as usize]).collect());
+    /// Metrics of every model on a sample, seeds averaged.
+    fn numbers(&self, t: usize, sample: &Sample) -> Vec<StratumTask> {
+        let (labelled, positives) = (sample.len() as u64, sample.positives() as u64);
         let numbers = |seeds: &TestScores| {
-            let metrics: Vec<TaskMetrics> =
-                seeds.iter().map(|scores| TaskMetrics::of(&of(scores), &labels, groups.as_deref())).collect();
-            let mean = |metric: fn(&TaskMetrics) -> Option<f64>| spread(metrics.iter().map(metric)).map(|s| s.mean);
-            StratumTask {
-                labelled: labels.iter().filter(|y| !y.is_nan()).count() as u64,
-                positives: labels.iter().filter(|y| **y > 0.5).count() as u64,
-                auc: mean(|m| m.auc),
-                gauc: mean(|m| m.gauc),
-                logloss: mean(|m| m.logloss),
-                calibration: mean(|m| m.calibration),
-                ..StratumTask::default()
-            }
+            let on = |scores: &Vec<f32>| TaskMetrics::on(sample, &self.of_task(scores, t));
+            let metrics: Vec<TaskMetrics> = seeds.iter().map(on).collect();
+            let [auc, gauc, logloss, calibration] = spreads(&metrics).map(|over| over.map(|s| s.mean));
+            StratumTask { labelled, positives, auc, gauc, logloss, calibration, ..StratumTask::default() }
         };
         self.scores.par_iter().map(numbers).collect()
     }
@@ -144,7 +135,7 @@ struct IntervalWarnings {
 }
 
 impl IntervalWarnings {
-    fn add(&mut self, found: &Measured, task: &str, whose: &str, bootstrap: Bootstrap) {
+    fn add(&mut self, found: &Transfers, task: &str, whose: &str, bootstrap: Bootstrap) {
         if found.groups < FEW_GROUPS {
             self.few.push(format!("{} for {task} among {whose}", found.groups));
         }
@@ -176,7 +167,7 @@ mod tests {
     fn warnings(groups: usize, skipped: usize) -> Vec<String> {
         let mut warnings = IntervalWarnings::default();
         let bootstrap = Bootstrap { resamples: 1000, seed: 0 };
-        warnings.add(&Measured { transfer: Vec::new(), groups, skipped }, "like", "all users", bootstrap);
+        warnings.add(&Transfers { transfer: Vec::new(), groups, skipped }, "like", "all users", bootstrap);
         warnings.into_text()
     }
 

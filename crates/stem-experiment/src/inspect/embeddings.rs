@@ -8,10 +8,11 @@ use rand_chacha::ChaCha8Rng;
 use stem_core::models::ModelSpec;
 use stem_core::nn::upload_index;
 use stem_core::{FieldKind, Predictor, Schema};
-use stem_data::{BatchPlan, Dataset, Split};
+use stem_data::{Dataset, Split};
 
 use super::owner_names;
 use crate::error::{Error, Result};
+use crate::measured::in_order;
 use stem_report::analysis::{Strata, effective_rank, linear_cka, project};
 use stem_report::report::{EmbeddingReport, FieldEmbedding, Picture};
 
@@ -36,19 +37,14 @@ impl Colours {
         let schema = dataset.schema();
         let own = schema.slot_ranges()[field].clone();
         let mut counts = vec![[0u32; 3]; schema.rows()];
-        let plan = BatchPlan { size: 8192, shuffle: None };
-        let slots = dataset.batches(Split::Test, plan).flat_map(|batch| {
-            let of = |row: &[u32]| {
+        for (first, batch) in in_order(dataset, Split::Test) {
+            for (row, stratum) in batch.ids.chunks_exact(schema.slots()).zip(&strata.rows[first..]) {
+                let Some(stratum) = stratum else { continue };
                 let mut ids = row[own.clone()].to_vec();
                 ids.sort_unstable();
                 ids.dedup(); // a row counts once, however often it has the value
-                ids
-            };
-            batch.ids.chunks_exact(schema.slots()).map(of).collect::<Vec<_>>()
-        });
-        for (ids, stratum) in slots.zip(&strata.rows) {
-            let Some(stratum) = stratum else { continue };
-            ids.iter().for_each(|&id| counts[id as usize][*stratum as usize] += 1);
+                ids.iter().for_each(|&id| counts[id as usize][*stratum as usize] += 1);
+            }
         }
         let most = |of: &[u32; 3]| (0..3).max_by_key(|&s| (of[s], 3 - s)).filter(|&s| of[s] > 0);
         Self { by_row: counts.iter().map(|of| most(of).unwrap_or(names.len())).collect(), names }

@@ -1,36 +1,9 @@
 //! Whose experts a task reads: mean gate weights over the test split, with names.
 
-use stem_core::Predictor;
-use stem_core::models::ModelSpec;
-use stem_core::nn::{GateMean, GateSums};
-use stem_data::{BatchPlan, Dataset, Split};
+use stem_core::nn::GateMean;
 use stem_report::report::GateMap;
 
 use super::owner_names;
-use crate::error::Result;
-
-/// Adds the test split to `sums`: `parts_of` is asked for every row. A model without gates is not asked for more than its first
-/// batch.
-///
-/// # Errors
-/// Batches that do not read.
-pub(crate) fn add_test<C: ModelSpec, P: IntoIterator<Item = usize>>(
-    sums: &mut GateSums,
-    predictor: &Predictor<C>,
-    dataset: &Dataset,
-    parts_of: impl Fn(usize) -> P,
-) -> Result<()> {
-    let mut start = 0;
-    for batch in dataset.batches(Split::Test, BatchPlan { size: 4096, shuffle: None }) {
-        let gates = predictor.gates(&batch)?;
-        if gates.is_empty() {
-            break;
-        }
-        sums.add(gates, |row| parts_of(start + row));
-        start += batch.rows;
-    }
-    Ok(())
-}
 
 /// A layer's means with names.
 pub(crate) fn gate_map(layer: usize, mean: &GateMean, owners: &[usize], tasks: &[String]) -> GateMap {

@@ -8,23 +8,32 @@
 //! | how did its training go? | `learning` |
 //! | what looks too bad or too good to be true? | `warnings` |
 //! | what was run, and with what? | `provenance` |
-//! | all of it for one run | `page` |
+//! | who of the users gives how much of which feedback? | `strata` |
+//! | all of it for the runs of a model | `model` |
+//! | the page of one run | `page` |
 
 mod embeddings;
 mod gates;
 mod learning;
+mod model;
 mod page;
 mod provenance;
 mod quality;
+mod strata;
 mod warnings;
 
-pub(crate) use embeddings::{Colours, embedding_report, picture_field};
-pub(crate) use gates::{add_test, gate_map};
-pub(crate) use learning::learning_curve;
+pub(crate) use embeddings::{Colours, picture_field};
+pub(crate) use model::{ModelRuns, TestScores};
 pub(crate) use page::page_of_run;
 pub(crate) use provenance::{model_settings, provenance};
-pub(crate) use quality::{spread, task_report};
+pub(crate) use quality::spreads;
+pub(crate) use strata::{Pair, pairs};
 pub(crate) use warnings::{constants, of_dataset, of_model};
+
+use embeddings::embedding_report;
+use gates::gate_map;
+use learning::learning_curve;
+use quality::task_report;
 
 /// What groups of embeddings or experts are called: a task's own by its name, those of nobody by number.
 fn owner_names(owners: &[usize], count: usize, tasks: &[String], thing: &str) -> Vec<String> {

@@ -2,12 +2,13 @@
 
 use std::time::SystemTime;
 
+use serde::Serialize;
 use serde_json::Value;
 use stem_core::models::ModelSpec;
 use stem_data::{Dataset, Split};
 
 use crate::options::RunOptions;
-use crate::text::shown;
+use crate::text::to_text;
 use stem_report::report::Provenance;
 use stem_train::TrainConfig;
 
@@ -19,8 +20,8 @@ pub(crate) fn provenance(
     options: &RunOptions,
     seconds: f64,
 ) -> Provenance {
-    let mut settings = flat(&serde_json::to_value(train).expect("settings are plain data"));
-    settings.retain(|(key, _)| key != "seed"); // told as seeds
+    let mut settings = flat(train);
+    settings.retain(|(key, _)| key != "seed"); // among the seeds
     Provenance {
         recipe: dataset.name().to_string(),
         rows: Split::ALL.map(|split| dataset.rows(split) as u64),
@@ -45,23 +46,20 @@ pub(crate) fn model_settings(
     train: &TrainConfig,
     others: &TrainConfig,
 ) -> Vec<(String, String)> {
-    let mut settings = flat(&serde_json::to_value(config).expect("settings are plain data"));
-    settings.retain(|(key, _)| key != "name"); // told as the model
-    let [found, common] =
-        [train, others].map(|train| flat(&serde_json::to_value(train).expect("settings are plain data")));
+    let mut settings = flat(config);
+    settings.retain(|(key, _)| key != "name"); // the name of the model
+    let [found, common] = [train, others].map(flat);
     let differing = found.into_iter().filter(|setting| !common.contains(setting));
     settings.extend(differing.map(|(key, value)| (format!("train.{key}"), value)));
     settings
 }
 
-fn flat(settings: &Value) -> Vec<(String, String)> {
-    let Value::Object(keys) = settings else { return Vec::new() };
+/// Settings one by one, nested keys with dots.
+fn flat(settings: &impl Serialize) -> Vec<(String, String)> {
+    let Ok(Value::Object(keys)) = serde_json::to_value(settings) else { return Vec::new() };
     let nested = |(key, value): (&String, &Value)| match value {
-        Value::Object(inner) if !inner.is_empty() => {
-            flat(value).into_iter().map(|(below, value)| (format!("{key}.{below}"), value)).collect()
-        }
-        Value::Object(_) => Vec::new(),
-        value => vec![(key.clone(), shown(value))],
+        Value::Object(_) => flat(value).into_iter().map(|(below, value)| (format!("{key}.{below}"), value)).collect(),
+        value => vec![(key.clone(), to_text(value))],
     };
     keys.iter().flat_map(nested).collect()
 }
@@ -71,12 +69,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_told_with_dotted_keys() {
+    fn settings_have_dotted_keys() {
         let train = serde_json::to_value(TrainConfig::default()).unwrap();
-        let told = flat(&train);
-        assert!(told.contains(&("batch_size".into(), "4096".into())), "{told:?}");
-        assert!(told.iter().any(|(key, value)| key == "optimizer.name" && value == "adam"), "{told:?}");
-        assert!(told.contains(&("embedding_std".into(), "1e-4".into())), "{told:?}");
-        assert!(told.iter().all(|(key, _)| !key.starts_with("task_weights")), "an empty map has nothing to say");
+        let found = flat(&train);
+        assert!(found.contains(&("batch_size".into(), "4096".into())), "{found:?}");
+        assert!(found.iter().any(|(key, value)| key == "optimizer.name" && value == "adam"), "{found:?}");
+        assert!(found.contains(&("embedding_std".into(), "1e-4".into())), "{found:?}");
+        assert!(found.iter().all(|(key, _)| !key.starts_with("task_weights")), "an empty map has nothing to say");
     }
 }

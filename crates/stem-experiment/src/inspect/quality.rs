@@ -20,26 +20,24 @@ pub(crate) fn spread(values: impl IntoIterator<Item = Option<f64>>) -> Option<Sp
     Some(Spread { mean, sd, values })
 }
 
+/// AUC, gAUC, logloss and calibration over seeds.
+pub(crate) fn spreads(seeds: &[TaskMetrics]) -> [Option<Spread>; 4] {
+    let of = |metric: fn(&TaskMetrics) -> Option<f64>| spread(seeds.iter().map(metric));
+    [of(|m| m.auc), of(|m| m.gauc), of(|m| m.logloss), of(|m| m.calibration)]
+}
+
 /// Metrics over the seeds, and the curves of the first: `seeds` are `[N, T]` scores of the test split.
 pub(crate) fn task_report(seeds: &[Vec<f32>], dataset: &Dataset, t: usize) -> TaskReport {
-    let tasks = dataset.schema().tasks.len();
-    let labels = column(dataset.labels(Split::Test), t, tasks);
-    let groups = dataset.groups(Split::Test);
-    let columns: Vec<Vec<f32>> = seeds.iter().map(|scores| column(scores, t, tasks)).collect();
+    let of_task = |values| column(values, t, dataset.schema().tasks.len()).copied().collect::<Vec<f32>>();
+    let (labels, groups) = (of_task(dataset.labels(Split::Test)), dataset.groups(Split::Test));
+    let columns: Vec<Vec<f32>> = seeds.iter().map(|scores| of_task(scores)).collect();
     let metrics: Vec<TaskMetrics> = columns.iter().map(|scores| TaskMetrics::of(scores, &labels, groups)).collect();
-    let over = |metric: fn(&TaskMetrics) -> Option<f64>| spread(metrics.iter().map(metric));
-    let first = columns.first().map_or(&[][..], Vec::as_slice);
-    let roc = roc_curve(first, &labels, ROC_POINTS).unwrap_or_default();
-    let bins = calibration_curve(first, &labels, CALIBRATION_BINS).unwrap_or_default();
-    TaskReport {
-        auc: over(|m| m.auc),
-        gauc: over(|m| m.gauc),
-        logloss: over(|m| m.logloss),
-        calibration: over(|m| m.calibration),
-        transfer: None,
-        roc: roc.into_iter().map(|point| [point.fpr, point.tpr]).collect(),
-        calibration_curve: bins,
-    }
+    let [auc, gauc, logloss, calibration] = spreads(&metrics);
+    let first = columns.first();
+    let roc = first.and_then(|scores| roc_curve(scores, &labels, ROC_POINTS)).unwrap_or_default();
+    let bins = first.and_then(|scores| calibration_curve(scores, &labels, CALIBRATION_BINS));
+    let calibration_curve = bins.unwrap_or_default();
+    TaskReport { auc, gauc, logloss, calibration, transfer: None, roc, calibration_curve }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use stem_data::{Dataset, Split};
 
 use stem_report::metrics::{column, logloss};
-use stem_report::report::TaskReport;
+use stem_report::report::ModelReport;
 
 /// Positives below which an AUC is mostly noise.
 const FEW_POSITIVES: usize = 50;
@@ -13,41 +13,35 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
     let mut warnings = dataset.warnings().to_vec();
     let tasks = &dataset.schema().tasks;
     if dataset.rows(Split::Valid) == 0 {
-        warnings.push(
-            "The validation split has no rows: no training stopped early, the last epoch's weights are the model."
-                .into(),
-        );
+        let what = "no training stopped early, the last epoch's weights are the model.";
+        warnings.push(format!("The validation split has no rows: {what}"));
     }
     if tasks.len() == 1 {
         warnings.push("There is one task: nothing is shared between tasks.".into());
     }
     for (t, task) in tasks.iter().enumerate() {
-        for (split, what) in
-            [(Split::Valid, "early stopping and search go by noise"), (Split::Test, "its numbers are rough")]
-        {
+        let name = &task.name;
+        let (by_noise, rough) = ("early stopping and search go by noise", "its numbers are rough");
+        for (split, what) in [(Split::Valid, by_noise), (Split::Test, rough)] {
             let positives = dataset.statistics(split).positives[t];
             if (1..FEW_POSITIVES).contains(&positives) {
-                warnings
-                    .push(format!("Task '{}' has only {positives} positives in the {split} split: {what}.", task.name));
+                warnings.push(format!("Task '{name}' has only {positives} positives in the {split} split: {what}."));
             }
         }
         let test = dataset.statistics(Split::Test);
         let (known, positives) = (test.rows - test.missing[t], test.positives[t]);
         if positives == 0 || positives == known {
-            warnings.push(format!(
-                "Task '{}' has {positives} positives among {known} labelled test rows: one class, so that no AUC is defined.",
-                task.name
-            ));
+            let rows = format!("{positives} positives among {known} labelled test rows");
+            warnings.push(format!("Task '{name}' has {rows}: one class, so that no AUC is defined."));
         }
     }
     warnings
 }
 
-/// What is odd about a model: `seeds` are its scores `[N, T]` of the test split, `reports` its numbers by task.
+/// What is odd about a model: `seeds` are its scores `[N, T]` of the test split.
 pub(crate) fn of_model(
-    model: &str,
+    ModelReport { name: model, tasks: reports, .. }: &ModelReport,
     seeds: &[Vec<f32>],
-    reports: &[TaskReport],
     constants: &[Option<Constant>],
     dataset: &Dataset,
 ) -> Vec<String> {
@@ -105,10 +99,10 @@ pub(crate) fn constants(dataset: &Dataset) -> Vec<Option<Constant>> {
 
 fn constant(dataset: &Dataset, t: usize) -> Option<Constant> {
     let tasks = dataset.schema().tasks.len();
-    let known = |split| column(dataset.labels(split), t, tasks).into_iter().filter(|y| !y.is_nan());
-    let (count, sum) = known(Split::Train).fold((0usize, 0.0), |(n, sum), y| (n + 1, sum + f64::from(y)));
+    let known = |split| column(dataset.labels(split), t, tasks).filter(|y| !y.is_nan());
+    let (count, sum) = known(Split::Train).fold((0usize, 0.0), |(n, sum), y| (n + 1, sum + f64::from(*y)));
     let mean = sum / count as f64;
-    let labels: Vec<bool> = known(Split::Test).map(|y| y > 0.5).collect();
+    let labels: Vec<bool> = known(Split::Test).map(|y| *y > 0.5).collect();
     let logloss = logloss(&vec![mean as f32; labels.len()], &labels)?;
     (count > 0).then_some(Constant { mean, logloss })
 }
@@ -141,8 +135,9 @@ mod tests {
     fn warnings(dataset: &Dataset, scores: impl Fn(usize) -> [f32; 2]) -> Vec<String> {
         let scores: Vec<f32> = (0..dataset.rows(Split::Test)).flat_map(scores).collect();
         let seeds = [scores];
-        let reports: Vec<TaskReport> = (0..2).map(|t| task_report(&seeds, dataset, t)).collect();
-        of_model("m", &seeds, &reports, &constants(dataset), dataset)
+        let tasks = (0..2).map(|t| task_report(&seeds, dataset, t)).collect();
+        let model = ModelReport { name: "m".into(), tasks, ..ModelReport::default() };
+        of_model(&model, &seeds, &constants(dataset), dataset)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! | step | module |
 //! |---|---|
-//! | is the folder free? where it works until it is whole | `folder` |
+//! | is the folder free? | `folder` |
 //! | settings that fit the data; the training itself | `train`, `single_task` |
 //! | validation and test | `measured` |
 //! | the page | `inspect` |
@@ -18,13 +18,13 @@ use stem_core::lock::Lock;
 use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 use stem_report::report;
-use stem_train::memory;
+use stem_train::{Unfinished, memory};
 
 pub(crate) use train::{check, train};
 
 use crate::error::Result;
 use crate::experiment::Experiment;
-use crate::folder::{self, BUNDLE, METRICS, PAGE, Unfinished};
+use crate::folder::{self, BUNDLE, LOG, METRICS, PAGE};
 use crate::inspect;
 use crate::measured::{Measured, RunMetrics, by_task, measure, score_split};
 use crate::options::RunOptions;
@@ -48,25 +48,23 @@ pub fn run<C: ModelFamily>(
     check(model, experiment, dataset, memory::available_to(&options.device.open()?))?;
     let _lock = Lock::of(folder)?;
     folder::check_free(folder, options.overwrite)?;
-    if !experiment.has(model) {
-        tracing::info!("the experiment has no section [{model}]: it has {}", experiment.preset_sizes());
-    }
+    experiment.log_preset(model);
     let older = folder::finished_run(folder);
     let work = Unfinished::start(folder)?;
     let run = train_and_measure(model, experiment, dataset, &work.path, options)?;
-    let page = inspect::page_of_run(&run, experiment, dataset, &work.path, options)?;
+    let (page, metrics) = inspect::page_of_run(run, experiment, dataset, &work.path, options)?;
     page.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     files::replace_text(&work.path.join(PAGE), &report::render(&page))?;
     match older {
-        Some(older) if run.metrics.interrupted => {
+        Some(older) if metrics.interrupted => {
             let (folder, work) = (folder.display(), work.path.display());
             tracing::warn!(
                 "stopped: {folder} still holds {older}; the best weights of this run until now are in {work}"
             );
         }
-        _ => work.publish()?,
+        _ => work.publish(&[BUNDLE, LOG, METRICS, PAGE])?,
     }
-    Ok(run.metrics)
+    Ok(metrics)
 }
 
 /// A run without its page, in `folder`.

@@ -30,7 +30,7 @@ impl<C: ModelSpec> Training<'_, C> {
     pub(super) fn jointly(&self, alone: Option<&str>) -> Result<FitSummary> {
         let learner = Learner::new(self.spec.clone(), self.dataset, self.train.clone(), self.device, self.folder)?;
         let learner = learner.with_progress(self.options.progress.clone()).with_stop(self.options.stop.clone());
-        Ok(learner.with_task(alone.map(Into::into)).fit()?)
+        Ok(learner.with_task(alone.map(Into::into)).fit_in_place()?)
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn check<C: ModelFamily>(
     Ok(most)
 }
 
-/// Trains `model` as the experiment says; `folder` receives bundle and log.
+/// Trains `model` as the experiment says; `folder`, which is the caller's alone, receives bundle and log.
 ///
 /// # Errors
 /// Whatever keeps the model from being trained or saved.

@@ -11,7 +11,7 @@ use stem_data::{Dataset, Split};
 use super::{SearchConfig, Settings, Space};
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
-use crate::finished::{RunKey, mark_unfinished};
+use crate::finished::RunKey;
 use crate::folder::BUNDLE;
 use crate::measured::measure;
 use crate::options::RunOptions;
@@ -76,15 +76,11 @@ impl<C: ModelFamily> Candidate<C> {
                 found.train = serde_json::from_value(train).map_err(mistyped)?;
                 let mut first = found.clone();
                 first.train.epochs = first.train.epochs.min(config.first_epochs);
-                let memory = check(model, &first, dataset, available)?;
-                Ok((found, memory))
+                Ok((found, check(model, &first, dataset, available)?))
             };
-            match trainable() {
-                Ok((experiment, memory)) => {
-                    Ok(Self { model, number, settings: tried, experiment, memory, score: None, epochs: 0 })
-                }
-                Err(source) => Err(Error::Trial { model, settings: in_words(&tried), source: Box::new(source) }),
-            }
+            let fault = |e: Error| Error::Trial { model, settings: tried.to_string(), source: Box::new(e) };
+            let (experiment, memory) = trainable().map_err(fault)?;
+            Ok(Self { model, number, settings: tried, experiment, memory, score: None, epochs: 0 })
         };
         sampled.map(candidate).collect()
     }
@@ -100,20 +96,12 @@ impl<C: ModelFamily> Candidate<C> {
         experiment.train.epochs = self.epochs;
         let folder = self.folder(out);
         let key = RunKey::of(self.model, &experiment, dataset, options)?;
-        if let Some(outcome) = key.finished(&folder, OUTCOME, &[]) {
-            return Ok(Some(outcome));
-        }
-        if options.stop.is_set() {
-            return Ok(None);
-        }
-        mark_unfinished(&folder)?;
-        let _span = tracing::info_span!("trial", model = self.model, number = self.number).entered();
-        let Some(outcome) = self.judge(&experiment, dataset, &folder.join("work"), options)? else {
-            return Ok(None);
-        };
-        files::write_json(&folder.join(OUTCOME), &outcome)?;
-        key.mark_finished(&folder)?;
-        Ok(Some(outcome))
+        key.once(&folder, OUTCOME, &[], options, || {
+            let _span = tracing::info_span!("trial", model = self.model, number = self.number).entered();
+            let outcome = self.judge(&experiment, dataset, &folder.join("work"), options)?;
+            outcome.iter().try_for_each(|outcome| files::write_json(&folder.join(OUTCOME), outcome))?;
+            Ok(outcome)
+        })
     }
 
     /// What the validation split says of a training in `work`, which is removed: weights of trials are not kept.
@@ -132,21 +120,15 @@ impl<C: ModelFamily> Candidate<C> {
             }
             Err(Error::Interrupted { .. }) => return Ok(None),
             Err(error @ Error::Train(stem_train::Error::NotFinite { .. })) => {
-                tracing::warn!("{}: {error}", in_words(&self.settings));
+                tracing::warn!("{}: {error}", self.settings);
                 None
             }
             Err(error) => {
-                let settings = in_words(&self.settings);
+                let settings = self.settings.to_string();
                 return Err(Error::Trial { model: self.model, settings, source: Box::new(error) });
             }
         };
         files::remove_folder(work)?;
         Ok(Some(Outcome { score }))
     }
-}
-
-/// Settings for people.
-pub(super) fn in_words(settings: &Settings) -> String {
-    let all: Vec<String> = settings.shown().into_iter().map(|(key, value)| format!("{key} = {value}")).collect();
-    if all.is_empty() { "the experiment's own settings".into() } else { all.join(", ") }
 }

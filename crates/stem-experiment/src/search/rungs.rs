@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 
-use super::candidate::{Candidate, as_values, in_words};
+use super::candidate::{Candidate, as_values};
 use super::{Rungs, SearchConfig, Space, summary, survivors};
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
@@ -54,7 +55,13 @@ impl<C: ModelFamily> Search<C> {
         if dataset.rows(Split::Valid) == 0 {
             return Err(fault("the validation split has no rows to judge by: give the recipe's split some".into()));
         }
-        check_effect(config, models)?;
+        let values = models.iter().map(|(model, experiment)| as_values(model, experiment));
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let named = models.iter().zip(&values).map(|((model, _), (_, settings))| (*model, settings));
+        let named: Vec<(&str, &Value)> = named.collect();
+        if let Some(what) = values.first().and_then(|(train, _)| Space::unused(config, &named, train)) {
+            return Err(fault(what));
+        }
         let all =
             models.iter().map(|(model, experiment)| Candidate::all(config, model, experiment, dataset, available));
         let all: Vec<Vec<Candidate<C>>> = all.collect::<Result<_>>()?;
@@ -105,7 +112,7 @@ impl<C: ModelFamily> Search<C> {
         }
         let won: Vec<usize> = self.all.iter().zip(&left).map(|(of, left)| best(of, left)).collect();
         for (of, &c) in self.all.iter().zip(&won).filter(|(of, _)| of.len() > 1) {
-            tracing::info!("search: {} is best with {}", of[c].model, in_words(&of[c].settings));
+            tracing::info!("search: {} is best with {}", of[c].model, of[c].settings);
         }
         let (report, warnings) = summary::report(self.trials, &self.plans, &self.all, &won);
         let winners = self.all.into_iter().zip(won).map(|(mut of, c)| {
@@ -139,7 +146,7 @@ impl<C: ModelFamily> Search<C> {
         let what = format!(
             "no configuration of {model} has a validation {}: every loss left the numbers, or the validation labels are of \
              one class",
-            experiment.train.monitor.shown()
+            experiment.train.monitor.name()
         );
         Err(Error::Search { what })
     }
@@ -149,15 +156,4 @@ impl<C: ModelFamily> Search<C> {
 fn best<C>(of: &[Candidate<C>], left: &[usize]) -> usize {
     let scores: Vec<Option<f64>> = left.iter().map(|&c| of[c].score).collect();
     survivors(&scores, 1).first().map_or(0, |&i| left[i])
-}
-
-/// Refuses keys that no model would notice.
-fn check_effect<C: ModelFamily>(config: &SearchConfig, models: &[(&'static str, Experiment<C>)]) -> Result<()> {
-    let values = models.iter().map(|(model, experiment)| as_values(model, experiment)).collect::<Result<Vec<_>>>()?;
-    let named = models.iter().zip(&values).map(|((model, _), (_, settings))| (*model, settings));
-    let Some((train, _)) = values.first() else { return Ok(()) };
-    match Space::unused(config, &named.collect::<Vec<_>>(), train) {
-        None => Ok(()),
-        Some(what) => Err(Error::Search { what }),
-    }
 }

@@ -1,9 +1,11 @@
 //! One configuration, and the dotted paths by which it is set.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::text::shown;
+use crate::text::to_text;
 
 /// What a configuration sets beside the experiment, by key. Without keys it is the experiment as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -19,8 +21,17 @@ impl Settings {
     }
 
     /// Keys and values for people: numbers in full but short, strings without quotes.
-    pub fn shown(&self) -> Vec<(String, String)> {
-        self.0.iter().map(|(key, value)| (key.clone(), shown(value))).collect()
+    pub fn in_words(&self) -> Vec<(String, String)> {
+        self.0.iter().map(|(key, value)| (key.clone(), to_text(value))).collect()
+    }
+}
+
+/// As a list of assignments for people.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.in_words().into_iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        let text = all.join(", ");
+        f.write_str(if all.is_empty() { "the experiment's own settings" } else { &text })
     }
 }
 

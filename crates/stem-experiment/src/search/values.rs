@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::Method;
 use super::settings::same;
-use crate::text::shown;
+use crate::text::to_text;
 
 const EXPECTED: &str = "a list of values or { low, high, log }";
 
@@ -158,7 +158,7 @@ fn check_choices(key: &str, choices: &[Value]) -> Result<(), String> {
     }
     match choices.iter().enumerate().find(|&(i, value)| choices[..i].iter().any(|earlier| same(earlier, value))) {
         None => Ok(()),
-        Some((_, value)) => Err(format!("`{key}` has {} twice, expected values that differ", shown(value))),
+        Some((_, value)) => Err(format!("`{key}` has {} twice, expected values that differ", to_text(value))),
     }
 }
 

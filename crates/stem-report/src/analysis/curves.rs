@@ -1,20 +1,10 @@
 //! Curves to draw: ROC thinned to what a picture shows, and how predictions agree with labels (reliability; Niculescu-Mizil and
 //! Caruana, 2005). Rows without a label (NaN) take no part.
 
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-
-/// Both rates among the rows that score at least some threshold.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct RocPoint {
-    /// Share of the negatives, the false-positive rate.
-    pub fpr: f64,
-    /// Share of the positives, the true-positive rate.
-    pub tpr: f64,
-}
+use super::ranked::{Sample, ascending};
 
 /// Rows of neighbouring predictions.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct CalibrationBin {
     /// What the model says.
     pub mean_prediction: f64,
@@ -27,17 +17,17 @@ pub struct CalibrationBin {
 /// From (0, 0) to (1, 1), neither rate ever falling, at most `points` (2 or more) of the curve's own corners. Equal scores are
 /// one step.
 ///
-/// Corners are taken at equal distances of `fpr + tpr`, so that the steep start has its share. `None` unless both classes are
+/// A point is the rates among the rows that score at least some threshold: the false-positive rate, the share of the negatives,
+/// then the true-positive rate, the share of the positives. Corners are taken at equal distances of `fpr + tpr`, so that the steep start has its share. `None` unless both classes are
 /// present and every score is a number.
 ///
 /// ```
 /// # use stem_report::analysis::roc_curve;
 /// let curve = roc_curve(&[0.1, 0.4, 0.35, 0.8], &[0.0, 0.0, 1.0, 1.0], 100).expect("both classes");
-/// let corners: Vec<(f64, f64)> = curve.iter().map(|point| (point.fpr, point.tpr)).collect();
-/// assert_eq!(corners, [(0.0, 0.0), (0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)]);
+/// assert_eq!(curve, [[0.0, 0.0], [0.0, 0.5], [0.5, 0.5], [0.5, 1.0], [1.0, 1.0]]);
 /// ```
-pub fn roc_curve(scores: &[f32], labels: &[f32], points: usize) -> Option<Vec<RocPoint>> {
-    let rows = ascending(scores, labels)?;
+pub fn roc_curve(scores: &[f32], labels: &[f32], points: usize) -> Option<Vec<[f64; 2]>> {
+    let rows = labelled(scores, labels)?;
     let positives = rows.iter().filter(|(_, y)| *y).count();
     let negatives = rows.len() - positives;
     if positives == 0 || negatives == 0 {
@@ -45,7 +35,7 @@ pub fn roc_curve(scores: &[f32], labels: &[f32], points: usize) -> Option<Vec<Ro
     }
     let steps = points.max(2) - 1;
     let (mut true_positives, mut false_positives, mut step) = (0, 0, 0);
-    let mut curve = vec![RocPoint { fpr: 0.0, tpr: 0.0 }];
+    let mut curve = vec![[0.0, 0.0]];
     for tied in rows.chunk_by(|a, b| a.0 == b.0).rev() {
         let up = tied.iter().filter(|(_, y)| *y).count();
         true_positives += up;
@@ -56,7 +46,7 @@ pub fn roc_curve(scores: &[f32], labels: &[f32], points: usize) -> Option<Vec<Ro
         let reached = if last { steps } else { (((fpr + tpr) / 2.0 * steps as f64) as usize).min(steps - 1) };
         if reached > step {
             step = reached;
-            curve.push(RocPoint { fpr, tpr });
+            curve.push([fpr, tpr]);
         }
     }
     Some(curve)
@@ -74,7 +64,7 @@ pub fn roc_curve(scores: &[f32], labels: &[f32], points: usize) -> Option<Vec<Ro
 /// assert_eq!((curve[1].mean_prediction, curve[1].mean_label, curve[1].rows), (0.625, 1.0, 2));
 /// ```
 pub fn calibration_curve(scores: &[f32], labels: &[f32], bins: usize) -> Option<Vec<CalibrationBin>> {
-    let rows = ascending(scores, labels)?;
+    let rows = labelled(scores, labels)?;
     if rows.is_empty() || bins == 0 {
         return None;
     }
@@ -100,10 +90,8 @@ fn bin_of(rows: &[(f32, bool)]) -> CalibrationBin {
 }
 
 /// Labelled rows by ascending score. `None` if a score of theirs is no number.
-fn ascending(scores: &[f32], labels: &[f32]) -> Option<Vec<(f32, bool)>> {
-    let known = scores.iter().zip(labels).filter(|(_, y)| !y.is_nan());
-    let mut rows: Vec<(f32, bool)> = known.map(|(score, y)| (*score, *y > 0.5)).collect();
-    rows.par_sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+fn labelled(scores: &[f32], labels: &[f32]) -> Option<Vec<(f32, bool)>> {
+    let rows = ascending(Sample::ungrouped(labels).rows(scores));
     rows.iter().all(|(score, _)| !score.is_nan()).then_some(rows)
 }
 
@@ -113,8 +101,8 @@ mod tests {
     use crate::analysis::tests::by_pairs;
     use proptest::prelude::*;
 
-    fn area(curve: &[RocPoint]) -> f64 {
-        curve.windows(2).map(|w| (w[1].fpr - w[0].fpr) * (w[1].tpr + w[0].tpr) / 2.0).sum()
+    fn area(curve: &[[f64; 2]]) -> f64 {
+        curve.windows(2).map(|w| (w[1][0] - w[0][0]) * (w[1][1] + w[0][1]) / 2.0).sum()
     }
 
     fn rows() -> impl Strategy<Value = (Vec<f32>, Vec<f32>)> {
@@ -137,9 +125,8 @@ mod tests {
         fn a_thinned_curve_keeps_its_ends_and_never_falls((scores, labels) in rows(), points in 0usize..40) {
             let Some(curve) = roc_curve(&scores, &labels, points) else { return Ok(()) };
             prop_assert!(curve.len() <= points.max(2));
-            prop_assert_eq!(curve[0], RocPoint { fpr: 0.0, tpr: 0.0 });
-            prop_assert_eq!(curve[curve.len() - 1], RocPoint { fpr: 1.0, tpr: 1.0 });
-            prop_assert!(curve.windows(2).all(|w| w[0].fpr <= w[1].fpr && w[0].tpr <= w[1].tpr && w[0] != w[1]));
+            prop_assert_eq!((curve[0], curve[curve.len() - 1]), ([0.0; 2], [1.0; 2]));
+            prop_assert!(curve.windows(2).all(|w| w[0][0] <= w[1][0] && w[0][1] <= w[1][1] && w[0] != w[1]));
         }
 
         #[test]

@@ -2,7 +2,7 @@
 //!
 //! | question | answer |
 //! |---|---|
-//! | is a model better than another, or is it luck? | [`Sample`], [`Bootstrap`] |
+//! | how well does a model rank? is it better than another, or is it luck? | [`Sample`], [`Ranked`], [`Bootstrap`] |
 //! | on whose samples? | [`Shares`], [`Strata`] |
 //! | how alike are two representations? | [`linear_cka`] |
 //! | how many directions does one use, and what does it look like? | [`effective_rank`], [`singular_values`], [`project`] |
@@ -19,7 +19,7 @@ mod curves;
 
 pub use bootstrap::{Bootstrap, Difference, Interval};
 pub use cka::linear_cka;
-pub use curves::{CalibrationBin, RocPoint, calibration_curve, roc_curve};
+pub use curves::{CalibrationBin, calibration_curve, roc_curve};
 pub use ranked::{Ranked, Sample};
 pub use spectrum::{Projection, effective_rank, project, singular_values};
 pub use strata::{Shares, Strata, Stratum};

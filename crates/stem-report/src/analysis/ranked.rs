@@ -1,4 +1,5 @@
-//! Scores sorted once, measured as often as one likes: AUC under any weights of the groups in one pass over the rows.
+//! Scores sorted once, measured as often as one likes: AUC of all rows, within groups, or under any weights of the groups, in one
+//! pass over the rows.
 
 use std::collections::HashMap;
 
@@ -37,6 +38,17 @@ impl Sample {
         Self { rows, marks, groups: numbers.len() }
     }
 
+    /// All rows with a label, as one group.
+    ///
+    /// # Panics
+    /// When there are 2^32 rows or more.
+    pub fn ungrouped(labels: &[f32]) -> Self {
+        assert!(u32::try_from(labels.len()).is_ok(), "a row has 32 bits");
+        let known = (0u32..).zip(labels).filter(|(_, y)| !y.is_nan());
+        let (rows, marks) = known.map(|(row, y)| (row, u32::from(*y > 0.5))).unzip();
+        Self { rows, marks, groups: 1 }
+    }
+
     /// How many rows take part.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -47,16 +59,25 @@ impl Sample {
         self.rows.is_empty()
     }
 
+    /// How many of them have a positive label.
+    pub fn positives(&self) -> usize {
+        self.marks.iter().filter(|mark| *mark & 1 == 1).count()
+    }
+
     /// How many groups they belong to.
     pub fn groups(&self) -> usize {
         self.groups
     }
 
+    /// Score and label of every row that takes part; `scores` are those of all rows.
+    pub fn rows<'a>(&'a self, scores: &'a [f32]) -> impl Iterator<Item = (f32, bool)> + 'a {
+        self.rows.iter().zip(&self.marks).map(|(&row, mark)| (scores[row as usize], mark & 1 == 1))
+    }
+
     /// Sorts the sample by the scores of one model; `scores` are those of all rows.
     pub fn rank(&self, scores: &[f32]) -> Ranked {
         let score = |&row: &u32| scores[row as usize];
-        let mut rows: Vec<(f32, u32)> = self.rows.iter().map(score).zip(self.marks.iter().copied()).collect();
-        rows.par_sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let rows = ascending(self.rows.iter().map(score).zip(self.marks.iter().copied()));
         let comparable = rows.iter().all(|(score, _)| !score.is_nan());
         let mut ties = Vec::new();
         let mut start = 0;
@@ -69,6 +90,13 @@ impl Sample {
         }
         Ranked { marks: rows.into_iter().map(|(_, mark)| mark).collect(), ties, groups: self.groups, comparable }
     }
+}
+
+/// Rows by ascending score.
+pub(super) fn ascending<T: Send>(rows: impl Iterator<Item = (f32, T)>) -> Vec<(f32, T)> {
+    let mut rows: Vec<(f32, T)> = rows.collect();
+    rows.par_sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    rows
 }
 
 /// A [`Sample`] in the order of one model's scores. 4 bytes a row.
@@ -84,14 +112,12 @@ pub struct Ranked {
 }
 
 /// Weights counted so far.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Pass {
     positives: u64,
     negatives: u64,
-    /// Pairs of a positive above a negative.
-    won: u128,
-    /// Pairs of equal scores.
-    tied: u128,
+    /// Twice the pairs of a positive above a negative, equal scores counted half.
+    twice_won: u128,
 }
 
 impl Ranked {
@@ -109,21 +135,47 @@ impl Ranked {
     /// `sum_ij w_i w_j [s_i > s_j] / sum_ij w_i w_j` over positives `i` and negatives `j`, equal scores counted half.
     pub fn weighted_auc<W: Copy + Into<u64>>(&self, weights: &[W]) -> Option<f64> {
         let mut pass = Pass::default();
+        self.runs(|marks, tied| if tied { pass.equal(marks, weights) } else { pass.distinct(marks, weights) });
+        pass.auc().filter(|_| self.comparable)
+    }
+
+    /// AUC within groups: `sum_g n_g AUC_g / sum_g n_g` over the groups with both classes. `None` when there is none, or a score is
+    /// no number.
+    pub fn gauc(&self) -> Option<f64> {
+        let mut groups = vec![Pass::default(); self.groups];
+        self.runs(|marks, tied| {
+            for run in marks.chunks(if tied { marks.len() } else { 1 }) {
+                let of =
+                    |class: u32| run.iter().filter(move |mark| *mark & 1 == class).map(|mark| (mark >> 1) as usize);
+                // A positive counts the negatives before its tie and those with it, so that the latter are worth half.
+                of(1).for_each(|g| groups[g].twice_won += u128::from(groups[g].negatives));
+                of(0).for_each(|g| groups[g].negatives += 1);
+                of(1).for_each(|g| groups[g].twice_won += u128::from(groups[g].negatives));
+                of(1).for_each(|g| groups[g].positives += 1);
+            }
+        });
+        let of = |group: &Pass| Some((group.auc()?, (group.positives + group.negatives) as f64));
+        let (sum, rows) =
+            groups.iter().filter_map(of).fold((0.0, 0.0), |(sum, rows), (auc, n)| (sum + auc * n, rows + n));
+        (self.comparable && rows > 0.0).then(|| sum / rows)
+    }
+
+    /// Walks the rows from the lowest score on: stretches in which no two of different classes have one score, and between them ties.
+    fn runs(&self, mut each: impl FnMut(&[u32], bool)) {
         let mut start = 0;
         for &[tie, end] in &self.ties {
-            pass.distinct(&self.marks[start..tie as usize], weights);
-            pass.equal(&self.marks[tie as usize..end as usize], weights);
+            each(&self.marks[start..tie as usize], false);
+            each(&self.marks[tie as usize..end as usize], true);
             start = end as usize;
         }
-        pass.distinct(&self.marks[start..], weights);
-        (self.comparable && pass.positives > 0 && pass.negatives > 0).then(|| pass.auc())
+        each(&self.marks[start..], false);
     }
 }
 
 impl Pass {
     /// Rows of which no two of different classes have one score. No branch depends on what is read.
     fn distinct<W: Copy + Into<u64>>(&mut self, marks: &[u32], weights: &[W]) {
-        let (mut positives, mut negatives, mut won) = (self.positives, self.negatives, self.won);
+        let (mut positives, mut negatives, mut won) = (self.positives, self.negatives, 0);
         for &mark in marks {
             let weight: u64 = weights[(mark >> 1) as usize].into();
             let positive = weight * u64::from(mark & 1);
@@ -131,26 +183,22 @@ impl Pass {
             positives += positive;
             negatives += weight - positive;
         }
-        (self.positives, self.negatives, self.won) = (positives, negatives, won);
+        (self.positives, self.negatives, self.twice_won) = (positives, negatives, self.twice_won + 2 * won);
     }
 
     /// Rows of one score.
     fn equal<W: Copy + Into<u64>>(&mut self, marks: &[u32], weights: &[W]) {
-        let (mut positives, mut negatives) = (0, 0);
-        for &mark in marks {
-            let weight: u64 = weights[(mark >> 1) as usize].into();
-            let positive = weight * u64::from(mark & 1);
-            positives += positive;
-            negatives += weight - positive;
-        }
-        self.won += u128::from(positives) * u128::from(self.negatives);
-        self.tied += u128::from(positives) * u128::from(negatives);
-        self.positives += positives;
-        self.negatives += negatives;
+        let mut tie = Self::default();
+        tie.distinct(marks, weights);
+        self.twice_won += u128::from(tie.positives) * (2 * u128::from(self.negatives) + u128::from(tie.negatives));
+        self.positives += tie.positives;
+        self.negatives += tie.negatives;
     }
 
-    fn auc(&self) -> f64 {
-        (self.won as f64 + self.tied as f64 / 2.0) / (self.positives as f64 * self.negatives as f64)
+    /// `None` unless both classes are present.
+    fn auc(&self) -> Option<f64> {
+        let pairs = self.positives as f64 * self.negatives as f64;
+        (pairs > 0.0).then(|| self.twice_won as f64 / (2.0 * pairs))
     }
 }
 
@@ -211,6 +259,56 @@ mod tests {
             prop_assert_eq!((part.len(), part.groups()), (alone.len(), alone.groups()));
             prop_assert_eq!(part.rank(&scores).auc(), alone.rank(&s).auc());
         }
+    }
+
+    proptest! {
+        #[test]
+        fn auc_within_groups_is_the_mean_of_the_groups_own_weighted_by_rows(rows in rows()) {
+            let (scores, labels, groups) = columns(&rows);
+            let (mut sum, mut weight) = (0.0, 0.0);
+            for group in 100..106 {
+                let (s, l, _) = columns(&rows.iter().copied().filter(|row| row.2 == group).collect::<Vec<_>>());
+                let known = l.iter().filter(|y| !y.is_nan()).count() as f64;
+                if let Some(auc) = by_pairs(&s, &l) {
+                    (sum, weight) = (sum + auc * known, weight + known);
+                }
+            }
+            let found = Sample::new(&labels, &groups, None).rank(&scores).gauc();
+            prop_assert!(close(found, (weight > 0.0).then(|| sum / weight)));
+        }
+
+        #[test]
+        fn auc_within_one_group_is_plain_auc_and_order_does_not_matter(rows in rows()) {
+            let (scores, labels, groups) = columns(&rows);
+            let one = Sample::ungrouped(&labels).rank(&scores);
+            prop_assert!(close(one.auc(), by_pairs(&scores, &labels)) && close(one.gauc(), one.auc()));
+            let (s, l, g) = columns(&rows.iter().copied().rev().collect::<Vec<_>>());
+            let [a, b] = [(&scores, &labels, &groups), (&s, &l, &g)].map(|(s, l, g)| Sample::new(l, g, None).rank(s).gauc());
+            prop_assert!(close(a, b));
+        }
+    }
+
+    #[test]
+    fn groups_with_one_class_are_left_out() {
+        let gauc = |groups: &[u32]| Sample::new(&[0.0, 1.0, 1.0, 1.0], groups, None).rank(&[0.1, 0.9, 0.5, 0.6]).gauc();
+        assert_eq!((gauc(&[0, 0, 1, 1]), gauc(&[0, 1, 2, 3])), (Some(1.0), None));
+    }
+
+    #[test]
+    fn a_group_weighs_as_many_rows_as_it_has() {
+        // Group 7: AUC 1 over 2 rows; group 8: AUC 0 over 3; group 9 has one class and no weight.
+        let scores = [0.1, 0.9, 0.9, 0.8, 0.1, 0.5, 0.5, 0.5, 0.5];
+        let labels = [0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+        let groups = [7, 7, 8, 8, 8, 9, 9, 9, 9];
+        assert_eq!(Sample::new(&labels, &groups, None).rank(&scores).gauc(), Some(2.0 / 5.0));
+    }
+
+    #[test]
+    fn equal_scores_are_worth_half() {
+        let auc = |scores: &[f32], labels: &[f32]| Sample::ungrouped(labels).rank(scores).auc();
+        assert_eq!(auc(&[0.1, 0.4, 0.35, 0.8], &[0.0, 0.0, 1.0, 1.0]), Some(0.75));
+        assert_eq!(auc(&[0.3; 4], &[1.0, 0.0, 1.0, 0.0]), Some(0.5));
+        assert_eq!((auc(&[0.3, 0.4], &[1.0, 1.0]), auc(&[], &[])), (None, None));
     }
 
     #[test]

@@ -23,11 +23,8 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
-
 /// Which task has most of a user's positives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stratum {
     /// Most are task A's: a share below the first cut.
     ADominant,
@@ -47,7 +44,7 @@ impl Stratum {
 pub struct Shares(HashMap<u32, f64>);
 
 /// The rows of a split by stratum.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Strata {
     /// The stratum of each row; `None` where its user has no share.
     pub rows: Vec<Option<Stratum>>,
@@ -61,9 +58,13 @@ pub struct Strata {
 
 impl Shares {
     /// Counts the positives of training rows by user. A missing label (NaN) is no positive.
-    pub fn of(labels_a: &[f32], labels_b: &[f32], users: &[u32]) -> Self {
+    pub fn of<'a>(
+        labels_a: impl IntoIterator<Item = &'a f32>,
+        labels_b: impl IntoIterator<Item = &'a f32>,
+        users: &[u32],
+    ) -> Self {
         let mut positives: HashMap<u32, [u32; 2]> = HashMap::new();
-        for ((&a, &b), &user) in labels_a.iter().zip(labels_b).zip(users) {
+        for ((&a, &b), &user) in labels_a.into_iter().zip(labels_b).zip(users) {
             if a > 0.5 || b > 0.5 {
                 let [of_a, of_b] = positives.entry(user).or_default();
                 *of_a += u32::from(a > 0.5);

@@ -2,7 +2,7 @@
 //!
 //! | step | module |
 //! |---|---|
-//! | what is told, stored as JSON | `data`; `stored` reads NaN back |
+//! | the numbers | `data` |
 //! | what it means: positive, negative, no evidence; ties; what to ship | `judge`, `verdict` |
 //! | markup that cannot break, numbers for readers, tables | `markup`, `number`, `table` |
 //! | a chart as SVG | `charts` |
@@ -18,7 +18,6 @@ mod markup;
 mod number;
 mod page;
 mod sections;
-mod stored;
 mod table;
 mod verdict;
 
@@ -28,9 +27,6 @@ pub use data::{
     TaskReport, Trial,
 };
 pub use judge::Transfer;
+pub use number::count;
+pub use page::render;
 pub use verdict::{Verdict, verdicts};
-
-/// The whole page: `<!doctype html>` to `</html>`. Any data gives a page, also none.
-pub fn render(report: &Report) -> String {
-    page::render(report)
-}

@@ -36,7 +36,7 @@ pub(super) fn four(value: f64) -> String {
 
 /// Four decimals, or a dash.
 pub(super) fn maybe(value: Option<f64>) -> String {
-    value.map_or_else(|| DASH.into(), four)
+    or_dash(value, four)
 }
 
 /// Four decimals and always a sign.
@@ -45,8 +45,8 @@ pub(super) fn signed(value: f64) -> String {
     if value > 0.0 && value.is_finite() { format!("+{text}") } else { text }
 }
 
-/// `1,234,567`.
-pub(super) fn count(value: u64) -> String {
+/// A count with its thousands set apart: `1,234,567`.
+pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
@@ -112,12 +112,18 @@ pub(super) fn compact(value: f64) -> String {
 }
 
 /// `a`, `a and b`, `a, b and c`.
-pub(super) fn list(names: &[&str]) -> String {
-    match names {
+pub(super) fn list<T: AsRef<str>>(names: &[T]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match &names[..] {
         [] => String::new(),
         [one] => (*one).to_owned(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
+}
+
+/// The text of a number that there may be, or a dash.
+pub(super) fn or_dash<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| DASH.into(), text)
 }
 
 /// About how wide text is in a chart, in units of its view box. Wide for a sans-serif font, so that it fits in others.
@@ -162,7 +168,10 @@ mod tests {
         assert_eq!((four(-0.000_01), four(f64::NAN), four(1e300)), ("0.0000".into(), DASH.into(), "1.000e300".into()));
         assert_eq!([0.25, 75.0, 723.0, 3725.0 * 2.0].map(duration), ["0.2 s", "75 s", "12 min 3 s", "2 h 4 min"]);
         assert_eq!([2.5e6, 500e3, 20.0, 0.5, 3e12].map(compact), ["2.5M", "500k", "20", "0.5", "3e12"]);
-        assert_eq!((list(&[]), list(&["a"]), list(&["a", "b", "c"])), (String::new(), "a".into(), "a, b and c".into()));
+        assert_eq!(
+            (list::<&str>(&[]), list(&["a"]), list(&["a", "b", "c"])),
+            (String::new(), "a".into(), "a, b and c".into())
+        );
         assert_eq!((things(1, "row", "rows"), things(2000, "row", "rows")), ("1 row".into(), "2,000 rows".into()));
     }
 

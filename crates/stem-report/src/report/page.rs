@@ -6,8 +6,8 @@ use super::sections::{Context, Section, all};
 
 const STYLE: &str = include_str!("style.css");
 
-/// The whole page.
-pub(super) fn render(report: &Report) -> String {
+/// The whole page: `<!doctype html>` to `</html>`. Any data gives a page, also none.
+pub fn render(report: &Report) -> String {
     let sections = all(&Context::new(report));
     let title = if report.title.trim().is_empty() { "Report" } else { &report.title };
     let mut page = Markup::new();

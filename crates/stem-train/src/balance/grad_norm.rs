@@ -13,7 +13,7 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::known::known;
+use super::known;
 
 /// Weights stay above this.
 const LEAST_WEIGHT: f64 = 1e-3;

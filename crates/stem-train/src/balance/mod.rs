@@ -10,7 +10,6 @@
 //! The first two cost nothing; the others need every task's gradient alone, that is a forward and a backward pass per task, in
 //! each of which batch normalisation moves its running statistics.
 
-mod known;
 mod grad_norm;
 mod pc_grad;
 mod uncertainty;
@@ -152,6 +151,11 @@ impl Balance {
         };
         Some(weights.into_data().try_into_vec().expect("weights are f32"))
     }
+}
+
+/// 1 where a step says something of a task, else 0: a loss is exactly 0 without labels, a norm without a gradient. `[T]`
+fn known(values: &Tensor<1>) -> Tensor<1> {
+    values.clone().greater_elem(0.0).float()
 }
 
 /// Every task's gradients alone, each with its configured weight and its part of the model's penalty.

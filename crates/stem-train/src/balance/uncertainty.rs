@@ -4,7 +4,7 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::known::known;
+use super::known;
 
 pub(super) fn default_rate() -> f64 {
     0.01

@@ -8,7 +8,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::limits::require_epsilon;
+use super::config::require_epsilon;
 use super::rule::Rule;
 use crate::error::{Result, require};
 

@@ -9,7 +9,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::limits::{require_decay, require_epsilon};
+use super::config::{require_decay, require_epsilon};
 use super::rule::Rule;
 use crate::error::{Result, require};
 

@@ -18,7 +18,6 @@
 //! On the host the update is one fused sweep over slices; elsewhere it is tensor operations on gathered rows. A test holds the
 //! two together.
 
-mod limits;
 mod config;
 mod adam;
 mod adagrad;

@@ -9,7 +9,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::limits::require_decay;
+use super::config::require_decay;
 use super::rule::Rule;
 use crate::error::{Result, require};
 

@@ -1,7 +1,7 @@
 //! What is counted of a column once, for all guesses.
 
 use stem_core::Value;
-use stem_data::{LookColumn, RawType};
+use stem_data::{LookColumn, RawType, nearest_name};
 
 /// Counts of a column's values over the rows looked at.
 pub(super) struct Facts<'l> {
@@ -102,14 +102,14 @@ impl<'l> Facts<'l> {
     pub(super) fn examples(&self, most: usize) -> String {
         let mut places: Vec<usize> = (0..self.counts.len()).collect();
         places.sort_by_key(|&place| (std::cmp::Reverse(self.counts[place]), place));
-        let shown: Vec<String> = places.iter().take(most).map(|&place| shown(&self.column.values[place])).collect();
+        let first: Vec<String> = places.iter().take(most).map(|&place| short(&self.column.values[place])).collect();
         let more = if places.len() > most { ", ..." } else { "" };
-        format!("{}{more}", shown.join(", "))
+        format!("{}{more}", first.join(", "))
     }
 }
 
 /// A value for a message: long texts are cut.
-pub(super) fn shown(value: &Value) -> String {
+fn short(value: &Value) -> String {
     match value {
         Value::Text(text) if text.chars().count() > 30 => {
             format!("\"{}...\"", text.chars().take(30).collect::<String>())
@@ -120,13 +120,15 @@ pub(super) fn shown(value: &Value) -> String {
 
 /// A count with its thousands set apart.
 pub(super) fn count(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    stem_report::report::count(n as u64)
+}
+
+/// The column of that name, or a message with the one most like it and all there are.
+pub(super) fn find<'f, 'l>(name: &str, facts: &'f [Facts<'l>], data: &str) -> Result<&'f Facts<'l>, String> {
+    facts.iter().find(|facts| facts.name() == name).ok_or_else(|| {
+        let known: Vec<&str> = facts.iter().map(Facts::name).collect();
+        let near = nearest_name(name, known.iter().copied());
+        let near = near.map_or(".".into(), |near| format!(", did you mean \"{near}\"?"));
+        format!("{data} has no column \"{name}\"{near} Its columns: {}", known.join(", "))
+    })
 }

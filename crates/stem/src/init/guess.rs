@@ -53,26 +53,24 @@ pub(super) struct Guess {
     pub(super) check: Option<String>,
 }
 
+impl Guess {
+    fn of(facts: &Facts, verdict: Verdict, reason: String) -> Self {
+        Self { column: facts.name().into(), verdict, reason, expression: None, check: None }
+    }
+}
+
 /// Guesses every column. `group` and `split` are the columns chosen for those.
 pub(super) fn columns(facts: &[Facts], labels: &[Label], group: Option<&str>, split: Option<&str>) -> Vec<Guess> {
     facts.iter().map(|facts| column(facts, labels, group == Some(facts.name()), split == Some(facts.name()))).collect()
 }
 
 fn column(facts: &Facts, labels: &[Label], is_group: bool, is_split: bool) -> Guess {
-    let guess =
-        |verdict, reason: String| Guess { column: facts.name().into(), verdict, reason, expression: None, check: None };
+    let guess = |verdict, reason| Guess::of(facts, verdict, reason);
     if let Some(label) = labels.iter().find(|label| label.column == facts.name()) {
         let missing = facts.rows - label.known;
         let missing = if missing > 0 { format!(", missing in {} rows", count(missing)) } else { String::new() };
-        return guess(
-            Verdict::Label,
-            format!(
-                "1 in {} of {} rows ({:.2} %){missing}",
-                count(label.positives),
-                count(label.known),
-                100.0 * label.rate()
-            ),
-        );
+        let (positives, known, rate) = (count(label.positives), count(label.known), 100.0 * label.rate());
+        return guess(Verdict::Label, format!("1 in {positives} of {known} rows ({rate:.2} %){missing}"));
     }
     if let Some(reason) = useless(facts) {
         return guess(Verdict::LeftOut(None), reason);
@@ -145,12 +143,10 @@ fn useless(facts: &Facts) -> Option<String> {
 /// Words for parts of a split, where the split is not made of them.
 fn words_of_splits(facts: &Facts) -> Option<String> {
     let texts = facts.texts().filter(|texts| (2..=3).contains(&texts.len()))?;
-    texts.iter().all(|text| super::split::part(text).is_some()).then(|| {
-        format!(
-            "it names parts of a split ({}); a split by column wants all three of training, validation and test",
-            facts.examples(3)
-        )
-    })
+    let parts = texts.iter().all(|text| super::split::part(text).is_some()).then(|| facts.examples(3))?;
+    Some(format!(
+        "it names parts of a split ({parts}); a split by column wants all three of training, validation and test"
+    ))
 }
 
 /// How the values of a column give a label away, or its name does.
@@ -158,40 +154,25 @@ fn gives_away(facts: &Facts, label: &Label) -> Option<String> {
     let name = &label.column;
     if facts.is_binary() {
         let answers = leak::answers(facts);
-        match leak::copy(&answers, &label.answers) {
-            Some(true) => {
-                return Some(format!("it equals label \"{name}\" in every row: the model would read the answer"));
-            }
-            Some(false) => {
-                return Some(format!(
-                    "it is the contrary of label \"{name}\" in every row: the model would read the answer"
-                ));
-            }
-            None => {}
+        if let Some(equal) = leak::copy(&answers, &label.answers) {
+            let is = if equal { "equals" } else { "is the contrary of" };
+            return Some(format!("it {is} label \"{name}\" in every row: the model would read the answer"));
         }
-        if let Some(ones) = leak::only_where(&answers, &label.answers) {
-            return Some(format!(
-                "label \"{name}\" is 1 in all {} rows where it is 1: feedback that comes after, not before",
-                count(ones)
-            ));
-        }
-    } else if facts.numbers().is_some() {
-        if names::is_prediction_of(facts.name(), name) {
-            return Some(format!("by its name a prediction of label \"{name}\""));
-        }
-        if leak::is_probability(facts, &label.answers) {
-            return Some(format!("numbers that agree with how often label \"{name}\" is 1: its probability"));
-        }
+        let rows = count(leak::only_where(&answers, &label.answers)?);
+        Some(format!("label \"{name}\" is 1 in all {rows} rows where it is 1: feedback that comes after, not before"))
+    } else if facts.numbers().is_some() && names::is_prediction_of(facts.name(), name) {
+        Some(format!("by its name a prediction of label \"{name}\""))
+    } else {
+        leak::is_probability(facts, &label.answers)
+            .then(|| format!("numbers that agree with how often label \"{name}\" is 1: its probability"))
     }
-    None
 }
 
 /// Why the name says that a column is known only afterwards.
 fn named_as_feedback(facts: &Facts) -> Option<String> {
     if facts.is_binary() && names::is_feedback(facts.name()) {
-        return Some(
-            "0 and 1, named as feedback is: known only after the row was shown. It could be a label of its own".into(),
-        );
+        let why = "0 and 1, named as feedback is: known only after the row was shown. It could be a label of its own";
+        return Some(why.into());
     }
     let measured = !facts.is_binary() && facts.numbers().is_some() && names::is_measured_feedback(facts.name());
     measured.then(|| "a number named as feedback is: measured only after the row was shown".into())
@@ -199,8 +180,7 @@ fn named_as_feedback(facts: &Facts) -> Option<String> {
 
 /// The kind of a column by its values and its name.
 fn kind_of(facts: &Facts, is_group: bool) -> Guess {
-    let guess =
-        |verdict, reason: String| Guess { column: facts.name().into(), verdict, reason, expression: None, check: None };
+    let guess = |verdict, reason| Guess::of(facts, verdict, reason);
     let field = |kind, reason| guess(Verdict::Field(kind), reason);
     let distinct = count(facts.distinct());
     let category = || Kind::Category { min_count: min_count(facts) };
@@ -235,12 +215,9 @@ fn kind_of(facts: &Facts, is_group: bool) -> Guess {
             let whole =
                 facts.numbers().is_some_and(|numbers| numbers.iter().all(|x| x.fract() == 0.0 && x.abs() < 9e15));
             if whole && (facts.distinct() <= CODES || names::is_id(facts.name())) {
-                let mut guess = field(
-                    category(),
-                    format!("whole numbers written with a point, taken for codes; {distinct} different"),
-                );
-                guess.expression = Some(format!("CAST({} AS BIGINT)", quoted(facts.name())));
-                guess
+                let reason = format!("whole numbers written with a point, taken for codes; {distinct} different");
+                let cast = format!("CAST({} AS BIGINT)", quoted(facts.name()));
+                Guess { expression: Some(cast), ..field(category(), reason) }
             } else {
                 number(facts, format!("{distinct} different numbers"), None)
             }
@@ -257,8 +234,7 @@ fn kind_of(facts: &Facts, is_group: bool) -> Guess {
 }
 
 fn text(facts: &Facts) -> Guess {
-    let guess =
-        |verdict, reason: String| Guess { column: facts.name().into(), verdict, reason, expression: None, check: None };
+    let guess = |verdict, reason| Guess::of(facts, verdict, reason);
     let distinct = count(facts.distinct());
     let Some(texts) = facts.texts() else {
         return guess(Verdict::LeftOut(None), "its values are of several types".into());
@@ -269,65 +245,45 @@ fn text(facts: &Facts) -> Guess {
         return number(facts, "numbers, with words such as NA where there is none".into(), Some(cast));
     }
     if texts.iter().all(|text| text.starts_with('[') && text.ends_with(']')) {
-        return guess(
-            Verdict::LeftOut(None),
-            format!(
-                "lists in brackets ({}): write them as values between bars, a|b|c, and it is a sequence",
-                facts.examples(1)
-            ),
-        );
+        let how = "write them as values between bars, a|b|c, and it is a sequence";
+        return guess(Verdict::LeftOut(None), format!("lists in brackets ({}): {how}", facts.examples(1)));
     }
     if let Some(list) = lists::list_of(facts) {
         let kind = Kind::Sequence { separator: Some(list.separator.to_string()), max_len: list.max_len };
-        let reason = format!(
-            "lists of up to {} values between \"{}\", {} different ones",
-            list.longest,
-            list.separator,
-            count(list.different)
-        );
+        let (longest, separator, different) = (list.longest, list.separator, count(list.different));
+        let reason = format!("lists of up to {longest} values between \"{separator}\", {different} different ones");
         return guess(Verdict::Field(kind), reason);
     }
     let words = texts.iter().map(|text| text.split_whitespace().count()).sum::<usize>() as f64 / texts.len() as f64;
+    let known = count(facts.known);
     let own = facts.known >= UNIQUE && facts.repeats() < 1.2;
     if words >= 4.0 && (own || facts.repeats() < 2.0) {
         let kind = Kind::Sequence { separator: Some(" ".into()), max_len: 20 };
-        return guess(
-            Verdict::LeftOut(Some(kind)),
-            format!(
-                "prose of {words:.0} words, {distinct} different texts in {} rows; as a sequence its words would be read",
-                count(facts.known)
-            ),
-        );
+        let texts = format!("prose of {words:.0} words, {distinct} different texts in {known} rows");
+        return guess(Verdict::LeftOut(Some(kind)), format!("{texts}; as a sequence its words would be read"));
     }
     if own {
-        return guess(
-            Verdict::LeftOut(Some(category)),
-            format!(
-                "almost every row has a text of its own ({distinct} in {} rows): none is seen often enough to learn",
-                count(facts.known)
-            ),
-        );
+        let texts = format!("almost every row has a text of its own ({distinct} in {known} rows)");
+        return guess(Verdict::LeftOut(Some(category)), format!("{texts}: none is seen often enough to learn"));
     }
     let digits = texts.iter().all(|text| text.bytes().all(|b| b.is_ascii_digit()));
     if digits && texts.iter().any(|text| text.starts_with('0')) {
-        return guess(
-            Verdict::Field(category),
-            format!("codes with leading zeros, kept as text; {distinct} different"),
-        );
+        let reason = format!("codes with leading zeros, kept as text; {distinct} different");
+        return guess(Verdict::Field(category), reason);
     }
     guess(Verdict::Field(category), format!("{distinct} different texts ({})", facts.examples(3)))
 }
 
 /// A number to be standardised.
 fn number(facts: &Facts, reason: String, expression: Option<String>) -> Guess {
-    let far = tail(facts).filter(|far| *far > 20.0).map(|far| {
+    let check = tail(facts).filter(|far| *far > 20.0).map(|far| {
+        let name = quoted(facts.name());
         format!(
-            "\"{0}\" has a long tail: its largest value lies {far:.0} standard deviations from the mean. LN({1} + 1) AS {1} in the `sql` would tame it",
-            facts.name(),
-            quoted(facts.name())
+            "\"{}\" has a long tail: its largest value lies {far:.0} standard deviations from the mean. LN({name} + 1) AS {name} in the `sql` would tame it",
+            facts.name()
         )
     });
-    Guess { column: facts.name().into(), verdict: Verdict::Field(Kind::Number), reason, expression, check: far }
+    Guess { expression, check, ..Guess::of(facts, Verdict::Field(Kind::Number), reason) }
 }
 
 /// How far the farthest number lies from the mean, in standard deviations.

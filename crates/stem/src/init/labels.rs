@@ -1,9 +1,9 @@
 //! The labels asked for, or a refusal that says what was found and how a label is made of it.
 
 use stem_core::Value;
-use stem_data::{RawType, nearest_name};
+use stem_data::RawType;
 
-use super::facts::{Facts, count};
+use super::facts::{Facts, count, find};
 use super::leak::{self, Answers};
 use super::names;
 use super::sql::quoted;
@@ -43,12 +43,7 @@ pub(super) fn check(asked: &[String], facts: &[Facts], table: &str, data: &str) 
 }
 
 fn label(name: &str, facts: &[Facts], table: &str, data: &str) -> Result<Label> {
-    let Some(found) = facts.iter().find(|facts| facts.name() == name) else {
-        let known: Vec<&str> = facts.iter().map(Facts::name).collect();
-        let near =
-            nearest_name(name, known.iter().copied()).map_or(".".into(), |near| format!(", did you mean \"{near}\"?"));
-        return Err(format!("{data} has no column \"{name}\"{near} Its columns: {}", known.join(", ")).into());
-    };
+    let found = find(name, facts, data)?;
     let binary = match found.kind() {
         RawType::Null => {
             return Err(format!("label \"{name}\" is empty in every row: nothing can be learned of it").into());
@@ -65,12 +60,8 @@ fn label(name: &str, facts: &[Facts], table: &str, data: &str) -> Result<Label> 
     let positives = answers.iter().filter(|answer| **answer == Some(true)).count();
     let label = Label { column: name.into(), answers, positives, known: found.known, inside: None };
     if positives == 0 || positives == found.known {
-        let always = u8::from(positives > 0);
-        return Err(format!(
-            "label \"{name}\" is {always} in all {} rows that have it: a model learns from rows of both kinds",
-            count(found.known)
-        )
-        .into());
+        let always = format!("{} in all {} rows that have it", u8::from(positives > 0), count(found.known));
+        return Err(format!("label \"{name}\" is {always}: a model learns from rows of both kinds").into());
     }
     Ok(label)
 }
@@ -128,13 +119,9 @@ fn condition(name: &str, facts: &Facts) -> Option<(String, String)> {
 /// Another label that is 1 wherever this one is, though not the other way round.
 fn outer(label: &Label, labels: &[Label]) -> Option<String> {
     let contains = |other: &&Label| {
-        other.column != label.column
-            && other.positives > label.positives
-            && label
-                .answers
-                .iter()
-                .zip(&other.answers)
-                .all(|(inner, outer)| *inner != Some(true) || *outer == Some(true))
+        let mut rows = label.answers.iter().zip(&other.answers);
+        let wherever = rows.all(|(inner, outer)| *inner != Some(true) || *outer == Some(true));
+        other.column != label.column && other.positives > label.positives && wherever
     };
     labels.iter().filter(contains).min_by_key(|other| other.positives).map(|other| other.column.clone())
 }
@@ -149,21 +136,19 @@ fn none_asked(facts: &[Facts], data: &str) -> String {
     if binary.is_empty() {
         let names: Vec<&str> = facts.iter().map(Facts::name).collect();
         let rated = facts.iter().find(|facts| names::is_measured_feedback(facts.name()));
-        let derived = rated.and_then(|facts| condition(facts.name(), facts));
-        let hint = derived
-            .map_or(String::new(), |(condition, _)| format!(". A label can be made of one, for instance {condition}"));
+        let derived = rated.and_then(|facts| condition(facts.name(), facts)).map(|(condition, _)| condition);
+        let hint = derived.map(|condition| format!(". A label can be made of one, for instance {condition}"));
+        let hint = hint.unwrap_or_default();
         return format!(
             "no --labels, and no column of {data} holds 0 and 1: say which columns are the feedback to predict. Its columns: {}{hint}",
             names.join(", ")
         );
     }
-    let named: Vec<&&Facts> = binary.iter().filter(|facts| names::is_feedback(facts.name())).collect();
-    let suggested: Vec<&str> = if named.is_empty() { &binary[..1] } else { &[] }
-        .iter()
-        .map(|facts| facts.name())
-        .chain(named.iter().map(|facts| facts.name()))
-        .take(4)
-        .collect();
+    let names: Vec<&str> = binary.iter().map(|facts| facts.name()).collect();
+    let mut suggested: Vec<&str> = names.iter().copied().filter(|name| names::is_feedback(name)).take(4).collect();
+    if suggested.is_empty() {
+        suggested.push(names[0]);
+    }
     let listed: Vec<String> =
         binary.iter().map(|facts| format!("{} ({:.1} % are 1)", facts.name(), 100.0 * rate(facts))).collect();
     format!(

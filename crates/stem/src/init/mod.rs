@@ -19,6 +19,7 @@ use stem_core::files;
 use stem_data::{Recipe, check_sources, look};
 use stem_experiment::Experiment;
 
+use crate::command_line::quoted;
 use crate::console::{Console, Result};
 use facts::{Facts, count};
 use guess::{Kind, Verdict};
@@ -74,11 +75,9 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let facts: Vec<Facts> = looked.columns.iter().map(Facts::new).collect();
     let labels = labels::check(&args.labels, &facts, &files.source.name, &data)?;
     if looked.rows < FEWEST_ROWS {
-        return Err(format!(
-            "{data} has {} rows: at least {FEWEST_ROWS} are needed to train, validate and test on",
-            looked.rows
-        )
-        .into());
+        let rows = looked.rows;
+        let needed = format!("at least {FEWEST_ROWS} are needed to train, validate and test on");
+        return Err(format!("{data} has {rows} rows: {needed}").into());
     }
     let group = split::group(args.group.as_deref(), &facts, &args.labels, &data)?;
     let split = split::guess(&facts, &args.labels);
@@ -138,10 +137,7 @@ fn guess_json(guess: &guess::Guess) -> Value {
 
 /// What the reader should look at before trusting the result.
 fn checks(draft: &Draft<'_>) -> Vec<String> {
-    let mut checks: Vec<String> = Vec::new();
-    for guess in &draft.guesses {
-        checks.extend(guess.check.iter().cloned());
-    }
+    let mut checks: Vec<String> = draft.guesses.iter().filter_map(|guess| guess.check.clone()).collect();
     for label in draft.labels {
         let rarer = label.positives.min(label.known - label.positives);
         if rarer < FEW_POSITIVES {
@@ -162,30 +158,17 @@ fn checks(draft: &Draft<'_>) -> Vec<String> {
 
 /// The command that trains what was written.
 fn next(recipe: &Path, folder: &Path, name: &str) -> String {
-    let shell = |path: &Path| {
-        let text = path.to_string_lossy();
-        let plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
-        if !text.is_empty() && text.chars().all(plain) {
-            text.into_owned()
-        } else {
-            format!("'{}'", text.replace('\'', "'\\''"))
-        }
-    };
-    format!("stem train --recipe {} --data {} --model stem --out out/{name}", shell(recipe), shell(folder))
+    let [recipe, folder] = [recipe, folder].map(|path| quoted(&path.to_string_lossy()));
+    format!("stem train --recipe {recipe} --data {folder} --model stem --out out/{name}")
 }
 
 fn text(draft: &Draft<'_>, written: &[&Path], checks: &[String], next: &str) -> String {
-    let mut lines = vec![format!(
-        "{} and {} written from {} rows{}",
-        written[0].display(),
-        written[1].display(),
-        count(draft.rows),
-        if draft.looked_at < draft.rows {
-            format!(", {} of them looked at", count(draft.looked_at))
-        } else {
-            String::new()
-        }
-    )];
+    let (recipe, experiment, rows) = (written[0].display(), written[1].display(), count(draft.rows));
+    let looked_at = match draft.looked_at < draft.rows {
+        true => format!(", {} of them looked at", count(draft.looked_at)),
+        false => String::new(),
+    };
+    let mut lines = vec![format!("{recipe} and {experiment} written from {rows} rows{looked_at}")];
     let width = draft.guesses.iter().map(|guess| guess.column.chars().count()).max().unwrap_or(0).min(30);
     let mut block = |title: &str, wanted: &dyn Fn(&Verdict) -> Option<String>| {
         let rows: Vec<String> = draft

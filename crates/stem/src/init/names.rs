@@ -18,8 +18,14 @@ pub(super) fn words(name: &str) -> Vec<String> {
     words
 }
 
-fn any(name: &str, list: &[&str]) -> bool {
-    words(name).iter().any(|word| list.contains(&word.as_str()))
+/// Whether a list of words with spaces between them has a word.
+fn has(list: &str, word: &str) -> bool {
+    list.split(' ').any(|listed| listed == word)
+}
+
+/// Whether a name has a word of such a list.
+fn any(name: &str, list: &str) -> bool {
+    words(name).iter().any(|word| has(list, word))
 }
 
 /// Place in a list of names that user columns have, best first.
@@ -39,193 +45,61 @@ pub(super) fn rank_as_user(name: &str) -> Option<usize> {
     alone.or_else(|| rest.is_empty().then(|| WHOLE.iter().position(|whole| first == whole))?)
 }
 
-const IDS: [&str; 33] = [
-    "id",
-    "ids",
-    "uid",
-    "uuid",
-    "guid",
-    "code",
-    "zip",
-    "zipcode",
-    "postcode",
-    "user",
-    "item",
-    "video",
-    "movie",
-    "song",
-    "track",
-    "author",
-    "artist",
-    "brand",
-    "seller",
-    "shop",
-    "store",
-    "product",
-    "sku",
-    "category",
-    "tag",
-    "city",
-    "region",
-    "country",
-    "campaign",
-    "advertiser",
-    "ad",
-    "device",
-    "hash",
-];
-const QUANTITIES: [&str; 39] = [
-    "num", "count", "cnt", "price", "amount", "cost", "age", "duration", "length", "len", "size", "width", "height",
-    "weight", "days", "hours", "minutes", "seconds", "sec", "ms", "score", "rate", "ratio", "avg", "mean", "total",
-    "sum", "percent", "pct", "discount", "distance", "salary", "income", "revenue", "qty", "quantity", "level",
-    "value", "views",
-];
+const IDS: &str = "\
+    id ids uid uuid guid code zip zipcode postcode user item video movie song track author artist brand seller shop \
+    store product sku category tag city region country campaign advertiser ad device hash";
+const QUANTITIES: &str = "\
+    num count cnt price amount cost age duration length len size width height weight days hours minutes seconds sec ms \
+    score rate ratio avg mean total sum percent pct discount distance salary income revenue qty quantity level value \
+    views";
 
 /// Whether it names a thing rather than a quantity: `item_category`, `userid`, though not `user_age`.
 pub(super) fn is_id(name: &str) -> bool {
-    let thing_id = |word: &String| word.strip_suffix("id").is_some_and(|thing| IDS.contains(&thing));
-    !is_quantity(name) && (any(name, &IDS) || words(name).iter().any(thing_id))
+    let thing_id = |word: &String| word.strip_suffix("id").is_some_and(|thing| has(IDS, thing));
+    !is_quantity(name) && (any(name, IDS) || words(name).iter().any(thing_id))
 }
 
 /// Whether it names a quantity.
 pub(super) fn is_quantity(name: &str) -> bool {
-    any(name, &QUANTITIES)
+    any(name, QUANTITIES)
 }
 
 /// Whether it names a time.
 pub(super) fn is_time(name: &str) -> bool {
-    const TIMES: [&str; 14] = [
-        "time",
-        "timestamp",
-        "ts",
-        "date",
-        "datetime",
-        "day",
-        "dt",
-        "at",
-        "when",
-        "epoch",
-        "created",
-        "updated",
-        "month",
-        "week",
-    ];
-    any(name, &TIMES) || words(name).iter().any(|word| word.ends_with("time") || word.ends_with("date"))
+    const TIMES: &str = "time timestamp ts date datetime day dt at when epoch created updated month week";
+    any(name, TIMES) || words(name).iter().any(|word| word.ends_with("time") || word.ends_with("date"))
 }
 
 /// Whether the time it names is that of something other than the impression.
 pub(super) fn is_time_of_something_else(name: &str) -> bool {
-    const ELSE: [&str; 12] = [
-        "upload",
-        "uploaded",
-        "birth",
-        "birthday",
-        "release",
-        "released",
-        "publish",
-        "published",
-        "register",
-        "registered",
-        "signup",
-        "updated",
-    ];
-    any(name, &ELSE)
+    const ELSE: &str =
+        "upload uploaded birth birthday release released publish published register registered signup updated";
+    any(name, ELSE)
 }
 
 /// Whether a column of 0 and 1 of this name is likely what somebody did with what was shown.
 pub(super) fn is_feedback(name: &str) -> bool {
-    const FEEDBACK: [&str; 59] = [
-        "click",
-        "clicked",
-        "like",
-        "liked",
-        "love",
-        "loved",
-        "follow",
-        "followed",
-        "comment",
-        "commented",
-        "forward",
-        "share",
-        "shared",
-        "hate",
-        "dislike",
-        "disliked",
-        "view",
-        "viewed",
-        "buy",
-        "bought",
-        "purchase",
-        "purchased",
-        "cart",
-        "convert",
-        "converted",
-        "conversion",
-        "finish",
-        "finished",
-        "complete",
-        "completed",
-        "favorite",
-        "favourite",
-        "favorited",
-        "skip",
-        "skipped",
-        "save",
-        "saved",
-        "collect",
-        "collected",
-        "download",
-        "downloaded",
-        "install",
-        "installed",
-        "subscribe",
-        "subscribed",
-        "enter",
-        "pay",
-        "paid",
-        "order",
-        "ordered",
-        "reward",
-        "play",
-        "played",
-        "watch",
-        "watched",
-        "wish",
-        "wishlist",
-        "feedback",
-        "label",
-    ];
-    any(name, &FEEDBACK)
+    const FEEDBACK: &str = "\
+        click clicked like liked love loved follow followed comment commented forward share shared hate dislike \
+        disliked view viewed buy bought purchase purchased cart convert converted conversion finish finished complete \
+        completed favorite favourite favorited skip skipped save saved collect collected download downloaded install \
+        installed subscribe subscribed enter pay paid order ordered reward play played watch watched wish wishlist \
+        feedback label";
+    any(name, FEEDBACK)
 }
 
 /// Whether a number of this name is likely measured after something was shown: how long, how good.
 pub(super) fn is_measured_feedback(name: &str) -> bool {
-    const MEASURED: [&str; 12] = [
-        "play",
-        "played",
-        "watch",
-        "watched",
-        "stay",
-        "dwell",
-        "rating",
-        "stars",
-        "feedback",
-        "reaction",
-        "listened",
-        "completion",
-    ];
-    const SUMMED: [&str; 11] =
-        ["num", "cnt", "count", "user", "users", "avg", "mean", "total", "history", "past", "prior"];
-    any(name, &MEASURED) && !any(name, &SUMMED)
+    const MEASURED: &str = "play played watch watched stay dwell rating stars feedback reaction listened completion";
+    const SUMMED: &str = "num cnt count user users avg mean total history past prior";
+    any(name, MEASURED) && !any(name, SUMMED)
 }
 
 /// Whether it names a prediction of `label`: `p_click`, `click_score`, `pred_click`.
 pub(super) fn is_prediction_of(name: &str, label: &str) -> bool {
-    const PREDICTIONS: [&str; 9] =
-        ["p", "pred", "prob", "predicted", "prediction", "probability", "score", "logit", "propensity"];
+    const PREDICTIONS: &str = "p pred prob predicted prediction probability score logit propensity";
     let (words, label) = (words(name), self::words(label));
-    let (predictions, rest): (Vec<_>, Vec<_>) =
-        words.into_iter().partition(|word| PREDICTIONS.contains(&word.as_str()));
+    let (predictions, rest): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| has(PREDICTIONS, word));
     !predictions.is_empty() && !rest.is_empty() && rest == label
 }
 

@@ -66,12 +66,11 @@ fn check_names(path: &Path, source: &Source, names: &[String]) -> Result {
     let path = path.display();
     if source.header && 2 * names.iter().filter(|name| name.parse::<f64>().is_ok()).count() >= names.len() {
         let first: Vec<&str> = names.iter().take(6).map(String::as_str).collect();
-        return Err(format!(
-            "{path}: the first line holds values, not names of columns ({}, ...): name all {} of them with --columns a,b,...",
-            first.join(", "),
-            names.len()
-        )
-        .into());
+        let (first, all) = (first.join(", "), names.len());
+        let advice = format!("name all {all} of them with --columns a,b,...");
+        return Err(
+            format!("{path}: the first line holds values, not names of columns ({first}, ...): {advice}").into()
+        );
     }
     if let [only] = names {
         return Err(format!(
@@ -155,25 +154,14 @@ struct Written {
 }
 
 fn how(path: &Path) -> Result<Written> {
-    let mut start = Vec::new();
-    let file = std::fs::File::open(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    let (mut start, here) = (Vec::new(), path.display());
+    let file = std::fs::File::open(path).map_err(|e| format!("cannot read {here}: {e}"))?;
     if file.metadata().is_ok_and(|found| found.is_dir()) {
-        return Err(format!(
-            "{} is a folder: name the files in it, for instance {}/*.csv",
-            path.display(),
-            path.display()
-        )
-        .into());
+        return Err(format!("{here} is a folder: name the files in it, for instance {here}/*.csv").into());
     }
-    file.take(sniff::START as u64)
-        .read_to_end(&mut start)
-        .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    file.take(sniff::START as u64).read_to_end(&mut start).map_err(|e| format!("cannot read {here}: {e}"))?;
     if start.is_empty() {
-        return Err(format!(
-            "{} is empty (0 bytes): a log has a line of column names and a line per row",
-            path.display()
-        )
-        .into());
+        return Err(format!("{here} is empty (0 bytes): a log has a line of column names and a line per row").into());
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let by_name = Format::of_name(&name);
@@ -187,12 +175,10 @@ fn how(path: &Path) -> Result<Written> {
         }
     }
     if let Some(what) = sniff::binary(&start) {
-        return Err(
-            format!("{} is {what}, no log: `stem init` reads CSV, TSV, Parquet and Arrow IPC", path.display()).into()
-        );
+        return Err(format!("{here} is {what}, no log: `stem init` reads CSV, TSV, Parquet and Arrow IPC").into());
     }
     if by_name.is_some_and(|format| !format.is_text()) {
-        return Err(format!("{} is text, though its name says otherwise: rename it", path.display()).into());
+        return Err(format!("{here} is text, though its name says otherwise: rename it").into());
     }
     let usual = |format: Option<Format>| if format == Some(Format::Tsv) { b'\t' } else { b',' };
     let separator = sniff::separator(&start).map_or(usual(by_name), |(_, separator)| separator);

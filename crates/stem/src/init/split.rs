@@ -1,8 +1,8 @@
 //! Which rows are for training, validation and test, and within which groups rows are compared.
 
-use stem_data::{RawType, nearest_name};
+use stem_data::RawType;
 
-use super::facts::{Facts, count};
+use super::facts::{Facts, count, find};
 use super::names;
 use super::sql::quoted;
 use super::time::time_of;
@@ -110,36 +110,21 @@ pub(super) fn group(
             (facts.name().to_string(), reason)
         }));
     };
-    let Some(found) = facts.iter().find(|facts| facts.name() == name) else {
-        let known: Vec<&str> = facts.iter().map(Facts::name).collect();
-        let near =
-            nearest_name(name, known.iter().copied()).map_or(".".into(), |near| format!(", did you mean \"{near}\"?"));
-        return Err(format!("--group: {data} has no column \"{name}\"{near} Its columns: {}", known.join(", ")).into());
+    let found = find(name, facts, data).map_err(|what| format!("--group: {what}"))?;
+    let (nulls, rows) = (count(found.nulls()), count(found.rows));
+    let refused = if labels.iter().any(|label| label == name) {
+        format!("\"{name}\" is a label; rows are grouped by who saw them, the user as a rule")
+    } else if found.nulls() > 0 {
+        format!(
+            "\"{name}\" is empty in {nulls} of {rows} rows, and a row without a group cannot be compared: take those rows out of the log, or name another column"
+        )
+    } else if !fits(found) {
+        format!("\"{name}\" holds no integers or texts, by which rows could be grouped")
+    } else if found.is_unique() {
+        format!("every row has a \"{name}\" of its own, so that no two rows can be compared within a group")
+    } else {
+        let (users, rows) = (count(found.distinct()), found.repeats());
+        return Ok(Some((name.into(), format!("as asked for: {users} of them, {rows:.1} rows each"))));
     };
-    if labels.iter().any(|label| label == name) {
-        return Err(
-            format!("--group: \"{name}\" is a label; rows are grouped by who saw them, the user as a rule").into()
-        );
-    }
-    if found.nulls() > 0 {
-        return Err(format!(
-            "--group: \"{name}\" is empty in {} of {} rows, and a row without a group cannot be compared: take those rows out of the log, or name another column",
-            count(found.nulls()),
-            count(found.rows)
-        )
-        .into());
-    }
-    if !fits(found) {
-        return Err(format!("--group: \"{name}\" holds no integers or texts, by which rows could be grouped").into());
-    }
-    if found.is_unique() {
-        return Err(format!(
-            "--group: every row has a \"{name}\" of its own, so that no two rows can be compared within a group"
-        )
-        .into());
-    }
-    Ok(Some((
-        name.into(),
-        format!("as asked for: {} of them, {:.1} rows each", count(found.distinct()), found.repeats()),
-    )))
+    Err(format!("--group: {refused}").into())
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use stem_core::bundle::Manifest;
 use stem_core::{Bundle, DeviceSpec, Field, FieldKind, ModelConfig, Predictor, Row, Vocabulary};
 
+use super::field::FieldReport;
 use super::table;
 use super::thing::Header;
 use crate::console::Result;
@@ -35,7 +36,7 @@ pub(super) struct Report {
     notes: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct Parameters {
     table: u64,
     table_rows: usize,
@@ -44,55 +45,30 @@ struct Parameters {
     bytes: u64,
 }
 
-#[derive(Serialize)]
-struct FieldReport {
-    column: String,
-    kind: &'static str,
-    /// In words: length of a sequence, mean of a number ...
-    details: String,
-    vocabulary: String,
-    /// Keys that are known.
-    known: usize,
-    /// `integers`, `texts` or nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    keys: Option<&'static str>,
-    table_rows: usize,
-}
-
 /// Opens a bundle (which checks it) and scores a row of its own keys.
 pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
     let manifest: Manifest = serde_json::from_str(&header.manifest)
         .map_err(|e| format!("{}: a bundle whose manifest does not read: {e}", path.display()))?;
     let mut notes = Vec::new();
     let model_name = manifest.model["name"].as_str().map(str::to_string);
-    let known = serde_json::from_value::<ModelConfig>(manifest.model.clone());
-    let opened = match known {
-        Ok(_) => Some(Bundle::<ModelConfig>::open(path)?),
-        Err(_) => {
-            notes.push(
-                "its model is an application's own: weights and checksum were not checked, and no row was scored"
-                    .into(),
-            );
-            None
-        }
-    };
-    let (mut example, mut scores) = (None, None);
-    if let Some(bundle) = &opened {
+    let (mut opened, mut example, mut scores) = (None, None, None);
+    if serde_json::from_value::<ModelConfig>(manifest.model.clone()).is_ok() {
+        let bundle = Bundle::<ModelConfig>::open(path)?;
         let row = example_row(&manifest, &bundle.vocabularies);
+        let value = |value: &Value| serde_json::from_value::<stem_core::Value>(value.clone());
+        let values = row.iter().map(|(column, found)| Ok((column.clone(), value(found)?)));
+        let values: Vec<(String, stem_core::Value)> = values.collect::<Result<_, serde_json::Error>>()?;
         let predictor = Predictor::open(path, &DeviceSpec::default().open()?)?;
-        let values: Row = row
-            .iter()
-            .map(|(column, value)| Ok((column.clone(), serde_json::from_value::<stem_core::Value>(value.clone())?)))
-            .collect::<Result<Vec<_>, serde_json::Error>>()?
-            .into_iter()
-            .collect();
-        let scored = predictor.predict(&[values])?;
+        let scored = predictor.predict(&[values.into_iter().collect::<Row>()])?;
         scores = Some(scored.tasks().iter().filter_map(|task| Some((task.clone(), scored.get(0, task)?))).collect());
-        example = Some(row);
+        (opened, example) = (Some(bundle), Some(row));
+    } else {
+        let note = "its model is an application's own: weights and checksum were not checked, and no row was scored";
+        notes.push(note.into());
     }
     let schema = &manifest.schema;
-    let keys = |field: &Field| type_of_keys(opened.as_ref()?.vocabularies.get(field.vocabulary)?);
-    let fields = schema.fields.iter().map(|field| field_report(field, schema, keys(field))).collect();
+    let vocabulary = |field: &Field| opened.as_ref()?.vocabularies.get(field.vocabulary);
+    let fields = schema.fields.iter().map(|field| FieldReport::new(field, schema, vocabulary(field))).collect();
     let tasks = schema.tasks.iter().map(|task| json!({ "name": task.name, "within": task.within })).collect();
     let metrics = metrics_beside(path, model_name.as_deref(), &schema.task_names(), &manifest.training, &mut notes);
     Ok(Report {
@@ -128,57 +104,10 @@ fn parameters(header: &Header, table_rows: usize) -> Parameters {
         let shape = tensor["shape"].as_array().map(Vec::as_slice).unwrap_or_default();
         shape.iter().filter_map(Value::as_u64).product::<u64>()
     };
-    let of = |wanted: &dyn Fn(&str) -> bool| {
-        header.tensors.iter().filter(|(name, _)| wanted(name)).map(|(_, t)| elements(t)).sum()
-    };
-    let (table, network): (u64, u64) =
-        (of(&|name| name == "embedding.table"), of(&|name| name.starts_with("network.")));
+    let table = header.tensors.get("embedding.table").map_or(0, elements);
+    let of_network = header.tensors.iter().filter(|(name, _)| name.starts_with("network."));
+    let network: u64 = of_network.map(|(_, tensor)| elements(tensor)).sum();
     Parameters { table, table_rows, network, total: table + network, bytes: 4 * (table + network) }
-}
-
-/// `integers`, `texts`, or nothing where there are no keys.
-pub(super) fn type_of_keys(vocabulary: &Vocabulary) -> Option<&'static str> {
-    match vocabulary {
-        Vocabulary::Integers(_) => Some("integers"),
-        Vocabulary::Texts(_) => Some("texts"),
-        _ => None,
-    }
-}
-
-pub(super) fn kind_of(field: &Field) -> (&'static str, String) {
-    let mut details = Vec::new();
-    let kind = match &field.kind {
-        FieldKind::Category => "category",
-        FieldKind::Sequence { max_len, pooling } => {
-            details.push(format!("the first {max_len} values, {}", format!("{pooling:?}").to_lowercase()));
-            if let Some(separator) = &field.separator {
-                details.push(format!("separated by {separator:?}"));
-            }
-            "sequence"
-        }
-        FieldKind::Number { mean, std } => {
-            if (*mean, *std) != (0.0, 1.0) {
-                details.push(format!("mean {mean}, standard deviation {std}"));
-            }
-            "number"
-        }
-        _ => "of a kind that this program does not know",
-    };
-    if let Some(default) = &field.default {
-        details.push(format!("{default} for null"));
-    }
-    if let Some(derived) = &field.derived {
-        details.push(format!("computed: {}", derived.sql));
-    }
-    (kind, details.join("; "))
-}
-
-fn field_report(field: &Field, schema: &stem_core::Schema, keys: Option<&'static str>) -> FieldReport {
-    let (kind, details) = kind_of(field);
-    let (vocabulary, table_rows) =
-        schema.vocabularies.get(field.vocabulary).map_or((String::new(), 0), |spec| (spec.name.clone(), spec.rows));
-    let known = if kind == "number" { 0 } else { table_rows.saturating_sub(2) };
-    FieldReport { column: field.name.clone(), kind, details, vocabulary, known, keys, table_rows }
 }
 
 /// A value for every column that the model reads, of keys that it knows.
@@ -199,11 +128,8 @@ fn example_row(manifest: &Manifest, vocabularies: &[Vocabulary]) -> Map<String, 
                 let keys: Vec<Value> = places.map(|place| key(vocabulary, place)).collect();
                 match &field.separator {
                     Some(separator) => {
-                        let texts: Vec<String> = keys
-                            .iter()
-                            .map(|key| key.as_str().map_or_else(|| key.to_string(), str::to_string))
-                            .collect();
-                        json!(texts.join(separator))
+                        let text = |key: &Value| key.as_str().map_or_else(|| key.to_string(), str::to_string);
+                        json!(keys.iter().map(text).collect::<Vec<_>>().join(separator))
                     }
                     None => json!(keys),
                 }
@@ -238,47 +164,24 @@ fn metrics_beside(
 impl Report {
     /// For a person.
     pub(super) fn text(&self) -> String {
+        let model = self.model.as_str().unwrap_or("an application's own model");
+        let Parameters { table: in_table, table_rows, network, bytes: size, .. } = self.parameters;
         let mut lines = vec![
-            format!(
-                "{}: a bundle of {}, {}",
-                self.path,
-                self.model.as_str().unwrap_or("an application's own model"),
-                bytes(self.bytes)
-            ),
+            format!("{}: a bundle of {model}, {}", self.path, bytes(self.bytes)),
             format!("format version {}, checksum {}", self.format_version, self.checksum),
             format!("sizes: {}", self.sizes),
             format!(
-                "parameters: {} in the table ({} rows), {} in the network, {} in all",
-                self.parameters.table,
-                self.parameters.table_rows,
-                self.parameters.network,
-                bytes(self.parameters.bytes)
+                "parameters: {in_table} in the table ({table_rows} rows), {network} in the network, {} in all",
+                bytes(size)
             ),
             "\nfields:".into(),
         ];
-        let mut rows = vec![["column", "kind", "vocabulary", "known", "keys", ""].map(str::to_string).to_vec()];
-        rows.extend(self.fields.iter().map(|field| {
-            let known = if field.kind == "number" { String::new() } else { field.known.to_string() };
-            let vocabulary = if field.kind == "number" { String::new() } else { field.vocabulary.clone() };
-            vec![
-                field.column.clone(),
-                field.kind.into(),
-                vocabulary,
-                known,
-                field.keys.unwrap_or("").into(),
-                field.details.clone(),
-            ]
-        }));
-        lines.push(table(&rows));
-        let tasks: Vec<String> = self
-            .tasks
-            .iter()
-            .map(|task| {
-                let name = task["name"].as_str().unwrap_or_default();
-                task["within"].as_str().map_or(name.to_string(), |within| format!("{name} (within {within})"))
-            })
-            .collect();
-        lines.push(format!("\ntasks: {}", tasks.join(", ")));
+        lines.push(FieldReport::table(&self.fields));
+        let task = |task: &Value| {
+            let name = task["name"].as_str().unwrap_or_default();
+            task["within"].as_str().map_or(name.to_string(), |within| format!("{name} (within {within})"))
+        };
+        lines.push(format!("\ntasks: {}", self.tasks.iter().map(task).collect::<Vec<_>>().join(", ")));
         lines.extend(self.group.as_ref().map(|group| format!("group: {group} (not read when scoring)")));
         if let Some(example) = &self.example {
             lines.push(format!("\na row that scores:\n  {}", Value::Object(example.clone())));
@@ -286,11 +189,8 @@ impl Report {
             lines.push(format!("  {}", scores.join(", ")));
         }
         lines.push(format!("\ntraining: {}", self.training));
-        if let Some(metrics) = &self.metrics {
-            lines.push(quality(metrics));
-        } else {
-            lines.push("how good it was: no metrics.json beside it".into());
-        }
+        let unknown = || "how good it was: no metrics.json beside it".into();
+        lines.push(self.metrics.as_ref().map_or_else(unknown, quality));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         lines.join("\n")
     }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use serde::Serialize;
+use stem_core::Field;
 use stem_data::{Dataset, Split};
 
-use super::bundle::{kind_of, type_of_keys};
+use super::field::FieldReport;
 use super::table;
 use crate::console::Result;
 
@@ -38,18 +39,6 @@ struct TaskReport {
     missing: usize,
 }
 
-#[derive(Serialize)]
-struct FieldReport {
-    column: String,
-    kind: &'static str,
-    details: String,
-    vocabulary: String,
-    /// Keys that are known.
-    known: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    keys: Option<&'static str>,
-}
-
 /// Opens the folder, which checks that its files are those that were written.
 pub(super) fn read(path: &Path) -> Result<Report> {
     let dataset = Dataset::open(path)?;
@@ -64,13 +53,8 @@ pub(super) fn read(path: &Path) -> Result<Report> {
         });
         SplitReport { split: split.name(), rows: statistics.rows, tasks: tasks.collect() }
     });
-    let fields = schema.fields.iter().map(|field| {
-        let (kind, details) = kind_of(field);
-        let vocabulary = &dataset.vocabularies()[field.vocabulary];
-        let keys = type_of_keys(vocabulary);
-        let name = schema.vocabularies[field.vocabulary].name.clone();
-        FieldReport { column: field.name.clone(), kind, details, vocabulary: name, known: vocabulary.len(), keys }
-    });
+    let vocabulary = |field: &Field| dataset.vocabularies().get(field.vocabulary);
+    let fields = schema.fields.iter().map(|field| FieldReport::new(field, schema, vocabulary(field)));
     Ok(Report {
         path: path.display().to_string(),
         name: dataset.name().into(),
@@ -94,40 +78,19 @@ impl Report {
         for split in &self.splits {
             for task in &split.tasks {
                 let labelled = split.rows - task.missing;
-                let rate = if labelled == 0 {
-                    "-".into()
-                } else {
-                    format!("{:.2} %", 100.0 * task.positives as f64 / labelled as f64)
+                let rate = match labelled {
+                    0 => "-".into(),
+                    _ => format!("{:.2} %", 100.0 * task.positives as f64 / labelled as f64),
                 };
-                let name =
-                    task.within.as_ref().map_or(task.task.clone(), |within| format!("{} (within {within})", task.task));
-                rows.push(vec![
-                    split.split.into(),
-                    split.rows.to_string(),
-                    name,
-                    task.positives.to_string(),
-                    rate,
-                    task.missing.to_string(),
-                ]);
+                let within = task.within.as_ref().map_or(String::new(), |within| format!(" (within {within})"));
+                let name = format!("{}{within}", task.task);
+                let [of, positives, missing] = [split.rows, task.positives, task.missing].map(|n| n.to_string());
+                rows.push(vec![split.split.into(), of, name, positives, rate, missing]);
             }
         }
         lines.push(table(&rows));
         lines.push("\nfields:".into());
-        let mut rows = vec![["column", "kind", "vocabulary", "known", "keys", ""].map(str::to_string).to_vec()];
-        rows.extend(self.fields.iter().map(|field| {
-            let number = field.kind == "number";
-            let known = if number { String::new() } else { field.known.to_string() };
-            let vocabulary = if number { String::new() } else { field.vocabulary.clone() };
-            vec![
-                field.column.clone(),
-                field.kind.into(),
-                vocabulary,
-                known,
-                field.keys.unwrap_or("").into(),
-                field.details.clone(),
-            ]
-        }));
-        lines.push(table(&rows));
+        lines.push(FieldReport::table(&self.fields));
         lines.push(format!("\ngroup: {}", self.group.as_deref().unwrap_or("none")));
         lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
         lines.join("\n")

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod columns;
+mod field;
 pub(crate) mod thing;
 
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
             let report = columns::read(&args.path)?;
             console.answer(&report, || report.text())
         }
-        Thing::Other { what, fits } => Err(format!("{} is {what}. {fits}", args.path.display()).into()),
+        Thing::Other { what, advice } => Err(format!("{} is {what}. {advice}", args.path.display()).into()),
     }
 }
 

@@ -18,8 +18,8 @@ pub(crate) enum Thing {
     Bundle(Header),
     /// A folder of encoded columns.
     Columns,
-    /// Something else: what, and which command fits.
-    Other { what: String, fits: String },
+    /// Something else: what, and which command takes it.
+    Other { what: String, advice: String },
 }
 
 /// The header of a safetensors file.
@@ -33,8 +33,8 @@ pub(crate) struct Header {
     pub(crate) bytes: u64,
 }
 
-fn other(what: impl Into<String>, fits: impl Into<String>) -> Thing {
-    Thing::Other { what: what.into(), fits: fits.into() }
+fn other(what: impl Into<String>, advice: impl Into<String>) -> Thing {
+    Thing::Other { what: what.into(), advice: advice.into() }
 }
 
 /// Finds out what a path names.
@@ -60,33 +60,37 @@ pub(crate) fn of(path: &Path) -> Result<Thing, FileError> {
         return Ok(thing);
     }
     let here = path.display();
-    if start.starts_with(b"PAR1") || start.starts_with(b"ARROW1") {
-        let format = if start.starts_with(b"PAR1") { "Parquet" } else { "Arrow IPC" };
-        return Ok(other(
-            format!("a table in {format} format"),
-            format!("`stem init --data {here} --labels ...` looks at it and writes a recipe"),
-        ));
+    for (magic, format) in [(&b"PAR1"[..], "Parquet"), (b"ARROW1", "Arrow IPC")] {
+        if start.starts_with(magic) {
+            return Ok(other(format!("a table in {format} format"), init_reads(path)));
+        }
     }
     if start.starts_with(b"STEMCOLS") {
         let folder = path.ancestors().skip(1).find(|folder| folder.join("dataset.json").exists());
-        let fits = match folder {
+        let advice = match folder {
             Some(folder) => format!("`stem inspect {}` shows the data set that it belongs to", folder.display()),
             None => "The folder of the data set that it belongs to has a dataset.json; inspect that folder".into(),
         };
-        return Ok(other("one of the column files of an encoded data set", fits));
+        return Ok(other("one of the column files of an encoded data set", advice));
     }
-    if let Some(what) = sniff::binary(&start) {
-        let checkpoint = what.contains("PyTorch");
-        let fits = if checkpoint {
+    Ok(match sniff::binary(&start) {
+        Some(what) if what.contains("PyTorch") => other(
+            what,
             format!(
                 "`stem import --checkpoint {here} ...` makes a bundle of a checkpoint of the reference implementation"
-            )
-        } else {
-            "No command of stem reads it".into()
-        };
-        return Ok(other(what, fits));
-    }
-    Ok(text(path, &String::from_utf8_lossy(&start)))
+            ),
+        ),
+        Some(what) => other(what, UNREAD),
+        None => text(path, &String::from_utf8_lossy(&start)),
+    })
+}
+
+/// The advice where there is none.
+const UNREAD: &str = "No command of stem reads it";
+
+/// The advice for a table.
+fn init_reads(path: &Path) -> String {
+    format!("`stem init --data {} --labels ...` looks at it and writes a recipe", path.display())
 }
 
 /// A file that begins as safetensors do: the length of a header, and the header as JSON.
@@ -117,23 +121,17 @@ fn safetensors(path: &Path, start: &[u8], bytes: u64) -> Result<Option<Thing>, F
     let Some(manifest) = entry("stem.manifest") else {
         let names: Vec<&String> = tensors.keys().filter(|name| *name != "__metadata__").collect();
         let some: Vec<&str> = names.iter().take(3).map(|name| name.as_str()).collect();
-        return Ok(Some(other(
-            format!(
-                "a safetensors file of another program: {} tensors ({}, ...), and no manifest of stem",
-                names.len(),
-                some.join(", ")
-            ),
-            "A bundle is written by `stem train` or `stem import`",
-        )));
+        let (count, some) = (names.len(), some.join(", "));
+        let what =
+            format!("a safetensors file of another program: {count} tensors ({some}, ...), and no manifest of stem");
+        return Ok(Some(other(what, "A bundle is written by `stem train` or `stem import`")));
     };
     let version = serde_json::from_str::<Value>(&manifest).ok().and_then(|manifest| manifest["version"].as_u64());
     let reads = u64::from(stem_core::bundle::FORMAT_VERSION);
     if version != Some(reads) {
         let found = version.map_or("without a format version".into(), |version| format!("of format version {version}"));
-        return Ok(Some(other(
-            format!("a bundle {found}"),
-            format!("This program reads version {reads}: train or import the model again"),
-        )));
+        let advice = format!("This program reads version {reads}: train or import the model again");
+        return Ok(Some(other(format!("a bundle {found}"), advice)));
     }
     Ok(Some(Thing::Bundle(Header { checksum: entry("stem.checksum"), tensors, manifest, bytes })))
 }
@@ -149,48 +147,31 @@ fn folder(path: &Path) -> Result<Thing, FileError> {
     if has("dataset.json") {
         return Ok(Thing::Columns);
     }
-    if has("plan.toml") {
-        let page = if has("report.html") {
-            format!("Its page is {here}/report.html")
-        } else {
-            "It has no page yet: the same `stem compare` goes on from there".into()
+    Ok(if has("plan.toml") {
+        let page = match has("report.html") {
+            true => format!("Its page is {here}/report.html"),
+            false => "It has no page yet: the same `stem compare` goes on from there".into(),
         };
-        return Ok(other(
-            "the folder of a comparison",
-            format!("{page}; a model in it is inspected by the path of its bundle.safetensors"),
-        ));
-    }
-    if has("bundle.safetensors") {
-        let columns = if path.join("columns/dataset.json").exists() {
-            format!(", and `stem inspect {here}/columns` its data")
-        } else {
-            String::new()
-        };
-        return Ok(other(
-            "the folder of a run",
-            format!("`stem inspect {here}/bundle.safetensors` shows its model{columns}"),
-        ));
-    }
-    if has("log.jsonl") {
-        return Ok(other(
-            "the folder of a run that has no bundle",
-            "No epoch was finished, or the model is trained still: see its log.jsonl",
-        ));
-    }
-    if has("recipe.toml") {
-        return Ok(other(
-            "a folder with a recipe",
-            format!("`stem train --recipe {here}/recipe.toml --data ...` trains from it"),
-        ));
-    }
-    if names.is_empty() {
-        return Ok(other("an empty folder", "`stem prepare` or `stem train` with --out fills one"));
-    }
-    let some = names.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
-    Ok(other(
-        format!("a folder that no command of stem wrote ({some}{})", if names.len() > 4 { ", ..." } else { "" }),
-        "A folder of encoded columns has a dataset.json",
-    ))
+        let advice = format!("{page}; a model in it is inspected by the path of its bundle.safetensors");
+        other("the folder of a comparison", advice)
+    } else if has("bundle.safetensors") {
+        let prepared = path.join("columns/dataset.json").exists();
+        let columns = if prepared { format!(", and `stem inspect {here}/columns` its data") } else { String::new() };
+        let advice = format!("`stem inspect {here}/bundle.safetensors` shows its model{columns}");
+        other("the folder of a run", advice)
+    } else if has("log.jsonl") {
+        let advice = "No epoch was finished, or the model is trained still: see its log.jsonl";
+        other("the folder of a run that has no bundle", advice)
+    } else if has("recipe.toml") {
+        let advice = format!("`stem train --recipe {here}/recipe.toml --data ...` trains from it");
+        other("a folder with a recipe", advice)
+    } else if names.is_empty() {
+        other("an empty folder", "`stem prepare` or `stem train` with --out fills one")
+    } else {
+        let (some, more) = (names[..names.len().min(4)].join(", "), if names.len() > 4 { ", ..." } else { "" });
+        let what = format!("a folder that no command of stem wrote ({some}{more})");
+        other(what, "A folder of encoded columns has a dataset.json")
+    })
 }
 
 /// What a text is.
@@ -200,10 +181,8 @@ fn text(path: &Path, start: &str) -> Thing {
     let trimmed = start.trim_start_matches('\u{feff}').trim_start();
     let lower = trimmed.get(..15).unwrap_or(trimmed).to_lowercase();
     if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
-        return other(
-            "a page for a browser",
-            "`stem train` and `stem compare` write one as report.html; open it in a browser",
-        );
+        let advice = "`stem train` and `stem compare` write one as report.html; open it in a browser";
+        return other("a page for a browser", advice);
     }
     if (trimmed.starts_with('{') || trimmed.starts_with('['))
         && let Some(thing) = json(path, &name, trimmed)
@@ -215,55 +194,39 @@ fn text(path: &Path, start: &str) -> Thing {
     }
     let first = trimmed.lines().next().unwrap_or_default();
     let several = trimmed.lines().nth(1).is_some();
-    match sniff::separator(trimmed.as_bytes()).filter(|_| several) {
-        Some((columns, separator)) => {
-            let words = match separator {
-                b',' => "commas",
-                b'\t' => "tabs",
-                b';' => "semicolons",
-                _ => "bars",
-            };
-            let shown: String = first.chars().take(60).collect();
-            let more = if first.chars().count() > 60 { "..." } else { "" };
-            other(
-                format!("a text table of {columns} columns between {words} ({shown}{more})"),
-                format!("`stem init --data {here} --labels ...` looks at it and writes a recipe"),
-            )
-        }
-        _ => other(
-            format!("a text of {}", if several { "several lines" } else { "one line" }),
-            "No command of stem reads it",
-        ),
-    }
+    let Some((columns, separator)) = sniff::separator(trimmed.as_bytes()).filter(|_| several) else {
+        return other(format!("a text of {}", if several { "several lines" } else { "one line" }), UNREAD);
+    };
+    let separators = match separator {
+        b',' => "commas",
+        b'\t' => "tabs",
+        b';' => "semicolons",
+        _ => "bars",
+    };
+    let start: String = first.chars().take(60).collect();
+    let more = if first.chars().count() > 60 { "..." } else { "" };
+    other(format!("a text table of {columns} columns between {separators} ({start}{more})"), init_reads(path))
 }
 
 fn json(path: &Path, name: &str, start: &str) -> Option<Thing> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if name == "dataset.json" {
-        return Some(other(
-            "the description of an encoded data set",
-            format!("`stem inspect {}` shows all of it", folder.display()),
-        ));
+        let advice = format!("`stem inspect {}` shows all of it", folder.display());
+        return Some(other("the description of an encoded data set", advice));
     }
     if name == "comparison.json" {
         return Some(other("the result of a comparison", "It is JSON; report.html beside it is the page"));
     }
     let first_line = start.lines().next().unwrap_or_default();
     if name.ends_with(".jsonl") && serde_json::from_str::<Value>(first_line).is_ok() {
-        return Some(other(
-            "a file of JSON lines, as a run's log is",
-            "report.html beside a run's log.jsonl draws them",
-        ));
+        let advice = "report.html beside a run's log.jsonl draws them";
+        return Some(other("a file of JSON lines, as a run's log is", advice));
     }
     let whole: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
-    if whole["model"].is_string() && whole["test"].is_object() && whole["seed"].is_u64() {
-        let bundle = folder.join("bundle.safetensors");
-        return Some(other(
-            format!("the metrics of a run of {}", whole["model"].as_str().unwrap_or_default()),
-            format!("`stem inspect {}` shows them with the model", bundle.display()),
-        ));
-    }
-    Some(other("a JSON file", "No command of stem reads it"))
+    let model = whole["model"].as_str().filter(|_| whole["test"].is_object() && whole["seed"].is_u64());
+    let Some(model) = model else { return Some(other("a JSON file", UNREAD)) };
+    let advice = format!("`stem inspect {}` shows them with the model", folder.join("bundle.safetensors").display());
+    Some(other(format!("the metrics of a run of {model}"), advice))
 }
 
 fn toml_file(text: &str, here: &str) -> Option<Thing> {
@@ -274,27 +237,20 @@ fn toml_file(text: &str, here: &str) -> Option<Thing> {
             1 => format!("1 {key}"),
             n => format!("{n} {key}s"),
         };
-        return Some(other(
-            format!("a recipe ({}, {}, {})", count("source"), count("field"), count("label")),
-            format!("`stem train --recipe {here} --data ...` trains from it, `stem prepare` encodes its tables"),
-        ));
+        let what = format!("a recipe ({}, {}, {})", count("source"), count("field"), count("label"));
+        let advice =
+            format!("`stem train --recipe {here} --data ...` trains from it, `stem prepare` encodes its tables");
+        return Some(other(what, advice));
     }
     if has("space") && has("trials") {
         return Some(other("settings of a search", format!("`stem compare --search {here} ...` searches with them")));
     }
     let models: Vec<&str> = table.keys().filter(|key| key.parse::<ModelName>().is_ok()).map(String::as_str).collect();
     if has("train") || !models.is_empty() {
-        let what = if models.is_empty() {
-            "an experiment".into()
-        } else {
-            format!("an experiment (sizes of {})", models.join(", "))
-        };
-        return Some(other(what, format!("`stem train --experiment {here} ...` trains with it")));
+        let sizes = if models.is_empty() { String::new() } else { format!(" (sizes of {})", models.join(", ")) };
+        let advice = format!("`stem train --experiment {here} ...` trains with it");
+        return Some(other(format!("an experiment{sizes}"), advice));
     }
-    (!table.is_empty()).then(|| {
-        other(
-            "a TOML file, though no recipe and no experiment",
-            "A recipe has [[source]], [[field]] and [[label]]; an experiment [train]",
-        )
-    })
+    let advice = "A recipe has [[source]], [[field]] and [[label]]; an experiment [train]";
+    (!table.is_empty()).then(|| other("a TOML file, though no recipe and no experiment", advice))
 }

@@ -2,7 +2,7 @@
 
 use super::{Chart, WIDTH, label};
 use crate::report::markup::{Attributes, Markup, Px};
-use crate::report::number::{DASH, decimals, finite, fit, width};
+use crate::report::number::{decimals, finite, fit, or_dash, width};
 
 const CELL: f64 = 34.0;
 const NARROWEST: f64 = 40.0;
@@ -59,7 +59,7 @@ impl HeatMap {
         cells().for_each(|(r, c)| self.shade(&mut m, r, c, at(r, c), wide));
         m.node("g", &[("class", &"middle")], |m| {
             for (r, c) in cells() {
-                let ((x, y), text) = (at(r, c), self.shown(r, c));
+                let ((x, y), text) = (at(r, c), self.text(r, c));
                 m.leaf("text", &[("x", &Px(x + wide / 2.0)), ("y", &Px(y + CELL / 2.0 + 4.0))], text);
             }
         });
@@ -67,8 +67,8 @@ impl HeatMap {
         Some(Chart::new(self.kind, self.title, total, height, m))
     }
 
-    fn shown(&self, r: usize, c: usize) -> String {
-        self.value(r, c).map_or_else(|| DASH.to_owned(), |v| decimals(v, 2))
+    fn text(&self, r: usize, c: usize) -> String {
+        or_dash(self.value(r, c), |v| decimals(v, 2))
     }
 
     /// The cell without its number.
@@ -80,8 +80,8 @@ impl HeatMap {
         let about: Attributes<'_> = &[("class", &class), ("d", &path), ("fill-opacity", &shade)];
         // Names that had to be cut can be pointed at.
         if width(&self.rows[r]) > WIDEST_NAME || width(&self.columns[c]) > wide - 4.0 {
-            let told = format!("{}, {}: {}", self.rows[r], self.columns[c], self.shown(r, c));
-            m.node("path", about, |m| m.leaf("title", &[], told));
+            let title = format!("{}, {}: {}", self.rows[r], self.columns[c], self.text(r, c));
+            m.node("path", about, |m| m.leaf("title", &[], title));
         } else {
             m.single("path", about);
         }

@@ -1,13 +1,13 @@
 //! A forest plot: differences and their intervals beside a line at zero.
 
 use super::Chart;
-use super::rows::{Group, Row, Rows};
+use super::rows::{Group, Rows};
 use super::scale::Scale;
 use super::series::{transfer_class, transfer_marker};
 use crate::report::data::Interval;
 use crate::report::judge::{Transfer, known};
 use crate::report::markup::Px;
-use crate::report::number::{DASH, interval, signed};
+use crate::report::number::{interval, or_dash, signed};
 
 /// One interval.
 #[derive(Debug, Clone)]
@@ -46,20 +46,9 @@ impl Forest {
         let all = || self.groups.iter().flat_map(|g| &g.rows).filter_map(|row| known(row.interval));
         all().next()?;
         let scale = Scale::linear(all().flat_map(|i| [i.low, i.mean, i.high, 0.0]), 0.04);
-        let values: Vec<Vec<String>> = self
-            .groups
-            .iter()
-            .map(|g| g.rows.iter().map(|r| known(r.interval).map_or_else(|| DASH.into(), |i| signed(i.mean))).collect())
-            .collect();
-        let groups: Vec<Group<'_>> = self
-            .groups
-            .iter()
-            .zip(&values)
-            .map(|(group, values)| Group {
-                heading: &group.heading,
-                rows: group.rows.iter().zip(values).map(|(row, value)| Row { name: &row.name, value }).collect(),
-            })
-            .collect();
+        let row = |row: &ForestRow| (row.name.clone(), or_dash(known(row.interval), |i| signed(i.mean)));
+        let group = |g: &ForestGroup| Group { heading: g.heading.clone(), rows: g.rows.iter().map(row).collect() };
+        let groups: Vec<Group> = self.groups.iter().map(group).collect();
         let mut rows = Rows::new(&groups, scale, &self.axis);
         rows.upright(0.0);
         for (group, middles) in self.groups.iter().zip(rows.middles.clone()) {

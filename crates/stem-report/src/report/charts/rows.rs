@@ -2,7 +2,7 @@
 
 use super::scale::Scale;
 use super::{Chart, WIDTH, label, rule};
-use crate::report::markup::{Markup, Px};
+use crate::report::markup::{Attributes, Markup, Px};
 use crate::report::number::{fit, width};
 
 const ROW: f64 = 21.0;
@@ -12,16 +12,11 @@ const WIDEST_NAME: f64 = 132.0;
 /// How much wider the text of headings is.
 const BOLD: f64 = 1.12;
 
-/// A row: its name, and what is written at its right end.
-pub(super) struct Row<'a> {
-    pub name: &'a str,
-    pub value: &'a str,
-}
-
 /// Rows under a heading; an empty heading takes no room.
-pub(super) struct Group<'a> {
-    pub heading: &'a str,
-    pub rows: Vec<Row<'a>>,
+pub(super) struct Group {
+    pub heading: String,
+    /// Name of a row, and what is written at its right end.
+    pub rows: Vec<(String, String)>,
 }
 
 /// The rows with their names and values written, and the axis under them.
@@ -35,10 +30,10 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Lays out rows between their names and their values.
-    pub fn new(groups: &[Group<'_>], scale: Scale, axis: &str) -> Self {
-        let widest = |of: fn(&Row<'_>) -> f64| groups.iter().flat_map(|g| &g.rows).map(of).fold(0.0, f64::max);
-        let left = 16.0 + widest(|row| width(row.name)).min(WIDEST_NAME);
-        let right = WIDTH - 12.0 - widest(|row| width(row.value));
+    pub fn new(groups: &[Group], scale: Scale, axis: &str) -> Self {
+        let widest = |of: fn(&(String, String)) -> f64| groups.iter().flat_map(|g| &g.rows).map(of).fold(0.0, f64::max);
+        let left = 16.0 + widest(|(name, _)| width(name)).min(WIDEST_NAME);
+        let right = WIDTH - 12.0 - widest(|(_, value)| width(value));
         let x = scale.over(left, right);
         let mut middles = Vec::new();
         let mut y = TOP;
@@ -72,22 +67,19 @@ impl Rows {
         label(m, "label middle", middle, self.bottom + 33.0, &text);
     }
 
-    fn write(&mut self, g: usize, group: &Group<'_>) {
+    fn write(&mut self, g: usize, group: &Group) {
         let middles = self.middles.get(g).cloned().unwrap_or_default();
         if let Some(first) = middles.first().filter(|_| !group.heading.is_empty()) {
             let y = first - ROW / 2.0 - HEADING;
-            let band = [
-                ("class", &"band" as _),
-                ("x", &0 as _),
-                ("width", &Px(WIDTH) as _),
-                ("height", &Px(HEADING - 4.0) as _),
-            ];
-            self.m.single("rect", &[band[0], band[1], ("y", &Px(y + 2.0)), band[2], band[3]]);
-            label(&mut self.m, "heading", 4.0, y + 17.0, &fit(group.heading, (WIDTH - 8.0) / BOLD));
+            let (top, height) = (Px(y + 2.0), Px(HEADING - 4.0));
+            let band: Attributes<'_> =
+                &[("class", &"band"), ("x", &0), ("y", &top), ("width", &Px(WIDTH)), ("height", &height)];
+            self.m.single("rect", band);
+            label(&mut self.m, "heading", 4.0, y + 17.0, &fit(&group.heading, (WIDTH - 8.0) / BOLD));
         }
-        for (row, middle) in group.rows.iter().zip(middles) {
-            label(&mut self.m, "name", 4.0, middle + 4.0, &fit(row.name, WIDEST_NAME));
-            label(&mut self.m, "tick end", WIDTH - 2.0, middle + 4.0, row.value);
+        for ((name, value), middle) in group.rows.iter().zip(middles) {
+            label(&mut self.m, "name", 4.0, middle + 4.0, &fit(name, WIDEST_NAME));
+            label(&mut self.m, "tick end", WIDTH - 2.0, middle + 4.0, value);
         }
     }
 

@@ -7,8 +7,8 @@ use crate::report::number::{fit, width};
 /// A point.
 #[derive(Debug, Clone)]
 pub(in crate::report) struct Point {
-    /// Told when pointed at.
-    pub told: String,
+    /// Read when pointed at.
+    pub title: String,
     /// Written beside it.
     pub name: String,
     /// As in the legend.
@@ -48,7 +48,7 @@ impl ScatterChart {
         let mut places = Vec::new();
         for point in drawn {
             let at = (plane.x.at(point.x), plane.y.at(point.y));
-            point.style.marker(&mut plane.m, "mark dot", at, &point.told);
+            point.style.marker(&mut plane.m, "mark dot", at, &point.title);
             places.push((at, point));
         }
         let mut taken: Vec<Area> = places.iter().map(|((x, y), _)| (x - 5.0, y - 5.0, x + 5.0, y + 5.0)).collect();

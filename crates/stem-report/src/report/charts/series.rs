@@ -54,24 +54,24 @@ impl Style {
         format!("{kind} k{} d{}", self.colour, self.dash)
     }
 
-    /// The marker at a place, with what is told about it.
-    pub fn marker(self, m: &mut Markup, kind: &str, at: (f64, f64), told: &str) {
+    /// The marker at a place, with a title to point at.
+    pub fn marker(self, m: &mut Markup, kind: &str, at: (f64, f64), title: &str) {
         let place = format!("translate({} {})", Px(at.0), Px(at.1));
         let class = format!("{kind} k{}", self.colour);
         let outline = MARKERS.get(self.marker).copied().unwrap_or_default();
         m.node("path", &[("class", &class), ("d", &outline), ("transform", &place)], |m| {
-            if !told.is_empty() {
-                m.leaf("title", &[], told);
+            if !title.is_empty() {
+                m.leaf("title", &[], title);
             }
         });
     }
 
     /// Small markers at many places, all in one path.
-    pub fn dots(self, m: &mut Markup, places: &[(f64, f64)], told: &str) {
+    pub fn dots(self, m: &mut Markup, places: &[(f64, f64)], title: &str) {
         let outline = DOTS.get(self.marker).copied().unwrap_or_default();
         let path: String = places.iter().map(|&(x, y)| format!("M{} {}{outline}", Px(x), Px(y))).collect();
         let class = format!("mark cloud k{}", self.colour);
-        m.node("path", &[("class", &class), ("d", &path)], |m| m.leaf("title", &[], told));
+        m.node("path", &[("class", &class), ("d", &path)], |m| m.leaf("title", &[], title));
     }
 }
 

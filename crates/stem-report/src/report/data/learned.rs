@@ -2,10 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::stored;
-
 /// A training, epoch by epoch.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct LearningCurve {
     /// Its seed.
     pub seed: u64,
@@ -14,12 +12,11 @@ pub struct LearningCurve {
 }
 
 /// One epoch of a training.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct EpochPoint {
     /// From 1.
     pub epoch: usize,
     /// Training loss, per task; NaN where the task's own training had stopped.
-    #[serde(deserialize_with = "stored::read")]
     pub loss: Vec<f64>,
     /// AUC on the validation split, per task; `None` where there is none, as after a stop.
     pub auc: Vec<Option<f64>>,
@@ -40,7 +37,6 @@ pub struct GateMap {
     /// Groups of experts.
     pub columns: Vec<String>,
     /// `[rows, columns]`, from 0 to 1.
-    #[serde(deserialize_with = "stored::read")]
     pub values: Vec<Vec<f64>>,
 }
 
@@ -64,7 +60,6 @@ pub struct FieldEmbedding {
     /// Embedding groups, one per task and the shared one.
     pub groups: Vec<String>,
     /// Mean length of an embedding, per group.
-    #[serde(deserialize_with = "stored::read")]
     pub norms: Vec<f64>,
     /// Dimensions in use, per group.
     pub effective_rank: Vec<Option<f64>>,
@@ -80,11 +75,9 @@ pub struct Picture {
     /// Name of the embedding group.
     pub group: String,
     /// Share of the variance along either component.
-    #[serde(deserialize_with = "stored::read")]
     pub explained: [f64; 2],
     /// Names of the strata that points belong to.
     pub strata: Vec<String>,
     /// First component, second component, index into `strata`.
-    #[serde(deserialize_with = "stored::read")]
     pub points: Vec<(f64, f64, usize)>,
 }

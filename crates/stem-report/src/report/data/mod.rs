@@ -1,4 +1,5 @@
-//! What a report tells. Shapes only; every list may be empty, and no number is trusted to be finite.
+//! The numbers of a report. Shapes only; every list may be empty, and no number is trusted to be finite. With serde go those that
+//! `comparison.json` has.
 
 mod learned;
 mod users;
@@ -8,12 +9,10 @@ pub use users::{PairReport, StratumModel, StratumReport, StratumTask};
 
 use serde::{Deserialize, Serialize};
 
-use super::stored;
 pub use crate::analysis::{CalibrationBin, Interval};
 
 /// Several models on one data set, compared.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
     /// The page's heading.
     pub title: String,
@@ -34,8 +33,7 @@ pub struct Report {
 }
 
 /// Where the numbers come from.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Provenance {
     /// Name of the recipe.
     pub recipe: String,
@@ -52,22 +50,19 @@ pub struct Provenance {
     /// When it was done.
     pub finished: String,
     /// How long training took, all runs together.
-    #[serde(deserialize_with = "stored::read")]
     pub seconds: f64,
     /// Names and values of what held for all models.
     pub settings: Vec<(String, String)>,
 }
 
 /// One model: its quality, its cost, and what it learned.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ModelReport {
     /// As on the command line.
     pub name: String,
     /// Of network and table together.
     pub parameters: u64,
     /// Training time, one per seed.
-    #[serde(deserialize_with = "stored::read")]
     pub seconds: Vec<f64>,
     /// What table, optimizer state and a batch take, as planned before training.
     pub memory_gb: Option<f64>,
@@ -87,13 +82,10 @@ pub struct ModelReport {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Spread {
     /// Mean of `values`.
-    #[serde(deserialize_with = "stored::read")]
     pub mean: f64,
     /// Standard deviation of `values`; says nothing when there is only one.
-    #[serde(deserialize_with = "stored::read")]
     pub sd: f64,
     /// One per seed.
-    #[serde(deserialize_with = "stored::read")]
     pub values: Vec<f64>,
 }
 
@@ -111,15 +103,16 @@ pub struct TaskReport {
     pub calibration: Option<Spread>,
     /// AUC less the reference's.
     pub transfer: Option<Interval>,
-    /// Points of the ROC curve: false positive rate, true positive rate; ascending.
-    #[serde(deserialize_with = "stored::read")]
+    /// Points of the ROC curve: false positive rate, true positive rate; ascending. For the page alone.
+    #[serde(skip)]
     pub roc: Vec<[f64; 2]>,
-    /// Rows in bins of ascending prediction.
+    /// Rows in bins of ascending prediction. For the page alone.
+    #[serde(skip)]
     pub calibration_curve: Vec<CalibrationBin>,
 }
 
 /// How settings were chosen.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct SearchReport {
     /// How much every model was given.
     pub budget: String,
@@ -130,7 +123,7 @@ pub struct SearchReport {
 }
 
 /// One training of a search.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Trial {
     /// Name of the model.
     pub model: String,

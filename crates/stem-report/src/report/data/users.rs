@@ -3,17 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::Interval;
-use crate::report::stored;
 
 /// Two tasks, and users split in three by which of the two they give more of.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct PairReport {
     /// One task.
     pub a: String,
     /// The other.
     pub b: String,
     /// Where users are cut: share of `b` among a user's positives of both in the training split; 0 is all `a`.
-    #[serde(deserialize_with = "stored::read")]
     pub cuts: [f64; 2],
     /// Test rows of users without positives of either, who have no share.
     pub unassigned: u64,
@@ -22,7 +20,7 @@ pub struct PairReport {
 }
 
 /// Some of the users.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct StratumReport {
     /// Its name, as "like-dominant".
     pub name: String,
@@ -33,7 +31,7 @@ pub struct StratumReport {
 }
 
 /// One model on some of the users.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct StratumModel {
     /// Name of the model.
     pub model: String,
@@ -43,24 +41,22 @@ pub struct StratumModel {
 
 /// One model on one task on some of the users.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StratumTask {
-    /// Name of the task.
+    /// Name of the task; what the numbers are filed under in JSON.
+    #[serde(skip)]
     pub task: String,
     /// Rows with a positive label.
     pub positives: u64,
     /// Rows with a label.
-    #[serde(default)]
     pub labelled: u64,
     /// `None` with one class only.
     pub auc: Option<f64>,
     /// The same within users.
-    #[serde(default)]
     pub gauc: Option<f64>,
     /// Mean cross-entropy, in nats.
-    #[serde(default)]
     pub logloss: Option<f64>,
     /// Mean prediction over mean label; 1 is calibrated.
-    #[serde(default)]
     pub calibration: Option<f64>,
     /// AUC less the reference's on the same rows.
     pub transfer: Option<Interval>,

@@ -4,7 +4,7 @@ use super::{Context, Section, intro};
 use crate::report::charts::{Axis, Chart, Point, ScatterChart, legend};
 use crate::report::data::ModelReport;
 use crate::report::markup::Markup;
-use crate::report::number::{DASH, count, decimals, duration, four, maybe, mean};
+use crate::report::number::{count, decimals, duration, four, maybe, mean, or_dash};
 use crate::report::table::Table;
 
 /// Times that differ by more than this are laid out by their logarithms.
@@ -42,12 +42,12 @@ fn seconds(model: &ModelReport) -> Option<f64> {
 fn points(
     context: &Context<'_>,
     cost: impl Fn(&ModelReport) -> Option<f64>,
-    shown: impl Fn(f64) -> String,
+    text: impl Fn(f64) -> String,
 ) -> Vec<Point> {
     let point = |(i, model): (usize, &ModelReport)| {
         let (x, y) = (cost(model)?, quality(context, i)?);
-        let told = format!("{}: {}, AUC {}", model.name, shown(x), four(y));
-        Some(Point { told, name: model.name.clone(), style: context.style(i), x, y })
+        let title = format!("{}: {}, AUC {}", model.name, text(x), four(y));
+        Some(Point { title, name: model.name.clone(), style: context.style(i), x, y })
     };
     context.report.models.iter().enumerate().filter_map(point).collect()
 }
@@ -60,8 +60,8 @@ fn table(context: &Context<'_>) -> Table {
             &model.name,
             [
                 count(model.parameters),
-                seconds(model).map_or_else(|| DASH.into(), duration),
-                model.memory_gb.map_or_else(|| DASH.into(), |gb| decimals(gb, 3)),
+                or_dash(seconds(model), duration),
+                or_dash(model.memory_gb, |gb| decimals(gb, 3)),
                 maybe(quality(context, i)),
             ],
         );

@@ -6,7 +6,7 @@ use crate::report::markup::Markup;
 use crate::report::number::{DASH, count, four, maybe};
 use crate::report::table::Table;
 
-/// False positive rates whose true positive rates are told in the table.
+/// False positive rates whose true positive rates are in the table.
 const RATES: [f64; 9] = [0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9];
 
 pub(super) fn section(context: &Context<'_>) -> Option<Section> {

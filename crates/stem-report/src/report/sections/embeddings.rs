@@ -5,7 +5,7 @@ use super::{Context, Section, intro};
 use crate::report::charts::{Axis, BarChart, BarGroup, Chart, Cloud, HeatMap, Series, Style, legend};
 use crate::report::data::{EmbeddingReport, FieldEmbedding, Picture};
 use crate::report::markup::Markup;
-use crate::report::number::{DASH, count, decimals, maybe, mean};
+use crate::report::number::{count, decimals, maybe, mean, or_dash};
 use crate::report::table::Table;
 
 pub(super) fn section(context: &Context<'_>) -> Option<Section> {
@@ -27,7 +27,8 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
 }
 
 fn draw(context: &Context<'_>, body: &mut Markup, model: &str, embeddings: &EmbeddingReport) -> bool {
-    let groups = groups(embeddings);
+    // Names of all embedding groups, in the order in which fields have them.
+    let groups = distinct(embeddings.fields.iter().flat_map(|field| &field.groups));
     let norms = bars(model, embeddings, &groups, "norms", "Length of embeddings", "mean norm", 2, |field, g| {
         field.norms.get(g).copied()
     });
@@ -51,11 +52,6 @@ fn draw(context: &Context<'_>, body: &mut Markup, model: &str, embeddings: &Embe
         context.figures(body, &pictures);
     }
     true
-}
-
-/// Names of all embedding groups, in the order in which fields have them.
-fn groups(embeddings: &EmbeddingReport) -> Vec<Series> {
-    distinct(embeddings.fields.iter().flat_map(|field| &field.groups))
 }
 
 /// A series for every name, each once.
@@ -89,8 +85,8 @@ fn bars(
     for field in &embeddings.fields {
         let place = |s: &Series| field.groups.iter().position(|name| *name == s.name);
         let values: Vec<Option<f64>> = series.iter().map(|s| of(field, place(s)?)).collect();
-        let shown = values.iter().map(|v| v.map_or_else(|| DASH.into(), |v| decimals(v, 3)));
-        table.row(&field.field, [count(field.sampled)].into_iter().chain(shown));
+        let cells = values.iter().map(|v| or_dash(*v, |v| decimals(v, 3)));
+        table.row(&field.field, [count(field.sampled)].into_iter().chain(cells));
         bars.push(BarGroup { heading: field.field.clone(), values });
     }
     let chart = BarChart { kind, title, axis: axis.into(), series: series.to_vec(), groups: bars, places };

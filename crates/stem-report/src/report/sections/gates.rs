@@ -29,11 +29,11 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     }
     if context.report.models.iter().flat_map(|m| &m.gates).any(|map| !drawn(map, &pairs)) {
         let of = if pairs.len() == OPEN_PAIRS + 1 { "pair" } else { "pairs" };
-        let told = format!(
+        let note = format!(
             "By users, gates are drawn for the first {OPEN_PAIRS} pairs of tasks; numbers of the other {of} are in \
              comparison.json."
         );
-        body.leaf("p", &[("class", &"note")], told);
+        body.leaf("p", &[("class", &"note")], note);
     }
     any.then_some(Section { id: "gates", heading: "What the gates do", body })
 }

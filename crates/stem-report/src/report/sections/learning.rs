@@ -4,7 +4,7 @@ use super::{Context, Section, intro};
 use crate::report::charts::{Axis, Chart, Line, LineChart, legend};
 use crate::report::data::EpochPoint;
 use crate::report::markup::Markup;
-use crate::report::number::{DASH, four, mean};
+use crate::report::number::{four, mean, or_dash};
 use crate::report::table::Table;
 
 /// A number of an epoch and a task.
@@ -38,11 +38,8 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     intro(&mut body, &format!("{seeds}A line ends where training did. {falls}"));
     legend(&mut body, &context.series(|i| !context.report.models[i].learning.is_empty()), true);
     context.figures(&mut body, &figures);
-    Some(Section {
-        id: "learning",
-        heading: if context.report.models.len() > 1 { "How they learned" } else { "How it learned" },
-        body,
-    })
+    let heading = if context.report.models.len() > 1 { "How they learned" } else { "How it learned" };
+    Some(Section { id: "learning", heading, body })
 }
 
 fn figure(
@@ -67,23 +64,13 @@ fn figure(
     let mut lines = Vec::new();
     for (i, model) in context.report.models.iter().enumerate() {
         let own: Vec<&Run> = runs.iter().filter(|run| run.model == i).collect();
-        let line = |name: String, points: Vec<(f64, f64)>, thin: bool| Line {
-            name,
-            style: context.style(i),
-            points,
-            thin,
-            markers: !thin,
-        };
-        if own.len() > 1 {
-            lines.extend(own.iter().map(|run| {
-                line(
-                    format!("{}, seed {}", model.name, run.seed),
-                    run.points.iter().map(|&(e, v)| (e as f64, v)).collect(),
-                    true,
-                )
-            }));
+        let style = context.style(i);
+        for run in own.iter().filter(|_| own.len() > 1) {
+            let points = run.points.iter().map(|&(e, v)| (e as f64, v)).collect();
+            let name = format!("{}, seed {}", model.name, run.seed);
+            lines.push(Line { name, style, points, thin: true, markers: false });
         }
-        lines.push(line(model.name.clone(), means(&own), false));
+        lines.push(Line { name: model.name.clone(), style, points: means(&own), thin: false, markers: true });
     }
     let chart = LineChart {
         kind: "learning",
@@ -126,8 +113,7 @@ fn table(context: &Context<'_>, title: String, runs: &[Run]) -> Table {
     let mut table = Table::new(title, head);
     for run in runs {
         let name = context.report.models.get(run.model).map_or("", |m| m.name.as_str());
-        let value =
-            |epoch: &usize| run.points.iter().find(|(e, _)| e == epoch).map_or_else(|| DASH.into(), |(_, v)| four(*v));
+        let value = |epoch: &usize| or_dash(run.points.iter().find(|(e, _)| e == epoch), |(_, v)| four(*v));
         table.row(name, [run.seed.to_string()].into_iter().chain(epochs.iter().map(value)));
     }
     table

@@ -56,7 +56,7 @@ fn facts(m: &mut Markup, run: &Provenance) {
         fact("Rows", format!("{train} train, {valid} valid, {test} test"));
     }
     let seeds: Vec<String> = run.seeds.iter().map(u64::to_string).collect();
-    fact("Seeds", list(&seeds.iter().map(String::as_str).collect::<Vec<_>>()));
+    fact("Seeds", list(&seeds));
     fact("Device", run.device.clone());
     let versions: Vec<String> = run.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     fact("Versions", versions.join(", "));

@@ -1,10 +1,10 @@
-//! Every model on every task, the best marked, ties told as ties.
+//! Every model on every task, the best marked, ties named.
 
 use super::{Context, Section, intro};
 use crate::report::data::{ModelReport, Spread, TaskReport};
 use crate::report::judge::close;
 use crate::report::markup::Markup;
-use crate::report::number::{DASH, decimals, duration, list, mean, spread, things};
+use crate::report::number::{DASH, decimals, duration, list, mean, or_dash, spread, things};
 use crate::report::table::{Cell, Table};
 
 /// A metric: its name, where it is, and how far a value is from the best possible.
@@ -50,22 +50,15 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     if let [model] = &context.report.models[..] {
         let takes = takes(model);
         if !takes.is_empty() {
-            body.leaf(
-                "p",
-                &[("class", &"note")],
-                format_args!("{}.", list(&takes.iter().map(String::as_str).collect::<Vec<_>>())),
-            );
+            body.leaf("p", &[("class", &"note")], format_args!("{}.", list(&takes)));
         }
     }
     if single {
         let more = if one { "" } else { ", and small differences say nothing" };
         body.leaf("p", &[("class", &"note")], format_args!("One seed: no spread is known{more}."));
     }
-    Some(Section {
-        id: "quality",
-        heading: if one { "How good the model is" } else { "How good the models are" },
-        body,
-    })
+    let heading = if one { "How good the model is" } else { "How good the models are" };
+    Some(Section { id: "quality", heading, body })
 }
 
 /// What the only model costs.
@@ -87,7 +80,7 @@ fn by_task(context: &Context<'_>, caption: String) -> Option<Table> {
         METRICS.iter().filter(|(_, of, _)| context.tasks().any(|(t, _)| value(t, *of).is_some())).collect();
     let mut table = Table::new(caption, ["task"].into_iter().chain(metrics.iter().map(|(name, ..)| *name)));
     for (t, task) in context.tasks() {
-        table.row(task, metrics.iter().map(|(_, of, _)| value(t, *of).map_or_else(|| DASH.into(), spread)));
+        table.row(task, metrics.iter().map(|(_, of, _)| or_dash(value(t, *of), spread)));
     }
     (!metrics.is_empty()).then_some(table)
 }

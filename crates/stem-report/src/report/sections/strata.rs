@@ -64,7 +64,7 @@ fn cut(pair: &PairReport) -> String {
     format!(
         "Test rows: {}. Cut at a share of {b} of {low} and {high} among a user's positives of {a} and {b} in the training \
          split; 0 is {a} alone.{unassigned}",
-        list(&rows.iter().map(String::as_str).collect::<Vec<_>>())
+        list(&rows)
     )
 }
 

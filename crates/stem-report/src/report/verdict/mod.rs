@@ -2,7 +2,9 @@
 
 mod users;
 
-use super::data::{Report, Spread, TaskReport};
+use serde::Serialize;
+
+use super::data::{Report, Spread};
 use super::judge::{ModelOnTask, SEEDS, Transfer, close, leaders, models_on_task, reference};
 use super::number::{count, interval, list, signed, spread, things};
 
@@ -10,7 +12,7 @@ use super::number::{count, interval, list, signed, spread, things};
 const LEARNED: f64 = 0.51;
 
 /// The answer for one task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Verdict {
     /// The task.
     pub task: String,
@@ -35,85 +37,59 @@ fn verdict(report: &Report, t: usize) -> Verdict {
     let all = models_on_task(report, t);
     let reference = reference(report).and_then(|index| all.iter().find(|c| c.index == index).cloned());
     match (all.is_empty(), reference) {
-        (true, _) => Verdict {
-            headline: format!("Nothing to say about {task}"),
-            reasons: vec!["no model has an AUC on it.".into()],
-            model: None,
-            tied: Vec::new(),
-            task,
-        },
-        (false, None) if report.models.len() == 1 => alone(task, t, &all[0]),
-        (false, None) => uncompared(task, &all),
-        (false, Some(reference)) => compared(report, task, &all, &reference),
+        (true, _) => {
+            let reasons = vec!["no model has an AUC on it.".into()];
+            Verdict { headline: format!("Nothing to say about {task}"), reasons, task, ..Verdict::default() }
+        }
+        (false, None) if report.models.len() == 1 => single_model(task, t, &all[0]),
+        (false, None) => without_reference(task, &all),
+        (false, Some(reference)) => against_reference(report, task, &all, &reference),
     }
 }
 
 /// One model, and no other in the report.
-fn alone(task: String, t: usize, only: &ModelOnTask<'_>) -> Verdict {
-    let told = |name: &str, value: Option<&Spread>| {
-        value.filter(|s| s.mean.is_finite()).map(|s| format!("{name} {}", spread(s)))
+fn single_model(task: String, t: usize, only: &ModelOnTask<'_>) -> Verdict {
+    let numbers = &only.model.tasks[t];
+    let named = [("gAUC", &numbers.gauc), ("logloss", &numbers.logloss), ("calibration", &numbers.calibration)];
+    let known = |(name, value): (&str, &Option<Spread>)| {
+        value.as_ref().filter(|s| s.mean.is_finite()).map(|s| format!("{name} {}", spread(s)))
     };
-    let others: Vec<String> = match only.model.tasks.get(t) {
-        Some(TaskReport { gauc, logloss, calibration, .. }) => {
-            [told("gAUC", gauc.as_ref()), told("logloss", logloss.as_ref()), told("calibration", calibration.as_ref())]
-                .into_iter()
-                .flatten()
-                .collect()
-        }
-        None => Vec::new(),
-    };
-    let others: Vec<&str> = others.iter().map(String::as_str).collect();
-    Verdict {
-        headline: format!("{} scores AUC {} on {task}", only.model.name, spread(only.auc)),
-        reasons: if others.is_empty() { Vec::new() } else { vec![format!("{}.", list(&others))] },
-        model: None,
-        tied: Vec::new(),
-        task,
-    }
+    let others: Vec<String> = named.into_iter().filter_map(known).collect();
+    let headline = format!("{} scores AUC {} on {task}", only.model.name, spread(only.auc));
+    let reasons = if others.is_empty() { Vec::new() } else { vec![format!("{}.", list(&others))] };
+    Verdict { headline, reasons, task, ..Verdict::default() }
 }
 
 /// Without a single-task model.
-fn uncompared(task: String, all: &[ModelOnTask<'_>]) -> Verdict {
+fn without_reference(task: String, all: &[ModelOnTask<'_>]) -> Verdict {
     let tied = leaders(all, |_| false);
-    let [ship, others @ ..] = &tied[..] else {
-        return Verdict { headline: String::new(), reasons: Vec::new(), model: None, tied: Vec::new(), task };
-    };
+    let [ship, others @ ..] = &tied[..] else { return Verdict { task, ..Verdict::default() } };
     let name = &ship.model.name;
     let nothing = "Without a single-task model on the same rows nothing can be said about whether sharing helps.";
     if all.len() == 1 {
-        return Verdict {
-            headline: format!("{name} scores AUC {} on {task}", spread(ship.auc)),
-            reasons: vec!["there is nothing to compare it with.".into(), nothing.into()],
-            model: None,
-            tied: Vec::new(),
-            task,
-        };
+        let headline = format!("{name} scores AUC {} on {task}", spread(ship.auc));
+        let reasons = vec!["there is nothing to compare it with.".into(), nothing.into()];
+        return Verdict { headline, reasons, task, ..Verdict::default() };
     }
     let mut reasons = vec![format!("AUC {}.", spread(ship.auc))];
     reasons.extend(tie(&tied));
     reasons.push(nothing.into());
-    Verdict {
-        headline: if others.is_empty() {
-            format!("{name} is the best on {task}")
-        } else {
-            format!("A tie on {task}, {name} the cheapest")
-        },
-        reasons,
-        model: Some(name.clone()),
-        tied: names(others),
-        task,
-    }
+    let headline = match others {
+        [] => format!("{name} is the best on {task}"),
+        _ => format!("A tie on {task}, {name} the cheapest"),
+    };
+    Verdict { headline, reasons, model: Some(name.clone()), tied: names(others), task }
 }
 
 /// Against the single-task model.
-fn compared(report: &Report, task: String, all: &[ModelOnTask<'_>], reference: &ModelOnTask<'_>) -> Verdict {
+fn against_reference(report: &Report, task: String, all: &[ModelOnTask<'_>], reference: &ModelOnTask<'_>) -> Verdict {
     let sharing: Vec<ModelOnTask<'_>> = all.iter().filter(|c| c.index != reference.index).cloned().collect();
     let gaining: Vec<ModelOnTask<'_>> = sharing.iter().filter(|c| c.gains()).cloned().collect();
     let pairs = users::pairs(report, &task);
     // The cheapest of a tie, unless it costs comparable users something that another of the tie does not.
     let tied = leaders(&gaining, |c| users::comparable_lose(&pairs, &c.model.name, &task));
     let against = &reference.model.name;
-    let Some(ship) = tied.first() else { return keep(report, task, &sharing, reference) };
+    let Some(ship) = tied.first() else { return reference_stays(report, task, &sharing, reference) };
     let name = &ship.model.name;
 
     let change = ship.transfer.map_or_else(String::new, |i| {
@@ -126,7 +102,7 @@ fn compared(report: &Report, task: String, all: &[ModelOnTask<'_>], reference: &
         )
     });
     let alone = match &pairs[..] {
-        [pair] => users::among(pair, name, &task),
+        [pair] => users::by_stratum(pair, name, &task),
         _ => None,
     };
     let mut reasons = vec![format!("{change}{}.", alone.map_or_else(String::new, |s| format!(", {s}")))];
@@ -136,7 +112,7 @@ fn compared(report: &Report, task: String, all: &[ModelOnTask<'_>], reference: &
     // The one to ship first, then the others that gain.
     let gained: Vec<ModelOnTask<'_>> =
         [ship].into_iter().chain(gaining.iter().filter(|c| c.index != ship.index)).cloned().collect();
-    if let Some(losses) = users::those(&pairs, &gained, &task, Transfer::Negative) {
+    if let Some(losses) = users::who_transfer(&pairs, &gained, &task, Transfer::Negative) {
         reasons.push(format!("Some users lose all the same: {losses}."));
     }
     reasons.extend(doubts(ship, reference));
@@ -146,32 +122,26 @@ fn compared(report: &Report, task: String, all: &[ModelOnTask<'_>], reference: &
         reasons.push(format!("{} has a higher mean ({mean}), but {}.", higher.model.name, missing(higher)));
     }
     reasons.push(tally(&sharing, &task));
-    Verdict {
-        headline: format!("Ship {name} for {task}"),
-        reasons,
-        model: Some(name.clone()),
-        tied: names(&tied[1..]),
-        task,
-    }
+    let headline = format!("Ship {name} for {task}");
+    Verdict { headline, reasons, model: Some(name.clone()), tied: names(&tied[1..]), task }
 }
 
 /// Nothing beats the single-task model with evidence.
-fn keep(report: &Report, task: String, sharing: &[ModelOnTask<'_>], reference: &ModelOnTask<'_>) -> Verdict {
+fn reference_stays(report: &Report, task: String, sharing: &[ModelOnTask<'_>], reference: &ModelOnTask<'_>) -> Verdict {
     let name = &reference.model.name;
     let mut reasons = Vec::new();
     match sharing.first() {
         None => reasons.push(format!("no other model has an AUC on it. Its own is {}.", spread(reference.auc))),
         Some(nearest) => {
-            let told = match nearest.transfer {
-                Some(i) => format!("The highest of the others, {}, differs by {}.", nearest.model.name, interval(&i)),
-                None => format!(
-                    "The highest of the others, {}, differs by {}, of which no interval was measured.",
-                    nearest.model.name,
-                    signed(nearest.auc.mean - reference.auc.mean)
-                ),
+            let by = match nearest.transfer {
+                Some(i) => interval(&i),
+                None => {
+                    let difference = signed(nearest.auc.mean - reference.auc.mean);
+                    format!("{difference}, of which no interval was measured")
+                }
             };
             reasons.push("no model that shares beats it with evidence on this test split.".into());
-            reasons.push(told);
+            reasons.push(format!("The highest of the others, {}, differs by {by}.", nearest.model.name));
             // The one that only seeds are missing for, if there is one; its interval is what a reader sees first.
             reasons.extend(
                 sharing
@@ -181,7 +151,7 @@ fn keep(report: &Report, task: String, sharing: &[ModelOnTask<'_>], reference: &
             );
         }
     }
-    if let Some(gains) = users::those(&users::pairs(report, &task), sharing, &task, Transfer::Positive) {
+    if let Some(gains) = users::who_transfer(&users::pairs(report, &task), sharing, &task, Transfer::Positive) {
         reasons.push(format!("Some users gain all the same: {gains}."));
     }
     if !sharing.is_empty() {
@@ -197,13 +167,8 @@ fn missing(model: &ModelOnTask<'_>) -> String {
     if !model.gains_over_users() {
         "its interval is not above zero".into()
     } else if seeds < SEEDS {
-        format!(
-            "{} no evidence against the luck of training: compare with {SEEDS} or more",
-            match seeds {
-                0 => "without the same seeds for both there is".to_owned(),
-                _ => "one seed is".to_owned(),
-            }
-        )
+        let which = if seeds == 0 { "without the same seeds for both there is" } else { "one seed is" };
+        format!("{which} no evidence against the luck of training: compare with {SEEDS} or more")
     } else {
         format!("with {gains} of {seeds} seeds only: more of them would tell")
     }
@@ -211,32 +176,31 @@ fn missing(model: &ModelOnTask<'_>) -> String {
 
 /// Why the difference to the reference may be other than it looks.
 fn doubts(ship: &ModelOnTask<'_>, reference: &ModelOnTask<'_>) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut doubts = Vec::new();
     let against = &reference.model.name;
     if reference.auc.mean < LEARNED {
         let auc = spread(reference.auc);
-        told.push(format!("But {against} has learned nothing (AUC {auc}): better than that is not good."));
+        doubts.push(format!("But {against} has learned nothing (AUC {auc}): better than that is not good."));
     }
     if close(ship.auc, reference.auc) {
-        told.push(format!(
+        doubts.push(format!(
             "But seeds differ by as much (AUC {} against {}): more of them would tell.",
             spread(ship.auc),
             spread(reference.auc)
         ));
     }
-    told
+    doubts
 }
 
 /// The sentence about models that cannot be told apart; the first is the one to ship.
 fn tie(tied: &[ModelOnTask<'_>]) -> Option<String> {
     let [ship, _, ..] = tied else { return None };
-    let told: Vec<String> = tied.iter().map(|c| format!("{} (AUC {})", c.model.name, spread(c.auc))).collect();
-    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    let all: Vec<String> = tied.iter().map(|c| format!("{} (AUC {})", c.model.name, spread(c.auc))).collect();
     let cheapest = tied.iter().all(|c| ship.model.parameters <= c.model.parameters);
     let of = if cheapest { "" } else { " of those that cost comparable users nothing" };
     Some(format!(
         "It is a tie: these users and seeds cannot tell {} apart, and {} has the fewest parameters ({}){of}.",
-        list(&told),
+        list(&all),
         ship.model.name,
         count(ship.model.parameters)
     ))
@@ -254,7 +218,6 @@ fn tally(sharing: &[ModelOnTask<'_>], task: &str) -> String {
     if of(None) > 0 {
         parts.push(format!("not measured for {}", of(None)));
     }
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let models = things(sharing.len() as u64, "model that shares", "models that share");
     format!("Of {models}, transfer to {task} is {}.", list(&parts))
 }
@@ -264,19 +227,17 @@ pub(super) fn summary(report: &Report, verdicts: &[Verdict]) -> Vec<String> {
     if report.models.len() == 1 {
         return vec!["Whether sharing helps shows only beside a single-task model on the same rows.".into()];
     }
-    let mut told = Vec::new();
+    let mut sentences = Vec::new();
     let judged: Vec<&Verdict> = verdicts.iter().filter(|v| v.model.is_some()).collect();
     if judged.is_empty() {
-        return told;
+        return sentences;
     }
     if let Some(index) = reference(report) {
         let helped = judged.iter().filter(|v| v.model.as_ref() != Some(&report.models[index].name)).count();
-        told.push(match (helped, judged.len()) {
+        sentences.push(match (helped, judged.len()) {
             (helped, all) if all < report.tasks.len() => {
-                format!(
-                    "Sharing helps {helped} of the {all} tasks that could be measured ({} could not).",
-                    report.tasks.len() - all
-                )
+                let others = report.tasks.len() - all;
+                format!("Sharing helps {helped} of the {all} tasks that could be measured ({others} could not).")
             }
             (0, 1) => "Sharing does not help the task, as far as these seeds and this test split show.".into(),
             (0, _) => "Sharing helps none of the tasks, as far as these seeds and this test split show.".into(),
@@ -289,7 +250,7 @@ pub(super) fn summary(report: &Report, verdicts: &[Verdict]) -> Vec<String> {
     if judged.len() > 1 && judged.len() == report.tasks.len() {
         let leads = |name: &String| judged.iter().all(|v| v.model.as_ref() == Some(name) || v.tied.contains(name));
         let one = report.models.iter().filter(|m| leads(&m.name)).min_by_key(|m| m.parameters);
-        told.push(match one {
+        sentences.push(match one {
             Some(model) if Some(&model.name) == report.reference.as_ref() => {
                 format!("{} is best on every task: a model for each, in one bundle.", model.name)
             }
@@ -300,7 +261,7 @@ pub(super) fn summary(report: &Report, verdicts: &[Verdict]) -> Vec<String> {
             }
         });
     }
-    told
+    sentences
 }
 
 fn names(models: &[ModelOnTask<'_>]) -> Vec<String> {

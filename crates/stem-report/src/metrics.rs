@@ -1,13 +1,9 @@
-//! Exact, sort-based metrics of one task. Undefined is `None`, shown as a dash.
-
-mod auc;
-mod gauc;
-
-pub use auc::auc;
-pub use gauc::gauc;
+//! Exact, sort-based metrics of one task. Undefined is `None`, written as a dash.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use crate::analysis::Sample;
 
 /// All metrics of one task on one split. Rows without a label take no part.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -23,15 +19,24 @@ pub struct TaskMetrics {
 }
 
 impl TaskMetrics {
-    /// Measures probabilities against labels (NaN is missing), both of one task; `groups` are the rows' users.
+    /// Measures probabilities against labels (NaN is missing), both of one task; `groups` are the rows' users. A probability that is
+    /// no number leaves AUC and gAUC undefined.
+    ///
+    /// # Panics
+    /// When the slices differ in length, or there are 2^31 rows or more.
     pub fn of(scores: &[f32], labels: &[f32], groups: Option<&[u32]>) -> Self {
-        let known: Vec<usize> = (0..labels.len()).filter(|&i| !labels[i].is_nan()).collect();
-        let scores: Vec<f32> = known.iter().map(|&i| scores[i]).collect();
-        let groups: Option<Vec<u32>> = groups.map(|groups| known.iter().map(|&i| groups[i]).collect());
-        let labels: Vec<bool> = known.iter().map(|&i| labels[i] > 0.5).collect();
+        let sample = groups.map_or_else(|| Sample::ungrouped(labels), |groups| Sample::new(labels, groups, None));
+        let all = Self::on(&sample, scores);
+        Self { gauc: all.gauc.filter(|_| groups.is_some()), ..all }
+    }
+
+    /// Measures probabilities on the rows of a sample; `scores` are those of all rows.
+    pub fn on(sample: &Sample, scores: &[f32]) -> Self {
+        let ranked = sample.rank(scores);
+        let (scores, labels): (Vec<f32>, Vec<bool>) = sample.rows(scores).unzip();
         Self {
-            auc: auc(&scores, &labels),
-            gauc: groups.and_then(|groups| gauc(&scores, &labels, &groups)),
+            auc: ranked.auc(),
+            gauc: ranked.gauc(),
             logloss: logloss(&scores, &labels),
             calibration: calibration(&scores, &labels),
         }
@@ -39,14 +44,14 @@ impl TaskMetrics {
 
     /// Measures every task of a split: `scores` and `labels` are `[N, T]`, row-major.
     pub fn per_task(scores: &[f32], labels: &[f32], groups: Option<&[u32]>, tasks: usize) -> Vec<Self> {
-        let of = |t: usize| Self::of(&column(scores, t, tasks), &column(labels, t, tasks), groups);
-        (0..tasks).into_par_iter().map(of).collect()
+        let of = |values, t: usize| column(values, t, tasks).copied().collect::<Vec<f32>>();
+        (0..tasks).into_par_iter().map(|t| Self::of(&of(scores, t), &of(labels, t), groups)).collect()
     }
 }
 
 /// Column `t` of `values [N, T]`, row-major.
-pub fn column(values: &[f32], t: usize, tasks: usize) -> Vec<f32> {
-    values.iter().skip(t).step_by(tasks).copied().collect()
+pub fn column(values: &[f32], t: usize, tasks: usize) -> impl Iterator<Item = &f32> {
+    values.iter().skip(t).step_by(tasks)
 }
 
 /// Mean cross-entropy; probabilities are kept `1e-7` away from 0 and 1.
@@ -65,7 +70,7 @@ pub fn calibration(scores: &[f32], labels: &[bool]) -> Option<f64> {
 }
 
 /// Four decimals, or a dash.
-pub fn shown(value: Option<f64>) -> String {
+pub fn four_decimals(value: Option<f64>) -> String {
     value.map_or_else(|| "-".into(), |value| format!("{value:.4}"))
 }
 
@@ -74,12 +79,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn undefined_metrics_are_none_and_shown_as_a_dash() {
+    fn undefined_metrics_are_none_and_written_as_a_dash() {
         let one_class = TaskMetrics::of(&[0.2, 0.7], &[0.0, 0.0], Some(&[0, 0]));
         assert_eq!((one_class.auc, one_class.gauc, one_class.calibration), (None, None, None));
         assert!(one_class.logloss.is_some());
         assert_eq!(TaskMetrics::of(&[], &[], None), TaskMetrics::default());
-        assert_eq!(shown(None), "-");
+        assert_eq!(four_decimals(None), "-");
     }
 
     #[test]
@@ -97,14 +102,14 @@ mod tests {
         for (score, label) in [(0.0, true), (1.0, false)] {
             assert!((logloss(&[score], &[label]).unwrap() - limit).abs() < 1e-6, "kept 1e-7 away from both ends");
         }
-        assert_eq!(shown(Some(0.123_456)), "0.1235");
+        assert_eq!(four_decimals(Some(0.123_456)), "0.1235");
     }
 
     #[test]
     fn every_task_is_measured_on_its_own_column() {
         let scores = [0.9, 0.1, 0.2, 0.3, 0.7, 0.2]; // [3, 2]
         let labels = [1.0, 1.0, 0.0, 0.0, 1.0, f32::NAN];
-        assert_eq!(column(&scores, 1, 2), [0.1, 0.3, 0.2]);
+        assert!(column(&scores, 1, 2).eq(&[0.1, 0.3, 0.2]));
         let found = TaskMetrics::per_task(&scores, &labels, Some(&[4, 4, 5]), 2);
         assert_eq!(found[0], TaskMetrics::of(&[0.9, 0.2, 0.7], &[1.0, 0.0, 1.0], Some(&[4, 4, 5])));
         assert_eq!(found[1], TaskMetrics::of(&[0.1, 0.3], &[1.0, 0.0], Some(&[4, 4])));

@@ -24,7 +24,7 @@ pub(crate) fn pairs(dataset: &Dataset, cuts: Option<[f64; 2]>) -> Vec<Pair> {
     let names = dataset.schema().task_names();
     let labels = |t: usize| column(dataset.labels(Split::Train), t, names.len());
     let pair = |a: usize, b: usize| {
-        let shares = Shares::of(&labels(a), &labels(b), train);
+        let shares = Shares::of(labels(a), labels(b), train);
         let strata = match cuts {
             Some(cuts) => shares.cut(test, cuts),
             None => shares.terciles(test),

@@ -1,0 +1,117 @@
+//! What a model is like on the test split, run by run: of a single run, or of every seed of a comparison.
+
+use std::path::Path;
+
+use stem_core::Predictor;
+use stem_core::models::ModelSpec;
+use stem_core::nn::GateSums;
+use stem_data::{Dataset, Split};
+
+use super::strata::Pair;
+use super::{Colours, embedding_report, gate_map, learning_curve, task_report};
+use crate::error::Result;
+use crate::measured::{RunMetrics, in_order};
+use stem_report::analysis::Stratum;
+use stem_report::report::{EmbeddingReport, GateMap, LearningCurve, ModelReport};
+
+/// A model's scores `[N, T]` of the test split, seed by seed.
+pub(crate) type TestScores = Vec<Vec<f32>>;
+
+/// The runs of one model.
+pub(crate) struct ModelRuns<'a> {
+    dataset: &'a Dataset,
+    pairs: &'a [Pair],
+    tasks: Vec<String>,
+    /// Whose its groups of experts are; empty where they are nobody's.
+    owners: Vec<usize>,
+    gates: GateSums,
+    scores: TestScores,
+    learning: Vec<LearningCurve>,
+    embeddings: Option<EmbeddingReport>,
+}
+
+impl<'a> ModelRuns<'a> {
+    /// None yet. Gates are told of all rows, and of the strata of every pair.
+    pub(crate) fn new(config: &impl ModelSpec, dataset: &'a Dataset, pairs: &'a [Pair]) -> Self {
+        let owners = config.gate_groups(dataset.schema());
+        let gates = GateSums::new(&owners, part(pairs.len(), Stratum::ALL[0]));
+        let tasks = dataset.schema().task_names();
+        Self { dataset, pairs, tasks, owners, gates, scores: Vec::new(), learning: Vec::new(), embeddings: None }
+    }
+
+    /// Adds a run: its model, what that predicts, and the folder with its log. A field is drawn in the colours given.
+    ///
+    /// # Errors
+    /// A log or a batch that does not read.
+    pub(crate) fn add<C: ModelSpec>(
+        &mut self,
+        predictor: &Predictor<C>,
+        scores: Vec<f32>,
+        seed: u64,
+        folder: &Path,
+        picture: Option<(usize, &Colours)>,
+    ) -> Result<()> {
+        // Experts of nobody have other numbers in every seed: the first stands for them.
+        if !self.owners.is_empty() || self.scores.is_empty() {
+            for (first, batch) in in_order(self.dataset, Split::Test) {
+                let gates = predictor.gates(&batch)?;
+                if gates.is_empty() {
+                    break;
+                }
+                let pairs = self.pairs;
+                self.gates.add(gates, |row| parts_of(pairs, first + row));
+            }
+        }
+        self.scores.push(scores);
+        self.learning.push(learning_curve(folder, seed, &self.tasks)?);
+        if self.embeddings.is_none() {
+            self.embeddings = embedding_report(predictor, seed, picture);
+        }
+        Ok(())
+    }
+
+    /// All of it, with the metrics of the same `runs`.
+    pub(crate) fn report(self, runs: &[RunMetrics], settings: Vec<(String, String)>) -> (ModelReport, TestScores) {
+        let first = runs.first();
+        let report = ModelReport {
+            name: first.map_or_else(String::new, |run| run.model.clone()),
+            parameters: first.map_or(0, |run| run.parameters as u64),
+            seconds: runs.iter().map(|run| run.seconds).collect(),
+            memory_gb: first.map(|run| run.memory as f64 / 1e9),
+            tasks: (0..self.tasks.len()).map(|t| task_report(&self.scores, self.dataset, t)).collect(),
+            gates: self.gate_maps(),
+            learning: self.learning,
+            embeddings: self.embeddings,
+            settings,
+        };
+        (report, self.scores)
+    }
+
+    /// All users first, then every stratum.
+    fn gate_maps(&self) -> Vec<GateMap> {
+        let maps = |part: usize| -> Vec<GateMap> {
+            let means = self.gates.means(part);
+            means.iter().enumerate().map(|(l, mean)| gate_map(l, mean, &self.owners, &self.tasks)).collect()
+        };
+        let mut all = maps(0);
+        for (p, pair) in self.pairs.iter().enumerate() {
+            for (stratum, name) in pair.parts() {
+                let [a, b] = pair.tasks.map(|t| self.tasks[t].clone());
+                let of = |map| GateMap { stratum: Some(name.into()), pair: Some((a.clone(), b.clone())), ..map };
+                all.extend(maps(part(p, stratum)).into_iter().map(of));
+            }
+        }
+        all
+    }
+}
+
+/// The parts that a test row's gates are added up in.
+fn parts_of(pairs: &[Pair], row: usize) -> impl Iterator<Item = usize> {
+    let of_pairs = pairs.iter().enumerate().filter_map(move |(p, pair)| Some(part(p, pair.strata.rows[row]?)));
+    [0].into_iter().chain(of_pairs)
+}
+
+/// The part of a pair's stratum, in which its rows' gates are added up: part 0 is all rows.
+fn part(pair: usize, stratum: Stratum) -> usize {
+    1 + Stratum::ALL.len() * pair + stratum as usize
+}
