@@ -185,12 +185,34 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self.train()
     }
 
+    /// What decides whether an epoch was better: the metric that was asked for, or AUC where validation cannot measure that.
+    fn measurable_monitor(&self) -> Monitor {
+        let monitor = self.config.monitor;
+        let labels = self.dataset.labels(Split::Valid).len();
+        let measured = self.measure(&vec![0.0; labels], Split::Valid); // whether a metric is defined does not hang on the scores
+        if labels == 0 || monitor.mean(&measured).is_some() {
+            return monitor;
+        }
+        let nothing = "every epoch counts as the best so far, and training stops after the last";
+        match (monitor, Monitor::Auc.mean(&measured)) {
+            (Monitor::Gauc, Some(_)) => tracing::warn!(
+                "monitor = \"gauc\" cannot be measured: no group of the validation split has rows of both labels. AUC decides in its place"
+            ),
+            _ => tracing::warn!(
+                "{} cannot be measured: no task has rows of both labels in the validation split. So {nothing}",
+                monitor.name()
+            ),
+        }
+        Monitor::Auc
+    }
+
     fn train(&mut self) -> Result<FitSummary> {
         let _memory = ReleaseMemory;
         let mut log = RunLog::create(&self.work)?;
         let schema = self.dataset.schema();
         self.device.seed(self.config.seed);
         let mut early_stop = EarlyStop::new(self.config.patience);
+        let monitor = self.measurable_monitor();
         let TrainConfig { schedule, learning_rate, warm_up_steps, balance, seed, .. } = self.config;
         let planned = planned_steps(&self.config, self.dataset);
         let mut schedule = RateSchedule::new(schedule, learning_rate, warm_up_steps, planned);
@@ -213,7 +235,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
                 return Err(self.not_finite((task, scores[place]), steps, epoch, false)?);
             }
             let valid = self.measure(&scores, Split::Valid);
-            let monitored = self.config.monitor.mean(&valid);
+            let monitored = monitor.mean(&valid);
             let verdict = early_stop.judge(monitored);
             let rate = schedule.rate(steps.saturating_sub(1));
             let best = verdict == Verdict::Better;
@@ -228,7 +250,6 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             self.task.iter().for_each(|task| line["task"] = task.as_str().into());
             balance.weights().into_iter().for_each(|weights| line["balance"] = by_task(schema, weights));
             log.write(&line)?;
-            let monitor = self.config.monitor;
             let of_task = |(t, m): (&Task, &TaskMetrics)| format!("{} {}", t.name, four_decimals(monitor.of(m)));
             tracing::info!(
                 "epoch {epoch}: loss {:.4}, valid {} {}, rate {rate:.2e}{}",

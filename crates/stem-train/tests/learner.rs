@@ -310,6 +310,33 @@ fn the_monitor_decides_which_epoch_is_the_best() {
 }
 
 #[test]
+fn a_gauc_that_cannot_be_measured_leaves_the_choice_to_auc() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |i: usize| format!("{i},{},{}\n", i % 7, usize::from(i * 37 % 11 < 4)); // every user once
+    let log: String = (0..600).map(row).collect();
+    std::fs::write(folder.path().join("log.csv"), format!("user,item,click\n{log}")).unwrap();
+    let recipe = r#"
+name = "single"
+group = "user"
+source = [{ name = "log", file = "log.csv" }]
+field = [{ column = "item", kind = "category" }]
+label = [{ column = "click" }]
+split = { kind = "random", valid = 0.3, test = 0.1, seed = 1 }
+"#;
+    let recipe = Recipe::parse(recipe, "recipe.toml").unwrap();
+    let options = PrepareOptions::default();
+    let dataset = prepare(&recipe, folder.path(), &folder.path().join("columns"), &options).unwrap();
+    let model = small(ModelName::SharedBottom);
+    let best = |monitor: Monitor| {
+        let config = TrainConfig { monitor, batch_size: 100, epochs: 9, patience: 2, ..plain() };
+        let summary = fit(&model, &dataset, &config, &folder.path().join(monitor.name()));
+        (summary.best_epoch, summary.epochs)
+    };
+    assert_eq!(best(Monitor::Gauc), best(Monitor::Auc));
+    assert!(best(Monitor::Gauc).1 < 9, "early stopping is on");
+}
+
+#[test]
 fn the_log_tells_steps_losses_and_weights_of_the_balance() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = without_validation(folder.path());

@@ -240,7 +240,7 @@ fn a_parquet_file_tells_its_types_itself() {
     let (recipe, answer) = init(&case, &["--data", "@log.data", "--labels", "like"]);
     assert!(matches!(field(&recipe, "tags").kind, Kind::Sequence { max_len: 6, .. }), "{}", recipe.text);
     assert!(field(&recipe, "tags").separator.is_none());
-    assert_eq!(recipe.sources[0].format, stem_data::Format::Parquet);
+    assert_eq!(recipe.sources[0].format, Some(stem_data::Format::Parquet));
     assert!(matches!(&recipe.split, SplitRecipe::Time { column, .. } if column == "at"));
     left_out(&answer, &recipe, "vector", "of which no field is made");
     let dataset = prepare(&recipe, case.dir.path(), &case.path("columns"), &PrepareOptions::default()).unwrap();
@@ -255,7 +255,7 @@ fn a_column_of_train_valid_and_test_is_the_split() {
     });
     let (recipe, _) = init(&Case::new("log.csv", log), &["--data", "@log.csv", "--labels", "like"]);
     let values = ["train", "val", "test"].map(String::from);
-    assert_eq!(recipe.split, SplitRecipe::Column { column: "fold".into(), values });
+    assert_eq!(recipe.split, SplitRecipe::Column { column: "fold".into(), values, named: [true; 3] });
 }
 
 #[test]
