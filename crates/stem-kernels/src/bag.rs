@@ -12,11 +12,9 @@
 
 use std::ops::Range;
 
-use rayon::join;
-
 use crate::distinct::InverseIndex;
-use crate::planes::{Planes, grain, split_rows};
-use crate::simd::{self, Kernel, short, short_two};
+use crate::divide::{Planes, divide, divide_at, grain};
+use crate::simd::{prefetch, short, short_two, vectorised};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -157,75 +155,52 @@ pub fn forward(
     x: &mut [f32],
 ) {
     let batch = layout.rows(streams, index.len(), weights.len(), x.len());
-    let planes = [Planes::whole(x, [streams.count(), batch, layout.fields() * streams.dim])];
-    split_rows(planes, 0..batch, grain(layout.slots() * layout.width), &|batch, [x]| {
-        simd::run(Forward { layout, streams, rows, index, weights, batch, x });
+    let x = Planes::whole(x, streams.count(), layout.fields() * streams.dim);
+    divide(0..batch, grain(layout.slots() * layout.width), [x], &|batch, [x]| {
+        forward_rows(layout, streams, rows, index, weights, batch, x);
     });
 }
 
-struct Forward<'a> {
-    layout: &'a BagLayout,
-    streams: &'a ColumnGroups,
-    rows: &'a [f32],
-    index: &'a [u32],
-    weights: &'a [f32],
-    batch: Range<usize>,
-    x: Planes<'a>,
-}
-
-impl Kernel for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
-        for b in self.batch.clone() {
-            self.ask_for(b + AHEAD);
-            for (f, slots) in self.layout.fields.iter().enumerate() {
-                self.pool(b, f, slots);
-            }
-        }
-    }
-}
-
-impl<'a> Forward<'a> {
-    #[inline(always)]
-    fn row(&self, id: u32) -> Option<&'a [f32]> {
-        let start = id as usize * self.layout.width;
-        self.rows.get(start..start + self.layout.width)
-    }
-
-    #[inline(always)]
-    fn ask_for(&self, b: usize) {
-        if b < self.batch.end {
-            let slots = self.layout.slots();
-            for &id in &self.index[b * slots..(b + 1) * slots] {
-                if let Some(row) = self.row(id) {
-                    simd::prefetch(&row[self.streams.span.clone()]);
+vectorised! {
+    fn forward_rows(
+        layout: &BagLayout,
+        streams: &ColumnGroups,
+        rows: &[f32],
+        index: &[u32],
+        weights: &[f32],
+        batch: Range<usize>,
+        x: Planes<'_>,
+    ) {
+        let mut x = x;
+        let (slots, ColumnGroups { groups, dim, span }) = (layout.slots(), streams);
+        let row = |id: u32| {
+            let start = id as usize * layout.width;
+            rows.get(start..start + layout.width)
+        };
+        for b in batch.clone() {
+            if b + AHEAD < batch.end {
+                for row in index[(b + AHEAD) * slots..(b + AHEAD + 1) * slots].iter().filter_map(|&id| row(id)) {
+                    prefetch(&row[span.clone()]);
                 }
             }
-        }
-    }
-
-    /// `x_k[b, f, :]` of every stream.
-    #[inline(always)]
-    fn pool(&mut self, b: usize, f: usize, slots: &Range<usize>) {
-        let ColumnGroups { groups, dim, .. } = self.streams;
-        let (first, local) = (b * self.layout.slots(), b - self.batch.start);
-        let (places, columns) = (first + slots.start..first + slots.end, f * dim..(f + 1) * dim);
-        let mut empty = true;
-        for (&id, &weight) in self.index[places.clone()].iter().zip(&self.weights[places]) {
-            if weight == 0.0 {
-                continue;
-            }
-            let Some(row) = self.row(id) else { outside(id, self.rows.len() / self.layout.width.max(1)) };
-            for (k, starts) in groups.iter().enumerate() {
-                sum_groups(&mut self.x.row(k, local)[columns.clone()], weight, row, starts, empty);
-            }
-            empty = false;
-        }
-        if empty {
-            for k in 0..groups.len() {
-                self.x.row(k, local)[columns.clone()].fill(0.0);
+            for (f, of_field) in layout.fields.iter().enumerate() {
+                let (places, columns) = (b * slots + of_field.start..b * slots + of_field.end, f * dim..(f + 1) * dim);
+                let mut empty = true;
+                for (&id, &weight) in index[places.clone()].iter().zip(&weights[places]) {
+                    if weight == 0.0 {
+                        continue;
+                    }
+                    let Some(row) = row(id) else { outside(id, rows.len() / layout.width.max(1)) };
+                    for (k, starts) in groups.iter().enumerate() {
+                        sum_groups(&mut x.row(k, b - batch.start)[columns.clone()], weight, row, starts, empty);
+                    }
+                    empty = false;
+                }
+                if empty {
+                    for k in 0..groups.len() {
+                        x.row(k, b - batch.start)[columns.clone()].fill(0.0);
+                    }
+                }
             }
         }
     }
@@ -276,7 +251,9 @@ pub fn backward(
 ) {
     layout.rows(streams, by_row.slots().len(), weights.len(), dx.len());
     assert_eq!(grad.len(), by_row.rows() * layout.width, "the rows' gradient is [U, W]");
-    Gradients { layout, streams, by_row, weights, dx }.split(0..by_row.rows(), grad);
+    let read = Gradients { layout, streams, by_row, weights, dx };
+    let grad = Planes::whole(grad, 1, layout.width);
+    divide_at(&|rows| read.middle(rows), 0..by_row.rows(), [grad], &|rows, [grad]| backward_rows(read, rows, grad));
 }
 
 #[derive(Clone, Copy)]
@@ -289,35 +266,27 @@ struct Gradients<'a> {
 }
 
 impl<'a> Gradients<'a> {
-    /// Halves the work until a part is small.
-    fn split(self, rows: Range<usize>, grad: &mut [f32]) {
-        if rows.len() > 1 && self.work(rows.end) - self.work(rows.start) > WORK {
-            let middle = self.middle(&rows);
-            let (low, high) = grad.split_at_mut((middle - rows.start) * self.layout.width);
-            join(|| self.split(rows.start..middle, low), || self.split(middle..rows.end, high));
-        } else {
-            simd::run(Backward { of: self, rows, grad });
-        }
-    }
-
     /// Rows and places before row `u`.
     fn work(&self, u: usize) -> usize {
         u + self.by_row.starts()[u] as usize
     }
 
-    /// The row before which half of the work lies, neither the first nor past the last.
-    fn middle(&self, rows: &Range<usize>) -> usize {
-        let half = (self.work(rows.start) + self.work(rows.end)) / 2;
+    /// The row before which half of the work lies, neither the first nor past the last; `None` where there is little work.
+    fn middle(&self, rows: &Range<usize>) -> Option<usize> {
+        let (before, after) = (self.work(rows.start), self.work(rows.end));
+        if rows.len() <= 1 || after - before <= WORK {
+            return None;
+        }
         let (mut low, mut high) = (rows.start + 1, rows.end - 1);
         while low < high {
             let middle = (low + high) / 2;
-            if self.work(middle) < half {
+            if self.work(middle) < (before + after) / 2 {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        low
+        Some(low)
     }
 
     /// `dx_k[b, f, :]` of every stream, and the first columns of the stream's groups.
@@ -329,30 +298,22 @@ impl<'a> Gradients<'a> {
     }
 }
 
-struct Backward<'a> {
-    of: Gradients<'a>,
-    rows: Range<usize>,
-    grad: &'a mut [f32],
-}
-
-impl Kernel for Backward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { of, rows, grad } = self;
-        let (starts, slots) = (of.by_row.starts(), of.by_row.slots());
-        for (u, grad) in rows.zip(grad.chunks_exact_mut(of.layout.width.max(1))) {
+vectorised! {
+    fn backward_rows(read: Gradients<'_>, rows: Range<usize>, grad: Planes<'_>) {
+        let mut grad = grad;
+        let (first, starts, slots) = (rows.start, read.by_row.starts(), read.by_row.slots());
+        for u in rows {
+            let grad = grad.row(0, u - first);
             grad.fill(0.0);
             for i in starts[u] as usize..starts[u + 1] as usize {
                 if let Some(&place) = slots.get(i + PLACES_AHEAD) {
-                    for (dx, _) in of.cell(place) {
-                        simd::prefetch(dx);
+                    for (dx, _) in read.cell(place) {
+                        prefetch(dx);
                     }
                 }
-                let weight = of.weights[slots[i] as usize];
+                let weight = read.weights[slots[i] as usize];
                 if weight != 0.0 {
-                    for (dx, starts) in of.cell(slots[i]) {
+                    for (dx, starts) in read.cell(slots[i]) {
                         for &start in starts {
                             short(&mut grad[start..][..dx.len()], dx, |sum, d| sum + weight * d);
                         }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::arena;
-use crate::divide::{Run, divide};
+use crate::divide::{Planes, divide};
 use crate::linear::TASK;
 use crate::mat::{Mat, MatMut};
 use crate::precision::Precision;
@@ -68,11 +68,11 @@ pub fn forward(precision: Precision, input: Input, links: &[Link], y: &mut [f32]
     let pieces = batch.div_ceil(rows);
     let work = 2 * batch * links.iter().map(|link| link.weight.len()).sum::<usize>();
     let grain = if work < TASK { members.max(pieces) } else { 1 }; // little work stays on this thread
-    divide(0..members, grain, Run::new(y, batch * before), &|members, mut y| {
-        for member in members {
-            let y = Run::new(y.next_piece(), rows * before);
-            divide(0..pieces, grain, y, &|piece, y| {
-                chain.rows(member, piece.start * rows..(piece.end * rows).min(batch), y.values);
+    divide(0..members, grain, [Planes::whole(y, 1, batch * before)], &|members, [mut y]| {
+        for (i, member) in members.enumerate() {
+            let y = Planes::whole(y.piece(0, i), 1, rows * before);
+            divide(0..pieces, grain, [y], &|piece, [mut y]| {
+                chain.rows(member, piece.start * rows..(piece.end * rows).min(batch), y.plane(0));
             });
         }
     });

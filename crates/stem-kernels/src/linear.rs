@@ -6,13 +6,13 @@
 use std::ops::Range;
 
 use crate::arena;
-use crate::divide::{Run, Runs, divide, runs};
+use crate::divide::{Planes, divide};
 use crate::elementwise;
 use crate::mat::{Mat, MatMut};
 use crate::precision::Precision;
 use crate::product::{Epilogue, multiply};
 
-/// BankShape of a bank and of its batch. Any size may be 0.
+/// Sizes of a bank and of its batch. Any size may be 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BankShape {
     /// Maps in the bank. `E`
@@ -43,11 +43,13 @@ pub fn forward(precision: Precision, shape: BankShape, x: &[f32], weight: &[f32]
     shape.check("output", y.len(), shape.outputs());
     let bank = Bank { precision, shape, x, weight };
     let (size, cut) = (shape.batch * shape.output, RowBlocks::of_rows(shape, shape.members));
-    divide(0..shape.members, cut.streams, Run::new(y, size), &|members, mut y| {
-        for e in members {
+    divide(0..shape.members, cut.streams, [Planes::whole(y, 1, size)], &|members, [mut y]| {
+        for (i, e) in members.enumerate() {
             let bias = &bias[e * shape.output..][..shape.output];
-            let y = Run::new(y.next_piece(), cut.rows * shape.output);
-            divide(0..cut.count, 1, y, &|piece, y| bank.to_outputs(e, cut.rows_of(piece, shape.batch), bias, y.values));
+            let y = Planes::whole(y.piece(0, i), 1, cut.rows * shape.output);
+            divide(0..cut.count, 1, [y], &|piece, [mut y]| {
+                bank.to_outputs(e, cut.rows_of(piece, shape.batch), bias, y.plane(0));
+            });
         }
     });
 }
@@ -119,9 +121,6 @@ struct Bank<'a> {
     weight: &'a [f32],
 }
 
-/// The rows of several members' `dz`, the sums of their columns, and the same rows of `dx`.
-type InputOutputs<'a> = (Runs<'a>, Runs<'a>, Option<Run<'a>>);
-
 impl Bank<'_> {
     /// A member's input. `[B, I]`
     fn input(&self, member: usize) -> Mat<'_> {
@@ -144,29 +143,33 @@ impl Bank<'_> {
     }
 
     /// `dz = dy` where the ReLU let it pass, `db = sum_rows dz` and `dx = dz W^T`, where members share it `sum_e dz_e W_e^T`.
-    fn to_inputs(&self, y: &[f32], dz: &mut [f32], dbias: &mut [f32], mut dx: Option<&mut [f32]>) {
+    fn to_inputs(&self, y: &[f32], dz: &mut [f32], dbias: &mut [f32], dx: Option<&mut [f32]>) {
         let BankShape { members, batch, input, output, shared, .. } = self.shape;
+        let (with_dx, dx) = (dx.is_some(), dx.unwrap_or_default());
         if members * batch * output == 0 {
             dbias.fill(0.0);
-            dx.iter_mut().for_each(|dx| dx.fill(0.0));
+            dx.fill(0.0);
             return;
         }
         let (streams, each) = if shared { (1, members) } else { (members, 1) };
         let cut = RowBlocks::of_rows(self.shape, streams);
         let mut partial = arena::take(if cut.count > 1 { members * cut.count * output } else { 0 }); // [E, pieces, O]
         let sums = if cut.count > 1 { &mut *partial } else { &mut *dbias };
-        let all = (
-            Run::new(dz, each * batch * output),
-            Run::new(sums, each * cut.count * output),
-            dx.map(|dx| Run::new(dx, batch * input)),
-        );
-        divide(0..streams, cut.streams, all, &|streams, (mut dz, mut sums, mut dx)| {
-            for stream in streams {
-                let dz = runs(dz.next_piece(), each, cut.rows * output);
-                let sums = runs(sums.next_piece(), each, output);
-                let dx = dx.as_mut().map(|dx| Run::new(dx.next_piece(), cut.rows * input));
-                divide(0..cut.count, 1, (dz, sums, dx), &|piece, outputs| {
-                    self.rows_to_inputs(stream * each, cut.rows_of(piece, batch), y, outputs);
+        let outputs = [
+            Planes::whole(dz, 1, each * batch * output),
+            Planes::whole(sums, 1, each * cut.count * output),
+            Planes::whole(dx, 1, batch * input),
+        ];
+        divide(0..streams, cut.streams, outputs, &|streams, [mut dz, mut sums, mut dx]| {
+            for (i, stream) in streams.enumerate() {
+                let outputs = [
+                    Planes::whole(dz.piece(0, i), each, cut.rows * output),
+                    Planes::whole(sums.piece(0, i), each, output),
+                    Planes::whole(dx.piece(0, i), 1, cut.rows * input),
+                ];
+                divide(0..cut.count, 1, outputs, &|piece, outputs| {
+                    let members = stream * each..(stream + 1) * each;
+                    self.rows_to_inputs(members, cut.rows_of(piece, batch), y, outputs, with_dx);
                 });
             }
         });
@@ -178,23 +181,24 @@ impl Bank<'_> {
         }
     }
 
-    /// [`Bank::to_inputs`] for some rows of the members from `first` on, all onto the same `dx`.
-    fn rows_to_inputs(&self, first: usize, rows: Range<usize>, y: &[f32], (dz, sums, mut dx): InputOutputs) {
+    /// [`Bank::to_inputs`] for some rows of some members, all onto the same `dx`.
+    fn rows_to_inputs(
+        &self,
+        members: Range<usize>,
+        rows: Range<usize>,
+        y: &[f32],
+        [mut dz, mut sums, mut dx]: [Planes; 3],
+        with_dx: bool,
+    ) {
         let BankShape { batch, input, output, relu, .. } = self.shape;
-        for (i, (dz, db)) in dz.into_iter().zip(sums).enumerate() {
-            let (member, size) = (first + i, rows.len() * output);
-            let y = relu.then(|| &y[(member * batch + rows.start) * output..][..size]);
-            elementwise::relu_backward(dz.values, y, db.values);
-            if let Some(dx) = &mut dx {
-                let dz = Mat::new(dz.values, rows.len(), output);
-                let dx = MatMut::new(dx.values, rows.len(), input);
-                multiply(
-                    self.precision,
-                    dz,
-                    self.member_weight(member).t(),
-                    dx,
-                    Epilogue { accumulate: i > 0, ..Epilogue::default() },
-                );
+        for (i, member) in members.enumerate() {
+            let y = relu.then(|| &y[(member * batch + rows.start) * output..][..rows.len() * output]);
+            let dz = dz.plane(i);
+            elementwise::relu_backward(dz, y, sums.plane(i));
+            if with_dx {
+                let (dz, dx) = (Mat::new(dz, rows.len(), output), MatMut::new(dx.plane(0), rows.len(), input));
+                let epilogue = Epilogue { accumulate: i > 0, ..Epilogue::default() };
+                multiply(self.precision, dz, self.member_weight(member).t(), dx, epilogue);
             }
         }
     }
@@ -203,13 +207,14 @@ impl Bank<'_> {
     fn to_weights(&self, dz: &[f32], dweight: &mut [f32]) {
         let BankShape { members, batch, input, output, .. } = self.shape;
         let cut = RowBlocks::of_weights(self.shape);
-        divide(0..members, cut.streams, Run::new(dweight, input * output), &|members, mut dw| {
-            for member in members {
+        divide(0..members, cut.streams, [Planes::whole(dweight, 1, input * output)], &|members, [mut dw]| {
+            for (i, member) in members.enumerate() {
                 let dz = Mat::new(&dz[member * batch * output..], batch, output);
-                let dw = Run::new(dw.next_piece(), cut.rows * output);
-                divide(0..cut.count, 1, dw, &|piece, dw| {
+                let dw = Planes::whole(dw.piece(0, i), 1, cut.rows * output);
+                divide(0..cut.count, 1, [dw], &|piece, [mut dw]| {
                     let x = self.input(member).t().rows_of(cut.rows_of(piece, input));
-                    multiply(self.precision, x, dz, MatMut::new(dw.values, x.rows(), output), Epilogue::default());
+                    let dw = MatMut::new(dw.plane(0), x.rows(), output);
+                    multiply(self.precision, x, dz, dw, Epilogue::default());
                 });
             }
         });
@@ -239,7 +244,7 @@ const WEIGHT_TASKS: usize = 8;
 struct RowBlocks {
     /// Small streams that one task takes.
     streams: usize,
-    /// RowBlocks in a stream.
+    /// Pieces of a stream.
     count: usize,
     /// Rows of a piece; the last may have fewer.
     rows: usize,
