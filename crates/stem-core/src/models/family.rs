@@ -119,26 +119,7 @@ pub enum ExtendedModel<M: Module + ModuleDisplay> {
 }
 
 impl<M: Model> Model for ExtendedModel<M> {
-    fn forward(&self, x: Pooled) -> Tensor<2> {
-        match self {
-            Self::BuiltIn(model) => model.forward(x),
-            Self::Own(model) => model.forward(x),
-        }
-    }
-
-    fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
-        match self {
-            Self::BuiltIn(model) => model.gates(x),
-            Self::Own(model) => model.gates(x),
-        }
-    }
-
-    fn penalty(&self, logits: &Tensor<2>) -> Option<Tensor<1>> {
-        match self {
-            Self::BuiltIn(model) => model.penalty(logits),
-            Self::Own(model) => model.penalty(logits),
-        }
-    }
+    ask_model!(BuiltIn, Own);
 }
 
 impl<C: ModelSpec> ModelSpec for Extended<C>
@@ -147,61 +128,7 @@ where
 {
     type Model = ExtendedModel<C::Model>;
 
-    fn name(&self) -> &'static str {
-        match self {
-            Self::BuiltIn(config) => config.name(),
-            Self::Own(config) => config.name(),
-        }
-    }
-
-    fn check(&self, schema: &Schema) -> Result<()> {
-        match self {
-            Self::BuiltIn(config) => config.check(schema),
-            Self::Own(config) => config.check(schema),
-        }
-    }
-
-    fn widths(&self, schema: &Schema) -> Vec<usize> {
-        match self {
-            Self::BuiltIn(config) => config.widths(schema),
-            Self::Own(config) => config.widths(schema),
-        }
-    }
-
-    fn size(&self, schema: &Schema) -> NetworkSize {
-        match self {
-            Self::BuiltIn(config) => config.size(schema),
-            Self::Own(config) => config.size(schema),
-        }
-    }
-
-    fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model {
-        match self {
-            Self::BuiltIn(config) => ExtendedModel::BuiltIn(config.init(schema, rng, device)),
-            Self::Own(config) => ExtendedModel::Own(config.init(schema, rng, device)),
-        }
-    }
-
-    fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
-        match self {
-            Self::BuiltIn(config) => config.embedding_groups(schema),
-            Self::Own(config) => config.embedding_groups(schema),
-        }
-    }
-
-    fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
-        match self {
-            Self::BuiltIn(config) => config.gate_groups(schema),
-            Self::Own(config) => config.gate_groups(schema),
-        }
-    }
-
-    fn trains_apart(&self) -> bool {
-        match self {
-            Self::BuiltIn(config) => config.trains_apart(),
-            Self::Own(config) => config.trains_apart(),
-        }
-    }
+    ask_config!(ExtendedModel: BuiltIn, Own);
 }
 
 impl<C: ModelSpec + Default> ModelFamily for Extended<C> {

@@ -12,6 +12,8 @@
 //! | [`EsmmConfig`] | one | its own tower; conversions are clicks times their rate | Ma et al., SIGIR 2018 |
 //! | [`MmoeMeConfig`], [`PleMeConfig`] | one per expert, one per expert group | as MMoE and PLE | Su et al., AAAI 2024 |
 
+#[macro_use]
+mod macros;
 mod any;
 mod bottom;
 mod family;
@@ -36,11 +38,11 @@ pub use esmm::{Esmm, EsmmConfig};
 pub use family::{Extended, ExtendedModel, ModelFamily, Preset};
 pub use layered::{Layered, LayeredSizes};
 pub use mixture::{Mixture, MixtureSizes};
-pub use mmoe::{Mmoe, MmoeConfig};
-pub use mmoe_me::{MmoeMe, MmoeMeConfig};
-pub use omoe::{Omoe, OmoeConfig};
-pub use ple::{Ple, PleConfig};
-pub use ple_me::{PleMe, PleMeConfig};
+pub use mmoe::MmoeConfig;
+pub use mmoe_me::MmoeMeConfig;
+pub use omoe::OmoeConfig;
+pub use ple::PleConfig;
+pub use ple_me::PleMeConfig;
 pub use shared_bottom::{SharedBottom, SharedBottomConfig};
 pub use single_task::{SingleTask, SingleTaskConfig};
 pub use stem::{Stem, StemConfig};
