@@ -136,8 +136,8 @@ impl ColumnGroups {
     }
 }
 
-/// Rows of the batch whose table rows are asked for ahead.
-const AHEAD: usize = 2;
+/// Rows of the batch whose table rows are prefetched ahead of the one in work.
+const ROWS_AHEAD: usize = 2;
 
 /// Gathers, weights and sums: from the table, or a batch's distinct rows, into the streams.
 ///
@@ -178,8 +178,8 @@ vectorised! {
             rows.get(start..start + layout.width)
         };
         for b in batch.clone() {
-            if b + AHEAD < batch.end {
-                for row in index[(b + AHEAD) * slots..(b + AHEAD + 1) * slots].iter().filter_map(|&id| row(id)) {
+            if b + ROWS_AHEAD < batch.end {
+                for row in index[(b + ROWS_AHEAD) * slots..(b + ROWS_AHEAD + 1) * slots].iter().filter_map(|&id| row(id)) {
                     prefetch(&row[span.clone()]);
                 }
             }
@@ -190,7 +190,7 @@ vectorised! {
                     if weight == 0.0 {
                         continue;
                     }
-                    let Some(row) = row(id) else { outside(id, rows.len() / layout.width.max(1)) };
+                    let Some(row) = row(id) else { panic_outside(id, rows.len() / layout.width.max(1)) };
                     for (k, starts) in groups.iter().enumerate() {
                         sum_groups(&mut x.row(k, b - batch.start)[columns.clone()], weight, row, starts, empty);
                     }
@@ -224,11 +224,11 @@ fn sum_groups(x: &mut [f32], weight: f32, row: &[f32], starts: &[usize], mut fre
 }
 
 #[cold]
-fn outside(id: u32, rows: usize) -> ! {
+fn panic_outside(id: u32, rows: usize) -> ! {
     panic!("index {id} lies outside {rows} rows of a table");
 }
 
-/// Places ahead of the one in work whose gradients are asked for.
+/// Places ahead of the one in work whose gradients are prefetched.
 const PLACES_AHEAD: usize = 6;
 
 /// Rows and places that a thread takes before it is worth asking another one.
@@ -251,13 +251,14 @@ pub fn backward(
 ) {
     layout.rows(streams, by_row.slots().len(), weights.len(), dx.len());
     assert_eq!(grad.len(), by_row.rows() * layout.width, "the rows' gradient is [U, W]");
-    let read = Gradients { layout, streams, by_row, weights, dx };
+    let saved = Saved { layout, streams, by_row, weights, dx };
     let grad = Planes::whole(grad, 1, layout.width);
-    divide_at(&|rows| read.middle(rows), 0..by_row.rows(), [grad], &|rows, [grad]| backward_rows(read, rows, grad));
+    divide_at(&|rows| saved.middle(rows), 0..by_row.rows(), [grad], &|rows, [grad]| backward_rows(saved, rows, grad));
 }
 
+/// What a backward pass reads.
 #[derive(Clone, Copy)]
-struct Gradients<'a> {
+struct Saved<'a> {
     layout: &'a BagLayout,
     streams: &'a ColumnGroups,
     by_row: &'a InverseIndex,
@@ -265,22 +266,22 @@ struct Gradients<'a> {
     dx: &'a [f32],
 }
 
-impl<'a> Gradients<'a> {
+impl<'a> Saved<'a> {
     /// Rows and places before row `u`.
-    fn work(&self, u: usize) -> usize {
+    fn work_before(&self, u: usize) -> usize {
         u + self.by_row.starts()[u] as usize
     }
 
     /// The row before which half of the work lies, neither the first nor past the last; `None` where there is little work.
     fn middle(&self, rows: &Range<usize>) -> Option<usize> {
-        let (before, after) = (self.work(rows.start), self.work(rows.end));
+        let (before, after) = (self.work_before(rows.start), self.work_before(rows.end));
         if rows.len() <= 1 || after - before <= WORK {
             return None;
         }
         let (mut low, mut high) = (rows.start + 1, rows.end - 1);
         while low < high {
             let middle = (low + high) / 2;
-            if self.work(middle) < (before + after) / 2 {
+            if self.work_before(middle) < (before + after) / 2 {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -299,21 +300,21 @@ impl<'a> Gradients<'a> {
 }
 
 vectorised! {
-    fn backward_rows(read: Gradients<'_>, rows: Range<usize>, grad: Planes<'_>) {
+    fn backward_rows(saved: Saved<'_>, rows: Range<usize>, grad: Planes<'_>) {
         let mut grad = grad;
-        let (first, starts, slots) = (rows.start, read.by_row.starts(), read.by_row.slots());
+        let (first, starts, slots) = (rows.start, saved.by_row.starts(), saved.by_row.slots());
         for u in rows {
             let grad = grad.row(0, u - first);
             grad.fill(0.0);
             for i in starts[u] as usize..starts[u + 1] as usize {
                 if let Some(&place) = slots.get(i + PLACES_AHEAD) {
-                    for (dx, _) in read.cell(place) {
+                    for (dx, _) in saved.cell(place) {
                         prefetch(dx);
                     }
                 }
-                let weight = read.weights[slots[i] as usize];
+                let weight = saved.weights[slots[i] as usize];
                 if weight != 0.0 {
-                    for (dx, starts) in read.cell(slots[i]) {
+                    for (dx, starts) in saved.cell(slots[i]) {
                         for &start in starts {
                             short(&mut grad[start..][..dx.len()], dx, |sum, d| sum + weight * d);
                         }

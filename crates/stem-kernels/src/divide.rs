@@ -101,10 +101,7 @@ pub fn divide_at<const N: usize>(
 ) {
     let Some(cut) = middle(&pieces) else { return work(pieces, outputs) };
     let others = outputs.each_mut().map(|planes| planes.split_off(cut - pieces.start));
-    join(
-        || divide_at(middle, pieces.start..cut, outputs, work),
-        || divide_at(middle, cut..pieces.end, others, work),
-    );
+    join(|| divide_at(middle, pieces.start..cut, outputs, work), || divide_at(middle, cut..pieces.end, others, work));
 }
 
 /// Rows, of so many numbers each, that are worth a thread of their own.

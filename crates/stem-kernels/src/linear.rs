@@ -42,13 +42,13 @@ pub fn forward(precision: Precision, shape: BankShape, x: &[f32], weight: &[f32]
     shape.check("bias", bias.len(), shape.biases());
     shape.check("output", y.len(), shape.outputs());
     let bank = Bank { precision, shape, x, weight };
-    let (size, cut) = (shape.batch * shape.output, RowBlocks::of_rows(shape, shape.members));
-    divide(0..shape.members, cut.streams, [Planes::whole(y, 1, size)], &|members, [mut y]| {
+    let (size, blocks) = (shape.batch * shape.output, RowBlocks::of_rows(shape, shape.members));
+    divide(0..shape.members, blocks.streams_per_task, [Planes::whole(y, 1, size)], &|members, [mut y]| {
         for (i, e) in members.enumerate() {
             let bias = &bias[e * shape.output..][..shape.output];
-            let y = Planes::whole(y.piece(0, i), 1, cut.rows * shape.output);
-            divide(0..cut.count, 1, [y], &|piece, [mut y]| {
-                bank.to_outputs(e, cut.rows_of(piece, shape.batch), bias, y.plane(0));
+            let y = Planes::whole(y.piece(0, i), 1, blocks.rows * shape.output);
+            divide(0..blocks.count, 1, [y], &|piece, [mut y]| {
+                bank.forward_rows(e, blocks.rows_of(piece, shape.batch), bias, y.plane(0));
             });
         }
     });
@@ -84,8 +84,8 @@ pub fn backward(
     shape.check("bias's gradient", dbias.len(), shape.biases());
     shape.check("input's gradient", dx.as_ref().map_or(shape.inputs(), |dx| dx.len()), shape.inputs());
     let bank = Bank { precision, shape, x, weight };
-    bank.to_inputs(y, dz, dbias, dx);
-    bank.to_weights(dz, dweight);
+    bank.input_gradients(y, dz, dbias, dx);
+    bank.weight_gradients(dz, dweight);
 }
 
 impl BankShape {
@@ -136,14 +136,14 @@ impl Bank<'_> {
     }
 
     /// `y = relu(x W + b)` for some rows of a member. `bias [O]`, `y [rows, O]`
-    fn to_outputs(&self, member: usize, rows: Range<usize>, bias: &[f32], y: &mut [f32]) {
+    fn forward_rows(&self, member: usize, rows: Range<usize>, bias: &[f32], y: &mut [f32]) {
         let y = MatMut::new(y, rows.len(), self.shape.output);
         let epilogue = Epilogue { accumulate: false, bias: Some(bias), relu: self.shape.relu };
         multiply(self.precision, self.input(member).rows_of(rows), self.member_weight(member), y, epilogue);
     }
 
     /// `dz = dy` where the ReLU let it pass, `db = sum_rows dz` and `dx = dz W^T`, where members share it `sum_e dz_e W_e^T`.
-    fn to_inputs(&self, y: &[f32], dz: &mut [f32], dbias: &mut [f32], dx: Option<&mut [f32]>) {
+    fn input_gradients(&self, y: &[f32], dz: &mut [f32], dbias: &mut [f32], dx: Option<&mut [f32]>) {
         let BankShape { members, batch, input, output, shared, .. } = self.shape;
         let (with_dx, dx) = (dx.is_some(), dx.unwrap_or_default());
         if members * batch * output == 0 {
@@ -151,38 +151,38 @@ impl Bank<'_> {
             dx.fill(0.0);
             return;
         }
-        let (streams, each) = if shared { (1, members) } else { (members, 1) };
-        let cut = RowBlocks::of_rows(self.shape, streams);
-        let mut partial = arena::take(if cut.count > 1 { members * cut.count * output } else { 0 }); // [E, pieces, O]
-        let sums = if cut.count > 1 { &mut *partial } else { &mut *dbias };
+        let (streams, per_stream) = if shared { (1, members) } else { (members, 1) };
+        let blocks = RowBlocks::of_rows(self.shape, streams);
+        let mut partial = arena::take(if blocks.count > 1 { members * blocks.count * output } else { 0 }); // [E, pieces, O]
+        let sums = if blocks.count > 1 { &mut *partial } else { &mut *dbias };
         let outputs = [
-            Planes::whole(dz, 1, each * batch * output),
-            Planes::whole(sums, 1, each * cut.count * output),
+            Planes::whole(dz, 1, per_stream * batch * output),
+            Planes::whole(sums, 1, per_stream * blocks.count * output),
             Planes::whole(dx, 1, batch * input),
         ];
-        divide(0..streams, cut.streams, outputs, &|streams, [mut dz, mut sums, mut dx]| {
+        divide(0..streams, blocks.streams_per_task, outputs, &|streams, [mut dz, mut sums, mut dx]| {
             for (i, stream) in streams.enumerate() {
                 let outputs = [
-                    Planes::whole(dz.piece(0, i), each, cut.rows * output),
-                    Planes::whole(sums.piece(0, i), each, output),
-                    Planes::whole(dx.piece(0, i), 1, cut.rows * input),
+                    Planes::whole(dz.piece(0, i), per_stream, blocks.rows * output),
+                    Planes::whole(sums.piece(0, i), per_stream, output),
+                    Planes::whole(dx.piece(0, i), 1, blocks.rows * input),
                 ];
-                divide(0..cut.count, 1, outputs, &|piece, outputs| {
-                    let members = stream * each..(stream + 1) * each;
-                    self.rows_to_inputs(members, cut.rows_of(piece, batch), y, outputs, with_dx);
+                divide(0..blocks.count, 1, outputs, &|piece, outputs| {
+                    let members = stream * per_stream..(stream + 1) * per_stream;
+                    self.input_gradient_rows(members, blocks.rows_of(piece, batch), y, outputs, with_dx);
                 });
             }
         });
-        if cut.count > 1 {
+        if blocks.count > 1 {
             dbias.fill(0.0);
-            for (db, sums) in dbias.chunks_exact_mut(output).zip(partial.chunks_exact(cut.count * output)) {
+            for (db, sums) in dbias.chunks_exact_mut(output).zip(partial.chunks_exact(blocks.count * output)) {
                 elementwise::add_rows(db, sums);
             }
         }
     }
 
-    /// [`Bank::to_inputs`] for some rows of some members, all onto the same `dx`.
-    fn rows_to_inputs(
+    /// [`Bank::input_gradients`] for some rows of some members, all onto the same `dx`.
+    fn input_gradient_rows(
         &self,
         members: Range<usize>,
         rows: Range<usize>,
@@ -204,31 +204,36 @@ impl Bank<'_> {
     }
 
     /// `dW = x^T dz` for every member. `dz [E, B, O]`, `dweight [E, I, O]`
-    fn to_weights(&self, dz: &[f32], dweight: &mut [f32]) {
+    fn weight_gradients(&self, dz: &[f32], dweight: &mut [f32]) {
         let BankShape { members, batch, input, output, .. } = self.shape;
-        let cut = RowBlocks::of_weights(self.shape);
-        divide(0..members, cut.streams, [Planes::whole(dweight, 1, input * output)], &|members, [mut dw]| {
-            for (i, member) in members.enumerate() {
-                let dz = Mat::new(&dz[member * batch * output..], batch, output);
-                let dw = Planes::whole(dw.piece(0, i), 1, cut.rows * output);
-                divide(0..cut.count, 1, [dw], &|piece, [mut dw]| {
-                    let x = self.input(member).t().rows_of(cut.rows_of(piece, input));
-                    let dw = MatMut::new(dw.plane(0), x.rows(), output);
-                    multiply(self.precision, x, dz, dw, Epilogue::default());
-                });
-            }
-        });
+        let blocks = RowBlocks::of_weights(self.shape);
+        divide(
+            0..members,
+            blocks.streams_per_task,
+            [Planes::whole(dweight, 1, input * output)],
+            &|members, [mut dw]| {
+                for (i, member) in members.enumerate() {
+                    let dz = Mat::new(&dz[member * batch * output..], batch, output);
+                    let dw = Planes::whole(dw.piece(0, i), 1, blocks.rows * output);
+                    divide(0..blocks.count, 1, [dw], &|piece, [mut dw]| {
+                        let x = self.input(member).t().rows_of(blocks.rows_of(piece, input));
+                        let dw = MatMut::new(dw.plane(0), x.rows(), output);
+                        multiply(self.precision, x, dz, dw, Epilogue::default());
+                    });
+                }
+            },
+        );
     }
 }
 
 /// Operations that are worth a task of their own: at 100 a nanosecond 40 microseconds, when handing work to a pool takes a dozen.
-pub(crate) const TASK: usize = 1 << 22;
+pub(crate) const TASK_OPERATIONS: usize = 1 << 22;
 
 /// Tasks to aim at, so that up to so many threads have something to do.
 const TASKS: usize = 16;
 
 /// Operations in whose time a number is brought from memory.
-const TOUCH: usize = 16;
+const OPERATIONS_PER_LOAD: usize = 16;
 
 /// Rows of a result that one product makes at most: with more, what it reads leaves the cache.
 const MOST_ROWS: usize = 1024;
@@ -243,7 +248,7 @@ const WEIGHT_TASKS: usize = 8;
 #[derive(Debug, Clone, Copy)]
 struct RowBlocks {
     /// Small streams that one task takes.
-    streams: usize,
+    streams_per_task: usize,
     /// Pieces of a stream.
     count: usize,
     /// Rows of a piece; the last may have fewer.
@@ -254,7 +259,7 @@ impl RowBlocks {
     /// The batch's rows, in `streams` streams.
     fn of_rows(shape: BankShape, streams: usize) -> Self {
         let BankShape { members, batch, input, output, .. } = shape;
-        let cost = 2 * input * output + TOUCH * (input + output);
+        let cost = 2 * input * output + OPERATIONS_PER_LOAD * (input + output);
         let rows = (streams * batch).div_ceil(TASKS).clamp(LEAST_ROWS, MOST_ROWS);
         Self::new(batch, rows, members.div_ceil(streams.max(1)) * cost)
     }
@@ -263,15 +268,15 @@ impl RowBlocks {
     fn of_weights(shape: BankShape) -> Self {
         let BankShape { members, batch, input, output, .. } = shape;
         let rows = (members * input).div_ceil(WEIGHT_TASKS).max(LEAST_ROWS);
-        Self::new(input, rows, batch * (2 * output + TOUCH))
+        Self::new(input, rows, batch * (2 * output + OPERATIONS_PER_LOAD))
     }
 
     /// Streams of `all` rows into pieces of about `rows`, more where one costs little.
     fn new(all: usize, rows: usize, cost: usize) -> Self {
-        let worth = TASK.div_ceil(cost.max(1));
-        let about = all.div_ceil(all.div_ceil(rows.max(worth)).max(1));
-        let rows = about.next_multiple_of(16).max(16);
-        Self { streams: worth.div_ceil(all.max(1)), count: all.div_ceil(rows).max(1), rows }
+        let least_rows = TASK_OPERATIONS.div_ceil(cost.max(1));
+        let even_rows = all.div_ceil(all.div_ceil(rows.max(least_rows)).max(1));
+        let rows = even_rows.next_multiple_of(16).max(16);
+        Self { streams_per_task: least_rows.div_ceil(all.max(1)), count: all.div_ceil(rows).max(1), rows }
     }
 
     /// The rows of some pieces, of `all`.

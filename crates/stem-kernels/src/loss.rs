@@ -49,7 +49,7 @@ vectorised! {
         check([z.len(), y.len(), share.len()], d_loss.len());
         assert_eq!(dz.len(), z.len(), "logits and their gradient are [B, T]");
         for (((dz, z), y), share) in dz.iter_mut().zip(z).zip(y).zip(share) {
-            *dz = share * sigmoid_less(*z, *y);
+            *dz = share * sigmoid_minus(*z, *y);
         }
         for row in dz.chunks_exact_mut(d_loss.len().max(1)) {
             for (dz, d_loss) in row.iter_mut().zip(d_loss) {
@@ -72,10 +72,10 @@ fn cross_entropy(z: f32, y: f32) -> f32 {
 
 /// `sigmoid(z) - y`, exact far out where the label is right.
 #[inline(always)]
-fn sigmoid_less(z: f32, y: f32) -> f32 {
+fn sigmoid_minus(z: f32, y: f32) -> f32 {
     let e = exp(-z.abs());
-    let rare = e / (1.0 + e); // sigmoid(-|z|)
-    if z < 0.0 { rare - y } else { (1.0 - y) - rare }
+    let tail = e / (1.0 + e); // sigmoid(-|z|)
+    if z < 0.0 { tail - y } else { (1.0 - y) - tail }
 }
 
 /// The equations, loop by loop, in double precision.

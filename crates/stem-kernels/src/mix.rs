@@ -153,14 +153,14 @@ vectorised! {
                     for t in 0..tasks {
                         dz.row(t, b - rows.start)[e] = dot(saved.d_o(t, b), saved.h(e, b)); // dg, where dz will be
                     }
-                    let mut readers = saved.readers(e, b);
+                    let mut open_gradients = saved.open_gradients(e, b);
                     let dh = dh.row(e, b - rows.start);
-                    match (readers.next(), readers.next()) {
+                    match (open_gradients.next(), open_gradients.next()) {
                         (None, _) => dh.fill(0.0),
                         (Some((g, d_o)), None) => scale(dh, g, d_o),
                         (Some((g0, d0)), Some((g1, d1))) => scale_two(dh, [g0, g1], [d0, d1]),
                     }
-                    for (g, d_o) in readers {
+                    for (g, d_o) in open_gradients {
                         add_scaled(dh, g, d_o);
                     }
                 }
@@ -185,18 +185,18 @@ vectorised! {
 #[inline(always)]
 fn softmax(z: &[f32], g: &mut [f32], experts: usize) {
     for (z, g) in z.chunks_exact(experts).zip(g.chunks_exact_mut(experts)) {
-        let highest = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let max = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         for (g, z) in g.iter_mut().zip(z) {
-            *g = z - highest;
+            *g = z - max;
         }
     }
     for g in g.iter_mut() {
         *g = exp(*g);
     }
     for g in g.chunks_exact_mut(experts) {
-        let share = g.iter().sum::<f32>().recip();
+        let scale = g.iter().sum::<f32>().recip();
         for g in g.iter_mut() {
-            *g *= share;
+            *g *= scale;
         }
     }
 }
@@ -235,7 +235,7 @@ impl<'a> Saved<'a> {
 
     /// `g[t,b,e]` and `do[t,b,:]` of every task that may change expert `e`, ascending.
     #[inline(always)]
-    fn readers(self, e: usize, b: usize) -> impl Iterator<Item = (f32, &'a [f32])> {
+    fn open_gradients(self, e: usize, b: usize) -> impl Iterator<Item = (f32, &'a [f32])> {
         let MixShape { tasks, experts, .. } = self.shape;
         (0..tasks).filter(move |t| self.mask[t * experts + e]).map(move |t| (self.g(t, b)[e], self.d_o(t, b)))
     }

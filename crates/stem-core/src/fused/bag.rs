@@ -28,8 +28,8 @@ pub(crate) fn bags<const N: usize>(slots: Slots, streams: &[ColumnGroups; N]) ->
     let Slots { rows, index, weights, layout, distinct } = slots;
     let dim = streams.first()?.dim();
     let one_width = streams.iter().all(|groups| groups.dim() == dim);
-    let knows_places = distinct.is_some() || !rows.is_require_grad();
-    if !(one_width && knows_places && index.dtype() == DType::I32 && fits([rows, weights])) {
+    let has_backward = distinct.is_some() || !rows.is_require_grad();
+    if !(one_width && has_backward && index.dtype() == DType::I32 && fits([rows, weights])) {
         return None;
     }
     note(|calls| calls.bag += 1);

@@ -12,7 +12,7 @@ use burn::tensor::{GradientCheckpointingStrategy as Checkpointing, Tensor};
 
 use super::tensors::{flex, in_one_piece};
 
-/// From what the forward saved, the gradient of what it gave, and whether each parent's gradient is asked for: the parents'
+/// From what the forward saved, the gradient of what it gave, and whether each parent needs its gradient: the parents'
 /// gradients.
 type Gradient<S, const N: usize> = fn(S, FlexTensor, [bool; N]) -> [Option<FlexTensor>; N];
 
@@ -68,8 +68,8 @@ impl<S: Saved, const N: usize> Backward<Flex, N> for Node<S, N> {
 
     fn backward(self, ops: Ops<S, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = grads.consume::<Flex>(&ops.node);
-        let asked = ops.parents.each_ref().map(Option::is_some);
-        for (parent, gradient) in ops.parents.into_iter().zip((self.gradient)(ops.state, dy, asked)) {
+        let needs_gradient = ops.parents.each_ref().map(Option::is_some);
+        for (parent, gradient) in ops.parents.into_iter().zip((self.gradient)(ops.state, dy, needs_gradient)) {
             if let Some((parent, gradient)) = parent.zip(gradient) {
                 grads.register::<Flex>(parent.id, gradient);
             }

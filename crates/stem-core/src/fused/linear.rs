@@ -37,7 +37,7 @@ pub(crate) fn linear(x: &Tensor<3>, weight: &Tensor<3>, bias: &Tensor<3>, relu: 
         let y = tensor(y, [members, batch, output]);
         (Saved { precision, shape, x, weight, y: y.clone() }, y)
     };
-    Some(differentiable([x, weight, bias], forward, |saved, dy, [with_x, ..]| backward(&saved, dy, with_x)))
+    Some(differentiable([x, weight, bias], forward, |saved, dy, [needs_dx, ..]| backward(&saved, dy, needs_dx)))
 }
 
 /// What the backward of a bank reads.
@@ -51,11 +51,11 @@ struct Saved {
 }
 
 /// The gradients of `x`, where it is asked for, of `weight` and of `bias`.
-fn backward(saved: &Saved, dy: FlexTensor, with_x: bool) -> [Option<FlexTensor>; 3] {
+fn backward(saved: &Saved, dy: FlexTensor, needs_dx: bool) -> [Option<FlexTensor>; 3] {
     let Saved { precision, shape, x, weight, y } = saved;
-    let _span = span("linear backward", shape, 1 + u64::from(with_x)).entered();
+    let _span = span("linear backward", shape, 1 + u64::from(needs_dx)).entered();
     let mut dz = owned(dy); // [E, B, O], turned in place into the gradient of the product
-    let mut dx = with_x.then(|| take(values(x).len()));
+    let mut dx = needs_dx.then(|| take(values(x).len()));
     let mut dweight = take(values(weight).len()); // [E, I, O]
     let mut dbias = take(shape.members * shape.output); // [E, 1, O]
     kernel::backward(

@@ -8,10 +8,10 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::family::unknown;
+use super::family::unknown_model;
 use super::{
-    AitmConfig, EsmmConfig, MmoeConfig, MmoeMeConfig, Model, ModelSpec, NetworkSize, OmoeConfig, PleConfig, PleMeConfig,
-    SharedBottomConfig, SingleTaskConfig, StemConfig,
+    AitmConfig, EsmmConfig, MmoeConfig, MmoeMeConfig, Model, ModelFamily, ModelSpec, NetworkSize, OmoeConfig,
+    PleConfig, PleMeConfig, SharedBottomConfig, SingleTaskConfig, StemConfig,
 };
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
@@ -140,7 +140,7 @@ impl FromStr for ModelName {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        let known = || ModelName::ALL.iter().map(|model| model.as_str()).collect::<Vec<_>>();
-        ModelName::ALL.iter().copied().find(|model| model.as_str() == name).ok_or_else(|| unknown(name, &known()))
+        let found = ModelName::ALL.iter().copied().find(|model| model.as_str() == name);
+        found.ok_or_else(|| unknown_model(name, &ModelConfig::names()))
     }
 }

@@ -49,16 +49,16 @@ pub trait ModelFamily: ModelSpec {
     /// [`Error::UnknownModel`], with the name most like it and all names.
     fn find(name: &str) -> Result<&'static str> {
         let names = Self::names();
-        names.iter().copied().find(|known| *known == name).ok_or_else(|| unknown(name, &names))
+        names.iter().copied().find(|candidate| *candidate == name).ok_or_else(|| unknown_model(name, &names))
     }
 }
 
-/// The error for a name that is none of `known`.
-pub(super) fn unknown(name: &str, known: &[&'static str]) -> Error {
-    let likeness = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), known);
-    let nearest = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let nearest = nearest.filter(|known| likeness(known) > ModelName::LIKE);
-    Error::UnknownModel { name: name.into(), nearest, known: known.join(", ") }
+/// The error for a name that is none of `names`.
+pub(super) fn unknown_model(name: &str, names: &[&'static str]) -> Error {
+    let similarity = |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), candidate);
+    let nearest = names.iter().copied().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    let nearest = nearest.filter(|candidate| similarity(candidate) > ModelName::LIKE);
+    Error::UnknownModel { name: name.into(), nearest, known: names.join(", ") }
 }
 
 impl AsRef<str> for ModelName {

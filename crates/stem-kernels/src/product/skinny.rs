@@ -11,12 +11,12 @@ const COLS: usize = 4;
 const LEAST: usize = 16;
 
 /// Whether the result is skinny, and a sum of whole rows of `A^T` or of `B`. `a [m, k]`, `b [k, n]`
-pub(super) fn takes(a: Mat, b: Mat) -> bool {
+pub(super) fn fits(a: Mat, b: Mat) -> bool {
     let (m, n) = (a.rows(), b.cols());
     n <= COLS && m >= LEAST && a.row_stride() == 1 || m == 1 && n >= LEAST && b.col_stride() == 1
 }
 
-/// `C = [C +] A B` of what [`takes`] says.
+/// `C = [C +] A B` of what [`fits`] says.
 ///
 /// # Shapes
 /// `a [m, k]`, `b [k, n]`, `c [m, n]`, none of them 0
