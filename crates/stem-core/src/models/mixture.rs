@@ -59,21 +59,18 @@ impl MixtureSizes {
         check_widths("tower", &self.tower, 0)?;
         self.hidden.check()
     }
-
-    /// A mixture of these sizes: whether every task has a gate of its own, and whether every expert has an embedding of its own.
-    pub(super) fn wired(&self, gate_per_task: bool, embedding_per_expert: bool) -> Wired<'_> {
-        Wired { sizes: self, gate_per_task, embedding_per_expert }
-    }
 }
 
 /// Sizes of a mixture, and how it is wired.
-pub(super) struct Wired<'a> {
-    sizes: &'a MixtureSizes,
-    gate_per_task: bool,
-    embedding_per_expert: bool,
+pub(super) struct WiredMixture<'a> {
+    pub(super) sizes: &'a MixtureSizes,
+    /// Or one for all tasks.
+    pub(super) gate_per_task: bool,
+    /// Or one for all experts.
+    pub(super) embedding_per_expert: bool,
 }
 
-impl Wired<'_> {
+impl WiredMixture<'_> {
     fn gates(&self, schema: &Schema) -> usize {
         if self.gate_per_task { schema.tasks.len() } else { 1 }
     }

@@ -10,11 +10,13 @@
 use burn::tensor::Device;
 use rand_chacha::ChaCha8Rng;
 
+use super::mixture::WiredMixture;
 use super::{Mixture, MixtureSizes, ModelSpec, NetworkSize};
 use crate::error::Result;
 use crate::schema::Schema;
 
 variant! {
     /// Sizes of an MMoE.
-    MmoeConfig(MixtureSizes) = "mmoe": MixtureSizes::check, sizes => sizes.wired(true, false), Mixture
+    MmoeConfig(MixtureSizes) = "mmoe": MixtureSizes::check,
+    sizes => WiredMixture { sizes, gate_per_task: true, embedding_per_expert: false }, Mixture
 }

@@ -10,11 +10,13 @@
 use burn::tensor::Device;
 use rand_chacha::ChaCha8Rng;
 
+use super::mixture::WiredMixture;
 use super::{Mixture, MixtureSizes, ModelSpec, NetworkSize};
 use crate::error::Result;
 use crate::schema::Schema;
 
 variant! {
     /// Sizes of an OMoE.
-    OmoeConfig(MixtureSizes) = "omoe": MixtureSizes::check, sizes => sizes.wired(false, false), Mixture
+    OmoeConfig(MixtureSizes) = "omoe": MixtureSizes::check,
+    sizes => WiredMixture { sizes, gate_per_task: false, embedding_per_expert: false }, Mixture
 }

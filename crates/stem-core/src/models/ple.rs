@@ -33,7 +33,8 @@ pub(super) fn check(sizes: &LayeredSizes) -> Result<()> {
 
 variant! {
     /// Sizes of a PLE.
-    PleConfig(LayeredSizes) = "ple": check, sizes => StemConfig { task_embeddings: false, ..wired(sizes) }, Stem {
+    PleConfig(LayeredSizes) = "ple": check,
+    sizes => StemConfig { task_embeddings: false, ..wired(sizes) }, Stem {
         fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
             self.0.gate_groups(schema)
         }

@@ -17,7 +17,8 @@ use crate::schema::Schema;
 
 variant! {
     /// Sizes of a PLE-ME.
-    PleMeConfig(LayeredSizes) = "ple-me": ple::check, sizes => ple::wired(sizes), Stem {
+    PleMeConfig(LayeredSizes) = "ple-me": ple::check,
+    sizes => ple::wired(sizes), Stem {
         fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
             (0..=schema.tasks.len()).collect()
         }
