@@ -253,7 +253,9 @@ pub fn backward(
     assert_eq!(grad.len(), by_row.rows() * layout.width, "the rows' gradient is [U, W]");
     let saved = Saved { layout, streams, by_row, weights, dx };
     let grad = Planes::whole(grad, 1, layout.width);
-    divide_at(&|rows| saved.middle(rows), 0..by_row.rows(), [grad], &|rows, [grad]| backward_rows(saved, rows, grad));
+    divide_at(&|rows| saved.middle(rows), 0..by_row.rows(), [grad], &|rows, [mut grad]| {
+        backward_rows(saved, rows, grad.plane(0));
+    });
 }
 
 /// What a backward pass reads.
@@ -300,11 +302,9 @@ impl<'a> Saved<'a> {
 }
 
 vectorised! {
-    fn backward_rows(saved: Saved<'_>, rows: Range<usize>, grad: Planes<'_>) {
-        let mut grad = grad;
-        let (first, starts, slots) = (rows.start, saved.by_row.starts(), saved.by_row.slots());
-        for u in rows {
-            let grad = grad.row(0, u - first);
+    fn backward_rows(saved: Saved<'_>, rows: Range<usize>, grad: &mut [f32]) {
+        let (starts, slots) = (saved.by_row.starts(), saved.by_row.slots());
+        for (u, grad) in rows.zip(grad.chunks_exact_mut(saved.layout.width.max(1))) {
             grad.fill(0.0);
             for i in starts[u] as usize..starts[u + 1] as usize {
                 if let Some(&place) = slots.get(i + PLACES_AHEAD) {
