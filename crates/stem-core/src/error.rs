@@ -110,3 +110,11 @@ pub enum Error {
         fault: BundleFault,
     },
 }
+
+/// Refuses what stands under a key of a configuration unless it `holds`.
+pub(crate) fn require(key: &str, found: impl ToString, expected: impl Into<String>, holds: bool) -> Result<()> {
+    if holds {
+        return Ok(());
+    }
+    Err(Error::Config { key: key.into(), found: found.to_string(), expected: expected.into() })
+}

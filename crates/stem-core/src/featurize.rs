@@ -20,12 +20,11 @@ pub(crate) fn encode_part(schema: &Schema, vocabularies: &[Vocabulary], rows: &[
     let mut batch = Batch { rows: rows.len(), ..Batch::default() };
     batch.ids.reserve(rows.len() * slots);
     batch.weights.reserve(rows.len() * slots);
-    for (place, row) in rows.iter().enumerate() {
-        let place = first + place;
+    for (index, row) in (first..).zip(rows) {
         for field in &schema.fields {
             let value = row.get(&field.name).ok_or_else(|| Error::MissingColumn {
                 column: field.name.clone(),
-                row: place,
+                row: index,
                 columns: schema.fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
             })?;
             let value = match (value, &field.default) {
@@ -39,12 +38,12 @@ pub(crate) fn encode_part(schema: &Schema, vocabularies: &[Vocabulary], rows: &[
             };
             let vocabulary = &vocabularies[field.vocabulary];
             match &field.kind {
-                FieldKind::Category => slot(vocabulary.id_of(value, &field.name, place)?, 1.0),
+                FieldKind::Category => slot(vocabulary.id_of(value, &field.name, index)?, 1.0),
                 FieldKind::Number { .. } => {
-                    slot(0, number(value, field, place)?);
+                    slot(0, number(value, field, index)?);
                 }
                 FieldKind::Sequence { max_len, pooling } => {
-                    let ids = sequence(value, field, vocabulary, *max_len, place)?;
+                    let ids = sequence(value, field, vocabulary, *max_len, index)?;
                     let weight = pooling.weight(ids.len());
                     ids.iter().for_each(|&id| slot(id, weight));
                     (ids.len()..*max_len).for_each(|_| slot(PADDING, 0.0));

@@ -121,11 +121,11 @@ impl<'a> LayerShape<'a> {
     pub fn size(&self) -> NetworkSize {
         let banks = [self.own_experts(), self.shared_experts(), self.task_gates()];
         let product = |a: usize, b: usize| (a as u64).saturating_mul(b as u64);
-        let own = if self.specific > 1 { self.tasks * self.specific } else { 0 };
-        let read = if self.wiring.gate_input == GateInput::OwnPlusShared { self.tasks } else { 0 };
+        let repeated = if self.specific > 1 { self.tasks * self.specific } else { 0 };
+        let gate_inputs = if self.wiring.gate_input == GateInput::OwnPlusShared { self.tasks } else { 0 };
         let streams = self.tasks + usize::from(self.shared_gate().is_some());
         let mixed = self.experts() + self.expert.last().copied().unwrap_or(0);
-        let activations = product(own + read, self.input).saturating_add(product(streams, mixed));
+        let activations = product(repeated + gate_inputs, self.input).saturating_add(product(streams, mixed));
         let between = NetworkSize { parameters: 0, activations };
         banks.iter().chain(&self.shared_gate()).map(MlpShape::size).sum::<NetworkSize>() + between
     }
@@ -190,13 +190,13 @@ impl Layer {
         let z = self.gates.logits(self.gate_input(x)); // [T, B, E], or [T, B, specific + C]
         let z = match self.wiring.reach {
             Reach::All => z,
-            Reach::OwnAndShared => self.place_tasks(z),
+            Reach::OwnAndShared => self.scatter_task_logits(z),
         };
         let Some((gate, x_s)) = self.shared_gate.as_ref().zip(x.shared.clone()) else { return z };
         let z_s = gate.logits(x_s); // [1, B, E], or [1, B, C]
         let z_s = match self.wiring.reach {
             Reach::All => z_s,
-            Reach::OwnAndShared => self.place_shared(z_s),
+            Reach::OwnAndShared => self.scatter_shared_logits(z_s),
         };
         Tensor::cat(vec![z, z_s], 0)
     }
@@ -213,22 +213,26 @@ impl Layer {
     }
 
     /// Logits over a task's own and the shared experts, put at their places among all. `[T, B, specific + C]` to `[T, B, E]`
-    fn place_tasks(&self, z: Tensor<3>) -> Tensor<3> {
+    fn scatter_task_logits(&self, z: Tensor<3>) -> Tensor<3> {
         let ([_, _, choices], specific) = (z.dims(), self.specific);
         if specific == 0 {
             return z;
         }
         let own = self.tasks * specific;
-        let place = |t: usize| (0..own).map(move |e| f32::from(u8::from(e / specific == t)));
-        let places: Vec<f32> = (0..self.tasks).flat_map(place).collect();
-        let places = Tensor::<1>::from_floats(places.as_slice(), &z.device()).reshape([self.tasks, 1, own]);
-        let elsewhere = (places.clone().neg() + 1.0) * OUT_OF_REACH;
-        let placed = z.clone().slice_dim(2, 0..specific).repeat_dim(2, self.tasks) * places + elsewhere; // [T, B, own]
-        if choices == specific { placed } else { Tensor::cat(vec![placed, z.slice_dim(2, specific..choices)], 2) }
+        let own_row = |t: usize| (0..own).map(move |e| f32::from(u8::from(e / specific == t)));
+        let is_own: Vec<f32> = (0..self.tasks).flat_map(own_row).collect();
+        let is_own = Tensor::<1>::from_floats(is_own.as_slice(), &z.device()).reshape([self.tasks, 1, own]);
+        let out_of_reach = (is_own.clone().neg() + 1.0) * OUT_OF_REACH;
+        let own_logits = z.clone().slice_dim(2, 0..specific).repeat_dim(2, self.tasks) * is_own + out_of_reach; // [T, B, T * specific]
+        if choices == specific {
+            own_logits
+        } else {
+            Tensor::cat(vec![own_logits, z.slice_dim(2, specific..choices)], 2)
+        }
     }
 
     /// Logits over the shared experts, put at their places among all. `[1, B, C]` to `[1, B, E]`
-    fn place_shared(&self, z: Tensor<3>) -> Tensor<3> {
+    fn scatter_shared_logits(&self, z: Tensor<3>) -> Tensor<3> {
         if self.specific == 0 {
             return z;
         }

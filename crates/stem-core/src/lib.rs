@@ -46,7 +46,8 @@
 //! | one file, and scores from it | [`bundle`], `predictor`, `scores` |
 //!
 //! Letters in shapes: `B` rows, `S` slots, `F` fields, `T` tasks, `G` embedding groups, `D` embedding width, `W` width of a
-//! table row, `V` table rows, `U` distinct rows, `E` experts, `H` hidden, `I`/`O` input and output of a linear map.
+//! table row, `V` table rows, `U` distinct rows, `E` experts, `C` shared experts among them, `H` hidden, `I`/`O` input and
+//! output of a linear map.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -17,12 +17,12 @@ pub struct Targets {
 impl Targets {
     /// Uploads the labels of a batch of `tasks` tasks.
     pub fn new(batch: &Batch, tasks: usize, device: &Device) -> Self {
-        let mut known = vec![0usize; tasks];
+        let mut labelled = vec![0usize; tasks];
         for row in batch.labels.chunks_exact(tasks) {
-            row.iter().zip(&mut known).for_each(|(label, n)| *n += usize::from(!label.is_nan()));
+            row.iter().zip(&mut labelled).for_each(|(label, n)| *n += usize::from(!label.is_nan()));
         }
         let labels: Vec<f32> = batch.labels.iter().map(|y| if y.is_nan() { 0.0 } else { *y }).collect();
-        let share = |(i, y): (usize, &f32)| if y.is_nan() { 0.0 } else { 1.0 / known[i % tasks] as f32 };
+        let share = |(i, y): (usize, &f32)| if y.is_nan() { 0.0 } else { 1.0 / labelled[i % tasks] as f32 };
         let share: Vec<f32> = batch.labels.iter().enumerate().map(share).collect();
         let tensor = |values| Tensor::from_data(TensorData::new(values, [batch.rows, tasks]), device);
         Self { labels: tensor(labels), share: tensor(share) }

@@ -10,7 +10,7 @@ use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 
 use crate::activation::{Activation, ActivationBank};
-use crate::error::{Error, Result};
+use crate::error::{Result, require};
 use crate::fused;
 use crate::norm::BatchNormBank;
 use crate::size::NetworkSize;
@@ -84,16 +84,10 @@ impl HiddenConfig {
     /// Refuses a dropout outside `0 <= rate < 1`.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key.
+    /// [`Error::Config`](crate::Error::Config) naming the key.
     pub fn check(&self) -> Result<()> {
-        if (0.0..1.0).contains(&self.dropout) {
-            return Ok(());
-        }
-        Err(Error::Config {
-            key: "hidden.dropout".into(),
-            found: self.dropout.to_string(),
-            expected: "0 or more, and less than 1".into(),
-        })
+        let holds = (0.0..1.0).contains(&self.dropout);
+        require("hidden.dropout", self.dropout, "0 or more, and less than 1", holds)
     }
 
     /// Tensors of a hidden layer's shape that a training step keeps: the activation's output, and what comes before it.

@@ -52,8 +52,8 @@ impl BatchNormBank {
             let centred = y.clone() - mean.clone();
             let variance = (centred.clone() * centred).mean_dim(1); // [E, 1, O]
             if rows > 1 {
-                self.follow(&self.mean, mean.clone().detach());
-                self.follow(&self.variance, variance.clone().detach() * (rows as f64 / (rows - 1) as f64));
+                self.update_running(&self.mean, mean.clone().detach());
+                self.update_running(&self.variance, variance.clone().detach() * (rows as f64 / (rows - 1) as f64));
             } // one row says nothing of a variance
             (mean, variance)
         } else {
@@ -67,7 +67,7 @@ impl BatchNormBank {
     }
 
     /// `running = (1 - momentum) running + momentum batch`
-    fn follow(&self, running: &RunningState<Tensor<3>>, batch: Tensor<3>) {
+    fn update_running(&self, running: &RunningState<Tensor<3>>, batch: Tensor<3>) {
         let before = running.value_sync().to_device(&batch.device());
         running.update(before.detach() * (1.0 - self.momentum) + batch * self.momentum);
     }

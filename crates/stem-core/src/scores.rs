@@ -48,14 +48,14 @@ impl Scores {
 
     /// The probabilities of one task, row by row; `None` when there is no such task.
     pub fn task(&self, name: &str) -> Option<impl ExactSizeIterator<Item = f32>> {
-        let place = self.place(name)?;
-        Some(self.rows().map(move |row| row[place]))
+        let index = self.task_index(name)?;
+        Some(self.rows().map(move |row| row[index]))
     }
 
     /// Probability of one task for one row; `None` when there is no such row or task.
     pub fn get(&self, row: usize, task: &str) -> Option<f32> {
-        let place = self.place(task)?;
-        self.rows().nth(row).map(|row| row[place])
+        let index = self.task_index(task)?;
+        self.rows().nth(row).map(|row| row[index])
     }
 
     /// All probabilities. `[B, T]`, row-major
@@ -63,7 +63,7 @@ impl Scores {
         self.values
     }
 
-    fn place(&self, task: &str) -> Option<usize> {
+    fn task_index(&self, task: &str) -> Option<usize> {
         self.tasks.iter().position(|name| name == task)
     }
 }

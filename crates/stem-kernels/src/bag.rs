@@ -12,11 +12,9 @@
 
 use std::ops::Range;
 
-use rayon::join;
-
 use crate::distinct::InverseIndex;
-use crate::planes::{Planes, grain, split_rows};
-use crate::simd::{self, Kernel, short, short_two};
+use crate::divide::{Planes, divide, divide_at, grain};
+use crate::simd::{prefetch, short, short_two, vectorised};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -138,8 +136,8 @@ impl ColumnGroups {
     }
 }
 
-/// Rows of the batch whose table rows are asked for ahead.
-const AHEAD: usize = 2;
+/// Rows of the batch whose table rows are prefetched ahead of the one in work.
+const ROWS_AHEAD: usize = 2;
 
 /// Gathers, weights and sums: from the table, or a batch's distinct rows, into the streams.
 ///
@@ -157,75 +155,52 @@ pub fn forward(
     x: &mut [f32],
 ) {
     let batch = layout.rows(streams, index.len(), weights.len(), x.len());
-    let planes = [Planes::whole(x, [streams.count(), batch, layout.fields() * streams.dim])];
-    split_rows(planes, 0..batch, grain(layout.slots() * layout.width), &|batch, [x]| {
-        simd::run(Forward { layout, streams, rows, index, weights, batch, x });
+    let x = Planes::whole(x, streams.count(), layout.fields() * streams.dim);
+    divide(0..batch, grain(layout.slots() * layout.width), [x], &|batch, [x]| {
+        forward_rows(layout, streams, rows, index, weights, batch, x);
     });
 }
 
-struct Forward<'a> {
-    layout: &'a BagLayout,
-    streams: &'a ColumnGroups,
-    rows: &'a [f32],
-    index: &'a [u32],
-    weights: &'a [f32],
-    batch: Range<usize>,
-    x: Planes<'a>,
-}
-
-impl Kernel for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
-        for b in self.batch.clone() {
-            self.ask_for(b + AHEAD);
-            for (f, slots) in self.layout.fields.iter().enumerate() {
-                self.pool(b, f, slots);
-            }
-        }
-    }
-}
-
-impl<'a> Forward<'a> {
-    #[inline(always)]
-    fn row(&self, id: u32) -> Option<&'a [f32]> {
-        let start = id as usize * self.layout.width;
-        self.rows.get(start..start + self.layout.width)
-    }
-
-    #[inline(always)]
-    fn ask_for(&self, b: usize) {
-        if b < self.batch.end {
-            let slots = self.layout.slots();
-            for &id in &self.index[b * slots..(b + 1) * slots] {
-                if let Some(row) = self.row(id) {
-                    simd::prefetch(&row[self.streams.span.clone()]);
+vectorised! {
+    fn forward_rows(
+        layout: &BagLayout,
+        streams: &ColumnGroups,
+        rows: &[f32],
+        index: &[u32],
+        weights: &[f32],
+        batch: Range<usize>,
+        x: Planes<'_>,
+    ) {
+        let mut x = x;
+        let (slots, ColumnGroups { groups, dim, span }) = (layout.slots(), streams);
+        let row = |id: u32| {
+            let start = id as usize * layout.width;
+            rows.get(start..start + layout.width)
+        };
+        for b in batch.clone() {
+            if b + ROWS_AHEAD < batch.end {
+                for row in index[(b + ROWS_AHEAD) * slots..(b + ROWS_AHEAD + 1) * slots].iter().filter_map(|&id| row(id)) {
+                    prefetch(&row[span.clone()]);
                 }
             }
-        }
-    }
-
-    /// `x_k[b, f, :]` of every stream.
-    #[inline(always)]
-    fn pool(&mut self, b: usize, f: usize, slots: &Range<usize>) {
-        let ColumnGroups { groups, dim, .. } = self.streams;
-        let (first, local) = (b * self.layout.slots(), b - self.batch.start);
-        let (places, columns) = (first + slots.start..first + slots.end, f * dim..(f + 1) * dim);
-        let mut empty = true;
-        for (&id, &weight) in self.index[places.clone()].iter().zip(&self.weights[places]) {
-            if weight == 0.0 {
-                continue;
-            }
-            let Some(row) = self.row(id) else { outside(id, self.rows.len() / self.layout.width.max(1)) };
-            for (k, starts) in groups.iter().enumerate() {
-                sum_groups(&mut self.x.row(k, local)[columns.clone()], weight, row, starts, empty);
-            }
-            empty = false;
-        }
-        if empty {
-            for k in 0..groups.len() {
-                self.x.row(k, local)[columns.clone()].fill(0.0);
+            for (f, of_field) in layout.fields.iter().enumerate() {
+                let (places, columns) = (b * slots + of_field.start..b * slots + of_field.end, f * dim..(f + 1) * dim);
+                let mut empty = true;
+                for (&id, &weight) in index[places.clone()].iter().zip(&weights[places]) {
+                    if weight == 0.0 {
+                        continue;
+                    }
+                    let Some(row) = row(id) else { panic_outside(id, rows.len() / layout.width.max(1)) };
+                    for (k, starts) in groups.iter().enumerate() {
+                        sum_groups(&mut x.row(k, b - batch.start)[columns.clone()], weight, row, starts, empty);
+                    }
+                    empty = false;
+                }
+                if empty {
+                    for k in 0..groups.len() {
+                        x.row(k, b - batch.start)[columns.clone()].fill(0.0);
+                    }
+                }
             }
         }
     }
@@ -249,11 +224,11 @@ fn sum_groups(x: &mut [f32], weight: f32, row: &[f32], starts: &[usize], mut fre
 }
 
 #[cold]
-fn outside(id: u32, rows: usize) -> ! {
+fn panic_outside(id: u32, rows: usize) -> ! {
     panic!("index {id} lies outside {rows} rows of a table");
 }
 
-/// Places ahead of the one in work whose gradients are asked for.
+/// Places ahead of the one in work whose gradients are prefetched.
 const PLACES_AHEAD: usize = 6;
 
 /// Rows and places that a thread takes before it is worth asking another one.
@@ -276,11 +251,16 @@ pub fn backward(
 ) {
     layout.rows(streams, by_row.slots().len(), weights.len(), dx.len());
     assert_eq!(grad.len(), by_row.rows() * layout.width, "the rows' gradient is [U, W]");
-    Gradients { layout, streams, by_row, weights, dx }.split(0..by_row.rows(), grad);
+    let saved = Saved { layout, streams, by_row, weights, dx };
+    let grad = Planes::whole(grad, 1, layout.width);
+    divide_at(&|rows| saved.middle(rows), 0..by_row.rows(), [grad], &|rows, [mut grad]| {
+        backward_rows(saved, rows, grad.plane(0));
+    });
 }
 
+/// What a backward pass reads.
 #[derive(Clone, Copy)]
-struct Gradients<'a> {
+struct Saved<'a> {
     layout: &'a BagLayout,
     streams: &'a ColumnGroups,
     by_row: &'a InverseIndex,
@@ -288,36 +268,28 @@ struct Gradients<'a> {
     dx: &'a [f32],
 }
 
-impl<'a> Gradients<'a> {
-    /// Halves the work until a part is small.
-    fn split(self, rows: Range<usize>, grad: &mut [f32]) {
-        if rows.len() > 1 && self.work(rows.end) - self.work(rows.start) > WORK {
-            let middle = self.middle(&rows);
-            let (low, high) = grad.split_at_mut((middle - rows.start) * self.layout.width);
-            join(|| self.split(rows.start..middle, low), || self.split(middle..rows.end, high));
-        } else {
-            simd::run(Backward { of: self, rows, grad });
-        }
-    }
-
+impl<'a> Saved<'a> {
     /// Rows and places before row `u`.
-    fn work(&self, u: usize) -> usize {
+    fn work_before(&self, u: usize) -> usize {
         u + self.by_row.starts()[u] as usize
     }
 
-    /// The row before which half of the work lies, neither the first nor past the last.
-    fn middle(&self, rows: &Range<usize>) -> usize {
-        let half = (self.work(rows.start) + self.work(rows.end)) / 2;
+    /// The row before which half of the work lies, neither the first nor past the last; `None` where there is little work.
+    fn middle(&self, rows: &Range<usize>) -> Option<usize> {
+        let (before, after) = (self.work_before(rows.start), self.work_before(rows.end));
+        if rows.len() <= 1 || after - before <= WORK {
+            return None;
+        }
         let (mut low, mut high) = (rows.start + 1, rows.end - 1);
         while low < high {
             let middle = (low + high) / 2;
-            if self.work(middle) < half {
+            if self.work_before(middle) < (before + after) / 2 {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        low
+        Some(low)
     }
 
     /// `dx_k[b, f, :]` of every stream, and the first columns of the stream's groups.
@@ -329,30 +301,20 @@ impl<'a> Gradients<'a> {
     }
 }
 
-struct Backward<'a> {
-    of: Gradients<'a>,
-    rows: Range<usize>,
-    grad: &'a mut [f32],
-}
-
-impl Kernel for Backward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { of, rows, grad } = self;
-        let (starts, slots) = (of.by_row.starts(), of.by_row.slots());
-        for (u, grad) in rows.zip(grad.chunks_exact_mut(of.layout.width.max(1))) {
+vectorised! {
+    fn backward_rows(saved: Saved<'_>, rows: Range<usize>, grad: &mut [f32]) {
+        let (starts, slots) = (saved.by_row.starts(), saved.by_row.slots());
+        for (u, grad) in rows.zip(grad.chunks_exact_mut(saved.layout.width.max(1))) {
             grad.fill(0.0);
             for i in starts[u] as usize..starts[u + 1] as usize {
                 if let Some(&place) = slots.get(i + PLACES_AHEAD) {
-                    for (dx, _) in of.cell(place) {
-                        simd::prefetch(dx);
+                    for (dx, _) in saved.cell(place) {
+                        prefetch(dx);
                     }
                 }
-                let weight = of.weights[slots[i] as usize];
+                let weight = saved.weights[slots[i] as usize];
                 if weight != 0.0 {
-                    for (dx, starts) in of.cell(slots[i]) {
+                    for (dx, starts) in saved.cell(slots[i]) {
                         for &start in starts {
                             short(&mut grad[start..][..dx.len()], dx, |sum, d| sum + weight * d);
                         }

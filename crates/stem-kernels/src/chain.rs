@@ -6,8 +6,8 @@
 use std::ops::Range;
 
 use crate::arena;
-use crate::divide::{Run, divide};
-use crate::linear::TASK;
+use crate::divide::{Planes, divide};
+use crate::linear::TASK_OPERATIONS;
 use crate::mat::{Mat, MatMut};
 use crate::precision::Precision;
 use crate::product::{Epilogue, multiply};
@@ -39,7 +39,7 @@ pub struct Input<'a> {
 }
 
 /// Numbers between two maps that a piece of rows may have: half of a small second-level cache.
-const BETWEEN: usize = 1 << 16;
+const SCRATCH: usize = 1 << 16;
 
 /// `y_e = link_L(... link_1(x_e))`
 ///
@@ -50,29 +50,29 @@ const BETWEEN: usize = 1 << 16;
 /// When a length is not that of its shape, or there is no link.
 pub fn forward(precision: Precision, input: Input, links: &[Link], y: &mut [f32]) {
     let Input { x, members, batch, width } = input;
-    let mut before = width;
+    let mut output = width;
     for link in links {
-        assert_eq!(link.weight.len(), members * before * link.output, "numbers in a weight [E, I, O]");
+        assert_eq!(link.weight.len(), members * output * link.output, "numbers in a weight [E, I, O]");
         assert_eq!(link.bias.len(), members * link.output, "numbers in a bias [E, O]");
-        before = link.output;
+        output = link.output;
     }
     assert!(!links.is_empty(), "a chain has a link");
     assert!(x.len() == batch * width || x.len() == members * batch * width, "the input is [B, I] or [E, B, I]");
-    assert_eq!(y.len(), members * batch * before, "numbers in the output [E, B, O]");
-    if members * batch * before == 0 {
+    assert_eq!(y.len(), members * batch * output, "numbers in the output [E, B, O]");
+    if members * batch * output == 0 {
         return;
     }
     let widest = links.iter().map(|link| link.output).max().unwrap_or(1);
-    let rows = (BETWEEN / widest).next_multiple_of(16).clamp(64, 1024);
+    let rows = (SCRATCH / widest).next_multiple_of(16).clamp(64, 1024);
     let chain = Chain { precision, input, links, widest };
     let pieces = batch.div_ceil(rows);
     let work = 2 * batch * links.iter().map(|link| link.weight.len()).sum::<usize>();
-    let grain = if work < TASK { members.max(pieces) } else { 1 }; // little work stays on this thread
-    divide(0..members, grain, Run::new(y, batch * before), &|members, mut y| {
-        for member in members {
-            let y = Run::new(y.next_piece(), rows * before);
-            divide(0..pieces, grain, y, &|piece, y| {
-                chain.rows(member, piece.start * rows..(piece.end * rows).min(batch), y.values);
+    let grain = if work < TASK_OPERATIONS { members.max(pieces) } else { 1 }; // little work stays on this thread
+    divide(0..members, grain, [Planes::whole(y, 1, batch * output)], &|members, [mut y]| {
+        for (i, member) in members.enumerate() {
+            let y = Planes::whole(y.piece(0, i), 1, rows * output);
+            divide(0..pieces, grain, [y], &|piece, [mut y]| {
+                chain.rows(member, piece.start * rows..(piece.end * rows).min(batch), y.plane(0));
             });
         }
     });
@@ -91,8 +91,8 @@ impl Chain<'_> {
         let Input { x, batch, width, .. } = self.input;
         let first = if x.len() == batch * width { 0 } else { member * batch * width };
         let (count, last) = (rows.len(), self.links.len() - 1);
-        let mut between = arena::take(if last > 0 { 2 * count * self.widest } else { 0 });
-        let (mut here, mut there) = between.split_at_mut(if last > 0 { count * self.widest } else { 0 });
+        let mut scratch = arena::take(if last > 0 { 2 * count * self.widest } else { 0 });
+        let (mut next, mut current) = scratch.split_at_mut(if last > 0 { count * self.widest } else { 0 });
         let mut from = Mat::new(&x[first..], batch, width).rows_of(rows);
         for (i, link) in self.links.iter().enumerate() {
             let (input, output) = (from.cols(), link.output);
@@ -102,9 +102,9 @@ impl Chain<'_> {
             if i == last {
                 return multiply(self.precision, from, weight, MatMut::new(y, count, output), epilogue);
             }
-            multiply(self.precision, from, weight, MatMut::new(&mut here[..count * output], count, output), epilogue);
-            (here, there) = (there, here);
-            from = Mat::new(&there[..count * output], count, output);
+            multiply(self.precision, from, weight, MatMut::new(&mut next[..count * output], count, output), epilogue);
+            (next, current) = (current, next);
+            from = Mat::new(&current[..count * output], count, output);
         }
     }
 }

@@ -1,91 +1,143 @@
-//! Work divided over threads, together with the outputs it fills, in safe code and without lists of tasks.
+//! Work divided over threads, together with the outputs that it fills, in safe code and without lists of tasks.
 
 use std::ops::Range;
 
 use rayon::join;
 
-/// Outputs of some pieces of work, first to last.
-pub trait Cut: Sized + Send {
-    /// Those of the first `pieces`, and the others.
-    fn cut(self, pieces: usize) -> (Self, Self);
-}
-
-/// Calls `work` with stretches of at most `grain` of the `pieces` and the outputs of each stretch: on all threads, or on this one
-/// when there is one stretch.
-pub fn divide<T: Cut>(pieces: Range<usize>, grain: usize, outputs: T, work: &(impl Fn(Range<usize>, T) + Sync)) {
-    if pieces.len() <= grain.max(1) {
-        return work(pieces, outputs);
-    }
-    let middle = pieces.start + pieces.len() / 2;
-    let (low, high) = outputs.cut(middle - pieces.start);
-    join(|| divide(pieces.start..middle, grain, low, work), || divide(middle..pieces.end, grain, high, work));
-}
-
-/// The same number of values for each piece; the last may have fewer.
+/// The same pieces of several planes of one size. A piece, a row for instance, is `width` numbers of a plane; the last may have fewer.
 #[derive(Debug)]
-pub struct Run<'a> {
-    /// All values.
-    pub values: &'a mut [f32],
-    /// How many belong to a piece.
-    pub width: usize,
+pub struct Planes<'a> {
+    /// Numbers in a plane.
+    size: usize,
+    width: usize,
+    values: Values<'a>,
 }
 
-impl<'a> Run<'a> {
-    /// Values of which each piece has `width`.
-    pub fn new(values: &'a mut [f32], width: usize) -> Self {
-        Self { values, width }
+#[derive(Debug)]
+enum Values<'a> {
+    /// All planes in one slice.
+    Whole { all: &'a mut [f32], count: usize },
+    /// A slice per plane.
+    Apart(Vec<&'a mut [f32]>),
+}
+
+impl<'a> Planes<'a> {
+    /// The `count` planes that `all` consists of. Allocates nothing.
+    pub fn whole(all: &'a mut [f32], count: usize, width: usize) -> Self {
+        Self { size: all.len() / count.max(1), width, values: Values::Whole { all, count } }
     }
 
-    /// Takes the values of the next piece.
-    pub fn next_piece(&mut self) -> &'a mut [f32] {
-        let count = self.width.min(self.values.len());
-        let (piece, others) = std::mem::take(&mut self.values).split_at_mut(count);
-        self.values = others;
-        piece
+    /// Planes that lie anywhere.
+    pub fn apart(planes: Vec<&'a mut [f32]>, width: usize) -> Self {
+        Self { size: planes.first().map_or(0, |plane| plane.len()), width, values: Values::Apart(planes) }
+    }
+
+    /// Some rows of one plane, counted from the first that is held.
+    #[inline(always)]
+    pub fn rows(&mut self, plane: usize, rows: Range<usize>) -> &mut [f32] {
+        let (start, end) = (rows.start * self.width, rows.end * self.width);
+        match &mut self.values {
+            Values::Whole { all, .. } => &mut all[plane * self.size..][start..end],
+            Values::Apart(planes) => &mut planes[plane][start..end],
+        }
+    }
+
+    /// One row of one plane, counted from the first that is held.
+    #[inline(always)]
+    pub fn row(&mut self, plane: usize, row: usize) -> &mut [f32] {
+        self.rows(plane, row..row + 1)
+    }
+
+    /// All that is held of one plane.
+    pub fn plane(&mut self, plane: usize) -> &mut [f32] {
+        match &mut self.values {
+            Values::Whole { all, .. } => &mut all[plane * self.size..][..self.size],
+            Values::Apart(planes) => planes[plane],
+        }
+    }
+
+    /// One piece of one plane, counted from the first that is held, with what numbers it has.
+    pub fn piece(&mut self, plane: usize, piece: usize) -> &mut [f32] {
+        let [start, end] = [piece, piece + 1].map(|piece| self.size.min(piece * self.width));
+        &mut self.plane(plane)[start..end]
+    }
+
+    /// Keeps the first `pieces` and gives the others.
+    fn split_off(&mut self, pieces: usize) -> Self {
+        let (width, size) = (self.width, self.size.min(pieces * self.width));
+        let rest = |plane: &mut &'a mut [f32]| plane.split_off_mut(size..).unwrap_or_default();
+        if let Values::Whole { all, count } = &mut self.values
+            && *count != 1
+        {
+            let planes = (0..*count).map(|_| all.split_off_mut(..self.size).unwrap_or_default());
+            self.values = Values::Apart(planes.collect());
+        }
+        self.size = size;
+        match &mut self.values {
+            Values::Whole { all, .. } => Self::whole(rest(all), 1, width),
+            Values::Apart(planes) => Self::apart(planes.iter_mut().map(rest).collect(), width),
+        }
     }
 }
 
-impl Cut for Run<'_> {
-    fn cut(self, pieces: usize) -> (Self, Self) {
-        let (low, high) = self.values.split_at_mut((pieces * self.width).min(self.values.len()));
-        (Self::new(low, self.width), Self::new(high, self.width))
-    }
+/// Calls `work` with stretches of at most `grain` of the `pieces` and those pieces of the outputs: on all threads, or on this one, with
+/// nothing allocated, when there is one stretch.
+pub fn divide<const N: usize>(
+    pieces: Range<usize>,
+    grain: usize,
+    outputs: [Planes; N],
+    work: &(impl Fn(Range<usize>, [Planes; N]) + Sync),
+) {
+    let middle = |pieces: &Range<usize>| (pieces.len() > grain.max(1)).then_some(pieces.start + pieces.len() / 2);
+    divide_at(&middle, pieces, outputs, work);
 }
 
-/// Several runs side by side.
-pub type Runs<'a> = Vec<Run<'a>>;
-
-/// The runs of `[count, ..]`, each piece with `width` values of each.
-pub fn runs(values: &mut [f32], count: usize, width: usize) -> Runs<'_> {
-    values.chunks_exact_mut((values.len() / count).max(1)).map(|values| Run::new(values, width)).collect()
+/// As [`divide`], where `middle` says before which piece a stretch is cut in two, if at all.
+pub fn divide_at<const N: usize>(
+    middle: &(impl Fn(&Range<usize>) -> Option<usize> + Sync),
+    pieces: Range<usize>,
+    mut outputs: [Planes; N],
+    work: &(impl Fn(Range<usize>, [Planes; N]) + Sync),
+) {
+    let Some(cut) = middle(&pieces) else { return work(pieces, outputs) };
+    let others = outputs.each_mut().map(|planes| planes.split_off(cut - pieces.start));
+    join(|| divide_at(middle, pieces.start..cut, outputs, work), || divide_at(middle, cut..pieces.end, others, work));
 }
 
-impl Cut for Runs<'_> {
-    fn cut(self, pieces: usize) -> (Self, Self) {
-        self.into_iter().map(|run| run.cut(pieces)).unzip()
-    }
+/// Rows, of so many numbers each, that are worth a thread of their own.
+pub fn grain(numbers: usize) -> usize {
+    const ROWS: usize = 64;
+    const NUMBERS: usize = 1 << 16;
+    (NUMBERS / numbers.max(1)).max(ROWS)
 }
 
-impl<T: Cut, const N: usize> Cut for [T; N] {
-    fn cut(self, pieces: usize) -> (Self, Self) {
-        let mut halves = self.map(|outputs| {
-            let (low, high) = outputs.cut(pieces);
-            (low, Some(high))
-        });
-        let high = halves.each_mut().map(|(_, high)| high.take().expect("taken once, here"));
-        (halves.map(|(low, _)| low), high)
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
 
-impl<T: Cut> Cut for Option<T> {
-    fn cut(self, pieces: usize) -> (Self, Self) {
-        self.map(|outputs| outputs.cut(pieces)).unzip()
-    }
-}
-
-impl<A: Cut, B: Cut, C: Cut> Cut for (A, B, C) {
-    fn cut(self, pieces: usize) -> (Self, Self) {
-        let ((a, a_high), (b, b_high), (c, c_high)) = (self.0.cut(pieces), self.1.cut(pieces), self.2.cut(pieces));
-        ((a, b, c), (a_high, b_high, c_high))
+    proptest! {
+        #[test]
+        fn every_row_of_every_plane_is_worked_once(
+            [count, rows, width, grain] in [0usize..4, 0usize..40, 0usize..4, 0usize..9],
+        ) {
+            let mut whole = vec![0.0; count * rows * width];
+            let mut apart = vec![vec![0.0; rows * width]; count];
+            let planes = [
+                Planes::whole(&mut whole, count, width),
+                Planes::apart(apart.iter_mut().map(Vec::as_mut_slice).collect(), width),
+            ];
+            divide(0..rows, grain, planes, &|stretch, mut planes| {
+                assert!(stretch.len() <= grain.max(1));
+                for (plane, row) in (0..count).flat_map(|plane| stretch.clone().map(move |row| (plane, row))) {
+                    for planes in &mut planes {
+                        planes.row(plane, row - stretch.start).iter_mut().for_each(|x| *x += (plane * rows + row) as f32);
+                    }
+                }
+            });
+            let expected: Vec<f32> = (0..count * rows).flat_map(|i| std::iter::repeat_n(i as f32, width)).collect();
+            prop_assert_eq!(&whole, &expected);
+            prop_assert_eq!(apart.concat(), expected);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Loops over all elements of matrices, compiled for each instruction set.
 
-use crate::simd::{Kernel, run};
+use crate::simd::vectorised;
 
 /// What is negative becomes 0. Not a number stays so: a network that diverged must not look healthy.
 #[inline(always)]
@@ -9,53 +9,11 @@ pub fn relu(y: f32) -> f32 {
 }
 
 /// `y = relu(y + b)` for every row, each part if asked for. `y [rows, n]`, `b [n]`
-pub fn bias_relu(y: &mut [f32], cols: usize, bias: Option<&[f32]>, relu: bool) {
-    if let Some(bias) = bias {
-        run(BiasRelu { y, cols, bias, relu });
-    } else if relu {
-        run(Relu { y });
-    }
-}
-
-struct BiasRelu<'a> {
-    y: &'a mut [f32],
-    cols: usize,
-    bias: &'a [f32],
-    relu: bool,
-}
-
-impl Kernel for BiasRelu<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { y, cols, bias, relu: positive } = self;
-        if let [bias] = *bias {
-            for y in y {
-                *y = if positive { relu(*y + bias) } else { *y + bias };
-            }
-            return;
-        }
-        for row in y.chunks_exact_mut(cols.max(1)) {
-            for (y, b) in row.iter_mut().zip(bias) {
-                *y = if positive { relu(*y + b) } else { *y + b };
-            }
-        }
-    }
-}
-
-struct Relu<'a> {
-    y: &'a mut [f32],
-}
-
-impl Kernel for Relu<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        for y in self.y {
-            *y = relu(*y);
-        }
+pub fn bias_relu(y: &mut [f32], bias: Option<&[f32]>, relu: bool) {
+    match bias {
+        Some(bias) => add_bias(y, bias, relu),
+        None if relu => relu_in_place(y),
+        None => {}
     }
 }
 
@@ -64,23 +22,33 @@ impl Kernel for Relu<'_> {
 pub fn relu_backward(dz: &mut [f32], y: Option<&[f32]>, db: &mut [f32]) {
     db.fill(0.0);
     match y {
-        Some(y) => run(ReluBackward { dz, y, db }),
+        Some(y) => cut_and_add_rows(dz, y, db),
         None => add_rows(db, dz),
     }
 }
 
-struct ReluBackward<'a> {
-    dz: &'a mut [f32],
-    y: &'a [f32],
-    db: &'a mut [f32],
-}
+vectorised! {
+    fn add_bias(y: &mut [f32], bias: &[f32], positive: bool) {
+        if let [bias] = *bias {
+            for y in y {
+                *y = if positive { relu(*y + bias) } else { *y + bias };
+            }
+            return;
+        }
+        for row in y.chunks_exact_mut(bias.len().max(1)) {
+            for (y, b) in row.iter_mut().zip(bias) {
+                *y = if positive { relu(*y + b) } else { *y + b };
+            }
+        }
+    }
 
-impl Kernel for ReluBackward<'_> {
-    type Output = ();
+    fn relu_in_place(y: &mut [f32]) {
+        for y in y {
+            *y = relu(*y);
+        }
+    }
 
-    #[inline(always)]
-    fn run(self) {
-        let Self { dz, y, db } = self;
+    fn cut_and_add_rows(dz: &mut [f32], y: &[f32], db: &mut [f32]) {
         let n = db.len().max(1);
         for (dz, y) in dz.chunks_exact_mut(n).zip(y.chunks_exact(n)) {
             for ((dz, y), db) in dz.iter_mut().zip(y).zip(db.iter_mut()) {
@@ -89,25 +57,11 @@ impl Kernel for ReluBackward<'_> {
             }
         }
     }
-}
 
-/// `sum += rows`, first to last. `rows [rows, n]`, `sum [n]`
-pub fn add_rows(sum: &mut [f32], rows: &[f32]) {
-    run(AddRows { sum, rows });
-}
-
-struct AddRows<'a> {
-    sum: &'a mut [f32],
-    rows: &'a [f32],
-}
-
-impl Kernel for AddRows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        for row in self.rows.chunks_exact(self.sum.len().max(1)) {
-            for (sum, x) in self.sum.iter_mut().zip(row) {
+    /// `sum += rows`, first to last. `rows [rows, n]`, `sum [n]`
+    pub fn add_rows(sum: &mut [f32], rows: &[f32]) {
+        for row in rows.chunks_exact(sum.len().max(1)) {
+            for (sum, x) in sum.iter_mut().zip(row) {
                 *sum += x;
             }
         }
@@ -121,7 +75,7 @@ mod tests {
     fn a_relu_keeps_what_is_not_a_number() {
         for cols in [1, 3, 40] {
             let mut y = [-1.0, 2.0, f32::NAN].repeat(40);
-            bias_relu(&mut y, cols, Some(&vec![0.5; cols]), true);
+            bias_relu(&mut y, Some(&vec![0.5; cols]), true);
             assert!(y.chunks(3).all(|y| y[0] == 0.0 && y[1] == 2.5 && y[2].is_nan()), "{y:?}");
             let (mut dz, mut db) = (vec![1.0; y.len()], vec![7.0; cols]);
             relu_backward(&mut dz, Some(&y), &mut db);

@@ -13,7 +13,7 @@
 //! | `elementwise` | bias and ReLU, forward and backward |
 //! | [`initializer`] | a table's first numbers |
 //! | [`arena`] | memory that is kept from step to step |
-//! | [`simd`], [`planes`] | one source for every instruction set; outputs divided among threads |
+//! | [`simd`], `divide` | one source for every instruction set; outputs divided among threads |
 //!
 //! Letters in shapes are those of `stem-core` (its `lib.rs` has the legend). Here alone: `K` streams of a bag; `m`, `k`, `n` the
 //! sides of a product `[m, k] x [k, n]`.
@@ -23,7 +23,6 @@
 //! buffers, overwritten completely. `unsafe` is in `simd`, `product/gemm`, `product/tile` and `arena` alone.
 
 pub mod simd;
-pub mod planes;
 mod divide;
 pub mod precision;
 pub mod mat;

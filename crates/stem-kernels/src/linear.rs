@@ -6,13 +6,13 @@
 use std::ops::Range;
 
 use crate::arena;
-use crate::divide::{Run, Runs, divide, runs};
+use crate::divide::{Planes, divide};
 use crate::elementwise;
 use crate::mat::{Mat, MatMut};
 use crate::precision::Precision;
 use crate::product::{Epilogue, multiply};
 
-/// BankShape of a bank and of its batch. Any size may be 0.
+/// Sizes of a bank and of its batch. Any size may be 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BankShape {
     /// Maps in the bank. `E`
@@ -42,12 +42,14 @@ pub fn forward(precision: Precision, shape: BankShape, x: &[f32], weight: &[f32]
     shape.check("bias", bias.len(), shape.biases());
     shape.check("output", y.len(), shape.outputs());
     let bank = Bank { precision, shape, x, weight };
-    let (size, cut) = (shape.batch * shape.output, RowBlocks::of_rows(shape, shape.members));
-    divide(0..shape.members, cut.streams, Run::new(y, size), &|members, mut y| {
-        for e in members {
+    let (size, blocks) = (shape.batch * shape.output, RowBlocks::of_rows(shape, shape.members));
+    divide(0..shape.members, blocks.streams_per_task, [Planes::whole(y, 1, size)], &|members, [mut y]| {
+        for (i, e) in members.enumerate() {
             let bias = &bias[e * shape.output..][..shape.output];
-            let y = Run::new(y.next_piece(), cut.rows * shape.output);
-            divide(0..cut.count, 1, y, &|piece, y| bank.to_outputs(e, cut.rows_of(piece, shape.batch), bias, y.values));
+            let y = Planes::whole(y.piece(0, i), 1, blocks.rows * shape.output);
+            divide(0..blocks.count, 1, [y], &|piece, [mut y]| {
+                bank.forward_rows(e, blocks.rows_of(piece, shape.batch), bias, y.plane(0));
+            });
         }
     });
 }
@@ -82,8 +84,8 @@ pub fn backward(
     shape.check("bias's gradient", dbias.len(), shape.biases());
     shape.check("input's gradient", dx.as_ref().map_or(shape.inputs(), |dx| dx.len()), shape.inputs());
     let bank = Bank { precision, shape, x, weight };
-    bank.to_inputs(y, dz, dbias, dx);
-    bank.to_weights(dz, dweight);
+    bank.input_gradients(y, dz, dbias, dx);
+    bank.weight_gradients(dz, dweight);
 }
 
 impl BankShape {
@@ -119,9 +121,6 @@ struct Bank<'a> {
     weight: &'a [f32],
 }
 
-/// The rows of several members' `dz`, the sums of their columns, and the same rows of `dx`.
-type InputOutputs<'a> = (Runs<'a>, Runs<'a>, Option<Run<'a>>);
-
 impl Bank<'_> {
     /// A member's input. `[B, I]`
     fn input(&self, member: usize) -> Mat<'_> {
@@ -137,93 +136,104 @@ impl Bank<'_> {
     }
 
     /// `y = relu(x W + b)` for some rows of a member. `bias [O]`, `y [rows, O]`
-    fn to_outputs(&self, member: usize, rows: Range<usize>, bias: &[f32], y: &mut [f32]) {
+    fn forward_rows(&self, member: usize, rows: Range<usize>, bias: &[f32], y: &mut [f32]) {
         let y = MatMut::new(y, rows.len(), self.shape.output);
         let epilogue = Epilogue { accumulate: false, bias: Some(bias), relu: self.shape.relu };
         multiply(self.precision, self.input(member).rows_of(rows), self.member_weight(member), y, epilogue);
     }
 
     /// `dz = dy` where the ReLU let it pass, `db = sum_rows dz` and `dx = dz W^T`, where members share it `sum_e dz_e W_e^T`.
-    fn to_inputs(&self, y: &[f32], dz: &mut [f32], dbias: &mut [f32], mut dx: Option<&mut [f32]>) {
+    fn input_gradients(&self, y: &[f32], dz: &mut [f32], dbias: &mut [f32], dx: Option<&mut [f32]>) {
         let BankShape { members, batch, input, output, shared, .. } = self.shape;
+        let (with_dx, dx) = (dx.is_some(), dx.unwrap_or_default());
         if members * batch * output == 0 {
             dbias.fill(0.0);
-            dx.iter_mut().for_each(|dx| dx.fill(0.0));
+            dx.fill(0.0);
             return;
         }
-        let (streams, each) = if shared { (1, members) } else { (members, 1) };
-        let cut = RowBlocks::of_rows(self.shape, streams);
-        let mut partial = arena::take(if cut.count > 1 { members * cut.count * output } else { 0 }); // [E, pieces, O]
-        let sums = if cut.count > 1 { &mut *partial } else { &mut *dbias };
-        let all = (
-            Run::new(dz, each * batch * output),
-            Run::new(sums, each * cut.count * output),
-            dx.map(|dx| Run::new(dx, batch * input)),
-        );
-        divide(0..streams, cut.streams, all, &|streams, (mut dz, mut sums, mut dx)| {
-            for stream in streams {
-                let dz = runs(dz.next_piece(), each, cut.rows * output);
-                let sums = runs(sums.next_piece(), each, output);
-                let dx = dx.as_mut().map(|dx| Run::new(dx.next_piece(), cut.rows * input));
-                divide(0..cut.count, 1, (dz, sums, dx), &|piece, outputs| {
-                    self.rows_to_inputs(stream * each, cut.rows_of(piece, batch), y, outputs);
+        let (streams, per_stream) = if shared { (1, members) } else { (members, 1) };
+        let blocks = RowBlocks::of_rows(self.shape, streams);
+        let mut partial = arena::take(if blocks.count > 1 { members * blocks.count * output } else { 0 }); // [E, pieces, O]
+        let sums = if blocks.count > 1 { &mut *partial } else { &mut *dbias };
+        let outputs = [
+            Planes::whole(dz, 1, per_stream * batch * output),
+            Planes::whole(sums, 1, per_stream * blocks.count * output),
+            Planes::whole(dx, 1, batch * input),
+        ];
+        divide(0..streams, blocks.streams_per_task, outputs, &|streams, [mut dz, mut sums, mut dx]| {
+            for (i, stream) in streams.enumerate() {
+                let outputs = [
+                    Planes::whole(dz.piece(0, i), per_stream, blocks.rows * output),
+                    Planes::whole(sums.piece(0, i), per_stream, output),
+                    Planes::whole(dx.piece(0, i), 1, blocks.rows * input),
+                ];
+                divide(0..blocks.count, 1, outputs, &|piece, outputs| {
+                    let members = stream * per_stream..(stream + 1) * per_stream;
+                    self.input_gradient_rows(members, blocks.rows_of(piece, batch), y, outputs, with_dx);
                 });
             }
         });
-        if cut.count > 1 {
+        if blocks.count > 1 {
             dbias.fill(0.0);
-            for (db, sums) in dbias.chunks_exact_mut(output).zip(partial.chunks_exact(cut.count * output)) {
+            for (db, sums) in dbias.chunks_exact_mut(output).zip(partial.chunks_exact(blocks.count * output)) {
                 elementwise::add_rows(db, sums);
             }
         }
     }
 
-    /// [`Bank::to_inputs`] for some rows of the members from `first` on, all onto the same `dx`.
-    fn rows_to_inputs(&self, first: usize, rows: Range<usize>, y: &[f32], (dz, sums, mut dx): InputOutputs) {
+    /// [`Bank::input_gradients`] for some rows of some members, all onto the same `dx`.
+    fn input_gradient_rows(
+        &self,
+        members: Range<usize>,
+        rows: Range<usize>,
+        y: &[f32],
+        [mut dz, mut sums, mut dx]: [Planes; 3],
+        with_dx: bool,
+    ) {
         let BankShape { batch, input, output, relu, .. } = self.shape;
-        for (i, (dz, db)) in dz.into_iter().zip(sums).enumerate() {
-            let (member, size) = (first + i, rows.len() * output);
-            let y = relu.then(|| &y[(member * batch + rows.start) * output..][..size]);
-            elementwise::relu_backward(dz.values, y, db.values);
-            if let Some(dx) = &mut dx {
-                let dz = Mat::new(dz.values, rows.len(), output);
-                let dx = MatMut::new(dx.values, rows.len(), input);
-                multiply(
-                    self.precision,
-                    dz,
-                    self.member_weight(member).t(),
-                    dx,
-                    Epilogue { accumulate: i > 0, ..Epilogue::default() },
-                );
+        for (i, member) in members.enumerate() {
+            let y = relu.then(|| &y[(member * batch + rows.start) * output..][..rows.len() * output]);
+            let dz = dz.plane(i);
+            elementwise::relu_backward(dz, y, sums.plane(i));
+            if with_dx {
+                let (dz, dx) = (Mat::new(dz, rows.len(), output), MatMut::new(dx.plane(0), rows.len(), input));
+                let epilogue = Epilogue { accumulate: i > 0, ..Epilogue::default() };
+                multiply(self.precision, dz, self.member_weight(member).t(), dx, epilogue);
             }
         }
     }
 
     /// `dW = x^T dz` for every member. `dz [E, B, O]`, `dweight [E, I, O]`
-    fn to_weights(&self, dz: &[f32], dweight: &mut [f32]) {
+    fn weight_gradients(&self, dz: &[f32], dweight: &mut [f32]) {
         let BankShape { members, batch, input, output, .. } = self.shape;
-        let cut = RowBlocks::of_weights(self.shape);
-        divide(0..members, cut.streams, Run::new(dweight, input * output), &|members, mut dw| {
-            for member in members {
-                let dz = Mat::new(&dz[member * batch * output..], batch, output);
-                let dw = Run::new(dw.next_piece(), cut.rows * output);
-                divide(0..cut.count, 1, dw, &|piece, dw| {
-                    let x = self.input(member).t().rows_of(cut.rows_of(piece, input));
-                    multiply(self.precision, x, dz, MatMut::new(dw.values, x.rows(), output), Epilogue::default());
-                });
-            }
-        });
+        let blocks = RowBlocks::of_weights(self.shape);
+        divide(
+            0..members,
+            blocks.streams_per_task,
+            [Planes::whole(dweight, 1, input * output)],
+            &|members, [mut dw]| {
+                for (i, member) in members.enumerate() {
+                    let dz = Mat::new(&dz[member * batch * output..], batch, output);
+                    let dw = Planes::whole(dw.piece(0, i), 1, blocks.rows * output);
+                    divide(0..blocks.count, 1, [dw], &|piece, [mut dw]| {
+                        let x = self.input(member).t().rows_of(blocks.rows_of(piece, input));
+                        let dw = MatMut::new(dw.plane(0), x.rows(), output);
+                        multiply(self.precision, x, dz, dw, Epilogue::default());
+                    });
+                }
+            },
+        );
     }
 }
 
 /// Operations that are worth a task of their own: at 100 a nanosecond 40 microseconds, when handing work to a pool takes a dozen.
-pub(crate) const TASK: usize = 1 << 22;
+pub(crate) const TASK_OPERATIONS: usize = 1 << 22;
 
 /// Tasks to aim at, so that up to so many threads have something to do.
 const TASKS: usize = 16;
 
 /// Operations in whose time a number is brought from memory.
-const TOUCH: usize = 16;
+const OPERATIONS_PER_LOAD: usize = 16;
 
 /// Rows of a result that one product makes at most: with more, what it reads leaves the cache.
 const MOST_ROWS: usize = 1024;
@@ -238,8 +248,8 @@ const WEIGHT_TASKS: usize = 8;
 #[derive(Debug, Clone, Copy)]
 struct RowBlocks {
     /// Small streams that one task takes.
-    streams: usize,
-    /// RowBlocks in a stream.
+    streams_per_task: usize,
+    /// Pieces of a stream.
     count: usize,
     /// Rows of a piece; the last may have fewer.
     rows: usize,
@@ -249,7 +259,7 @@ impl RowBlocks {
     /// The batch's rows, in `streams` streams.
     fn of_rows(shape: BankShape, streams: usize) -> Self {
         let BankShape { members, batch, input, output, .. } = shape;
-        let cost = 2 * input * output + TOUCH * (input + output);
+        let cost = 2 * input * output + OPERATIONS_PER_LOAD * (input + output);
         let rows = (streams * batch).div_ceil(TASKS).clamp(LEAST_ROWS, MOST_ROWS);
         Self::new(batch, rows, members.div_ceil(streams.max(1)) * cost)
     }
@@ -258,15 +268,15 @@ impl RowBlocks {
     fn of_weights(shape: BankShape) -> Self {
         let BankShape { members, batch, input, output, .. } = shape;
         let rows = (members * input).div_ceil(WEIGHT_TASKS).max(LEAST_ROWS);
-        Self::new(input, rows, batch * (2 * output + TOUCH))
+        Self::new(input, rows, batch * (2 * output + OPERATIONS_PER_LOAD))
     }
 
     /// Streams of `all` rows into pieces of about `rows`, more where one costs little.
     fn new(all: usize, rows: usize, cost: usize) -> Self {
-        let worth = TASK.div_ceil(cost.max(1));
-        let about = all.div_ceil(all.div_ceil(rows.max(worth)).max(1));
-        let rows = about.next_multiple_of(16).max(16);
-        Self { streams: worth.div_ceil(all.max(1)), count: all.div_ceil(rows).max(1), rows }
+        let least_rows = TASK_OPERATIONS.div_ceil(cost.max(1));
+        let even_rows = all.div_ceil(all.div_ceil(rows.max(least_rows)).max(1));
+        let rows = even_rows.next_multiple_of(16).max(16);
+        Self { streams_per_task: least_rows.div_ceil(all.max(1)), count: all.div_ceil(rows).max(1), rows }
     }
 
     /// The rows of some pieces, of `all`.

@@ -7,57 +7,24 @@
 //!
 //! `share` is `1 / n_t` where a label is known and 0 where it is missing. One thread: a batch has few logits.
 
-use crate::simd::{self, Kernel, exp, log1p};
+use crate::simd::{exp, log1p, vectorised};
 
 /// Terms that are computed before they are summed.
 const BLOCK: usize = 256;
 
-/// Every task's loss, summed in double precision over ascending rows.
-///
-/// # Shapes
-/// `z`, `y`, `share [B, T]`; writes `loss [T]`.
-///
-/// # Panics
-/// When a length is not that of its shape.
-pub fn forward(z: &[f32], y: &[f32], share: &[f32], loss: &mut [f32]) {
-    check([z.len(), y.len(), share.len()], loss.len());
-    simd::run(Forward { z, y, share, loss });
-}
-
-/// The gradient of the logits from that of the tasks' losses.
-///
-/// # Shapes
-/// `z`, `y`, `share [B, T]`, `d_loss [T]`; writes `dz [B, T]`.
-///
-/// # Panics
-/// When a length is not that of its shape.
-pub fn backward(z: &[f32], y: &[f32], share: &[f32], d_loss: &[f32], dz: &mut [f32]) {
-    check([z.len(), y.len(), share.len()], d_loss.len());
-    assert_eq!(dz.len(), z.len(), "logits and their gradient are [B, T]");
-    simd::run(Backward { z, y, share, d_loss, dz });
-}
-
-fn check(lengths: [usize; 3], tasks: usize) {
-    assert_eq!(lengths, [lengths[0]; 3], "logits, labels and shares are [B, T]");
-    assert!(lengths[0].is_multiple_of(tasks), "{} logits are no [B, T] with T {tasks}", lengths[0]);
-}
-
-struct Forward<'a> {
-    z: &'a [f32],
-    y: &'a [f32],
-    share: &'a [f32],
-    loss: &'a mut [f32],
-}
-
-impl Kernel for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let mut sums = vec![0.0f64; self.loss.len()];
+vectorised! {
+    /// Every task's loss, summed in double precision over ascending rows.
+    ///
+    /// # Shapes
+    /// `z`, `y`, `share [B, T]`; writes `loss [T]`.
+    ///
+    /// # Panics
+    /// When a length is not that of its shape.
+    pub fn forward(z: &[f32], y: &[f32], share: &[f32], loss: &mut [f32]) {
+        check([z.len(), y.len(), share.len()], loss.len());
+        let mut sums = vec![0.0f64; loss.len()];
         let (mut terms, mut t) = ([0.0f32; BLOCK], 0);
-        let inputs = self.z.chunks(BLOCK).zip(self.y.chunks(BLOCK)).zip(self.share.chunks(BLOCK));
-        for ((z, y), share) in inputs {
+        for ((z, y), share) in z.chunks(BLOCK).zip(y.chunks(BLOCK)).zip(share.chunks(BLOCK)) {
             for (((term, z), y), share) in terms.iter_mut().zip(z).zip(y).zip(share) {
                 *term = share * cross_entropy(*z, *y);
             }
@@ -66,34 +33,35 @@ impl Kernel for Forward<'_> {
                 t = if t + 1 < sums.len() { t + 1 } else { 0 };
             }
         }
-        for (loss, sum) in self.loss.iter_mut().zip(sums) {
+        for (loss, sum) in loss.iter_mut().zip(sums) {
             *loss = sum as f32;
         }
     }
-}
 
-struct Backward<'a> {
-    z: &'a [f32],
-    y: &'a [f32],
-    share: &'a [f32],
-    d_loss: &'a [f32],
-    dz: &'a mut [f32],
-}
-
-impl Kernel for Backward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        for (((dz, z), y), share) in self.dz.iter_mut().zip(self.z).zip(self.y).zip(self.share) {
-            *dz = share * sigmoid_less(*z, *y);
+    /// The gradient of the logits from that of the tasks' losses.
+    ///
+    /// # Shapes
+    /// `z`, `y`, `share [B, T]`, `d_loss [T]`; writes `dz [B, T]`.
+    ///
+    /// # Panics
+    /// When a length is not that of its shape.
+    pub fn backward(z: &[f32], y: &[f32], share: &[f32], d_loss: &[f32], dz: &mut [f32]) {
+        check([z.len(), y.len(), share.len()], d_loss.len());
+        assert_eq!(dz.len(), z.len(), "logits and their gradient are [B, T]");
+        for (((dz, z), y), share) in dz.iter_mut().zip(z).zip(y).zip(share) {
+            *dz = share * sigmoid_minus(*z, *y);
         }
-        for row in self.dz.chunks_exact_mut(self.d_loss.len().max(1)) {
-            for (dz, d_loss) in row.iter_mut().zip(self.d_loss) {
+        for row in dz.chunks_exact_mut(d_loss.len().max(1)) {
+            for (dz, d_loss) in row.iter_mut().zip(d_loss) {
                 *dz *= d_loss;
             }
         }
     }
+}
+
+fn check(lengths: [usize; 3], tasks: usize) {
+    assert_eq!(lengths, [lengths[0]; 3], "logits, labels and shares are [B, T]");
+    assert!(lengths[0].is_multiple_of(tasks), "{} logits are no [B, T] with T {tasks}", lengths[0]);
 }
 
 /// `-y ln sigmoid(z) - (1 - y) ln(1 - sigmoid(z))`, stable far out.
@@ -104,10 +72,10 @@ fn cross_entropy(z: f32, y: f32) -> f32 {
 
 /// `sigmoid(z) - y`, exact far out where the label is right.
 #[inline(always)]
-fn sigmoid_less(z: f32, y: f32) -> f32 {
+fn sigmoid_minus(z: f32, y: f32) -> f32 {
     let e = exp(-z.abs());
-    let rare = e / (1.0 + e); // sigmoid(-|z|)
-    if z < 0.0 { rare - y } else { (1.0 - y) - rare }
+    let tail = e / (1.0 + e); // sigmoid(-|z|)
+    if z < 0.0 { tail - y } else { (1.0 - y) - tail }
 }
 
 /// The equations, loop by loop, in double precision.

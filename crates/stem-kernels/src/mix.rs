@@ -12,8 +12,8 @@
 
 use std::ops::Range;
 
-use crate::planes::{Planes, grain, split_rows};
-use crate::simd::{self, Kernel, add_scaled, add_two_scaled, dot, exp, scale, scale_two};
+use crate::divide::{Planes, divide, grain};
+use crate::simd::{add_scaled, add_two_scaled, dot, exp, scale, scale_two, vectorised};
 
 #[cfg(test)]
 mod spec;
@@ -70,8 +70,9 @@ impl MixShape {
 /// on which caches and prefetchers trip: going from expert to expert at every row takes twice as long.
 const BLOCK: usize = 16;
 
-fn blocks(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    rows.clone().step_by(BLOCK).map(move |first| first..(first + BLOCK).min(rows.end))
+fn blocks(rows: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+    let end = rows.end;
+    rows.clone().step_by(BLOCK).map(move |first| first..(first + BLOCK).min(end))
 }
 
 /// `g = softmax(z)`, `o = sum_e g_e h_e`.
@@ -87,8 +88,8 @@ pub fn forward(shape: MixShape, z: &[f32], h: &[&[f32]], g: &mut [f32], o: &mut 
     if experts == 0 {
         return o.fill(0.0);
     }
-    let planes = [Planes::whole(g, [tasks, rows, experts]), Planes::whole(o, [tasks, rows, hidden])];
-    split_rows(planes, 0..rows, shape.grain(), &|rows, [g, o]| simd::run(Forward { shape, rows, z, h, g, o }));
+    let outputs = [Planes::whole(g, tasks, experts), Planes::whole(o, tasks, hidden)];
+    divide(0..rows, shape.grain(), outputs, &|rows, [g, o]| forward_rows(shape, rows, z, h, g, o));
 }
 
 /// `dz` and `dh` from the gradient of `o`. `mask [T, E]`: whether a task's loss may change an expert.
@@ -110,55 +111,71 @@ pub fn backward(
     shape.check([g.len(), dz.len()], d_o.len(), h.iter().map(|h| h.len()));
     shape.check_experts(dh.iter().map(|dh| dh.len()));
     assert_eq!(mask.len(), shape.tasks * shape.experts, "the mask is [T, E] of {shape:?}");
-    let dz = Planes::whole(dz, [shape.tasks, shape.rows, shape.experts]);
-    let planes = [dz, Planes::apart(dh, shape.hidden)];
-    let of = Saved { shape, mask, g, h, d_o };
-    split_rows(planes, 0..shape.rows, shape.grain(), &|rows, [dz, dh]| simd::run(Backward { of, rows, dz, dh }));
+    let outputs = [Planes::whole(dz, shape.tasks, shape.experts), Planes::apart(dh, shape.hidden)];
+    let saved = Saved { shape, mask, g, h, d_o };
+    divide(0..shape.rows, shape.grain(), outputs, &|rows, [dz, dh]| backward_rows(saved, rows, dz, dh));
 }
 
-struct Forward<'a> {
-    shape: MixShape,
-    rows: Range<usize>,
-    z: &'a [f32],
-    h: &'a [&'a [f32]],
-    g: Planes<'a>,
-    o: Planes<'a>,
-}
-
-impl Kernel for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
-        let MixShape { tasks, rows, experts, .. } = self.shape;
+vectorised! {
+    fn forward_rows(shape: MixShape, rows: Range<usize>, z: &[f32], h: &[&[f32]], g: Planes<'_>, o: Planes<'_>) {
+        let MixShape { tasks, rows: batch, experts, hidden } = shape;
+        let (mut g, mut o) = (g, o);
         for t in 0..tasks {
-            let z = &self.z[(t * rows + self.rows.start) * experts..(t * rows + self.rows.end) * experts];
-            softmax(z, self.g.rows(t, 0..self.rows.len()), experts);
+            let z = &z[(t * batch + rows.start) * experts..(t * batch + rows.end) * experts];
+            softmax(z, g.rows(t, 0..rows.len()), experts);
         }
-        for block in blocks(self.rows.clone()) {
+        for block in blocks(&rows) {
             for e in (0..experts).step_by(2) {
                 for b in block.clone() {
-                    self.mix(b, e);
+                    // o[t,b,:] += g[t,b,e] h_e[b,:] + g[t,b,e+1] h_{e+1}[b,:]; the first pair starts the sum
+                    let h = |e: usize| &h[e][b * hidden..][..hidden];
+                    for t in 0..tasks {
+                        let o = o.row(t, b - rows.start);
+                        match (&g.row(t, b - rows.start)[e..], e == 0) {
+                            (&[g, f, ..], true) => scale_two(o, [g, f], [h(e), h(e + 1)]),
+                            (&[g, f, ..], false) => add_two_scaled(o, [g, f], [h(e), h(e + 1)]),
+                            (&[g], true) => scale(o, g, h(e)),
+                            (&[g], false) => add_scaled(o, g, h(e)),
+                            (&[], _) => {}
+                        }
+                    }
                 }
             }
         }
     }
-}
 
-impl Forward<'_> {
-    /// `o[t,b,:] += g[t,b,e] h_e[b,:] + g[t,b,e+1] h_{e+1}[b,:]` for all `t`; the first pair starts the sum.
-    #[inline(always)]
-    fn mix(&mut self, b: usize, e: usize) {
-        let hidden = self.shape.hidden;
-        let h = |e: usize| &self.h[e][b * hidden..][..hidden];
-        for t in 0..self.shape.tasks {
-            let o = self.o.row(t, b - self.rows.start);
-            match (&self.g.row(t, b - self.rows.start)[e..], e == 0) {
-                (&[g, f, ..], true) => scale_two(o, [g, f], [h(e), h(e + 1)]),
-                (&[g, f, ..], false) => add_two_scaled(o, [g, f], [h(e), h(e + 1)]),
-                (&[g], true) => scale(o, g, h(e)),
-                (&[g], false) => add_scaled(o, g, h(e)),
-                (&[], _) => {}
+    fn backward_rows(saved: Saved<'_>, rows: Range<usize>, dz: Planes<'_>, dh: Planes<'_>) {
+        let MixShape { tasks, experts, .. } = saved.shape;
+        let (mut dz, mut dh) = (dz, dh);
+        for block in blocks(&rows) {
+            for e in 0..experts {
+                for b in block.clone() {
+                    for t in 0..tasks {
+                        dz.row(t, b - rows.start)[e] = dot(saved.d_o(t, b), saved.h(e, b)); // dg, where dz will be
+                    }
+                    let mut open_gradients = saved.open_gradients(e, b);
+                    let dh = dh.row(e, b - rows.start);
+                    match (open_gradients.next(), open_gradients.next()) {
+                        (None, _) => dh.fill(0.0),
+                        (Some((g, d_o)), None) => scale(dh, g, d_o),
+                        (Some((g0, d0)), Some((g1, d1))) => scale_two(dh, [g0, g1], [d0, d1]),
+                    }
+                    for (g, d_o) in open_gradients {
+                        add_scaled(dh, g, d_o);
+                    }
+                }
+            }
+            for t in 0..tasks {
+                for b in block.clone() {
+                    let (g, dz) = (saved.g(t, b), dz.row(t, b - rows.start));
+                    let mut mean = 0.0;
+                    for (g, dg) in g.iter().zip(&*dz) {
+                        mean += g * dg;
+                    }
+                    for (dz, g) in dz.iter_mut().zip(g) {
+                        *dz = g * (*dz - mean);
+                    }
+                }
             }
         }
     }
@@ -168,18 +185,18 @@ impl Forward<'_> {
 #[inline(always)]
 fn softmax(z: &[f32], g: &mut [f32], experts: usize) {
     for (z, g) in z.chunks_exact(experts).zip(g.chunks_exact_mut(experts)) {
-        let highest = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let max = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         for (g, z) in g.iter_mut().zip(z) {
-            *g = z - highest;
+            *g = z - max;
         }
     }
     for g in g.iter_mut() {
         *g = exp(*g);
     }
     for g in g.chunks_exact_mut(experts) {
-        let share = g.iter().sum::<f32>().recip();
+        let scale = g.iter().sum::<f32>().recip();
         for g in g.iter_mut() {
-            *g *= share;
+            *g *= scale;
         }
     }
 }
@@ -218,76 +235,8 @@ impl<'a> Saved<'a> {
 
     /// `g[t,b,e]` and `do[t,b,:]` of every task that may change expert `e`, ascending.
     #[inline(always)]
-    fn readers(self, e: usize, b: usize) -> impl Iterator<Item = (f32, &'a [f32])> {
+    fn open_gradients(self, e: usize, b: usize) -> impl Iterator<Item = (f32, &'a [f32])> {
         let MixShape { tasks, experts, .. } = self.shape;
         (0..tasks).filter(move |t| self.mask[t * experts + e]).map(move |t| (self.g(t, b)[e], self.d_o(t, b)))
-    }
-}
-
-struct Backward<'a> {
-    of: Saved<'a>,
-    rows: Range<usize>,
-    dz: Planes<'a>,
-    dh: Planes<'a>,
-}
-
-impl Kernel for Backward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
-        let MixShape { tasks, experts, .. } = self.of.shape;
-        for block in blocks(self.rows.clone()) {
-            for e in 0..experts {
-                for b in block.clone() {
-                    self.gate(e, b);
-                    self.expert(e, b);
-                }
-            }
-            for t in 0..tasks {
-                for b in block.clone() {
-                    self.logits(t, b);
-                }
-            }
-        }
-    }
-}
-
-impl Backward<'_> {
-    /// `dg[t,b,e] = <do[t,b,:], h_e[b,:]>` for all `t`, where `dz` will be.
-    #[inline(always)]
-    fn gate(&mut self, e: usize, b: usize) {
-        for t in 0..self.of.shape.tasks {
-            self.dz.row(t, b - self.rows.start)[e] = dot(self.of.d_o(t, b), self.of.h(e, b));
-        }
-    }
-
-    /// `dh_e[b,:] = sum over t with M[t,e] of g[t,b,e] do[t,b,:]`
-    #[inline(always)]
-    fn expert(&mut self, e: usize, b: usize) {
-        let mut readers = self.of.readers(e, b);
-        let dh = self.dh.row(e, b - self.rows.start);
-        match (readers.next(), readers.next()) {
-            (None, _) => dh.fill(0.0),
-            (Some((g, d_o)), None) => scale(dh, g, d_o),
-            (Some((g0, d0)), Some((g1, d1))) => scale_two(dh, [g0, g1], [d0, d1]),
-        }
-        for (g, d_o) in readers {
-            add_scaled(dh, g, d_o);
-        }
-    }
-
-    /// `dz[t,b,e] = g[t,b,e] (dg[t,b,e] - sum_j g[t,b,j] dg[t,b,j])`
-    #[inline(always)]
-    fn logits(&mut self, t: usize, b: usize) {
-        let g = self.of.g(t, b);
-        let dz = self.dz.row(t, b - self.rows.start);
-        let mut mean = 0.0;
-        for (g, dg) in g.iter().zip(&*dz) {
-            mean += g * dg;
-        }
-        for (dz, g) in dz.iter_mut().zip(g) {
-            *dz = g * (*dz - mean);
-        }
     }
 }

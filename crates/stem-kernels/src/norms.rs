@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 
-use crate::simd::{self, Kernel, add_scaled, dot};
+use crate::simd::{add_scaled, dot, vectorised};
 
 /// Numbers that one task of a thread takes.
 const CHUNK: usize = 1 << 15;
@@ -19,9 +19,9 @@ const BLOCK: usize = 1 << 11;
 /// `||values||^2`
 pub fn squared(values: &[f32]) -> f64 {
     if values.len() <= CHUNK {
-        return simd::run(Squared(values));
+        return squared_chunk(values);
     }
-    let parts: Vec<f64> = values.par_chunks(CHUNK).map(|values| simd::run(Squared(values))).collect();
+    let parts: Vec<f64> = values.par_chunks(CHUNK).map(squared_chunk).collect();
     parts.iter().sum()
 }
 
@@ -32,45 +32,26 @@ pub fn squared(values: &[f32]) -> f64 {
 pub fn add_scaled_norms(grad: &mut [f32], weights: &[f32], lambda: f32) -> (f64, f64) {
     assert_eq!(grad.len(), weights.len(), "a gradient has the length of its weights");
     if grad.len() <= CHUNK {
-        return simd::run(AddScaled { grad, weights, lambda });
+        return add_scaled_chunk(grad, weights, lambda);
     }
-    let parts: Vec<(f64, f64)> = grad
-        .par_chunks_mut(CHUNK)
-        .zip(weights.par_chunks(CHUNK))
-        .map(|(grad, weights)| simd::run(AddScaled { grad, weights, lambda }))
-        .collect();
+    let chunks = grad.par_chunks_mut(CHUNK).zip(weights.par_chunks(CHUNK));
+    let parts: Vec<(f64, f64)> = chunks.map(|(grad, weights)| add_scaled_chunk(grad, weights, lambda)).collect();
     parts.iter().fold((0.0, 0.0), |sums, part| (sums.0 + part.0, sums.1 + part.1))
 }
 
-struct Squared<'a>(&'a [f32]);
-
-impl Kernel for Squared<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn run(self) -> f64 {
+vectorised! {
+    fn squared_chunk(values: &[f32]) -> f64 {
         let mut sum = 0.0;
-        for block in self.0.chunks(BLOCK) {
+        for block in values.chunks(BLOCK) {
             sum += f64::from(dot(block, block));
         }
         sum
     }
-}
 
-struct AddScaled<'a> {
-    grad: &'a mut [f32],
-    weights: &'a [f32],
-    lambda: f32,
-}
-
-impl Kernel for AddScaled<'_> {
-    type Output = (f64, f64);
-
-    #[inline(always)]
-    fn run(self) -> (f64, f64) {
+    fn add_scaled_chunk(grad: &mut [f32], weights: &[f32], lambda: f32) -> (f64, f64) {
         let mut sums = (0.0, 0.0);
-        for (grad, weights) in self.grad.chunks_mut(BLOCK).zip(self.weights.chunks(BLOCK)) {
-            add_scaled(grad, self.lambda, weights);
+        for (grad, weights) in grad.chunks_mut(BLOCK).zip(weights.chunks(BLOCK)) {
+            add_scaled(grad, lambda, weights);
             sums.0 += f64::from(dot(weights, weights));
             sums.1 += f64::from(dot(grad, grad));
         }

@@ -1,7 +1,7 @@
 //! Vector loops. `unsafe` here chooses an instruction set at run time, and prefetches.
 #![allow(unsafe_code)]
 
-/// A loop that is compiled once for every instruction set and started by [`run`].
+/// A loop that is compiled once for every instruction set and started by [`run`]. `vectorised` makes one of a function.
 ///
 /// `run` and everything it calls must be `#[inline(always)]`, or it stays compiled for the baseline.
 pub trait Kernel {
@@ -39,6 +39,36 @@ pub fn run<K: Kernel>(kernel: K) -> K::Output {
     }
     kernel.run()
 }
+
+/// Functions that are compiled once for every instruction set: a call runs the widest that this machine has.
+///
+/// What they call must be `#[inline(always)]`, or it stays compiled for the baseline.
+macro_rules! vectorised {
+    ($(
+        $(#[$attribute:meta])*
+        $visibility:vis fn $name:ident $(<const $size:ident: usize>)? ($($argument:ident: $type:ty),* $(,)?)
+        $(-> $output:ty)? $body:block
+    )+) => {$(
+        $(#[$attribute])*
+        #[allow(clippy::too_many_arguments)]
+        $visibility fn $name $(<const $size: usize>)? ($($argument: $type),*) $(-> $output)? {
+            struct Call<T $(, const $size: usize)?>(T);
+
+            impl $(<const $size: usize>)? $crate::simd::Kernel for Call<($($type,)*) $(, $size)?> {
+                #[allow(unused_parens)]
+                type Output = ($($output)?);
+
+                #[inline(always)]
+                fn run(self) -> Self::Output {
+                    let ($($argument,)*) = self.0;
+                    $body
+                }
+            }
+            $crate::simd::run(Call::<_ $(, $size)?>(($($argument,)*)))
+        }
+    )+};
+}
+pub(crate) use vectorised;
 
 /// Asks for the cache lines of `values`, to be read or written soon. Changes nothing.
 #[inline(always)]

@@ -106,16 +106,16 @@ impl Pooled {
     /// come first that leave less: a table has more rows than a batch has slots, the distinct rows of a batch are fewer.
     pub(crate) fn plain_streams(&self, streams: &ColumnGroups) -> Tensor<3> {
         let (starts, dim) = (streams.groups(), streams.dim());
-        let ([known, _], [places], slots) = (self.rows.dims(), self.index.dims(), self.layout.slots());
-        let of_batch = known > places;
+        let ([row_count, _], [slot_count], slots) = (self.rows.dims(), self.index.dims(), self.layout.slots());
+        let select_first = row_count > slot_count;
         let select = |rows: Tensor<2>| rows.select(0, self.index.clone());
-        let rows = if of_batch { select(self.rows.clone()) } else { self.rows.clone() }; // [B * S, W], or [U, W]
+        let rows = if select_first { select(self.rows.clone()) } else { self.rows.clone() }; // [B * S, W], or [U, W]
         let columns = |&start: &usize| rows.clone().slice_dim(1, start..start + dim);
         let stream =
             |groups: &Vec<usize>| groups.iter().map(columns).reduce(|a, b| a + b).expect("a stream has a group");
         let sums = Tensor::cat(starts.iter().map(stream).collect(), 1); // [B * S, K * D], or [U, K * D]
-        let (batch, count) = (places / slots, starts.len());
-        let slot_rows = if of_batch { sums } else { select(sums) }.reshape([batch, slots, count * dim]); // [B, S, K * D]
+        let (batch, count) = (slot_count / slots, starts.len());
+        let slot_rows = if select_first { sums } else { select(sums) }.reshape([batch, slots, count * dim]); // [B, S, K * D]
         let weighted = slot_rows * self.weights.clone().reshape([batch, slots, 1]); // [B, S, K * D]
         let fields = self.sum_slots(weighted); // [B, F, K * D]
         let [_, field_count, _] = fields.dims();

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::flex::FlexTensor;
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, DType, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{DType, Flex, TensorMetadata};
 use burn::tensor::Tensor;
 use stem_kernels::bag::{self as kernel, BagLayout, ColumnGroups};
 use stem_kernels::distinct::DistinctRows;
@@ -14,7 +12,7 @@ use stem_kernels::take;
 use super::Slots;
 use super::calls::note;
 use super::differentiable::differentiable;
-use super::tensors::{fits, in_one_piece, tensor, values};
+use super::tensors::{fits, flex, in_one_piece, tensor, values};
 
 /// Several bags of groups of one width, for which the rows are read once:
 ///
@@ -30,8 +28,8 @@ pub(crate) fn bags<const N: usize>(slots: Slots, streams: &[ColumnGroups; N]) ->
     let Slots { rows, index, weights, layout, distinct } = slots;
     let dim = streams.first()?.dim();
     let one_width = streams.iter().all(|groups| groups.dim() == dim);
-    let differentiable = distinct.is_some() || !rows.is_require_grad();
-    if !(one_width && differentiable && index.dtype() == DType::I32 && fits([rows, weights])) {
+    let has_backward = distinct.is_some() || !rows.is_require_grad();
+    if !(one_width && has_backward && index.dtype() == DType::I32 && fits([rows, weights])) {
         return None;
     }
     note(|calls| calls.bag += 1);
@@ -44,16 +42,15 @@ pub(crate) fn bags<const N: usize>(slots: Slots, streams: &[ColumnGroups; N]) ->
         if !rows.is_autodiff() {
             return Tensor::from_primitive::<Flex>(x);
         }
-        let bag = Bag { layout: layout.clone(), groups: groups.clone(), distinct: distinct.cloned(), x };
-        let (rows, weights) = (rows.clone().into_dispatch(), weights.clone().into_dispatch());
-        Tensor::from_dispatch(<Dispatch as BagOps>::embedding_bag(rows, weights, Arc::new(bag)))
+        let (layout, groups, distinct) = (layout.clone(), groups.clone(), distinct.cloned());
+        let saved = Saved { layout, groups, distinct, weights: flex(weights.clone()) };
+        differentiable([rows], |_| (saved, x), |saved, dx, _| [Some(backward(&saved, dx))])
     }))
 }
 
 fn forward(slots: Slots, streams: &ColumnGroups) -> Option<FlexTensor> {
     let Slots { rows, index, weights, layout, .. } = slots;
-    let float = |tensor: &Tensor<2>| tensor.clone().inner().try_into_primitive::<Flex>().ok().map(in_one_piece);
-    let (rows, weights) = (float(rows)?, float(weights)?);
+    let (rows, weights) = (flex(rows.clone()), flex(weights.clone()));
     let index = in_one_piece(index.clone().inner().try_into_primitive::<Flex>().ok()?);
     let index: &[i32] = index.as_slice()?;
     let [batch, _] = weights.shape().dims();
@@ -65,65 +62,27 @@ fn forward(slots: Slots, streams: &ColumnGroups) -> Option<FlexTensor> {
     Some(tensor(x, [count, batch, width]))
 }
 
-/// A bag whose forward has run.
+/// What the backward of a bag reads.
 #[derive(Debug, Clone)]
-pub struct Bag {
+struct Saved {
     /// Which slots make which field.
     layout: Arc<BagLayout>,
     /// Which columns of a row are summed into which stream.
     groups: ColumnGroups,
-    /// Where in the batch each row stands; the backward reads it.
+    /// Where in the batch each row stands.
     distinct: Option<Arc<DistinctRows>>,
-    /// What the forward gave. `[K, B, F * D]`
-    x: FlexTensor,
+    /// `[B, S]`
+    weights: FlexTensor,
 }
 
-/// Puts a bag into the graph, on backends that have a body for it.
-#[backend_extension(Flex, Autodiff)]
-pub trait BagOps: Backend {
-    /// What the bag's forward gave, as a function of the rows.
-    fn embedding_bag(rows: FloatTensor<Self>, weights: FloatTensor<Self>, bag: Arc<Bag>) -> FloatTensor<Self>;
-}
-
-/// The backward, on backends below autodiff.
-pub trait BagBackward: BagOps {
-    /// The gradient of the rows `[U, W]` from that of the streams `[K, B, F * D]`.
-    fn bag_backward(
-        shape: [usize; 2],
-        weights: FloatTensor<Self>,
-        dx: FloatTensor<Self>,
-        bag: &Bag,
-    ) -> FloatTensor<Self>;
-}
-
-impl BagOps for Flex {
-    fn embedding_bag(_: FlexTensor, _: FlexTensor, bag: Arc<Bag>) -> FlexTensor {
-        bag.x.clone()
-    }
-}
-
-impl BagBackward for Flex {
-    fn bag_backward([rows, width]: [usize; 2], weights: FlexTensor, dx: FlexTensor, bag: &Bag) -> FlexTensor {
-        let [weights, dx] = [weights, dx].map(in_one_piece);
-        let _span = tracing::trace_span!("op", name = "bag backward").entered();
-        let distinct = bag.distinct.as_ref().expect("`bags` takes rows that are differentiated with it alone");
-        let mut grad = take(rows * width); // [U, W]
-        kernel::backward(&bag.layout, &bag.groups, &distinct.by_row, values(&weights), values(&dx), &mut grad);
-        tensor(grad, [rows, width])
-    }
-}
-
-impl<B: BagBackward, C: CheckpointStrategy> BagOps for Autodiff<B, C> {
-    fn embedding_bag(rows: FloatTensor<Self>, weights: FloatTensor<Self>, bag: Arc<Bag>) -> FloatTensor<Self> {
-        let weights = weights.into_primitive(); // a constant
-        differentiable::<B, C, _, 1>(
-            [rows],
-            |[rows]| {
-                let shape = rows.shape().dims();
-                let x = B::embedding_bag(rows, weights.clone(), bag.clone());
-                ((shape, weights, bag), x)
-            },
-            |(shape, weights, bag), dx, _| [Some(B::bag_backward(shape, weights, dx, &bag))],
-        )
-    }
+/// The gradient of the rows `[U, W]` from that of the streams `[K, B, F * D]`.
+fn backward(saved: &Saved, dx: FlexTensor) -> FlexTensor {
+    let Saved { layout, groups, distinct, weights } = saved;
+    let dx = in_one_piece(dx);
+    let _span = tracing::trace_span!("op", name = "bag backward").entered();
+    let by_row = &distinct.as_ref().expect("`bags` takes rows that are differentiated with it alone").by_row;
+    let shape = [by_row.rows(), layout.width()];
+    let mut grad = take(shape[0] * shape[1]); // [U, W]
+    kernel::backward(layout, groups, by_row, values(weights), values(&dx), &mut grad);
+    tensor(grad, shape)
 }

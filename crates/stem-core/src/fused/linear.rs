@@ -1,10 +1,8 @@
 //! A bank of linear maps: bias and ReLU in the product's pass, the output kept once (ReLU's mask is its output), gradients without
 //! transposed copies.
 
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::flex::FlexTensor;
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::Tensor;
 use stem_kernels::chain::{self as kernel_chain, Input, Link};
 use stem_kernels::{Precision, linear as kernel, take};
@@ -24,15 +22,62 @@ pub(crate) fn linear(x: &Tensor<3>, weight: &Tensor<3>, bias: &Tensor<3>, relu: 
     if !fits([x, weight, bias]) {
         return None;
     }
-    let ([streams, rows, input], [members, _, output]) = (x.dims(), weight.dims());
+    let ([streams, batch, input], [members, _, output]) = (x.dims(), weight.dims());
     if members == 1 && streams > 1 {
-        let x = x.clone().reshape([1, streams * rows, input]); // one map of many rows
-        return linear(&x, weight, bias, relu).map(|y| y.reshape([streams, rows, output]));
+        let x = x.clone().reshape([1, streams * batch, input]); // one map of many rows
+        return linear(&x, weight, bias, relu).map(|y| y.reshape([streams, batch, output]));
     }
     note(|calls| calls.linear += 1);
-    let how = How { relu, precision: precision::current() };
-    let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.clone().into_dispatch());
-    Some(Tensor::from_dispatch(<Dispatch as LinearOps>::linear_bank(x, weight, bias, how)))
+    let shape = kernel::BankShape { members, batch, input, output, shared: streams == 1, relu };
+    let precision = precision::current();
+    let forward = |[x, weight, bias]: [FlexTensor; 3]| {
+        let _span = span("linear forward", &shape, 1).entered();
+        let mut y = take(members * batch * output); // [E, B, O]
+        kernel::forward(precision, shape, values(&x), values(&weight), values(&bias), &mut y);
+        let y = tensor(y, [members, batch, output]);
+        (Saved { precision, shape, x, weight, y: y.clone() }, y)
+    };
+    Some(differentiable([x, weight, bias], forward, |saved, dy, [needs_dx, ..]| backward(&saved, dy, needs_dx)))
+}
+
+/// What the backward of a bank reads.
+#[derive(Debug, Clone)]
+struct Saved {
+    precision: Precision,
+    shape: kernel::BankShape,
+    x: FlexTensor,
+    weight: FlexTensor,
+    y: FlexTensor,
+}
+
+/// The gradients of `x`, where it is asked for, of `weight` and of `bias`.
+fn backward(saved: &Saved, dy: FlexTensor, needs_dx: bool) -> [Option<FlexTensor>; 3] {
+    let Saved { precision, shape, x, weight, y } = saved;
+    let _span = span("linear backward", shape, 1 + u64::from(needs_dx)).entered();
+    let mut dz = owned(dy); // [E, B, O], turned in place into the gradient of the product
+    let mut dx = needs_dx.then(|| take(values(x).len()));
+    let mut dweight = take(values(weight).len()); // [E, I, O]
+    let mut dbias = take(shape.members * shape.output); // [E, 1, O]
+    kernel::backward(
+        *precision,
+        *shape,
+        values(x),
+        values(weight),
+        values(y),
+        dz.try_storage_mut().expect("owned some lines above"),
+        &mut dweight,
+        &mut dbias,
+        dx.as_deref_mut(),
+    );
+    let dx = dx.map(|dx| tensor(dx, x.shape()));
+    [dx, Some(tensor(dweight, weight.shape())), Some(tensor(dbias, [shape.members, 1, shape.output]))]
+}
+
+/// What a profile says of `products` products of this shape.
+fn span(name: &'static str, shape: &kernel::BankShape, products: u64) -> tracing::Span {
+    let kernel::BankShape { members, batch, input, output, .. } = *shape;
+    let flop = 2 * products * (members * batch * input * output) as u64;
+    trace_span!("op", name, of = format_args!("{members} x [{input} -> {output}]"), flop)
 }
 
 /// Banks one after another, with nothing kept between: for scoring. A ReLU follows each of the first `rectified`. `None` on autodiff,
@@ -69,111 +114,4 @@ pub(crate) fn chain(x: &Tensor<3>, banks: impl Iterator<Item = [Tensor<3>; 2]>, 
     let input = Input { x: values(&x), members, batch, width };
     kernel_chain::forward(precision::current(), input, &links, &mut y);
     Some(Tensor::from_primitive::<Flex>(tensor(y, [members, batch, output(last)])))
-}
-
-/// What beside tensors makes a linear map.
-#[derive(Debug, Clone, Copy)]
-pub struct How {
-    relu: bool,
-    precision: Precision,
-}
-
-/// The forward, on backends that have a body for it.
-#[backend_extension(Flex, Autodiff)]
-pub trait LinearOps: Backend {
-    /// See [`linear`].
-    fn linear_bank(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        how: How,
-    ) -> FloatTensor<Self>;
-}
-
-/// The backward, on backends below autodiff.
-pub trait LinearBackward: LinearOps {
-    /// The gradients of `x`, where it is asked for, of `weight` and of `bias`: from what the forward read and gave, and the gradient
-    /// of what it gave.
-    fn linear_backward(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        y: FloatTensor<Self>,
-        dy: FloatTensor<Self>,
-        how: How,
-        asked_for_x: bool,
-    ) -> [Option<FloatTensor<Self>>; 3];
-}
-
-/// Sizes of the kernel's bank, from `x [E or 1, B, I]` and `weight [E, I, O]`.
-fn shape(x: &FlexTensor, weight: &FlexTensor, how: How) -> kernel::BankShape {
-    let ([streams, batch, input], [members, _, output]) = (x.shape().dims(), weight.shape().dims());
-    kernel::BankShape { members, batch, input, output, shared: streams == 1, relu: how.relu }
-}
-
-/// What a profile says of `products` products of this shape.
-fn span(name: &'static str, shape: &kernel::BankShape, products: u64) -> tracing::Span {
-    let kernel::BankShape { members, batch, input, output, .. } = *shape;
-    let flop = 2 * products * (members * batch * input * output) as u64;
-    trace_span!("op", name, of = format_args!("{members} x [{input} -> {output}]"), flop)
-}
-
-impl LinearOps for Flex {
-    fn linear_bank(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, how: How) -> FlexTensor {
-        let [x, weight, bias] = [x, weight, bias].map(in_one_piece);
-        let shape = shape(&x, &weight, how);
-        let _span = span("linear forward", &shape, 1).entered();
-        let mut y = take(shape.members * shape.batch * shape.output); // [E, B, O]
-        kernel::forward(how.precision, shape, values(&x), values(&weight), values(&bias), &mut y);
-        tensor(y, [shape.members, shape.batch, shape.output])
-    }
-}
-
-impl LinearBackward for Flex {
-    fn linear_backward(
-        x: FlexTensor,
-        weight: FlexTensor,
-        y: FlexTensor,
-        dy: FlexTensor,
-        how: How,
-        asked_for_x: bool,
-    ) -> [Option<FlexTensor>; 3] {
-        let [x, weight, y] = [x, weight, y].map(in_one_piece);
-        let shape = shape(&x, &weight, how);
-        let _span = span("linear backward", &shape, 1 + u64::from(asked_for_x)).entered();
-        let mut dz = owned(dy); // [E, B, O], turned in place into the gradient of the product
-        let mut dx = asked_for_x.then(|| take(values(&x).len()));
-        let mut dweight = take(values(&weight).len()); // [E, I, O]
-        let mut dbias = take(shape.members * shape.output); // [E, 1, O]
-        kernel::backward(
-            how.precision,
-            shape,
-            values(&x),
-            values(&weight),
-            values(&y),
-            dz.try_storage_mut().expect("owned some lines above"),
-            &mut dweight,
-            &mut dbias,
-            dx.as_deref_mut(),
-        );
-        let dx = dx.map(|dx| tensor(dx, x.shape()));
-        [dx, Some(tensor(dweight, weight.shape())), Some(tensor(dbias, [shape.members, 1, shape.output]))]
-    }
-}
-
-impl<B: LinearBackward, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
-    fn linear_bank(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        how: How,
-    ) -> FloatTensor<Self> {
-        differentiable::<B, C, _, 3>(
-            [x, weight, bias],
-            |[x, weight, bias]| {
-                let y = B::linear_bank(x.clone(), weight.clone(), bias, how);
-                ((x, weight, y.clone(), how), y)
-            },
-            |(x, weight, y, how), dy, [of_x, ..]| B::linear_backward(x, weight, y, dy, how, of_x),
-        )
-    }
 }

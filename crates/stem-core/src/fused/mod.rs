@@ -10,8 +10,8 @@
 //!
 //! An op takes tensors, flags and numbers, and gives `None` where the tensors are not for it: not f32, or not on flex. The equation,
 //! which knows the op while the op knows nothing of it, then runs its plain operations. Those are the specification; tests hold the
-//! two together, gradients too. Loops over slices are in `stem-kernels`; this is what joins them to Burn: an extension op of the
-//! backend with its backward written by hand.
+//! two together, gradients too. Loops over slices are in `stem-kernels`; this is what joins them to Burn, with backwards written by
+//! hand: `differentiable` notes them on autodiff.
 
 mod calls;
 

@@ -1,7 +1,7 @@
 //! Between Burn's tensors and slices.
 
 use burn::backend::flex::{FlexTensor, Layout};
-use burn::backend::{DType, DispatchDevice, TensorMetadata};
+use burn::backend::{DType, DispatchDevice, Flex, TensorMetadata};
 use burn::tensor::{Shape, Tensor};
 use stem_kernels::Buffer;
 
@@ -14,6 +14,11 @@ pub(super) fn fits<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> 
 /// Whether the kernels can read it.
 pub(super) fn is_f32(tensor: &FlexTensor) -> bool {
     tensor.dtype() == DType::F32
+}
+
+/// What is behind a tensor that fits, in one piece and without its graph.
+pub(super) fn flex<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    in_one_piece(tensor.inner().try_into_primitive::<Flex>().expect("the op fits: the tensor is on flex"))
 }
 
 /// The tensor with its numbers in one piece: itself where they are.

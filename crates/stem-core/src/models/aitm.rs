@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BottomSizes, Model, ModelSpec, NetworkSize, last};
 use crate::embedding::Pooled;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, require};
 use crate::mlp::{HiddenConfig, LinearBank, MlpBank};
 use crate::schema::Schema;
 use crate::tower::Towers;
@@ -62,10 +62,8 @@ impl ModelSpec for AitmConfig {
 
     fn check(&self, schema: &Schema) -> Result<()> {
         self.sizes().check()?;
-        if !(self.order_penalty.is_finite() && self.order_penalty >= 0.0) {
-            let (key, found) = ("order_penalty".into(), self.order_penalty.to_string());
-            return Err(Error::Config { key, found, expected: "a number of 0 or more".into() });
-        }
+        let holds = self.order_penalty.is_finite() && self.order_penalty >= 0.0;
+        require("order_penalty", self.order_penalty, "a number of 0 or more", holds)?;
         let within = schema.tasks.iter().find(|task| task.within.is_some()).filter(|_| self.order_penalty > 0.0);
         if let Some(task) = within {
             let what = format!(

@@ -8,11 +8,10 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::family::unknown;
+use super::family::unknown_model;
 use super::{
-    Aitm, AitmConfig, Esmm, EsmmConfig, Mmoe, MmoeConfig, MmoeMe, MmoeMeConfig, Model, ModelSpec, NetworkSize, Omoe,
-    OmoeConfig, Ple, PleConfig, PleMe, PleMeConfig, SharedBottom, SharedBottomConfig, SingleTask, SingleTaskConfig,
-    Stem, StemConfig,
+    AitmConfig, EsmmConfig, MmoeConfig, MmoeMeConfig, Model, ModelFamily, ModelSpec, NetworkSize, OmoeConfig,
+    PleConfig, PleMeConfig, SharedBottomConfig, SingleTaskConfig, StemConfig,
 };
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
@@ -71,48 +70,17 @@ macro_rules! models {
         #[allow(clippy::large_enum_variant)] // one a program
         #[non_exhaustive]
         pub enum AnyModel {
-            $($(#[doc = $doc])+ $model($model),)+
+            $($(#[doc = $doc])+ $model(<$config as ModelSpec>::Model),)+
         }
 
         impl Model for AnyModel {
-            fn forward(&self, x: Pooled) -> Tensor<2> {
-                match self { $(AnyModel::$model(model) => model.forward(x)),+ }
-            }
-            fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
-                match self { $(AnyModel::$model(model) => model.gates(x)),+ }
-            }
-            fn penalty(&self, logits: &Tensor<2>) -> Option<Tensor<1>> {
-                match self { $(AnyModel::$model(model) => model.penalty(logits)),+ }
-            }
+            ask_model!($($model),+);
         }
 
         impl ModelSpec for ModelConfig {
             type Model = AnyModel;
 
-            fn name(&self) -> &'static str {
-                self.model_name().as_str()
-            }
-            fn check(&self, schema: &Schema) -> Result<()> {
-                match self { $(ModelConfig::$model(config) => config.check(schema)),+ }
-            }
-            fn widths(&self, schema: &Schema) -> Vec<usize> {
-                match self { $(ModelConfig::$model(config) => config.widths(schema)),+ }
-            }
-            fn size(&self, schema: &Schema) -> NetworkSize {
-                match self { $(ModelConfig::$model(config) => config.size(schema)),+ }
-            }
-            fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> AnyModel {
-                match self { $(ModelConfig::$model(config) => AnyModel::$model(config.init(schema, rng, device))),+ }
-            }
-            fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
-                match self { $(ModelConfig::$model(config) => config.embedding_groups(schema)),+ }
-            }
-            fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
-                match self { $(ModelConfig::$model(config) => config.gate_groups(schema)),+ }
-            }
-            fn trains_apart(&self) -> bool {
-                match self { $(ModelConfig::$model(config) => config.trains_apart()),+ }
-            }
+            ask_config!(AnyModel: $($model),+);
         }
     };
 }
@@ -172,7 +140,7 @@ impl FromStr for ModelName {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        let known = || ModelName::ALL.iter().map(|model| model.as_str()).collect::<Vec<_>>();
-        ModelName::ALL.iter().copied().find(|model| model.as_str() == name).ok_or_else(|| unknown(name, &known()))
+        let found = ModelName::ALL.iter().copied().find(|model| model.as_str() == name);
+        found.ok_or_else(|| unknown_model(name, &ModelConfig::names()))
     }
 }

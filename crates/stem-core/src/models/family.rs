@@ -49,16 +49,16 @@ pub trait ModelFamily: ModelSpec {
     /// [`Error::UnknownModel`], with the name most like it and all names.
     fn find(name: &str) -> Result<&'static str> {
         let names = Self::names();
-        names.iter().copied().find(|known| *known == name).ok_or_else(|| unknown(name, &names))
+        names.iter().copied().find(|candidate| *candidate == name).ok_or_else(|| unknown_model(name, &names))
     }
 }
 
-/// The error for a name that is none of `known`.
-pub(super) fn unknown(name: &str, known: &[&'static str]) -> Error {
-    let likeness = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), known);
-    let nearest = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let nearest = nearest.filter(|known| likeness(known) > ModelName::LIKE);
-    Error::UnknownModel { name: name.into(), nearest, known: known.join(", ") }
+/// The error for a name that is none of `names`.
+pub(super) fn unknown_model(name: &str, names: &[&'static str]) -> Error {
+    let similarity = |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), candidate);
+    let nearest = names.iter().copied().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    let nearest = nearest.filter(|candidate| similarity(candidate) > ModelName::LIKE);
+    Error::UnknownModel { name: name.into(), nearest, known: names.join(", ") }
 }
 
 impl AsRef<str> for ModelName {
@@ -119,26 +119,7 @@ pub enum ExtendedModel<M: Module + ModuleDisplay> {
 }
 
 impl<M: Model> Model for ExtendedModel<M> {
-    fn forward(&self, x: Pooled) -> Tensor<2> {
-        match self {
-            Self::BuiltIn(model) => model.forward(x),
-            Self::Own(model) => model.forward(x),
-        }
-    }
-
-    fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
-        match self {
-            Self::BuiltIn(model) => model.gates(x),
-            Self::Own(model) => model.gates(x),
-        }
-    }
-
-    fn penalty(&self, logits: &Tensor<2>) -> Option<Tensor<1>> {
-        match self {
-            Self::BuiltIn(model) => model.penalty(logits),
-            Self::Own(model) => model.penalty(logits),
-        }
-    }
+    ask_model!(BuiltIn, Own);
 }
 
 impl<C: ModelSpec> ModelSpec for Extended<C>
@@ -147,61 +128,7 @@ where
 {
     type Model = ExtendedModel<C::Model>;
 
-    fn name(&self) -> &'static str {
-        match self {
-            Self::BuiltIn(config) => config.name(),
-            Self::Own(config) => config.name(),
-        }
-    }
-
-    fn check(&self, schema: &Schema) -> Result<()> {
-        match self {
-            Self::BuiltIn(config) => config.check(schema),
-            Self::Own(config) => config.check(schema),
-        }
-    }
-
-    fn widths(&self, schema: &Schema) -> Vec<usize> {
-        match self {
-            Self::BuiltIn(config) => config.widths(schema),
-            Self::Own(config) => config.widths(schema),
-        }
-    }
-
-    fn size(&self, schema: &Schema) -> NetworkSize {
-        match self {
-            Self::BuiltIn(config) => config.size(schema),
-            Self::Own(config) => config.size(schema),
-        }
-    }
-
-    fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model {
-        match self {
-            Self::BuiltIn(config) => ExtendedModel::BuiltIn(config.init(schema, rng, device)),
-            Self::Own(config) => ExtendedModel::Own(config.init(schema, rng, device)),
-        }
-    }
-
-    fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
-        match self {
-            Self::BuiltIn(config) => config.embedding_groups(schema),
-            Self::Own(config) => config.embedding_groups(schema),
-        }
-    }
-
-    fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
-        match self {
-            Self::BuiltIn(config) => config.gate_groups(schema),
-            Self::Own(config) => config.gate_groups(schema),
-        }
-    }
-
-    fn trains_apart(&self) -> bool {
-        match self {
-            Self::BuiltIn(config) => config.trains_apart(),
-            Self::Own(config) => config.trains_apart(),
-        }
-    }
+    ask_config!(ExtendedModel: BuiltIn, Own);
 }
 
 impl<C: ModelSpec + Default> ModelFamily for Extended<C> {

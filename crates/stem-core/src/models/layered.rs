@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{check_size, check_widths, last};
-use crate::error::{Error, Result};
+use crate::error::{Result, require};
 use crate::experts::Streams;
 use crate::layer::{Layer, LayerShape, Wiring};
 use crate::mlp::{HiddenConfig, MlpShape};
@@ -64,19 +64,14 @@ impl LayeredSizes {
     /// Refuses sizes of 0, absurd ones, and layers without an expert.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key.
+    /// [`Error::Config`](crate::Error::Config) naming the key.
     pub fn check(&self) -> Result<()> {
         check_size("dim", self.dim, 1)?;
         check_size("layers", self.layers, 1)?;
         check_size("specific_experts", self.specific_experts, 0)?;
         check_size("shared_experts", self.shared_experts, 0)?;
-        if self.specific_experts + self.shared_experts == 0 {
-            return Err(Error::Config {
-                key: "specific_experts and shared_experts".into(),
-                found: "0 and 0".into(),
-                expected: "at least one expert".into(),
-            });
-        }
+        let experts = self.specific_experts + self.shared_experts;
+        require("specific_experts and shared_experts", "0 and 0", "at least one expert", experts > 0)?;
         check_widths("experts", &self.experts, 1)?;
         check_widths("gate", &self.gate, 0)?;
         check_widths("tower", &self.tower, 0)?;
@@ -85,14 +80,8 @@ impl LayeredSizes {
 
     /// Where the shared stream reads the shared experts alone, a layer that is followed needs one.
     pub(crate) fn check_shared_stream(&self) -> Result<()> {
-        if self.layers == 1 || self.shared_experts > 0 {
-            return Ok(());
-        }
-        Err(Error::Config {
-            key: "shared_experts".into(),
-            found: "0".into(),
-            expected: format!("1 or more with {} layers: the shared stream between layers reads them", self.layers),
-        })
+        let expected = format!("1 or more with {} layers: the shared stream between layers reads them", self.layers);
+        require("shared_experts", 0, expected, self.layers == 1 || self.shared_experts > 0)
     }
 
     /// The shape of layer `l`, wired the same as all.

@@ -1,12 +1,13 @@
 //! A mixture of experts that all tasks share: what OMoE, MMoE and MMoE-ME have in common.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, activation::softmax};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{check_size, check_widths, last};
+use super::{Model, check_size, check_widths, last};
 use crate::aftb::{self, AftbMask};
+use crate::embedding::Pooled;
 use crate::error::Result;
 use crate::gate::Gates;
 use crate::mlp::{HiddenConfig, MlpBank, MlpShape};
@@ -58,39 +59,65 @@ impl MixtureSizes {
         check_widths("tower", &self.tower, 0)?;
         self.hidden.check()
     }
+}
 
-    /// Experts, `gates` gates over them, and a tower per task.
-    fn shapes(&self, gates: usize, schema: &Schema) -> [MlpShape<'_>; 3] {
-        let (input, hidden, count) = (schema.fields.len() * self.dim, &self.hidden, self.expert_count);
+/// Sizes of a mixture, and how it is wired.
+pub(super) struct WiredMixture<'a> {
+    pub(super) sizes: &'a MixtureSizes,
+    /// Or one for all tasks.
+    pub(super) gate_per_task: bool,
+    /// Or one for all experts.
+    pub(super) embedding_per_expert: bool,
+}
+
+impl WiredMixture<'_> {
+    fn gates(&self, schema: &Schema) -> usize {
+        if self.gate_per_task { schema.tasks.len() } else { 1 }
+    }
+
+    /// Experts, gates over them, and a tower per task.
+    fn shapes(&self, schema: &Schema) -> [MlpShape<'_>; 3] {
+        let MixtureSizes { dim, expert_count, ref experts, ref gate, ref tower, ref hidden } = *self.sizes;
+        let input = schema.fields.len() * dim;
         [
-            MlpShape { members: count, input, widths: &self.experts, output: None, hidden },
-            MlpShape { members: gates, input, widths: &self.gate, output: Some(count), hidden },
-            Towers::shape(schema.tasks.len(), last(&self.experts), &self.tower, hidden),
+            MlpShape { members: expert_count, input, widths: experts, output: None, hidden },
+            MlpShape { members: self.gates(schema), input, widths: gate, output: Some(expert_count), hidden },
+            Towers::shape(schema.tasks.len(), last(experts), tower, hidden),
         ]
     }
 
-    /// That of all banks, and for one row of a batch the softmax of the gates and what comes out of the mix.
-    pub(crate) fn size(&self, gates: usize, schema: &Schema) -> NetworkSize {
-        let mixed = (self.expert_count as u64).saturating_add(last(&self.experts) as u64);
-        let between = NetworkSize { parameters: 0, activations: mixed.saturating_mul(gates as u64) };
-        self.shapes(gates, schema).iter().map(MlpShape::size).sum::<NetworkSize>() + between
+    pub(super) fn widths(&self, _schema: &Schema) -> Vec<usize> {
+        vec![self.sizes.dim; if self.embedding_per_expert { self.sizes.expert_count } else { 1 }]
     }
 
-    pub(crate) fn init(&self, gates: usize, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Mixture {
-        let mask = AftbMask::open(gates, self.expert_count);
-        let [experts, gates, towers] = self.shapes(gates, schema);
-        Mixture {
+    /// That of all banks, and for one row of a batch the softmax of the gates and what comes out of the mix.
+    pub(super) fn size(&self, schema: &Schema) -> NetworkSize {
+        let mixed = (self.sizes.expert_count as u64).saturating_add(last(&self.sizes.experts) as u64);
+        let activations = mixed.saturating_mul(self.gates(schema) as u64);
+        let between = NetworkSize { parameters: 0, activations };
+        self.shapes(schema).iter().map(MlpShape::size).sum::<NetworkSize>() + between
+    }
+
+    pub(super) fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Mixture {
+        let [experts, gates, towers] = self.shapes(schema);
+        let net = Net {
             experts: experts.init(rng, device),
             gates: Gates::init(gates, rng, device),
             towers: Towers::init(towers, rng, device),
-            mask,
-        }
+            mask: AftbMask::open(self.gates(schema), self.sizes.expert_count),
+        };
+        Mixture { net }
     }
 }
 
-/// Experts, gates that weigh them, and towers.
+/// Experts, gates that weigh them, and towers, on one embedding or on an embedding per expert.
 #[derive(Module, Debug)]
 pub struct Mixture {
+    net: Net,
+}
+
+#[derive(Module, Debug)]
+struct Net {
     experts: MlpBank,
     gates: Gates,
     towers: Towers,
@@ -99,20 +126,26 @@ pub struct Mixture {
 }
 
 impl Mixture {
+    /// `z`, and what the experts read: `[T, B, E]`, or `[1, B, E]` of one gate, and `[E, B, F * D]`, or `[1, B, F * D]`. Gates read the
+    /// sum of all embeddings.
+    fn logits(&self, x: &Pooled) -> (Tensor<3>, Tensor<3>) {
+        let groups = x.groups();
+        let x = x.stack(0..groups);
+        let sum = if groups == 1 { x.clone() } else { x.clone().sum_dim(0) };
+        (self.net.gates.logits(sum), x)
+    }
+}
+
+impl Model for Mixture {
     /// `y_t = tower_t(sum_e g_t[e] h_e)`
-    ///
-    /// # Shapes
-    /// `x [E, B, I]` for the experts and `x_gate [T, B, I]` for the gates, or `[1, B, I]` where all read the same; gives
-    /// logits `[B, T]`.
-    pub fn forward(&self, x: Tensor<3>, x_gate: Tensor<3>) -> Tensor<2> {
-        let z = self.gates.logits(x_gate); // [T, B, E], or [1, B, E] of one gate
-        let h = self.experts.forward(x); // [E, B, H]
-        let o = aftb::gated(z, h.into(), &self.mask); // [T, B, H]
-        self.towers.forward(o) // [B, T]
+    fn forward(&self, x: Pooled) -> Tensor<2> {
+        let (z, x) = self.logits(&x); // [T, B, E], [E, B, F * D]
+        let h = self.net.experts.forward(x); // [E, B, H]
+        let o = aftb::gated(z, h.into(), &self.net.mask); // [T, B, H]
+        self.net.towers.forward(o) // [B, T]
     }
 
-    /// Weight of every expert. `[T, B, E]`, or `[1, B, E]` of one gate.
-    pub fn gates(&self, x_gate: Tensor<3>) -> Vec<Tensor<3>> {
-        vec![self.gates.forward(x_gate)]
+    fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
+        vec![softmax(self.logits(&x).0, 2)]
     }
 }

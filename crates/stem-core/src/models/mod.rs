@@ -12,6 +12,8 @@
 //! | [`EsmmConfig`] | one | its own tower; conversions are clicks times their rate | Ma et al., SIGIR 2018 |
 //! | [`MmoeMeConfig`], [`PleMeConfig`] | one per expert, one per expert group | as MMoE and PLE | Su et al., AAAI 2024 |
 
+#[macro_use]
+mod macros;
 mod any;
 mod bottom;
 mod family;
@@ -36,11 +38,11 @@ pub use esmm::{Esmm, EsmmConfig};
 pub use family::{Extended, ExtendedModel, ModelFamily, Preset};
 pub use layered::{Layered, LayeredSizes};
 pub use mixture::{Mixture, MixtureSizes};
-pub use mmoe::{Mmoe, MmoeConfig};
-pub use mmoe_me::{MmoeMe, MmoeMeConfig};
-pub use omoe::{Omoe, OmoeConfig};
-pub use ple::{Ple, PleConfig};
-pub use ple_me::{PleMe, PleMeConfig};
+pub use mmoe::MmoeConfig;
+pub use mmoe_me::MmoeMeConfig;
+pub use omoe::OmoeConfig;
+pub use ple::PleConfig;
+pub use ple_me::PleMeConfig;
 pub use shared_bottom::{SharedBottom, SharedBottomConfig};
 pub use single_task::{SingleTask, SingleTaskConfig};
 pub use stem::{Stem, StemConfig};
@@ -55,7 +57,7 @@ use std::fmt::Debug;
 pub use crate::size::NetworkSize;
 
 use crate::embedding::Pooled;
-use crate::error::{Error, Result};
+use crate::error::{Result, require};
 use crate::schema::Schema;
 
 /// A network from pooled embeddings to one logit per task.
@@ -87,7 +89,8 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
     /// Refuses sizes no model can have, and schemas that do not fit.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key, what stands there and what may; [`Error::Unfit`] with the reason.
+    /// [`Error::Config`](crate::Error::Config) with the key, what stands there and what may;
+    /// [`Error::Unfit`](crate::Error::Unfit) with the reason.
     fn check(&self, schema: &Schema) -> Result<()>;
 
     /// Width of every embedding group that a vocabulary row holds, in order.
@@ -125,21 +128,13 @@ const ABSURD: usize = 65_536;
 
 /// `least..=ABSURD`, or an error that names the key.
 pub(crate) fn check_size(key: &str, value: usize, least: usize) -> Result<()> {
-    if (least..=ABSURD).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::Config { key: key.into(), found: value.to_string(), expected: format!("{least} to {ABSURD}") })
+    require(key, value, format!("{least} to {ABSURD}"), (least..=ABSURD).contains(&value))
 }
 
 /// Every width of a list, and at least `least` of them.
 pub(crate) fn check_widths(key: &str, widths: &[usize], least: usize) -> Result<()> {
-    if widths.len() < least || widths.len() > 64 {
-        return Err(Error::Config {
-            key: key.into(),
-            found: format!("{} layers", widths.len()),
-            expected: format!("{least} to 64 layers"),
-        });
-    }
+    let (layers, holds) = (widths.len(), (least..=64).contains(&widths.len()));
+    require(key, format!("{layers} layers"), format!("{least} to 64 layers"), holds)?;
     widths.iter().try_for_each(|&width| check_size(key, width, 1))
 }
 

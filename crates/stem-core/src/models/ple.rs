@@ -11,32 +11,18 @@
 //! Source: Tang et al., *Progressive Layered Extraction*, RecSys 2020. There the shared stream reads all experts; here it reads
 //! the shared ones, as in the reference implementation, whose numbers this model is held to.
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
-use super::layered::FirstInput;
-use super::{Layered, LayeredSizes, Model, ModelSpec, NetworkSize};
-use crate::embedding::Pooled;
+use super::{LayeredSizes, ModelSpec, NetworkSize, Stem, StemConfig};
 use crate::error::Result;
-use crate::experts::Streams;
-use crate::layer::{GateInput, LayerShape, Reach, Wiring};
+use crate::layer::{GateInput, Reach};
 use crate::schema::Schema;
 
-/// PLE's gates: own and shared experts, by the task's own stream, nothing stopped.
-const WIRING: Wiring = Wiring { reach: Reach::OwnAndShared, gate_input: GateInput::Own, stop_gradient: false };
-
-/// Sizes of a PLE.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PleConfig(pub LayeredSizes);
-
-/// PLE's layers, whatever embeddings of one width the first reads.
-pub(super) fn layers<'a>(sizes: &'a LayeredSizes, schema: &'a Schema) -> impl Iterator<Item = LayerShape<'a>> {
-    let width = schema.fields.len() * sizes.dim;
-    let first = FirstInput { tasks: width, shared: Some(width) };
-    (0..sizes.layers).map(move |l| sizes.layer(l, first, WIRING, schema))
+/// PLE's gates on STEM's embeddings: own and shared experts, by the task's own stream, nothing stopped.
+pub(super) fn wired(sizes: &LayeredSizes) -> StemConfig {
+    let whole = StemConfig::from(sizes.clone());
+    StemConfig { reach: Reach::OwnAndShared, gate_input: GateInput::Own, stop_gradient: false, ..whole }
 }
 
 /// Sizes, and the shared expert that the shared stream between layers needs.
@@ -45,51 +31,12 @@ pub(super) fn check(sizes: &LayeredSizes) -> Result<()> {
     sizes.check_shared_stream()
 }
 
-impl ModelSpec for PleConfig {
-    type Model = Ple;
-
-    fn name(&self) -> &'static str {
-        "ple"
-    }
-
-    fn check(&self, _schema: &Schema) -> Result<()> {
-        check(&self.0)
-    }
-
-    fn widths(&self, _schema: &Schema) -> Vec<usize> {
-        vec![self.0.dim]
-    }
-
-    fn size(&self, schema: &Schema) -> NetworkSize {
-        self.0.size(layers(&self.0, schema), schema)
-    }
-
-    fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Ple {
-        Ple { net: self.0.init(layers(&self.0, schema), schema, rng, device) }
-    }
-
-    fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
-        self.0.gate_groups(schema)
-    }
-}
-
-/// Layers on one embedding.
-#[derive(Module, Debug)]
-pub struct Ple {
-    net: Layered,
-}
-
-fn streams(x: &Pooled) -> Streams {
-    let x = x.group(0); // [1, B, F * D]
-    Streams { tasks: x.clone(), shared: Some(x), sums: None }
-}
-
-impl Model for Ple {
-    fn forward(&self, x: Pooled) -> Tensor<2> {
-        self.net.forward(streams(&x))
-    }
-
-    fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
-        self.net.gates(streams(&x))
+variant! {
+    /// Sizes of a PLE.
+    PleConfig(LayeredSizes) = "ple": check,
+    sizes => StemConfig { task_embeddings: false, ..wired(sizes) }, Stem {
+        fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
+            self.0.gate_groups(schema)
+        }
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::layered::FirstInput;
 use super::{Layered, LayeredSizes, Model, ModelSpec, NetworkSize, check_size};
 use crate::embedding::Pooled;
-use crate::error::{Error, Result};
+use crate::error::{Result, require};
 use crate::experts::Streams;
 use crate::layer::{GateInput, Reach, Wiring};
 use crate::mlp::HiddenConfig;
@@ -127,43 +127,24 @@ impl StemConfig {
     }
 
     fn check_embeddings(&self) -> Result<()> {
-        let fault = |key: &str, found: String, expected: &str| {
-            Err(Error::Config { key: key.into(), found, expected: expected.into() })
-        };
-        match (self.shared_embedding, self.task_embeddings) {
-            (false, false) => {
-                return fault(
-                    "task_embeddings",
-                    "false".into(),
-                    "true where shared_embedding is false: experts need input",
-                );
-            }
-            (false, true) if self.shared_experts > 0 => {
-                let expected = "0 where shared_embedding is false: they have nothing to read";
-                return fault("shared_experts", self.shared_experts.to_string(), expected);
-            }
-            (true, true) | (false, true) | (true, false) => {}
-        }
-        if self.gate_input == GateInput::Own && !self.shared_embedding {
-            return fault(
-                "gate_input",
-                "own".into(),
-                "no such key where shared_embedding is false: gates read x_t anyway",
-            );
-        }
-        if self.gate_input == GateInput::Own && !self.task_embeddings && self.layers == 1 {
-            return fault("gate_input", "own".into(), "no such key where task_embeddings is false: there is one input");
-        }
-        match self.shared_dim {
-            Some(_) if !self.shared_embedding => {
-                fault("shared_dim", "set".into(), "no such key where shared_embedding is false")
-            }
-            Some(_) if !self.task_embeddings => {
-                fault("shared_dim", "set".into(), "no such key where task_embeddings is false: `dim` is the width")
-            }
-            Some(dim) => check_size("shared_dim", dim, 1),
-            None => Ok(()),
-        }
+        let (shared, tasks, alone) = (self.shared_embedding, self.task_embeddings, self.gate_input == GateInput::Own);
+        let no_shared = |why: &str| format!("no such key where shared_embedding is false{why}");
+        let no_tasks = |why: &str| format!("no such key where task_embeddings is false: {why}");
+        let input = "true where shared_embedding is false: experts need input";
+        require("task_embeddings", false, input, shared || tasks)?;
+        let experts = "0 where shared_embedding is false: they have nothing to read";
+        require("shared_experts", self.shared_experts, experts, shared || self.shared_experts == 0)?;
+        require("gate_input", "own", no_shared(": gates read x_t anyway"), shared || !alone)?;
+        require("gate_input", "own", no_tasks("there is one input"), tasks || !alone || self.layers > 1)?;
+        let Some(dim) = self.shared_dim else { return Ok(()) };
+        require("shared_dim", "set", no_shared(""), shared)?;
+        require("shared_dim", "set", no_tasks("`dim` is the width"), tasks)?;
+        check_size("shared_dim", dim, 1)
+    }
+
+    /// Embeddings that belong to a task.
+    fn task_groups(&self, schema: &Schema) -> usize {
+        if self.task_embeddings { schema.tasks.len() } else { 0 }
     }
 }
 
@@ -178,22 +159,18 @@ impl ModelSpec for StemConfig {
         let sizes = self.sizes();
         sizes.check()?;
         self.check_embeddings()?;
-        match self.reach {
-            Reach::OwnAndShared if self.shared_embedding => sizes.check_shared_stream(),
-            Reach::OwnAndShared | Reach::All => Ok(()),
-        }
+        let needs_shared = self.reach == Reach::OwnAndShared && self.shared_embedding;
+        if needs_shared { sizes.check_shared_stream() } else { Ok(()) }
     }
 
     /// `[task 0 | ... | task T-1 | shared]`
     fn widths(&self, schema: &Schema) -> Vec<usize> {
-        let tasks = if self.task_embeddings { schema.tasks.len() } else { 0 };
         let shared = self.shared_embedding.then(|| self.shared_width());
-        std::iter::repeat_n(self.dim, tasks).chain(shared).collect()
+        std::iter::repeat_n(self.dim, self.task_groups(schema)).chain(shared).collect()
     }
 
     fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
-        let tasks = if self.task_embeddings { schema.tasks.len() } else { 0 };
-        (0..tasks).chain(self.shared_embedding.then_some(schema.tasks.len())).collect()
+        (0..self.task_groups(schema)).chain(self.shared_embedding.then_some(schema.tasks.len())).collect()
     }
 
     fn size(&self, schema: &Schema) -> NetworkSize {
@@ -206,7 +183,7 @@ impl ModelSpec for StemConfig {
         let layers = (0..self.layers).map(|l| sizes.layer(l, first, self.wiring(l), schema));
         Stem {
             net: sizes.init(layers, schema, rng, device),
-            task_groups: if self.task_embeddings { schema.tasks.len() } else { 0 },
+            task_groups: self.task_groups(schema),
             gates_read_sums: self.gates_read_sums(),
         }
     }

@@ -23,6 +23,5 @@ pub(super) fn check(a: Mat, b: Mat, c: &MatMut, epilogue: Epilogue) {
 
 /// Bias and ReLU on a product that is there.
 pub(super) fn finish(c: &mut MatMut, epilogue: Epilogue) {
-    let cols = c.cols();
-    elementwise::bias_relu(c.data(), cols, epilogue.bias, epilogue.relu);
+    elementwise::bias_relu(c.data(), epilogue.bias, epilogue.relu);
 }

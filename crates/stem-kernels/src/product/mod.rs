@@ -79,7 +79,7 @@ fn choose(precision: Precision, a: Mat, b: Mat) -> Way {
     let wide = precision == Precision::Bf16 && m.min(k).min(n) >= NARROW;
     if wide && let Some(machine) = Avx512Bf16::detect() {
         Way::TileBf16(machine)
-    } else if skinny::takes(a, b) {
+    } else if skinny::fits(a, b) {
         Way::Skinny
     } else if m >= FEW_ROWS
         && let Some(machine) = Avx512::detect()

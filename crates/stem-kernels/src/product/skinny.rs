@@ -2,7 +2,7 @@
 //! preparations.
 
 use crate::mat::{Mat, MatMut};
-use crate::simd::{self, Kernel};
+use crate::simd::vectorised;
 
 /// Columns of a result up to which this is faster. Of rows it is one alone.
 const COLS: usize = 4;
@@ -11,12 +11,12 @@ const COLS: usize = 4;
 const LEAST: usize = 16;
 
 /// Whether the result is skinny, and a sum of whole rows of `A^T` or of `B`. `a [m, k]`, `b [k, n]`
-pub(super) fn takes(a: Mat, b: Mat) -> bool {
+pub(super) fn fits(a: Mat, b: Mat) -> bool {
     let (m, n) = (a.rows(), b.cols());
     n <= COLS && m >= LEAST && a.row_stride() == 1 || m == 1 && n >= LEAST && b.col_stride() == 1
 }
 
-/// `C = [C +] A B` of what [`takes`] says.
+/// `C = [C +] A B` of what [`fits`] says.
 ///
 /// # Shapes
 /// `a [m, k]`, `b [k, n]`, `c [m, n]`, none of them 0
@@ -40,63 +40,45 @@ struct Destination<'a> {
 /// `out(i, j) = sum_k a(i, k) b(k, j)`. `a [S, K]`, `b [K, n]` its rows in one piece
 fn sums(a: Mat, b: Mat, out: Destination) {
     match a.rows() {
-        1 => simd::run(Sums::<1> { a, b, out }),
-        2 => simd::run(Sums::<2> { a, b, out }),
-        3 => simd::run(Sums::<3> { a, b, out }),
-        _ => simd::run(Sums::<COLS> { a, b, out }),
+        1 => sums_of::<1>(a, b, out),
+        2 => sums_of::<2>(a, b, out),
+        3 => sums_of::<3>(a, b, out),
+        _ => sums_of::<COLS>(a, b, out),
     }
 }
 
-struct Sums<'a, const S: usize> {
-    a: Mat<'a>,
-    b: Mat<'a>,
-    out: Destination<'a>,
-}
-
-impl<const S: usize> Kernel for Sums<'_, S> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
+vectorised! {
+    fn sums_of<const S: usize>(a: Mat<'_>, b: Mat<'_>, out: Destination<'_>) {
+        let mut out = out;
         let mut from = 0;
-        from = self.columns::<64>(from);
-        from = self.columns::<16>(from);
-        from = self.columns::<4>(from);
-        self.columns::<1>(from);
+        from = columns::<S, 64>(a, b, &mut out, from);
+        from = columns::<S, 16>(a, b, &mut out, from);
+        from = columns::<S, 4>(a, b, &mut out, from);
+        columns::<S, 1>(a, b, &mut out, from);
     }
 }
 
-impl<const S: usize> Sums<'_, S> {
-    /// The columns from `from` on, `N` at a time, which registers hold, while there are so many; gives the first that is left.
-    #[inline(always)]
-    fn columns<const N: usize>(&mut self, mut from: usize) -> usize {
-        let Self { a, b, out } = self;
-        while from + N <= b.cols() {
-            let mut sums = [[0.0f32; N]; S];
-            for k in 0..b.rows() {
-                let row = &b.data()[k * b.row_stride() + from..][..N];
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let factor = a.at(i, k);
-                    for (sum, x) in sums.iter_mut().zip(row) {
-                        *sum += factor * x;
-                    }
+/// The columns from `from` on, `N` at a time, which registers hold, while there are so many; gives the first that is left.
+#[inline(always)]
+fn columns<const S: usize, const N: usize>(a: Mat, b: Mat, out: &mut Destination, mut from: usize) -> usize {
+    while from + N <= b.cols() {
+        let mut sums = [[0.0f32; N]; S];
+        for k in 0..b.rows() {
+            let row = &b.data()[k * b.row_stride() + from..][..N];
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let factor = a.at(i, k);
+                for (sum, x) in sums.iter_mut().zip(row) {
+                    *sum += factor * x;
                 }
             }
-            for (i, sums) in sums.into_iter().enumerate() {
-                for (j, sum) in sums.into_iter().enumerate() {
-                    out.put(i, from + j, sum);
-                }
-            }
-            from += N;
         }
-        from
+        for (i, sums) in sums.into_iter().enumerate() {
+            for (j, sum) in sums.into_iter().enumerate() {
+                let place = &mut out.data[i * out.row + (from + j) * out.col];
+                *place = if out.accumulate { *place + sum } else { sum };
+            }
+        }
+        from += N;
     }
-}
-
-impl Destination<'_> {
-    #[inline(always)]
-    fn put(&mut self, row: usize, col: usize, sum: f32) {
-        let place = &mut self.data[row * self.row + col * self.col];
-        *place = if self.accumulate { *place + sum } else { sum };
-    }
+    from
 }

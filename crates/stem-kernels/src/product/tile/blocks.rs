@@ -23,13 +23,13 @@ const COLUMNS: usize = 512;
 /// Cells packed of a panel before those of the next: reads go along the rows, in the direction in which memory lies.
 const CHUNK: usize = 8;
 /// Places of a panel of `A`, of either layout.
-const ROOM: usize = CELLS * LANES;
+const PANEL_PLACES: usize = CELLS * LANES;
 /// Columns up to which packing `A` does not pay, if it can be read as it lies.
 const NARROW: usize = 64;
 /// Rows at a multiple of this distance (4096 bytes) compete for the same places in the first-level cache.
 const ALIASED: usize = 1024;
 
-const _: () = assert!(ROWS * STRIDE <= ROOM && CELLS.is_multiple_of(CHUNK) && CHUNK.is_multiple_of(4));
+const _: () = assert!(ROWS * STRIDE <= PANEL_PLACES && CELLS.is_multiple_of(CHUNK) && CHUNK.is_multiple_of(4));
 
 thread_local! {
     /// Packed `A` and `B`: kept from call to call.
@@ -37,7 +37,7 @@ thread_local! {
 }
 
 /// The first `length` places of whole cache lines.
-fn room(buffer: &mut Vec<i32>, length: usize) -> &mut [i32] {
+fn cache_aligned(buffer: &mut Vec<i32>, length: usize) -> &mut [i32] {
     if buffer.len() < length + LANES {
         buffer.resize(length + LANES, 0);
     }
@@ -46,7 +46,7 @@ fn room(buffer: &mut Vec<i32>, length: usize) -> &mut [i32] {
 }
 
 /// A range in steps.
-fn steps(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+fn chunks(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
     range.clone().step_by(step).map(move |start| start..range.end.min(start + step))
 }
 
@@ -77,12 +77,12 @@ pub unsafe fn product<K: Kind>(a: Mat, b: Mat, c: MatMut, epilogue: Epilogue) {
 unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, epilogue: Epilogue) {
     let (m, k, n) = (a.rows(), a.cols(), b.cols());
     let depth = k.div_ceil(k.div_ceil(CELLS * K::DEPTH)).next_multiple_of(4 * K::DEPTH); // all blocks about the same
-    let direct = K::PLAIN && (n <= NARROW || !S::ROWS || !a.row_stride().is_multiple_of(ALIASED));
+    let unpacked = K::PLAIN && (n <= NARROW || !S::ROWS || !a.row_stride().is_multiple_of(ALIASED));
     PACKED.with_borrow_mut(|[left, right]| {
-        let left = room(left, S::GROUP * ROOM);
-        let right = room(right, depth / K::DEPTH * n.min(COLUMNS).next_multiple_of(PANEL));
-        for cols in steps(0..n, COLUMNS) {
-            for ks in steps(0..k, depth) {
+        let left = cache_aligned(left, S::GROUP * PANEL_PLACES);
+        let right = cache_aligned(right, depth / K::DEPTH * n.min(COLUMNS).next_multiple_of(PANEL));
+        for cols in chunks(0..n, COLUMNS) {
+            for ks in chunks(0..k, depth) {
                 let last = ks.end == k;
                 let epilogue = Epilogue {
                     accumulate: epilogue.accumulate || ks.start > 0,
@@ -91,13 +91,14 @@ unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, epilogue: Epil
                 };
                 // SAFETY: the features are promised.
                 unsafe { pack_b::<K>(b, &ks, &cols, right) };
-                for group in steps(0..m, S::GROUP * ROWS) {
-                    if !direct {
+                for group in chunks(0..m, S::GROUP * ROWS) {
+                    if !unpacked {
                         // SAFETY: the features are promised.
                         unsafe { pack_a::<K, S>(a, &group, &ks, left) };
                     }
-                    for (rows, left) in steps(group, ROWS).zip(left.chunks_exact(ROOM)) {
-                        let panel = if direct { lying::<S>(a, &rows, &ks) } else { (left.as_ptr(), S::STRIDE) };
+                    for (rows, left) in chunks(group, ROWS).zip(left.chunks_exact(PANEL_PLACES)) {
+                        let panel =
+                            if unpacked { unpacked_panel::<S>(a, &rows, &ks) } else { (left.as_ptr(), S::STRIDE) };
                         let cells = ks.len().div_ceil(K::DEPTH);
                         // SAFETY: the features are promised; the panel holds these rows and the block's cells, packed or in `a`,
                         // `right` the block's columns.
@@ -110,7 +111,7 @@ unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, epilogue: Epil
 }
 
 /// A panel of `A` as it lies, and its stride that is not 1.
-fn lying<S: Side>(a: Mat, rows: &Range<usize>, ks: &Range<usize>) -> (*const i32, usize) {
+fn unpacked_panel<S: Side>(a: Mat, rows: &Range<usize>, ks: &Range<usize>) -> (*const i32, usize) {
     let data = &a.data()[rows.start * a.row_stride() + ks.start * a.col_stride()..];
     (data.as_ptr().cast(), if S::ROWS { a.row_stride() } else { a.col_stride() })
 }
@@ -121,13 +122,13 @@ fn lying<S: Side>(a: Mat, rows: &Range<usize>, ks: &Range<usize>) -> (*const i32
 /// Features of `K`.
 unsafe fn pack_b<K: Kind>(b: Mat, ks: &Range<usize>, cols: &Range<usize>, to: &mut [i32]) {
     let cells = ks.len().div_ceil(K::DEPTH);
-    let straight = b.col_stride() == 1;
-    let chunk = if straight { CHUNK } else { 2 * LANES };
-    for (i, ks) in steps(ks.clone(), chunk * K::DEPTH).enumerate() {
-        for (cols, to) in steps(cols.clone(), PANEL).zip(to.chunks_exact_mut(cells * PANEL)) {
+    let row_major = b.col_stride() == 1;
+    let chunk = if row_major { CHUNK } else { 2 * LANES };
+    for (i, ks) in chunks(ks.clone(), chunk * K::DEPTH).enumerate() {
+        for (cols, to) in chunks(cols.clone(), PANEL).zip(to.chunks_exact_mut(cells * PANEL)) {
             let (piece, to) = (Piece::new(b.t(), &cols, &ks), &mut to[i * chunk * PANEL..]);
             // SAFETY: the features are promised.
-            unsafe { if straight { K::pack_columns::<2>(piece, to) } else { K::pack_turned(piece, to) } }
+            unsafe { if row_major { K::pack_columns::<2>(piece, to) } else { K::pack_transposed(piece, to) } }
         }
     }
 }
@@ -138,8 +139,8 @@ unsafe fn pack_b<K: Kind>(b: Mat, ks: &Range<usize>, cols: &Range<usize>, to: &m
 /// Features of `K`.
 unsafe fn pack_a<K: Kind, S: Side>(a: Mat, rows: &Range<usize>, ks: &Range<usize>, to: &mut [i32]) {
     let chunk = if S::ROWS { CELLS } else { CHUNK };
-    for (i, ks) in steps(ks.clone(), chunk * K::DEPTH).enumerate() {
-        for (rows, to) in steps(rows.clone(), ROWS).zip(to.chunks_exact_mut(ROOM)) {
+    for (i, ks) in chunks(ks.clone(), chunk * K::DEPTH).enumerate() {
+        for (rows, to) in chunks(rows.clone(), ROWS).zip(to.chunks_exact_mut(PANEL_PLACES)) {
             let (piece, to) = (Piece::new(a, &rows, &ks), &mut to[i * chunk * LANES..]);
             // SAFETY: the features are promised.
             unsafe { if S::ROWS { K::pack_rows(piece, to) } else { K::pack_columns::<1>(piece, to) } }

@@ -14,7 +14,7 @@
 
 use std::arch::x86_64::*;
 
-use super::kind::{ALL, Kind, LANES, below};
+use super::kind::{ALL_LANES, Kind, LANES, lane_mask};
 use super::pack::{PANEL, Side};
 use crate::product::epilogue::Epilogue;
 
@@ -50,9 +50,9 @@ pub unsafe fn strip<K: Kind + ?Sized, S: Side, const R: usize>(
             let b = b.add(col * cells);
             let to = To { c: out.c.add(col), bias: bias.map(|bias| bias.add(col)), out: &out };
             match out.cols - col {
-                PANEL.. => tile::<K, S, R, 2>(cells, a, b, to, ALL),
-                left @ ..=LANES => tile::<K, S, R, 1>(cells, a, b, to, below(left)),
-                left => tile::<K, S, R, 2>(cells, a, b, to, below(left - LANES)),
+                PANEL.. => tile::<K, S, R, 2>(cells, a, b, to, ALL_LANES),
+                left @ ..=LANES => tile::<K, S, R, 1>(cells, a, b, to, lane_mask(left)),
+                left => tile::<K, S, R, 2>(cells, a, b, to, lane_mask(left - LANES)),
             }
         }
     }
@@ -144,7 +144,7 @@ unsafe fn store<const ADD: bool, const R: usize, const V: usize>(sums: &[[__m512
     unsafe {
         let limit = _mm512_set1_ps(if to.out.epilogue.relu { 0.0 } else { f32::NEG_INFINITY });
         for v in 0..V {
-            let mask = if v + 1 == V { mask } else { ALL };
+            let mask = if v + 1 == V { mask } else { ALL_LANES };
             let mut bias = _mm512_set1_ps(-0.0);
             if let Some(numbers) = to.bias {
                 bias = _mm512_maskz_loadu_ps(mask, numbers.add(v * LANES));
@@ -156,8 +156,8 @@ unsafe fn store<const ADD: bool, const R: usize, const V: usize>(sums: &[[__m512
                     y = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c), y);
                 }
                 y = _mm512_add_ps(y, bias);
-                let kept = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(y, limit); // NaN too
-                _mm512_mask_storeu_ps(c, mask, _mm512_maskz_mov_ps(kept, y));
+                let not_below = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(y, limit); // NaN too
+                _mm512_mask_storeu_ps(c, mask, _mm512_maskz_mov_ps(not_below, y));
             }
         }
     }

@@ -14,7 +14,7 @@ use super::pack::{self, Piece, Side};
 /// Lanes of a register.
 pub const LANES: usize = 16;
 /// Every lane.
-pub const ALL: __mmask16 = 0xffff;
+pub const ALL_LANES: __mmask16 = 0xffff;
 
 /// An arithmetic.
 ///
@@ -37,14 +37,14 @@ pub trait Kind {
     ///
     /// # Safety
     /// Features; `count` numbers at `from`, or `16 DEPTH` where `count` is more.
-    unsafe fn along(from: *const f32, count: usize) -> __m512i;
+    unsafe fn load_along(from: *const f32, count: usize) -> __m512i;
 
     /// A cell each of the lanes in `mask`, which are neighbours in memory; 0 elsewhere. Its numbers along `k` lie `step` apart, and
     /// there are `count >= 1` of them; what a cell holds beyond is 0.
     ///
     /// # Safety
     /// Features; the lanes at `from`, and at `from + step` if `DEPTH` and `count` are 2 or more.
-    unsafe fn across(from: *const f32, step: usize, count: usize, mask: __mmask16) -> __m512i;
+    unsafe fn load_across(from: *const f32, step: usize, count: usize, mask: __mmask16) -> __m512i;
 
     /// [`kernel::strip`], compiled with the features.
     ///
@@ -64,17 +64,17 @@ pub trait Kind {
     /// Features, and as there.
     unsafe fn pack_columns<const V: usize>(from: Piece, to: &mut [i32]);
 
-    /// [`pack::turned`], compiled with the features.
+    /// [`pack::transposed`], compiled with the features.
     ///
     /// # Safety
     /// Features, and as there.
-    unsafe fn pack_turned(from: Piece, to: &mut [i32]);
+    unsafe fn pack_transposed(from: Piece, to: &mut [i32]);
 }
 
 /// The lanes below `count`.
 #[inline(always)]
-pub fn below(count: usize) -> __mmask16 {
-    if count >= LANES { ALL } else { (1 << count) - 1 }
+pub fn lane_mask(count: usize) -> __mmask16 {
+    if count >= LANES { ALL_LANES } else { (1 << count) - 1 }
 }
 
 /// What a kind compiles with its own features.
@@ -99,9 +99,9 @@ macro_rules! compiled {
         }
 
         #[target_feature(enable = $features)]
-        unsafe fn pack_turned(from: Piece, to: &mut [i32]) {
+        unsafe fn pack_transposed(from: Piece, to: &mut [i32]) {
             // SAFETY: as promised here.
-            unsafe { pack::turned::<Self>(from, to) }
+            unsafe { pack::transposed::<Self>(from, to) }
         }
     };
 }
@@ -120,13 +120,13 @@ impl Kind for F32 {
     }
 
     #[inline(always)]
-    unsafe fn along(from: *const f32, count: usize) -> __m512i {
+    unsafe fn load_along(from: *const f32, count: usize) -> __m512i {
         // SAFETY: lanes outside the mask are not read.
-        unsafe { _mm512_castps_si512(_mm512_maskz_loadu_ps(below(count), from)) }
+        unsafe { _mm512_castps_si512(_mm512_maskz_loadu_ps(lane_mask(count), from)) }
     }
 
     #[inline(always)]
-    unsafe fn across(from: *const f32, _: usize, _: usize, mask: __mmask16) -> __m512i {
+    unsafe fn load_across(from: *const f32, _: usize, _: usize, mask: __mmask16) -> __m512i {
         // SAFETY: lanes outside the mask are not read.
         unsafe { _mm512_castps_si512(_mm512_maskz_loadu_ps(mask, from)) }
     }
@@ -154,17 +154,17 @@ impl Kind for Bf16 {
     }
 
     #[inline(always)]
-    unsafe fn along(from: *const f32, count: usize) -> __m512i {
+    unsafe fn load_along(from: *const f32, count: usize) -> __m512i {
         // SAFETY: lanes outside the masks are not read.
         unsafe {
-            let low = _mm512_maskz_loadu_ps(below(count), from);
-            let high = _mm512_maskz_loadu_ps(below(count.saturating_sub(LANES)), from.wrapping_add(LANES));
+            let low = _mm512_maskz_loadu_ps(lane_mask(count), from);
+            let high = _mm512_maskz_loadu_ps(lane_mask(count.saturating_sub(LANES)), from.wrapping_add(LANES));
             std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
         }
     }
 
     #[inline(always)]
-    unsafe fn across(from: *const f32, step: usize, count: usize, mask: __mmask16) -> __m512i {
+    unsafe fn load_across(from: *const f32, step: usize, count: usize, mask: __mmask16) -> __m512i {
         // SAFETY: lanes outside the masks are not read.
         unsafe {
             let first = _mm512_maskz_loadu_ps(mask, from);

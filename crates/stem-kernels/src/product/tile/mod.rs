@@ -29,19 +29,29 @@ mod tests;
 use crate::mat::{Mat, MatMut};
 use crate::product::epilogue::Epilogue;
 
-/// That this machine has AVX-512 (F, BW, DQ, VL): products in f32. Sums are fused: a product is not rounded before it is added.
+/// That this machine has what tiles take: AVX-512 (F, BW, DQ, VL), and for those in bfloat16 its dot product for that too.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Avx512(());
+pub(super) struct Tiles<const BF16: bool>(());
 
-/// That it has the dot product for bfloat16 too: products in bfloat16 of f32 matrices. `A` and `B` are rounded to nearest even while
-/// they are packed, sums are taken in f32, bias and ReLU too. The machine takes denormal operands and sums for 0.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Avx512Bf16(());
+/// Products in f32. Sums are fused: a product is not rounded before it is added.
+pub(super) type Avx512 = Tiles<false>;
 
-impl Avx512 {
+/// Products in bfloat16 of f32 matrices. `A` and `B` are rounded to nearest even while they are packed, sums are taken in f32, bias and
+/// ReLU too. The machine takes denormal operands and sums for 0.
+pub(super) type Avx512Bf16 = Tiles<true>;
+
+impl<const BF16: bool> Tiles<BF16> {
     /// `None` where the machine lacks the features. Nothing else makes one.
     pub(super) fn detect() -> Option<Self> {
-        avx512().then_some(Self(()))
+        #[cfg(target_arch = "x86_64")]
+        let detected = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && (!BF16 || is_x86_feature_detected!("avx512bf16"));
+        #[cfg(not(target_arch = "x86_64"))]
+        let detected = false;
+        detected.then_some(Self(()))
     }
 
     /// `C = relu(C + A B + bias)`
@@ -52,45 +62,13 @@ impl Avx512 {
         // SAFETY: `self` exists, so `detect` saw the features of the kind.
         #[cfg(target_arch = "x86_64")]
         unsafe {
-            blocks::product::<kind::F32>(a, b, c, epilogue);
+            if BF16 {
+                blocks::product::<kind::Bf16>(a, b, c, epilogue);
+            } else {
+                blocks::product::<kind::F32>(a, b, c, epilogue);
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         unreachable!("AVX-512 is detected on x86-64 alone: {self:?} of {a:?}, {b:?}, {c:?}, {epilogue:?}")
     }
-}
-
-impl Avx512Bf16 {
-    /// `None` where the machine lacks the features. Nothing else makes one.
-    pub(super) fn detect() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        let dot = is_x86_feature_detected!("avx512bf16");
-        #[cfg(not(target_arch = "x86_64"))]
-        let dot = false;
-        (avx512() && dot).then_some(Self(()))
-    }
-
-    /// `C = relu(C + A B + bias)`
-    ///
-    /// # Panics
-    /// When the shapes disagree or a side is 0.
-    pub(super) fn multiply(self, a: Mat, b: Mat, c: MatMut, epilogue: Epilogue) {
-        // SAFETY: `self` exists, so `detect` saw the features of the kind.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            blocks::product::<kind::Bf16>(a, b, c, epilogue);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("AVX-512 is detected on x86-64 alone: {self:?} of {a:?}, {b:?}, {c:?}, {epilogue:?}")
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn avx512() -> bool {
-    let bits = [is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("avx512bw")];
-    bits == [true; 2] && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn avx512() -> bool {
-    false
 }

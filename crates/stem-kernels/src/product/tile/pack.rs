@@ -12,7 +12,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::kind::{ALL, Kind, LANES, below};
+use super::kind::{ALL_LANES, Kind, LANES, lane_mask};
 use crate::mat::Mat;
 
 /// Columns of a panel of `B`: two registers.
@@ -96,14 +96,14 @@ pub unsafe fn rows<K: Kind + ?Sized>(piece: Piece, to: &mut [i32]) {
                 for i in 0..K::DEPTH {
                     _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(start + i * LANES).cast());
                 }
-                _mm512_storeu_si512(to.as_mut_ptr().cast(), K::along(data.wrapping_add(start), step));
+                _mm512_storeu_si512(to.as_mut_ptr().cast(), K::load_along(data.wrapping_add(start), step));
             }
         }
         let rest = piece.depth % step;
         if let Some(to) = to.next().filter(|_| rest > 0) {
             // SAFETY: the line's last numbers; `to` has 16 places.
             unsafe {
-                _mm512_storeu_si512(to.as_mut_ptr().cast(), K::along(data.wrapping_add(piece.depth - rest), rest))
+                _mm512_storeu_si512(to.as_mut_ptr().cast(), K::load_along(data.wrapping_add(piece.depth - rest), rest))
             };
         }
     }
@@ -118,9 +118,9 @@ pub unsafe fn columns<K: Kind + ?Sized, const V: usize>(piece: Piece, to: &mut [
     // SAFETY: as promised above. The common case is compiled with constants.
     unsafe {
         if piece.lines == V * LANES {
-            columns_in::<K, V>([ALL; V], piece, to);
+            columns_in::<K, V>([ALL_LANES; V], piece, to);
         } else {
-            columns_in::<K, V>(std::array::from_fn(|v| below(piece.lines.saturating_sub(v * LANES))), piece, to);
+            columns_in::<K, V>(std::array::from_fn(|v| lane_mask(piece.lines.saturating_sub(v * LANES))), piece, to);
         }
     }
 }
@@ -142,7 +142,7 @@ unsafe fn columns_in<K: Kind + ?Sized, const V: usize>(masks: [__mmask16; V], pi
                     let next = data.wrapping_add(i * piece.stride + piece.lines);
                     _mm_prefetch::<_MM_HINT_T0>(next.cast());
                 }
-                let cells = K::across(data, piece.stride, piece.depth, mask);
+                let cells = K::load_across(data, piece.stride, piece.depth, mask);
                 _mm512_storeu_si512(to.as_mut_ptr().add(v * LANES).cast(), cells);
             }
         }
@@ -154,7 +154,7 @@ unsafe fn columns_in<K: Kind + ?Sized, const V: usize>(masks: [__mmask16; V], pi
 /// # Safety
 /// Features of `K`; lines lie along `k`; what the piece was made of is still there.
 #[inline(always)]
-pub unsafe fn turned<K: Kind + ?Sized>(piece: Piece, to: &mut [i32]) {
+pub unsafe fn transposed<K: Kind + ?Sized>(piece: Piece, to: &mut [i32]) {
     let to = &mut to[..piece.depth.div_ceil(K::DEPTH) * PANEL];
     for (i, to) in to.chunks_mut(LANES * PANEL).enumerate() {
         let piece = piece.from(i * LANES * K::DEPTH, 1);
@@ -163,9 +163,9 @@ pub unsafe fn turned<K: Kind + ?Sized>(piece: Piece, to: &mut [i32]) {
             let square = unsafe {
                 let mut square = [_mm512_setzero_si512(); LANES];
                 for (square, line) in square.iter_mut().zip(first..piece.lines) {
-                    *square = K::along(piece.data.wrapping_add(line * piece.stride), piece.depth);
+                    *square = K::load_along(piece.data.wrapping_add(line * piece.stride), piece.depth);
                 }
-                transposed(square)
+                transpose(square)
             };
             for (row, to) in square.into_iter().zip(to.chunks_exact_mut(PANEL)) {
                 // SAFETY: 16 places.
@@ -180,7 +180,7 @@ pub unsafe fn turned<K: Kind + ?Sized>(piece: Piece, to: &mut [i32]) {
 /// # Safety
 /// avx512f.
 #[inline(always)]
-unsafe fn transposed(rows: [__m512i; LANES]) -> [__m512i; LANES] {
+unsafe fn transpose(rows: [__m512i; LANES]) -> [__m512i; LANES] {
     let (mut within, mut columns) = (rows, rows);
     // SAFETY: the feature is promised.
     unsafe {
