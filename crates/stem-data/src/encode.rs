@@ -6,6 +6,7 @@ use stem_core::MISSING;
 use stem_core::files::create_folder;
 
 use crate::columns::ColumnWriter;
+use crate::dictionary::PAD;
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::gather::CodedRows;
@@ -44,13 +45,14 @@ pub(crate) fn encode(
     stop: &StopFlag,
     seen: impl Fn(u64),
 ) -> Result<Encoded> {
-    let (slots, tasks) = (rows.slot_vocabularies(recipe), recipe.labels.len());
+    let (vocabulary, tasks) = (rows.vocabulary_of_fields(), recipe.labels.len());
+    let slots = encoding.schema.slots();
     let cols = rows.numbers.cols();
     let create = |split: Split| -> Result<SplitWriter> {
         let folder = folder.join(split.name());
         create_folder(&folder)?;
         Ok(SplitWriter {
-            ids: ColumnWriter::create(folder.join("ids.u32"), slots.len())?,
+            ids: ColumnWriter::create(folder.join("ids.u32"), slots)?,
             numbers: ColumnWriter::create(folder.join("numbers.f32"), cols)?,
             labels: ColumnWriter::create(folder.join("labels.f32"), tasks)?,
             groups: rows.groups.as_ref().map(|_| ColumnWriter::create(folder.join("groups.u32"), 1)).transpose()?,
@@ -76,18 +78,22 @@ pub(crate) fn encode(
     let mut order: Vec<usize> = (0..tasks).collect();
     order.sort_by_key(depth);
     let mut same: Vec<(usize, usize)> = (0..tasks).flat_map(|a| (a + 1..tasks).map(move |b| (a, b))).collect();
-    let codes = rows.codes.values().chunks_exact(slots.len());
     let mut masked = vec![0.0; tasks];
-    for (row, (codes, &split)) in codes.zip(&rows.splits).enumerate() {
+    rows.for_each_row(recipe, |row, fields| {
+        let split = rows.splits[row];
         if row % CHUNK == 0 {
             if stop.is_set() {
                 return Err(Error::Stopped);
             }
             seen(row as u64);
         }
-        let Some(writer) = writers.get_mut(split as usize) else { continue }; // left out
+        let Some(writer) = writers.get_mut(split as usize) else { return Ok(()) }; // left out
         let (ids, numbers, labels, groups) = &mut writer.waiting;
-        ids.extend(codes.iter().zip(&slots).map(|(&code, &v)| encoding.ids[v][code as usize]));
+        for (f, (codes, &v)) in fields.iter().zip(&vocabulary).enumerate() {
+            let own = &encoding.ids[v];
+            ids.extend(codes.iter().map(|&code| own[code as usize]));
+            ids.extend((codes.len()..rows.longest[f]).map(|_| own[PAD as usize]));
+        }
         let values = &rows.numbers.values()[row * cols..(row + 1) * cols];
         numbers.extend(
             values.iter().zip(&number_kinds).map(|(&v, kind)| if v.is_nan() { 0.0 } else { kind.number_weight(v) }),
@@ -116,7 +122,8 @@ pub(crate) fn encode(
         if writer.statistics.rows % CHUNK == 0 {
             writer.flush()?;
         }
-    }
+        Ok(())
+    })?;
     let mut statistics = Vec::with_capacity(3);
     let mut checksums = Vec::new();
     for (split, mut writer) in Split::ALL.iter().zip(writers) {

@@ -40,7 +40,7 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
             vocabulary_of[f] = v;
             kinds[f] = match recipe.fields[f].kind {
                 Kind::Category => FieldKind::Category,
-                Kind::Sequence { max_len, pooling } => FieldKind::Sequence { max_len, pooling },
+                Kind::Sequence { pooling, .. } => FieldKind::Sequence { max_len: rows.longest[f], pooling },
                 Kind::Number { standardize } => {
                     let (mean, std) = moments[numbers];
                     numbers += 1;
@@ -78,12 +78,16 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
 fn count(recipe: &Recipe, rows: &CodedRows) -> Vec<Vec<u64>> {
     let size = |d: &Option<Dictionary>| d.as_ref().map_or(1, Dictionary::codes);
     let mut counts: Vec<Vec<u64>> = rows.vocabularies.iter().map(|v| vec![0; size(&v.dictionary)]).collect();
-    let slots = rows.slot_vocabularies(recipe);
-    for (row, &split) in rows.codes.values().chunks_exact(slots.len()).zip(&rows.splits) {
-        if split == Split::Train as u8 {
-            row.iter().zip(&slots).for_each(|(&code, &v)| counts[v][code as usize] += 1);
+    let vocabulary = rows.vocabulary_of_fields();
+    let counted = rows.for_each_row(recipe, |row, fields| {
+        if rows.splits[row] == Split::Train as u8 {
+            for (codes, &v) in fields.iter().zip(&vocabulary) {
+                codes.iter().for_each(|&code| counts[v][code as usize] += 1);
+            }
         }
-    }
+        Ok::<(), std::convert::Infallible>(())
+    });
+    let Ok(()) = counted;
     counts
 }
 

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use stem_core::{Derived, Value};
 
 use crate::columns::{ColumnWriter, Columns};
-use crate::dictionary::{Dictionary, FIRST, NULL, PAD, has_integer_keys};
+use crate::dictionary::{Dictionary, FIRST, NULL, has_integer_keys};
 use crate::error::{Error, Result};
 use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe};
 use crate::scan::Query;
@@ -30,7 +30,9 @@ pub(crate) struct CodedVocabulary {
 /// All rows, as codes.
 pub(crate) struct CodedRows {
     pub(crate) rows: usize,
-    pub(crate) codes: Columns<u32>,          // [N, S]
+    codes: Columns<u32>, // see `for_each_row`
+    /// The longest list of each field, as far as `max_len` lets it in; 1 for other kinds. `[F]`
+    pub(crate) longest: Vec<usize>,
     pub(crate) numbers: Columns<f64>,        // [N, number fields], NaN for null
     pub(crate) labels: Columns<f32>,         // [N, T], NaN for missing
     pub(crate) groups: Option<Columns<u32>>, // [N, 1]
@@ -45,17 +47,65 @@ pub(crate) struct CodedRows {
 }
 
 impl CodedRows {
-    /// The vocabulary of each slot. `[S]`
-    pub(crate) fn slot_vocabularies(&self, recipe: &Recipe) -> Vec<usize> {
-        let (starts, slots) = recipe.slot_starts();
-        let mut vocabulary = vec![0; slots];
+    /// The vocabulary of each field. `[F]`
+    pub(crate) fn vocabulary_of_fields(&self) -> Vec<usize> {
+        let mut vocabulary = vec![0; self.longest.len()];
         for (v, coded) in self.vocabularies.iter().enumerate() {
-            for &f in &coded.fields {
-                vocabulary[starts[f]..starts[f] + recipe.fields[f].slots()].fill(v);
-            }
+            coded.fields.iter().for_each(|&f| vocabulary[f] = v);
         }
         vocabulary
     }
+
+    /// Walks the rows: `see` gets the row and the codes of each field, one of a category, none of a number, those of its list of a
+    /// sequence.
+    pub(crate) fn for_each_row<E>(
+        &self,
+        recipe: &Recipe,
+        mut see: impl FnMut(usize, &[&[u32]]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut rest = self.codes.values();
+        let mut fields: Vec<&[u32]> = Vec::with_capacity(recipe.fields.len());
+        for row in 0..self.rows {
+            fields.clear();
+            for field in &recipe.fields {
+                let (skipped, length) = match field.kind {
+                    Kind::Category => (0, 1),
+                    Kind::Number { .. } => (0, 0),
+                    Kind::Sequence { .. } => (1, rest[0] as usize),
+                };
+                fields.push(&rest[skipped..skipped + length]);
+                rest = &rest[skipped + length..];
+            }
+            see(row, &fields)?;
+        }
+        Ok(())
+    }
+}
+
+/// Codes of one field in a chunk.
+struct FieldCodes {
+    values: Vec<u32>,
+    /// For a sequence how many values each row has. `[n]`
+    lengths: Option<Vec<u32>>,
+}
+
+/// The codes of a chunk, row after row: of each field with a vocabulary its code, of a sequence the length of its list first.
+fn in_rows(height: usize, mut fields: Vec<(usize, FieldCodes)>) -> Vec<u32> {
+    fields.sort_by_key(|(f, _)| *f);
+    let length = |(_, own): &(usize, FieldCodes)| own.values.len() + own.lengths.as_ref().map_or(0, Vec::len);
+    let mut codes = Vec::with_capacity(fields.iter().map(length).sum());
+    let mut next = vec![0; fields.len()];
+    for row in 0..height {
+        for (next, (_, own)) in next.iter_mut().zip(&fields) {
+            let length = own.lengths.as_ref().map_or(1, |lengths| {
+                codes.push(lengths[row]);
+                lengths[row] as usize
+            });
+            codes.extend_from_slice(&own.values[*next..*next + length]);
+            *next += length;
+        }
+    }
+    codes
 }
 
 /// Reads everything; `seen` gets the number of rows that have come.
@@ -67,10 +117,10 @@ pub(crate) fn gather(
     seen: impl Fn(u64),
 ) -> Result<CodedRows> {
     let (mut vocabularies, derived) = (vocabularies(recipe, &query), query.derived.clone());
-    let (starts, slots_in_all) = recipe.slot_starts();
+    let mut longest = vec![1; recipe.fields.len()];
     let numbers: Vec<&FieldRecipe> = recipe.fields.iter().filter(|f| matches!(f.kind, Kind::Number { .. })).collect();
     let mut groups = recipe.group.as_ref().map(|column| (column, Dictionary::of(&query.types[column])));
-    let mut codes_file = ColumnWriter::create(scratch.join("codes"), slots_in_all)?;
+    let mut codes_file = ColumnWriter::create(scratch.join("codes"), 1)?;
     let mut numbers_file = ColumnWriter::create(scratch.join("numbers"), numbers.len())?;
     let mut labels_file = ColumnWriter::create(scratch.join("labels"), recipe.labels.len())?;
     let mut groups_file = ColumnWriter::create(scratch.join("groups"), 1)?;
@@ -82,7 +132,7 @@ pub(crate) fn gather(
     let mut rows = 0;
     let sources = query.for_each_chunk(stop, |chunk| {
         let (height, first) = (chunk.height(), rows);
-        let coded: Vec<Vec<(usize, Vec<u32>)>> = vocabularies
+        let coded: Vec<Vec<(usize, FieldCodes)>> = vocabularies
             .par_iter_mut()
             .map(|vocabulary| {
                 let Some(dictionary) = &mut vocabulary.dictionary else { return Ok(vec![]) };
@@ -93,14 +143,12 @@ pub(crate) fn gather(
                 fields.collect::<Result<Vec<_>>>()
             })
             .collect::<Result<_>>()?;
-        let mut codes = vec![PAD; height * slots_in_all]; // [n, S]
-        for (f, own) in coded.iter().flatten() {
-            let width = recipe.fields[*f].slots();
-            for (row, own) in codes.chunks_exact_mut(slots_in_all).zip(own.chunks_exact(width)) {
-                row[starts[*f]..starts[*f] + width].copy_from_slice(own);
-            }
+        let coded: Vec<(usize, FieldCodes)> = coded.into_iter().flatten().collect();
+        for (f, own) in &coded {
+            let longest_here = own.lengths.iter().flatten().max().map_or(1, |&length| length as usize);
+            longest[*f] = longest_here.max(longest[*f]);
         }
-        codes_file.write(&codes)?;
+        codes_file.write(&in_rows(height, coded))?;
         let number_columns = numbers.iter().map(|f| f.column.as_str());
         numbers_file.write(&matrix(&chunk, height, number_columns, |place, value, row| match value {
             Some(value) if value.is_finite() => Ok(value),
@@ -135,6 +183,7 @@ pub(crate) fn gather(
     Ok(CodedRows {
         rows,
         codes: Columns::open(&codes_file.finish()?)?,
+        longest,
         numbers: Columns::open(&numbers_file.finish()?)?,
         labels: Columns::open(&labels_file.finish()?)?,
         groups: groups.map(|_| groups_file.finish().and_then(|path| Columns::open(&path))).transpose()?,
@@ -163,23 +212,23 @@ fn vocabularies(recipe: &Recipe, query: &Query) -> Vec<CodedVocabulary> {
     all
 }
 
-/// Codes of a field. `[n, slots]`
-fn encode_field(field: &FieldRecipe, column: &Column, keys: &mut Dictionary, first: usize) -> Result<Vec<u32>> {
+/// Codes of a field.
+fn encode_field(field: &FieldRecipe, column: &Column, keys: &mut Dictionary, first: usize) -> Result<FieldCodes> {
     let null = field.default.as_ref().map(|default| keys.code_of(default));
     match field.kind {
-        Kind::Category => keys.codes_of(column, null.unwrap_or(NULL), first),
+        Kind::Category => Ok(FieldCodes { values: keys.codes_of(column, null.unwrap_or(NULL), first)?, lengths: None }),
         Kind::Sequence { max_len, .. } => sequence(field, column, keys, max_len),
-        Kind::Number { .. } => Ok(vec![]),
+        Kind::Number { .. } => Ok(FieldCodes { values: vec![], lengths: None }),
     }
 }
 
-/// The first `max_len` values of each row, padded. Nulls and empty pieces within are left out.
-fn sequence(field: &FieldRecipe, column: &Column, keys: &mut Dictionary, max_len: usize) -> Result<Vec<u32>> {
-    let mut codes = Vec::with_capacity(column.len() * max_len);
+/// The first `max_len` values of each row. Nulls and empty pieces within are left out.
+fn sequence(field: &FieldRecipe, column: &Column, keys: &mut Dictionary, max_len: usize) -> Result<FieldCodes> {
+    let (mut values, mut lengths) = (Vec::with_capacity(column.len()), Vec::with_capacity(column.len()));
     let mut row = |own: &mut dyn Iterator<Item = u32>| {
-        let end = codes.len() + max_len;
-        codes.extend(own.take(max_len));
-        codes.resize(end, PAD);
+        let before = values.len();
+        values.extend(own.take(max_len));
+        lengths.push((values.len() - before) as u32);
     };
     let pieces = |text: &str, keys: &mut Dictionary, row: &mut dyn FnMut(&mut dyn Iterator<Item = u32>)| {
         let separator = field.separator.as_deref().unwrap_or("|");
@@ -219,7 +268,7 @@ fn sequence(field: &FieldRecipe, column: &Column, keys: &mut Dictionary, max_len
             }
         }
     }
-    Ok(codes)
+    Ok(FieldCodes { values, lengths: Some(lengths) })
 }
 
 /// Columns side by side, each value checked. `[n, columns]`

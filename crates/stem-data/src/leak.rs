@@ -19,7 +19,16 @@ const SUSPECT: f64 = 0.99;
 /// A field that is a copy of a label, or of its opposite.
 pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
     let training = (0..rows.rows).filter(|&row| rows.splits[row] == Split::Train as u8).take(ROWS).collect::<Vec<_>>();
-    let (starts, slots) = recipe.slot_starts();
+    let mut codes: Vec<Vec<u32>> = vec![Vec::with_capacity(training.len()); recipe.fields.len()]; // of each row of `training`
+    let mut looked_at = 0;
+    let walked = rows.for_each_row(recipe, |row, fields| {
+        if training.get(looked_at) == Some(&row) {
+            looked_at += 1;
+            codes.iter_mut().zip(fields).for_each(|(codes, own)| codes.push(own.first().copied().unwrap_or(PAD)));
+        }
+        if looked_at < training.len() { Ok(()) } else { Err(()) } // all are seen
+    });
+    let _ = walked;
     let (mut warnings, mut faults) = (Vec::new(), Vec::new());
     let mut numbers = 0;
     for (f, field) in recipe.fields.iter().enumerate() {
@@ -29,9 +38,9 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
             continue;
         }
         for (task, label) in recipe.labels.iter().enumerate() {
-            let known = training.iter().filter_map(|&row| {
+            let known = training.iter().enumerate().filter_map(|(place, &row)| {
                 let y = rows.labels.values()[row * recipe.labels.len() + task];
-                (!y.is_nan()).then_some((row, y == 1.0))
+                (!y.is_nan()).then_some((place, y == 1.0))
             });
             let known: Vec<(usize, bool)> = known.collect();
             let positives = known.iter().filter(|(_, y)| *y).count();
@@ -40,13 +49,10 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
             }
             let (auc, values) = match field.kind {
                 Kind::Number { .. } => {
-                    let value = |row: usize| rows.numbers.values()[row * rows.numbers.cols() + number];
-                    by_value(known.iter().map(|&(row, y)| (value(row), y)).filter(|(value, _)| !value.is_nan()))
+                    let value = |place: usize| rows.numbers.values()[training[place] * rows.numbers.cols() + number];
+                    by_value(known.iter().map(|&(place, y)| (value(place), y)).filter(|(value, _)| !value.is_nan()))
                 }
-                _ => {
-                    let code = |row: usize| rows.codes.values()[row * slots + starts[f]];
-                    by_others(known.iter().map(|&(row, y)| (code(row), y)))
-                }
+                _ => by_others(known.iter().map(|&(place, y)| (codes[f][place], y))),
             };
             if auc == 1.0 && values == 2 {
                 let what = format!(

@@ -161,7 +161,7 @@ pub enum Kind {
     Category,
     /// Several values.
     Sequence {
-        /// Of longer lists the first values are kept.
+        /// Of longer lists the first values are kept. A limit that no list reaches costs nothing.
         max_len: usize,
         /// Mean or sum.
         pooling: Pooling,
@@ -241,16 +241,6 @@ pub enum SplitRecipe {
     },
 }
 
-impl FieldRecipe {
-    /// Slots that one row of a batch spends on this field.
-    pub(crate) fn slots(&self) -> usize {
-        match self.kind {
-            Kind::Sequence { max_len, .. } => max_len,
-            Kind::Category | Kind::Number { .. } => 1,
-        }
-    }
-}
-
 impl SplitRecipe {
     /// In words, for messages.
     pub(crate) fn describe(&self) -> String {
@@ -272,16 +262,6 @@ impl Recipe {
     /// What the recipe says, without its layout and comments: equal for two that mean the same.
     pub(crate) fn meaning(&self) -> String {
         toml::from_str::<toml::Table>(&self.text).map_or_else(|_| self.text.clone(), |table| table.to_string())
-    }
-
-    /// First slot of each field, and `S`.
-    pub(crate) fn slot_starts(&self) -> (Vec<usize>, usize) {
-        let mut next = 0;
-        let start = |field: &FieldRecipe| {
-            next += field.slots();
-            next - field.slots()
-        };
-        (self.fields.iter().map(start).collect(), self.fields.iter().map(FieldRecipe::slots).sum())
     }
 
     /// Reads a recipe from a file.

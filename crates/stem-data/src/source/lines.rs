@@ -77,7 +77,7 @@ impl TextTable {
             let value = unquoted(value, self.quote);
             let changes = column.is_inferred_integer_key() && !infer::is_integer(value) && value.parse::<i64>().is_ok();
             if changes && !self.is_null(value) {
-                return Err(self.wrong_type(line, column, "an integer that is written in one way", value));
+                return Err(self.wrong_type(line, column, "an integer that is written in one way", value, "text"));
             }
         }
         Ok(())
@@ -100,7 +100,9 @@ impl TextTable {
                     _ => continue,
                 };
                 if !self.is_null(value) {
-                    return Err(self.wrong_type(number, column, expected, value));
+                    let is_float = column.kind == ColumnType::Integer && infer::is_number(value);
+                    let reads = if is_float { "float" } else { "text" };
+                    return Err(self.wrong_type(number, column, expected, value, reads));
                 }
             }
         }
@@ -111,9 +113,15 @@ impl TextTable {
         value.is_empty() || self.null_values.iter().any(|null| null == value)
     }
 
-    fn wrong_type(&self, line: usize, column: &TextColumn, expected: &'static str, found: &str) -> Error {
+    fn wrong_type(
+        &self,
+        line: usize,
+        column: &TextColumn,
+        expected: &'static str,
+        found: &str,
+        reads: &'static str,
+    ) -> Error {
         let (path, name, found) = (self.shown.clone(), column.name.clone(), found.to_string());
-        let reads = if column.kind == ColumnType::Integer && infer::is_number(&found) { "float" } else { "text" };
         Error::Type { path, line, column: name, expected, found, given: column.is_given, reads }
     }
 

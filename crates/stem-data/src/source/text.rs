@@ -238,11 +238,10 @@ fn unreadable(path: &Path, error: csv::Error) -> Error {
 /// The names of a header, every later one of two that are the same told apart.
 fn named_once(header: &csv::StringRecord) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for (place, name) in header.iter().enumerate() {
-        let plain = if name.is_empty() { format!("column_{}", place + 1) } else { name.to_string() };
-        let count = (2..).map(|n| format!("{plain}_{n}"));
-        let name = std::iter::once(plain.clone()).chain(count).find(|name| !names.contains(name));
-        names.push(name.unwrap_or(plain));
+    for name in header {
+        let count = (2..).map(|n| format!("{name}_{n}"));
+        let unique = std::iter::once(name.to_string()).chain(count).find(|name| !names.contains(name));
+        names.extend(unique);
     }
     names
 }

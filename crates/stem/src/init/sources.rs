@@ -177,8 +177,10 @@ fn how(path: &Path) -> Result<Written> {
     if let Some(what) = sniff::binary(&start) {
         return Err(format!("{here} is {what}, no log: `stem init` reads CSV, TSV, Parquet and Arrow IPC").into());
     }
-    if by_name.is_some_and(|format| !format.is_text()) {
-        return Err(format!("{here} is text, though its name says otherwise: rename it").into());
+    if let Some(extension) = path.extension().filter(|_| by_name.is_some_and(|format| !format.is_text())) {
+        return Err(
+            format!("{here} is text, though its name ends in .{}: rename it", extension.to_string_lossy()).into()
+        );
     }
     let usual = |format: Option<Format>| if format == Some(Format::Tsv) { b'\t' } else { b',' };
     let separator = sniff::separator(&start).map_or(usual(by_name), |(_, separator)| separator);
