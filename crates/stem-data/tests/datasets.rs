@@ -67,3 +67,14 @@ fn the_tiktok_sample_has_the_counts_of_its_card() {
     let Vocabulary::Integers(keys) = &dataset.vocabularies()[music] else { panic!("music ids are integers") };
     assert_eq!(keys.first(), Some(&-1), "-1 is a value of its own");
 }
+
+#[test]
+fn kuairand_pure_has_the_counts_of_its_card() {
+    let Some(data) = shared("data/kuairand-pure") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = prepared("kuairand-pure", &data, dir.path());
+    assert_eq!(dataset.warnings(), &[] as &[String]);
+    let videos = dataset.schema().vocabularies.iter().position(|vocabulary| vocabulary.name == "video").unwrap();
+    let sharing = dataset.schema().fields.iter().filter(|field| field.vocabulary == videos).count();
+    assert_eq!(sharing, 4, "the video and three histories");
+}
