@@ -159,6 +159,8 @@ fn many_files_are_one_table_and_partitions_are_columns() {
     write("log/split=train/b.csv", "click,item\n1,3\n"); // another order of columns
     write("log/split=test/a.csv", "item,click\n4,1\n");
     write("log/split=test/_SUCCESS", "");
+    write("log/split=test/b.csv", ""); // parts without rows
+    write("log/split=test/c.csv", "item,click\n");
     let case = Case { dir, recipe: recipe("files = [\"log\"]\nformat = \"csv\"") };
     let dataset = case.prepare().unwrap();
     assert_eq!(keys(&dataset, "item"), ["1", "2", "3"]);

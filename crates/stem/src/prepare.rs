@@ -1,10 +1,12 @@
 //! Raw tables to encoded columns, without training.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
-use stem_data::Split;
+use stem_core::Vocabulary;
+use stem_data::{Split, SplitStatistics};
 use stem_train::memory;
 
 use crate::args::DataArgs;
@@ -12,7 +14,7 @@ use crate::console::{Console, Result};
 
 /// Encodes the raw tables of a recipe, without training
 ///
-/// Prints rows, seconds and peak memory (GB). A second time, with unchanged recipe and tables, only opens the result.
+/// Prints rows, seconds and peak memory (GB), the share of label 1 by task and split, and how many values are known. A second time, with unchanged recipe and tables, only opens the result.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,6 +35,17 @@ struct Answer<'a> {
     seconds: f64,
     rss_gb: Option<f64>,
     columns: &'a Path,
+    /// For each split its rows, and the share of label 1 among the rows that have the label, for each task.
+    splits: BTreeMap<&'static str, SplitAnswer<'a>>,
+    /// Known values of each vocabulary.
+    vocabularies: BTreeMap<&'a str, usize>,
+    warnings: &'a [String],
+}
+
+#[derive(Serialize)]
+struct SplitAnswer<'a> {
+    rows: usize,
+    base_rates: BTreeMap<&'a str, Option<f64>>,
 }
 
 pub(crate) fn run(args: &Args, console: &Console) -> Result {
@@ -41,9 +54,47 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let columns = &args.data.columns(Path::new(""));
     let dataset = args.data.open()?.encode(columns, console)?;
     let rows = Split::ALL.iter().map(|&split| dataset.rows(split)).sum();
-    let answer = Answer { rows, seconds: begun.elapsed().as_secs_f64(), rss_gb: memory::peak_gb(), columns };
-    console.answer(&answer, || {
-        let memory = answer.rss_gb.map_or(String::new(), |gb| format!(", {gb:.2} GB at most"));
-        format!("{rows} rows in {:.2} s{memory}: {}", answer.seconds, columns.display())
-    })
+    let tasks: Vec<&str> = dataset.schema().tasks.iter().map(|task| task.name.as_str()).collect();
+    let of_split = |split: Split| {
+        let SplitStatistics { rows, positives, missing } = dataset.statistics(split);
+        let rates = positives.iter().zip(missing).map(|(&positives, missing)| {
+            let known = rows - missing;
+            (known > 0).then(|| positives as f64 / known as f64)
+        });
+        (split.name(), SplitAnswer { rows: *rows, base_rates: tasks.iter().copied().zip(rates).collect() })
+    };
+    let keyed = dataset.vocabularies().iter().zip(&dataset.schema().vocabularies);
+    let keyed = keyed.filter(|(vocabulary, _)| !matches!(vocabulary, Vocabulary::Number));
+    let answer = Answer {
+        rows,
+        seconds: begun.elapsed().as_secs_f64(),
+        rss_gb: memory::peak_gb(),
+        columns,
+        splits: Split::ALL.map(of_split).into_iter().collect(),
+        vocabularies: keyed.map(|(vocabulary, spec)| (spec.name.as_str(), vocabulary.len())).collect(),
+        warnings: dataset.warnings(),
+    };
+    console.answer(&answer, || text(&answer, &tasks))
+}
+
+/// A line of what it took, and a table of what came out.
+fn text(answer: &Answer<'_>, tasks: &[&str]) -> String {
+    let Answer { rows, seconds, columns, splits, .. } = answer;
+    let memory = answer.rss_gb.map_or(String::new(), |gb| format!(", {gb:.2} GB at most"));
+    let mut lines = vec![format!("{rows} rows in {seconds:.2} s{memory}: {}", columns.display())];
+    let width = tasks.iter().map(|task| task.chars().count()).max().unwrap_or(0).max("rows".len());
+    let row = |name: &str, cells: [String; 3]| {
+        format!("  {name:width$}  {:>10}  {:>10}  {:>10}", cells[0], cells[1], cells[2])
+    };
+    let names = Split::ALL.map(Split::name);
+    lines.push(row("", names.map(String::from)));
+    lines.push(row("rows", names.map(|split| splits[split].rows.to_string())));
+    for task in tasks {
+        let rate =
+            |split: &str| splits[split].base_rates[task].map_or("-".into(), |rate| format!("{:.2} %", 100.0 * rate));
+        lines.push(row(task, names.map(rate)));
+    }
+    let known = answer.vocabularies.iter().map(|(name, known)| format!("{name} {known}"));
+    lines.push(format!("  known values: {}", known.collect::<Vec<_>>().join(", ")));
+    lines.join("\n")
 }

@@ -187,6 +187,12 @@ fn a_demo_leaves_what_the_next_command_needs() {
     let again = json(&["prepare", "--recipe", &recipe, "--columns", &columns]);
     assert_eq!(again["rows"], 400_000, "the log beside the recipe, encoded already");
     assert!(begun.elapsed().as_secs() < 30);
+    assert!(again["splits"]["train"]["base_rates"]["a"].as_f64().is_some_and(|rate| (0.05..0.95).contains(&rate)));
+    assert!(again["vocabularies"]["user"].as_u64().is_some_and(|known| known > 100));
+    let table = succeeds(&["prepare", "--recipe", &recipe, "--columns", &columns]);
+    let rows = table.lines().find(|line| line.trim_start().starts_with("rows ")).unwrap().to_string();
+    let rows = rows.split_whitespace().skip(1).map(|n| n.parse::<u64>().unwrap()).sum::<u64>();
+    assert_eq!(rows, 400_000, "{table}");
     let other = stem(&["demo", "--epochs", "0", "--out", out]).output().unwrap();
     assert_eq!(other.status.code(), Some(1));
 }

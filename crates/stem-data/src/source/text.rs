@@ -55,11 +55,12 @@ pub(super) fn open(
     };
     let per_file = (ROWS_IN_ALL / files.len()).clamp(100, ROWS_TO_INFER);
     let (mut columns, mut order) = (HashMap::<String, Column>::new(), Vec::<String>::new());
-    let (mut texts, mut quote) = (Vec::new(), None);
+    let (mut texts, mut quote, mut empty) = (Vec::new(), None, None);
     for file in files {
         let start = sniff::start(&file.path)?;
         if start.is_empty() {
-            return Err(Error::NoRows { path: file.path, found: "0 bytes" });
+            empty = Some(Error::NoRows { path: file.path, found: "0 bytes" });
+            continue; // writers leave parts without rows
         }
         let path = match Rewriting::of(&file.path, &start, dialect)? {
             None => file.path.clone(),
@@ -70,7 +71,13 @@ pub(super) fn open(
             }
         };
         let quote = *quote.get_or_insert_with(|| quote_of(source, format, &path, separator));
-        let names = look(source, &file.path, &path, (separator, quote), per_file, &mut columns)?;
+        let names = match look(source, &file.path, &path, (separator, quote), per_file, &mut columns) {
+            Err(error @ Error::NoRows { .. }) => {
+                empty = Some(error);
+                continue;
+            }
+            names => names?,
+        };
         for name in &names {
             if !order.contains(name) {
                 order.push(name.clone());
@@ -79,6 +86,9 @@ pub(super) fn open(
         texts.push(Text { file, path, names });
     }
     let quote = quote.flatten();
+    if let (true, Some(error)) = (texts.is_empty(), empty) {
+        return Err(error);
+    }
 
     let unknown = source.types.iter().filter(|(name, _)| !order.contains(name));
     let faults = unknown.map(|(name, _)| {
@@ -195,11 +205,11 @@ fn look(
         return Err(Error::Ragged { path: shown.into(), line: 1, expected: names.len(), found: record.len() });
     }
     hint_of_separator(source, shown, path, &names, separator)?;
-    for name in &names {
-        columns.entry(name.clone()).or_default();
-    }
     if source.header && !next(&mut record)? {
         return Err(Error::NoRows { path: shown.into(), found: "a header alone" });
+    }
+    for name in &names {
+        columns.entry(name.clone()).or_default();
     }
     let nulls = &source.dialect.null_values;
     for _ in 0..rows {
