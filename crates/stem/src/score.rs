@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
 use serde_json::json;
-use stem_core::{Derived, Error, Predictor, Row, Value, files};
+use stem_core::{Derived, Error, Predictor, Row, Scores, Value, files};
 use stem_data::Derivation;
 
 use crate::args::{DeviceArgs, refuse_replacing};
@@ -36,9 +36,22 @@ pub(crate) struct Args {
     /// The columns hold what the recipe's SELECT gives; without it, columns that it computes are computed again from the raw ones
     #[arg(long)]
     derived: bool,
+    /// What to do with a row that cannot be scored: fail, or leave it out of the output and say how many and why
+    #[arg(long, value_enum, default_value_t = OnError::Fail, value_name = "WHAT")]
+    on_error: OnError,
     #[command(flatten)]
     device: DeviceArgs,
 }
+
+/// What to do with a row that cannot be scored.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum OnError {
+    Fail,
+    Skip,
+}
+
+/// Rows left out whose reasons are told.
+const TOLD: usize = 3;
 
 /// The name of stdin and stdout.
 const STANDARD: &str = "-";
@@ -72,7 +85,8 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         tracing::info!("{summary}");
         return Ok(());
     }
-    console.answer(&json!({ "rows": rows, "output": args.output }), || summary)
+    let answer = json!({ "rows": rows, "skipped": scoring.skipped.len(), "output": args.output });
+    console.answer(&answer, || summary)
 }
 
 /// Whether that is a pipe or a device: something to write to, and nothing to replace.
@@ -106,6 +120,9 @@ struct Scoring<'a> {
     name: &'a Path,
     /// What the recipe's SELECT computed of raw columns.
     derivation: Option<Derivation>,
+    on_error: OnError,
+    /// Why rows were left out.
+    skipped: Vec<String>,
     console: &'a Console,
 }
 
@@ -150,7 +167,7 @@ impl<'a> Scoring<'a> {
             let (name, task) = (name.display(), &task.name);
             tracing::warn!("{name} has a column 'p_{task}' already; the last of that name is the score");
         }
-        Ok(Self { predictor, input, header, name, derivation, console })
+        Ok(Self { predictor, input, header, name, derivation, on_error: args.on_error, skipped: vec![], console })
     }
 
     /// Scores all rows into a file beside the one asked for, which it then replaces.
@@ -179,47 +196,90 @@ impl<'a> Scoring<'a> {
         let tasks = self.predictor.schema().tasks.iter().map(|task| format!("p_{}", task.name));
         output.write_record(self.header.iter().map(str::to_string).chain(tasks))?;
         let stop = self.console.stop();
-        let mut done = 0;
+        let (mut done, mut scored) = (0, 0);
         loop {
-            let records = self.read().map_err(|e| Failure::Other(about(self.name, &e)))?;
-            if records.is_empty() {
+            let (records, read) = self.read().map_err(|e| Failure::Other(about(self.name, &e)))?;
+            if read == 0 {
                 output.flush().map_err(Failure::Output)?;
-                return Ok(done);
+                self.tell_skipped();
+                return Ok(scored);
             }
             if stop.is_set() {
                 return Err(Failure::Other(Stopped(format!("{done} rows were scored")).into()));
             }
-            let value = |text: &str| if text.is_empty() { Value::Null } else { Value::from(text) };
-            let row = |record: &StringRecord| -> Row { self.header.iter().zip(record.iter().map(value)).collect() };
-            let mut rows: Vec<Row> = records.iter().map(row).collect();
-            if let Some(derivation) = &self.derivation {
-                let cells = |column: &str| {
-                    let place = self.header.iter().position(|name| name == column).unwrap_or(usize::MAX);
-                    let cell =
-                        |record: &StringRecord| record.get(place).filter(|text| !text.is_empty()).map(str::to_string);
-                    records.iter().map(cell).collect()
-                };
-                let derived =
-                    derivation.run(cells).map_err(|e| Failure::Other(about(self.name, &in_table(e, done))))?;
-                for (column, values) in derived {
-                    for (row, value) in rows.iter_mut().zip(values) {
-                        row.insert(column.clone(), value);
-                    }
-                }
-            }
-            let scores = self.predictor.predict(&rows);
-            let scores = scores.map_err(|e| Failure::Other(about(self.name, &in_file(e, done))))?;
+            let (records, scores) = self.score(records, done).map_err(Failure::Other)?;
             for (record, scores) in records.iter().zip(scores.rows()) {
                 let scores = scores.iter().map(|p| p.to_string());
                 output.write_record(record.iter().map(str::to_string).chain(scores))?;
             }
-            done += records.len();
+            (done, scored) = (done + read, scored + records.len());
         }
     }
 
-    /// The next rows of the input; none at its end.
-    fn read(&mut self) -> csv::Result<Vec<StringRecord>> {
-        self.input.records().take(ROWS_AT_ONCE).collect()
+    /// The next rows of the input that are whole, and how many were read; none at its end.
+    fn read(&mut self) -> csv::Result<(Vec<StringRecord>, usize)> {
+        let (mut records, mut read) = (Vec::new(), 0);
+        for record in self.input.records().take(ROWS_AT_ONCE) {
+            read += 1;
+            match record {
+                Ok(record) => records.push(record),
+                Err(error) if error.is_io_error() || self.on_error == OnError::Fail => return Err(error),
+                Err(error) => self.skipped.push(error.to_string()),
+            }
+        }
+        Ok((records, read))
+    }
+
+    /// The scores of rows, the first of which is row `first` of the file; of those that can be scored, where others are left out.
+    fn score(&mut self, records: Vec<StringRecord>, first: usize) -> Result<(Vec<StringRecord>, Scores)> {
+        let scores = self
+            .rows(&records, first)
+            .and_then(|rows| self.predictor.predict(&rows).map_err(|e| about(self.name, &in_file(e, first))));
+        match (scores, self.on_error) {
+            (Ok(scores), _) => Ok((records, scores)),
+            (Err(error), OnError::Fail) => Err(error),
+            (Err(_), OnError::Skip) => {
+                let mut whole = Vec::with_capacity(records.len());
+                for (place, record) in records.into_iter().enumerate() {
+                    let rows = self.rows(std::slice::from_ref(&record), first + place);
+                    let encoded = rows.and_then(|rows| {
+                        self.predictor.encode(&rows).map_err(|e| about(self.name, &in_file(e, first + place)))
+                    });
+                    match encoded {
+                        Ok(_) => whole.push(record),
+                        Err(error) => self.skipped.push(error.to_string()),
+                    }
+                }
+                let scores = self.predictor.predict(&self.rows(&whole, first)?)?;
+                Ok((whole, scores))
+            }
+        }
+    }
+
+    /// Records as a model takes them, with the columns that the recipe's SELECT computes.
+    fn rows(&self, records: &[StringRecord], first: usize) -> Result<Vec<Row>> {
+        let value = |text: &str| if text.is_empty() { Value::Null } else { Value::from(text) };
+        let row = |record: &StringRecord| -> Row { self.header.iter().zip(record.iter().map(value)).collect() };
+        let mut rows: Vec<Row> = records.iter().map(row).collect();
+        let Some(derivation) = &self.derivation else { return Ok(rows) };
+        let cells = |column: &str| {
+            let place = self.header.iter().position(|name| name == column).unwrap_or(usize::MAX);
+            let cell = |record: &StringRecord| record.get(place).filter(|text| !text.is_empty()).map(str::to_string);
+            records.iter().map(cell).collect()
+        };
+        let derived = derivation.run(cells).map_err(|e| about(self.name, &in_table(e, first)))?;
+        for (column, values) in derived {
+            rows.iter_mut().zip(values).for_each(|(row, value)| drop(row.insert(column.clone(), value)));
+        }
+        Ok(rows)
+    }
+
+    fn tell_skipped(&self) {
+        if !self.skipped.is_empty() {
+            let more = if self.skipped.len() > TOLD { "\n  ..." } else { "" };
+            let reasons = self.skipped.iter().take(TOLD).map(|reason| format!("\n  {reason}")).collect::<String>();
+            tracing::warn!("{} rows cannot be scored and are left out:{reasons}{more}", self.skipped.len());
+        }
     }
 }
 

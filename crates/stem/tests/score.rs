@@ -32,7 +32,7 @@ fn the_columns_stay_and_one_per_task_is_appended() {
     assert_scored(&small.read("log.csv"), &small.read("scores.csv"));
     let before = small.read("scores.csv");
     let answer = json(&args);
-    assert_eq!((&answer["rows"], &answer["output"]), (&2000.into(), &output.into()));
+    assert_eq!((&answer["rows"], &answer["skipped"], &answer["output"]), (&2000.into(), &0.into(), &output.into()));
     assert_eq!(small.read("scores.csv"), before, "an older output is replaced by the same rows");
 }
 
@@ -67,6 +67,20 @@ fn what_is_wrong_is_named_and_no_half_written_file_stays() {
     assert_eq!(small.read("scores.csv"), "precious", "what was there stays until all is scored");
     let missing = fails(&score("no.safetensors", "x.csv", "y.csv"));
     assert!(missing.contains("no.safetensors"), "{missing}");
+}
+
+#[test]
+fn one_strange_row_does_not_lose_a_file() {
+    let small = Small::new();
+    let (bundle, input, output) = (small.trained(), small.path("in.csv"), small.path("scores.csv"));
+    small.write("in.csv", &format!("user,item\n1,x\n1\n{}1,y\n2,z\n", "1,1\n".repeat(9000)));
+    let args = [&score(&bundle, &input, &output)[..], &["--on-error", "skip"]].concat();
+    let answer = json(&args);
+    assert_eq!((&answer["rows"], &answer["skipped"]), (&9000.into(), &4.into()));
+    assert_eq!(small.read("scores.csv").lines().count(), 9001);
+    let told = text(&stem(&args).output().unwrap().stderr);
+    assert!(told.contains("4 rows cannot be scored and are left out:"), "{told}");
+    assert!(told.contains("column 'item', row 0: expected an integer, found \"x\"") && told.contains("..."), "{told}");
 }
 
 #[test]
