@@ -28,8 +28,8 @@ pub(crate) fn encode_part(schema: &Schema, vocabularies: &[Vocabulary], rows: &[
                 columns: schema.fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
             })?;
             let value = match (value, &field.default) {
-                (value, Some(default)) if is_null(value) => default,
-                (value, _) if is_null(value) => &Value::Null,
+                (value, Some(default)) if schema.is_null(value) => default,
+                (value, _) if schema.is_null(value) => &Value::Null,
                 (value, _) => value,
             };
             let mut slot = |id: u32, weight: f32| {
@@ -43,7 +43,11 @@ pub(crate) fn encode_part(schema: &Schema, vocabularies: &[Vocabulary], rows: &[
                     slot(0, number(value, field, index)?);
                 }
                 FieldKind::Sequence { max_len, pooling } => {
-                    let ids = sequence(value, field, vocabulary, *max_len, index)?;
+                    let is_one = field.separator.is_none() && field.default.as_ref() == Some(value);
+                    let ids = match is_one {
+                        true => vec![vocabulary.id_of(value, &field.name, index)?], // a default is one value, as in training
+                        false => sequence(value, field, vocabulary, *max_len, index)?,
+                    };
                     let weight = pooling.weight(ids.len());
                     ids.iter().for_each(|&id| slot(id, weight));
                     (ids.len()..*max_len).for_each(|_| slot(PADDING, 0.0));
@@ -135,6 +139,21 @@ mod tests {
         assert_eq!(ids(vec!["c", "", "b", "a"].into()), [4 + 3, 4 + 2]);
         assert_eq!(ids("b".into()), [4 + 2, 4]);
         assert_eq!(encode(row().with("tags", "c|b|a")).unwrap().weights[1..3], [Pooling::Mean.weight(2); 2]);
+    }
+
+    #[test]
+    fn what_stood_for_null_in_training_does_in_serving() {
+        let mut city = Field::category("city", 0);
+        city.default = Some("Rome".into());
+        let mut tags = Field::sequence("tags", 0, 2);
+        tags.default = Some("Oslo".into());
+        let mut schema = Schema::new(vec![city, tags], vec![VocabularySpec::new("city", 4)], vec![Task::new("like")]);
+        schema.null_values = vec!["NA".into()];
+        let keys = [Vocabulary::texts(["Oslo", "Rome"])];
+        for null in ["NA", ""] {
+            let row = Row::new().with("city", null).with("tags", null);
+            assert_eq!(encode_rows(&schema, &keys, &[row]).unwrap().ids, [2, 1, 0]);
+        }
     }
 
     #[test]

@@ -262,12 +262,15 @@ pub struct Schema {
     /// Column whose values group rows for gAUC (the user, as a rule).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Texts that stand for null in the raw tables, besides the empty one; in a [`Row`](crate::Row) they do too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub null_values: Vec<String>,
 }
 
 impl Schema {
     /// A schema without groups.
     pub fn new(fields: Vec<Field>, vocabularies: Vec<VocabularySpec>, tasks: Vec<Task>) -> Self {
-        Self { fields, vocabularies, tasks, group: None }
+        Self { fields, vocabularies, tasks, group: None, null_values: Vec::new() }
     }
 
     /// Groups rows for gAUC by the values of a column, which need not be a field.
@@ -275,6 +278,15 @@ impl Schema {
     pub fn grouped_by(mut self, column: impl Into<String>) -> Self {
         self.group = Some(column.into());
         self
+    }
+
+    /// Whether a value stands for null: an empty text, for a CSV file cannot tell the two apart, and the texts of `null_values`.
+    pub fn is_null(&self, value: &Value) -> bool {
+        match value {
+            Value::Null => true,
+            Value::Text(text) => text.is_empty() || self.null_values.iter().any(|null| null == text),
+            _ => false,
+        }
     }
 
     /// Refuses a schema no model could use: nothing to read or learn, names twice, pointers to nowhere, sizes of 0.

@@ -58,6 +58,11 @@ impl Derivation {
         self.fields.iter().any(|name| name == field)
     }
 
+    /// The raw columns that it reads.
+    pub fn reads(&self) -> impl Iterator<Item = &str> {
+        self.reads.keys().map(String::as_str)
+    }
+
     /// Computes the fields: `values` gives a raw column as text, `None` for null. Each field comes with a value for every row.
     ///
     /// # Errors

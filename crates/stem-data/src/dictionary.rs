@@ -24,7 +24,7 @@ pub(crate) fn has_integer_keys(dtype: &DataType) -> bool {
     }
 }
 
-/// Whole numbers up to here are floats without loss.
+/// Whole numbers below this are floats that no other integer becomes.
 const EXACT: f64 = (1u64 << 53) as f64;
 
 /// The keys of one vocabulary, and the code of each.
@@ -113,7 +113,7 @@ impl Dictionary {
             for (row, key) in floats.f64().map_err(Error::query)?.iter().enumerate() {
                 codes.push(match key {
                     None => null,
-                    Some(key) if key.fract() == 0.0 && key.abs() <= EXACT => self.code_of_any_integer(key as i64),
+                    Some(key) if key.fract() == 0.0 && key.abs() < EXACT => self.code_of_any_integer(key as i64),
                     Some(key) => {
                         let expected =
                             "whole numbers, as keys are; for others make it a number, or CAST it to text in the sql";

@@ -70,6 +70,11 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
     });
     let mut schema = Schema::new(fields.collect(), specs.collect(), tasks.collect());
     schema.group = recipe.group.clone();
+    for null in recipe.sources.iter().flat_map(|source| &source.dialect.null_values) {
+        if !schema.null_values.contains(null) {
+            schema.null_values.push(null.clone());
+        }
+    }
     schema.check()?;
     Ok(Encoding { schema, vocabularies, ids, varied })
 }

@@ -61,6 +61,14 @@ pub enum Error {
         /// Values on the line.
         found: usize,
     },
+    /// A line without values among others.
+    #[error("{}:{line}: a blank line among the rows of a table of several columns: remove it, for readers take it for a row of nulls", path.display())]
+    Blank {
+        /// The file.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+    },
     /// Bytes that are no UTF-8.
     #[error("{}:{line}: not valid UTF-8; if the file is written in another encoding, name it: `encoding = \"latin1\"`, \"windows-1252\", \"gbk\", ...", path.display())]
     Utf8 {

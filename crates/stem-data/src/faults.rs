@@ -7,7 +7,7 @@ use stem_core::Value;
 
 use crate::dictionary::has_integer_keys;
 use crate::error::Fault;
-use crate::provenance::{drifting, origins};
+use crate::provenance::{cast_to_times, drifting, origins};
 use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe, nearest};
 use crate::scan::SourceFacts;
 use crate::source::words;
@@ -78,7 +78,8 @@ pub(crate) fn faults(
         let Some(dtype) = types.get(&label.column) else { continue };
         let name = &label.column;
         let is_number = dtype.is_primitive_numeric() || matches!(dtype, DataType::Boolean | DataType::Null);
-        if !is_number && !(*dtype == DataType::String && is_undecided(name)) {
+        let is_read = is_number || (*dtype == DataType::String && is_undecided(name));
+        if !is_read {
             let what = format!(
                 "label \"{name}\" is {}{}, expected 0, 1 or null: write CAST(\"{name}\" AS DOUBLE) in the sql where it holds numbers, CASE WHEN ... THEN 1 ELSE 0 END where it holds words",
                 words(dtype),
@@ -104,6 +105,14 @@ pub(crate) fn faults(
                     origin.column
                 );
             }
+        }
+    }
+    for column in cast_to_times(plan) {
+        if let Some(time) = facts.offsets.get(&column) {
+            let what = format!(
+                "a CAST drops the offset of \"{column}\" (\"{time}\"), and times of two offsets would be mixed up: STRPTIME(\"{column}\", '%Y-%m-%dT%H:%M:%S%z') reads instants (in UTC; `Z` is written +00:00 for it)"
+            );
+            add(recipe.lines.sql, what);
         }
     }
     for (column, kinds) in drifting(plan) {

@@ -84,6 +84,6 @@ pub use prepare::{PrepareOptions, prepare};
 pub use progress::{Bar, Progress};
 pub use recipe::{ColumnType, Dialect, FieldRecipe, Format, Kind, LabelRecipe, Quote, Recipe, Source, SplitRecipe};
 pub use simulator::SimulatorConfig;
-pub use source::sniff;
+pub use source::{StrictQuotes, sniff};
 pub use split::{Split, SplitStatistics};
 pub use stop::StopFlag;

@@ -1,5 +1,7 @@
 //! The whole path from raw tables to an encoded data set, skipped when nothing has changed.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use stem_core::files::{FileError, replace_text, write_json};
@@ -20,7 +22,7 @@ use crate::source::{Unpacked, files};
 use crate::split::Split;
 use crate::sql::{self, Joining};
 use crate::stop::StopFlag;
-use crate::warnings::warnings;
+use crate::warnings::{refuse_two_spellings, warnings};
 
 /// How a preparation shows its progress and is stopped. The default shows nothing and is not stopped.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +72,7 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
     check_splits(recipe, &rows)?;
     notes.extend(joined_rows(recipe, data, &rows)?);
     notes.extend(leaks(recipe, &rows)?);
+    refuse_two_spellings(recipe, &rows)?;
     bar.say("rows read, deciding vocabularies");
     let encoding = encoding(recipe, &rows)?;
     bar.say("rows encoded");
@@ -126,7 +129,7 @@ fn simulate(simulator: &SimulatorConfig, path: &Path, stop: &StopFlag, bar: &Bar
     Ok(())
 }
 
-/// Hash of what the recipe means, and of each source's files: names, lengths and times of change.
+/// Hash of what the recipe means, and of each source's files: names, lengths, times of change, and how they begin and end.
 fn key(recipe: &Recipe, data: &Path) -> Result<String> {
     let mut hash = blake3::Hasher::new();
     hash.update(&FORMAT.to_le_bytes()).update(env!("CARGO_PKG_VERSION").as_bytes()).update(recipe.meaning().as_bytes());
@@ -135,9 +138,24 @@ fn key(recipe: &Recipe, data: &Path) -> Result<String> {
             let name = file.path.strip_prefix(data).unwrap_or(&file.path);
             hash.update(&[0]).update(name.as_os_str().as_encoded_bytes()).update(&[0]);
             hash.update(&file.bytes.to_le_bytes()).update(&file.modified.to_le_bytes());
+            hash.update(&ends(&file.path).map_err(FileError::of("read", &file.path))?);
         }
     }
     Ok(hash.finalize().to_hex().to_string())
+}
+
+/// The first and the last bytes of a file: some programs give a rewritten file the time of the old one.
+fn ends(path: &Path) -> io::Result<Vec<u8>> {
+    const BYTES: u64 = 1 << 16;
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    (&mut file).take(BYTES).read_to_end(&mut bytes)?;
+    let length = file.metadata()?.len();
+    if length > BYTES {
+        file.seek(SeekFrom::Start(length.saturating_sub(BYTES).max(BYTES)))?;
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// The data set that `out` holds, if it is the one wanted and whole.
@@ -178,21 +196,22 @@ fn refuse_occupied(out: &Path) -> Result<()> {
 
 /// What a join did to the rows, where it did something to them.
 fn joined_rows(recipe: &Recipe, data: &Path, rows: &CodedRows) -> Result<Vec<String>> {
-    let Some(Joining { from, filtered, joined }) = recipe.sql.as_deref().and_then(sql::joining) else {
+    let Some(Joining { from, filtered, keeps_all, joined }) = recipe.sql.as_deref().and_then(sql::joining) else {
         return Ok(vec![]);
     };
-    let of = rows.sources.iter().find(|(name, _)| name.eq_ignore_ascii_case(&from)).map_or(0, |(_, rows)| *rows);
+    let of = rows.sources.iter().find(|(name, _)| name.eq_ignore_ascii_case(&from));
+    let Some((_, &of)) = of else { return Ok(vec![]) }; // a WITH, whose rows are not known
     let found = rows.rows as u64;
+    let mut notes = Vec::new();
     if found < of && !filtered {
         let what = format!(
             "the SELECT gives {found} of the {of} rows in \"{from}\": the join leaves out rows whose key is not in the other table; LEFT JOIN keeps them"
         );
-        return Ok(vec![what]);
+        notes.push(what);
     }
-    if found <= of && !filtered {
+    if found == of && !filtered && keeps_all {
         return Ok(vec![]);
     }
-    let mut notes = Vec::new();
     for (table, keys) in joined {
         let repeated = scan::repeated_keys(recipe, data, &table, &keys)?;
         if !repeated.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use polars::prelude::*;
@@ -11,7 +12,7 @@ use stem_core::{ColumnType, Derived};
 use crate::error::{Error, Fault, Result};
 use crate::faults::{faults, used_columns};
 use crate::guard::guarded;
-use crate::provenance::{Origin, origins};
+use crate::provenance::{Origin, join_columns, origins, raw_column};
 use crate::recipe::{Kind, Recipe, SplitRecipe};
 use crate::row_order::keep_order;
 use crate::source::{self, TextTable, Unpacked, plain};
@@ -48,8 +49,10 @@ pub(crate) struct SourceFacts {
     pub(crate) examples: HashMap<String, String>,
     /// Columns of a type that is not read, and why.
     pub(crate) unreadable: BTreeMap<String, String>,
-    /// Columns that some files lack, in words.
-    missing: HashMap<String, String>,
+    /// Columns of text that hold times with an offset from UTC, each with one of them.
+    pub(crate) offsets: HashMap<String, String>,
+    /// What is odd about columns, told where a recipe uses them.
+    remarks: HashMap<String, String>,
 }
 
 /// Opens every source and runs the SELECT as far as its columns' names and types. Text that has to be unpacked or rewritten goes to
@@ -59,7 +62,7 @@ pub(crate) struct SourceFacts {
 /// Files that are missing or empty, and everything that the columns show to be wrong with the recipe.
 pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &StopFlag) -> Result<Query> {
     let (context, mut facts) = (SQLContext::new(), SourceFacts::default());
-    let (mut texts, mut sources, mut raw) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let (mut texts, mut sources, mut raw, mut tables) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
     for (place, source) in recipe.sources.iter().enumerate() {
         let opened = guarded(|| source::open(&recipe.path, source, data, &mut unpacked, stop));
         let table = opened.unwrap_or_else(|said| {
@@ -67,14 +70,20 @@ pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &
         })?;
         let mut frame = table.frame;
         let schema = guarded(|| frame.collect_schema()).map_err(Error::query)?.map_err(Error::query)?;
-        raw.extend(schema.iter().filter_map(|(name, dtype)| Some((name.to_string(), column_type(dtype)?))));
+        let types = schema.iter().filter_map(|(name, dtype)| Some((name.to_string(), column_type(dtype)?)));
+        raw.insert(source.name.to_lowercase(), types.collect());
+        let frame = frame.select(schema.iter_names().map(|name| Expr::Column(name.clone())).collect::<Vec<_>>());
+        if let DslPlan::Select { input, .. } = &frame.logical_plan {
+            tables.push(Arc::as_ptr(input));
+        }
         context.register(&source.name, frame);
         sources.push((source.name.clone(), table.rows));
         texts.extend(table.texts.into_iter().map(|text| (place, text)));
         facts.undecided.extend(table.undecided);
         facts.examples.extend(table.examples);
         facts.unreadable.extend(table.unreadable);
-        facts.missing.extend(table.missing);
+        facts.remarks.extend(table.remarks);
+        facts.offsets.extend(table.offsets);
     }
     let (frame, mut types) = select(recipe, context, &facts)?;
     let faults = faults(recipe, &frame.logical_plan, &types, &facts);
@@ -86,10 +95,10 @@ pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &
     let used = used_columns(recipe);
     let origins: HashMap<&str, BTreeSet<Origin>> =
         used.iter().map(|(column, _)| (*column, origins(&frame.logical_plan, column))).collect();
-    mark_keys(recipe, &origins, &mut texts);
+    mark_keys(recipe, &origins, &join_columns(&frame.logical_plan), &mut texts);
     let mut notes: Vec<String> = Vec::new();
     for column in origins.values().flatten() {
-        let note = facts.missing.get(&column.column).filter(|note| !notes.contains(note));
+        let note = facts.remarks.get(&column.column).filter(|note| !notes.contains(note));
         notes.extend(note.cloned());
     }
     let numbers = numbers(recipe);
@@ -100,14 +109,14 @@ pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &
         match is_undecided && numbers.contains(column) {
             true => {
                 types.insert(column.to_string(), DataType::Float64);
-                col(*column).strict_cast(DataType::Float64)
+                Expr::Column((*column).into()).strict_cast(DataType::Float64)
             }
-            false => col(*column),
+            false => Expr::Column((*column).into()),
         }
     });
     let columns: Vec<Expr> = columns.collect();
+    let derived = derived(recipe, &raw, |column| raw_column(&frame.logical_plan, column, &tables));
     let frame = LazyFrame::from(keep_order(frame.select(columns).logical_plan));
-    let derived = derived(recipe, &raw);
     Ok(Query { frame, texts, sources, types, notes, derived, _unpacked: unpacked })
 }
 
@@ -121,7 +130,7 @@ pub(crate) fn repeated_keys(recipe: &Recipe, data: &Path, table: &str, keys: &[S
     let Some(source) = sources.clone().next().filter(|_| !keys.is_empty()) else { return Ok(vec![]) };
     let opened = guarded(|| source::open(&recipe.path, source, data, &mut unpacked, &StopFlag::default()));
     let frame = opened.map_err(Error::query)??.frame;
-    let columns: Vec<Expr> = keys.iter().map(|key| col(key.as_str())).collect();
+    let columns: Vec<Expr> = keys.iter().map(|key| Expr::Column(key.as_str().into())).collect();
     let count = "rows of one key";
     let repeated = frame.group_by(columns).agg([len().alias(count)]).filter(col(count).gt(lit(1)));
     let most = SortMultipleOptions::default().with_order_descending(true);
@@ -137,14 +146,24 @@ pub(crate) fn repeated_keys(recipe: &Recipe, data: &Path, table: &str, keys: &[S
     Ok((0..repeated.height()).map(row).collect())
 }
 
-/// The columns that the SELECT computes; `raw` are the columns of the tables that text can hold.
-fn derived(recipe: &Recipe, raw: &BTreeMap<String, ColumnType>) -> HashMap<String, Derived> {
-    let computed = recipe.sql.as_deref().map(sql::computed).unwrap_or_default();
-    let derived = computed.into_iter().map(|(name, (sql, reads))| {
-        let types: Option<BTreeMap<_, _>> =
-            reads.into_iter().map(|column| Some((column.clone(), *raw.get(&column)?))).collect();
-        (name, Derived::new(sql, types.unwrap_or_default()))
-    });
+/// The fields that the SELECT computes. `raw` are the columns of each source that text can hold, `unchanged` is the raw column that a
+/// column is.
+fn derived(
+    recipe: &Recipe,
+    raw: &HashMap<String, BTreeMap<String, ColumnType>>,
+    unchanged: impl Fn(&str) -> Option<String>,
+) -> HashMap<String, Derived> {
+    let sources: Vec<&str> = recipe.sources.iter().map(|source| source.name.as_str()).collect();
+    let mut computed = recipe.sql.as_deref().map(|sql| sql::computed(sql, &sources)).unwrap_or_default();
+    let fields = recipe.fields.iter().map(|field| &field.column);
+    let derived =
+        fields.filter(|column| recipe.sql.is_some() && unchanged(column).as_ref() != Some(column)).map(|column| {
+            let sql::Computed { sql, from, reads } = computed.remove(column).unwrap_or_default();
+            let types = from.and_then(|from| raw.get(&from.to_lowercase()));
+            let types = types
+                .and_then(|types| reads.iter().map(|column| Some((column.clone(), *types.get(column)?))).collect());
+            (column.clone(), Derived::new(sql, types.unwrap_or_default()))
+        });
     derived.collect()
 }
 
@@ -164,16 +183,27 @@ fn numbers(recipe: &Recipe) -> HashSet<&str> {
     fields.map(|field| field.column.as_str()).chain(recipe.labels.iter().map(|label| label.column.as_str())).collect()
 }
 
-/// Marks the columns of text files whose values are keys: of categories, sequences, groups and users.
-fn mark_keys(recipe: &Recipe, origins: &HashMap<&str, BTreeSet<Origin>>, texts: &mut [(usize, TextTable)]) {
+/// Marks the columns of text files whose values are keys: of categories, sequences, groups and users, of splits and of joins.
+fn mark_keys(
+    recipe: &Recipe,
+    origins: &HashMap<&str, BTreeSet<Origin>>,
+    joined: &BTreeSet<String>,
+    texts: &mut [(usize, TextTable)],
+) {
     let fields =
         recipe.fields.iter().filter(|field| !matches!(field.kind, Kind::Number { .. })).map(|field| &field.column);
-    let users = if let SplitRecipe::Last { column, .. } = &recipe.split { Some(column) } else { None };
+    let split = match &recipe.split {
+        SplitRecipe::Last { column, .. } | SplitRecipe::Hash { column, .. } | SplitRecipe::Column { column, .. } => {
+            Some(column)
+        }
+        SplitRecipe::Random { .. } | SplitRecipe::Time { .. } => None,
+    };
     let keys: HashSet<&String> = fields
         .chain(&recipe.group)
-        .chain(users)
+        .chain(split)
         .flat_map(|column| &origins[column.as_str()])
-        .map(|o| &o.column)
+        .map(|origin| &origin.column)
+        .chain(joined)
         .collect();
     for column in texts.iter_mut().flat_map(|(_, text)| &mut text.columns) {
         column.is_key = keys.contains(&column.name);
@@ -221,6 +251,9 @@ fn hint(message: &str, facts: &SourceFacts) -> String {
     }
     if message.contains("`str`") && message.contains("date") || message.contains("strptime") {
         return "; a date or a time in text is read by its form: STRPTIME(column, '%Y-%m-%d %H:%M:%S')".into();
+    }
+    if message.contains("join keys") {
+        return "; the tables hold the key in two types: write `types` for it in one of the sources, or CAST it in both".into();
     }
     let unreadable = facts.unreadable.iter().find(|(name, _)| message.contains(name.as_str()));
     unreadable.map_or(String::new(), |(_, why)| format!("; {why}"))

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, JoinConstraint, JoinOperator, ObjectName, Query, SelectItem, SetExpr, Statement,
-    TableFactor, Visit, Visitor, visit_expressions_mut,
+    BinaryOperator, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, ObjectName, Query, SelectItem, SetExpr,
+    Statement, TableFactor, Visit, Visitor, visit_expressions_mut,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserOptions};
@@ -84,6 +84,8 @@ pub(crate) struct Joining {
     pub(crate) from: String,
     /// Whether a WHERE leaves rows out.
     pub(crate) filtered: bool,
+    /// Whether every join keeps the rows that find no partner.
+    pub(crate) keeps_all: bool,
     /// The tables that are joined to it, each with the columns that must be unique in it.
     pub(crate) joined: Vec<(String, Vec<String>)>,
 }
@@ -109,47 +111,78 @@ pub(crate) fn joining(sql: &str) -> Option<Joining> {
         Some((name, keys))
     });
     let joined: Vec<(String, Vec<String>)> = joined.collect::<Option<_>>()?;
+    let keeps = |join: &Join| matches!(join.join_operator, JoinOperator::Left(_) | JoinOperator::LeftOuter(_));
+    let keeps_all = from.joins.iter().all(keeps);
     let filtered = select.selection.is_some() || select.having.is_some() || select.qualify.is_some();
-    (!joined.is_empty()).then_some(Joining { from: from_name, filtered, joined })
+    (!joined.is_empty()).then_some(Joining { from: from_name, filtered, keeps_all, joined })
 }
 
-/// What a SELECT computes: for each column of its result that is no column of a table by the same name, its expression, and the columns
-/// of the one table that it reads. No columns where the expression takes other rows or other tables.
-pub(crate) fn computed(sql: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+/// How a SELECT computes a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Computed {
+    /// Its expression.
+    pub(crate) sql: String,
+    /// The one source whose row it is computed of; `None` where it takes other rows or tables.
+    pub(crate) from: Option<String>,
+    /// The columns of that row that it reads.
+    pub(crate) reads: BTreeSet<String>,
+}
+
+impl Default for Computed {
+    fn default() -> Self {
+        Self { sql: "computed within the SELECT".into(), from: None, reads: BTreeSet::new() }
+    }
+}
+
+/// The expressions of a SELECT, by the columns that they yield.
+pub(crate) fn computed(sql: &str, sources: &[&str]) -> BTreeMap<String, Computed> {
     let Ok(mut statements) = Parser::parse_sql(&GenericDialect {}, sql) else { return BTreeMap::new() };
     let [Statement::Query(query)] = statements.as_mut_slice() else { return BTreeMap::new() };
-    let mut body = query.body.as_mut();
-    while let SetExpr::SetOperation { left, .. } = body {
-        body = left.as_mut();
-    }
-    let SetExpr::Select(select) = body else { return BTreeMap::new() };
-    let is_one_table = matches!(select.from.as_slice(), [from] if from.joins.is_empty() && table_name(&from.relation).is_some())
-        && matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    let mut named = BTreeSet::new();
+    names_within(query, &mut named);
+    let SetExpr::Select(select) = query.body.as_mut() else { return BTreeMap::new() };
+    let table = match select.from.as_slice() {
+        [from] if from.joins.is_empty() => table_name(&from.relation),
+        _ => None,
+    };
+    let is_source = |name: &str| {
+        sources.iter().any(|source| source.eq_ignore_ascii_case(name)) && !named.contains(&name.to_lowercase())
+    };
+    let table = table.filter(|(name, _)| is_source(name));
+    let is_ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
     let mut found = BTreeMap::new();
     for item in &mut select.projection {
-        let SelectItem::ExprWithAlias { expr, alias } = item else { continue };
-        let name = alias.value.clone();
-        let (mut reads, mut is_of_row) = (BTreeSet::new(), is_one_table);
+        let (expr, alias) = match item {
+            SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.value.clone())),
+            SelectItem::UnnamedExpr(expr) => (expr, None),
+            _ => continue,
+        };
+        let (mut reads, mut first, mut is_of_row) = (BTreeSet::new(), None, is_ungrouped);
         let _ = visit_expressions_mut(expr, |expr| {
-            if let Expr::CompoundIdentifier(parts) = expr
-                && let Some(last) = parts.last().cloned()
-            {
-                *expr = Expr::Identifier(last);
+            if let Expr::CompoundIdentifier(parts) = expr {
+                match (parts.as_slice(), &table) {
+                    ([of, column], Some((_, alias))) if of.value.eq_ignore_ascii_case(alias) => {
+                        *expr = Expr::Identifier(column.clone());
+                    }
+                    _ => is_of_row = false,
+                }
             }
             match expr {
-                Expr::Identifier(column) => drop(reads.insert(column.value.clone())),
+                Expr::Identifier(column) => {
+                    first.get_or_insert(column.value.clone());
+                    reads.insert(column.value.clone());
+                }
                 Expr::Function(function) => {
-                    is_of_row &= function.over.is_none() && !is_aggregate(&function.name.to_string())
+                    is_of_row &= function.over.is_none() && !is_aggregate(&function.name.to_string());
                 }
                 Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => is_of_row = false,
                 _ => {}
             }
             ControlFlow::<()>::Continue(())
         });
-        let is_itself = matches!(expr, Expr::Identifier(column) if column.value == name);
-        if !is_itself {
-            found.insert(name, (expr.to_string(), if is_of_row { reads } else { BTreeSet::new() }));
-        }
+        let Some(name) = alias.or(first) else { continue };
+        let from = table.as_ref().filter(|_| is_of_row).map(|(name, _)| name.clone());
+        found.insert(name, Computed { sql: expr.to_string(), from, reads });
     }
     found
 }
@@ -325,25 +358,31 @@ mod tests {
             "SELECT l.a, u.age FROM log l LEFT JOIN users AS u ON l.\"user\" = u.\"user\" AND u.day = l.day WHERE l.a > 1",
         );
         let keys = vec!["user".to_string(), "day".to_string()];
-        assert_eq!(found, Some(Joining { from: "log".into(), filtered: true, joined: vec![("users".into(), keys)] }));
+        assert_eq!(
+            found,
+            Some(Joining { from: "log".into(), filtered: true, keeps_all: true, joined: vec![("users".into(), keys)] })
+        );
         assert_eq!(joining("SELECT a FROM log"), None);
         assert_eq!(joining("SELECT l.a FROM log l JOIN users u ON l.id = u.id GROUP BY l.a"), None);
     }
 
     #[test]
-    fn what_is_computed_is_told_from_what_is_read() {
-        let found = computed(
-            "SELECT l.\"user\", l.item AS item, LOWER(l.city) AS city, item_id AS id, AVG(a) OVER () AS mean FROM log l",
-        );
-        let of = |name: &str| {
-            found.get(name).map(|(sql, reads)| (sql.as_str(), reads.iter().map(String::as_str).collect::<Vec<_>>()))
+    fn an_expression_is_of_a_row_where_it_reads_nothing_else() {
+        let of = |sql: &str, name: &str| {
+            let found = computed(sql, &["log", "users"]);
+            found
+                .get(name)
+                .map(|c| (c.sql.clone(), c.from.clone(), c.reads.iter().cloned().collect::<Vec<_>>().join(",")))
         };
-        assert_eq!(of("city"), Some(("LOWER(city)", vec!["city"])));
-        assert_eq!(of("id"), Some(("item_id", vec!["item_id"])));
-        assert_eq!(of("mean"), Some(("AVG(a) OVER ()", vec![])));
-        assert_eq!((of("user"), of("item")), (None, None));
-        let joined = computed("SELECT l.a, l.b + u.c AS d FROM log l JOIN users u ON l.id = u.id");
-        assert_eq!(joined["d"].1, BTreeSet::new());
+        let log = || Some("log".to_string());
+        let sql = "SELECT LOWER(l.city) AS city, item_id AS id, UPPER(town), AVG(a) OVER () AS mean, m.city AS other FROM log l";
+        assert_eq!(of(sql, "city"), Some(("LOWER(city)".into(), log(), "city".into())));
+        assert_eq!(of(sql, "id"), Some(("item_id".into(), log(), "item_id".into())));
+        assert_eq!(of(sql, "town"), Some(("UPPER(town)".into(), log(), "town".into())));
+        assert_eq!(of(sql, "mean").unwrap().1, None);
+        assert_eq!(of(sql, "other").unwrap().1, None, "a field of a struct is no column");
+        assert_eq!(of("SELECT l.b + u.c AS d FROM log l JOIN users u ON l.id = u.id", "d").unwrap().1, None);
+        assert_eq!(of("WITH t AS (SELECT * FROM log) SELECT a || 'x' AS d FROM t", "d").unwrap().1, None);
     }
 
     #[test]

@@ -5,10 +5,33 @@ use std::collections::HashSet;
 use crate::dictionary::Dictionary;
 use crate::encode::Encoded;
 use crate::encoding::Encoding;
+use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
-use crate::recipe::{FieldRecipe, Kind, Recipe};
+use crate::recipe::{ColumnType, FieldRecipe, Kind, Recipe};
 use crate::split::Split;
 use crate::splitter::LEFT_OUT;
+
+/// Keys that are there as an integer and as a float, where the recipe does not say that they are two.
+///
+/// # Errors
+/// The field that holds them, and what to write.
+pub(crate) fn refuse_two_spellings(recipe: &Recipe, rows: &CodedRows) -> Result<()> {
+    let mut faults = Vec::new();
+    for coded in &rows.vocabularies {
+        let Some((count, example)) = coded.dictionary.as_ref().and_then(two_spellings) else { continue };
+        for field in coded.fields.iter().map(|&f| &recipe.fields[f]) {
+            let is_meant = |(name, kind): &(String, ColumnType)| *name == field.column && *kind == ColumnType::Text;
+            if !recipe.sources.iter().flat_map(|source| &source.types).any(is_meant) {
+                let what = format!(
+                    "field \"{0}\" holds {count} keys that are written in two ways, for instance \"{example}\" and \"{example}.0\": write `types = {{ {0} = \"int\" }}` for its source, or \"text\" if they are two",
+                    field.column
+                );
+                faults.push(Fault { line: field.line, what });
+            }
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Error::Recipe { path: recipe.path.clone(), faults }) }
+}
 
 /// Everything, in the order in which it is best read.
 pub(crate) fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, counted: &Encoded) -> Vec<String> {
@@ -53,9 +76,14 @@ pub(crate) fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, c
                 coded.min_count
             ));
         }
-        if let Some((count, example)) = two_spellings(dictionary) {
+        let words =
+            dictionary.text_keys().filter(|(key, _)| NULL_WORDS.contains(key)).map(|(key, _)| format!("\"{key}\""));
+        let mut words: Vec<String> = words.collect();
+        words.sort();
+        if !words.is_empty() {
+            let words = words.join(", ");
             warnings.push(format!(
-                "{} holds {count} keys that are written in two ways, for instance \"{example}\" and \"{example}.0\": are they one? CAST them to one type in the sql",
+                "{} holds {words} as a key: if it stands for nothing, `null_values = [{words}]` in its source says so",
                 names()
             ));
         }
@@ -72,6 +100,9 @@ pub(crate) fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, c
     }
     warnings
 }
+
+/// What programs write for nothing.
+const NULL_WORDS: [&str; 9] = ["NULL", "null", "None", "NA", "N/A", "\\N", "nan", "NaN", "NAN"];
 
 /// Fields by name.
 fn names<'r>(fields: impl Iterator<Item = &'r FieldRecipe>) -> String {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use csv::StringRecord;
 use serde_json::json;
 use stem_core::{Derived, Error, Predictor, Row, Scores, Value, files};
-use stem_data::Derivation;
+use stem_data::{Derivation, StrictQuotes};
 
 use crate::args::{DeviceArgs, refuse_replacing};
 use crate::console::{Console, Result, Stopped, with_causes};
@@ -139,11 +139,15 @@ impl<'a> Scoring<'a> {
         } else {
             Box::new(File::open(name).map_err(|e| about(name, &e))?)
         };
-        let mut input = csv::Reader::from_reader(input);
+        let mut input = csv::Reader::from_reader(Box::new(StrictQuotes::new(input)) as Box<dyn Read>);
         let header = input.headers().map_err(|e| about(name, &e))?.clone();
         let columns = |name: &str| header.iter().filter(|column| *column == name).count();
         let names: Vec<&str> = header.iter().collect();
         let derivation = if args.derived { None } else { Derivation::of(predictor.schema(), &names) };
+        let read = derivation.iter().flat_map(Derivation::reads);
+        if let Some((twice, n)) = read.map(|column| (column, columns(column))).find(|(_, n)| *n > 1) {
+            return Err(format!("{} has {n} columns '{twice}', expected one", name.display()).into());
+        }
         for field in &predictor.schema().fields {
             let is_computed = derivation.as_ref().is_some_and(|derivation| derivation.gives(&field.name));
             match (&field.derived, columns(&field.name)) {
@@ -264,7 +268,9 @@ impl<'a> Scoring<'a> {
         let Some(derivation) = &self.derivation else { return Ok(rows) };
         let cells = |column: &str| {
             let place = self.header.iter().position(|name| name == column).unwrap_or(usize::MAX);
-            let cell = |record: &StringRecord| record.get(place).filter(|text| !text.is_empty()).map(str::to_string);
+            let nulls = &self.predictor.schema().null_values;
+            let is_null = |text: &str| text.is_empty() || nulls.iter().any(|null| null == text);
+            let cell = |record: &StringRecord| record.get(place).filter(|text| !is_null(text)).map(str::to_string);
             records.iter().map(cell).collect()
         };
         let derived = derivation.run(cells).map_err(|e| about(self.name, &in_table(e, first)))?;

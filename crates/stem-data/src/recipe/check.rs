@@ -48,6 +48,22 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
             }
         }
     }
+    let by_files =
+        matches!(&recipe.split, super::SplitRecipe::Column { column, .. } if column == super::SPLIT_OF_FILES);
+    for source in recipe.sources.iter().filter(|source| !source.splits.is_empty() && !by_files) {
+        add(
+            recipe.lines.split,
+            format!("source \"{}\" lists its files by split: write `kind = \"files\"`", source.name),
+        );
+    }
+    for source in &recipe.sources {
+        let columns = source.columns.iter().flatten();
+        let twice =
+            columns.clone().enumerate().find(|(place, name)| columns.clone().take(*place).any(|other| other == *name));
+        if let Some((_, name)) = twice {
+            add(source.line, format!("`columns` of source \"{}\" names \"{name}\" twice", source.name));
+        }
+    }
     if let (Some(_), Some(source)) = (&recipe.simulator, recipe.sources.first()) {
         let inside = |file: &str| {
             Path::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
-use polars::prelude::{ArrowDataType as Arrow, ArrowSchema};
+use polars::prelude::{ArrowDataType as Arrow, ArrowSchema, ArrowTimeUnit};
 use stem_core::files::FileError;
 
 use super::files::SourceFile;
@@ -15,6 +15,7 @@ use super::parts::{Part, together};
 use super::scratch::Unpacked;
 use super::{Table, plain, sniff};
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 use crate::recipe::{Format, Source};
 use crate::stop::StopFlag;
 
@@ -33,8 +34,12 @@ pub(super) fn open(
         table.rows = table.rows.and_then(|so_far| Some(so_far + rows?));
         let mut readable = Schema::default();
         for (name, field) in schema.iter() {
-            match readable_type(&field.dtype) {
-                Ok(()) => drop(readable.with_column(name.clone(), DataType::from_arrow_field(field))),
+            let dtype = readable_type(&field.dtype).and_then(|()| {
+                guarded(|| DataType::from_arrow_field(field))
+                    .map_err(|_| format!("{:?}, which is not read", field.dtype))
+            });
+            match dtype {
+                Ok(dtype) => drop(readable.with_column(name.clone(), dtype)),
                 Err(why) => {
                     let why = format!("column \"{name}\" of {} is {why}", file.path.display());
                     table.unreadable.entry(name.to_string()).or_insert(why);
@@ -64,7 +69,7 @@ pub(super) fn open(
             scan(readable.iter(), Format::Parquet, schema)
         };
         let frame = frame.map_err(Error::query)?;
-        let columns = schema.iter().map(|(name, dtype)| (canonical(col(name.clone()), dtype), name.clone()));
+        let columns = schema.iter().map(|(name, dtype)| (canonical(Expr::Column(name.clone()), dtype), name.clone()));
         let (exprs, schema): (Vec<Expr>, Schema) =
             columns.map(|((expr, dtype), name)| (expr.alias(name.clone()), Field::new(name, dtype))).unzip();
         let frame = frame.select(exprs);
@@ -170,7 +175,7 @@ fn schema_of(path: &Path, format: Format) -> Result<Found> {
         _ => {
             let mut reader = ParquetReader::new(file);
             let mut schema = reader.schema().map_err(damaged)?;
-            let bare = schema.iter_values().any(|field| is_in_unknown_zone(&field.dtype));
+            let bare = schema.iter_values().any(|field| is_misread(&field.dtype));
             if bare {
                 let file = File::open(path).map_err(FileError::of("read", path))?;
                 schema = without_arrow(file).and_then(|mut reader| reader.schema()).map_err(damaged)?;
@@ -193,8 +198,14 @@ fn without_arrow(file: File) -> PolarsResult<ParquetReader<File>> {
     Ok(bare)
 }
 
-fn is_in_unknown_zone(dtype: &Arrow) -> bool {
-    matches!(dtype, Arrow::Timestamp(_, zone) if TimeZone::opt_try_new(zone.clone()).is_err())
+/// Whether what Arrow wrote beside Parquet's own schema leads Polars astray: zones that it does not know, and times of day in seconds,
+/// which Parquet holds in milliseconds.
+fn is_misread(dtype: &Arrow) -> bool {
+    match dtype {
+        Arrow::Timestamp(_, zone) => TimeZone::opt_try_new(zone.clone()).is_err(),
+        Arrow::Time32(unit) => *unit == ArrowTimeUnit::Second,
+        _ => false,
+    }
 }
 
 /// Whether Polars reads a type, and why not.
@@ -212,7 +223,7 @@ fn readable_type(dtype: &Arrow) -> std::result::Result<(), String> {
             "a decimal of {precision} digits, which is not read: write it with 38 digits at most, or as a float"
         )),
         Arrow::Interval(_) => Err("a calendar interval, which is not read: write it as a number".into()),
-        Arrow::Union(_) | Arrow::Unknown => Err(format!("{dtype:?}, which is not read")),
+        Arrow::Union(_) | Arrow::Unknown | Arrow::Extension(_) => Err(format!("{dtype:?}, which is not read")),
         Arrow::List(inner) | Arrow::LargeList(inner) | Arrow::FixedSizeList(inner, _) | Arrow::Map(inner, _) => {
             readable_type(&inner.dtype).map_err(|why| format!("a list, each value {why}"))
         }
@@ -225,21 +236,29 @@ fn readable_type(dtype: &Arrow) -> std::result::Result<(), String> {
 /// A column as one of the few types that the rest of the crate knows, with all its values: a warehouse writes whole numbers as
 /// decimals, a time with a zone is an instant.
 fn canonical(column: Expr, dtype: &DataType) -> (Expr, DataType) {
-    let cast = |to: DataType| (column.clone().strict_cast(to.clone()), to);
-    match dtype {
-        DataType::Decimal(_, 0) => cast(DataType::Int64),
-        DataType::Decimal(..) => cast(DataType::Float64),
-        DataType::Int128 => cast(DataType::Int64),
-        DataType::Categorical(..) | DataType::Enum(..) => cast(DataType::String),
-        DataType::Binary | DataType::BinaryOffset => cast(DataType::String),
+    let to = match dtype {
         DataType::Datetime(unit, Some(_)) => {
             let to = DataType::Datetime(*unit, None);
-            (column.to_physical().cast(to.clone()), to)
+            return (column.to_physical().cast(to.clone()), to);
         }
-        DataType::Array(inner, _) => match inner.as_ref() {
-            DataType::Array(..) => (column, dtype.clone()),
-            inner => cast(DataType::List(Box::new(inner.clone()))),
-        },
-        _ => (column, dtype.clone()),
+        DataType::Array(inner, _) if !matches!(**inner, DataType::Array(..)) => {
+            DataType::List(Box::new(plain_type(inner)))
+        }
+        DataType::List(inner) => DataType::List(Box::new(plain_type(inner))),
+        dtype => plain_type(dtype),
+    };
+    if to == *dtype { (column, to) } else { (column.strict_cast(to.clone()), to) }
+}
+
+/// The type that holds all values of another: sums of small integers must not wrap round.
+fn plain_type(dtype: &DataType) -> DataType {
+    match dtype {
+        DataType::Decimal(_, 0) => DataType::Int64,
+        DataType::Decimal(..) => DataType::Float64,
+        DataType::UInt64 => DataType::UInt64,
+        dtype if dtype.is_integer() => DataType::Int64,
+        dtype if dtype.is_float() => DataType::Float64,
+        DataType::Categorical(..) | DataType::Enum(..) | DataType::Binary | DataType::BinaryOffset => DataType::String,
+        dtype => dtype.clone(),
     }
 }

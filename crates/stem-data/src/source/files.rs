@@ -1,5 +1,6 @@
 //! Which files a source is: those that are named, those in a folder, those that a pattern fits.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use stem_core::files::FileError;
@@ -35,7 +36,7 @@ pub(crate) fn list(source: &Source, data: &Path) -> Result<Vec<SourceFile>> {
         let path = data.join(name);
         let before = files.len();
         if path.is_file() || !is_pattern(name) && !path.is_dir() {
-            files.push(found(path, Path::new("")).map_err(|error| nearby(error, data, name))?);
+            files.push(found(path, Path::new(name)).map_err(|error| nearby(error, data, name))?);
         } else if path.is_dir() {
             walk(&path, Path::new(name), &mut files)?;
         } else {
@@ -50,8 +51,9 @@ pub(crate) fn list(source: &Source, data: &Path) -> Result<Vec<SourceFile>> {
             files[before..].iter_mut().for_each(|file| file.partitions.push(split.clone()));
         }
     }
-    let mut seen = std::collections::HashSet::new();
-    if let Some(twice) = files.iter().find(|file| !seen.insert(&file.path)) {
+    let mut seen = HashSet::new();
+    let mut is_new = |file: &SourceFile| seen.insert(file.path.canonicalize().unwrap_or_else(|_| file.path.clone()));
+    if let Some(twice) = files.iter().find(|&file| !is_new(file)) {
         let what = format!("source \"{}\" names it twice: its rows would count twice", source.name);
         return Err(Error::Source { path: twice.path.clone(), what });
     }
@@ -122,7 +124,8 @@ fn expand(data: &Path, pattern: &str, files: &mut Vec<SourceFile>) -> Result<()>
     for path in paths {
         let path = path.map_err(|error| refused(format!("\"{pattern}\": {error}")))?;
         let below = path.strip_prefix(data).unwrap_or(&path).to_path_buf();
-        let fixed = Path::new(pattern).components().take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy()));
+        let pattern = Path::new(pattern).strip_prefix(data).unwrap_or(Path::new(pattern));
+        let fixed = pattern.components().take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy()));
         let is_found = below.components().skip(fixed.count());
         if is_found.into_iter().any(|part| is_hidden(&part.as_os_str().to_string_lossy())) {
             continue;

@@ -68,6 +68,12 @@ pub(crate) fn is_integer(value: &str) -> bool {
     plain && value != "-0" && (digits.len() < 19 || value.parse::<i64>().is_ok())
 }
 
+/// Whether this is how a float is written that is a whole number or has a fraction: no exponent, no zeros in front.
+pub(crate) fn is_plain_float(value: &str) -> bool {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    is_integer(whole) && fraction.bytes().all(|b| b.is_ascii_digit())
+}
+
 /// Whether the reader of text tables takes this for a finite number, and nothing is lost by it.
 pub(crate) fn is_number(value: &str) -> bool {
     let digits = value.strip_prefix('-').unwrap_or(value);

@@ -5,7 +5,7 @@
 //! failed.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use stem_core::files::FileError;
@@ -49,7 +49,9 @@ impl TextTable {
     /// as another one (`007` as 7).
     pub(crate) fn check_lines(&self, stop: &StopFlag) -> Result<u64> {
         let expected = self.columns.len();
-        let has_keys = self.columns.iter().any(TextColumn::is_inferred_integer_key);
+        let has_keys = self.columns.iter().any(TextColumn::is_inferred_number_key);
+        let has_floats =
+            self.columns.iter().any(|column| column.is_inferred_number_key() && column.kind == ColumnType::Float);
         let mut lines = self.lines()?;
         let mut rows = 0;
         while let Some(line) = lines.next()? {
@@ -57,15 +59,16 @@ impl TextTable {
                 break;
             }
             let Line { number, text, .. } = line;
-            if text.is_empty() && expected > 1 && !line.has_return {
-                continue; // a blank line, as Polars sees it
+            if text.is_empty() && expected > 1 {
+                return Err(Error::Blank { path: self.shown.clone(), line: number }); // Polars takes it for a row of nulls
             }
             let found = line.values(self.separator, self.quote);
             if found != expected {
                 return Err(Error::Ragged { path: self.shown.clone(), line: number, expected, found });
             }
             rows += 1;
-            if has_keys && may_hold_changed_integers(text.as_bytes(), self.separator) && (rows > 1 || !self.header) {
+            let may_change = || has_floats || may_hold_changed_integers(text.as_bytes(), self.separator, self.quote);
+            if has_keys && (rows > 1 || !self.header) && may_change() {
                 self.check_keys(number, text)?;
             }
         }
@@ -75,9 +78,13 @@ impl TextTable {
     fn check_keys(&self, line: usize, text: &str) -> Result<()> {
         for (column, value) in self.columns.iter().zip(cut(text, self.separator, self.quote)) {
             let value = unquoted(value, self.quote);
-            let changes = column.is_inferred_integer_key() && !infer::is_integer(value) && value.parse::<i64>().is_ok();
-            if changes && !self.is_null(value) {
-                return Err(self.wrong_type(line, column, "an integer that is written in one way", value, "text"));
+            let is_number = || value.trim().parse::<f64>().is_ok_and(f64::is_finite);
+            let is_plain = || match column.kind {
+                ColumnType::Float => infer::is_plain_float(value),
+                _ => infer::is_integer(value),
+            };
+            if column.is_inferred_number_key() && !self.is_null(value) && !is_plain() && is_number() {
+                return Err(self.wrong_type(line, column, "a key that is written in one way", value, "text"));
             }
         }
         Ok(())
@@ -131,18 +138,20 @@ impl TextTable {
 }
 
 impl TextColumn {
-    fn is_inferred_integer_key(&self) -> bool {
-        self.is_key && self.kind == ColumnType::Integer && !self.is_given
+    /// Whether other texts than one could name the same key, and the recipe does not say that this is meant.
+    fn is_inferred_number_key(&self) -> bool {
+        self.is_key && matches!(self.kind, ColumnType::Integer | ColumnType::Float) && !self.is_given
     }
 }
 
 /// Whether a value of the line may be an integer that is written as no other program would write it. Rarely true of other lines.
-fn may_hold_changed_integers(line: &[u8], separator: u8) -> bool {
+fn may_hold_changed_integers(line: &[u8], separator: u8, quote: Option<u8>) -> bool {
+    let quote = quote.unwrap_or(b'+');
     let odd = |first: u8, second: u8| {
         (first == b'0') & second.is_ascii_digit()
             | (first == b'+')
             | (first == b' ')
-            | (first == b'"')
+            | (first == quote)
             | (first == b'-') & (second == b'0')
     };
     let at_start = matches!(line, [first, second, ..] if odd(*first, *second));
@@ -161,8 +170,6 @@ pub(crate) struct Line<'l> {
     /// Without the end of the line.
     pub(crate) text: &'l str,
     has_quotes: bool,
-    /// Whether a carriage return stands at its end.
-    has_return: bool,
 }
 
 impl Line<'_> {
@@ -186,7 +193,7 @@ pub(crate) struct Lines<'p> {
 }
 
 /// Where in a line a reader is.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum At {
     /// Before a value.
     Start,
@@ -248,8 +255,7 @@ impl<'p> Lines<'p> {
             let before = bytes[..start + error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
             Error::Utf8 { path: path.to_path_buf(), line: first + before }
         })?;
-        let has_return = bytes.ends_with(b"\r\n");
-        Ok(Some(Line { number: first, text, has_quotes, has_return }))
+        Ok(Some(Line { number: first, text, has_quotes }))
     }
 }
 
@@ -265,7 +271,15 @@ fn without_end(line: &[u8]) -> &[u8] {
 /// What is wrong with a quote.
 fn follow(line: &[u8], separator: u8, quote: u8, mut at: At) -> std::result::Result<At, &'static str> {
     for &byte in line {
-        at = match (at, byte) {
+        at = at.then(byte, separator, quote)?;
+    }
+    Ok(at)
+}
+
+impl At {
+    /// Where the reader is after one more byte of the line.
+    fn then(self, byte: u8, separator: u8, quote: u8) -> std::result::Result<At, &'static str> {
+        Ok(match (self, byte) {
             (At::Start | At::Plain, b) if b == separator => At::Start,
             (At::Start, b) if b == quote => At::Quoted,
             (At::Plain, b) if b == quote => return Err("stands inside a value that does not begin with one"),
@@ -275,9 +289,68 @@ fn follow(line: &[u8], separator: u8, quote: u8, mut at: At) -> std::result::Res
             (At::Quote, b) if b == quote => At::Quoted,
             (At::Quote, b) if b == separator => At::Start,
             (At::Quote, _) => return Err("ends a value, and more of the value follows"),
-        };
+        })
     }
-    Ok(at)
+}
+
+/// Comma-separated text that is passed through as it is, and held to the rules of its quotes on the way: a stray quote, which readers
+/// join lines by, is an error that names its line.
+#[derive(Debug)]
+pub struct StrictQuotes<R> {
+    input: R,
+    at: At,
+    line: usize,
+    /// Bytes at the start that are no text.
+    mark: usize,
+    /// A carriage return that may belong to the end of the line.
+    is_return: bool,
+}
+
+impl<R: Read> StrictQuotes<R> {
+    /// Text that has not been read yet.
+    pub fn new(input: R) -> Self {
+        Self { input, at: At::Start, line: 1, mark: 0, is_return: false }
+    }
+
+    fn see(&mut self, byte: u8) -> std::result::Result<(), &'static str> {
+        if self.line == 1 && self.mark < MARK.len() {
+            if byte == MARK[self.mark] {
+                self.mark += 1;
+                return Ok(());
+            }
+            self.mark = MARK.len();
+        }
+        if self.at != At::Quoted && byte == b'\n' {
+            (self.at, self.is_return) = (At::Start, false);
+        } else if self.at != At::Quoted && byte == b'\r' {
+            self.is_return = true;
+        } else {
+            if std::mem::take(&mut self.is_return) && self.at == At::Quote {
+                return Err("ends a value, and more of the value follows");
+            }
+            self.at = self.at.then(byte, b',', b'"')?;
+        }
+        self.line += usize::from(byte == b'\n');
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for StrictQuotes<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        let refused = |line: usize, what: &str| {
+            let what = format!("line {line}: a quote {what}; quotes within quotes are doubled");
+            std::io::Error::new(std::io::ErrorKind::InvalidData, what)
+        };
+        for &byte in &buffer[..read] {
+            let line = self.line;
+            self.see(byte).map_err(|what| refused(line, what))?;
+        }
+        if read == 0 && !buffer.is_empty() && self.at == At::Quoted {
+            return Err(refused(self.line, "is never closed"));
+        }
+        Ok(read)
+    }
 }
 
 /// The values of a line; quotes stay on them.
@@ -326,8 +399,24 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_are_no_rows() {
-        assert_eq!(checked("a,b\nx,1\n\ny,2\n\n", &TWO), Ok(2));
+    fn strict_quotes_pass_what_is_whole_and_stop_at_what_is_not() {
+        let read = |text: &str| {
+            let mut out = String::new();
+            StrictQuotes::new(text.as_bytes()).read_to_string(&mut out).map(|_| out).map_err(|e| e.to_string())
+        };
+        for whole in ["\u{feff}\"a\",b\r\n\"x\"\"y\",\"1,\n2\"\r\n,\n", "a,b\n1,2", ""] {
+            assert_eq!(read(whole), Ok(whole.to_string()));
+        }
+        for (stray, line) in [("a,b\n1,\"x\n2,3\n", 4), ("a\nPa\"ris\n", 2), ("a\n\"Pa\"ris\n", 2)] {
+            let message = read(stray).unwrap_err();
+            assert!(message.starts_with(&format!("line {line}: a quote ")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_blank_line_among_rows_is_refused() {
+        assert!(checked("a,b\nx,1\n\ny,2\n", &TWO).unwrap_err().starts_with("t.csv:3: a blank line"));
+        assert!(checked("a,b\nx,1\n\r\ny,2\n", &TWO).unwrap_err().starts_with("t.csv:3: a blank line"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::path::Path;
 
 use polars::prelude::*;
 
+pub use lines::StrictQuotes;
 pub(crate) use lines::TextTable;
 pub(crate) use parts::words;
 pub(crate) use rewrite::is_encoding;
@@ -39,8 +40,10 @@ pub(crate) struct Table {
     pub(crate) examples: HashMap<String, String>,
     /// Columns of a type that is not read, and why.
     pub(crate) unreadable: BTreeMap<String, String>,
-    /// Columns that some files lack, in words.
-    pub(crate) missing: HashMap<String, String>,
+    /// What is odd about columns, told where a recipe uses them.
+    pub(crate) remarks: HashMap<String, String>,
+    /// Columns of text that hold times with an offset from UTC, each with one of them.
+    pub(crate) offsets: HashMap<String, String>,
     /// How many rows there are, where the files say it.
     pub(crate) rows: Option<u64>,
 }
@@ -53,7 +56,8 @@ impl Default for Table {
             undecided: HashSet::new(),
             examples: HashMap::new(),
             unreadable: BTreeMap::new(),
-            missing: HashMap::new(),
+            remarks: HashMap::new(),
+            offsets: HashMap::new(),
             rows: Some(0),
         }
     }

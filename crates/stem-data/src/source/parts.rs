@@ -25,10 +25,18 @@ pub(super) struct Part {
 /// # Errors
 /// A column whose types in two files have no type that holds both without loss.
 pub(super) fn together(source: &Source, parts: Vec<Part>, table: &mut Table) -> Result<()> {
-    let partitions = partition_types(&parts);
+    let partitions = partition_types(source, &parts);
     let mut order: Vec<PlSmallStr> = Vec::new();
     let mut types: PlHashMap<PlSmallStr, (DataType, PathBuf)> = PlHashMap::new();
     for part in &parts {
+        if !order.is_empty() && !part.schema.iter_names().any(|name| order.contains(name)) {
+            let what = format!(
+                "it has none of the columns of {} ({}): does its first line name the columns?",
+                parts[0].name.display(),
+                order.iter().take(6).map(PlSmallStr::as_str).collect::<Vec<_>>().join(", ")
+            );
+            return Err(Error::Source { path: part.name.clone(), what });
+        }
         for (name, dtype) in part.schema.iter() {
             let Some((so_far, first)) = types.get_mut(name) else {
                 order.push(name.clone());
@@ -73,7 +81,11 @@ pub(super) fn together(source: &Source, parts: Vec<Part>, table: &mut Table) -> 
         }
         for (name, dtype) in &partitions {
             if !types.contains_key(name.as_str()) {
-                let value = part.partitions.iter().find(|(n, _)| n == name).and_then(|(_, value)| value.clone());
+                let found = part.partitions.iter().find(|(n, _)| n == name);
+                if found.is_none() {
+                    missing.entry(name.as_str().into()).or_insert((0, part.name.clone())).0 += 1;
+                }
+                let value = found.and_then(|(_, value)| value.clone());
                 let value = value.map_or(lit(NULL).cast(DataType::String), lit);
                 columns.push(value.strict_cast(dtype.clone()).alias(name));
             }
@@ -81,7 +93,7 @@ pub(super) fn together(source: &Source, parts: Vec<Part>, table: &mut Table) -> 
         frames.push(part.frame.select(columns));
     }
     for (name, (parts, first)) in missing {
-        table.missing.insert(
+        table.remarks.insert(
             name.to_string(),
             format!("column \"{name}\" is not in every file of source \"{}\" (in {parts} parts it is missing, first in {}): it is read as null there", source.name, first.display()),
         );
@@ -95,7 +107,7 @@ pub(super) fn together(source: &Source, parts: Vec<Part>, table: &mut Table) -> 
 }
 
 /// Names and types of what the folders say.
-fn partition_types(parts: &[Part]) -> Vec<(String, DataType)> {
+fn partition_types(source: &Source, parts: &[Part]) -> Vec<(String, DataType)> {
     let mut order: Vec<(String, Evidence)> = Vec::new();
     for (name, value) in parts.iter().flat_map(|part| &part.partitions) {
         if !order.iter().any(|(n, _)| n == name) {
@@ -109,7 +121,12 @@ fn partition_types(parts: &[Part]) -> Vec<(String, DataType)> {
         Inferred::Integer => DataType::Int64,
         _ => DataType::String,
     };
-    order.into_iter().map(|(name, evidence)| (name, dtype(evidence))).collect()
+    let read_as = |name: &str, evidence| given(source, name).unwrap_or_else(|| dtype(evidence));
+    order
+        .into_iter()
+        .map(|(name, evidence)| (read_as(&name, evidence), name))
+        .map(|(dtype, name)| (name, dtype))
+        .collect()
 }
 
 /// What the recipe says that a column is read as.
@@ -135,12 +152,12 @@ fn common(a: &DataType, b: &DataType) -> Option<DataType> {
     })
 }
 
-/// Whole numbers up to here are floats without loss.
+/// Whole numbers below this are floats that no other integer becomes.
 const EXACT: i64 = 1 << 53;
 
 /// A column as another type, without loss: what does not fit stops the query.
 fn converted(name: &PlSmallStr, from: &DataType, to: &DataType) -> Expr {
-    let column = col(name.clone());
+    let column = Expr::Column(name.clone());
     if from == to {
         return column;
     }
@@ -149,7 +166,7 @@ fn converted(name: &PlSmallStr, from: &DataType, to: &DataType) -> Expr {
         (from, to) if (from.is_integer() || *from == DataType::Boolean) && to.is_float() => {
             let checked = move |column: Column| {
                 let integers = column.strict_cast(&DataType::Int64)?;
-                match integers.i64()?.iter().flatten().find(|value| value.abs() > EXACT) {
+                match integers.i64()?.iter().flatten().find(|value| value.abs() >= EXACT) {
                     Some(value) => {
                         polars_bail!(ComputeError: "column \"{name}\": {value} in one file has no exact float, and another file holds floats: write `types = {{ {name} = \"int\" }}`, or \"text\"")
                     }
@@ -161,7 +178,7 @@ fn converted(name: &PlSmallStr, from: &DataType, to: &DataType) -> Expr {
         (from, DataType::Int64) if from.is_float() => {
             let checked = move |column: Column| {
                 let floats = column.cast(&DataType::Float64)?;
-                match floats.f64()?.iter().flatten().find(|value| value.fract() != 0.0 || value.abs() > EXACT as f64) {
+                match floats.f64()?.iter().flatten().find(|value| value.fract() != 0.0 || value.abs() >= EXACT as f64) {
                     Some(value) => {
                         polars_bail!(ComputeError: "column \"{name}\": {value} is no whole number that a float holds exactly, and `types` says \"int\"")
                     }

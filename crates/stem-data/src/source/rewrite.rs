@@ -27,7 +27,7 @@ pub(super) struct Rewriting {
     separator: Option<String>,
     /// A character before quotes within quotes, and the quote.
     escape: Option<(u8, u8)>,
-    /// Blank lines at the end that end in a carriage return: Polars takes them for rows.
+    /// Blank lines at the end: Polars takes them for rows.
     blank_end: bool,
 }
 
@@ -42,7 +42,7 @@ impl Rewriting {
             Some(packing) => &unpacked_start(path, packing)?,
             None => start,
         };
-        let label = dialect.encoding.as_deref().or(sniff::utf16(start));
+        let label = sniff::utf16(start).or(dialect.encoding.as_deref());
         let encoding = label.and_then(|label| Encoding::for_label(label.as_bytes()));
         let encoding = encoding.filter(|encoding| *encoding != encoding_rs::UTF_8);
         if let Some(what) = sniff::binary(start).filter(|_| encoding.is_none()) {
@@ -162,14 +162,14 @@ impl Rewriting {
     }
 }
 
-/// Whether a file ends in more than one end of a line, with a carriage return among the last of them.
+/// Whether a file ends in more than one end of a line.
 fn ends_blank(path: &Path) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let back = file.metadata()?.len().min(4);
     file.seek(SeekFrom::End(-(back as i64)))?;
     let mut end = Vec::new();
     file.read_to_end(&mut end)?;
-    Ok(end.ends_with(b"\n\r\n"))
+    Ok(end.ends_with(b"\n\n") || end.ends_with(b"\n\r\n"))
 }
 
 /// Cuts a file before its blank lines at the end.

@@ -26,7 +26,10 @@ struct Text {
     file: SourceFile,
     /// What is read in its place.
     path: PathBuf,
+    quote: Option<u8>,
     names: Vec<String>,
+    /// Names that the header holds more than once.
+    repeated: Vec<String>,
 }
 
 /// What the first rows of all files say of a column.
@@ -35,6 +38,8 @@ struct Column {
     evidence: Evidence,
     /// The first value that is no number, and where it stands.
     text: Option<String>,
+    /// A time with an offset from UTC, where there is one.
+    offset: Option<String>,
 }
 
 /// Opens the files of a text source as one table.
@@ -55,7 +60,7 @@ pub(super) fn open(
     };
     let per_file = (ROWS_IN_ALL / files.len()).clamp(100, ROWS_TO_INFER);
     let (mut columns, mut order) = (HashMap::<String, Column>::new(), Vec::<String>::new());
-    let (mut texts, mut quote, mut empty) = (Vec::new(), None, None);
+    let (mut texts, mut empty) = (Vec::new(), None);
     for file in files {
         let start = sniff::start(&file.path)?;
         if start.is_empty() {
@@ -70,7 +75,7 @@ pub(super) fn open(
                 path
             }
         };
-        let quote = *quote.get_or_insert_with(|| quote_of(source, format, &path, separator));
+        let quote = quote_of(source, format, &path, separator);
         let names = match look(source, &file.path, &path, (separator, quote), per_file, &mut columns) {
             Err(error @ Error::NoRows { .. }) => {
                 empty = Some(error);
@@ -78,19 +83,20 @@ pub(super) fn open(
             }
             names => names?,
         };
-        for name in &names {
+        for name in &names.0 {
             if !order.contains(name) {
                 order.push(name.clone());
             }
         }
-        texts.push(Text { file, path, names });
+        let (names, repeated) = names;
+        texts.push(Text { file, path, quote, names, repeated });
     }
-    let quote = quote.flatten();
     if let (true, Some(error)) = (texts.is_empty(), empty) {
         return Err(error);
     }
 
-    let unknown = source.types.iter().filter(|(name, _)| !order.contains(name));
+    let in_folders = |name: &String| texts.iter().any(|text| text.file.partitions.iter().any(|(n, _)| n == name));
+    let unknown = source.types.iter().filter(|(name, _)| !order.contains(name) && !in_folders(name));
     let faults = unknown.map(|(name, _)| {
         let what = format!("`types` names \"{name}\"; {} has: {}", texts[0].file.path.display(), order.join(", "));
         Fault { line: source.line, what }
@@ -110,7 +116,12 @@ pub(super) fn open(
     };
 
     let mut table = Table::default();
+    for name in texts.iter().flat_map(|text| &text.repeated) {
+        let remark = format!("source \"{}\" has several columns \"{name}\": the first is read", source.name);
+        table.remarks.insert(name.clone(), remark);
+    }
     for (name, column) in &columns {
+        table.offsets.extend(column.offset.iter().map(|offset| (name.clone(), offset.clone())));
         match column.evidence.inferred() {
             Inferred::Nothing if given(name).is_none() => drop(table.undecided.insert(name.clone())),
             Inferred::Text => drop(column.text.clone().map(|text| table.examples.insert(name.clone(), text))),
@@ -118,7 +129,9 @@ pub(super) fn open(
         }
     }
     let mut parts = Vec::new();
-    for same in texts.chunk_by(|a, b| a.names == b.names && a.file.partitions == b.file.partitions) {
+    for same in
+        texts.chunk_by(|a, b| a.names == b.names && a.quote == b.quote && a.file.partitions == b.file.partitions)
+    {
         let first = &same[0];
         let schema: Schema = first.names.iter().map(|name| Field::new(name.into(), dtype_of(kind(name)))).collect();
         let paths = same.iter().map(|text| PlRefPath::try_from_path(&text.path)).collect::<PolarsResult<_>>();
@@ -128,7 +141,7 @@ pub(super) fn open(
         let frame = LazyCsvReader::new_paths(paths.map_err(Error::query)?)
             .with_glob(false)
             .with_separator(separator)
-            .with_quote_char(quote)
+            .with_quote_char(first.quote)
             .with_null_values(nulls)
             .with_has_header(source.header)
             .with_schema(Some(schema.clone().into()))
@@ -139,7 +152,7 @@ pub(super) fn open(
             path: text.path.clone(),
             shown: text.file.path.clone(),
             separator,
-            quote,
+            quote: first.quote,
             header: source.header,
             columns: text.names.iter().map(|name| text_column(name, kind(name), given(name).is_some())).collect(),
             null_values: dialect.null_values.clone(),
@@ -163,6 +176,7 @@ fn quote_of(source: &Source, format: Format, path: &Path, separator: u8) -> Opti
         None if format == Format::Csv || source.dialect.escape.is_some() => Some(b'"'),
         None => {
             let start = sniff::start(path).unwrap_or_default();
+            let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start);
             let first = start.split(|&b| b == b'\n' || b == b'\r').next().unwrap_or_default();
             let is_quoted = |value: &[u8]| value.len() > 1 && value.starts_with(b"\"") && value.ends_with(b"\"");
             first.split(|&b| b == separator).all(is_quoted).then_some(b'"')
@@ -178,7 +192,7 @@ fn look(
     (separator, quote): (u8, Option<u8>),
     rows: usize,
     columns: &mut HashMap<String, Column>,
-) -> Result<Vec<String>> {
+) -> Result<(Vec<String>, Vec<String>)> {
     let mut reader = csv::ReaderBuilder::new();
     reader.delimiter(separator).quoting(quote.is_some()).quote(quote.unwrap_or(b'"')).has_headers(false).flexible(true);
     let mut reader = reader.from_path(path).map_err(|error| unreadable(shown, error))?;
@@ -197,8 +211,8 @@ fn look(
     if !next(&mut record)? {
         return Err(Error::NoRows { path: shown.into(), found: "blank lines alone" });
     }
-    let names = match &source.columns {
-        Some(names) => names.clone(),
+    let (names, repeated) = match &source.columns {
+        Some(names) => (names.clone(), vec![]),
         None => named_once(&record),
     };
     if record.len() != names.len() {
@@ -220,6 +234,9 @@ fn look(
             }
             let column = columns.get_mut(name).expect("every name was put in above");
             column.evidence.see(value);
+            if column.offset.is_none() && has_offset(value) {
+                column.offset = Some(value.to_string());
+            }
             if column.text.is_none() && !infer::is_number(value) {
                 let shown_value: String = value.chars().take(40).collect();
                 column.text = Some(format!("\"{shown_value}\" ({}, line {line})", shown.display()));
@@ -229,7 +246,16 @@ fn look(
             break;
         }
     }
-    Ok(names)
+    Ok((names, repeated))
+}
+
+/// Whether this is a time with an offset from UTC other than none: `2024-03-01T00:00:00+05:30`.
+fn has_offset(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    let is_time = bytes.len() >= 17 && bytes[4] == b'-' && matches!(bytes[10], b'T' | b' ') && bytes[13] == b':';
+    let Some(place) = value.rfind(['+', '-']).filter(|place| is_time && *place > 13) else { return false };
+    let digits: String = value[place + 1..].chars().filter(|c| *c != ':').collect();
+    matches!(digits.len(), 2 | 4) && digits.bytes().all(|b| b.is_ascii_digit()) && digits.bytes().any(|b| b != b'0')
 }
 
 /// How floats that are no numbers are written: among numbers, they make no text of a column.
@@ -245,15 +271,16 @@ fn unreadable(path: &Path, error: csv::Error) -> Error {
     }
 }
 
-/// The names of a header, every later one of two that are the same told apart.
-fn named_once(header: &csv::StringRecord) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+/// The names of a header, every later one of two that are the same told apart, and which were the same.
+fn named_once(header: &csv::StringRecord) -> (Vec<String>, Vec<String>) {
+    let (mut names, mut repeated) = (Vec::<String>::new(), Vec::new());
     for name in header {
         let count = (2..).map(|n| format!("{name}_{n}"));
         let unique = std::iter::once(name.to_string()).chain(count).find(|name| !names.contains(name));
+        repeated.extend(unique.iter().filter(|unique| *unique != name).map(|_| name.to_string()));
         names.extend(unique);
     }
-    names
+    (names, repeated)
 }
 
 /// A table of one column whose lines another separator cuts into several was read with the wrong one.
