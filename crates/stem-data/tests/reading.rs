@@ -60,6 +60,7 @@ fn text_is_read_in_every_dialect_and_packing() {
     let cases = [
         written("log.csv", PLAIN, ""),
         written("log.csv", PLAIN.replace('\n', "\r\n") + "\r\n", ""),
+        written("log.csv", format!("{PLAIN}\n\n"), ""),
         written("log.csv.gz", gzip(PLAIN), ""),
         written("log.csv.zst", zstd::encode_all(PLAIN.as_bytes(), 1).unwrap(), ""),
         written("log.csv", utf16, ""),
@@ -248,6 +249,7 @@ fn every_type_of_a_column_is_read_or_refused_by_name() {
         ("dictionary.arrow", "dictionary", vec!["a", "b", "c"]),
         ("binary.parquet", "binary", vec!["a", "b", "c"]),
         ("float_ids.parquet", "float_ids", vec!["0", "1", "2"]),
+        ("tiny.parquet", "tiny", vec!["0", "10", "20", "30", "40", "50", "60", "70"]),
     ] {
         assert_eq!(keys(&odd(file, &category(column)).prepare().unwrap(), column), expected, "{file}");
     }
@@ -256,6 +258,15 @@ fn every_type_of_a_column_is_read_or_refused_by_name() {
     }
     assert_eq!(keys(&odd("pair.parquet", &sequence("pair")).prepare().unwrap(), "pair"), ["0", "1", "2", "7"]);
     assert_eq!(keys(&odd("flags.parquet", &sequence("flags")).prepare().unwrap(), "flags"), ["0", "1"]);
+    assert_eq!(keys(&odd("tags.parquet", &sequence("tags")).prepare().unwrap(), "tags"), ["a", "b"]);
+    for (file, sql, expected) in [
+        ("tiny.parquet", "tiny * 100 AS x", vec!["0", "1000", "2000", "3000", "4000", "5000", "6000", "7000"]),
+        ("seconds.parquet", "EXTRACT(HOUR FROM seconds) AS x", vec!["0", "1", "2", "3", "4", "5", "6", "7"]),
+    ] {
+        let case = odd(file, &category("x"));
+        let recipe = format!("sql = \"SELECT click, split, {sql} FROM log\"\n{}", case.recipe);
+        assert_eq!(keys(&Case { dir: case.dir, recipe }.prepare().unwrap(), "x"), expected, "{file}");
+    }
     for (file, field, what) in [
         ("half_hour.arrow", category("half_hour"), "a time in the zone \"+05:30\""),
         ("half.parquet", number("half"), "half floats (16 bits)"),
@@ -403,4 +414,81 @@ fn a_copy_of_a_label_is_refused_and_what_nearly_decides_it_is_told() {
     );
     let user = watched.warnings().iter().any(|warning| warning.contains("field 'user'"));
     assert!(!user);
+}
+
+#[test]
+fn a_blank_line_among_the_rows_is_told_and_blank_lines_at_the_end_are_none() {
+    let blank = written("log.csv", "item,click,split\n1,1,train\n\n2,0,train\n", "");
+    assert!(blank.message().starts_with("log.csv:3: a blank line"), "{}", blank.message());
+    let end = written("log.csv", "item,click,split\n1,1,train\n2,0,train\n\n\r\n\n", "");
+    assert_eq!(end.prepare().unwrap().rows(Split::Train), 2);
+}
+
+#[test]
+fn keys_that_a_float_would_make_one_are_refused() {
+    for value in ["1e2", "007", "-0", "+7"] {
+        let case = written("log.csv", format!("item,click,split\n7.0,1,train\n8,1,train\n{value},0,train\n"), "");
+        match case.prepare() {
+            Ok(dataset) => assert!(keys(&dataset, "item").contains(&value.to_string()), "{value}"),
+            Err(error) => assert!(error.to_string().contains("a key that is written in one way"), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_cast_that_drops_an_offset_is_refused() {
+    let rows = "2024-03-01T00:00:00Z,1\n2024-03-01T05:01:00+05:00,0\n2024-02-29T16:02:00-08:00,1\n";
+    let recipe = |sql: &str| {
+        format!(
+            "sql = \"{sql}\"\n{}",
+            recipe("file = \"log.csv\"")
+                .replace("kind = \"column\", column = \"split\"", "kind = \"time\", column = \"at\"")
+        )
+    };
+    let message = |sql: &str| {
+        let case = Case { dir: tempfile::tempdir().unwrap(), recipe: recipe(sql) };
+        std::fs::write(case.dir.path().join("log.csv"), format!("ts,click\n{rows}")).unwrap();
+        case.message()
+    };
+    for cast in [
+        "CAST(ts AS TIMESTAMP)",
+        "ts::timestamp",
+        "TRY_CAST(ts AS TIMESTAMP)",
+        "EXTRACT(EPOCH FROM CAST(ts AS TIMESTAMP))",
+    ] {
+        let found = message(&format!("SELECT 1 AS item, click, {cast} AS at FROM log"));
+        assert!(found.contains("a CAST drops the offset of \"ts\""), "{cast}: {found}");
+    }
+}
+
+#[test]
+fn files_that_are_listed_by_split_are_split_by_nothing_else() {
+    let source = recipe("train = [\"a.csv\"]\nvalid = [\"b.csv\"]\ntest = [\"c.csv\"]");
+    let case = Case {
+        dir: tempfile::tempdir().unwrap(),
+        recipe: source.replace("kind = \"column\", column = \"split\"", "kind = \"random\""),
+    };
+    assert!(
+        case.message().contains("source \"log\" lists its files by split: write `kind = \"files\"`"),
+        "{}",
+        case.message()
+    );
+}
+
+#[test]
+fn what_decides_which_rows_are_counted_is_a_leak_too() {
+    let field = |sql: &str| {
+        let field = "[[field]]\ncolumn = \"hint\"\nkind = \"number\"\n[[label]]";
+        Case::new(LOG, format!("sql = \"\"\"{sql}\"\"\"\n{}", RECIPE.replacen("[[label]]", field, 1)))
+    };
+    for sql in [
+        "SELECT l.*, r.hint FROM log l LEFT JOIN (SELECT item, COUNT(*) AS hint FROM log WHERE click = 1 GROUP BY item) r ON l.item = r.item",
+        "SELECT l.*, r.hint FROM log l LEFT JOIN (SELECT item, AVG(price) AS hint FROM log GROUP BY item HAVING AVG(click) > 0.5) r ON l.item = r.item",
+        "SELECT l.*, r.hint FROM log l LEFT JOIN (SELECT item, price AS hint FROM log ORDER BY click DESC LIMIT 2) r ON l.item = r.item",
+        "SELECT *, LAG(click) OVER (PARTITION BY \"user\" ORDER BY price DESC) AS hint FROM log",
+    ] {
+        let message = field(sql).message();
+        assert!(message.contains("field \"hint\" is made of") && message.contains("click"), "{sql}: {message}");
+    }
+    field("SELECT *, price * 2 AS hint FROM log WHERE click IS NOT NULL").prepare().unwrap();
 }

@@ -84,6 +84,17 @@ fn one_strange_row_does_not_lose_a_file() {
 }
 
 #[test]
+fn a_stray_quote_does_not_join_rows() {
+    let small = Small::new();
+    let (bundle, input, output) = (small.trained(), small.path("in.csv"), small.path("scores.csv"));
+    for (rows, line) in [("user,item,note\n1,1,\"a\n2,2,b\n3,3,c\"\n4,4,\"d\n", 6), ("user,item,note\n1,1,x\"y\n", 2)] {
+        small.write("in.csv", rows);
+        let message = fails(&score(&bundle, &input, &output));
+        assert!(message.contains(&format!("line {line}: a quote ")), "{message}");
+    }
+}
+
+#[test]
 fn bundle_and_input_are_no_output() {
     let small = Small::new();
     let bundle = small.trained();

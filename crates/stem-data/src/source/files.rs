@@ -207,6 +207,13 @@ mod tests {
     }
 
     #[test]
+    fn an_absolute_pattern_passes_over_the_same_files() {
+        let folder = folder(&["log/a.csv", "log/_b.csv", "log/.c.csv"]);
+        let pattern = format!("{}/log/*.csv", folder.path().display());
+        assert_eq!(listed(folder.path(), &[&pattern]), ["log/a.csv"]);
+    }
+
+    #[test]
     fn a_name_without_files_is_refused_and_so_is_a_file_named_twice() {
         let folder = folder(&["log.csv"]);
         let refused = |files: &[&str]| {

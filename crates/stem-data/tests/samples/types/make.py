@@ -28,6 +28,9 @@ columns = {
     "flags": pa.array([[True, False]] * N, pa.list_(pa.bool_())),
     "vector": pa.array([[0.5, 1.5]] * N, pa.list_(pa.float32())),
     "float_ids": pa.array([None if i == 5 else float(i % 3) for i in range(N)], pa.float64()),
+    "seconds": pa.array([dt.time(i, i % 60) for i in range(N)], pa.time32("s")),
+    "tiny": pa.array([i * 10 for i in range(N)], pa.int8()),
+    "tags": pa.array([["a", "b"]] * N, pa.list_(pa.dictionary(pa.int32(), pa.string()))),
     "fractions": pa.array([i / 2 for i in range(N)], pa.float64()),
 }
 for name, column in columns.items():
