@@ -158,7 +158,8 @@ fn derived(
     let fields = recipe.fields.iter().map(|field| &field.column);
     let derived =
         fields.filter(|column| recipe.sql.is_some() && unchanged(column).as_ref() != Some(column)).map(|column| {
-            let sql::Computed { sql, from, reads } = computed.remove(column).unwrap_or_default();
+            let own = computed.remove(column).filter(|own| own.sql.trim_matches('"') != column.as_str());
+            let sql::Computed { sql, from, reads } = own.unwrap_or_default(); // itself: computed further inside
             let types = from.and_then(|from| raw.get(&from.to_lowercase()));
             let types = types
                 .and_then(|types| reads.iter().map(|column| Some((column.clone(), *types.get(column)?))).collect());
