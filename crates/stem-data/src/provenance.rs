@@ -30,7 +30,7 @@ fn trace(plan: &DslPlan, names: BTreeSet<String>) -> BTreeSet<Origin> {
         DslPlan::HStack { exprs, input, .. } => trace(input, through(&[exprs], names)),
         DslPlan::GroupBy { input, keys, aggs, .. } => {
             let read = trace(input, through(&[keys, aggs], names));
-            read.into_iter().chain(conditions(input)).collect()
+            read.into_iter().chain(conditions(plan)).collect()
         }
         DslPlan::Filter { input, .. }
         | DslPlan::Sort { input, .. }
@@ -76,28 +76,41 @@ fn trace(plan: &DslPlan, names: BTreeSet<String>) -> BTreeSet<Origin> {
 
 /// The columns that decide which rows a plan gives: those of its conditions, and of an order that rows are cut off by.
 fn conditions(plan: &DslPlan) -> BTreeSet<Origin> {
-    let of = |input: &DslPlan, exprs: &[&Expr]| {
+    let mut decisive = BTreeSet::new();
+    decide(plan, false, &mut decisive);
+    decisive
+}
+
+/// Adds what decides which rows a plan gives; `is_cut` says whether only the first of them are taken.
+fn decide(plan: &DslPlan, is_cut: bool, decisive: &mut BTreeSet<Origin>) {
+    let mut by = |input: &DslPlan, exprs: &[Expr]| {
         let mut names = BTreeSet::new();
         exprs.iter().for_each(|expr| leaves(expr, &mut names));
-        trace(input, names)
+        decisive.extend(trace(input, names));
     };
     match plan {
-        DslPlan::Filter { input, predicate } => of(input, &[predicate]).into_iter().chain(conditions(input)).collect(),
-        DslPlan::Slice { input, .. } => match input.as_ref() {
-            DslPlan::Sort { input, by_column, .. } => {
-                of(input, &by_column.iter().collect::<Vec<_>>()).into_iter().chain(conditions(input)).collect()
+        DslPlan::Filter { input, predicate } => {
+            by(input, std::slice::from_ref(predicate));
+            decide(input, is_cut, decisive);
+        }
+        DslPlan::GroupBy { input, predicates, .. } => {
+            by(input, predicates);
+            decide(input, false, decisive);
+        }
+        DslPlan::Sort { input, by_column, slice, .. } => {
+            if is_cut || slice.is_some() {
+                by(input, by_column);
             }
-            _ => conditions(input),
-        },
+            decide(input, is_cut, decisive);
+        }
+        DslPlan::Slice { input, .. } => decide(input, true, decisive),
         DslPlan::Select { input, .. }
         | DslPlan::HStack { input, .. }
-        | DslPlan::GroupBy { input, .. }
-        | DslPlan::Sort { input, .. }
         | DslPlan::Distinct { input, .. }
         | DslPlan::Cache { input, .. }
-        | DslPlan::MapFunction { input, .. } => conditions(input),
-        DslPlan::IR { dsl, .. } => conditions(dsl),
-        _ => BTreeSet::new(),
+        | DslPlan::MapFunction { input, .. } => decide(input, is_cut, decisive),
+        DslPlan::IR { dsl, .. } => decide(dsl, is_cut, decisive),
+        _ => {}
     }
 }
 

@@ -174,7 +174,7 @@ fn what_the_select_computed_of_a_row_is_computed_again() {
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     let row = |i: usize| {
         let city = ["Paris", "ROME", "oslo"][i % 3];
-        format!("{},{city},{},{}\n", i % 40, u8::from(i % 3 == 0), ["train", "valid", "test"][(i / 7) % 3])
+        format!("{},{city},{},{}\n", i % 40, u8::from(i.is_multiple_of(3)), ["train", "valid", "test"][(i / 7) % 3])
     };
     write("log.csv", &format!("user,city,click,split\n{}", (0..600).map(row).collect::<String>()));
     let recipe = r#"
