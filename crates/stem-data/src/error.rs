@@ -78,7 +78,7 @@ pub enum Error {
         line: usize,
     },
     /// A value in a source that is not of its column's type.
-    #[error("{}:{line}: column '{column}': expected {expected}, found \"{found}\"; {}add `types = {{ {column} = \"{reads}\" }}` to this source if the column holds that, or `null_values = [\"{found}\"]` if it stands for nothing", path.display(), if *given { "the recipe's `types` say so: " } else { "the first rows say so: " })]
+    #[error("{}:{line}: column '{column}': expected {expected}, found \"{found}\"; {}add `types = {{ {column} = \"{}\" }}` to this source if the column holds that, or `null_values = [\"{found}\"]` if it stands for nothing", path.display(), if *given { "the recipe's `types` say so: " } else { "the first rows say so: " }, reads(expected, found))]
     Type {
         /// The file.
         path: PathBuf,
@@ -92,8 +92,6 @@ pub enum Error {
         found: String,
         /// Whether the recipe says the type.
         given: bool,
-        /// The type of a recipe that takes it.
-        reads: &'static str,
     },
     /// A file that cannot be read as the recipe says.
     #[error("{}: {what}", path.display())]
@@ -168,6 +166,11 @@ pub enum Error {
     /// The schema that came out is not one a model can use.
     #[error(transparent)]
     Core(#[from] stem_core::Error),
+}
+
+/// The type of a recipe that takes a value.
+fn reads(expected: &str, found: &str) -> &'static str {
+    if expected == "an integer" && found.parse::<f64>().is_ok_and(f64::is_finite) { "float" } else { "text" }
 }
 
 impl Error {

@@ -84,7 +84,7 @@ impl TextTable {
                 _ => infer::is_integer(value),
             };
             if column.is_inferred_number_key() && !self.is_null(value) && !is_plain() && is_number() {
-                return Err(self.wrong_type(line, column, "a key that is written in one way", value, "text"));
+                return Err(self.wrong_type(line, column, "a key that is written in one way", value));
             }
         }
         Ok(())
@@ -107,9 +107,7 @@ impl TextTable {
                     _ => continue,
                 };
                 if !self.is_null(value) {
-                    let is_float = column.kind == ColumnType::Integer && infer::is_number(value);
-                    let reads = if is_float { "float" } else { "text" };
-                    return Err(self.wrong_type(number, column, expected, value, reads));
+                    return Err(self.wrong_type(number, column, expected, value));
                 }
             }
         }
@@ -120,16 +118,9 @@ impl TextTable {
         value.is_empty() || self.null_values.iter().any(|null| null == value)
     }
 
-    fn wrong_type(
-        &self,
-        line: usize,
-        column: &TextColumn,
-        expected: &'static str,
-        found: &str,
-        reads: &'static str,
-    ) -> Error {
+    fn wrong_type(&self, line: usize, column: &TextColumn, expected: &'static str, found: &str) -> Error {
         let (path, name, found) = (self.shown.clone(), column.name.clone(), found.to_string());
-        Error::Type { path, line, column: name, expected, found, given: column.is_given, reads }
+        Error::Type { path, line, column: name, expected, found, given: column.is_given }
     }
 
     fn lines(&self) -> Result<Lines<'_>> {
