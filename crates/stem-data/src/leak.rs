@@ -21,14 +21,13 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
     let training = (0..rows.rows).filter(|&row| rows.splits[row] == Split::Train as u8).take(ROWS).collect::<Vec<_>>();
     let mut codes: Vec<Vec<u32>> = vec![Vec::with_capacity(training.len()); recipe.fields.len()]; // of each row of `training`
     let mut looked_at = 0;
-    let walked = rows.for_each_row(recipe, |row, fields| {
+    let _all_seen = rows.for_each_row(recipe, |row, fields| {
         if training.get(looked_at) == Some(&row) {
             looked_at += 1;
             codes.iter_mut().zip(fields).for_each(|(codes, own)| codes.push(own.first().copied().unwrap_or(PAD)));
         }
-        if looked_at < training.len() { Ok(()) } else { Err(()) } // all are seen
+        if looked_at < training.len() { Ok(()) } else { Err(()) } // ends the walk
     });
-    let _ = walked;
     let (mut warnings, mut faults) = (Vec::new(), Vec::new());
     let mut numbers = 0;
     for (f, field) in recipe.fields.iter().enumerate() {

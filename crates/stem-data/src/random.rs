@@ -15,7 +15,12 @@ pub(crate) fn stream(purpose: &[u8; 8], seed: u64, part: u64) -> ChaCha8Rng {
 
 /// Uniform in `[0, 1)`, 53 bits.
 pub(crate) fn unit(random: &mut ChaCha8Rng) -> f64 {
-    (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    unit_of(random.next_u64())
+}
+
+/// The point in `[0, 1)` that the upper 53 bits are.
+pub(crate) fn unit_of(bits: u64) -> f64 {
+    (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// `0..n` in an order of its own for each stream (Fisher and Yates).

@@ -52,7 +52,7 @@ impl<'r> Splitter<'r> {
                     let key =
                         key.ok_or_else(|| Error::value(column, first + row, "a key to split by", "null".into()))?;
                     let hash = xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), *seed);
-                    self.splits.push(at((hash >> 11) as f64 / (1u64 << 53) as f64, *valid, *test));
+                    self.splits.push(at(random::unit_of(hash), *valid, *test));
                 }
             }
             SplitRecipe::Column { column, values, .. } => {

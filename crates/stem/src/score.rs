@@ -262,14 +262,12 @@ impl<'a> Scoring<'a> {
 
     /// Records as a model takes them, with the columns that the recipe's SELECT computes.
     fn rows(&self, records: &[StringRecord], first: usize) -> Result<Vec<Row>> {
-        let value = |text: &str| if text.is_empty() { Value::Null } else { Value::from(text) };
-        let row = |record: &StringRecord| -> Row { self.header.iter().zip(record.iter().map(value)).collect() };
+        let row = |record: &StringRecord| -> Row { self.header.iter().zip(record).collect() };
         let mut rows: Vec<Row> = records.iter().map(row).collect();
         let Some(derivation) = &self.derivation else { return Ok(rows) };
         let cells = |column: &str| {
             let place = self.header.iter().position(|name| name == column).unwrap_or(usize::MAX);
-            let nulls = &self.predictor.schema().null_values;
-            let is_null = |text: &str| text.is_empty() || nulls.iter().any(|null| null == text);
+            let is_null = |text: &str| self.predictor.schema().is_null(&Value::from(text));
             let cell = |record: &StringRecord| record.get(place).filter(|text| !is_null(text)).map(str::to_string);
             records.iter().map(cell).collect()
         };
