@@ -100,4 +100,4 @@ pub use predictor::Predictor;
 pub use schema::{ColumnType, Derived, Field, FieldKind, Pooling, Schema, Task, VocabularySpec};
 pub use scores::Scores;
 pub use value::{Row, Value};
-pub use vocabulary::{PADDING, Texts, Vocabulary};
+pub use vocabulary::{PADDING, Texts, Vocabulary, whole};

@@ -96,10 +96,10 @@ pub(crate) fn integer_key(text: &str) -> Option<i64> {
     }
 }
 
-/// A float as the integer that it is exactly.
-fn whole(value: f64) -> Option<i64> {
+/// The integer that a float is exactly and that is no other float, as a key of whole floats is. `None` of a fraction, and from 2^53 on.
+pub fn whole(value: f64) -> Option<i64> {
     const EXACT: f64 = (1u64 << 53) as f64;
-    (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
+    (value.fract() == 0.0 && value.abs() < EXACT).then_some(value as i64)
 }
 
 impl Vocabulary {
@@ -229,6 +229,7 @@ mod tests {
         assert_eq!(v.id_of(&Value::Float(3.0), "c", 0).unwrap(), 2);
         assert_eq!(v.id_of(&Value::Text("3.0".into()), "c", 0).unwrap(), 2);
         assert_eq!(v.id_of(&Value::from(u64::MAX), "c", 0).unwrap(), v.unseen());
+        assert_eq!([9_007_199_254_740_991.0, 9_007_199_254_740_992.0].map(whole), [Some((1 << 53) - 1), None]);
         for wrong in [Value::Text("3.5".into()), Value::Text("x".into()), Value::Float(3.5), Value::Float(1e300)] {
             assert!(v.id_of(&wrong, "c", 0).is_err(), "{wrong}");
         }

@@ -3,7 +3,7 @@
 //! Code 0 is padding, code 1 is null; keys count from 2.
 
 use polars::prelude::*;
-use stem_core::Value;
+use stem_core::{Value, whole};
 
 use crate::error::{Error, Result};
 
@@ -23,9 +23,6 @@ pub(crate) fn has_integer_keys(dtype: &DataType) -> bool {
         dtype => dtype.is_integer() || dtype.is_float() || *dtype == DataType::Boolean,
     }
 }
-
-/// Whole numbers below this are floats that no other integer becomes.
-const EXACT: f64 = (1u64 << 53) as f64;
 
 /// The keys of one vocabulary, and the code of each.
 #[derive(Default)]
@@ -111,15 +108,14 @@ impl Dictionary {
         if column.dtype().is_float() {
             let floats = column.strict_cast(&DataType::Float64).map_err(Error::query)?;
             for (row, key) in floats.f64().map_err(Error::query)?.iter().enumerate() {
-                codes.push(match key {
-                    None => null,
-                    Some(key) if key.fract() == 0.0 && key.abs() < EXACT => self.code_of_any_integer(key as i64),
-                    Some(key) => {
-                        let expected =
-                            "whole numbers, as keys are; for others make it a number, or CAST it to text in the sql";
-                        return Err(Error::value(column.name(), first + row, expected, key.to_string()));
-                    }
-                });
+                let Some(key) = key else {
+                    codes.push(null);
+                    continue;
+                };
+                let expected = "whole numbers, as keys are; for others make it a number, or CAST it to text in the sql";
+                let whole =
+                    whole(key).ok_or_else(|| Error::value(column.name(), first + row, expected, key.to_string()))?;
+                codes.push(self.code_of_any_integer(whole));
             }
         } else if *column.dtype() == DataType::UInt64 {
             for key in column.u64().map_err(Error::query)?.iter() {

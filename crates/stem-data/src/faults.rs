@@ -7,10 +7,9 @@ use stem_core::Value;
 
 use crate::dictionary::has_integer_keys;
 use crate::error::Fault;
-use crate::provenance::{cast_to_times, drifting, origins};
+use crate::provenance::{Origins, cast_to_times, drifting};
 use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe, nearest};
-use crate::scan::SourceFacts;
-use crate::source::words;
+use crate::source::{ColumnFacts, words};
 
 /// Columns the recipe reads, each with the line that names it.
 pub(crate) fn used_columns(recipe: &Recipe) -> Vec<(&str, usize)> {
@@ -33,7 +32,8 @@ pub(crate) fn faults(
     recipe: &Recipe,
     plan: &DslPlan,
     types: &HashMap<String, DataType>,
-    facts: &SourceFacts,
+    facts: &ColumnFacts,
+    origins: &Origins,
 ) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut add = |line: usize, what: String| faults.push(Fault { line, what });
@@ -52,10 +52,10 @@ pub(crate) fn faults(
         add(line, format!("there is no column \"{column}\"{hint} The SELECT gives: {}", known.join(", ")));
     }
     let example = |column: &str| {
-        let examples = origins(plan, column).into_iter().filter_map(|origin| facts.examples.get(&origin.column));
+        let examples = origins[column].iter().filter_map(|origin| facts.examples.get(&origin.column));
         examples.map(|example| format!(", for instance {example}")).next().unwrap_or_default()
     };
-    let is_undecided = |column: &str| origins(plan, column).iter().all(|c| facts.undecided.contains(&c.column));
+    let is_undecided = |column: &str| origins[column].iter().all(|c| facts.undecided.contains(&c.column));
     for field in &recipe.fields {
         if let Some(what) = types.get(&field.column).and_then(|dtype| misfit(field, dtype, &is_undecided, &example)) {
             add(field.line, format!("field \"{}\" {what}", field.column));
@@ -87,19 +87,19 @@ pub(crate) fn faults(
             );
             add(label.line, what);
         }
-        let answer = origins(plan, name);
+        let answer = &origins[name.as_str()];
         for field in
             recipe.fields.iter().filter(|field| field.column != *name && !recipe.allow_leak.contains(&field.column))
         {
-            let read = origins(plan, &field.column);
+            let read = &origins[field.column.as_str()];
             let column = &field.column;
-            if !answer.is_empty() && answer.is_subset(&read) {
+            if !answer.is_empty() && answer.is_subset(read) {
                 let columns = answer.iter().map(|origin| origin.column.as_str()).collect::<Vec<_>>().join(", ");
                 let what = format!(
                     "field \"{column}\" is made of {columns}, as label \"{name}\" is: the model would read the answer. Values of earlier rows are known: LAG({columns}) OVER (PARTITION BY ... ORDER BY ...). If this one is known before the feedback too, say so: `allow_leak = [\"{column}\"]` at the top of the recipe"
                 );
                 add(field.line, what);
-            } else if let Some(origin) = answer.intersection(&read).next() {
+            } else if let Some(origin) = answer.intersection(read).next() {
                 tracing::warn!(
                     "field \"{column}\" holds {}, from which label \"{name}\" is computed too: is it known before the feedback?",
                     origin.column
@@ -121,7 +121,7 @@ pub(crate) fn faults(
             .map(|field| (&field.column, field.line))
             .chain(recipe.group.iter().map(|group| (group, recipe.lines.group)));
         for (name, line) in keyed {
-            if *name == column || origins(plan, name).iter().any(|origin| origin.column == column) {
+            if *name == column || origins[name.as_str()].iter().any(|origin| origin.column == column) {
                 let what = format!(
                     "\"{column}\" is {} in the parts of a UNION, and 12, 12.0 and \"12\" would be different keys: write `types = {{ {column} = \"int\" }}` (or \"text\") in each source",
                     kinds.join(" and ")

@@ -200,7 +200,7 @@ fn types_to_name(source: &Source, data: &Path, columns: &[LookColumn]) -> Result
     let different = columns.iter().filter_map(|column| {
         let dtype = inferred.get(&column.name)?;
         let needed = match column.kind {
-            _ if table.undecided.contains(&column.name) => return None, // read as what it turns out to be
+            _ if table.facts.undecided.contains(&column.name) => return None, // read as what it turns out to be
             RawType::Integer if !dtype.is_integer() => ColumnType::Integer,
             RawType::Float if !dtype.is_float() => ColumnType::Float,
             RawType::Text if *dtype != DataType::String => ColumnType::Text,

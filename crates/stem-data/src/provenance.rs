@@ -1,6 +1,6 @@
 //! Which columns of which tables is a column of the SELECT made of?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use polars::prelude::*;
 
@@ -11,6 +11,9 @@ pub(crate) struct Origin {
     table: String,
     pub(crate) column: String,
 }
+
+/// For each column that a recipe uses, what it is made of.
+pub(crate) type Origins<'r> = HashMap<&'r str, BTreeSet<Origin>>;
 
 /// The columns whose values, of this row or of others, decide a column of the result. A value of an earlier row (LAG) is none of them:
 /// it is known before this row is.

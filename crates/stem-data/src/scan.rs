@@ -12,10 +12,10 @@ use stem_core::{ColumnType, Derived};
 use crate::error::{Error, Fault, Result};
 use crate::faults::{faults, used_columns};
 use crate::guard::guarded;
-use crate::provenance::{Origin, join_columns, origins, raw_column};
+use crate::provenance::{Origins, join_columns, origins, raw_column};
 use crate::recipe::{Kind, Recipe, SplitRecipe};
 use crate::row_order::keep_order;
-use crate::source::{self, TextTable, Unpacked, plain};
+use crate::source::{self, ColumnFacts, TextTable, Unpacked, column_type, plain};
 use crate::sql;
 use crate::stop::StopFlag;
 
@@ -40,28 +40,13 @@ pub(crate) struct Query {
     _unpacked: Unpacked, // text that was unpacked is there as long as it is read
 }
 
-/// What is known of the sources' columns beside their types.
-#[derive(Default)]
-pub(crate) struct SourceFacts {
-    /// Columns of text without a value in the first rows.
-    pub(crate) undecided: HashSet<String>,
-    /// For columns of text, a value that is no number, and where it stands.
-    pub(crate) examples: HashMap<String, String>,
-    /// Columns of a type that is not read, and why.
-    pub(crate) unreadable: BTreeMap<String, String>,
-    /// Columns of text that hold times with an offset from UTC, each with one of them.
-    pub(crate) offsets: HashMap<String, String>,
-    /// What is odd about columns, told where a recipe uses them.
-    remarks: HashMap<String, String>,
-}
-
 /// Opens every source and runs the SELECT as far as its columns' names and types. Text that has to be unpacked or rewritten goes to
 /// `unpacked`.
 ///
 /// # Errors
 /// Files that are missing or empty, and everything that the columns show to be wrong with the recipe.
 pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &StopFlag) -> Result<Query> {
-    let (context, mut facts) = (SQLContext::new(), SourceFacts::default());
+    let (context, mut facts) = (SQLContext::new(), ColumnFacts::default());
     let (mut texts, mut sources, mut raw, mut tables) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
     for (place, source) in recipe.sources.iter().enumerate() {
         let opened = guarded(|| source::open(&recipe.path, source, data, &mut unpacked, stop));
@@ -79,22 +64,17 @@ pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &
         context.register(&source.name, frame);
         sources.push((source.name.clone(), table.rows));
         texts.extend(table.texts.into_iter().map(|text| (place, text)));
-        facts.undecided.extend(table.undecided);
-        facts.examples.extend(table.examples);
-        facts.unreadable.extend(table.unreadable);
-        facts.remarks.extend(table.remarks);
-        facts.offsets.extend(table.offsets);
+        facts.extend(table.facts);
     }
     let (frame, mut types) = select(recipe, context, &facts)?;
-    let faults = faults(recipe, &frame.logical_plan, &types, &facts);
+    let used = used_columns(recipe);
+    let origins: Origins = used.iter().map(|(column, _)| (*column, origins(&frame.logical_plan, column))).collect();
+    let faults = faults(recipe, &frame.logical_plan, &types, &facts, &origins);
     if !faults.is_empty() {
         // a ragged line may be what made a column look wrong
         texts.iter().try_for_each(|(_, text)| text.check_lines(&StopFlag::default()).map(drop))?;
         return Err(Error::Recipe { path: recipe.path.clone(), faults });
     }
-    let used = used_columns(recipe);
-    let origins: HashMap<&str, BTreeSet<Origin>> =
-        used.iter().map(|(column, _)| (*column, origins(&frame.logical_plan, column))).collect();
     mark_keys(recipe, &origins, &join_columns(&frame.logical_plan), &mut texts);
     let mut notes: Vec<String> = Vec::new();
     for column in origins.values().flatten() {
@@ -168,16 +148,6 @@ fn derived(
     derived.collect()
 }
 
-fn column_type(dtype: &DataType) -> Option<ColumnType> {
-    match dtype {
-        dtype if dtype.is_integer() => Some(ColumnType::Integer),
-        dtype if dtype.is_float() => Some(ColumnType::Float),
-        DataType::Boolean => Some(ColumnType::Boolean),
-        DataType::String => Some(ColumnType::Text),
-        _ => None,
-    }
-}
-
 /// Columns that are read as numbers.
 fn numbers(recipe: &Recipe) -> HashSet<&str> {
     let fields = recipe.fields.iter().filter(|field| matches!(field.kind, Kind::Number { .. }));
@@ -185,12 +155,7 @@ fn numbers(recipe: &Recipe) -> HashSet<&str> {
 }
 
 /// Marks the columns of text files whose values are keys: of categories, sequences, groups and users, of splits and of joins.
-fn mark_keys(
-    recipe: &Recipe,
-    origins: &HashMap<&str, BTreeSet<Origin>>,
-    joined: &BTreeSet<String>,
-    texts: &mut [(usize, TextTable)],
-) {
+fn mark_keys(recipe: &Recipe, origins: &Origins, joined: &BTreeSet<String>, texts: &mut [(usize, TextTable)]) {
     let fields =
         recipe.fields.iter().filter(|field| !matches!(field.kind, Kind::Number { .. })).map(|field| &field.column);
     let split = match &recipe.split {
@@ -214,7 +179,7 @@ fn mark_keys(
 fn select(
     recipe: &Recipe,
     mut context: SQLContext,
-    facts: &SourceFacts,
+    facts: &ColumnFacts,
 ) -> Result<(LazyFrame, HashMap<String, DataType>)> {
     let fault = |what: String| Error::Recipe {
         path: recipe.path.clone(),
@@ -246,7 +211,7 @@ pub(crate) fn quoted(name: &str) -> String {
 }
 
 /// Help with a message that does not say what to do.
-fn hint(message: &str, facts: &SourceFacts) -> String {
+fn hint(message: &str, facts: &ColumnFacts) -> String {
     if message.contains("unsupported function") {
         return "; a column or table that is called like a word of SQL wants double quotes: \"user\"".into();
     }
@@ -295,7 +260,7 @@ impl Query {
             let failed = match query {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => {
-                    Some(format!("{}{}", plain(&error), hint(&error.to_string(), &SourceFacts::default())))
+                    Some(format!("{}{}", plain(&error), hint(&error.to_string(), &ColumnFacts::default())))
                 }
                 Err(said) => Some(format!("it cannot be run ({said})")),
             };

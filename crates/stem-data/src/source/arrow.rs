@@ -27,7 +27,7 @@ pub(super) fn open(
     unpacked: &mut Unpacked,
     stop: &StopFlag,
 ) -> Result<Table> {
-    let mut table = Table::default();
+    let mut table = Table { rows: Some(0), ..Table::default() };
     let mut read = Vec::with_capacity(files.len());
     for file in files {
         let Found { schema, rows, bare } = schema_of(&file.path, format)?;
@@ -42,14 +42,14 @@ pub(super) fn open(
                 Ok(dtype) => drop(readable.with_column(name.clone(), dtype)),
                 Err(why) => {
                     let why = format!("column \"{name}\" of {} is {why}", file.path.display());
-                    table.unreadable.entry(name.to_string()).or_insert(why);
+                    table.facts.unreadable.entry(name.to_string()).or_insert(why);
                 }
             }
         }
         let is_odd = bare || readable.len() != schema.len();
         read.push((file, readable, is_odd));
     }
-    let unreadable: Vec<PlSmallStr> = table.unreadable.keys().map(|name| name.as_str().into()).collect();
+    let unreadable: Vec<PlSmallStr> = table.facts.unreadable.keys().map(|name| name.as_str().into()).collect();
     for (_, schema, _) in &mut read {
         schema.retain(|name, _| !unreadable.contains(name));
     }

@@ -30,10 +30,19 @@ use crate::stop::StopFlag;
 use files::SourceFile;
 
 /// One source as Polars reads it, and what is known of its columns.
+#[derive(Default)]
 pub(crate) struct Table {
     pub(crate) frame: LazyFrame,
     /// Text files, which are walked beside the query.
     pub(crate) texts: Vec<TextTable>,
+    pub(crate) facts: ColumnFacts,
+    /// How many rows there are, where the files say it.
+    pub(crate) rows: Option<u64>,
+}
+
+/// What is known of columns beside their types.
+#[derive(Default)]
+pub(crate) struct ColumnFacts {
     /// Columns of text without a value in the first rows: what they hold is not known.
     pub(crate) undecided: HashSet<String>,
     /// For columns of text, a value that is no number, and where it stands.
@@ -44,22 +53,16 @@ pub(crate) struct Table {
     pub(crate) remarks: HashMap<String, String>,
     /// Columns of text that hold times with an offset from UTC, each with one of them.
     pub(crate) offsets: HashMap<String, String>,
-    /// How many rows there are, where the files say it.
-    pub(crate) rows: Option<u64>,
 }
 
-impl Default for Table {
-    fn default() -> Self {
-        Self {
-            frame: LazyFrame::default(),
-            texts: vec![],
-            undecided: HashSet::new(),
-            examples: HashMap::new(),
-            unreadable: BTreeMap::new(),
-            remarks: HashMap::new(),
-            offsets: HashMap::new(),
-            rows: Some(0),
-        }
+impl ColumnFacts {
+    /// Adds what is known of another source's columns.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.undecided.extend(other.undecided);
+        self.examples.extend(other.examples);
+        self.unreadable.extend(other.unreadable);
+        self.remarks.extend(other.remarks);
+        self.offsets.extend(other.offsets);
     }
 }
 
@@ -76,11 +79,7 @@ pub(crate) fn open(
 ) -> Result<Table> {
     let files = files::list(source, data)?;
     match format_of(source, &files)? {
-        format @ (Format::Csv | Format::Tsv) => {
-            let mut table = text::open(recipe, source, files, format, unpacked, stop)?;
-            table.rows = None;
-            Ok(table)
-        }
+        format @ (Format::Csv | Format::Tsv) => text::open(recipe, source, files, format, unpacked, stop),
         format => arrow::open(source, files, format, unpacked, stop),
     }
 }
@@ -114,6 +113,17 @@ fn dtype_of(kind: ColumnType) -> DataType {
         ColumnType::Float => DataType::Float64,
         ColumnType::Boolean => DataType::Boolean,
         _ => DataType::String,
+    }
+}
+
+/// The type of a column that text can hold.
+pub(crate) fn column_type(dtype: &DataType) -> Option<ColumnType> {
+    match dtype {
+        dtype if dtype.is_integer() => Some(ColumnType::Integer),
+        dtype if dtype.is_float() => Some(ColumnType::Float),
+        DataType::Boolean => Some(ColumnType::Boolean),
+        DataType::String => Some(ColumnType::Text),
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use polars::prelude::*;
+use stem_core::whole;
 
 use super::infer::{Evidence, Inferred};
 use super::{Table, dtype_of};
@@ -93,7 +94,7 @@ pub(super) fn together(source: &Source, parts: Vec<Part>, table: &mut Table) -> 
         frames.push(part.frame.select(columns));
     }
     for (name, (parts, first)) in missing {
-        table.remarks.insert(
+        table.facts.remarks.insert(
             name.to_string(),
             format!("column \"{name}\" is not in every file of source \"{}\" (in {parts} parts it is missing, first in {}): it is read as null there", source.name, first.display()),
         );
@@ -117,16 +118,13 @@ fn partition_types(source: &Source, parts: &[Part]) -> Vec<(String, DataType)> {
             evidence.see(value);
         }
     }
-    let dtype = |evidence: Evidence| match evidence.inferred() {
-        Inferred::Integer => DataType::Int64,
-        _ => DataType::String,
+    let dtype = |name: &str, evidence: Evidence| {
+        given(source, name).unwrap_or(match evidence.inferred() {
+            Inferred::Integer => DataType::Int64,
+            _ => DataType::String,
+        })
     };
-    let read_as = |name: &str, evidence| given(source, name).unwrap_or_else(|| dtype(evidence));
-    order
-        .into_iter()
-        .map(|(name, evidence)| (read_as(&name, evidence), name))
-        .map(|(dtype, name)| (name, dtype))
-        .collect()
+    order.into_iter().map(|(name, evidence)| (name.clone(), dtype(&name, evidence))).collect()
 }
 
 /// What the recipe says that a column is read as.
@@ -152,9 +150,6 @@ fn common(a: &DataType, b: &DataType) -> Option<DataType> {
     })
 }
 
-/// Whole numbers below this are floats that no other integer becomes.
-const EXACT: i64 = 1 << 53;
-
 /// A column as another type, without loss: what does not fit stops the query.
 fn converted(name: &PlSmallStr, from: &DataType, to: &DataType) -> Expr {
     let column = Expr::Column(name.clone());
@@ -166,7 +161,7 @@ fn converted(name: &PlSmallStr, from: &DataType, to: &DataType) -> Expr {
         (from, to) if (from.is_integer() || *from == DataType::Boolean) && to.is_float() => {
             let checked = move |column: Column| {
                 let integers = column.strict_cast(&DataType::Int64)?;
-                match integers.i64()?.iter().flatten().find(|value| value.abs() >= EXACT) {
+                match integers.i64()?.iter().flatten().find(|&value| whole(value as f64).is_none()) {
                     Some(value) => {
                         polars_bail!(ComputeError: "column \"{name}\": {value} in one file has no exact float, and another file holds floats: write `types = {{ {name} = \"int\" }}`, or \"text\"")
                     }
@@ -178,7 +173,7 @@ fn converted(name: &PlSmallStr, from: &DataType, to: &DataType) -> Expr {
         (from, DataType::Int64) if from.is_float() => {
             let checked = move |column: Column| {
                 let floats = column.cast(&DataType::Float64)?;
-                match floats.f64()?.iter().flatten().find(|value| value.fract() != 0.0 || value.abs() >= EXACT as f64) {
+                match floats.f64()?.iter().flatten().find(|&value| whole(value).is_none()) {
                     Some(value) => {
                         polars_bail!(ComputeError: "column \"{name}\": {value} is no whole number that a float holds exactly, and `types` says \"int\"")
                     }

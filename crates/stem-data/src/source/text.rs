@@ -118,13 +118,13 @@ pub(super) fn open(
     let mut table = Table::default();
     for name in texts.iter().flat_map(|text| &text.repeated) {
         let remark = format!("source \"{}\" has several columns \"{name}\": the first is read", source.name);
-        table.remarks.insert(name.clone(), remark);
+        table.facts.remarks.insert(name.clone(), remark);
     }
     for (name, column) in &columns {
-        table.offsets.extend(column.offset.iter().map(|offset| (name.clone(), offset.clone())));
+        table.facts.offsets.extend(column.offset.iter().map(|offset| (name.clone(), offset.clone())));
         match column.evidence.inferred() {
-            Inferred::Nothing if given(name).is_none() => drop(table.undecided.insert(name.clone())),
-            Inferred::Text => drop(column.text.clone().map(|text| table.examples.insert(name.clone(), text))),
+            Inferred::Nothing if given(name).is_none() => drop(table.facts.undecided.insert(name.clone())),
+            Inferred::Text => drop(column.text.clone().map(|text| table.facts.examples.insert(name.clone(), text))),
             _ => {}
         }
     }
