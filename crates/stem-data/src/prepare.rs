@@ -14,7 +14,7 @@ use crate::gather::{CodedRows, gather};
 use crate::leak::leaks;
 use crate::manifest::{FORMAT, FileMark, MANIFEST, Manifest, modified};
 use crate::progress::{Bar, Progress};
-use crate::recipe::{Recipe, SplitRecipe};
+use crate::recipe::{Kind, Recipe, SplitRecipe};
 use crate::scan;
 use crate::scratch::{Scratch, sweep_beside, sync_folder};
 use crate::simulator::SimulatorConfig;
@@ -70,6 +70,16 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
     let mut notes = query.notes.clone();
     let rows = gather(recipe, query, &coded, stop, |n| bar.at(n))?;
     check_splits(recipe, &rows)?;
+    for (field, longest) in recipe.fields.iter().zip(&rows.longest) {
+        if let Kind::Sequence { max_len, .. } = field.kind
+            && *longest < max_len
+        {
+            let (name, column) = (&recipe.name, &field.column);
+            tracing::info!(
+                "{name}: field '{column}': max_len is {max_len}, the longest list has {longest}: so many values are read of a list"
+            );
+        }
+    }
     notes.extend(joined_rows(recipe, data, &rows)?);
     notes.extend(leaks(recipe, &rows)?);
     refuse_two_spellings(recipe, &rows)?;
