@@ -90,13 +90,15 @@ impl Case {
     }
 }
 
-/// `tolerance` for a sum of one term; errors of `n` terms grow as the root of `n`.
+/// `tolerance` for a sum of one term; errors of `n` terms grow as the root of `n`, and those of adding them up as `n`: each addition
+/// rounds a sum that is itself of the size of the root of `n`.
 fn agree(shape: BankShape, found: &Outcome, expected: &Outcome, tolerance: f32) -> Result<(), TestCaseError> {
     let BankShape { members, batch, input, output, .. } = shape;
     let terms = [input, 1, batch, batch, output * members];
     for (((name, found), (_, expected)), terms) in found.parts().into_iter().zip(expected.parts()).zip(terms) {
         prop_assert_eq!(found.len(), expected.len());
-        let allowed = tolerance * (1.0 + (terms as f32).sqrt());
+        let terms = terms as f32;
+        let allowed = tolerance * (1.0 + terms.sqrt()) + 2.0 * f32::EPSILON * terms;
         for (found, expected) in found.iter().zip(expected) {
             prop_assert!((found - expected).abs() <= allowed, "{}: {}, expected {}", name, found, expected);
         }
