@@ -1,10 +1,13 @@
 //! Raw rows to a batch: the same ids and weights that the training data were encoded to.
 
+use std::borrow::Cow;
+
 use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::schema::{Field, FieldKind, Schema};
+use crate::schema::{Field, FieldKind, Keep, Schema};
+use crate::transform::{Transform, number_of};
 use crate::value::{Row, Value};
-use crate::vocabulary::{PADDING, Vocabulary, integer_key};
+use crate::vocabulary::{PADDING, Vocabulary};
 
 /// Looks every field of every row up.
 ///
@@ -22,32 +25,23 @@ pub(crate) fn encode_part(schema: &Schema, vocabularies: &[Vocabulary], rows: &[
     batch.weights.reserve(rows.len() * slots);
     for (index, row) in (first..).zip(rows) {
         for field in &schema.fields {
-            let value = row.get(&field.name).ok_or_else(|| Error::MissingColumn {
-                column: field.name.clone(),
-                row: index,
-                columns: schema.fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
-            })?;
-            let value = match (value, &field.default) {
-                (value, Some(default)) if schema.is_null(value) => default,
-                (value, _) if schema.is_null(value) => &Value::Null,
-                (value, _) => value,
-            };
+            let value = prepared(schema, field, row, index)?;
             let mut slot = |id: u32, weight: f32| {
                 batch.ids.push(offsets[field.vocabulary] + id);
                 batch.weights.push(weight);
             };
             let vocabulary = &vocabularies[field.vocabulary];
             match &field.kind {
-                FieldKind::Category => slot(vocabulary.id_of(value, &field.name, index)?, 1.0),
+                FieldKind::Category => slot(vocabulary.id_of(&value, &field.name, index)?, 1.0),
                 FieldKind::Number { .. } => {
-                    slot(0, number(value, field, index)?);
+                    slot(0, number(&value, field, index)?);
                 }
-                FieldKind::Sequence { max_len, pooling } => {
-                    let is_one = field.separator.is_none() && field.default.as_ref() == Some(value);
-                    let ids = match is_one {
-                        true => vec![vocabulary.id_of(value, &field.name, index)?], // a default is one value, as in training
-                        false => sequence(value, field, vocabulary, *max_len, index)?,
-                    };
+                FieldKind::Vector { len } => {
+                    let weights = vector(&value, field, *len, index)?;
+                    (0..).zip(weights).for_each(|(component, weight)| slot(component, weight));
+                }
+                FieldKind::Sequence { max_len, pooling, keep } => {
+                    let ids = sequence(&value, field, vocabulary, (*keep, *max_len), index)?;
                     let weight = pooling.weight(ids.len());
                     ids.iter().for_each(|&id| slot(id, weight));
                     (ids.len()..*max_len).for_each(|_| slot(PADDING, 0.0));
@@ -56,6 +50,53 @@ pub(crate) fn encode_part(schema: &Schema, vocabularies: &[Vocabulary], rows: &[
         }
     }
     Ok(batch)
+}
+
+/// The value of a field in a row, after its transforms; of a sequence and a vector the raw one, whose values are transformed one by
+/// one. Null where nothing is left and nothing stands in for it.
+fn prepared<'r>(schema: &'r Schema, field: &'r Field, row: &'r Row, index: usize) -> Result<Cow<'r, Value>> {
+    let raw = match field.columns() {
+        [column] => match value_of(schema, row, column, index)? {
+            value if schema.is_null(value) => Cow::Owned(Value::Null),
+            value => Cow::Borrowed(value),
+        },
+        columns => {
+            let values = columns.iter().map(|column| match value_of(schema, row, column, index)? {
+                value if schema.is_null(value) => Ok(Value::Null),
+                value => Ok(value.clone()),
+            });
+            Cow::Owned(Value::List(values.collect::<Result<_>>()?))
+        }
+    };
+    let one_by_one = matches!(field.kind, FieldKind::Sequence { .. } | FieldKind::Vector { .. });
+    let transformed = |value: Cow<'r, Value>| match field.transforms.is_empty() || one_by_one {
+        true => Ok(value),
+        false => transformed(field, value.into_owned(), index).map(Cow::Owned),
+    };
+    match (transformed(raw)?, &field.default) {
+        (value, Some(default)) if *value == Value::Null => transformed(Cow::Borrowed(default)),
+        (value, _) => Ok(value),
+    }
+}
+
+fn value_of<'r>(schema: &Schema, row: &'r Row, column: &str, index: usize) -> Result<&'r Value> {
+    row.get(column).ok_or_else(|| {
+        let mut columns: Vec<&str> = Vec::new();
+        for column in schema.fields.iter().flat_map(Field::columns) {
+            if !columns.contains(&column.as_str()) {
+                columns.push(column);
+            }
+        }
+        Error::MissingColumn { column: column.into(), row: index, columns: columns.join(", ") }
+    })
+}
+
+fn transformed(field: &Field, value: Value, row: usize) -> Result<Value> {
+    Transform::all(&field.transforms, value.clone()).map_err(|expected| wrong(field, row, expected, &value))
+}
+
+fn wrong(field: &Field, row: usize, expected: &'static str, found: &Value) -> Error {
+    Error::WrongType { column: field.columns().join(", "), row, expected, found: found.to_string() }
 }
 
 /// An empty text is null: a CSV file cannot tell the two apart.
@@ -69,42 +110,71 @@ fn is_null(value: &Value) -> bool {
 
 /// The weight of a number's slot, 0 for null.
 fn number(value: &Value, field: &Field, row: usize) -> Result<f32> {
-    let number = match value {
-        Value::Null => return Ok(0.0),
-        Value::Integer(v) => Some(*v as f64),
-        Value::Float(v) => Some(*v),
-        Value::Text(v) => v.trim().parse().ok().or_else(|| integer_key(v).map(|v| v as f64)),
-        Value::List(_) => None,
-    };
-    let wrong = |expected| Error::WrongType { column: field.name.clone(), row, expected, found: value.to_string() };
-    let number = number.filter(|v| v.is_finite()).ok_or_else(|| wrong("a finite number"))?;
+    if is_null(value) {
+        return Ok(0.0);
+    }
+    let number = number_of(value).map_err(|expected| wrong(field, row, expected, value))?;
     let weight = field.kind.number_weight(number);
-    if weight.is_finite() { Ok(weight) } else { Err(wrong("a number that 32 bits can hold")) }
+    if weight.is_finite() { Ok(weight) } else { Err(wrong(field, row, "a number that 32 bits can hold", value)) }
 }
 
-/// Local ids of the first `max_len` values. Text is cut at the field's separator; nulls and empty pieces are left out.
-fn sequence(value: &Value, field: &Field, vocabulary: &Vocabulary, max_len: usize, row: usize) -> Result<Vec<u32>> {
-    let id = |value: &Value| vocabulary.id_of(value, &field.name, row);
-    match (value, &field.separator) {
-        (Value::Null, _) => Ok(Vec::new()),
-        (Value::List(values), _) => values.iter().filter(|v| !is_null(v)).take(max_len).map(id).collect(),
-        (Value::Text(text), Some(separator)) => text
-            .split(separator.as_str())
-            .filter(|piece| !piece.is_empty())
-            .take(max_len)
-            .map(|piece| id(&Value::Text(piece.into())))
-            .collect(),
+/// The values of a list, of a text that a separator cuts, or of one that holds a list as JSON writes it.
+fn values_of<'v>(value: &'v Value, field: &Field, row: usize) -> Result<Vec<Cow<'v, Value>>> {
+    Ok(match (value, &field.separator) {
+        (Value::Null, _) => vec![],
+        (Value::List(values), _) => values.iter().map(Cow::Borrowed).collect(),
+        (Value::Text(text), Some(separator)) => {
+            text.split(separator.as_str()).map(|piece| Cow::Owned(Value::Text(piece.into()))).collect()
+        }
         (Value::Text(text), None) => match serde_json::from_str(text) {
-            Ok(list @ Value::List(_)) => sequence(&list, field, vocabulary, max_len, row),
-            _ => Err(Error::WrongType {
-                column: field.name.clone(),
-                row,
-                expected: "a list, as JSON writes it ([1, 2], [\"a\", \"b\"])",
-                found: value.to_string(),
-            }),
+            Ok(Value::List(values)) => values.into_iter().map(Cow::Owned).collect(),
+            _ => return Err(wrong(field, row, "a list, as JSON writes it ([1, 2], [\"a\", \"b\"])", value)),
         },
-        (single, _) => Ok(vec![id(single)?]),
+        (single, _) => vec![Cow::Borrowed(single)],
+    })
+}
+
+/// Local ids of the first or last `max_len` values of a sequence. Nulls and empty pieces are left out.
+fn sequence<'v>(
+    value: &'v Value,
+    field: &Field,
+    vocabulary: &Vocabulary,
+    (keep, max_len): (Keep, usize),
+    row: usize,
+) -> Result<Vec<u32>> {
+    let is_one = field.separator.is_none() && field.default.as_ref() == Some(value); // a default is one value, as in training
+    let mut values = if is_one { vec![Cow::Borrowed(value)] } else { values_of(value, field, row)? };
+    if keep == Keep::Last {
+        values.reverse();
     }
+    let transform = |value: Cow<'v, Value>| match field.transforms.is_empty() {
+        true => Ok(value),
+        false => transformed(field, value.into_owned(), row).map(Cow::Owned),
+    };
+    let values = values.into_iter().filter(|value| !is_null(value)).map(transform);
+    let values = values.filter(|value| !value.as_ref().is_ok_and(|value| is_null(value))).take(max_len);
+    let mut ids = values.map(|value| vocabulary.id_of(&*value?, &field.name, row)).collect::<Result<Vec<u32>>>()?;
+    if keep == Keep::Last {
+        ids.reverse();
+    }
+    Ok(ids)
+}
+
+/// The weights of a vector's slots, all 0 for null.
+fn vector(value: &Value, field: &Field, len: usize, row: usize) -> Result<Vec<f32>> {
+    if is_null(value) {
+        return Ok(vec![0.0; len]);
+    }
+    let values = values_of(value, field, row)?;
+    if values.len() != len {
+        let expected = "a list of as many numbers as the model was trained with";
+        return Err(wrong(field, row, expected, &Value::from(format!("{} of {len}", values.len()))));
+    }
+    let weight = |value: &Value| {
+        let number = number_of(value).map_err(|expected| wrong(field, row, expected, value))? as f32;
+        if number.is_finite() { Ok(number) } else { Err(wrong(field, row, "a number that 32 bits can hold", value)) }
+    };
+    values.iter().map(|value| weight(value)).collect()
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@
 //! | step | module |
 //! |---|---|
 //! | the contract: fields, tasks, sizes | `schema`, `value` |
+//! | raw value -> cleaned, clipped, crossed ... | `transform` |
 //! | value -> row id | `vocabulary` |
 //! | raw rows -> ids, weights | `featurize`, `batch` |
 //! | ids, weights -> a device -> embeddings -> probabilities | `forward` |
@@ -57,8 +58,9 @@ compile_error!("stem-core needs a device: build it with the feature `flex` (the 
 pub mod files;
 pub mod lock;
 mod mapped;
-mod schema;
 mod value;
+mod transform;
+mod schema;
 mod vocabulary;
 mod batch;
 mod featurize;
@@ -97,7 +99,8 @@ pub use error::{Error, Result};
 pub use featurize::encode_rows;
 pub use models::{ModelConfig, ModelName};
 pub use predictor::Predictor;
-pub use schema::{ColumnType, Derived, Field, FieldKind, Pooling, Schema, Task, VocabularySpec};
+pub use schema::{ColumnType, Derived, Field, FieldKind, Keep, Pooling, Schema, Task, VocabularySpec};
 pub use scores::Scores;
+pub use transform::{KeyKind, TimePart, TimeUnit, Transform, hash_bucket};
 pub use value::{Row, Value};
 pub use vocabulary::{PADDING, Texts, Vocabulary, whole};

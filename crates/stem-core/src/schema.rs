@@ -26,6 +26,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::transform::{KeyKind, Transform};
 use crate::value::Value;
 
 /// Most slots that a row of a batch may have.
@@ -53,6 +54,24 @@ impl Pooling {
     }
 }
 
+/// Which values of a list that is too long are kept, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Keep {
+    /// The first ones.
+    #[default]
+    First,
+    /// The last ones: the newest of a history that is written as it happened.
+    Last,
+}
+
+impl Keep {
+    fn is_first(&self) -> bool {
+        *self == Keep::First
+    }
+}
+
 /// What a field holds, and how it is turned into slots.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -62,11 +81,14 @@ pub enum FieldKind {
     Category,
     /// Up to `max_len` values of a vocabulary: `max_len` slots, unused ones are padding of weight 0.
     Sequence {
-        /// Slots; of longer lists the first `max_len` values are kept.
+        /// Slots; of longer lists `max_len` values are kept.
         max_len: usize,
         /// Mean or sum.
         #[serde(default)]
         pooling: Pooling,
+        /// Which values of a longer list are kept.
+        #[serde(default, skip_serializing_if = "Keep::is_first")]
+        keep: Keep,
     },
     /// A number: one slot, the field's one row, weight `(value - mean) / std`.
     Number {
@@ -75,13 +97,21 @@ pub enum FieldKind {
         /// The value is divided by it; 1 for a number taken as it is. Positive.
         std: f32,
     },
+    /// `len` numbers, such as the embedding of an image: slot `i` has row `i` of the field's own vocabulary, and weighs the `i`-th
+    /// number. The field's embedding is the vector times a matrix that is learned. Of null all weights are 0.
+    Vector {
+        /// How many numbers, which is the number of slots and of rows.
+        len: usize,
+    },
 }
 
 impl FieldKind {
-    /// Weight of a number's slot: `(value - mean) / std`, for other kinds 1. Infinite where f32 cannot hold it.
+    /// Weight of a slot that holds this number: `(value - mean) / std`, of a vector the number itself, for other kinds 1. Infinite
+    /// where f32 cannot hold it.
     pub fn number_weight(&self, value: f64) -> f32 {
         match self {
             FieldKind::Number { mean, std } => ((value - f64::from(*mean)) / f64::from(*std)) as f32,
+            FieldKind::Vector { .. } => value as f32,
             _ => 1.0,
         }
     }
@@ -90,8 +120,14 @@ impl FieldKind {
     pub fn slots(&self) -> usize {
         match self {
             FieldKind::Sequence { max_len, .. } => *max_len,
+            FieldKind::Vector { len } => *len,
             FieldKind::Category | FieldKind::Number { .. } => 1,
         }
+    }
+
+    /// Whether its values are keys of a vocabulary. Numbers and vectors weigh rows of their own.
+    pub fn has_keys(&self) -> bool {
+        matches!(self, FieldKind::Category | FieldKind::Sequence { .. })
     }
 }
 
@@ -99,9 +135,9 @@ impl FieldKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Field {
-    /// Column it is read from, and its name in messages.
+    /// Its name, which is that of its column where `columns` is empty.
     pub name: String,
-    /// Category, sequence or number.
+    /// Category, sequence, number or vector.
     #[serde(flatten)]
     pub kind: FieldKind,
     /// Index into [`Schema::vocabularies`].
@@ -109,7 +145,13 @@ pub struct Field {
     /// Text that separates the values of a sequence that arrives as one text, for instance `|`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<String>,
-    /// Stands in for null. Without it a null category is "unseen", a null sequence is empty and a null number weighs 0.
+    /// The columns it is made of, where that is not one of its name: several are crossed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// What is done to a value, to each value of a sequence, before it is looked up or weighed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<Transform>,
+    /// Stands in for null, as a raw value. Without it a null category is "unseen", a null sequence is empty and a null number weighs 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
     /// How the column was computed from raw ones; absent where it is a raw column itself. A [`Row`](crate::Row) holds what came out.
@@ -153,7 +195,21 @@ pub enum ColumnType {
 impl Field {
     /// A field of that kind with the vocabulary of that index in [`Schema::vocabularies`].
     pub fn new(name: impl Into<String>, kind: FieldKind, vocabulary: usize) -> Self {
-        Self { name: name.into(), kind, vocabulary, separator: None, default: None, derived: None }
+        Self {
+            name: name.into(),
+            kind,
+            vocabulary,
+            separator: None,
+            columns: vec![],
+            transforms: vec![],
+            default: None,
+            derived: None,
+        }
+    }
+
+    /// The columns that it reads.
+    pub fn columns(&self) -> &[String] {
+        if self.columns.is_empty() { std::slice::from_ref(&self.name) } else { &self.columns }
     }
 
     /// One value of a vocabulary.
@@ -163,12 +219,31 @@ impl Field {
 
     /// Up to `max_len` values of a vocabulary, as their mean.
     pub fn sequence(name: impl Into<String>, vocabulary: usize, max_len: usize) -> Self {
-        Self::new(name, FieldKind::Sequence { max_len, pooling: Pooling::default() }, vocabulary)
+        Self::new(name, FieldKind::Sequence { max_len, pooling: Pooling::default(), keep: Keep::default() }, vocabulary)
     }
 
     /// A number as it is; its vocabulary is its own and has one row.
     pub fn number(name: impl Into<String>, vocabulary: usize) -> Self {
         Self::new(name, FieldKind::Number { mean: 0.0, std: 1.0 }, vocabulary)
+    }
+
+    /// `len` numbers; its vocabulary is its own and has as many rows.
+    pub fn vector(name: impl Into<String>, vocabulary: usize, len: usize) -> Self {
+        Self::new(name, FieldKind::Vector { len }, vocabulary)
+    }
+
+    /// Reads other columns than the one of its name; several want a [`Transform::Cross`].
+    #[must_use]
+    pub fn reading<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.columns = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Adds a step that values go through.
+    #[must_use]
+    pub fn transformed(mut self, step: Transform) -> Self {
+        self.transforms.push(step);
+        self
     }
 
     /// How the values of a sequence become one vector; other kinds stay as they are.
@@ -211,14 +286,22 @@ impl Field {
 pub struct VocabularySpec {
     /// Name, by default that of its first field.
     pub name: String,
-    /// Table rows: known values + 2, or 1 for a number.
+    /// Table rows: known values or buckets + 2; 1 for a number, as many as it has numbers for a vector.
     pub rows: usize,
+    /// What its keys are, where they are not known but hashed into `rows - 2` buckets, as [`hash_bucket`](crate::hash_bucket) does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hashed: Option<KeyKind>,
 }
 
 impl VocabularySpec {
     /// A block of `rows` rows.
     pub fn new(name: impl Into<String>, rows: usize) -> Self {
-        Self { name: name.into(), rows }
+        Self { name: name.into(), rows, hashed: None }
+    }
+
+    /// A block of `buckets` for keys that are hashed.
+    pub fn hashed(name: impl Into<String>, buckets: usize, keys: KeyKind) -> Self {
+        Self { hashed: Some(keys), ..Self::new(name, buckets.saturating_add(2)) }
     }
 }
 
@@ -331,13 +414,35 @@ impl Schema {
                 FieldKind::Number { .. } if vocabulary.rows != 1 => {
                     return Err(format!("{}, a number's has exactly 1", owner()));
                 }
+                FieldKind::Vector { len: 0 } => {
+                    return Err(format!("vector '{name}' has no numbers: give it at least 1"));
+                }
+                FieldKind::Vector { len } if vocabulary.rows != len => {
+                    return Err(format!("{}, a vector of {len} numbers has exactly {len}", owner()));
+                }
+                FieldKind::Number { .. } | FieldKind::Vector { .. } if vocabulary.hashed.is_some() => {
+                    return Err(format!("{}, which hashes keys, and it has none", owner()));
+                }
                 FieldKind::Sequence { max_len: 0, .. } => {
                     return Err(format!("sequence '{name}' has max_len 0: give it at least 1"));
                 }
                 FieldKind::Category | FieldKind::Sequence { .. } if vocabulary.rows < 2 => {
                     return Err(format!("{}, at least 2 are needed", owner()));
                 }
+                FieldKind::Category | FieldKind::Sequence { .. }
+                    if vocabulary.hashed.is_some() && vocabulary.rows < 3 =>
+                {
+                    return Err(format!("{}, at least 3 are needed to hash into", owner()));
+                }
                 _ => {}
+            }
+            if let Some(fault) = field.transforms.iter().find_map(Transform::fault) {
+                return Err(format!("field '{name}' {fault}"));
+            }
+            let crossed =
+                matches!(&field.transforms[..], [Transform::Cross { keys }, ..] if keys.len() == field.columns.len());
+            if field.columns.len() > 1 && !crossed {
+                return Err(format!("field '{name}' reads {} columns and does not cross them", field.columns.len()));
             }
         }
         Ok(())
@@ -507,7 +612,7 @@ mod tests {
 
     #[test]
     fn a_field_is_built_kind_by_kind() {
-        let kind = FieldKind::Sequence { max_len: 4, pooling: Pooling::Sum };
+        let kind = FieldKind::Sequence { max_len: 4, pooling: Pooling::Sum, keep: Keep::First };
         let field = Field::sequence("tags", 1, 4).pooled(Pooling::Sum).separated_by("|").with_default("a");
         let expected = Field { separator: Some("|".into()), default: Some("a".into()), ..Field::new("tags", kind, 1) };
         assert_eq!(field, expected);

@@ -4,6 +4,8 @@
 //! Sorted keys need no hash table: a bundle's vocabulary is two plain tensors, and the same data always gives the same ids.
 
 use crate::error::{Error, Result};
+use crate::schema::{FieldKind, Schema};
+use crate::transform::{KeyKind, hash_bucket};
 use crate::value::Value;
 
 /// Local id of padding.
@@ -17,8 +19,17 @@ pub enum Vocabulary {
     Integers(Vec<i64>),
     /// Keys that are text in the source, ascending by their bytes.
     Texts(Texts),
+    /// Keys that are not known, each hashed into a bucket: ids `1..=buckets`, and one for null.
+    Hashed {
+        /// How many buckets.
+        buckets: usize,
+        /// What the keys are.
+        keys: KeyKind,
+    },
     /// A number's vocabulary: one row, no keys.
     Number,
+    /// A vector's vocabulary: a row for each of so many numbers, no keys.
+    Vector(usize),
 }
 
 /// Many short texts in one allocation: text `i` is `bytes[offsets[i]..offsets[i + 1]]`.
@@ -119,21 +130,35 @@ impl Vocabulary {
         Vocabulary::Texts(Texts::new(keys))
     }
 
+    /// The vocabulary `v` of a schema, where that alone says all: its keys are hashed, or it is of a number or vector.
+    pub fn without_keys(schema: &Schema, v: usize) -> Option<Self> {
+        let spec = schema.vocabularies.get(v)?;
+        if let Some(keys) = spec.hashed {
+            return Some(Vocabulary::Hashed { buckets: spec.rows.saturating_sub(2), keys });
+        }
+        schema.fields.iter().filter(|field| field.vocabulary == v).find_map(|field| match field.kind {
+            FieldKind::Number { .. } => Some(Vocabulary::Number),
+            FieldKind::Vector { len } => Some(Vocabulary::Vector(len)),
+            FieldKind::Category | FieldKind::Sequence { .. } => None,
+        })
+    }
+
     /// Whether the keys ascend strictly, as look-up needs. A bundle read from disk is asked.
     pub fn is_sorted(&self) -> bool {
         match self {
             Vocabulary::Integers(keys) => keys.windows(2).all(|w| w[0] < w[1]),
             Vocabulary::Texts(keys) => (1..keys.len()).all(|i| keys.bytes_of(i - 1) < keys.bytes_of(i)),
-            Vocabulary::Number => true,
+            Vocabulary::Hashed { .. } | Vocabulary::Number | Vocabulary::Vector(_) => true,
         }
     }
 
-    /// Known keys.
+    /// Known keys, or buckets.
     pub fn len(&self) -> usize {
         match self {
             Vocabulary::Integers(keys) => keys.len(),
             Vocabulary::Texts(keys) => keys.len(),
-            Vocabulary::Number => 0,
+            Vocabulary::Hashed { buckets, .. } => *buckets,
+            Vocabulary::Number | Vocabulary::Vector(_) => 0,
         }
     }
 
@@ -142,10 +167,11 @@ impl Vocabulary {
         self.len() == 0
     }
 
-    /// Table rows: padding + keys + unseen, or the one row of a number.
+    /// Table rows: padding + keys + unseen, or the rows of a number or vector.
     pub fn rows(&self) -> usize {
         match self {
             Vocabulary::Number => 1,
+            Vocabulary::Vector(len) => *len,
             _ => self.len() + 2,
         }
     }
@@ -153,7 +179,7 @@ impl Vocabulary {
     /// Bytes that its keys take.
     pub fn key_bytes(&self) -> u64 {
         match self {
-            Vocabulary::Number => 0,
+            Vocabulary::Hashed { .. } | Vocabulary::Number | Vocabulary::Vector(_) => 0,
             Vocabulary::Integers(keys) => size_of_val(keys.as_slice()) as u64,
             Vocabulary::Texts(texts) => {
                 let (bytes, offsets) = texts.parts();
@@ -171,17 +197,18 @@ impl Vocabulary {
     pub fn id_of_integer(&self, key: i64) -> u32 {
         match self {
             Vocabulary::Integers(keys) => keys.binary_search(&key).map_or(self.unseen(), |i| i as u32 + 1),
-            Vocabulary::Texts(_) => self.id_of_text(&key.to_string()),
-            Vocabulary::Number => 0,
+            Vocabulary::Texts(_) | Vocabulary::Hashed { .. } => self.id_of_text(&key.to_string()),
+            Vocabulary::Number | Vocabulary::Vector(_) => 0,
         }
     }
 
-    /// Local id of a text key, or of the unseen. Of an integer vocabulary it is `unseen` when the text is no integer.
+    /// Local id of a text key as it is spelt, or of the unseen. Of an integer vocabulary it is `unseen` when the text is no integer.
     pub fn id_of_text(&self, key: &str) -> u32 {
         match self {
             Vocabulary::Integers(_) => integer_key(key).map_or(self.unseen(), |key| self.id_of_integer(key)),
             Vocabulary::Texts(keys) => keys.position(key).map_or(self.unseen(), |i| i as u32 + 1),
-            Vocabulary::Number => 0,
+            Vocabulary::Hashed { buckets, .. } => hash_bucket(key, *buckets) as u32 + 1,
+            Vocabulary::Number | Vocabulary::Vector(_) => 0,
         }
     }
 
@@ -198,6 +225,10 @@ impl Vocabulary {
         match (self, value) {
             (_, Value::Null) => Ok(self.unseen()),
             (_, Value::List(_)) => wrong("one value"),
+            (Vocabulary::Hashed { keys, .. }, value) => match keys.spell(value) {
+                Ok(key) => Ok(key.map_or(self.unseen(), |key| self.id_of_text(&key))),
+                Err(expected) => wrong(expected),
+            },
             (_, Value::Integer(key)) => Ok(self.id_of_integer(*key)),
             (Vocabulary::Integers(_), Value::Float(key)) => match whole(*key) {
                 Some(key) => Ok(self.id_of_integer(key)),
@@ -209,7 +240,7 @@ impl Vocabulary {
                 None => wrong("an integer"),
             },
             (Vocabulary::Texts(_), Value::Float(_)) => wrong("text or an integer"),
-            (Vocabulary::Number, Value::Float(_)) => Ok(0),
+            (Vocabulary::Number | Vocabulary::Vector(_), Value::Float(_)) => Ok(0),
             (_, Value::Text(key)) => Ok(self.id_of_text(key)),
         }
     }

@@ -114,9 +114,10 @@ impl Dataset {
             let mut number = 0;
             for (field, range) in schema.fields.iter().zip(&ranges) {
                 match &field.kind {
-                    FieldKind::Number { .. } => {
-                        weights[range.start] = numbers[row * cols + number];
-                        number += 1;
+                    FieldKind::Number { .. } | FieldKind::Vector { .. } => {
+                        let own = &numbers[row * cols + number..][..range.len()];
+                        weights[range.clone()].copy_from_slice(own);
+                        number += range.len();
                     }
                     FieldKind::Sequence { pooling, .. } => {
                         let padding = offsets[field.vocabulary] + PADDING;

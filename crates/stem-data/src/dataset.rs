@@ -62,7 +62,7 @@ impl Dataset {
             let groups = || matrix(&manifest, folder, &name("groups.u32"), [rows, 1]);
             Ok(SplitColumns {
                 ids: matrix(&manifest, folder, &name("ids.u32"), [rows, schema.slots()])?,
-                numbers: matrix(&manifest, folder, &name("numbers.f32"), [rows, manifest.number_fields()])?,
+                numbers: matrix(&manifest, folder, &name("numbers.f32"), [rows, manifest.numbers()])?,
                 labels: matrix(&manifest, folder, &name("labels.f32"), [rows, schema.tasks.len()])?,
                 groups: schema.group.is_some().then(groups).transpose()?,
             })
@@ -172,7 +172,7 @@ pub(crate) fn write_vocabulary(
     vocabulary: &Vocabulary,
 ) -> Result<(Keys, Vec<(String, String)>)> {
     match vocabulary {
-        Vocabulary::Number => Ok((Keys::Number, vec![])),
+        Vocabulary::Number | Vocabulary::Vector(_) | Vocabulary::Hashed { .. } => Ok((Keys::None, vec![])),
         Vocabulary::Integers(keys) => {
             Ok((Keys::Integers, vec![write_column(folder, vocabulary_file(v, "i64"), keys)?]))
         }
@@ -207,7 +207,10 @@ fn read_vocabulary(folder: &Path, v: usize, manifest: &Manifest) -> Result<Vocab
     let fault = |what: String| Err(Error::Dataset { path: folder.into(), what });
     let spec = &manifest.schema.vocabularies[v];
     let vocabulary = match manifest.keys[v] {
-        Keys::Number => Vocabulary::Number,
+        Keys::None => match Vocabulary::without_keys(&manifest.schema, v) {
+            Some(vocabulary) => vocabulary,
+            None => return fault(format!("vocabulary '{}' has no keys", spec.name)),
+        },
         Keys::Integers => Vocabulary::Integers(column(folder, vocabulary_file(v, "i64"), manifest)?),
         Keys::Texts => {
             let bytes = column(folder, vocabulary_file(v, "u8"), manifest)?;

@@ -3,7 +3,7 @@
 //! Code 0 is padding, code 1 is null; keys count from 2.
 
 use polars::prelude::*;
-use stem_core::{Value, whole};
+use stem_core::{KeyKind, Value, Vocabulary, hash_bucket, whole};
 
 use crate::error::{Error, Result};
 
@@ -32,6 +32,8 @@ pub(crate) struct Dictionary {
     hashed: PlHashMap<i64, u32>,
     texts: PlHashMap<String, u32>,
     next: u32,
+    /// How many buckets keys are hashed into, where they are.
+    buckets: Option<usize>,
 }
 
 impl Dictionary {
@@ -40,12 +42,28 @@ impl Dictionary {
         Self { integers: has_integer_keys(dtype), next: FIRST, ..Self::default() }
     }
 
+    /// Hashes keys into so many buckets: a code for each, and no key is kept.
+    pub(crate) fn hashing(mut self, buckets: Option<usize>) -> Self {
+        self.buckets = buckets;
+        self.next += buckets.unwrap_or(0) as u32;
+        self
+    }
+
+    /// The vocabulary of hashed keys, where they are hashed.
+    pub(crate) fn hashed(&self) -> Option<Vocabulary> {
+        let keys = if self.integers { KeyKind::Integers } else { KeyKind::Texts };
+        self.buckets.map(|buckets| Vocabulary::Hashed { buckets, keys })
+    }
+
     /// Codes given so far, padding and null included.
     pub(crate) fn codes(&self) -> usize {
         self.next as usize
     }
 
     pub(crate) fn code_of_integer(&mut self, key: i64) -> u32 {
+        if self.buckets.is_some() {
+            return self.code_of_text(&key.to_string());
+        }
         let code = if (0..DIRECT).contains(&key) {
             let key = key as usize;
             if key >= self.direct.len() {
@@ -65,6 +83,7 @@ impl Dictionary {
     /// The code of an integer without a sign. Where one is beyond 63 bits, all keys become the texts of their digits.
     pub(crate) fn code_of_unsigned(&mut self, key: u64) -> u32 {
         match i64::try_from(key) {
+            _ if self.buckets.is_some() => self.code_of_text(&key.to_string()),
             Ok(key) if self.integers => self.code_of_integer(key),
             _ => {
                 self.turn_to_texts();
@@ -86,6 +105,9 @@ impl Dictionary {
     }
 
     pub(crate) fn code_of_text(&mut self, key: &str) -> u32 {
+        if let Some(buckets) = self.buckets {
+            return FIRST + hash_bucket(key, buckets) as u32;
+        }
         if let Some(code) = self.texts.get(key) {
             return *code;
         }

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use stem_core::MISSING;
 use stem_core::files::create_folder;
+use stem_core::{Field, MISSING, Transform};
 
 use crate::columns::ColumnWriter;
 use crate::dictionary::PAD;
-use crate::encoding::Encoding;
+use crate::encoding::{Encoding, number_places};
 use crate::error::{Error, Result};
 use crate::gather::CodedRows;
-use crate::recipe::Recipe;
+use crate::recipe::{FieldRecipe, Recipe};
 use crate::split::{Split, SplitStatistics};
 use crate::stop::StopFlag;
 
@@ -47,7 +47,8 @@ pub(crate) fn encode(
 ) -> Result<Encoded> {
     let (vocabulary, tasks) = (rows.vocabulary_of_fields(), recipe.labels.len());
     let slots = encoding.schema.slots();
-    let cols = rows.numbers.cols();
+    let inputs = inputs(recipe, encoding, &vocabulary);
+    let cols = inputs.iter().map(Input::numbers).sum();
     let create = |split: Split| -> Result<SplitWriter> {
         let folder = folder.join(split.name());
         create_folder(&folder)?;
@@ -61,13 +62,6 @@ pub(crate) fn encode(
         })
     };
     let mut writers = [create(Split::Train)?, create(Split::Valid)?, create(Split::Test)?];
-    let number_kinds: Vec<_> = encoding
-        .schema
-        .fields
-        .iter()
-        .map(|f| &f.kind)
-        .filter(|k| matches!(k, stem_core::FieldKind::Number { .. }))
-        .collect();
     let within: Vec<Option<usize>> = recipe
         .labels
         .iter()
@@ -89,20 +83,30 @@ pub(crate) fn encode(
         }
         let Some(writer) = writers.get_mut(split as usize) else { return Ok(()) }; // left out
         let (ids, numbers, labels, groups) = &mut writer.waiting;
-        for (f, (codes, &v)) in fields.iter().zip(&vocabulary).enumerate() {
-            let own = &encoding.ids[v];
-            ids.extend(codes.iter().map(|&code| own[code as usize]));
-            ids.extend((codes.len()..rows.longest[f]).map(|_| own[PAD as usize]));
-        }
-        let values = &rows.numbers.values()[row * cols..(row + 1) * cols];
-        numbers.extend(
-            values.iter().zip(&number_kinds).map(|(&v, kind)| if v.is_nan() { 0.0 } else { kind.number_weight(v) }),
-        );
-        if let Some(place) = numbers.iter().rev().take(cols).position(|n| !n.is_finite()) {
-            let field = encoding.schema.fields.iter().filter(|f| number_kinds.contains(&&f.kind)).rev().nth(place);
-            let found = values[cols - 1 - place].to_string();
-            let column = field.map_or(String::new(), |f| f.name.clone());
-            return Err(Error::Value { column, row, expected: "a number that 32-bit floats can hold", found });
+        let all = &rows.numbers.values()[row * rows.numbers.cols()..][..rows.numbers.cols()]; // the numbers of the row
+        for (f, (codes, input)) in fields.iter().zip(&inputs).enumerate() {
+            match input {
+                Input::Keys { ids: own } => {
+                    ids.extend(codes.iter().map(|&code| own[code as usize]));
+                    ids.extend((codes.len()..rows.longest[f]).map(|_| own[PAD as usize]));
+                }
+                Input::Bucket { place, first, edges } => {
+                    let bucket = edges.partition_point(|edge| *edge <= all[*place]) as u32;
+                    ids.push(first + if all[*place].is_nan() { edges.len() as u32 + 2 } else { 1 + bucket });
+                }
+                Input::Numbers { place, first, field } => {
+                    for (number, &value) in (0..).zip(&all[*place..][..field.kind.slots()]) {
+                        let weight = if value.is_nan() { 0.0 } else { field.kind.number_weight(value) };
+                        if !weight.is_finite() {
+                            let (column, expected) =
+                                (field.columns().join(", "), "a number that 32-bit floats can hold");
+                            return Err(Error::Value { column, row, expected, found: value.to_string() });
+                        }
+                        ids.push(first + number);
+                        numbers.push(weight);
+                    }
+                }
+            }
         }
         let raw = &rows.labels.values()[row * tasks..(row + 1) * tasks];
         for &task in &order {
@@ -139,6 +143,39 @@ pub(crate) fn encode(
     }
     let statistics = <[SplitStatistics; 3]>::try_from(statistics).expect("three splits");
     Ok(Encoded { statistics, same, checksums })
+}
+
+/// Where the ids and weights of a field come from.
+enum Input<'e> {
+    /// Codes.
+    Keys { ids: &'e [u32] },
+    /// The number at `place`, by the bucket that it falls into; ids count from `first`.
+    Bucket { place: usize, first: u32, edges: &'e [f64] },
+    /// The numbers from `place` on, each with a row of its own from `first` on.
+    Numbers { place: usize, first: u32, field: &'e Field },
+}
+
+impl Input<'_> {
+    /// Numbers of a row that are written.
+    fn numbers(&self) -> usize {
+        match self {
+            Self::Numbers { field, .. } => field.kind.slots(),
+            _ => 0,
+        }
+    }
+}
+
+fn inputs<'e>(recipe: &Recipe, encoding: &'e Encoding, vocabulary: &[usize]) -> Vec<Input<'e>> {
+    let fields = recipe.fields.iter().zip(&encoding.schema.fields).zip(vocabulary).zip(number_places(recipe));
+    let input = |(((raw, field), &v), place): (((&FieldRecipe, &'e Field), &usize), usize)| {
+        let ids = &encoding.ids[v];
+        match field.transforms.last() {
+            _ if raw.numbers() == 0 => Input::Keys { ids },
+            Some(Transform::Bucketize { edges }) => Input::Bucket { place, first: ids[0], edges },
+            _ => Input::Numbers { place, first: ids[0], field },
+        }
+    };
+    fields.map(input).collect()
 }
 
 impl SplitWriter {

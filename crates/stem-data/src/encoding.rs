@@ -1,11 +1,11 @@
 //! How codes become ids, decided by the training split alone: which keys are known, and the mean and spread of numbers.
 
-use stem_core::{Field, FieldKind, Schema, Task, Texts, Vocabulary, VocabularySpec};
+use stem_core::{Field, FieldKind, Schema, Task, Texts, Transform, Vocabulary, VocabularySpec};
 
 use crate::dictionary::{Dictionary, NULL, PAD};
-use crate::error::Result;
+use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
-use crate::recipe::{Kind, Recipe};
+use crate::recipe::{FieldRecipe, Kind, Recipe};
 use crate::split::Split;
 
 /// Schema, vocabularies, and how codes become ids.
@@ -24,13 +24,29 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
     let moments = moments(rows);
     let (mut vocabularies, mut ids, mut varied) = (Vec::new(), Vec::new(), Vec::new());
     let mut offset = 0u64;
-    let mut numbers = 0;
+    let mut fitted = rows.steps.iter().map(|steps| steps.transforms.clone()).collect::<Vec<_>>();
+    let places = number_places(recipe);
     let mut kinds = vec![FieldKind::Category; recipe.fields.len()];
     let mut vocabulary_of = vec![0; recipe.fields.len()];
     for (v, coded) in rows.vocabularies.iter().enumerate() {
         let (vocabulary, local, distinct) = match &coded.dictionary {
             Some(dictionary) => known(dictionary, &counts[v], coded.min_count as u64),
-            None => (Vocabulary::Number, vec![0], 0),
+            None => {
+                let f = coded.fields[0];
+                let field = &recipe.fields[f];
+                let vocabulary = match (field.kind, field.quantiles) {
+                    (Kind::Vector { len }, _) => Vocabulary::Vector(len),
+                    (_, Some(buckets)) => {
+                        let edges = edges(recipe, rows, field, places[f], buckets)?;
+                        let vocabulary = Vocabulary::integers(0..=edges.len() as i64);
+                        fitted[f].push(Transform::Bucketize { edges });
+                        vocabulary
+                    }
+                    _ => Vocabulary::Number,
+                };
+                let distinct = vocabulary.len();
+                (vocabulary, vec![0], distinct)
+            }
         };
         let start = offset as u32; // the schema's check refuses tables that 32 bits cannot number
         ids.push(local.into_iter().map(|id| start.wrapping_add(id)).collect());
@@ -40,10 +56,13 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
             vocabulary_of[f] = v;
             kinds[f] = match recipe.fields[f].kind {
                 Kind::Category => FieldKind::Category,
-                Kind::Sequence { pooling, .. } => FieldKind::Sequence { max_len: rows.longest[f], pooling },
+                Kind::Sequence { pooling, keep, .. } => FieldKind::Sequence { max_len: rows.longest[f], pooling, keep },
+                Kind::Vector { len } => {
+                    spread = moments[places[f]..][..len].iter().any(|(_, std)| *std > 0.0);
+                    FieldKind::Vector { len }
+                }
                 Kind::Number { standardize } => {
-                    let (mean, std) = moments[numbers];
-                    numbers += 1;
+                    let (mean, std) = moments[places[f]];
                     spread = std > 0.0;
                     match standardize && std > 0.0 && (std as f32) > 0.0 {
                         true => FieldKind::Number { mean: mean as f32, std: std as f32 },
@@ -55,14 +74,22 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
         varied.push(spread || distinct > 1);
         vocabularies.push(vocabulary);
     }
-    let fields = recipe.fields.iter().zip(kinds).zip(vocabulary_of).map(|((field, kind), vocabulary)| {
-        let mut fitted = Field::new(&field.column, kind, vocabulary);
+    let fields = recipe.fields.iter().zip(kinds).zip(vocabulary_of).zip(fitted);
+    let fields = fields.map(|(((field, kind), vocabulary), transforms)| {
+        let mut fitted = Field::new(&field.name, kind, vocabulary);
+        if field.columns != [field.name.as_str()] {
+            fitted.columns = field.columns.clone();
+        }
         (fitted.separator, fitted.default) = (field.separator.clone(), field.default.clone());
-        fitted.derived = rows.derived.get(&field.column).cloned();
+        fitted.transforms = transforms;
+        fitted.derived = field.columns.iter().find_map(|column| rows.derived.get(column)).cloned();
         fitted
     });
     let specs = vocabularies.iter().zip(&rows.vocabularies);
-    let specs = specs.map(|(vocabulary, coded)| VocabularySpec::new(&coded.name, vocabulary.rows()));
+    let specs = specs.map(|(vocabulary, coded)| match vocabulary {
+        Vocabulary::Hashed { buckets, keys } => VocabularySpec::hashed(&coded.name, *buckets, *keys),
+        _ => VocabularySpec::new(&coded.name, vocabulary.rows()),
+    });
     let tasks = recipe.labels.iter().map(|label| {
         let mut task = Task::new(&label.column);
         task.within = label.within.clone();
@@ -100,6 +127,11 @@ fn count(recipe: &Recipe, rows: &CodedRows) -> Vec<Vec<u64>> {
 fn known(dictionary: &Dictionary, counts: &[u64], least: u64) -> (Vocabulary, Vec<u32>, usize) {
     let frequent = |code: u32| counts[code as usize] >= least;
     let distinct = counts.iter().skip(NULL as usize).filter(|&&n| n > 0).count();
+    if let Some(vocabulary) = dictionary.hashed() {
+        let buckets = vocabulary.len() as u32;
+        let ids = [stem_core::PADDING, vocabulary.unseen()].into_iter().chain(1..=buckets).collect();
+        return (vocabulary, ids, distinct);
+    }
     let (vocabulary, codes): (Vocabulary, Vec<u32>) = if dictionary.integers {
         let mut keys: Vec<(i64, u32)> = dictionary.integer_keys().filter(|(_, code)| frequent(*code)).collect();
         keys.sort_unstable();
@@ -127,4 +159,38 @@ fn moments(rows: &CodedRows) -> Vec<(f64, f64)> {
         (mean, (values().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n).sqrt())
     });
     moments.collect()
+}
+
+/// The first number of each field among those of a row. `[F]`
+pub(crate) fn number_places(recipe: &Recipe) -> Vec<usize> {
+    let places = recipe.fields.iter().scan(0, |next, field| {
+        let place = *next;
+        *next += field.numbers();
+        Some(place)
+    });
+    places.collect()
+}
+
+/// Training rows of which quantiles are taken; of more, rows at even distances.
+const SAMPLE: usize = 1 << 20;
+
+/// Edges that cut a field's numbers in training into buckets of about as many rows each, as far as equal numbers let them.
+fn edges(recipe: &Recipe, rows: &CodedRows, field: &FieldRecipe, place: usize, buckets: usize) -> Result<Vec<f64>> {
+    let cols = rows.numbers.cols();
+    let column = rows.numbers.values()[place..].iter().step_by(cols).zip(&rows.splits);
+    let training = || column.clone().filter(|(x, split)| **split == Split::Train as u8 && !x.is_nan()).map(|(x, _)| *x);
+    let stride = training().count().div_ceil(SAMPLE).max(1);
+    let mut sample: Vec<f64> = training().step_by(stride).collect();
+    sample.sort_unstable_by(f64::total_cmp);
+    let mut edges: Vec<f64> = (1..buckets).filter_map(|k| sample.get(k * sample.len() / buckets).copied()).collect();
+    edges.dedup();
+    edges.retain(|edge| Some(edge) != sample.first()); // below it there is nothing
+    if !edges.is_empty() {
+        return Ok(edges);
+    }
+    let name = &field.name;
+    let what = format!(
+        "field \"{name}\" has too few different numbers in the training split to be cut into {buckets} buckets: name the edges, `bucketize = [0, 10]`, or leave it out"
+    );
+    Err(Error::Recipe { path: recipe.path.clone(), faults: vec![Fault { line: field.line, what }] })
 }

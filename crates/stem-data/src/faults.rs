@@ -1,6 +1,6 @@
 //! What the columns of the SELECT show to be wrong with a recipe: all of it at once, each with what to write instead.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use polars::prelude::*;
 use stem_core::Value;
@@ -10,10 +10,11 @@ use crate::error::Fault;
 use crate::provenance::{Origins, cast_to_times, drifting};
 use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe, nearest};
 use crate::source::{ColumnFacts, words};
+use crate::transform::Steps;
 
 /// Columns the recipe reads, each with the line that names it.
 pub(crate) fn used_columns(recipe: &Recipe) -> Vec<(&str, usize)> {
-    let fields = recipe.fields.iter().map(|f| (f.column.as_str(), f.line));
+    let fields = recipe.fields.iter().flat_map(|f| f.columns.iter().map(|column| (column.as_str(), f.line)));
     let labels = recipe.labels.iter().map(|l| (l.column.as_str(), l.line));
     let group = recipe.group.iter().map(|g| (g.as_str(), recipe.lines.group));
     let split = match &recipe.split {
@@ -57,19 +58,40 @@ pub(crate) fn faults(
     };
     let is_undecided = |column: &str| origins[column].iter().all(|c| facts.undecided.contains(&c.column));
     for field in &recipe.fields {
-        if let Some(what) = types.get(&field.column).and_then(|dtype| misfit(field, dtype, &is_undecided, &example)) {
-            add(field.line, format!("field \"{}\" {what}", field.column));
+        let Some(of) = field.columns.iter().map(|column| types.get(column)).collect::<Option<Vec<_>>>() else {
+            continue;
+        };
+        let empty = |(column, dtype): (&String, &&DataType)| **dtype == DataType::String && is_undecided(column);
+        let of: Vec<DataType> = field
+            .columns
+            .iter()
+            .zip(&of)
+            .map(|(column, dtype)| match (column, dtype) {
+                pair if !field.is_keyed() && empty(pair) => DataType::Null, // text that holds no value yet
+                _ => (*dtype).clone(),
+            })
+            .collect();
+        let what = match (Steps::of(field, &of), field.kind) {
+            (Err(what), _) => Some(what),
+            (Ok(steps), Kind::Sequence { .. }) => misfit(field, &of[0], steps.default.as_ref(), &example),
+            (Ok(steps), _) => misfit(field, &steps.dtype, steps.default.as_ref(), &example),
+        };
+        if let Some(what) = what {
+            add(field.line, format!("field \"{}\" {what}", field.name));
         }
     }
     let mut kinds: HashMap<&str, (&FieldRecipe, bool)> = HashMap::new();
-    for field in recipe.fields.iter().filter(|f| !matches!(f.kind, Kind::Number { .. })) {
-        let Some(dtype) = types.get(&field.column) else { continue };
-        let name = field.vocabulary.as_deref().unwrap_or(&field.column);
+    for field in recipe.fields.iter().filter(|f| f.numbers() == 0) {
+        let of: Vec<DataType> = field.columns.iter().filter_map(|column| types.get(column).cloned()).collect();
+        let Some(dtype) = Steps::of(field, &of).ok().filter(|_| !of.is_empty()).map(|steps| steps.dtype) else {
+            continue;
+        };
+        let (name, dtype) = (field.vocabulary(), &dtype);
         let (first, integers) = *kinds.entry(name).or_insert((field, has_integer_keys(dtype)));
         if integers != has_integer_keys(dtype) {
             let what = format!(
                 "vocabulary \"{name}\" holds integers in one of \"{}\" and \"{}\", text in the other: CAST one in the sql",
-                first.column, field.column
+                first.name, field.name
             );
             add(field.line, what);
         }
@@ -88,18 +110,21 @@ pub(crate) fn faults(
             add(label.line, what);
         }
         let answer = &origins[name.as_str()];
-        for field in
-            recipe.fields.iter().filter(|field| field.column != *name && !recipe.allow_leak.contains(&field.column))
+        for field in recipe
+            .fields
+            .iter()
+            .filter(|field| !field.columns.contains(name) && !recipe.allow_leak.contains(&field.name))
         {
-            let read = &origins[field.column.as_str()];
-            let column = &field.column;
-            if !answer.is_empty() && answer.is_subset(read) {
+            let read: BTreeSet<_> =
+                field.columns.iter().flat_map(|column| &origins[column.as_str()]).cloned().collect();
+            let column = &field.name;
+            if !answer.is_empty() && answer.is_subset(&read) {
                 let columns = answer.iter().map(|origin| origin.column.as_str()).collect::<Vec<_>>().join(", ");
                 let what = format!(
                     "field \"{column}\" is made of {columns}, as label \"{name}\" is: the model would read the answer. Values of earlier rows are known: LAG({columns}) OVER (PARTITION BY ... ORDER BY ...). If this one is known before the feedback too, say so: `allow_leak = [\"{column}\"]` at the top of the recipe"
                 );
                 add(field.line, what);
-            } else if let Some(origin) = answer.intersection(read).next() {
+            } else if let Some(origin) = answer.intersection(&read).next() {
                 tracing::warn!(
                     "field \"{column}\" holds {}, from which label \"{name}\" is computed too: is it known before the feedback?",
                     origin.column
@@ -116,9 +141,9 @@ pub(crate) fn faults(
         }
     }
     for (column, kinds) in drifting(plan) {
-        let keyed = recipe.fields.iter().filter(|field| !matches!(field.kind, Kind::Number { .. }));
+        let keyed = recipe.fields.iter().filter(|field| field.is_keyed());
         let keyed = keyed
-            .map(|field| (&field.column, field.line))
+            .flat_map(|field| field.columns.iter().map(|column| (column, field.line)))
             .chain(recipe.group.iter().map(|group| (group, recipe.lines.group)));
         for (name, line) in keyed {
             if *name == column || origins[name.as_str()].iter().any(|origin| origin.column == column) {
@@ -154,41 +179,45 @@ pub(crate) fn faults(
 fn misfit(
     field: &FieldRecipe,
     dtype: &DataType,
-    is_undecided: &dyn Fn(&str) -> bool,
+    default: Option<&Value>,
     example: &dyn Fn(&str) -> String,
 ) -> Option<String> {
-    let (found, name) = (words(dtype), &field.column);
+    let (found, name) = (words(dtype), &field.columns[0]);
     match field.kind {
-        Kind::Category => match dtype {
+        Kind::Category if field.numbers() == 0 => match dtype {
             DataType::List(_) => Some(format!("is {found}: make it a sequence")),
             DataType::Datetime(..) => Some(format!(
-                "holds {found}, and nearly every time is a new one: take a part of it in the sql, EXTRACT(HOUR FROM \"{name}\"), or write it as text in a form of your own, STRFTIME(\"{name}\", '%Y-%m-%d %H')"
+                "holds {found}, and nearly every time is a new one: take a part of it, `part = \"hour\"` or \"weekday\", or write it as text in a form of your own, STRFTIME(\"{name}\", '%Y-%m-%d %H')"
             )),
             DataType::Time | DataType::Duration(_) => {
                 Some(format!("holds {found}: take a part of it in the sql, EXTRACT(HOUR FROM \"{name}\"), or make it a number"))
             }
             DataType::Struct(_) | DataType::Array(..) => Some(format!("is {found}, expected integers or text")),
-            _ => default_misfit(field, dtype),
+            _ => default_misfit(default, dtype),
         },
         Kind::Sequence { .. } => match (dtype, &field.separator) {
             (DataType::String, None) => Some("is text: add `separator = \"|\"`, or cut it in the sql".into()),
-            (DataType::String, Some(_)) => default_misfit(field, dtype),
+            (DataType::String, Some(_)) => default_misfit(default, dtype),
             (DataType::List(_), Some(_)) => Some("is a list already: leave `separator` out".into()),
             (DataType::List(inner), None) if inner.is_integer() || matches!(**inner, DataType::String | DataType::Boolean) => {
-                default_misfit(field, dtype)
+                default_misfit(default, dtype)
             }
             (DataType::List(inner), None) if inner.is_float() => Some(
-                "is a list of floats: a sequence is a list of integers or text; a vector of numbers goes in as one number field each, GET(\"column\", 0) AS v0 in the sql".into(),
+                "is a list of floats: a sequence is a list of integers or text; a vector of numbers is `kind = \"vector\"`".into(),
             ),
             _ => Some(format!("is {found}: a sequence is a list of integers or text, or a text with a separator")),
         },
-        Kind::Number { .. } => match (dtype, &field.default) {
+        Kind::Vector { .. } => match dtype {
+            DataType::List(inner) if inner.is_primitive_numeric() => None,
+            DataType::String => None,
+            _ => Some(format!("is {found}, expected a list of numbers")),
+        },
+        Kind::Number { .. } | Kind::Category => match (dtype, default) {
             (_, Some(Value::Text(text))) => Some(format!("has the default \"{text}\", expected a number")),
-            (DataType::String, _) if is_undecided(name) => None,
             (dtype, _) if dtype.is_temporal() => {
                 Some(format!("holds {found}, expected numbers: EXTRACT(EPOCH FROM \"{name}\") in the sql, or another part of it"))
             }
-            (dtype, _) if !(dtype.is_primitive_numeric() || *dtype == DataType::Boolean) => Some(format!(
+            (dtype, _) if !(dtype.is_primitive_numeric() || matches!(dtype, DataType::Boolean | DataType::Null)) => Some(format!(
                 "is {found}{}, expected numbers; make it a category, CAST it in the sql, or name what stands for nothing: `null_values = [\"NA\"]`",
                 example(name)
             )),
@@ -197,8 +226,8 @@ fn misfit(
     }
 }
 
-fn default_misfit(field: &FieldRecipe, dtype: &DataType) -> Option<String> {
-    let default = field.default.as_ref()?;
+fn default_misfit(default: Option<&Value>, dtype: &DataType) -> Option<String> {
+    let default = default?;
     let fits = match default {
         Value::Integer(_) => true,
         Value::Text(_) => !has_integer_keys(dtype),

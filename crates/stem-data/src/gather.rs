@@ -7,23 +7,25 @@ use std::path::Path;
 
 use polars::prelude::*;
 use rayon::prelude::*;
-use stem_core::{Derived, Value};
+use stem_core::{Derived, Keep, Value};
 
 use crate::columns::{ColumnWriter, Columns};
 use crate::dictionary::{Dictionary, FIRST, NULL, has_integer_keys};
 use crate::error::{Error, Result};
+use crate::numbers::{labels_of, numbers_of, side_by_side};
 use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe};
 use crate::scan::Query;
 use crate::splitter::{Splits, Splitter};
 use crate::stop::StopFlag;
+use crate::transform::Steps;
 
 /// One vocabulary as codes, and the fields that feed it.
 pub(crate) struct CodedVocabulary {
     pub(crate) name: String,
     pub(crate) min_count: usize,
-    /// Fields of the recipe; for a number the one field.
+    /// Fields of the recipe; for numbers the one field.
     pub(crate) fields: Vec<usize>,
-    /// `None` for a number.
+    /// `None` for what is gathered as numbers.
     pub(crate) dictionary: Option<Dictionary>,
 }
 
@@ -33,7 +35,9 @@ pub(crate) struct CodedRows {
     codes: Columns<u32>, // see `for_each_row`
     /// The longest list of each field, as far as `max_len` lets it in; 1 for other kinds. `[F]`
     pub(crate) longest: Vec<usize>,
-    pub(crate) numbers: Columns<f64>,        // [N, number fields], NaN for null
+    pub(crate) numbers: Columns<f64>, // [N, numbers of all fields], NaN for null
+    /// What was done to the values of each field. `[F]`
+    pub(crate) steps: Vec<Steps>,
     pub(crate) labels: Columns<f32>,         // [N, T], NaN for missing
     pub(crate) groups: Option<Columns<u32>>, // [N, 1]
     pub(crate) splits: Splits,               // [N]
@@ -56,7 +60,7 @@ impl CodedRows {
         vocabulary
     }
 
-    /// Walks the rows: `see` gets the row and the codes of each field, one of a category, none of a number, those of its list of a
+    /// Walks the rows: `see` gets the row and the codes of each field, one of a category, none of numbers, those of its list of a
     /// sequence.
     pub(crate) fn for_each_row<E>(
         &self,
@@ -69,9 +73,9 @@ impl CodedRows {
             fields.clear();
             for field in &recipe.fields {
                 let (skipped, length) = match field.kind {
-                    Kind::Category => (0, 1),
-                    Kind::Number { .. } => (0, 0),
+                    _ if field.numbers() > 0 => (0, 0),
                     Kind::Sequence { .. } => (1, rest[0] as usize),
+                    _ => (0, 1),
                 };
                 fields.push(&rest[skipped..skipped + length]);
                 rest = &rest[skipped + length..];
@@ -117,11 +121,14 @@ pub(crate) fn gather(
     seen: impl Fn(u64),
 ) -> Result<CodedRows> {
     let (mut vocabularies, derived) = (vocabularies(recipe, &query), query.derived.clone());
+    let steps = query.steps.clone();
     let mut longest = vec![1; recipe.fields.len()];
-    let numbers: Vec<&FieldRecipe> = recipe.fields.iter().filter(|f| matches!(f.kind, Kind::Number { .. })).collect();
+    let numbers: Vec<(&FieldRecipe, &Steps)> =
+        recipe.fields.iter().zip(&steps).filter(|(field, _)| field.numbers() > 0).collect();
+    let width = numbers.iter().map(|(field, _)| field.numbers()).sum();
     let mut groups = recipe.group.as_ref().map(|column| (column, Dictionary::of(&query.types[column])));
     let mut codes_file = ColumnWriter::create(scratch.join("codes"), 1)?;
-    let mut numbers_file = ColumnWriter::create(scratch.join("numbers"), numbers.len())?;
+    let mut numbers_file = ColumnWriter::create(scratch.join("numbers"), width)?;
     let mut labels_file = ColumnWriter::create(scratch.join("labels"), recipe.labels.len())?;
     let mut groups_file = ColumnWriter::create(scratch.join("groups"), 1)?;
     let users = match &recipe.split {
@@ -137,8 +144,9 @@ pub(crate) fn gather(
             .map(|vocabulary| {
                 let Some(dictionary) = &mut vocabulary.dictionary else { return Ok(vec![]) };
                 let fields = vocabulary.fields.iter().map(|&f| {
-                    let field = &recipe.fields[f];
-                    Ok((f, encode_field(field, chunk.column(&field.column).map_err(Error::query)?, dictionary, first)?))
+                    let (field, steps) = (&recipe.fields[f], &steps[f]);
+                    let column = steps.column(field, &chunk, first)?;
+                    Ok((f, encode_field(field, steps.default.as_ref(), &column, dictionary, first)?))
                 });
                 fields.collect::<Result<Vec<_>>>()
             })
@@ -149,26 +157,12 @@ pub(crate) fn gather(
             longest[*f] = longest_here.max(longest[*f]);
         }
         codes_file.write(&in_rows(height, coded))?;
-        let number_columns = numbers.iter().map(|f| f.column.as_str());
-        numbers_file.write(&matrix(&chunk, height, number_columns, |place, value, row| match value {
-            Some(value) if value.is_finite() => Ok(value),
-            Some(value) => {
-                Err(Error::value(&numbers[place].column, first + row, "a finite number or null", value.to_string()))
-            }
-            None => Ok(match numbers[place].default {
-                Some(Value::Integer(default)) => default as f64,
-                Some(Value::Float(default)) => default,
-                _ => f64::NAN,
-            }),
-        })?)?;
-        let label_columns = recipe.labels.iter().map(|l| l.column.as_str());
-        labels_file.write(&matrix(&chunk, height, label_columns, |place, value, row| match value {
-            Some(value) if value == 0.0 || value == 1.0 => Ok(value as f32),
-            Some(value) => {
-                Err(Error::value(&recipe.labels[place].column, first + row, "0, 1 or null", value.to_string()))
-            }
-            None => Ok(f32::NAN),
-        })?)?;
+        let parts = numbers.par_iter().map(|&(field, steps)| {
+            let column = steps.column(field, &chunk, first)?;
+            Ok((field.numbers(), numbers_of(field, steps.default.as_ref(), &column, first)?))
+        });
+        numbers_file.write(&side_by_side(height, &parts.collect::<Result<Vec<_>>>()?))?;
+        labels_file.write(&labels_of(&chunk, recipe.labels.iter().map(|l| l.column.as_str()), first)?)?;
         if let Some((column, dictionary)) = &mut groups {
             let mut codes = dictionary.codes_of_groups(&chunk, column, first)?;
             codes.iter_mut().for_each(|code| *code -= FIRST);
@@ -191,6 +185,7 @@ pub(crate) fn gather(
         strangers,
         sources,
         derived,
+        steps,
         vocabularies,
     })
 }
@@ -199,46 +194,64 @@ pub(crate) fn gather(
 fn vocabularies(recipe: &Recipe, query: &Query) -> Vec<CodedVocabulary> {
     let mut all: Vec<CodedVocabulary> = Vec::new();
     for (f, field) in recipe.fields.iter().enumerate() {
-        let number = matches!(field.kind, Kind::Number { .. });
-        let name = field.vocabulary.as_ref().unwrap_or(&field.column);
-        let shared = all.iter_mut().find(|v| v.name == *name && v.dictionary.is_some() && !number);
+        let (has_keys, name) = (field.numbers() == 0, field.vocabulary());
+        let shared = all.iter_mut().find(|v| v.name == name && v.dictionary.is_some() && has_keys);
         if let Some(vocabulary) = shared {
             vocabulary.fields.push(f);
             continue;
         }
-        let dictionary = (!number).then(|| Dictionary::of(&query.types[&field.column]));
-        all.push(CodedVocabulary { name: name.clone(), min_count: field.min_count, fields: vec![f], dictionary });
+        let dictionary = has_keys.then(|| Dictionary::of(&query.steps[f].dtype).hashing(field.hash));
+        all.push(CodedVocabulary { name: name.into(), min_count: field.min_count, fields: vec![f], dictionary });
     }
     all
 }
 
-/// Codes of a field.
-fn encode_field(field: &FieldRecipe, column: &Column, keys: &mut Dictionary, first: usize) -> Result<FieldCodes> {
-    let null = field.default.as_ref().map(|default| keys.code_of(default));
+/// Codes of a field; `default` stands in for null.
+fn encode_field(
+    field: &FieldRecipe,
+    default: Option<&Value>,
+    column: &Column,
+    keys: &mut Dictionary,
+    first: usize,
+) -> Result<FieldCodes> {
     match field.kind {
-        Kind::Category => Ok(FieldCodes { values: keys.codes_of(column, null.unwrap_or(NULL), first)?, lengths: None }),
-        Kind::Sequence { max_len, .. } => sequence(field, column, keys, max_len),
-        Kind::Number { .. } => Ok(FieldCodes { values: vec![], lengths: None }),
+        Kind::Sequence { max_len, keep, .. } => sequence(field, default, column, keys, (keep, max_len)),
+        _ => {
+            let null = default.map_or(NULL, |default| keys.code_of(default));
+            Ok(FieldCodes { values: keys.codes_of(column, null, first)?, lengths: None })
+        }
     }
 }
 
-/// The first `max_len` values of each row. Nulls and empty pieces within are left out.
-fn sequence(field: &FieldRecipe, column: &Column, keys: &mut Dictionary, max_len: usize) -> Result<FieldCodes> {
+/// The first or last `max_len` values of each row. Nulls and empty pieces within are left out.
+fn sequence(
+    field: &FieldRecipe,
+    default: Option<&Value>,
+    column: &Column,
+    keys: &mut Dictionary,
+    (keep, max_len): (Keep, usize),
+) -> Result<FieldCodes> {
     let (mut values, mut lengths) = (Vec::with_capacity(column.len()), Vec::with_capacity(column.len()));
     let mut row = |own: &mut dyn Iterator<Item = u32>| {
         let before = values.len();
-        values.extend(own.take(max_len));
+        match keep {
+            Keep::Last => {
+                values.extend(own);
+                let surplus = (values.len() - before).saturating_sub(max_len);
+                values.drain(before..before + surplus);
+            }
+            _ => values.extend(own.take(max_len)),
+        }
         lengths.push((values.len() - before) as u32);
     };
     let pieces = |text: &str, keys: &mut Dictionary, row: &mut dyn FnMut(&mut dyn Iterator<Item = u32>)| {
         let separator = field.separator.as_deref().unwrap_or("|");
         row(&mut text.split(separator).filter(|piece| !piece.is_empty()).map(|piece| keys.code_of_text(piece)));
     };
-    match (column.dtype(), &field.default) {
+    match (column.dtype(), default) {
         (DataType::String, default) => {
-            let default_text = default
-                .as_ref()
-                .and_then(|value| if let Value::Text(text) = value { Some(text.as_str()) } else { None });
+            let default_text =
+                default.and_then(|value| if let Value::Text(text) = value { Some(text.as_str()) } else { None });
             for text in column.str().map_err(Error::query)?.iter() {
                 match (text.filter(|text| !text.is_empty()).or(default_text), default) {
                     (Some(text), _) => pieces(text, keys, &mut row),
@@ -269,22 +282,4 @@ fn sequence(field: &FieldRecipe, column: &Column, keys: &mut Dictionary, max_len
         }
     }
     Ok(FieldCodes { values, lengths: Some(lengths) })
-}
-
-/// Columns side by side, each value checked. `[n, columns]`
-fn matrix<'c, T: Copy + Default>(
-    chunk: &DataFrame,
-    height: usize,
-    columns: impl ExactSizeIterator<Item = &'c str>,
-    check: impl Fn(usize, Option<f64>, usize) -> Result<T>,
-) -> Result<Vec<T>> {
-    let width = columns.len();
-    let mut values = vec![T::default(); height * width];
-    for (place, name) in columns.enumerate() {
-        let column = chunk.column(name).and_then(|c| c.strict_cast(&DataType::Float64)).map_err(Error::query)?;
-        for (row, value) in column.f64().map_err(Error::query)?.iter().enumerate() {
-            values[row * width + place] = check(place, value, row)?;
-        }
-    }
-    Ok(values)
 }

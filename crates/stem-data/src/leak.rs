@@ -1,6 +1,7 @@
 //! Fields whose values tell a label by themselves: copies of it, and what is measured after it.
 
 use crate::dictionary::PAD;
+use crate::encoding::number_places;
 use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
 use crate::recipe::{Kind, Recipe};
@@ -29,11 +30,9 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
         if looked_at < training.len() { Ok(()) } else { Err(()) } // ends the walk
     });
     let (mut warnings, mut faults) = (Vec::new(), Vec::new());
-    let mut numbers = 0;
-    for (f, field) in recipe.fields.iter().enumerate() {
-        let number = numbers;
-        numbers += usize::from(matches!(field.kind, Kind::Number { .. }));
-        if matches!(field.kind, Kind::Sequence { .. }) || recipe.allow_leak.contains(&field.column) {
+    for (f, (field, number)) in recipe.fields.iter().zip(number_places(recipe)).enumerate() {
+        let has_several = matches!(field.kind, Kind::Sequence { .. } | Kind::Vector { .. });
+        if has_several || recipe.allow_leak.contains(&field.name) {
             continue;
         }
         for (task, label) in recipe.labels.iter().enumerate() {
@@ -46,26 +45,25 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
             if positives.min(known.len() - positives) < LEAST {
                 continue;
             }
-            let (auc, values) = match field.kind {
-                Kind::Number { .. } => {
-                    let value = |place: usize| rows.numbers.values()[training[place] * rows.numbers.cols() + number];
-                    by_value(known.iter().map(|&(place, y)| (value(place), y)).filter(|(value, _)| !value.is_nan()))
-                }
-                _ => by_others(known.iter().map(|&(place, y)| (codes[f][place], y))),
+            let (auc, values) = if field.numbers() > 0 {
+                let value = |place: usize| rows.numbers.values()[training[place] * rows.numbers.cols() + number];
+                by_value(known.iter().map(|&(place, y)| (value(place), y)).filter(|(value, _)| !value.is_nan()))
+            } else {
+                by_others(known.iter().map(|&(place, y)| (codes[f][place], y)))
             };
             if auc == 1.0 && values == 2 {
                 let what = format!(
                     "field \"{}\" is label \"{}\" under another name: its two values are the two of the label in all {} training rows looked at. If it is known before the feedback all the same: `allow_leak = [\"{}\"]` at the top of the recipe",
-                    field.column,
+                    field.name,
                     label.column,
                     known.len(),
-                    field.column
+                    field.name
                 );
                 faults.push(Fault { line: field.line, what });
             } else if auc > SUSPECT {
                 warnings.push(format!(
                     "field '{}' alone tells label '{}' (AUC {auc:.3} in training): is it known before the feedback, or made of it?",
-                    field.column, label.column
+                    field.name, label.column
                 ));
             }
         }

@@ -54,6 +54,8 @@ mod provenance;
 mod faults;
 mod look;
 mod dictionary;
+mod transform;
+mod numbers;
 mod gather;
 mod split;
 mod splitter;

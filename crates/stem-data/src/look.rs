@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 
 use polars::prelude::*;
-use stem_core::{Pooling, Value};
+use stem_core::{Keep, Pooling, Value};
 
 use crate::error::{Error, Result};
 use crate::recipe::{ColumnType, FieldRecipe, Kind, Lines, Recipe, Source, SplitRecipe, nearest};
@@ -90,7 +90,7 @@ pub fn look(source: &Source, data: &Path, rows: usize) -> Result<Look> {
     let readable = |name: &str| types.get(name).and_then(how_to_read);
     recipe.fields = names.iter().filter_map(|name| Some(field(name, readable(name)?))).collect();
 
-    let mut columns: Vec<Reading> = recipe.fields.iter().map(|f| Reading::new(&f.column, text)).collect();
+    let mut columns: Vec<Reading> = recipe.fields.iter().map(|f| Reading::new(&f.name, text)).collect();
     let (mut seen, mut waiting, mut tail) = (0, 0, VecDeque::<DataFrame>::new());
     let head = rows.div_ceil(2);
     open(&recipe)?.for_each_chunk(&StopFlag::default(), |chunk| {
@@ -168,14 +168,26 @@ fn recipe_of(source: &Source, names: &[String], types: &HashMap<String, DataType
 }
 
 fn field(column: &str, kind: Kind) -> FieldRecipe {
-    FieldRecipe { column: column.into(), kind, min_count: 1, vocabulary: None, separator: None, default: None, line: 1 }
+    FieldRecipe {
+        name: column.into(),
+        columns: vec![column.into()],
+        kind,
+        transforms: vec![],
+        quantiles: None,
+        hash: None,
+        min_count: 1,
+        vocabulary: None,
+        separator: None,
+        default: None,
+        line: 1,
+    }
 }
 
 /// A kind under which the scan lets a column of this type through.
 fn how_to_read(dtype: &DataType) -> Option<Kind> {
     match dtype {
         DataType::List(inner) if inner.is_integer() || **inner == DataType::String => {
-            Some(Kind::Sequence { max_len: 1, pooling: Pooling::Mean })
+            Some(Kind::Sequence { max_len: 1, pooling: Pooling::Mean, keep: Keep::First })
         }
         dtype if dtype.is_float() => Some(Kind::Number { standardize: false }),
         DataType::Boolean

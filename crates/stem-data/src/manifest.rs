@@ -9,15 +9,15 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
+use stem_core::Schema;
 use stem_core::files::{self, FileError};
-use stem_core::{FieldKind, Schema};
 
 use crate::columns;
 use crate::error::{Error, Result};
 use crate::split::{Split, SplitStatistics};
 
 /// Version of the folder's layout.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 /// The file that makes a folder a data set.
 pub(crate) const MANIFEST: &str = "dataset.json";
 
@@ -44,7 +44,8 @@ pub(crate) struct Manifest {
 pub(crate) enum Keys {
     Integers,
     Texts,
-    Number,
+    /// None: they are hashed, or there are numbers in their place. The schema says all.
+    None,
 }
 
 /// What a file was when it was written.
@@ -128,8 +129,8 @@ impl Manifest {
         Ok(())
     }
 
-    /// Number fields, which are the columns of `numbers.f32`.
-    pub(crate) fn number_fields(&self) -> usize {
-        self.schema.fields.iter().filter(|f| matches!(f.kind, FieldKind::Number { .. })).count()
+    /// Numbers of a row, those of vectors included: the columns of `numbers.f32`.
+    pub(crate) fn numbers(&self) -> usize {
+        self.schema.fields.iter().filter(|f| !f.kind.has_keys()).map(|f| f.kind.slots()).sum()
     }
 }

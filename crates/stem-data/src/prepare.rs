@@ -74,7 +74,7 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
         if let Kind::Sequence { max_len, .. } = field.kind
             && *longest < max_len
         {
-            let (name, column) = (&recipe.name, &field.column);
+            let (name, column) = (&recipe.name, &field.name);
             tracing::info!(
                 "{name}: field '{column}': max_len is {max_len}, the longest list has {longest}: so many values are read of a list"
             );

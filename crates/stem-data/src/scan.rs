@@ -13,11 +13,12 @@ use crate::error::{Error, Fault, Result};
 use crate::faults::{faults, used_columns};
 use crate::guard::guarded;
 use crate::provenance::{Origins, join_columns, origins, raw_column};
-use crate::recipe::{Kind, Recipe, SplitRecipe};
+use crate::recipe::{Recipe, SplitRecipe};
 use crate::row_order::keep_order;
 use crate::source::{self, ColumnFacts, TextTable, Unpacked, column_type, plain};
 use crate::sql;
 use crate::stop::StopFlag;
+use crate::transform::Steps;
 
 /// Rows that are encoded at a time.
 const CHUNK: usize = 1 << 17;
@@ -35,6 +36,8 @@ pub(crate) struct Query {
     pub(crate) types: HashMap<String, DataType>,
     /// What a reader of the recipe should know of the sources, in words.
     pub(crate) notes: Vec<String>,
+    /// What is done to the values of each field. `[F]`
+    pub(crate) steps: Vec<Steps>,
     /// Columns of the SELECT that it computes, and how.
     pub(crate) derived: HashMap<String, Derived>,
     _unpacked: Unpacked, // text that was unpacked is there as long as it is read
@@ -95,9 +98,17 @@ pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &
         }
     });
     let columns: Vec<Expr> = columns.collect();
+    let steps = recipe.fields.iter().map(|field| {
+        let of: Vec<DataType> = field.columns.iter().map(|column| types[column].clone()).collect();
+        Steps::of(field, &of).map_err(|what| Error::Recipe {
+            path: recipe.path.clone(),
+            faults: vec![Fault { line: field.line, what: format!("field \"{}\" {what}", field.name) }],
+        })
+    });
+    let steps = steps.collect::<Result<_>>()?;
     let derived = derived(recipe, &raw, |column| raw_column(&frame.logical_plan, column, &tables));
     let frame = LazyFrame::from(keep_order(frame.select(columns).logical_plan));
-    Ok(Query { frame, texts, sources, types, notes, derived, _unpacked: unpacked })
+    Ok(Query { frame, texts, sources, types, notes, steps, derived, _unpacked: unpacked })
 }
 
 /// Keys that a joined table holds more than once, most often first, in words.
@@ -135,7 +146,7 @@ fn derived(
 ) -> HashMap<String, Derived> {
     let sources: Vec<&str> = recipe.sources.iter().map(|source| source.name.as_str()).collect();
     let mut computed = recipe.sql.as_deref().map(|sql| sql::computed(sql, &sources)).unwrap_or_default();
-    let fields = recipe.fields.iter().map(|field| &field.column);
+    let fields = recipe.fields.iter().flat_map(|field| &field.columns);
     let derived =
         fields.filter(|column| recipe.sql.is_some() && unchanged(column).as_ref() != Some(column)).map(|column| {
             let own = computed.remove(column).filter(|own| own.sql.trim_matches('"') != column.as_str());
@@ -150,14 +161,17 @@ fn derived(
 
 /// Columns that are read as numbers.
 fn numbers(recipe: &Recipe) -> HashSet<&str> {
-    let fields = recipe.fields.iter().filter(|field| matches!(field.kind, Kind::Number { .. }));
-    fields.map(|field| field.column.as_str()).chain(recipe.labels.iter().map(|label| label.column.as_str())).collect()
+    let fields = recipe.fields.iter().filter(|field| !field.is_keyed());
+    fields
+        .flat_map(|field| &field.columns)
+        .map(String::as_str)
+        .chain(recipe.labels.iter().map(|label| label.column.as_str()))
+        .collect()
 }
 
 /// Marks the columns of text files whose values are keys: of categories, sequences, groups and users, of splits and of joins.
 fn mark_keys(recipe: &Recipe, origins: &Origins, joined: &BTreeSet<String>, texts: &mut [(usize, TextTable)]) {
-    let fields =
-        recipe.fields.iter().filter(|field| !matches!(field.kind, Kind::Number { .. })).map(|field| &field.column);
+    let fields = recipe.fields.iter().filter(|field| field.is_keyed()).flat_map(|field| &field.columns);
     let split = match &recipe.split {
         SplitRecipe::Last { column, .. } | SplitRecipe::Hash { column, .. } | SplitRecipe::Column { column, .. } => {
             Some(column)

@@ -20,11 +20,12 @@ pub(crate) fn refuse_two_spellings(recipe: &Recipe, rows: &CodedRows) -> Result<
     for coded in &rows.vocabularies {
         let Some((count, example)) = coded.dictionary.as_ref().and_then(two_spellings) else { continue };
         for field in coded.fields.iter().map(|&f| &recipe.fields[f]) {
-            let is_meant = |(name, kind): &(String, ColumnType)| *name == field.column && *kind == ColumnType::Text;
+            let is_meant =
+                |(name, kind): &(String, ColumnType)| field.columns.contains(name) && *kind == ColumnType::Text;
             if !recipe.sources.iter().flat_map(|source| &source.types).any(is_meant) {
                 let what = format!(
-                    "field \"{0}\" holds {count} keys that are written in two ways, for instance \"{example}\" and \"{example}.0\": write `types = {{ {0} = \"int\" }}` for its source, or \"text\" if they are two",
-                    field.column
+                    "field \"{}\" holds {count} keys that are written in two ways, for instance \"{example}\" and \"{example}.0\": write `types = {{ {} = \"int\" }}` for its source, or \"text\" if they are two",
+                    field.name, field.columns[0]
                 );
                 faults.push(Fault { line: field.line, what });
             }
@@ -94,7 +95,7 @@ pub(crate) fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, c
                 if field.kind == (Kind::Number { standardize: true }) { ", and is not standardised" } else { "" };
             warnings.push(format!(
                 "field '{}' has one value in the training split: it tells nothing{unscaled}",
-                field.column
+                field.name
             ));
         }
     }
@@ -106,7 +107,7 @@ const NULL_WORDS: [&str; 9] = ["NULL", "null", "None", "NA", "N/A", "\\N", "nan"
 
 /// Fields by name.
 fn names<'r>(fields: impl Iterator<Item = &'r FieldRecipe>) -> String {
-    let names: Vec<String> = fields.map(|field| format!("'{}'", field.column)).collect();
+    let names: Vec<String> = fields.map(|field| format!("'{}'", field.name)).collect();
     format!("{} {}", if names.len() == 1 { "field" } else { "fields" }, names.join(", "))
 }
 

@@ -50,7 +50,7 @@ test = 0.6
         [
             r#"recipe.toml:2: unknown key "sqll" in the recipe; did you mean "sql"?"#,
             r#"recipe.toml:7: `separator` cannot hold a quote or the end of a line"#,
-            r#"recipe.toml:11: `kind` is "categry", expected one of "category", "sequence", "number""#,
+            r#"recipe.toml:11: `kind` is "categry", expected one of "category", "sequence", "number", "vector""#,
             r#"recipe.toml:16: unknown key "mincount" in [[field]]; did you mean "min_count"?"#,
             r#"recipe.toml:17: `min_count` is 0, expected an integer of at least 1"#,
             r#"recipe.toml:18: `max_len` is for sequences"#,
@@ -210,4 +210,101 @@ fn split_values_must_differ() {
         found[0].ends_with("must be three different values") || found[1].ends_with("must be three different values"),
         "{found:?}"
     );
+}
+
+/// Faults of a recipe whose one field is this.
+#[track_caller]
+fn faults_of_field(field: &str) -> Vec<String> {
+    let recipe = format!(
+        "name = \"x\"\nsource = [{{ name = \"log\", file = \"log.csv\" }}]\nlabel = [{{ column = \"click\" }}]\nsplit = {{ kind = \"random\" }}\nfield = [{{ {field} }}]\n"
+    );
+    faults(&recipe).into_iter().map(|fault| fault.replace("recipe.toml:5: ", "")).collect()
+}
+
+#[test]
+fn steps_that_do_not_go_together_are_refused() {
+    let cases = [
+        (r#"column = "a", kind = "number", trim = true"#, "`trim` is for categories and sequences"),
+        (
+            r#"column = "a", kind = "category", clip = [0, 1]"#,
+            "`clip` is for numbers, and for categories that are cut by `bucketize`",
+        ),
+        (
+            r#"column = "a", kind = "number", clip = [1, 0]"#,
+            "`clip` wants the least and the largest number: `[0, 100]`, `[0, inf]`",
+        ),
+        (r#"column = "a", bucketize = [1, 1]"#, "the edges of `bucketize` must ascend: `[18, 25, 65]`"),
+        (
+            r#"column = "a", bucketize = { quantile = 3 }"#,
+            "`bucketize` is { quantile = 3 }, expected a list of numbers, or { quantiles = 10 }",
+        ),
+        (
+            r#"column = "a", bucketize = [1], min_count = 2"#,
+            "`min_count` does not go with `bucketize`: a bucket is never too rare",
+        ),
+        (
+            r#"column = "a", kind = "category", hash = 9, min_count = 2"#,
+            "`min_count` does not go with `hash`: no key is known, and none is too rare",
+        ),
+        (r#"cross = ["a"], hash = 9"#, "`cross` needs two columns or more: `cross = [\"user_id\", \"city\"]`"),
+        (
+            r#"column = "a", cross = ["a", "b"], hash = 9"#,
+            "`column` and `cross` both name what is read: keep one of them",
+        ),
+        (r#"column = "a", kind = "category", unit = "s""#, "`unit` is for times: add `part = \"hour\"`"),
+        (
+            r#"column = "a", part = "hour", utc_offset = "5:30""#,
+            "`utc_offset` is \"5:30\", expected hours and minutes: \"+05:30\"",
+        ),
+        (
+            r#"column = "a", kind = "vector""#,
+            "vector \"a\" has no `length`: add `length = 64`, how many numbers each row has",
+        ),
+        (
+            r#"column = "a", kind = "sequence", max_len = 3, keep = "newest""#,
+            "`keep` is \"newest\", expected one of \"first\", \"last\"",
+        ),
+    ];
+    for (field, expected) in cases {
+        assert_eq!(faults_of_field(field), [expected], "{field}");
+    }
+    let two = r#"column = "a", kind = "category", hash = 9 }, { column = "b", kind = "category", vocabulary = "a""#;
+    let expected = "vocabulary \"a\" has `hash = 9` in field \"a\" and no `hash` in \"b\": write the same in both";
+    assert_eq!(faults_of_field(two), [expected]);
+}
+
+#[test]
+fn steps_that_do_not_fit_their_columns_are_refused_with_what_to_write() {
+    let message = |field: &str| {
+        let field = format!("{field}\n\n[[label]]");
+        Case::new(
+            "user,item,price,ts,click,split\n1,x,0.5,7,1,train\n2,y,-3,8,0,test\n",
+            with("[[label]]", &format!("[[field]]\n{field}")),
+        )
+        .message()
+    };
+    for (field, expected) in [
+        (
+            "column = \"price\"\nname = \"a\"\nkind = \"category\"\ntrim = true",
+            "field \"a\" is floats: `trim` and `lower` are for text",
+        ),
+        ("column = \"item\"\nname = \"a\"\nkind = \"number\"\nlog1p = true", "field \"a\" is text, expected numbers"),
+        (
+            "column = \"ts\"\nname = \"a\"\npart = \"hour\"",
+            "field \"a\" is integers, which tells no time without what it counts: add `unit = \"s\"`, \"ms\" or \"us\"",
+        ),
+        (
+            "column = \"price\"\nname = \"a\"\nbucketize = [0]\ndefault = \"x\"",
+            "field \"a\" has the default \"x\", expected a finite number",
+        ),
+        (
+            "column = \"price\"\nname = \"a\"\nkind = \"vector\"\nlength = 2",
+            "field \"a\" is floats, expected a list of numbers",
+        ),
+    ] {
+        let message = message(field);
+        assert!(message.contains(expected), "{message}");
+    }
+    let logarithm = message("column = \"price\"\nname = \"a\"\nkind = \"number\"\nlog1p = true");
+    assert!(logarithm.contains("column 'price', row 1") && logarithm.contains("above -1"), "{logarithm}");
 }

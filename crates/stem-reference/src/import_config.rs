@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use stem_core::{Field, FieldKind, ModelConfig, ModelName, Pooling, Schema, Task, Value, Vocabulary, VocabularySpec};
+use stem_core::{
+    Field, FieldKind, Keep, ModelConfig, ModelName, Pooling, Schema, Task, Value, Vocabulary, VocabularySpec,
+};
 
 use crate::error::{Error, Result};
 use stem_core::files;
@@ -202,7 +204,7 @@ impl ImportField {
                 let max_len = self.max_len.ok_or_else(|| {
                     format!("field '{name}' is a sequence without `max_len`: the reference's feature_map.json has it")
                 })?;
-                Ok(FieldKind::Sequence { max_len, pooling: self.pooling.unwrap_or_default() })
+                Ok(FieldKind::Sequence { max_len, pooling: self.pooling.unwrap_or_default(), keep: Keep::First })
             }
         }
     }

@@ -45,11 +45,11 @@ fn reason<'a>(answer: &'a Value, column: &str) -> (&'a str, &'a str) {
 fn left_out(answer: &Value, recipe: &Recipe, column: &str, words: &str) {
     let (verdict, reason) = reason(answer, column);
     assert!(verdict == "left out" && reason.contains(words), "{column}: {verdict}, {reason}, expected {words}");
-    assert!(!recipe.fields.iter().any(|field| field.column == column), "{column}");
+    assert!(!recipe.fields.iter().any(|field| field.name == column), "{column}");
 }
 
 fn field<'r>(recipe: &'r Recipe, column: &str) -> &'r FieldRecipe {
-    let found = recipe.fields.iter().find(|field| field.column == column);
+    let found = recipe.fields.iter().find(|field| field.name == column);
     found.unwrap_or_else(|| panic!("no field {column} in\n{}", recipe.text))
 }
 
@@ -136,7 +136,7 @@ fn what_tells_nothing_or_too_much_is_left_out_with_its_reason() {
         left_out(&answer, &recipe, column, words);
     }
     assert!(recipe.text.contains("# [[field]]\n# column = \"deep\"\n# kind = \"category\"\n"), "{}", recipe.text);
-    let fields: Vec<&str> = recipe.fields.iter().map(|field| field.column.as_str()).collect();
+    let fields: Vec<&str> = recipe.fields.iter().map(|field| field.name.as_str()).collect();
     assert_eq!(fields, ["uid", "item"]);
 }
 

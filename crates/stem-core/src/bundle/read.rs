@@ -129,13 +129,18 @@ fn finite(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, BundleFault> {
 }
 
 fn read_vocabularies(schema: &Schema, tensors: &SafeTensors<'_>) -> Result<Vec<Vocabulary>, BundleFault> {
-    let read = |spec: &VocabularySpec| {
-        read_vocabulary(spec, tensors).map_err(|fault| BundleFault::Vocabulary { name: spec.name.clone(), fault })
+    let read = |(place, spec): (usize, &VocabularySpec)| {
+        read_vocabulary(spec, Vocabulary::without_keys(schema, place), tensors)
+            .map_err(|fault| BundleFault::Vocabulary { name: spec.name.clone(), fault })
     };
-    schema.vocabularies.iter().map(read).collect()
+    schema.vocabularies.iter().enumerate().map(read).collect()
 }
 
-fn read_vocabulary(spec: &VocabularySpec, tensors: &SafeTensors<'_>) -> Result<Vocabulary, VocabularyFault> {
+fn read_vocabulary(
+    spec: &VocabularySpec,
+    without_keys: Option<Vocabulary>,
+    tensors: &SafeTensors<'_>,
+) -> Result<Vocabulary, VocabularyFault> {
     let part = |part: &str, dtype: Dtype| {
         let name = format!("vocabulary.{}.{part}", spec.name);
         tensors.tensor(&name).ok().filter(|view| view.dtype() == dtype)
@@ -147,8 +152,7 @@ fn read_vocabulary(spec: &VocabularySpec, tensors: &SafeTensors<'_>) -> Result<V
             let offsets = bytemuck::pod_collect_to_vec(offsets.data());
             Texts::from_parts(bytes.data().to_vec(), offsets).map(Vocabulary::Texts).ok_or(VocabularyFault::Texts)?
         }
-        _ if spec.rows == 1 => Vocabulary::Number,
-        _ => return Err(VocabularyFault::Missing),
+        _ => without_keys.ok_or(VocabularyFault::Missing)?,
     };
     if vocabulary.rows() != spec.rows {
         return Err(VocabularyFault::Rows { found: vocabulary.rows(), expected: spec.rows });

@@ -91,7 +91,7 @@ fn vocabulary_tensors<'a>(schema: &Schema, vocabularies: &'a [Vocabulary]) -> BT
             tensors.insert(name, Tensor { dtype, shape: vec![len], bytes: bytes.into() });
         };
         match vocabulary {
-            Vocabulary::Number => {}
+            Vocabulary::Number | Vocabulary::Vector(_) | Vocabulary::Hashed { .. } => {} // the schema says all
             Vocabulary::Integers(keys) => add("keys", Dtype::I64, keys.len(), bytemuck::cast_slice(keys)),
             Vocabulary::Texts(texts) => {
                 let (bytes, offsets) = texts.parts();

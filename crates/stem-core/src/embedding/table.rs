@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 use stem_kernels::initializer;
 
 use crate::device::{on_host, read_values};
-use crate::schema::{FieldKind, Schema};
+use crate::schema::Schema;
 
 /// A matrix of rows that is changed in place: the table, or an optimizer's state beside it.
 ///
@@ -94,7 +94,7 @@ impl EmbeddingTable {
         let mut values = vec![0.0f32; rows * width]; // memory that is not taken before it is filled
         initializer::normal(&mut values, std, seed);
         let offsets = schema.offsets();
-        for field in schema.fields.iter().filter(|field| !matches!(field.kind, FieldKind::Number { .. })) {
+        for field in schema.fields.iter().filter(|field| field.kind.has_keys()) {
             let padding = offsets[field.vocabulary] as usize * width;
             values[padding..padding + width].fill(0.0);
         }

@@ -14,7 +14,7 @@ use crate::experts::ExpertOutputs;
 use crate::loss::{Targets, plain_bce};
 use crate::mlp::{LinearBank, plain_linear};
 use crate::nn::upload;
-use crate::schema::{Field, FieldKind, Pooling, Schema, VocabularySpec};
+use crate::schema::{Field, FieldKind, Keep, Pooling, Schema, VocabularySpec};
 use crate::{Batch, MISSING, precision};
 
 fn device() -> Device {
@@ -124,10 +124,10 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let fields = lengths.iter().enumerate().map(|(f, &length)| Field {
-            kind: FieldKind::Sequence { max_len: length, pooling: Pooling::Sum },
+            kind: FieldKind::Sequence { max_len: length, pooling: Pooling::Sum, keep: Keep::First },
             ..Field::category(format!("f{f}"), 0)
         });
-        let vocabularies = vec![VocabularySpec { name: "v".into(), rows: 30 }];
+        let vocabularies = vec![VocabularySpec::new("v", 30)];
         let schema = Schema { fields: fields.collect(), vocabularies, tasks: Vec::new(), group: None, null_values: vec![] };
         let slots = schema.slots();
         let ids: Vec<u32> = numbers(rows * slots, seed).iter().map(|x| ((x + 1.0) * 14.9) as u32).collect();
@@ -159,7 +159,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let fields = (0..fields).map(|f| Field::category(format!("f{f}"), 0)).collect();
-        let vocabularies = vec![VocabularySpec { name: "v".into(), rows: 30 }];
+        let vocabularies = vec![VocabularySpec::new("v", 30)];
         let schema = Schema { fields, vocabularies, tasks: Vec::new(), group: None, null_values: vec![] };
         let places = rows * schema.slots();
         let ids: Vec<u32> = numbers(places, seed).iter().map(|x| ((x + 1.0) * 3.0) as u32).collect(); // some of them twice
@@ -255,7 +255,7 @@ fn a_batch_without_rows_is_mixed_too() {
 fn several_bags_read_the_rows_once_and_bags_of_other_widths_are_left_to_plain_operations() {
     let schema = Schema {
         fields: vec![Field::category("f", 0)],
-        vocabularies: vec![VocabularySpec { name: "v".into(), rows: 5 }],
+        vocabularies: vec![VocabularySpec::new("v", 5)],
         tasks: Vec::new(),
         group: None,
         null_values: vec![],

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Component, Path};
 
-use super::{Format, Kind, Recipe, nearest};
+use super::{FieldRecipe, Format, Recipe, nearest};
 use crate::error::Fault;
 
 pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
@@ -29,7 +29,7 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
         }
     };
     twice("source", recipe.sources.iter().map(|s| (s.name.as_str(), s.line)).collect());
-    twice("field", recipe.fields.iter().map(|f| (f.column.as_str(), f.line)).collect());
+    twice("field", recipe.fields.iter().map(|f| (f.name.as_str(), f.line)).collect());
     twice("label", recipe.labels.iter().map(|l| (l.column.as_str(), l.line)).collect());
 
     for source in &recipe.sources {
@@ -77,18 +77,18 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
             );
         }
     }
-    for name in recipe.allow_leak.iter().filter(|name| !recipe.fields.iter().any(|field| field.column == **name)) {
-        let near = nearest(name, recipe.fields.iter().map(|field| field.column.as_str()));
+    for name in recipe.allow_leak.iter().filter(|name| !recipe.fields.iter().any(|field| field.name == **name)) {
+        let near = nearest(name, recipe.fields.iter().map(|field| field.name.as_str()));
         let near = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
         add(recipe.lines.allow_leak, format!("`allow_leak` names \"{name}\", which is no field{near}"));
     }
     for field in &recipe.fields {
-        if recipe.labels.iter().any(|label| label.column == field.column) {
-            add(field.line, format!("field \"{}\" is a label too: the model would read the answer", field.column));
+        if recipe.labels.iter().any(|label| field.columns.contains(&label.column)) {
+            add(field.line, format!("field \"{}\" is a label too: the model would read the answer", field.name));
         }
     }
     if let super::SplitRecipe::Column { column, .. } = &recipe.split
-        && let Some(field) = recipe.fields.iter().find(|field| field.column == *column)
+        && let Some(field) = recipe.fields.iter().find(|field| field.columns.contains(column))
     {
         add(field.line, format!("field \"{column}\" is the split column: it tells test rows apart, and nothing else"));
     }
@@ -115,24 +115,38 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
             add(label.line, format!("label \"{}\" is within itself by way of other labels", label.column));
         }
     }
-    for number in recipe.fields.iter().filter(|field| matches!(field.kind, Kind::Number { .. })) {
-        if recipe.fields.iter().any(|field| field.vocabulary.as_ref() == Some(&number.column)) {
+    for number in recipe.fields.iter().filter(|field| field.numbers() > 0) {
+        if recipe.fields.iter().any(|field| field.vocabulary.as_ref() == Some(&number.name)) {
             add(
                 number.line,
-                format!("number \"{0}\" and a vocabulary are both called \"{0}\": rename one", number.column),
+                format!("number \"{0}\" and a vocabulary are both called \"{0}\": rename one", number.name),
             );
         }
     }
-    let mut counts: HashMap<&str, (usize, &str)> = HashMap::new();
-    for field in recipe.fields.iter().filter(|field| !matches!(field.kind, Kind::Number { .. })) {
-        let name = field.vocabulary.as_deref().unwrap_or(&field.column);
-        let (count, first) = *counts.entry(name).or_insert((field.min_count, &field.column));
+    let mut firsts: HashMap<&str, &FieldRecipe> = HashMap::new();
+    for field in recipe.fields.iter().filter(|field| field.numbers() == 0) {
+        let name = field.vocabulary();
+        let first = *firsts.entry(name).or_insert(field);
+        if first.hash != field.hash {
+            let buckets = |field: &FieldRecipe| field.hash.map_or("no `hash`".into(), |n| format!("`hash = {n}`"));
+            add(
+                field.line,
+                format!(
+                    "vocabulary \"{name}\" has {} in field \"{}\" and {} in \"{}\": write the same in both",
+                    buckets(first),
+                    first.name,
+                    buckets(field),
+                    field.name
+                ),
+            );
+        }
+        let (count, first) = (first.min_count, &first.name);
         if count != field.min_count {
             add(
                 field.line,
                 format!(
                     "vocabulary \"{name}\" has min_count {count} in field \"{first}\" and {} in \"{}\": write the same in both",
-                    field.min_count, field.column
+                    field.min_count, field.name
                 ),
             );
         }

@@ -3,6 +3,7 @@
 //! A recipe is read in one go: every fault is reported together, with file and line, and an unknown key is a fault.
 
 mod section;
+mod field;
 mod read;
 mod check;
 
@@ -11,7 +12,7 @@ pub(crate) use section::nearest;
 use std::path::{Path, PathBuf};
 
 pub use stem_core::ColumnType;
-use stem_core::{Pooling, Value, files};
+use stem_core::{Keep, Pooling, Transform, Value, files};
 
 use crate::error::{Error, Fault, Result};
 use crate::simulator::SimulatorConfig;
@@ -138,10 +139,18 @@ pub enum Quote {
 /// One feature.
 #[derive(Debug, Clone)]
 pub struct FieldRecipe {
-    /// Column of the SELECT.
-    pub column: String,
-    /// Category, sequence or number.
+    /// Its name, by default that of its column.
+    pub name: String,
+    /// Column of the SELECT; several are crossed.
+    pub columns: Vec<String>,
+    /// Category, sequence, number or vector.
     pub kind: Kind,
+    /// What is done to each value, after the cross and before quantiles.
+    pub transforms: Vec<Transform>,
+    /// Cut into so many buckets of about as many training rows each.
+    pub quantiles: Option<usize>,
+    /// Hashed into so many buckets, instead of a vocabulary of known keys.
+    pub hash: Option<usize>,
     /// Values seen less often in the training split count as unseen.
     pub min_count: usize,
     /// Vocabulary it shares with the fields that name the same.
@@ -161,16 +170,45 @@ pub enum Kind {
     Category,
     /// Several values.
     Sequence {
-        /// Of longer lists the first values are kept. A limit that no list reaches costs nothing.
+        /// So many values are kept of longer lists. A limit that no list reaches costs nothing.
         max_len: usize,
         /// Mean or sum.
         pooling: Pooling,
+        /// Which values of longer lists are kept.
+        keep: Keep,
     },
     /// A number.
     Number {
         /// Whether mean and standard deviation of the training split are taken out.
         standardize: bool,
     },
+    /// So many numbers.
+    Vector {
+        /// How many.
+        len: usize,
+    },
+}
+
+impl FieldRecipe {
+    /// Whether its values are keys as they stand in its columns.
+    pub(crate) fn is_keyed(&self) -> bool {
+        let becomes = |step: &Transform| matches!(step, Transform::Bucketize { .. } | Transform::Time { .. });
+        self.numbers() == 0 && !self.transforms.iter().any(becomes)
+    }
+
+    /// How many numbers of a row are gathered for it; 0 for a field with keys.
+    pub(crate) fn numbers(&self) -> usize {
+        match self.kind {
+            Kind::Vector { len } => len,
+            Kind::Number { .. } => 1,
+            Kind::Category | Kind::Sequence { .. } => usize::from(self.quantiles.is_some()),
+        }
+    }
+
+    /// The vocabulary that its keys are in.
+    pub(crate) fn vocabulary(&self) -> &str {
+        self.vocabulary.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// One kind of feedback.

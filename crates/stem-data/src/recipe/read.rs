@@ -2,14 +2,11 @@
 
 use std::path::Path;
 
-use stem_core::Pooling;
 use toml::de::DeTable;
 
+use super::field::field;
 use super::section::{Faults, Section};
-use super::{
-    ColumnType, Dialect, FieldRecipe, Format, Kind, LabelRecipe, Lines, Quote, Recipe, SPLIT_OF_FILES, Source,
-    SplitRecipe,
-};
+use super::{ColumnType, Dialect, Format, LabelRecipe, Lines, Quote, Recipe, SPLIT_OF_FILES, Source, SplitRecipe};
 use crate::error::Fault;
 use crate::simulator::SimulatorConfig;
 use crate::source::is_encoding;
@@ -165,57 +162,6 @@ fn dialect(section: &mut Section<'_>, text: bool, faults: &mut Faults<'_>) -> Di
         );
     }
     Dialect { separator, quote, escape, null_values, encoding }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Word {
-    Category,
-    Sequence,
-    Number,
-}
-
-fn field(mut section: Section<'_>, faults: &mut Faults<'_>) -> FieldRecipe {
-    let column = section.need_text("column", faults);
-    let kinds = [("category", Word::Category), ("sequence", Word::Sequence), ("number", Word::Number)];
-    let before = faults.found.len();
-    let word = section.choice("kind", &kinds, faults);
-    if word.is_none() && faults.found.len() == before {
-        faults.add(section.line, format!("field \"{column}\" has no `kind`: \"category\", \"sequence\" or \"number\""));
-    }
-    let word = word.unwrap_or(Word::Category);
-    let min_count = section.count("min_count", 1, faults);
-    let vocabulary = section.text("vocabulary", faults);
-    let separator = section.text("separator", faults);
-    let max_len = section.count("max_len", 1, faults);
-    let pooling = section.choice("pooling", &[("mean", Pooling::Mean), ("sum", Pooling::Sum)], faults);
-    let standardize = section.flag("standardize", faults);
-    let default = section.value("default", faults);
-    let keyed = [
-        ("min_count", min_count.is_some(), word != Word::Number, "categories and sequences"),
-        ("vocabulary", vocabulary.is_some(), word != Word::Number, "categories and sequences"),
-        ("separator", separator.is_some(), word == Word::Sequence, "sequences"),
-        ("max_len", max_len.is_some(), word == Word::Sequence, "sequences"),
-        ("pooling", pooling.is_some(), word == Word::Sequence, "sequences"),
-        ("standardize", standardize.is_some(), word == Word::Number, "numbers"),
-    ];
-    for (key, given, fits, whom) in keyed {
-        if given && !fits {
-            faults.add(section.line_of(key, faults), format!("`{key}` is for {whom}"));
-        }
-    }
-    let kind = match word {
-        Word::Category => Kind::Category,
-        Word::Sequence => {
-            if max_len.is_none() && section.line_of("max_len", faults) == section.line {
-                faults.add(section.line, format!("sequence \"{column}\" has no `max_len`: add `max_len = 20`"));
-            }
-            Kind::Sequence { max_len: max_len.unwrap_or(1), pooling: pooling.unwrap_or_default() }
-        }
-        Word::Number => Kind::Number { standardize: standardize.unwrap_or(false) },
-    };
-    let line = section.line_of("column", faults);
-    section.finish(faults);
-    FieldRecipe { column, kind, min_count: min_count.unwrap_or(1), vocabulary, separator, default, line }
 }
 
 fn label(mut section: Section<'_>, faults: &mut Faults<'_>) -> LabelRecipe {

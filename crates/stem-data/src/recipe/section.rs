@@ -28,6 +28,12 @@ impl<'a> Faults<'a> {
     }
 }
 
+/// How numbers are cut.
+pub(super) enum Buckets {
+    Edges(Vec<f64>),
+    Quantiles(usize),
+}
+
 /// One table, and which of its keys were read.
 pub(super) struct Section<'a> {
     name: &'static str,
@@ -110,6 +116,20 @@ impl<'a> Section<'a> {
     pub(super) fn texts(&mut self, key: &'static str, faults: &mut Faults<'_>) -> Option<Vec<String>> {
         self.take(key, "a list of texts", faults, |v| {
             v.as_array()?.iter().map(|item| item.get_ref().as_str().map(str::to_string)).collect()
+        })
+    }
+
+    /// Edges of buckets, or how many buckets: `[18, 65]`, `{ quantiles = 10 }`.
+    pub(super) fn buckets(&mut self, key: &'static str, faults: &mut Faults<'_>) -> Option<Buckets> {
+        self.take(key, "a list of numbers, or { quantiles = 10 }", faults, |v| match v {
+            DeValue::Array(edges) => {
+                edges.iter().map(|edge| float(edge.get_ref())).collect::<Option<_>>().map(Buckets::Edges)
+            }
+            DeValue::Table(table) if table.len() == 1 => {
+                let count = integer(table.get("quantiles")?.get_ref())?;
+                usize::try_from(count).ok().filter(|&n| n >= 2).map(Buckets::Quantiles)
+            }
+            _ => None,
         })
     }
 

@@ -7,7 +7,7 @@ use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 use stem_core::models::ModelSpec;
 use stem_core::nn::upload_index;
-use stem_core::{FieldKind, Predictor, Schema};
+use stem_core::{Predictor, Schema};
 use stem_data::{Dataset, Split};
 
 use super::owner_names;
@@ -75,10 +75,8 @@ fn field_names(schema: &Schema, drawable: impl Fn(&usize) -> bool) -> Vec<&str> 
 fn rows(schema: &Schema, field: usize) -> std::ops::Range<usize> {
     let spec = &schema.fields[field];
     let start = schema.offsets()[spec.vocabulary] as usize;
-    match spec.kind {
-        FieldKind::Number { .. } => start..start + 1,
-        _ => start + 1..(start + schema.vocabularies[spec.vocabulary].rows - 1).max(start + 1),
-    }
+    let end = start + schema.vocabularies[spec.vocabulary].rows;
+    if spec.kind.has_keys() { start + 1..(end - 1).max(start + 1) } else { start..end }
 }
 
 /// All fields, and pictures of one. The same seed samples the same rows of every model.

@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use stem_core::bundle::Manifest;
-use stem_core::{Bundle, DeviceSpec, Field, FieldKind, ModelConfig, Predictor, Row, Vocabulary};
+use stem_core::{Bundle, DeviceSpec, Field, ModelConfig, Predictor, Row};
 
+use super::example::example_row;
 use super::field::FieldReport;
 use super::table;
 use super::thing::Header;
@@ -54,7 +55,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
     let (mut opened, mut example, mut scores) = (None, None, None);
     if serde_json::from_value::<ModelConfig>(manifest.model.clone()).is_ok() {
         let bundle = Bundle::<ModelConfig>::open(path)?;
-        let row = example_row(&manifest, &bundle.vocabularies);
+        let row = example_row(&manifest.schema, &bundle.vocabularies);
         let value = |value: &Value| serde_json::from_value::<stem_core::Value>(value.clone());
         let values = row.iter().map(|(column, found)| Ok((column.clone(), value(found)?)));
         let values: Vec<(String, stem_core::Value)> = values.collect::<Result<_, serde_json::Error>>()?;
@@ -108,36 +109,6 @@ fn parameters(header: &Header, table_rows: usize) -> Parameters {
     let of_network = header.tensors.iter().filter(|(name, _)| name.starts_with("network."));
     let network: u64 = of_network.map(|(_, tensor)| elements(tensor)).sum();
     Parameters { table, table_rows, network, total: table + network, bytes: 4 * (table + network) }
-}
-
-/// A value for every column that the model reads, of keys that it knows.
-fn example_row(manifest: &Manifest, vocabularies: &[Vocabulary]) -> Map<String, Value> {
-    let key = |vocabulary: &Vocabulary, place: usize| match vocabulary {
-        Vocabulary::Integers(keys) => keys.get(place).map_or(Value::Null, |key| json!(key)),
-        Vocabulary::Texts(keys) if place < keys.len() => json!(keys.get(place)),
-        _ => Value::Null,
-    };
-    let value = |field: &Field| {
-        let vocabulary = &vocabularies[field.vocabulary];
-        let middle = vocabulary.len() / 2;
-        match &field.kind {
-            FieldKind::Category => key(vocabulary, middle),
-            FieldKind::Number { mean, .. } => json!(mean),
-            FieldKind::Sequence { max_len, .. } => {
-                let places = (middle..vocabulary.len()).take(2.min(*max_len));
-                let keys: Vec<Value> = places.map(|place| key(vocabulary, place)).collect();
-                match &field.separator {
-                    Some(separator) => {
-                        let text = |key: &Value| key.as_str().map_or_else(|| key.to_string(), str::to_string);
-                        json!(keys.iter().map(text).collect::<Vec<_>>().join(separator))
-                    }
-                    None => json!(keys),
-                }
-            }
-            _ => Value::Null,
-        }
-    };
-    manifest.schema.fields.iter().map(|field| (field.name.clone(), value(field))).collect()
 }
 
 /// The metrics of the run that wrote the bundle, if they lie beside it and are of this model.

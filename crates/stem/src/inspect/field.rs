@@ -1,7 +1,7 @@
 //! What a field is and which keys it knows.
 
 use serde::Serialize;
-use stem_core::{Field, FieldKind, Schema, Vocabulary};
+use stem_core::{Field, FieldKind, Schema, Transform, Vocabulary};
 
 use super::table;
 
@@ -13,9 +13,9 @@ pub(super) struct FieldReport {
     /// In words: length of a sequence, mean of a number ...
     details: String,
     vocabulary: String,
-    /// Keys that are known.
+    /// Keys that are known, or buckets that they are hashed into.
     known: usize,
-    /// `integers`, `texts` or nothing.
+    /// `integers`, `texts`, `hashed` or nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<&'static str>,
     table_rows: usize,
@@ -30,17 +30,18 @@ impl FieldReport {
         let keys = match vocabulary {
             Some(Vocabulary::Integers(_)) => Some("integers"),
             Some(Vocabulary::Texts(_)) => Some("texts"),
+            Some(Vocabulary::Hashed { .. }) => Some("hashed"),
             _ => None,
         };
         // Beside the keys there are padding and the unseen.
-        let known = if kind == "number" { 0 } else { table_rows.saturating_sub(2) };
+        let known = if field.kind.has_keys() { table_rows.saturating_sub(2) } else { 0 };
         Self { column: field.name.clone(), kind, details, vocabulary: name, known, keys, table_rows }
     }
 
     /// Fields one below the other.
     pub(super) fn table(fields: &[Self]) -> String {
         let row = |field: &Self| {
-            let of_keys = |text: String| if field.kind == "number" { String::new() } else { text };
+            let of_keys = |text: String| if field.known == 0 && field.keys.is_none() { String::new() } else { text };
             let (vocabulary, known) = (of_keys(field.vocabulary.clone()), of_keys(field.known.to_string()));
             let keys = field.keys.unwrap_or("");
             vec![field.column.clone(), field.kind.into(), vocabulary, known, keys.into(), field.details.clone()]
@@ -55,8 +56,9 @@ fn kind_of(field: &Field) -> (&'static str, String) {
     let mut details = Vec::new();
     let kind = match &field.kind {
         FieldKind::Category => "category",
-        FieldKind::Sequence { max_len, pooling } => {
-            details.push(format!("the first {max_len} values, {}", format!("{pooling:?}").to_lowercase()));
+        FieldKind::Sequence { max_len, pooling, keep } => {
+            let [keep, pooling] = [format!("{keep:?}"), format!("{pooling:?}")].map(|word| word.to_lowercase());
+            details.push(format!("the {keep} {max_len} values, {pooling}"));
             if let Some(separator) = &field.separator {
                 details.push(format!("separated by {separator:?}"));
             }
@@ -68,8 +70,16 @@ fn kind_of(field: &Field) -> (&'static str, String) {
             }
             "number"
         }
+        FieldKind::Vector { len } => {
+            details.push(format!("{len} numbers"));
+            "vector"
+        }
         _ => "of a kind that this program does not know",
     };
+    if !field.columns.is_empty() {
+        details.push(format!("of {}", field.columns.join(", ")));
+    }
+    details.extend(field.transforms.iter().map(step));
     if let Some(default) = &field.default {
         details.push(format!("{default} for null"));
     }
@@ -77,4 +87,28 @@ fn kind_of(field: &Field) -> (&'static str, String) {
         details.push(format!("computed: {}", derived.sql));
     }
     (kind, details.join("; "))
+}
+
+/// A step, in words.
+fn step(step: &Transform) -> String {
+    let shown = |bound: Option<f64>, none: &str| bound.map_or(none.into(), |bound| bound.to_string());
+    match step {
+        Transform::Cross { .. } => "crossed".into(),
+        Transform::Time { part, utc_offset, .. } => {
+            let local = if *utc_offset == 0 { String::new() } else { format!(", {utc_offset} minutes ahead of UTC") };
+            format!("{} of the time{local}", format!("{part:?}").to_lowercase())
+        }
+        Transform::Trim => "trimmed".into(),
+        Transform::Lower => "in lower case".into(),
+        Transform::Clip { least, most } => format!("clipped to {} .. {}", shown(*least, "-inf"), shown(*most, "inf")),
+        Transform::Log1p => "ln(1 + x)".into(),
+        Transform::Bucketize { edges } => {
+            format!(
+                "in {} buckets from {}",
+                edges.len() + 1,
+                edges.iter().map(f64::to_string).collect::<Vec<_>>().join(", ")
+            )
+        }
+        other => format!("{other:?}"),
+    }
 }

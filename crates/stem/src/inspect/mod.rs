@@ -2,6 +2,7 @@
 
 mod bundle;
 mod columns;
+mod example;
 mod field;
 pub(crate) mod thing;
 

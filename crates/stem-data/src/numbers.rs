@@ -1,0 +1,117 @@
+//! What goes in as numbers: number fields, vectors, categories that quantiles cut, and labels.
+
+use polars::prelude::*;
+use stem_core::Value;
+
+use crate::error::{Error, Result};
+use crate::recipe::{FieldRecipe, Kind};
+
+/// The numbers of a field in a chunk that begins with row `first`, NaN for null. `[n, width]`
+pub(crate) fn numbers_of(
+    field: &FieldRecipe,
+    default: Option<&Value>,
+    column: &Column,
+    first: usize,
+) -> Result<Vec<f64>> {
+    match field.kind {
+        Kind::Vector { len } => vectors(field, column, len, first),
+        _ => single(field, default, column, first),
+    }
+}
+
+fn single(field: &FieldRecipe, default: Option<&Value>, column: &Column, first: usize) -> Result<Vec<f64>> {
+    let null = match default {
+        Some(Value::Integer(default)) => *default as f64,
+        Some(Value::Float(default)) => *default,
+        _ => f64::NAN,
+    };
+    let column = column.strict_cast(&DataType::Float64).map_err(Error::query)?;
+    let values = column.f64().map_err(Error::query)?.iter().enumerate().map(|(row, value)| match value {
+        None => Ok(null),
+        Some(value) => finite(field, first + row, value),
+    });
+    values.collect()
+}
+
+fn finite(field: &FieldRecipe, row: usize, value: f64) -> Result<f64> {
+    match value.is_finite() {
+        true => Ok(value),
+        false => Err(Error::value(&field.columns[0], row, "a finite number or null", value.to_string())),
+    }
+}
+
+/// Lists of `len` numbers, as lists or as text.
+fn vectors(field: &FieldRecipe, column: &Column, len: usize, first: usize) -> Result<Vec<f64>> {
+    let mut values = Vec::with_capacity(column.len() * len);
+    let mut append = |row: usize, numbers: Option<Vec<Option<f64>>>| {
+        let Some(numbers) = numbers else {
+            values.extend(std::iter::repeat_n(f64::NAN, len));
+            return Ok(());
+        };
+        if numbers.len() != len {
+            let expected = "as many numbers as the recipe's `length` says";
+            return Err(Error::value(&field.columns[0], first + row, expected, format!("{} of {len}", numbers.len())));
+        }
+        for number in numbers {
+            values.push(finite(field, first + row, number.unwrap_or(f64::NAN))?);
+        }
+        Ok(())
+    };
+    if *column.dtype() == DataType::String {
+        for (row, text) in column.str().map_err(Error::query)?.iter().enumerate() {
+            let text = text.filter(|text| !text.is_empty());
+            let numbers = text.map(|text| {
+                parsed(text, field.separator.as_deref()).ok_or_else(|| {
+                    let expected = "a list of numbers, as JSON writes it, or with a `separator` between them";
+                    Error::value(&field.columns[0], first + row, expected, text.to_string())
+                })
+            });
+            append(row, numbers.transpose()?)?;
+        }
+        return Ok(values);
+    }
+    let lists = column.strict_cast(&DataType::List(Box::new(DataType::Float64))).map_err(Error::query)?;
+    for (row, list) in lists.list().map_err(Error::query)?.amortized_iter().enumerate() {
+        let numbers = list.map(|list| Ok(list.as_ref().f64()?.iter().collect())).transpose();
+        append(row, numbers.map_err(|error: PolarsError| Error::query(error))?)?;
+    }
+    Ok(values)
+}
+
+fn parsed(text: &str, separator: Option<&str>) -> Option<Vec<Option<f64>>> {
+    match separator {
+        Some(separator) => text.split(separator).map(|piece| piece.trim().parse().ok().map(Some)).collect(),
+        None => serde_json::from_str(text).ok(),
+    }
+}
+
+/// Labels side by side. `[n, T]`
+pub(crate) fn labels_of<'c>(
+    chunk: &DataFrame,
+    columns: impl ExactSizeIterator<Item = &'c str>,
+    first: usize,
+) -> Result<Vec<f32>> {
+    let width = columns.len();
+    let mut values = vec![0.0; chunk.height() * width];
+    for (place, name) in columns.enumerate() {
+        let column = chunk.column(name).and_then(|c| c.strict_cast(&DataType::Float64)).map_err(Error::query)?;
+        for (row, value) in column.f64().map_err(Error::query)?.iter().enumerate() {
+            values[row * width + place] = match value {
+                Some(value) if value == 0.0 || value == 1.0 => value as f32,
+                Some(value) => return Err(Error::value(name, first + row, "0, 1 or null", value.to_string())),
+                None => f32::NAN,
+            };
+        }
+    }
+    Ok(values)
+}
+
+/// Row after row what fields have column by column, each with its width. `[n, sum of widths]`
+pub(crate) fn side_by_side(height: usize, parts: &[(usize, Vec<f64>)]) -> Vec<f64> {
+    let width = parts.iter().map(|(width, _)| width).sum::<usize>();
+    let mut values = Vec::with_capacity(height * width);
+    for row in 0..height {
+        parts.iter().for_each(|(width, part)| values.extend_from_slice(&part[row * width..][..*width]));
+    }
+    values
+}

@@ -1,0 +1,221 @@
+//! Columns of the SELECT to those that fields take: the steps of `stem_core`, value by value, so that serving takes the same.
+
+use polars::prelude::*;
+use stem_core::{KeyKind, TimeUnit as Unit, Transform, Value};
+
+use crate::dictionary::has_integer_keys;
+use crate::error::{Error, Result};
+use crate::recipe::{FieldRecipe, Kind};
+use crate::source::words;
+
+/// The steps of a field, fitted to the types of its columns.
+#[derive(Clone)]
+pub(crate) struct Steps {
+    /// As a schema holds them.
+    pub(crate) transforms: Vec<Transform>,
+    /// As the columns of the SELECT take them: a column of times counts microseconds.
+    own: Vec<Transform>,
+    /// Type of what comes out.
+    pub(crate) dtype: DataType,
+    /// What stands in for null, after the steps.
+    pub(crate) default: Option<Value>,
+}
+
+impl Steps {
+    /// Of a field, by the type of each of its columns.
+    ///
+    /// # Errors
+    /// Why the columns cannot go through the steps, in words that follow the field's name.
+    pub(crate) fn of(field: &FieldRecipe, types: &[DataType]) -> Result<Self, String> {
+        let mut transforms = field.transforms.clone();
+        let mut dtype = types.first().cloned().unwrap_or(DataType::Null);
+        if types.len() > 1 {
+            let kinds = field.columns.iter().zip(types).map(|(column, dtype)| key_kind(column, dtype));
+            transforms.insert(0, Transform::Cross { keys: kinds.collect::<Result<_, _>>()? });
+        }
+        let mut own = transforms.clone();
+        for step in &mut own {
+            dtype = match step {
+                Transform::Cross { .. } => DataType::String,
+                Transform::Time { unit, .. } => {
+                    match (&dtype, &unit) {
+                        (DataType::Date | DataType::Datetime(..), None) => *unit = Some(Unit::Microseconds),
+                        (DataType::String, _) => {}
+                        (dtype, Some(_)) if dtype.is_primitive_numeric() => {}
+                        (dtype, None) if dtype.is_primitive_numeric() => {
+                            return Err(format!(
+                                "is {}, which tells no time without what it counts: add `unit = \"s\"`, \"ms\" or \"us\"",
+                                words(dtype)
+                            ));
+                        }
+                        (dtype, Some(_)) if dtype.is_temporal() => {
+                            return Err(format!("holds {}, which need no `unit`: leave it out", words(dtype)));
+                        }
+                        (dtype, _) => return Err(format!("is {}, expected a time", words(dtype))),
+                    }
+                    DataType::Int64
+                }
+                Transform::Trim | Transform::Lower => match dtype {
+                    DataType::String => DataType::String,
+                    DataType::List(inner) if *inner == DataType::String => DataType::List(inner),
+                    dtype => return Err(format!("is {}: `trim` and `lower` are for text", words(&dtype))),
+                },
+                _ if dtype.is_primitive_numeric() || dtype == DataType::Boolean || dtype == DataType::Null => {
+                    match step {
+                        Transform::Bucketize { .. } => DataType::Int64,
+                        _ => DataType::Float64,
+                    }
+                }
+                _ => return Err(format!("is {}, expected numbers", words(&dtype))),
+            };
+        }
+        let mut default = field.default.clone();
+        if let (Kind::Sequence { .. }, DataType::String, false) = (field.kind, &dtype, own.is_empty()) {
+            (dtype, default) = (DataType::List(Box::new(DataType::String)), None); // it is filled in before the text is cut
+        } else if let Some(value) = default.take() {
+            let transformed = Transform::all(&transforms, value.clone());
+            default = Some(transformed.map_err(|expected| format!("has the default {value}, expected {expected}"))?);
+        }
+        Ok(Self { transforms, own, dtype, default })
+    }
+
+    /// The column of a field in a chunk that begins with row `first`.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a value that a step does not take.
+    pub(crate) fn column(&self, field: &FieldRecipe, chunk: &DataFrame, first: usize) -> Result<Column> {
+        let columns = field.columns.iter().map(|column| chunk.column(column)).collect::<PolarsResult<Vec<_>>>();
+        let columns = columns.map_err(Error::query)?;
+        if self.own.is_empty() {
+            return Ok(columns[0].clone());
+        }
+        let name = || field.columns.join(", ");
+        let apply = |value: Value, row: usize| {
+            Transform::all(&self.own, value.clone())
+                .map_err(|expected| Error::value(&name(), first + row, expected, value.to_string()))
+        };
+        if let Kind::Sequence { .. } = field.kind {
+            return self.lists(field, columns[0], apply);
+        }
+        let mut values = columns.iter().map(|column| Ok(values_of(column)?.into_iter())).collect::<Result<Vec<_>>>()?;
+        let values = (0..chunk.height()).map(|row| match &mut values[..] {
+            [own] => apply(own.next().unwrap_or(Value::Null), row),
+            crossed => {
+                let row_of = crossed.iter_mut().map(|own| own.next().unwrap_or(Value::Null));
+                apply(Value::List(row_of.collect()), row)
+            }
+        });
+        let label = PlSmallStr::from(field.name.as_str());
+        Ok(match self.dtype {
+            DataType::String => Column::new(
+                label,
+                taken(values, |value| match value {
+                    Value::Text(text) => Some(text),
+                    _ => None,
+                })?,
+            ),
+            DataType::Float64 => Column::new(
+                label,
+                taken(values, |value| match value {
+                    Value::Float(number) => Some(number),
+                    _ => None,
+                })?,
+            ),
+            _ => Column::new(
+                label,
+                taken(values, |value| match value {
+                    Value::Integer(integer) => Some(integer),
+                    _ => None,
+                })?,
+            ),
+        })
+    }
+
+    /// Lists of texts, or texts that a separator cuts, each value by itself.
+    fn lists(
+        &self,
+        field: &FieldRecipe,
+        column: &Column,
+        apply: impl Fn(Value, usize) -> Result<Value>,
+    ) -> Result<Column> {
+        let mut lists = ListStringChunkedBuilder::new(field.name.as_str().into(), column.len(), column.len());
+        let taken = |pieces: &mut dyn Iterator<Item = &str>, row: usize| -> Result<Vec<String>> {
+            let mut texts = Vec::new();
+            for piece in pieces {
+                if let Value::Text(text) = apply(piece.into(), row)? {
+                    texts.push(text);
+                }
+            }
+            Ok(texts)
+        };
+        match column.dtype() {
+            DataType::String => {
+                let separator = field.separator.as_deref().unwrap_or("|");
+                let default = field.default.as_ref().map(|value| match value {
+                    Value::Text(text) => text.clone(),
+                    other => other.to_string(),
+                });
+                for (row, text) in column.str().map_err(Error::query)?.iter().enumerate() {
+                    let text = text.filter(|text| !text.is_empty()).or(default.as_deref());
+                    let texts = text.map_or(Ok(vec![]), |text| taken(&mut text.split(separator), row))?;
+                    lists.append_values_iter(texts.iter().map(String::as_str));
+                }
+            }
+            _ => {
+                for (row, list) in column.list().map_err(Error::query)?.amortized_iter().enumerate() {
+                    let Some(list) = list else {
+                        lists.append_null();
+                        continue;
+                    };
+                    let texts = taken(&mut list.as_ref().str().map_err(Error::query)?.iter().flatten(), row)?;
+                    lists.append_values_iter(texts.iter().map(String::as_str));
+                }
+            }
+        }
+        Ok(lists.finish().into_column())
+    }
+}
+
+fn taken<T>(values: impl Iterator<Item = Result<Value>>, take: impl Fn(Value) -> Option<T>) -> Result<Vec<Option<T>>> {
+    values.map(|value| Ok(take(value?))).collect()
+}
+
+/// What the keys of a crossed column are.
+fn key_kind(column: &str, dtype: &DataType) -> Result<KeyKind, String> {
+    match dtype {
+        DataType::String => Ok(KeyKind::Texts),
+        DataType::List(_) => Err(format!("crosses \"{column}\", which is a list")),
+        dtype if has_integer_keys(dtype) => Ok(KeyKind::Integers),
+        dtype => Err(format!("crosses \"{column}\", which is {}, expected integers or text", words(dtype))),
+    }
+}
+
+/// The values of a column; times as microseconds since 1970.
+fn values_of(column: &Column) -> Result<Vec<Value>> {
+    fn all<T: Into<Value>>(values: impl Iterator<Item = Option<T>>) -> Vec<Value> {
+        values.map(Value::from).collect()
+    }
+    let integers = |column: &Column| -> PolarsResult<Vec<Option<i64>>> {
+        Ok(column.strict_cast(&DataType::Int64)?.i64()?.iter().collect())
+    };
+    let read = || -> PolarsResult<Vec<Value>> {
+        Ok(match column.dtype() {
+            DataType::String => all(column.str()?.iter()),
+            DataType::UInt64 => all(column.u64()?.iter()),
+            DataType::Date => {
+                all(integers(&column.to_physical_repr())?.into_iter().map(|day| day.map(|day| day * 86_400_000_000)))
+            }
+            DataType::Datetime(unit, _) => {
+                let micros = |count: i64| match unit {
+                    TimeUnit::Nanoseconds => count.div_euclid(1000),
+                    TimeUnit::Microseconds => count,
+                    TimeUnit::Milliseconds => count.saturating_mul(1000),
+                };
+                all(integers(&column.to_physical_repr())?.into_iter().map(|count| count.map(micros)))
+            }
+            dtype if dtype.is_float() => all(column.strict_cast(&DataType::Float64)?.f64()?.iter()),
+            _ => all(integers(column)?.into_iter()),
+        })
+    };
+    read().map_err(Error::query)
+}
