@@ -78,3 +78,17 @@ fn kuairand_pure_has_the_counts_of_its_card() {
     let sharing = dataset.schema().fields.iter().filter(|field| field.vocabulary == videos).count();
     assert_eq!(sharing, 4, "the video and three histories");
 }
+
+#[test]
+fn every_data_set_has_a_card_and_a_recipe_and_is_in_the_index() {
+    let index = std::fs::read_to_string(folder("README.md")).unwrap();
+    let folders =
+        std::fs::read_dir(folder("")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let names: Vec<String> = folders.map(|path| path.file_name().unwrap().to_str().unwrap().to_string()).collect();
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names {
+        assert_eq!(Recipe::load(folder(&name).join("recipe.toml")).unwrap().name, name);
+        assert!(folder(&name).join("README.md").exists(), "{name} has a card");
+        assert!(index.contains(&format!("[{name}]({name}/)")), "{name} is in the index");
+    }
+}
