@@ -13,6 +13,11 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets").join(name)
 }
 
+/// Made-up rows in the format of a data set that is too large, or not ours, to be here.
+fn sample(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples").join(name)
+}
+
 /// Prepares a data set and holds it against its `expected.toml`.
 fn prepared(name: &str, data: &Path, out: &Path) -> Dataset {
     let recipe = Recipe::load(folder(name).join("recipe.toml")).unwrap();
@@ -77,6 +82,13 @@ fn kuairand_pure_has_the_counts_of_its_card() {
     let videos = dataset.schema().vocabularies.iter().position(|vocabulary| vocabulary.name == "video").unwrap();
     let sharing = dataset.schema().fields.iter().filter(|field| field.vocabulary == videos).count();
     assert_eq!(sharing, 4, "the video and three histories");
+}
+
+#[test]
+fn qk_video_splits_each_users_rows_in_the_order_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = prepared("qk-video", &sample("qk-video"), dir.path());
+    assert_eq!(dataset.warnings(), &[] as &[String]);
 }
 
 #[test]
