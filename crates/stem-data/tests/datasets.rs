@@ -92,6 +92,13 @@ fn qk_video_splits_each_users_rows_in_the_order_of_the_file() {
 }
 
 #[test]
+fn kuairand_1k_reads_both_standard_logs_and_not_the_random_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = prepared("kuairand-1k", &sample("kuairand-1k"), dir.path());
+    assert_eq!(dataset.warnings(), &[] as &[String]);
+}
+
+#[test]
 fn every_data_set_has_a_card_and_a_recipe_and_is_in_the_index() {
     let index = std::fs::read_to_string(folder("README.md")).unwrap();
     let folders =
