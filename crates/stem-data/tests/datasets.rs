@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use common::shared::shared;
@@ -96,6 +97,23 @@ fn kuairand_1k_reads_both_standard_logs_and_not_the_random_one() {
     let dir = tempfile::tempdir().unwrap();
     let dataset = prepared("kuairand-1k", &sample("kuairand-1k"), dir.path());
     assert_eq!(dataset.warnings(), &[] as &[String]);
+}
+
+#[test]
+fn aliexpress_judges_conversions_among_clicks_and_keeps_pages_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = prepared("aliexpress", &sample("aliexpress"), dir.path());
+    assert_eq!(dataset.warnings(), &[] as &[String]);
+    judges_the_second_among_the_first(&dataset);
+    let pages = |split| dataset.groups(split).unwrap().iter().collect::<HashSet<_>>();
+    assert!(pages(Split::Train).is_disjoint(&pages(Split::Valid)), "no page trains and validates");
+}
+
+fn judges_the_second_among_the_first(dataset: &Dataset) {
+    for split in Split::ALL {
+        let statistics = dataset.statistics(split);
+        assert_eq!(statistics.missing, [0, statistics.rows - statistics.positives[0]], "{split}");
+    }
 }
 
 #[test]
