@@ -109,6 +109,14 @@ fn aliexpress_judges_conversions_among_clicks_and_keeps_pages_whole() {
     assert!(pages(Split::Train).is_disjoint(&pages(Split::Valid)), "no page trains and validates");
 }
 
+#[test]
+fn ali_ccp_judges_purchases_among_clicks() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = prepared("ali-ccp", &sample("ali-ccp"), dir.path());
+    assert_eq!(dataset.warnings(), &[] as &[String]);
+    judges_the_second_among_the_first(&dataset);
+}
+
 fn judges_the_second_among_the_first(dataset: &Dataset) {
     for split in Split::ALL {
         let statistics = dataset.statistics(split);
