@@ -5,8 +5,9 @@ use std::thread::JoinHandle;
 
 use stem_core::{Batch, FieldKind, PADDING};
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, label};
 use crate::random;
+use crate::shuffle::Shuffled;
 use crate::split::Split;
 
 /// Batches that wait to be taken while the thread fills another.
@@ -34,17 +35,16 @@ impl Batches {
         let (rows, size) = (dataset.rows(split), plan.size.max(1));
         let (sender, receiver) = sync_channel(AHEAD);
         let thread = std::thread::spawn(move || {
-            let order = plan
-                .shuffle
-                .map(|(seed, epoch)| random::permutation(rows, &mut random::stream(b"batches\0", seed, epoch)));
-            for start in (0..rows).step_by(size) {
-                let places = start..rows.min(start + size);
-                let batch = match &order {
-                    Some(order) => dataset.fill(split, order[places].iter().map(|&row| row as usize)),
-                    None => dataset.fill(split, places),
-                };
-                if sender.send(batch).is_err() {
-                    return; // the other end was dropped
+            let mut order: Box<dyn Iterator<Item = usize>> = match plan.shuffle {
+                Some((seed, epoch)) => Box::new(Shuffled::new(rows, random::stream(b"batches\0", seed, epoch))),
+                None => Box::new(0..rows),
+            };
+            let mut places = Vec::with_capacity(size.min(rows));
+            loop {
+                places.clear();
+                places.extend(order.by_ref().take(size));
+                if places.is_empty() || sender.send(dataset.fill(split, &places)).is_err() {
+                    return; // all rows are through, or the other end was dropped
                 }
             }
         });
@@ -90,26 +90,27 @@ impl Drop for Batches {
 impl Dataset {
     /// Batches of a split, prepared on a thread ahead.
     ///
-    /// The same plan gives the same batches on every device and platform; every row comes exactly once.
+    /// The same plan gives the same batches on every device and platform; every row comes exactly once. Of more than 16 million rows
+    /// the order is that of shuffled blocks, shuffled again within windows, so that a data set larger than memory is read in runs.
     pub fn batches(&self, split: Split, plan: BatchPlan) -> Batches {
         Batches::new(self.clone(), split, plan)
     }
 
     /// Copies rows out of the columns and derives the weights that the columns leave out.
-    fn fill(&self, split: Split, rows: impl ExactSizeIterator<Item = usize>) -> Batch {
+    fn fill(&self, split: Split, rows: &[usize]) -> Batch {
         let schema = self.schema();
-        let (labels, first, stride) = self.strided_labels(split); // [N, stride]
+        let (labels, of_first, stride) = self.strided_labels(split); // [N, stride]
         let (ids, numbers, cols) = self.features(split); // ids [N, S], numbers [N, cols]
         let (slots, tasks) = (schema.slots(), schema.tasks.len());
         let offsets = schema.offsets();
         let ranges = schema.slot_ranges();
         let mut batch = Batch::new(rows.len(), Vec::with_capacity(rows.len() * slots), vec![1.0; rows.len() * slots])
             .with_labels(Vec::with_capacity(rows.len() * tasks));
-        for (b, row) in rows.enumerate() {
+        for (b, &row) in rows.iter().enumerate() {
             let from = &ids[row * slots..(row + 1) * slots];
             batch.ids.extend_from_slice(from);
-            let label = row * stride + first;
-            batch.labels.extend_from_slice(&labels[label..label + tasks]);
+            let first = row * stride + of_first;
+            batch.labels.extend(labels[first..first + tasks].iter().map(|&byte| label(byte)));
             let weights = &mut batch.weights[b * slots..(b + 1) * slots];
             let mut number = 0;
             for (field, range) in schema.fields.iter().zip(&ranges) {

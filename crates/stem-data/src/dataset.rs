@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use stem_core::{Schema, Texts, Vocabulary};
+use stem_core::{MISSING, Schema, Texts, Vocabulary};
 
 use crate::columns::{ColumnWriter, Columns, Element};
 use crate::error::{Error, Result};
@@ -14,9 +14,19 @@ use crate::split::{Split, SplitStatistics};
 #[derive(Debug)]
 struct SplitColumns {
     ids: Columns<u32>,            // [N, S]
-    numbers: Columns<f32>,        // [N, number fields]
-    labels: Columns<f32>,         // [N, T]
+    numbers: Columns<f32>,        // [N, numbers of all fields]
+    labels: Columns<u8>,          // [N, T], 0, 1 or MISSING
     groups: Option<Columns<u32>>, // [N, 1]
+    /// All labels as floats, made by the first call of [`Dataset::labels`]; batches read the column.
+    floats: OnceLock<Vec<f32>>,
+}
+
+/// A label that is missing, in a column.
+pub(crate) const NO_LABEL: u8 = 255;
+
+/// A label of a column as a batch has it: 0, 1 or NaN for missing.
+pub(crate) fn label(byte: u8) -> f32 {
+    if byte == NO_LABEL { MISSING } else { f32::from(byte) }
 }
 
 #[derive(Debug)]
@@ -63,8 +73,9 @@ impl Dataset {
             Ok(SplitColumns {
                 ids: matrix(&manifest, folder, &name("ids.u32"), [rows, schema.slots()])?,
                 numbers: matrix(&manifest, folder, &name("numbers.f32"), [rows, manifest.numbers()])?,
-                labels: matrix(&manifest, folder, &name("labels.f32"), [rows, schema.tasks.len()])?,
+                labels: matrix(&manifest, folder, &name("labels.u8"), [rows, schema.tasks.len()])?,
                 groups: schema.group.is_some().then(groups).transpose()?,
+                floats: OnceLock::new(),
             })
         };
         let splits = [open(Split::Train)?, open(Split::Valid)?, open(Split::Test)?];
@@ -106,14 +117,15 @@ impl Dataset {
         self.inner.manifest.statistics[split as usize].rows
     }
 
-    /// 0, 1 or NaN for missing. `[N, T]`
+    /// 0, 1 or NaN for missing. `[N, T]`, four bytes each from the first call on; batches hold their own.
     pub fn labels(&self, split: Split) -> &[f32] {
+        let (labels, first, tasks) = self.strided_labels(split);
         match &self.view {
-            Some(view) => view.labels[split as usize].get_or_init(|| {
-                let (labels, task, tasks) = self.strided_labels(split);
-                labels.iter().skip(task).step_by(tasks).copied().collect()
-            }),
-            None => self.inner.splits[split as usize].labels.values(),
+            Some(view) => view.labels[split as usize]
+                .get_or_init(|| labels.iter().skip(first).step_by(tasks).map(|&byte| label(byte)).collect()),
+            None => self.inner.splits[split as usize]
+                .floats
+                .get_or_init(|| labels.iter().map(|&byte| label(byte)).collect()),
         }
     }
 
@@ -140,7 +152,7 @@ impl Dataset {
     }
 
     /// Labels of all tasks in the folder, `[N, stride]`, the first of them that this data set has, and `stride`.
-    pub(crate) fn strided_labels(&self, split: Split) -> (&[f32], usize, usize) {
+    pub(crate) fn strided_labels(&self, split: Split) -> (&[u8], usize, usize) {
         let labels = self.inner.splits[split as usize].labels.values();
         let first = self.view.as_ref().map_or(0, |view| view.task);
         (labels, first, self.inner.manifest.schema.tasks.len())

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use stem_core::files::create_folder;
-use stem_core::{Field, MISSING, Transform};
+use stem_core::{Field, Transform};
 
 use crate::columns::ColumnWriter;
+use crate::dataset::NO_LABEL;
 use crate::dictionary::PAD;
 use crate::encoding::{Encoding, number_places};
 use crate::error::{Error, Result};
@@ -20,11 +21,11 @@ const CHUNK: usize = 1 << 14;
 struct SplitWriter {
     ids: ColumnWriter<u32>,
     numbers: ColumnWriter<f32>,
-    labels: ColumnWriter<f32>,
+    labels: ColumnWriter<u8>,
     groups: Option<ColumnWriter<u32>>,
     statistics: SplitStatistics,
     // rows that wait to be written
-    waiting: (Vec<u32>, Vec<f32>, Vec<f32>, Vec<u32>),
+    waiting: (Vec<u32>, Vec<f32>, Vec<u8>, Vec<u32>),
 }
 
 /// What was counted on the way.
@@ -55,7 +56,7 @@ pub(crate) fn encode(
         Ok(SplitWriter {
             ids: ColumnWriter::create(folder.join("ids.u32"), slots)?,
             numbers: ColumnWriter::create(folder.join("numbers.f32"), cols)?,
-            labels: ColumnWriter::create(folder.join("labels.f32"), tasks)?,
+            labels: ColumnWriter::create(folder.join("labels.u8"), tasks)?,
             groups: rows.groups.as_ref().map(|_| ColumnWriter::create(folder.join("groups.u32"), 1)).transpose()?,
             statistics: SplitStatistics { rows: 0, positives: vec![0; tasks], missing: vec![0; tasks] },
             waiting: Default::default(),
@@ -72,7 +73,7 @@ pub(crate) fn encode(
     let mut order: Vec<usize> = (0..tasks).collect();
     order.sort_by_key(depth);
     let mut same: Vec<(usize, usize)> = (0..tasks).flat_map(|a| (a + 1..tasks).map(move |b| (a, b))).collect();
-    let mut masked = vec![0.0; tasks];
+    let mut masked = vec![0; tasks];
     rows.for_each_row(recipe, |row, fields| {
         let split = rows.splits[row];
         if row % CHUNK == 0 {
@@ -111,14 +112,14 @@ pub(crate) fn encode(
         let raw = &rows.labels.values()[row * tasks..(row + 1) * tasks];
         for &task in &order {
             masked[task] = match within[task] {
-                Some(space) if masked[space] != 1.0 => MISSING,
+                Some(space) if masked[space] != 1 => NO_LABEL,
                 _ => raw[task],
             };
-            writer.statistics.positives[task] += usize::from(masked[task] == 1.0);
-            writer.statistics.missing[task] += usize::from(masked[task].is_nan());
+            writer.statistics.positives[task] += usize::from(masked[task] == 1);
+            writer.statistics.missing[task] += usize::from(masked[task] == NO_LABEL);
         }
         if split == Split::Train as u8 {
-            same.retain(|&(a, b)| masked[a] == masked[b] || (masked[a].is_nan() && masked[b].is_nan()));
+            same.retain(|&(a, b)| masked[a] == masked[b]);
         }
         labels.extend_from_slice(&masked);
         groups.extend(rows.groups.iter().map(|groups| groups.values()[row]));
@@ -136,7 +137,7 @@ pub(crate) fn encode(
         let mut sealed = |name: &str, checksum: String| checksums.push((format!("{}/{name}", split.name()), checksum));
         sealed("ids.u32", writer.ids.seal()?);
         sealed("numbers.f32", writer.numbers.seal()?);
-        sealed("labels.f32", writer.labels.seal()?);
+        sealed("labels.u8", writer.labels.seal()?);
         if let Some(groups) = writer.groups {
             sealed("groups.u32", groups.seal()?);
         }

@@ -38,7 +38,7 @@ pub(crate) struct CodedRows {
     pub(crate) numbers: Columns<f64>, // [N, numbers of all fields], NaN for null
     /// What was done to the values of each field. `[F]`
     pub(crate) steps: Vec<Steps>,
-    pub(crate) labels: Columns<f32>,         // [N, T], NaN for missing
+    pub(crate) labels: Columns<u8>,          // [N, T], 0, 1 or NO_LABEL
     pub(crate) groups: Option<Columns<u32>>, // [N, 1]
     pub(crate) splits: Splits,               // [N]
     /// Values of a split column that name no split, and how many rows hold each.

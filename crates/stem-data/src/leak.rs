@@ -1,5 +1,6 @@
 //! Fields whose values tell a label by themselves: copies of it, and what is measured after it.
 
+use crate::dataset::NO_LABEL;
 use crate::dictionary::PAD;
 use crate::encoding::number_places;
 use crate::error::{Error, Fault, Result};
@@ -38,7 +39,7 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
         for (task, label) in recipe.labels.iter().enumerate() {
             let known = training.iter().enumerate().filter_map(|(place, &row)| {
                 let y = rows.labels.values()[row * recipe.labels.len() + task];
-                (!y.is_nan()).then_some((place, y == 1.0))
+                (y != NO_LABEL).then_some((place, y == 1))
             });
             let known: Vec<(usize, bool)> = known.collect();
             let positives = known.iter().filter(|(_, y)| *y).count();

@@ -69,6 +69,7 @@ mod scratch;
 mod prepare;
 mod manifest;
 mod dataset;
+mod shuffle;
 mod batches;
 mod derive;
 mod simulator;

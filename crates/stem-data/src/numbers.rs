@@ -3,6 +3,7 @@
 use polars::prelude::*;
 use stem_core::Value;
 
+use crate::dataset::NO_LABEL;
 use crate::error::{Error, Result};
 use crate::recipe::{FieldRecipe, Kind};
 
@@ -90,16 +91,16 @@ pub(crate) fn labels_of<'c>(
     chunk: &DataFrame,
     columns: impl ExactSizeIterator<Item = &'c str>,
     first: usize,
-) -> Result<Vec<f32>> {
+) -> Result<Vec<u8>> {
     let width = columns.len();
-    let mut values = vec![0.0; chunk.height() * width];
+    let mut values = vec![0; chunk.height() * width];
     for (place, name) in columns.enumerate() {
         let column = chunk.column(name).and_then(|c| c.strict_cast(&DataType::Float64)).map_err(Error::query)?;
         for (row, value) in column.f64().map_err(Error::query)?.iter().enumerate() {
             values[row * width + place] = match value {
-                Some(value) if value == 0.0 || value == 1.0 => value as f32,
+                Some(value) if value == 0.0 || value == 1.0 => value as u8,
                 Some(value) => return Err(Error::value(name, first + row, "0, 1 or null", value.to_string())),
-                None => f32::NAN,
+                None => NO_LABEL,
             };
         }
     }

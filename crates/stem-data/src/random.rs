@@ -23,12 +23,10 @@ pub(crate) fn unit_of(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// `0..n` in an order of its own for each stream (Fisher and Yates).
-pub(crate) fn permutation(n: usize, random: &mut ChaCha8Rng) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..n as u32).collect();
-    for i in (1..n).rev() {
+/// Puts values into an order of its own for each stream (Fisher and Yates).
+pub(crate) fn shuffle<T>(values: &mut [T], random: &mut ChaCha8Rng) {
+    for i in (1..values.len()).rev() {
         let j = (u128::from(random.next_u64()) * (i as u128 + 1)) >> 64; // uniform in 0..=i
-        order.swap(i, j as usize);
+        values.swap(i, j as usize);
     }
-    order
 }

@@ -76,7 +76,7 @@ pub(super) fn field(mut section: Section<'_>, faults: &mut Faults<'_>) -> FieldR
 }
 
 /// Keys of some kinds alone.
-const KEYS: [(&str, &[Word], &str); 18] = [
+const KEYS: [(&str, &[Word], &str); 19] = [
     ("min_count", &[Category, Sequence], "categories and sequences"),
     ("vocabulary", &[Category, Sequence], "categories and sequences"),
     ("hash", &[Category, Sequence], "categories and sequences"),
@@ -95,6 +95,7 @@ const KEYS: [(&str, &[Word], &str); 18] = [
     ("pooling", &[Sequence], "sequences"),
     ("keep", &[Sequence], "sequences"),
     ("length", &[Vector], "vectors"),
+    ("default", &[Category, Sequence, Number], "categories, sequences and numbers; a vector that is null weighs nothing"),
 ];
 
 fn word(section: &mut Section<'_>, name: &str, faults: &mut Faults<'_>) -> Word {
