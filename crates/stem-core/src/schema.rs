@@ -165,7 +165,8 @@ pub struct Field {
 pub struct Derived {
     /// The expression of the recipe's SELECT.
     pub sql: String,
-    /// The raw columns that it reads, by which it can be computed again for a row alone. Empty where it takes other rows or tables.
+    /// The raw columns that it reads, by which it can be computed again for a row alone. Empty where it takes other rows or tables, or a
+    /// column of another type.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reads: BTreeMap<String, ColumnType>,
 }
@@ -177,7 +178,7 @@ impl Derived {
     }
 }
 
-/// Type of a column of a text file.
+/// Type of a raw column. Those of a text file are the first four.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -190,6 +191,24 @@ pub enum ColumnType {
     Boolean,
     /// UTF-8 text.
     Text,
+    /// 64-bit integer without a sign.
+    UnsignedInteger,
+    /// Day of the calendar.
+    Date,
+    /// Time of day.
+    Time,
+    /// Date and time of day, counted in milliseconds.
+    DatetimeMs,
+    /// Date and time of day, counted in microseconds.
+    DatetimeUs,
+    /// Date and time of day, counted in nanoseconds.
+    DatetimeNs,
+    /// List of 64-bit integers.
+    IntegerList,
+    /// List of 64-bit floats.
+    FloatList,
+    /// List of texts.
+    TextList,
 }
 
 impl Field {

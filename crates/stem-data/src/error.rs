@@ -77,6 +77,16 @@ pub enum Error {
         /// Line, counted from 1.
         line: usize,
     },
+    /// A line that is no JSON object.
+    #[error("{}:{line}: expected one JSON object a line: {what}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+        /// What it is.
+        what: String,
+    },
     /// A value in a source that is not of its column's type.
     #[error("{}:{line}: column '{column}': expected {expected}, found \"{found}\"; {}add `types = {{ {column} = \"{}\" }}` to this source if the column holds that, or `null_values = [\"{found}\"]` if it stands for nothing", path.display(), if *given { "the recipe's `types` say so: " } else { "the first rows say so: " }, reads(expected, found))]
     Type {

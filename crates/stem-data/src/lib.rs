@@ -15,6 +15,7 @@
 //! | the folder, mapped into memory | [`Dataset`] |
 //! | shuffled batches, filled on a thread ahead | [`Batches`] |
 //! | what the SELECT computed, computed again for rows to be scored | [`Derivation`] |
+//! | tables whose rows are scored, in every format | [`Tables`], [`TableWriter`], `values` |
 //! | a log whose truth is known | [`SimulatorConfig`] |
 //!
 //! ```
@@ -71,7 +72,9 @@ mod manifest;
 mod dataset;
 mod shuffle;
 mod batches;
+mod values;
 mod derive;
+mod tables;
 mod simulator;
 mod random;
 mod progress;
@@ -87,6 +90,7 @@ pub use prepare::{PrepareOptions, prepare};
 pub use progress::{Bar, Progress};
 pub use recipe::{ColumnType, Dialect, FieldRecipe, Format, Kind, LabelRecipe, Quote, Recipe, Source, SplitRecipe};
 pub use simulator::SimulatorConfig;
-pub use source::{StrictQuotes, sniff};
+pub use source::sniff;
 pub use split::{Split, SplitStatistics};
 pub use stop::StopFlag;
+pub use tables::{Chunk, TableFormat, TableWriter, Tables};

@@ -12,8 +12,9 @@ use stem_core::{ColumnType, Derived};
 use crate::error::{Error, Fault, Result};
 use crate::faults::{faults, used_columns};
 use crate::guard::guarded;
+use crate::look::column_names;
 use crate::provenance::{Origins, join_columns, origins, raw_column};
-use crate::recipe::{Recipe, SplitRecipe};
+use crate::recipe::{Recipe, Source, SplitRecipe};
 use crate::row_order::keep_order;
 use crate::source::{self, ColumnFacts, TextTable, Unpacked, column_type, plain};
 use crate::sql;
@@ -48,7 +49,49 @@ pub(crate) struct Query {
 ///
 /// # Errors
 /// Files that are missing or empty, and everything that the columns show to be wrong with the recipe.
-pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &StopFlag) -> Result<Query> {
+pub(crate) fn open(recipe: &Recipe, data: &Path, unpacked: Unpacked, stop: &StopFlag) -> Result<Query> {
+    open_columns(recipe, data, false, unpacked, stop)
+}
+
+/// As [`open`], of rows that are to be scored: all columns of the SELECT, without what only a training needs. Where raw tables lack
+/// labels, groups and splits, the SELECT is run without the columns of these names.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_to_score(recipe: &Recipe, data: &Path, stop: &StopFlag) -> Result<Query> {
+    let plain = Recipe {
+        group: None,
+        labels: Vec::new(),
+        split: SplitRecipe::Random { valid: 0.1, test: 0.1, seed: 1 },
+        ..recipe.clone()
+    };
+    let open = |recipe: &Recipe| open_columns(recipe, data, true, Unpacked::default(), stop);
+    match open(&plain) {
+        Err(error @ Error::Recipe { .. }) => {
+            let answers: Vec<&str> = used_columns(recipe)
+                .into_iter()
+                .map(|(column, _)| column)
+                .filter(|column| !recipe.fields.iter().flat_map(|field| &field.columns).any(|read| read == column))
+                .collect();
+            let sql = plain.sql.as_deref().map(|sql| sql::without(sql, &answers).unwrap_or_else(|| sql.to_string()));
+            let sources = plain.sources.iter().map(|source| with_types_of_columns(source, data)).collect::<Result<_>>();
+            let Ok(sources) = sources else { return Err(error) };
+            open(&Recipe { sql, sources, ..plain }).map_err(|_| error)
+        }
+        opened => opened,
+    }
+}
+
+/// The source without types of columns that its files lack.
+fn with_types_of_columns(source: &Source, data: &Path) -> Result<Source> {
+    let mut plain = Source { types: Vec::new(), ..source.clone() };
+    let names = column_names(&plain, data)?;
+    plain.types = source.types.iter().filter(|(name, _)| names.contains(name)).cloned().collect();
+    Ok(plain)
+}
+
+/// Opens the columns of a recipe that are used, or all.
+fn open_columns(recipe: &Recipe, data: &Path, is_all: bool, mut unpacked: Unpacked, stop: &StopFlag) -> Result<Query> {
     let (context, mut facts) = (SQLContext::new(), ColumnFacts::default());
     let (mut texts, mut sources, mut raw, mut tables) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
     for (place, source) in recipe.sources.iter().enumerate() {
@@ -69,7 +112,7 @@ pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &
         texts.extend(table.texts.into_iter().map(|text| (place, text)));
         facts.extend(table.facts);
     }
-    let (frame, mut types) = select(recipe, context, &facts)?;
+    let (frame, order, mut types) = select(recipe, context, &facts)?;
     let used = used_columns(recipe);
     let origins: Origins = used.iter().map(|(column, _)| (*column, origins(&frame.logical_plan, column))).collect();
     let faults = faults(recipe, &frame.logical_plan, &types, &facts, &origins);
@@ -86,15 +129,18 @@ pub(crate) fn open(recipe: &Recipe, data: &Path, mut unpacked: Unpacked, stop: &
     }
     let numbers = numbers(recipe);
     let mut seen = HashSet::new();
-    let columns = used.iter().filter(|(column, _)| seen.insert(*column)).map(|(column, _)| {
-        let is_undecided =
-            types[*column] == DataType::String && origins[column].iter().all(|c| facts.undecided.contains(&c.column));
-        match is_undecided && numbers.contains(column) {
+    let used = used.iter().map(|(column, _)| *column).filter(|column| seen.insert(*column));
+    let wanted: Vec<&str> = if is_all { order.iter().map(String::as_str).collect() } else { used.collect() };
+    let columns = wanted.into_iter().map(|column| {
+        let is_undecided = |column: &str| {
+            types[column] == DataType::String && origins[column].iter().all(|c| facts.undecided.contains(&c.column))
+        };
+        match numbers.contains(column) && is_undecided(column) {
             true => {
                 types.insert(column.to_string(), DataType::Float64);
-                Expr::Column((*column).into()).strict_cast(DataType::Float64)
+                Expr::Column(column.into()).strict_cast(DataType::Float64)
             }
-            false => Expr::Column((*column).into()),
+            false => Expr::Column(column.into()),
         }
     });
     let columns: Vec<Expr> = columns.collect();
@@ -194,7 +240,7 @@ fn select(
     recipe: &Recipe,
     mut context: SQLContext,
     facts: &ColumnFacts,
-) -> Result<(LazyFrame, HashMap<String, DataType>)> {
+) -> Result<(LazyFrame, Vec<String>, HashMap<String, DataType>)> {
     let fault = |what: String| Error::Recipe {
         path: recipe.path.clone(),
         faults: vec![Fault { line: recipe.lines.sql, what }],
@@ -216,7 +262,8 @@ fn select(
     let (frame, schema) = planned.map_err(|error: PolarsError| {
         fault(format!("the SELECT does not work: {}{}", plain(&error), hint(&error.to_string(), facts)))
     })?;
-    Ok((frame, schema.iter().map(|(name, dtype)| (name.to_string(), dtype.clone())).collect()))
+    let order = schema.iter_names().map(|name| name.to_string()).collect();
+    Ok((frame, order, schema.iter().map(|(name, dtype)| (name.to_string(), dtype.clone())).collect()))
 }
 
 /// A name as SQL reads it whatever stands in it.
@@ -240,6 +287,17 @@ fn hint(message: &str, facts: &ColumnFacts) -> String {
 }
 
 impl Query {
+    /// A table as it is.
+    pub(crate) fn plain(frame: LazyFrame, unpacked: Unpacked) -> Self {
+        let (texts, sources, types, notes, steps, derived) = Default::default();
+        Self { frame, texts, sources, types, notes, steps, derived, _unpacked: unpacked }
+    }
+
+    /// What it gives.
+    pub(crate) fn frame(&self) -> &LazyFrame {
+        &self.frame
+    }
+
     /// Runs the query on the streaming engine and hands its rows over in order, chunk by chunk, while Polars reads on. Gives how many
     /// rows each source has.
     ///
@@ -248,11 +306,24 @@ impl Query {
     pub(crate) fn for_each_chunk(
         self,
         stop: &StopFlag,
+        see: impl FnMut(DataFrame) -> Result<()>,
+    ) -> Result<HashMap<String, u64>> {
+        self.for_each(CHUNK, stop, see)
+    }
+
+    /// As [`for_each_chunk`](Self::for_each_chunk), with `rows` rows a chunk.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn for_each(
+        self,
+        rows: usize,
+        stop: &StopFlag,
         mut see: impl FnMut(DataFrame) -> Result<()>,
     ) -> Result<HashMap<String, u64>> {
         let (sender, receiver) = sync_channel::<DataFrame>(AHEAD);
         let closed = PlanCallback::new(move |frame| Ok(sender.send(frame).is_err()));
-        let frame = self.frame.sink_batches(closed, true, std::num::NonZeroUsize::new(CHUNK)).map_err(Error::query)?;
+        let frame = self.frame.sink_batches(closed, true, std::num::NonZeroUsize::new(rows)).map_err(Error::query)?;
         let (texts, sources) = (&self.texts, self.sources);
         std::thread::scope(|scope| {
             let lines = scope.spawn(move || {

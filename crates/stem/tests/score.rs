@@ -51,7 +51,7 @@ fn what_is_wrong_is_named_and_no_half_written_file_stays() {
         message
     };
     assert_eq!(message("user\n1\n"), format!("{input} has no column 'item'"));
-    assert!(message("user,item\n1\n").contains("found record with 1 fields"), "a ragged row");
+    assert!(message("user,item\n1\n").contains("in.csv:2: 1 values in a table of 2 columns"), "a ragged row");
     let wrong = message("user,item\n1,x\n");
     assert!(
         wrong.starts_with(&input) && wrong.contains("column 'item', row 0: expected an integer, found \"x\""),
@@ -61,7 +61,10 @@ fn what_is_wrong_is_named_and_no_half_written_file_stays() {
     assert!(message(&long).contains("column 'item', row 9000: expected an integer"));
     assert_eq!(message("user,item,item\n1,1,1\n"), format!("{input} has 2 columns 'item', expected one"));
     small.write("scores.csv", "precious");
-    assert_eq!(fails(&score(&bundle, "no.csv", &output)), "no.csv: No such file or directory (os error 2)");
+    assert_eq!(
+        fails(&score(&bundle, &small.path("im.csv"), &output)),
+        format!("{}: there is no such file; did you mean \"in.csv\"?", small.path("im.csv"))
+    );
     small.write("in.csv", &long);
     fails(&score(&bundle, &input, &output));
     assert_eq!(small.read("scores.csv"), "precious", "what was there stays until all is scored");

@@ -19,11 +19,13 @@ use crate::guard::guarded;
 use crate::recipe::{Format, Source};
 use crate::stop::StopFlag;
 
-/// Opens the files of a source as one table.
+/// Opens the files of a source as one table. Its columns are of the types that the rest of the crate knows; with `keeps_types` they are
+/// of those in the files, where all files have the same.
 pub(super) fn open(
     source: &Source,
     files: Vec<SourceFile>,
     format: Format,
+    keeps_types: bool,
     unpacked: &mut Unpacked,
     stop: &StopFlag,
 ) -> Result<Table> {
@@ -32,6 +34,7 @@ pub(super) fn open(
     for file in files {
         let Found { schema, rows, bare } = schema_of(&file.path, format)?;
         table.rows = table.rows.and_then(|so_far| Some(so_far + rows?));
+        table.files.push((file.path.clone(), rows));
         let mut readable = Schema::default();
         for (name, field) in schema.iter() {
             let dtype = readable_type(&field.dtype).and_then(|()| {
@@ -53,6 +56,11 @@ pub(super) fn open(
     for (_, schema, _) in &mut read {
         schema.retain(|name, _| !unreadable.contains(name));
     }
+    let keeps_types = keeps_types && read.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    let read_as = |name: &PlSmallStr, dtype: &DataType| match keeps_types {
+        true => (Expr::Column(name.clone()), dtype.clone()),
+        false => canonical(Expr::Column(name.clone()), dtype),
+    };
     let mut parts = Vec::new();
     for same in read.chunk_by(|a, b| a.1 == b.1 && a.2 == b.2 && a.0.partitions == b.0.partitions) {
         let (first, schema, is_odd) = &same[0];
@@ -69,7 +77,7 @@ pub(super) fn open(
             scan(readable.iter(), Format::Parquet, schema)
         };
         let frame = frame.map_err(Error::query)?;
-        let columns = schema.iter().map(|(name, dtype)| (canonical(Expr::Column(name.clone()), dtype), name.clone()));
+        let columns = schema.iter().map(|(name, dtype)| (read_as(name, dtype), name.clone()));
         let (exprs, schema): (Vec<Expr>, Schema) =
             columns.map(|((expr, dtype), name)| (expr.alias(name.clone()), Field::new(name, dtype))).unzip();
         let frame = frame.select(exprs);
@@ -261,4 +269,16 @@ fn plain_type(dtype: &DataType) -> DataType {
         DataType::Categorical(..) | DataType::Enum(..) | DataType::Binary | DataType::BinaryOffset => DataType::String,
         dtype => dtype.clone(),
     }
+}
+
+/// A column as [`canonical`] reads it.
+pub(crate) fn canonical_column(column: &Column) -> Result<Column> {
+    let (expr, to) = canonical(col(column.name().clone()), column.dtype());
+    if to == *column.dtype() {
+        return Ok(column.clone());
+    }
+    let frame = DataFrame::new(column.len(), vec![column.clone()]).map_err(Error::query)?;
+    let frame = guarded(|| frame.lazy().select([expr]).collect()).map_err(Error::query)?;
+    let frame = frame.map_err(|error| Error::query(plain(&error)))?;
+    frame.columns().first().cloned().ok_or_else(|| Error::query("a column was lost"))
 }

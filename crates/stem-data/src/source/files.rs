@@ -116,7 +116,7 @@ fn walk(folder: &Path, below: &Path, files: &mut Vec<SourceFile>) -> Result<()> 
 fn expand(data: &Path, pattern: &str, files: &mut Vec<SourceFile>) -> Result<()> {
     let refused = |what: String| Error::Source { path: data.into(), what };
     let escaped = glob::Pattern::escape(&data.to_string_lossy());
-    let whole = match Path::new(pattern).is_absolute() {
+    let whole = match Path::new(pattern).is_absolute() || escaped.is_empty() {
         true => pattern.to_string(),
         false => format!("{escaped}/{pattern}"),
     };
@@ -144,6 +144,7 @@ fn nearby(error: FileError, data: &Path, name: &str) -> Error {
     let path = data.join(name);
     let is_missing = !path.exists();
     let folder = path.parent().filter(|_| is_missing);
+    let folder = folder.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     let names = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
     let names: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -284,11 +284,12 @@ impl At {
     }
 }
 
-/// Comma-separated text that is passed through as it is, and held to the rules of its quotes on the way: a stray quote, which readers
+/// Text with values between commas, or another character, that is passed through as it is, and held to the rules of its quotes on the way: a stray quote, which readers
 /// join lines by, is an error that names its line.
 #[derive(Debug)]
 pub struct StrictQuotes<R> {
     input: R,
+    separator: u8,
     at: At,
     line: usize,
     /// Bytes at the start that are no text.
@@ -300,7 +301,13 @@ pub struct StrictQuotes<R> {
 impl<R: Read> StrictQuotes<R> {
     /// Text that has not been read yet.
     pub fn new(input: R) -> Self {
-        Self { input, at: At::Start, line: 1, mark: 0, is_return: false }
+        Self { input, separator: b',', at: At::Start, line: 1, mark: 0, is_return: false }
+    }
+
+    /// Another character than a comma between values.
+    #[must_use]
+    pub fn separated_by(self, separator: u8) -> Self {
+        Self { separator, ..self }
     }
 
     fn see(&mut self, byte: u8) -> std::result::Result<(), &'static str> {
@@ -319,7 +326,7 @@ impl<R: Read> StrictQuotes<R> {
             if std::mem::take(&mut self.is_return) && self.at == At::Quote {
                 return Err("ends a value, and more of the value follows");
             }
-            self.at = self.at.then(byte, b',', b'"')?;
+            self.at = self.at.then(byte, self.separator, b'"')?;
         }
         self.line += usize::from(byte == b'\n');
         Ok(())

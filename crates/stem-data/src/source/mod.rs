@@ -14,15 +14,17 @@ pub mod sniff;
 mod text;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 
-pub use lines::StrictQuotes;
+pub(crate) use arrow::canonical_column;
+pub(crate) use lines::StrictQuotes;
 pub(crate) use lines::TextTable;
-pub(crate) use parts::words;
+pub(crate) use parts::{common, words};
 pub(crate) use rewrite::is_encoding;
 pub(crate) use scratch::Unpacked;
+pub(crate) use text::{header_in_quotes, named_once};
 
 use crate::error::{Error, Result};
 use crate::recipe::{ColumnType, Format, Source};
@@ -38,6 +40,8 @@ pub(crate) struct Table {
     pub(crate) facts: ColumnFacts,
     /// How many rows there are, where the files say it.
     pub(crate) rows: Option<u64>,
+    /// Files with types, each with its rows where it says them.
+    pub(crate) files: Vec<(PathBuf, Option<u64>)>,
 }
 
 /// What is known of columns beside their types.
@@ -80,8 +84,21 @@ pub(crate) fn open(
     let files = files::list(source, data)?;
     match format_of(source, &files)? {
         format @ (Format::Csv | Format::Tsv) => text::open(recipe, source, files, format, unpacked, stop),
-        format => arrow::open(source, files, format, unpacked, stop),
+        format => arrow::open(source, files, format, false, unpacked, stop),
     }
+}
+
+/// Opens Parquet or Arrow IPC files whose columns keep the types that they have, where all files agree on them.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_typed(
+    source: &Source,
+    files: Vec<SourceFile>,
+    format: Format,
+    unpacked: &mut Unpacked,
+) -> Result<Table> {
+    arrow::open(source, files, format, true, unpacked, &StopFlag::default())
 }
 
 /// How the files are written, by the recipe, their names or their first bytes.
@@ -106,23 +123,45 @@ pub(crate) fn format_of(source: &Source, files: &[SourceFile]) -> Result<Format>
     }
 }
 
-/// The type that a column of text is read as.
-fn dtype_of(kind: ColumnType) -> DataType {
+/// The type that holds a column.
+pub(crate) fn dtype_of(kind: ColumnType) -> DataType {
+    let list = |inner| DataType::List(Box::new(inner));
     match kind {
         ColumnType::Integer => DataType::Int64,
+        ColumnType::UnsignedInteger => DataType::UInt64,
         ColumnType::Float => DataType::Float64,
         ColumnType::Boolean => DataType::Boolean,
+        ColumnType::Date => DataType::Date,
+        ColumnType::Time => DataType::Time,
+        ColumnType::DatetimeMs => DataType::Datetime(TimeUnit::Milliseconds, None),
+        ColumnType::DatetimeUs => DataType::Datetime(TimeUnit::Microseconds, None),
+        ColumnType::DatetimeNs => DataType::Datetime(TimeUnit::Nanoseconds, None),
+        ColumnType::IntegerList => list(DataType::Int64),
+        ColumnType::FloatList => list(DataType::Float64),
+        ColumnType::TextList => list(DataType::String),
         _ => DataType::String,
     }
 }
 
-/// The type of a column that text can hold.
+/// The type of a column that can be computed with again; `None` of one that cannot.
 pub(crate) fn column_type(dtype: &DataType) -> Option<ColumnType> {
     match dtype {
+        DataType::UInt64 => Some(ColumnType::UnsignedInteger),
         dtype if dtype.is_integer() => Some(ColumnType::Integer),
         dtype if dtype.is_float() => Some(ColumnType::Float),
         DataType::Boolean => Some(ColumnType::Boolean),
         DataType::String => Some(ColumnType::Text),
+        DataType::Date => Some(ColumnType::Date),
+        DataType::Time => Some(ColumnType::Time),
+        DataType::Datetime(TimeUnit::Milliseconds, None) => Some(ColumnType::DatetimeMs),
+        DataType::Datetime(TimeUnit::Microseconds, None) => Some(ColumnType::DatetimeUs),
+        DataType::Datetime(TimeUnit::Nanoseconds, None) => Some(ColumnType::DatetimeNs),
+        DataType::List(inner) => match **inner {
+            DataType::Int64 => Some(ColumnType::IntegerList),
+            DataType::Float64 => Some(ColumnType::FloatList),
+            DataType::String => Some(ColumnType::TextList),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -133,7 +133,7 @@ fn given(source: &Source, name: &str) -> Option<DataType> {
 }
 
 /// The type that holds all values of both.
-fn common(a: &DataType, b: &DataType) -> Option<DataType> {
+pub(crate) fn common(a: &DataType, b: &DataType) -> Option<DataType> {
     use DataType::*;
     let integer = |dtype: &DataType| dtype.is_integer() && *dtype != UInt64 || *dtype == Boolean;
     Some(match (a, b) {

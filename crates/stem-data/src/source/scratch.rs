@@ -23,7 +23,7 @@ impl Unpacked {
     }
 
     /// The path of a new file.
-    pub(super) fn file(&mut self) -> Result<PathBuf> {
+    pub(crate) fn file(&mut self) -> Result<PathBuf> {
         let folder = match &mut self.folder {
             Some(folder) => folder,
             none => {

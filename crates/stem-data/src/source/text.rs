@@ -174,14 +174,16 @@ fn quote_of(source: &Source, format: Format, path: &Path, separator: u8) -> Opti
         Some(Quote::None) => None,
         Some(Quote::Character(quote)) => Some(quote),
         None if format == Format::Csv || source.dialect.escape.is_some() => Some(b'"'),
-        None => {
-            let start = sniff::start(path).unwrap_or_default();
-            let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start);
-            let first = start.split(|&b| b == b'\n' || b == b'\r').next().unwrap_or_default();
-            let is_quoted = |value: &[u8]| value.len() > 1 && value.starts_with(b"\"") && value.ends_with(b"\"");
-            first.split(|&b| b == separator).all(is_quoted).then_some(b'"')
-        }
+        None => header_in_quotes(&sniff::start(path).unwrap_or_default(), separator).then_some(b'"'),
     }
+}
+
+/// Whether all values of the first line stand in quotes.
+pub(crate) fn header_in_quotes(start: &[u8], separator: u8) -> bool {
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+    let first = start.split(|&b| b == b'\n' || b == b'\r').next().unwrap_or_default();
+    let is_quoted = |value: &[u8]| value.len() > 1 && value.starts_with(b"\"") && value.ends_with(b"\"");
+    first.split(|&b| b == separator).all(is_quoted)
 }
 
 /// Reads the first rows of a file: gives its columns' names, and adds what their values say.
@@ -272,7 +274,7 @@ fn unreadable(path: &Path, error: csv::Error) -> Error {
 }
 
 /// The names of a header, every later one of two that are the same told apart, and which were the same.
-fn named_once(header: &csv::StringRecord) -> (Vec<String>, Vec<String>) {
+pub(crate) fn named_once(header: &csv::StringRecord) -> (Vec<String>, Vec<String>) {
     let (mut names, mut repeated) = (Vec::<String>::new(), Vec::new());
     for name in header {
         let count = (2..).map(|n| format!("{name}_{n}"));

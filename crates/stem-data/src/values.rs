@@ -1,0 +1,84 @@
+//! Columns of tables as the values that a predictor looks up.
+
+use polars::prelude::*;
+use serde_json::Value as Json;
+use stem_core::Value;
+
+use crate::error::{Error, Result};
+use crate::source::{canonical_column, words};
+
+/// The values of a column, which name the keys that the column's name in training. Dates and times are texts.
+///
+/// # Errors
+/// A type that no value holds.
+pub(crate) fn values_of(column: &Column) -> Result<Vec<Value>> {
+    let column = canonical_column(column)?;
+    let column = column.as_materialized_series();
+    match column.dtype() {
+        DataType::List(_) => {
+            let lists = column.list().map_err(Error::query)?;
+            lists
+                .amortized_iter()
+                .map(|list| match list {
+                    Some(list) => values_of(&list.as_ref().clone().into()).map(Value::List),
+                    None => Ok(Value::Null),
+                })
+                .collect()
+        }
+        DataType::Null => Ok(vec![Value::Null; column.len()]),
+        DataType::Boolean => Ok(column.bool().map_err(Error::query)?.iter().map(Value::from).collect()),
+        DataType::UInt64 => Ok(column.u64().map_err(Error::query)?.iter().map(Value::from).collect()),
+        DataType::Int64 => Ok(column.i64().map_err(Error::query)?.iter().map(Value::from).collect()),
+        DataType::Float64 => Ok(column.f64().map_err(Error::query)?.iter().map(Value::from).collect()),
+        DataType::String => Ok(column.str().map_err(Error::query)?.iter().map(Value::from).collect()),
+        dtype if dtype.is_temporal() => {
+            let texts = column.strict_cast(&DataType::String).map_err(Error::query)?;
+            Ok(texts.str().map_err(Error::query)?.iter().map(Value::from).collect())
+        }
+        dtype => Err(Error::query(format!("column '{}' is {}, which no field takes", column.name(), words(dtype)))),
+    }
+}
+
+/// The cells of a column as JSON knows them: true and false as such, floats that are no numbers as texts. What no value holds is a text.
+///
+/// # Errors
+/// What Polars says.
+pub(crate) fn json_of(column: &Column) -> Result<Vec<Json>> {
+    match column.dtype() {
+        DataType::Boolean => {
+            let column = column.as_materialized_series();
+            return Ok(column.bool().map_err(Error::query)?.iter().map(Json::from).collect());
+        }
+        DataType::List(inner) if **inner == DataType::Boolean => {
+            let lists = column.as_materialized_series().list().map_err(Error::query)?;
+            let json = |list: Option<Series>| match list {
+                Some(list) => json_of(&list.into()).map(Json::Array),
+                None => Ok(Json::Null),
+            };
+            return lists.amortized_iter().map(|list| json(list.map(|list| list.as_ref().clone()))).collect();
+        }
+        _ => {}
+    }
+    match values_of(column) {
+        Ok(values) => Ok(values.into_iter().map(json).collect()),
+        Err(_) => {
+            let text = |row| match column.get(row).map_err(Error::query)? {
+                AnyValue::Null => Ok(Json::Null),
+                value => Ok(Json::String(value.to_string())),
+            };
+            (0..column.len()).map(text).collect()
+        }
+    }
+}
+
+fn json(value: Value) -> Json {
+    match value {
+        Value::Integer(value) => value.into(),
+        Value::Float(value) => {
+            serde_json::Number::from_f64(value).map_or_else(|| value.to_string().into(), Json::Number)
+        }
+        Value::Text(text) => text.into(),
+        Value::List(values) => Json::Array(values.into_iter().map(json).collect()),
+        _ => Json::Null,
+    }
+}

@@ -1,0 +1,273 @@
+//! A model, and the rows of a table that it scores, chunk by chunk.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::ops::Range;
+
+use stem_core::{Batch, Derived, Field, Predictor, Row, Value};
+use stem_data::{Chunk, Derivation, TableFormat, TableWriter, Tables};
+
+use super::OnError;
+use super::unseen::Unseen;
+use crate::console::{Console, Result, with_causes};
+
+/// Rows left out whose reasons are told.
+const TOLD: usize = 3;
+
+/// Why rows were not scored.
+pub(super) enum Failure {
+    /// The output does not take them.
+    Output(io::Error),
+    /// The table cannot be read.
+    Table(stem_data::Error),
+    /// Anything else.
+    Other(Box<dyn std::error::Error>),
+}
+
+impl From<stem_data::Error> for Failure {
+    fn from(error: stem_data::Error) -> Self {
+        Self::Table(error)
+    }
+}
+
+/// A model, and what is known of the rows that it scores.
+pub(super) struct Scoring<'a> {
+    predictor: Predictor,
+    /// What the recipe's SELECT computed of raw columns.
+    derivation: Option<Derivation>,
+    /// Whether an empty text is null.
+    is_untyped: bool,
+    on_error: OnError,
+    /// Rows left out, and why the first of them were.
+    pub(super) skipped: usize,
+    reasons: Vec<String>,
+    /// Rows scored so far.
+    pub(super) scored: usize,
+    pub(super) unseen: Unseen,
+    console: &'a Console,
+}
+
+impl<'a> Scoring<'a> {
+    /// A model for a table, which messages call `shown`.
+    ///
+    /// # Errors
+    /// Columns that are missing or there twice.
+    pub(super) fn new(
+        predictor: Predictor,
+        tables: &Tables,
+        shown: &str,
+        is_derived: bool,
+        on_error: OnError,
+        console: &'a Console,
+    ) -> Result<Self> {
+        let names: Vec<&str> = tables.columns().iter().map(String::as_str).collect();
+        let derivation = if is_derived { None } else { Derivation::of(predictor.schema(), &names) };
+        let is_computed = |field: &Field| derivation.as_ref().is_some_and(|derivation| derivation.gives(&field.name));
+        let mut read: Vec<&str> = derivation.iter().flat_map(Derivation::reads).collect();
+        for field in predictor.schema().fields.iter().filter(|field| !is_computed(field)) {
+            if !names.contains(&field.name.as_str()) {
+                return Err(lacks(tables, shown, field).into());
+            }
+            read.push(&field.name);
+            match (&field.derived, tables.derived(&field.name)) {
+                (Some(trained), Some(now)) if *trained.sql != *now.sql => {
+                    tracing::warn!("'{}' is {} in {shown}; in training it was {}", field.name, now.sql, trained.sql)
+                }
+                (Some(trained), None) if !is_derived => tracing::warn!(
+                    "'{}' is taken from {shown} as it is; in training it was {}",
+                    field.name,
+                    trained.sql
+                ),
+                _ => {}
+            }
+        }
+        for column in read {
+            let count = names.iter().filter(|name| **name == column).count();
+            if count > 1 {
+                return Err(format!("{shown} has {count} columns '{column}', expected one").into());
+            }
+            if let Some(remark) = tables.remark(column) {
+                tracing::warn!("{remark}");
+            }
+        }
+        for (_, why) in tables.unreadable() {
+            tracing::warn!("{why}: it is left out of the output");
+        }
+        for task in predictor.schema().tasks.iter().filter(|task| names.contains(&score_of(&task.name).as_str())) {
+            tracing::warn!(
+                "{shown} has a column '{}' already; the last of that name is the score",
+                score_of(&task.name)
+            );
+        }
+        let is_untyped = tables.format().is_some_and(TableFormat::is_untyped);
+        let unseen = Unseen::new(predictor.schema());
+        let (skipped, reasons, scored) = (0, Vec::new(), 0);
+        Ok(Self { predictor, derivation, is_untyped, on_error, skipped, reasons, scored, unseen, console })
+    }
+
+    /// Scores all rows to an output of that name; gives their number.
+    pub(super) fn write(&mut self, tables: Tables, name: &str, output: impl Write) -> Result<usize, Failure> {
+        let tasks = self.predictor.schema().tasks.iter().map(|task| score_of(&task.name));
+        let mut output = TableWriter::new(name, output, &tasks.collect::<Vec<_>>()).map_err(Failure::Output)?;
+        tables.for_each_chunk(&self.console.stop(), |mut chunk| {
+            let batch = self.encode_whole(&mut chunk).map_err(Failure::Other)?;
+            let scores = self.predictor.score(&batch).map_err(|error| Failure::Other(error.into()))?;
+            output.write(&chunk, &scores.into_values()).map_err(Failure::Output)?;
+            self.scored += chunk.len();
+            Ok::<(), Failure>(())
+        })?;
+        output.finish().map_err(Failure::Output)?;
+        Ok(self.scored)
+    }
+
+    /// The rows of a chunk as ids; of those that can be scored, where others are left out.
+    fn encode_whole(&mut self, chunk: &mut Chunk) -> Result<Batch> {
+        match (self.on_error, chunk.refused().first()) {
+            (OnError::Fail, Some(error)) => return Err(with_causes(error).into()),
+            _ => chunk
+                .refused()
+                .iter()
+                .map(|error| with_causes(error))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|why| self.skip(why)),
+        }
+        let encoded = self.encode(chunk, 0..chunk.len());
+        let (rows, batch) = match (encoded, self.on_error) {
+            (Ok(encoded), _) => encoded,
+            (Err(error), OnError::Fail) => return Err(error),
+            (Err(_), OnError::Skip) => {
+                let mut keep = vec![true; chunk.len()];
+                self.sift(chunk, 0..chunk.len(), &mut keep);
+                chunk.retain(&keep);
+                self.encode(chunk, 0..chunk.len())?
+            }
+        };
+        self.unseen.see(self.predictor.schema(), self.predictor.vocabularies(), &rows, &batch);
+        Ok(batch)
+    }
+
+    /// Marks the rows that cannot be scored, half by half.
+    fn sift(&mut self, chunk: &Chunk, rows: Range<usize>, keep: &mut [bool]) {
+        match self.encode(chunk, rows.clone()) {
+            Ok(_) => {}
+            Err(error) if rows.len() == 1 => {
+                keep[rows.start] = false;
+                self.skip(error.to_string());
+            }
+            Err(_) => {
+                let middle = rows.start + rows.len() / 2;
+                self.sift(chunk, rows.start..middle, keep);
+                self.sift(chunk, middle..rows.end, keep);
+            }
+        }
+    }
+
+    fn skip(&mut self, why: String) {
+        self.skipped += 1;
+        if self.reasons.len() < TOLD {
+            self.reasons.push(why);
+        }
+    }
+
+    /// Some rows of a chunk as a model takes them, and as ids.
+    fn encode(&self, chunk: &Chunk, rows: Range<usize>) -> Result<(Vec<Row>, Batch)> {
+        let first = rows.start;
+        let values = self.rows(chunk, rows).map_err(|error| in_table(chunk, first, error))?;
+        let batch = self.predictor.encode(&values).map_err(|error| in_file(chunk, first, error))?;
+        Ok((values, batch))
+    }
+
+    /// Some rows with the columns that the recipe's SELECT computes.
+    fn rows(&self, chunk: &Chunk, range: Range<usize>) -> stem_data::Result<Vec<Row>> {
+        let mut rows = vec![Row::new(); range.len()];
+        let mut fill = |column: &str, values: Vec<Value>| {
+            rows.iter_mut().zip(values).for_each(|(row, value)| drop(row.insert(column, value)));
+        };
+        let is_computed = |column: &str| self.derivation.as_ref().is_some_and(|derivation| derivation.gives(column));
+        for field in self.predictor.schema().fields.iter().filter(|field| !is_computed(&field.name)) {
+            fill(&field.name, chunk.values(&field.name, range.clone())?);
+        }
+        if let Some(derivation) = &self.derivation {
+            let raw = derivation.reads().map(|column| Ok((column, self.raw(chunk, column, range.clone())?)));
+            let raw: BTreeMap<&str, Vec<Value>> = raw.collect::<stem_data::Result<_>>()?;
+            let computed = derivation.run(|column| raw.get(column).cloned().unwrap_or_default())?;
+            computed.into_iter().for_each(|(column, values)| fill(&column, values));
+        }
+        Ok(rows)
+    }
+
+    /// A raw column, with null where a text stands for it.
+    fn raw(&self, chunk: &Chunk, column: &str, range: Range<usize>) -> stem_data::Result<Vec<Value>> {
+        let is_null = |value: &Value| match value {
+            Value::Text(text) if text.is_empty() => self.is_untyped,
+            value => self.predictor.schema().is_null(value),
+        };
+        let values = chunk.values(column, range)?;
+        Ok(values.into_iter().map(|value| if is_null(&value) { Value::Null } else { value }).collect())
+    }
+
+    /// Says how many rows were left out and why, and which columns look wrong.
+    pub(super) fn tell(&self) {
+        if self.skipped > 0 {
+            let more = if self.skipped > TOLD { "\n  ..." } else { "" };
+            let reasons = self.reasons.iter().map(|reason| format!("\n  {reason}")).collect::<String>();
+            tracing::warn!("{} rows cannot be scored and are left out:{reasons}{more}", self.skipped);
+        }
+        self.unseen
+            .warnings(self.predictor.schema(), self.predictor.vocabularies())
+            .for_each(|warning| tracing::warn!("{warning}"));
+    }
+}
+
+/// The column of a task's scores.
+fn score_of(task: &str) -> String {
+    format!("p_{task}")
+}
+
+/// What a table lacks that a model reads, and where training had it from.
+fn lacks(tables: &Tables, shown: &str, field: &Field) -> String {
+    let reads = field.derived.iter().flat_map(|derived| derived.reads.keys()).chain([&field.name]);
+    let unreadable = reads.clone().find_map(|column| tables.unreadable().find(|(name, _)| name == column));
+    if let Some((_, why)) = unreadable {
+        return why.to_string();
+    }
+    let Some(Derived { sql, reads, .. }) = &field.derived else {
+        return format!("{shown} has no column '{}'", field.name);
+    };
+    let reads = reads.keys().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    let from = match reads.as_str() {
+        "" => "which cannot be computed again from a row alone: add its result to the table, or let the recipe compute it from the raw tables (--recipe FILE --data FOLDER)".to_string(),
+        reads => format!("computed from {reads}: add what is missing of them"),
+    };
+    format!("{shown} has no column '{}'; in training it was {sql}, {from}", field.name)
+}
+
+/// The error of rows that begin with row `first` of the chunk, with its file and its row there.
+fn in_table(chunk: &Chunk, first: usize, error: stem_data::Error) -> Box<dyn std::error::Error> {
+    match error {
+        stem_data::Error::Value { column, row, expected, found } => {
+            let (file, row) = chunk.place(first + row);
+            let error = stem_data::Error::Value { column, row, expected, found };
+            format!("{}: {error}", file.display()).into()
+        }
+        other => format!("{}: {}", chunk.place(first).0.display(), with_causes(&other)).into(),
+    }
+}
+
+/// The same of the model's errors.
+fn in_file(chunk: &Chunk, first: usize, error: stem_core::Error) -> Box<dyn std::error::Error> {
+    use stem_core::Error::{MissingColumn, WrongType};
+    let (file, error) = match error {
+        WrongType { column, row, expected, found } => {
+            let (file, row) = chunk.place(first + row);
+            (file, WrongType { column, row, expected, found })
+        }
+        MissingColumn { column, row, columns } => {
+            let (file, row) = chunk.place(first + row);
+            (file, MissingColumn { column, row, columns })
+        }
+        other => (chunk.place(first).0, other),
+    };
+    format!("{}: {}", file.display(), with_causes(&error)).into()
+}
