@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use stem_core::{Batch, Field, FieldKind, Row, Schema, Value, Vocabulary};
+use stem_report::report::count;
 
 /// Values of a field that are judged at least.
 const LEAST: u64 = 100;
@@ -66,7 +67,7 @@ impl Unseen {
             };
             format!(
                 "column '{name}': {share} % of the {} values are unseen (for instance {example}): {question}",
-                grouped(*values)
+                count(*values)
             )
         })
     }
@@ -88,22 +89,5 @@ fn piece(field: &Field, value: &Value, place: usize) -> String {
             values.clone().nth(place).unwrap_or(value).to_string()
         }
         (value, _) => value.to_string(),
-    }
-}
-
-/// A number with commas between its thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
-    groups.collect::<Vec<_>>().join(",")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_told_apart() {
-        assert_eq!([7, 999, 1000, 1_234_567].map(grouped), ["7", "999", "1,000", "1,234,567"]);
     }
 }
