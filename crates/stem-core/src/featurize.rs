@@ -80,15 +80,8 @@ fn prepared<'r>(schema: &'r Schema, field: &'r Field, row: &'r Row, index: usize
 }
 
 fn value_of<'r>(schema: &Schema, row: &'r Row, column: &str, index: usize) -> Result<&'r Value> {
-    row.get(column).ok_or_else(|| {
-        let mut columns: Vec<&str> = Vec::new();
-        for column in schema.fields.iter().flat_map(Field::columns) {
-            if !columns.contains(&column.as_str()) {
-                columns.push(column);
-            }
-        }
-        Error::MissingColumn { column: column.into(), row: index, columns: columns.join(", ") }
-    })
+    let columns = || schema.columns().join(", ");
+    row.get(column).ok_or_else(|| Error::MissingColumn { column: column.into(), row: index, columns: columns() })
 }
 
 fn transformed(field: &Field, value: Value, row: usize) -> Result<Value> {

@@ -154,9 +154,6 @@ pub struct Field {
     /// Stands in for null, as a raw value. Without it a null category is "unseen", a null sequence is empty and a null number weighs 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
-    /// How the column was computed from raw ones; absent where it is a raw column itself. A [`Row`](crate::Row) holds what came out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub derived: Option<Derived>,
 }
 
 /// How a column is computed from those of a raw table.
@@ -222,7 +219,6 @@ impl Field {
             columns: vec![],
             transforms: vec![],
             default: None,
-            derived: None,
         }
     }
 
@@ -364,6 +360,9 @@ pub struct Schema {
     /// Column whose values group rows for gAUC (the user, as a rule).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Columns that were computed from raw ones, and how; a [`Row`](crate::Row) holds what came out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub derived: BTreeMap<String, Derived>,
     /// Texts that stand for null in the raw tables, besides the empty one; in a [`Row`](crate::Row) they do too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub null_values: Vec<String>,
@@ -372,7 +371,7 @@ pub struct Schema {
 impl Schema {
     /// A schema without groups.
     pub fn new(fields: Vec<Field>, vocabularies: Vec<VocabularySpec>, tasks: Vec<Task>) -> Self {
-        Self { fields, vocabularies, tasks, group: None, null_values: Vec::new() }
+        Self { fields, vocabularies, tasks, group: None, derived: BTreeMap::new(), null_values: Vec::new() }
     }
 
     /// Groups rows for gAUC by the values of a column, which need not be a field.
@@ -380,6 +379,17 @@ impl Schema {
     pub fn grouped_by(mut self, column: impl Into<String>) -> Self {
         self.group = Some(column.into());
         self
+    }
+
+    /// The columns that the fields read, each once, in the order of the fields.
+    pub fn columns(&self) -> Vec<&str> {
+        let mut columns: Vec<&str> = Vec::new();
+        for column in self.fields.iter().flat_map(Field::columns) {
+            if !columns.contains(&column.as_str()) {
+                columns.push(column);
+            }
+        }
+        columns
     }
 
     /// Whether a value stands for null: an empty text, for a CSV file cannot tell the two apart, and the texts of `null_values`.

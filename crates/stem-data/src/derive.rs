@@ -12,15 +12,16 @@ use crate::scan::quoted;
 use crate::source::{dtype_of, plain};
 use crate::values::values_of;
 
-/// What has to be computed of raw columns before a model can read its fields.
+/// What has to be computed of raw columns before a model can read its columns.
 ///
 /// ```
 /// use stem_core::{ColumnType, Derived, Field, Schema, Task, Value, VocabularySpec};
 /// use stem_data::Derivation;
 ///
-/// let mut city = Field::category("city", 0);
-/// city.derived = Some(Derived::new("LOWER(city)", [("city".to_string(), ColumnType::Text)].into()));
-/// let schema = Schema::new(vec![city], vec![VocabularySpec::new("city", 3)], vec![Task::new("click")]);
+/// let city = Field::category("city", 0);
+/// let mut schema = Schema::new(vec![city], vec![VocabularySpec::new("city", 3)], vec![Task::new("click")]);
+/// let lower = Derived::new("LOWER(city)", [("city".to_string(), ColumnType::Text)].into());
+/// schema.derived.insert("city".into(), lower);
 ///
 /// let derivation = Derivation::of(&schema, &["city", "day"]).expect("the table has what it reads");
 /// let values = derivation.run(|_column| vec!["Paris".into(), Value::Null])?;
@@ -29,7 +30,7 @@ use crate::values::values_of;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Derivation {
-    fields: Vec<String>,
+    computed: Vec<String>,
     sql: String,
     reads: BTreeMap<String, ColumnType>,
 }
@@ -41,22 +42,21 @@ impl Derivation {
     /// The fields that can be computed from `columns` of a raw table; `None` where there are none.
     pub fn of(schema: &Schema, columns: &[&str]) -> Option<Self> {
         let mut reads = BTreeMap::new();
-        let (mut fields, mut selected) = (Vec::new(), Vec::new());
-        for field in &schema.fields {
-            let Some(Derived { sql, reads: own, .. }) = &field.derived else { continue };
+        let (mut computed, mut selected) = (Vec::new(), Vec::new());
+        for (column, Derived { sql, reads: own, .. }) in &schema.derived {
             if !own.is_empty() && own.keys().all(|column| columns.contains(&column.as_str())) {
-                fields.push(field.name.clone());
-                selected.push(format!("{sql} AS {}", quoted(&field.name)));
+                computed.push(column.clone());
+                selected.push(format!("{sql} AS {}", quoted(column)));
                 reads.extend(own.clone());
             }
         }
         let sql = format!("SELECT {} FROM {TABLE}", selected.join(", "));
-        (!selected.is_empty()).then_some(Self { fields, sql, reads })
+        (!selected.is_empty()).then_some(Self { computed, sql, reads })
     }
 
     /// Whether it computes a field of that name.
     pub fn gives(&self, field: &str) -> bool {
-        self.fields.iter().any(|name| name == field)
+        self.computed.iter().any(|name| name == field)
     }
 
     /// The raw columns that it reads.

@@ -82,7 +82,6 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
         }
         (fitted.separator, fitted.default) = (field.separator.clone(), field.default.clone());
         fitted.transforms = transforms;
-        fitted.derived = field.columns.iter().find_map(|column| rows.derived.get(column)).cloned();
         fitted
     });
     let specs = vocabularies.iter().zip(&rows.vocabularies);
@@ -97,6 +96,7 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
     });
     let mut schema = Schema::new(fields.collect(), specs.collect(), tasks.collect());
     schema.group = recipe.group.clone();
+    schema.derived = rows.derived.clone().into_iter().collect();
     for null in recipe.sources.iter().flat_map(|source| &source.dialect.null_values) {
         if !schema.null_values.contains(null) {
             schema.null_values.push(null.clone());

@@ -411,7 +411,7 @@ split = { kind = "column", column = "part" }
     small.write("own.toml", &small.read("own.toml").replace("LOWER(i.genre)", "UPPER(i.genre)"));
     let changed = told(&args);
     assert!(changed.contains("'genre' is UPPER(i.genre) in the SELECT of"), "{changed}");
-    assert!(changed.contains("column 'genre': 100 % of the 200 values are unseen (for instance \"G0\")"), "{changed}");
+    assert!(changed.contains("field 'genre': 100 % of the 200 values are unseen (for instance \"G0\")"), "{changed}");
 }
 
 #[test]
@@ -437,7 +437,7 @@ split = { kind = "random", valid = 0.2, test = 0.2, seed = 1 }
     small.write("in.csv", &genres(", "));
     let warned = told(&score(&bundle, &[&input], &output));
     let expected =
-        "column 'genres': 100 % of the 400 values are unseen (for instance \"Drama, War\"): is the separator right?";
+        "field 'genres': 100 % of the 400 values are unseen (for instance \"Drama, War\"): is the separator right?";
     assert!(warned.contains(expected), "{warned}");
     let answer = json(&score(&bundle, &[&input], &output));
     assert_eq!((&answer["unseen"]["genres"], &answer["values"]["genres"]), (&400.into(), &400.into()));

@@ -24,7 +24,7 @@ pub(super) struct FieldReport {
 impl FieldReport {
     /// Of a field, with its vocabulary where that was read.
     pub(super) fn new(field: &Field, schema: &Schema, vocabulary: Option<&Vocabulary>) -> Self {
-        let (kind, details) = kind_of(field);
+        let (kind, details) = kind_of(field, schema);
         let spec = schema.vocabularies.get(field.vocabulary);
         let (name, table_rows) = spec.map_or((String::new(), 0), |spec| (spec.name.clone(), spec.rows));
         let keys = match vocabulary {
@@ -52,7 +52,7 @@ impl FieldReport {
 }
 
 /// The kind of a field, and what there is to say of it.
-fn kind_of(field: &Field) -> (&'static str, String) {
+fn kind_of(field: &Field, schema: &Schema) -> (&'static str, String) {
     let mut details = Vec::new();
     let kind = match &field.kind {
         FieldKind::Category => "category",
@@ -83,7 +83,7 @@ fn kind_of(field: &Field) -> (&'static str, String) {
     if let Some(default) = &field.default {
         details.push(format!("{default} for null"));
     }
-    if let Some(derived) = &field.derived {
+    for derived in field.columns().iter().filter_map(|column| schema.derived.get(column)) {
         details.push(format!("computed: {}", derived.sql));
     }
     (kind, details.join("; "))

@@ -62,22 +62,21 @@ impl<'a> Scoring<'a> {
     ) -> Result<Self> {
         let names: Vec<&str> = tables.columns().iter().map(String::as_str).collect();
         let derivation = if is_derived { None } else { Derivation::of(predictor.schema(), &names) };
-        let is_computed = |field: &Field| derivation.as_ref().is_some_and(|derivation| derivation.gives(&field.name));
+        let is_computed = |column: &str| derivation.as_ref().is_some_and(|derivation| derivation.gives(column));
         let mut read: Vec<&str> = derivation.iter().flat_map(Derivation::reads).collect();
-        for field in predictor.schema().fields.iter().filter(|field| !is_computed(field)) {
-            if !names.contains(&field.name.as_str()) {
-                return Err(lacks(tables, shown, field).into());
+        for column in predictor.schema().columns().into_iter().filter(|column| !is_computed(column)) {
+            let trained = predictor.schema().derived.get(column);
+            if !names.contains(&column) {
+                return Err(lacks(tables, shown, column, trained).into());
             }
-            read.push(&field.name);
-            match (&field.derived, tables.derived(&field.name)) {
+            read.push(column);
+            match (trained, tables.derived(column)) {
                 (Some(trained), Some(now)) if *trained.sql != *now.sql => {
-                    tracing::warn!("'{}' is {} in {shown}; in training it was {}", field.name, now.sql, trained.sql)
+                    tracing::warn!("'{column}' is {} in {shown}; in training it was {}", now.sql, trained.sql)
                 }
-                (Some(trained), None) if !is_derived => tracing::warn!(
-                    "'{}' is taken from {shown} as it is; in training it was {}",
-                    field.name,
-                    trained.sql
-                ),
+                (Some(trained), None) if !is_derived => {
+                    tracing::warn!("'{column}' is taken from {shown} as it is; in training it was {}", trained.sql)
+                }
                 _ => {}
             }
         }
@@ -185,8 +184,8 @@ impl<'a> Scoring<'a> {
             rows.iter_mut().zip(values).for_each(|(row, value)| drop(row.insert(column, value)));
         };
         let is_computed = |column: &str| self.derivation.as_ref().is_some_and(|derivation| derivation.gives(column));
-        for field in self.predictor.schema().fields.iter().filter(|field| !is_computed(&field.name)) {
-            fill(&field.name, chunk.values(&field.name, range.clone())?);
+        for column in self.predictor.schema().columns().into_iter().filter(|column| !is_computed(column)) {
+            fill(column, chunk.values(column, range.clone())?);
         }
         if let Some(derivation) = &self.derivation {
             let raw = derivation.reads().map(|column| Ok((column, self.raw(chunk, column, range.clone())?)));
@@ -226,21 +225,21 @@ fn score_of(task: &str) -> String {
 }
 
 /// What a table lacks that a model reads, and where training had it from.
-fn lacks(tables: &Tables, shown: &str, field: &Field) -> String {
-    let reads = field.derived.iter().flat_map(|derived| derived.reads.keys()).chain([&field.name]);
-    let unreadable = reads.clone().find_map(|column| tables.unreadable().find(|(name, _)| name == column));
+fn lacks(tables: &Tables, shown: &str, column: &str, trained: Option<&Derived>) -> String {
+    let mut reads = trained.iter().flat_map(|derived| derived.reads.keys()).map(String::as_str).chain([column]);
+    let unreadable = reads.find_map(|column| tables.unreadable().find(|(name, _)| *name == column));
     if let Some((_, why)) = unreadable {
         return why.to_string();
     }
-    let Some(Derived { sql, reads, .. }) = &field.derived else {
-        return format!("{shown} has no column '{}'", field.name);
+    let Some(Derived { sql, reads, .. }) = trained else {
+        return format!("{shown} has no column '{column}'");
     };
     let reads = reads.keys().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
     let from = match reads.as_str() {
         "" => "which cannot be computed again from a row alone: add its result to the table, or let the recipe compute it from the raw tables (--recipe FILE --data FOLDER)".to_string(),
         reads => format!("computed from {reads}: add what is missing of them"),
     };
-    format!("{shown} has no column '{}'; in training it was {sql}, {from}", field.name)
+    format!("{shown} has no column '{column}'; in training it was {sql}, {from}")
 }
 
 /// The error of rows that begin with row `first` of the chunk, with its file and its row there.

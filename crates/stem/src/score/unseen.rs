@@ -30,11 +30,12 @@ impl Unseen {
     pub(super) fn see(&mut self, schema: &Schema, vocabularies: &[Vocabulary], rows: &[Row], batch: &Batch) {
         let (slots, offsets) = (schema.slots(), schema.offsets());
         let fields = self.fields.iter_mut().zip(&schema.fields).zip(schema.slot_ranges());
-        for (((name, seen), field), range) in fields.filter(|((_, field), _)| has_keys(field)) {
+        for (((_, seen), field), range) in fields.filter(|((_, field), _)| field.kind.has_keys()) {
             let padding = offsets[field.vocabulary];
             let unseen = padding + vocabularies[field.vocabulary].unseen();
             for (row, ids) in rows.iter().zip(batch.ids.chunks_exact(slots)) {
-                let Some(value) = row.get(name).filter(|value| !schema.is_null(value)) else { continue };
+                let raw = field.columns().first().and_then(|column| row.get(column));
+                let Some(value) = raw.filter(|value| !schema.is_null(value)) else { continue };
                 for (place, _) in ids[range.clone()].iter().enumerate().filter(|(_, id)| **id != padding) {
                     seen.values += 1;
                     if ids[range.start + place] == unseen {
@@ -66,15 +67,11 @@ impl Unseen {
                 _ => "are they written as in training?",
             };
             format!(
-                "column '{name}': {share} % of the {} values are unseen (for instance {example}): {question}",
+                "field '{name}': {share} % of the {} values are unseen (for instance {example}): {question}",
                 count(*values)
             )
         })
     }
-}
-
-fn has_keys(field: &Field) -> bool {
-    !matches!(field.kind, FieldKind::Number { .. })
 }
 
 /// The value of a slot, as messages show it.
