@@ -1,0 +1,189 @@
+//! The contract of all crates: which fields a row has, which tasks are learned, where each field's rows lie in the table.
+//!
+//! A *vocabulary* owns a block of table rows; fields point at a vocabulary, so two fields share embeddings by naming the
+//! same one. A field fills one or more *slots* of a batch; the embedding of field `f` is `sum over its slots of weight * row(id)`.
+//!
+//! ```
+//! use stem_core::{Field, Schema, Task, VocabularySpec};
+//!
+//! let fields = vec![
+//!     Field::category("user_id", 0),
+//!     Field::sequence("genres", 1, 3).separated_by("|"),
+//!     Field::number("age", 2).standardized(40.0, 10.0),
+//! ];
+//! let vocabularies = vec![VocabularySpec::new("user_id", 1002), VocabularySpec::new("genres", 20), VocabularySpec::new("age", 1)];
+//! let tasks = vec![Task::new("click"), Task::new("purchase").within("click")];
+//! let schema = Schema::new(fields, vocabularies, tasks).grouped_by("user_id");
+//! schema.check()?;
+//! assert_eq!((schema.rows(), schema.slots()), (1023, 5));
+//! # Ok::<(), stem_core::Error>(())
+//! ```
+
+mod check;
+mod derived;
+mod field;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+pub use derived::{ColumnType, Derived};
+pub use field::{Field, FieldKind, Keep, Pooling};
+
+use crate::transform::KeyKind;
+use crate::value::Value;
+
+/// A block of table rows: padding, the known values, and the row of the unseen; or one row for a number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct VocabularySpec {
+    /// Name, by default that of its first field.
+    pub name: String,
+    /// Table rows: known values or buckets + 2; 1 for a number, as many as it has numbers for a vector.
+    pub rows: usize,
+    /// What its keys are, where they are not known but hashed into `rows - 2` buckets, as [`hash_bucket`](crate::hash_bucket) does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hashed: Option<KeyKind>,
+}
+
+impl VocabularySpec {
+    /// A block of `rows` rows.
+    pub fn new(name: impl Into<String>, rows: usize) -> Self {
+        Self { name: name.into(), rows, hashed: None }
+    }
+
+    /// A block of `buckets` for keys that are hashed.
+    pub fn hashed(name: impl Into<String>, buckets: usize, keys: KeyKind) -> Self {
+        Self { hashed: Some(keys), ..Self::new(name, buckets.saturating_add(2)) }
+    }
+}
+
+/// One kind of feedback that is learned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Task {
+    /// Column of its 0/1 label, and its name in reports.
+    pub name: String,
+    /// Another task whose positives are this one's sample space (a purchase is judged among clicks).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
+}
+
+impl Task {
+    /// A task that is judged on every row.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), within: None }
+    }
+
+    /// Makes another task's positives this one's sample space.
+    #[must_use]
+    pub fn within(mut self, task: impl Into<String>) -> Self {
+        self.within = Some(task.into());
+        self
+    }
+}
+
+/// Fields, tasks and sizes. Built by a recipe, carried by data sets and bundles.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Schema {
+    /// `F` fields, in the order of their columns in `x_k`.
+    pub fields: Vec<Field>,
+    /// Blocks of the one table, in order.
+    pub vocabularies: Vec<VocabularySpec>,
+    /// `T` tasks.
+    pub tasks: Vec<Task>,
+    /// Column whose values group rows for gAUC (the user, as a rule).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Columns that were computed from raw ones, and how; a [`Row`](crate::Row) holds what came out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub derived: BTreeMap<String, Derived>,
+    /// Texts that stand for null in the raw tables, besides the empty one; in a [`Row`](crate::Row) they do too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub null_values: Vec<String>,
+}
+
+impl Schema {
+    /// A schema without groups.
+    pub fn new(fields: Vec<Field>, vocabularies: Vec<VocabularySpec>, tasks: Vec<Task>) -> Self {
+        Self { fields, vocabularies, tasks, group: None, derived: BTreeMap::new(), null_values: Vec::new() }
+    }
+
+    /// Groups rows for gAUC by the values of a column, which need not be a field.
+    #[must_use]
+    pub fn grouped_by(mut self, column: impl Into<String>) -> Self {
+        self.group = Some(column.into());
+        self
+    }
+
+    /// The columns that the fields read, each once, in the order of the fields.
+    pub fn columns(&self) -> Vec<&str> {
+        let mut columns: Vec<&str> = Vec::new();
+        for column in self.fields.iter().flat_map(Field::columns) {
+            if !columns.contains(&column.as_str()) {
+                columns.push(column);
+            }
+        }
+        columns
+    }
+
+    /// Whether a value stands for null: an empty text, for a CSV file cannot tell the two apart, and the texts of `null_values`.
+    pub fn is_null(&self, value: &Value) -> bool {
+        match value {
+            Value::Null => true,
+            Value::Text(text) => text.is_empty() || self.null_values.iter().any(|null| null == text),
+            _ => false,
+        }
+    }
+
+    /// `V`: rows of the table, all vocabularies together.
+    pub fn rows(&self) -> usize {
+        self.vocabularies.iter().map(|v| v.rows).fold(0, usize::saturating_add)
+    }
+
+    /// `S`: slots of a batch row.
+    pub fn slots(&self) -> usize {
+        self.fields.iter().map(|f| f.kind.slots()).fold(0, usize::saturating_add)
+    }
+
+    /// First table row of each vocabulary.
+    pub fn offsets(&self) -> Vec<u32> {
+        let starts = self.vocabularies.iter().scan(0, |next, v| {
+            let start = *next;
+            *next += v.rows as u32;
+            Some(start)
+        });
+        starts.collect()
+    }
+
+    /// The slots of each field, in order: a partition of `0..S`.
+    pub fn slot_ranges(&self) -> Vec<Range<usize>> {
+        let ranges = self.fields.iter().scan(0, |next, f| {
+            let start = *next;
+            *next += f.kind.slots();
+            Some(start..*next)
+        });
+        ranges.collect()
+    }
+
+    /// Names of the tasks, in order.
+    pub fn task_names(&self) -> Vec<String> {
+        self.tasks.iter().map(|task| task.name.clone()).collect()
+    }
+
+    /// Index of a task by name.
+    pub fn task(&self, name: &str) -> Option<usize> {
+        self.tasks.iter().position(|t| t.name == name)
+    }
+
+    /// The same schema with one task alone, as a single-task model sees it. Labels outside of the task's space are missing
+    /// already, and no other task is there to be named as that space.
+    pub fn only_task(&self, task: usize) -> Schema {
+        Schema { tasks: vec![Task::new(&self.tasks[task].name)], ..self.clone() }
+    }
+}
