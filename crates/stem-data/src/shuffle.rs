@@ -70,7 +70,9 @@ mod tests {
 
     #[test]
     fn every_row_comes_once_however_the_windows_fall() {
-        for (rows, window, block) in [(0, 8, 2), (1, 8, 2), (8, 8, 2), (9, 8, 2), (1000, 64, 8), (1003, 64, 8), (129, 128, 1)] {
+        for (rows, window, block) in
+            [(0, 8, 2), (1, 8, 2), (8, 8, 2), (9, 8, 2), (1000, 64, 8), (1003, 64, 8), (129, 128, 1)]
+        {
             let mut rows_seen = order(rows, window, block, 3);
             rows_seen.sort_unstable();
             assert_eq!(rows_seen, (0..rows).collect::<Vec<_>>(), "{rows} rows, windows of {window}, blocks of {block}");

@@ -128,7 +128,7 @@ proptest! {
             ..Field::category(format!("f{f}"), 0)
         });
         let vocabularies = vec![VocabularySpec::new("v", 30)];
-        let schema = Schema { fields: fields.collect(), vocabularies, tasks: Vec::new(), group: None, null_values: vec![] };
+        let schema = Schema::new(fields.collect(), vocabularies, vec![]);
         let slots = schema.slots();
         let ids: Vec<u32> = numbers(rows * slots, seed).iter().map(|x| ((x + 1.0) * 14.9) as u32).collect();
         let weights: Vec<f32> = numbers(rows * slots, seed ^ 1).iter().map(|w| if *w < -0.5 { 0.0 } else { *w }).collect();
@@ -160,7 +160,7 @@ proptest! {
     ) {
         let fields = (0..fields).map(|f| Field::category(format!("f{f}"), 0)).collect();
         let vocabularies = vec![VocabularySpec::new("v", 30)];
-        let schema = Schema { fields, vocabularies, tasks: Vec::new(), group: None, null_values: vec![] };
+        let schema = Schema::new(fields, vocabularies, vec![]);
         let places = rows * schema.slots();
         let ids: Vec<u32> = numbers(places, seed).iter().map(|x| ((x + 1.0) * 3.0) as u32).collect(); // some of them twice
         let (index, weights) = upload(&ids, &numbers(places, seed ^ 1), rows, &device());
@@ -253,13 +253,7 @@ fn a_batch_without_rows_is_mixed_too() {
 
 #[test]
 fn several_bags_read_the_rows_once_and_bags_of_other_widths_are_left_to_plain_operations() {
-    let schema = Schema {
-        fields: vec![Field::category("f", 0)],
-        vocabularies: vec![VocabularySpec::new("v", 5)],
-        tasks: Vec::new(),
-        group: None,
-        null_values: vec![],
-    };
+    let schema = Schema::new(vec![Field::category("f", 0)], vec![VocabularySpec::new("v", 5)], vec![]);
     let (index, weights) = upload(&[1, 4], &[1.0, 0.5], 2, &device());
     let x = SlotLayout::new(&schema, &[3, 3, 2]).pool(tensor([5, 8], 1), index, weights);
     let (bags, calls) = super::count_calls(|| x.streams([vec![vec![0], vec![1]], vec![vec![0, 1]]]));

@@ -95,7 +95,11 @@ const KEYS: [(&str, &[Word], &str); 19] = [
     ("pooling", &[Sequence], "sequences"),
     ("keep", &[Sequence], "sequences"),
     ("length", &[Vector], "vectors"),
-    ("default", &[Category, Sequence, Number], "categories, sequences and numbers; a vector that is null weighs nothing"),
+    (
+        "default",
+        &[Category, Sequence, Number],
+        "categories, sequences and numbers; a vector that is null weighs nothing",
+    ),
 ];
 
 fn word(section: &mut Section<'_>, name: &str, faults: &mut Faults<'_>) -> Word {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::Range;
 
-use stem_core::{Batch, Derived, Field, Predictor, Row, Value};
+use stem_core::{Batch, Derived, Predictor, Row, Value};
 use stem_data::{Chunk, Derivation, TableFormat, TableWriter, Tables};
 
 use super::OnError;
