@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use stem_core::files::FileError;
 
+use super::remote::local_name;
 use crate::error::{Error, Result};
 use crate::manifest::modified;
 use crate::recipe::{SPLIT_OF_FILES, Source};
@@ -33,6 +34,7 @@ pub(crate) struct SourceFile {
 pub(crate) fn list(source: &Source, data: &Path) -> Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     for (place, name) in source.files.iter().enumerate() {
+        let name = &*local_name(name, data)?;
         let path = data.join(name);
         let before = files.len();
         if path.is_file() || !is_pattern(name) && !path.is_dir() {
@@ -60,11 +62,11 @@ pub(crate) fn list(source: &Source, data: &Path) -> Result<Vec<SourceFile>> {
     Ok(files)
 }
 
-fn is_pattern(name: &str) -> bool {
+pub(super) fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }
 
-fn is_hidden(name: &str) -> bool {
+pub(super) fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_'])
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod files;
 pub(crate) mod infer;
 mod lines;
 mod parts;
+mod remote;
 mod rewrite;
 mod scratch;
 pub mod sniff;
