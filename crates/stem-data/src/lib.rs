@@ -6,7 +6,7 @@
 //! |---|---|
 //! | a TOML file says what is read, learned and split | [`Recipe`] |
 //! | files of any dialect and type to one table a source | `source` |
-//! | one SELECT over them to one lazy query | `sql` (what a SELECT may be), `scan`, `row_order`, `provenance` (leaks), `faults`, `guard` (panics of Polars) |
+//! | one SELECT over them to one lazy query | `sql` (what a SELECT may be), `leave_out`, `scan`, `row_order`, `provenance` (leaks), `faults`, `guard` (panics of Polars) |
 //! | what raw tables hold, before there is a recipe | [`look()`] |
 //! | one pass: values to dense codes on disk | `gather`, `dictionary`, `splitter` |
 //! | vocabularies and moments of the training split | `encoding` |
@@ -48,6 +48,7 @@
 mod recipe;
 mod source;
 mod sql;
+mod leave_out;
 mod guard;
 mod scan;
 mod row_order;

@@ -12,6 +12,7 @@ use stem_core::{ColumnType, Derived};
 use crate::error::{Error, Fault, Result};
 use crate::faults::{faults, used_columns};
 use crate::guard::guarded;
+use crate::leave_out::without;
 use crate::look::column_names;
 use crate::provenance::{Origins, join_columns, origins, raw_column};
 use crate::recipe::{Recipe, Source, SplitRecipe};
@@ -73,7 +74,8 @@ pub(crate) fn open_to_score(recipe: &Recipe, data: &Path, stop: &StopFlag) -> Re
                 .map(|(column, _)| column)
                 .filter(|column| !recipe.fields.iter().flat_map(|field| &field.columns).any(|read| read == column))
                 .collect();
-            let sql = plain.sql.as_deref().map(|sql| sql::without(sql, &answers).unwrap_or_else(|| sql.to_string()));
+            let leave_out = |sql: &str| sql::with_room(|| without(sql, &answers)).unwrap_or_else(|| sql.to_string());
+            let sql = plain.sql.as_deref().map(leave_out);
             let sources = plain.sources.iter().map(|source| with_types_of_columns(source, data)).collect::<Result<_>>();
             let Ok(sources) = sources else { return Err(error) };
             open(&Recipe { sql, sources, ..plain }).map_err(|_| error)

@@ -179,21 +179,22 @@ impl<'a> Scoring<'a> {
 
     /// Some rows with the columns that the recipe's SELECT computes.
     fn rows(&self, chunk: &Chunk, range: Range<usize>) -> stem_data::Result<Vec<Row>> {
-        let mut rows = vec![Row::new(); range.len()];
-        let mut fill = |column: &str, values: Vec<Value>| {
-            rows.iter_mut().zip(values).for_each(|(row, value)| drop(row.insert(column, value)));
-        };
+        let height = range.len();
         let is_computed = |column: &str| self.derivation.as_ref().is_some_and(|derivation| derivation.gives(column));
-        for column in self.predictor.schema().columns().into_iter().filter(|column| !is_computed(column)) {
-            fill(column, chunk.values(column, range.clone())?);
-        }
+        let read = self.predictor.schema().columns().into_iter().filter(|column| !is_computed(column));
+        let columns = read.map(|column| Ok((column.to_string(), chunk.values(column, range.clone())?)));
+        let mut columns: Vec<(String, Vec<Value>)> = columns.collect::<stem_data::Result<_>>()?;
         if let Some(derivation) = &self.derivation {
             let raw = derivation.reads().map(|column| Ok((column, self.raw(chunk, column, range.clone())?)));
             let raw: BTreeMap<&str, Vec<Value>> = raw.collect::<stem_data::Result<_>>()?;
-            let computed = derivation.run(|column| raw.get(column).cloned().unwrap_or_default())?;
-            computed.into_iter().for_each(|(column, values)| fill(&column, values));
+            columns.extend(derivation.run(|column| raw.get(column).cloned().unwrap_or_default())?);
         }
-        Ok(rows)
+        let mut columns: Vec<(String, _)> =
+            columns.into_iter().map(|(name, values)| (name, values.into_iter())).collect();
+        let value = |(name, values): &mut (String, std::vec::IntoIter<Value>)| {
+            (name.clone(), values.next().unwrap_or(Value::Null))
+        };
+        Ok((0..height).map(|_| columns.iter_mut().map(value).collect()).collect())
     }
 
     /// A raw column, with null where a text stands for it.

@@ -34,11 +34,16 @@ impl Unseen {
             let padding = offsets[field.vocabulary];
             let unseen = padding + vocabularies[field.vocabulary].unseen();
             for (row, ids) in rows.iter().zip(batch.ids.chunks_exact(slots)) {
-                let raw = field.columns().first().and_then(|column| row.get(column));
-                let Some(value) = raw.filter(|value| !schema.is_null(value)) else { continue };
-                for (place, _) in ids[range.clone()].iter().enumerate().filter(|(_, id)| **id != padding) {
+                let ids = ids[range.clone()].iter().filter(|id| **id != padding).enumerate();
+                let may_be_null = field.default.is_some() || ids.clone().any(|(_, id)| *id == unseen);
+                let mut raw = field.columns().iter().filter_map(|column| row.get(column));
+                let value = if may_be_null { raw.clone().next() } else { None };
+                if may_be_null && raw.any(|value| schema.is_null(value)) {
+                    continue;
+                }
+                for (place, id) in ids {
                     seen.values += 1;
-                    if ids[range.start + place] == unseen {
+                    if let (true, Some(value)) = (*id == unseen, value) {
                         seen.unseen += 1;
                         seen.example.get_or_insert_with(|| piece(field, value, place));
                     }
