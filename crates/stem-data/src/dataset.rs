@@ -7,6 +7,7 @@ use stem_core::{MISSING, Schema, Texts, Vocabulary};
 
 use crate::columns::{ColumnWriter, Columns, Element};
 use crate::error::{Error, Result};
+use crate::facts::Facts;
 use crate::manifest::{Keys, Manifest};
 use crate::split::{Split, SplitStatistics};
 
@@ -105,6 +106,11 @@ impl Dataset {
     /// What was odd about the data, in words.
     pub fn warnings(&self) -> &[String] {
         &self.inner.manifest.warnings
+    }
+
+    /// What else was counted while the data were encoded, for all fields and tasks of the folder; `None` where an earlier version wrote it.
+    pub fn facts(&self) -> Option<&Facts> {
+        self.inner.manifest.facts.as_ref()
     }
 
     /// Counts of a split, for each task.

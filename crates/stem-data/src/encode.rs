@@ -14,6 +14,7 @@ use crate::gather::CodedRows;
 use crate::recipe::{FieldRecipe, Recipe};
 use crate::split::{Split, SplitStatistics};
 use crate::stop::StopFlag;
+use crate::within::Spaces;
 
 /// Rows that are encoded before they are written.
 const CHUNK: usize = 1 << 14;
@@ -63,15 +64,7 @@ pub(crate) fn encode(
         })
     };
     let mut writers = [create(Split::Train)?, create(Split::Valid)?, create(Split::Test)?];
-    let within: Vec<Option<usize>> = recipe
-        .labels
-        .iter()
-        .map(|l| recipe.labels.iter().position(|other| Some(&other.column) == l.within.as_ref()))
-        .collect();
-    // A space is masked before the labels within it; the recipe was checked for circles.
-    let depth = |task: &usize| std::iter::successors(within[*task], |&space| within[space]).take(tasks).count();
-    let mut order: Vec<usize> = (0..tasks).collect();
-    order.sort_by_key(depth);
+    let spaces = Spaces::of(recipe);
     let mut same: Vec<(usize, usize)> = (0..tasks).flat_map(|a| (a + 1..tasks).map(move |b| (a, b))).collect();
     let mut masked = vec![0; tasks];
     rows.for_each_row(recipe, |row, fields| {
@@ -109,14 +102,10 @@ pub(crate) fn encode(
                 }
             }
         }
-        let raw = &rows.labels.values()[row * tasks..(row + 1) * tasks];
-        for &task in &order {
-            masked[task] = match within[task] {
-                Some(space) if masked[space] != 1 => NO_LABEL,
-                _ => raw[task],
-            };
-            writer.statistics.positives[task] += usize::from(masked[task] == 1);
-            writer.statistics.missing[task] += usize::from(masked[task] == NO_LABEL);
+        spaces.mask(&rows.labels.values()[row * tasks..(row + 1) * tasks], &mut masked);
+        for (task, label) in masked.iter().enumerate() {
+            writer.statistics.positives[task] += usize::from(*label == 1);
+            writer.statistics.missing[task] += usize::from(*label == NO_LABEL);
         }
         if split == Split::Train as u8 {
             same.retain(|&(a, b)| masked[a] == masked[b]);

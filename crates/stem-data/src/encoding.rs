@@ -16,6 +16,8 @@ pub(crate) struct Encoding {
     pub(crate) ids: Vec<Vec<u32>>,
     /// For each vocabulary: whether more than one value was seen in the training split.
     pub(crate) varied: Vec<bool>,
+    /// For each vocabulary: how often each code occurs in the training split.
+    pub(crate) counts: Vec<Vec<u64>>,
 }
 
 /// Counts the training rows and keeps what is frequent enough.
@@ -103,7 +105,7 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
         }
     }
     schema.check()?;
-    Ok(Encoding { schema, vocabularies, ids, varied })
+    Ok(Encoding { schema, vocabularies, ids, varied, counts })
 }
 
 /// How often each code of each vocabulary occurs in the training split.

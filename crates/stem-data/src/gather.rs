@@ -12,10 +12,11 @@ use stem_core::{Derived, Keep, Value};
 use crate::columns::{ColumnWriter, Columns};
 use crate::dictionary::{Dictionary, FIRST, NULL, has_integer_keys};
 use crate::error::{Error, Result};
+use crate::facts::Times;
 use crate::numbers::{labels_of, numbers_of, side_by_side};
 use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe};
 use crate::scan::Query;
-use crate::splitter::{Splits, Splitter};
+use crate::splitter::{Placed, Splits, Splitter};
 use crate::stop::StopFlag;
 use crate::transform::Steps;
 
@@ -43,6 +44,9 @@ pub(crate) struct CodedRows {
     pub(crate) splits: Splits,               // [N]
     /// Values of a split column that name no split, and how many rows hold each.
     pub(crate) strangers: BTreeMap<String, usize>,
+    pub(crate) times: Times,
+    /// See [`Placed`].
+    pub(crate) untrained: Option<usize>,
     /// Columns that the SELECT computed, and how.
     pub(crate) derived: HashMap<String, Derived>,
     /// Rows of each source.
@@ -173,7 +177,7 @@ pub(crate) fn gather(
         seen(rows as u64);
         Ok(())
     })?;
-    let (splits, strangers) = splitter.finish();
+    let Placed { splits, strangers, times, untrained } = splitter.finish();
     Ok(CodedRows {
         rows,
         codes: Columns::open(&codes_file.finish()?)?,
@@ -183,6 +187,8 @@ pub(crate) fn gather(
         groups: groups.map(|_| groups_file.finish().and_then(|path| Columns::open(&path))).transpose()?,
         splits,
         strangers,
+        times,
+        untrained,
         sources,
         derived,
         steps,

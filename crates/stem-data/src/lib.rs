@@ -10,7 +10,8 @@
 //! | what raw tables hold, before there is a recipe | [`look()`] |
 //! | one pass: values to dense codes on disk | `gather`, `dictionary`, `splitter` |
 //! | vocabularies and moments of the training split | `encoding` |
-//! | codes to ids, one folder of columns a split | `encode`, `columns` |
+//! | codes to ids, one folder of columns a split | `encode`, `within`, `columns` |
+//! | what is counted meanwhile, and what of it is odd | [`Facts`], `warnings` |
 //! | all of it, cached | [`prepare()`] |
 //! | the folder, mapped into memory | [`Dataset`] |
 //! | shuffled batches, filled on a thread ahead | [`Batches`] |
@@ -63,6 +64,8 @@ mod split;
 mod splitter;
 mod encoding;
 mod encode;
+mod facts;
+mod within;
 mod mapped;
 mod columns;
 mod warnings;
@@ -86,6 +89,9 @@ pub use batches::{BatchPlan, Batches};
 pub use dataset::Dataset;
 pub use derive::Derivation;
 pub use error::{Error, Fault, Result};
+pub use facts::{
+    CopyFacts, CountBin, DayFacts, Facts, FieldCounts, FieldFacts, GroupFacts, Histogram, NumberFacts, ValueFacts,
+};
 pub use look::{Look, LookColumn, RawType, check_sources, column_names, look, nearest_name};
 pub use prepare::{PrepareOptions, prepare};
 pub use progress::{Bar, Progress};

@@ -14,6 +14,7 @@ use stem_core::files::{self, FileError};
 
 use crate::columns;
 use crate::error::{Error, Result};
+use crate::facts::Facts;
 use crate::split::{Split, SplitStatistics};
 
 /// Version of the folder's layout.
@@ -34,6 +35,9 @@ pub(crate) struct Manifest {
     pub(crate) keys: Vec<Keys>,
     pub(crate) statistics: [SplitStatistics; 3],
     pub(crate) warnings: Vec<String>,
+    /// `None` in a folder that an earlier version wrote.
+    #[serde(default)]
+    pub(crate) facts: Option<Facts>,
     /// The mark of every column file, by its path in the folder.
     pub(crate) files: BTreeMap<String, FileMark>,
 }
@@ -94,6 +98,13 @@ impl Manifest {
         let (vocabularies, tasks) = (self.schema.vocabularies.len(), self.schema.tasks.len());
         if self.keys.len() != vocabularies {
             return Err(format!("{} vocabularies, the schema names {vocabularies}", self.keys.len()));
+        }
+        if let Some(facts) = &self.facts {
+            let found = [facts.fields.len(), facts.vocabularies.len(), facts.outside.len()];
+            let expected = [self.schema.fields.len(), vocabularies, tasks];
+            if found != expected {
+                return Err(format!("facts of {found:?} fields, vocabularies and tasks, the schema has {expected:?}"));
+            }
         }
         for (split, SplitStatistics { rows, positives, missing }) in Split::ALL.iter().zip(&self.statistics) {
             let name = split.name();

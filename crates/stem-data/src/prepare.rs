@@ -10,6 +10,7 @@ use crate::dataset::{Dataset, write_vocabulary};
 use crate::encode::encode;
 use crate::encoding::encoding;
 use crate::error::{Error, Result};
+use crate::facts;
 use crate::gather::{CodedRows, gather};
 use crate::leak::leaks;
 use crate::manifest::{FORMAT, FileMark, MANIFEST, Manifest, modified};
@@ -86,7 +87,11 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
     bar.say("rows read, deciding vocabularies");
     let encoding = encoding(recipe, &rows)?;
     bar.say("rows encoded");
-    let counted = encode(recipe, &rows, &encoding, &encoded, stop, |n| bar.at(n))?;
+    let (counted, facts) = rayon::join(
+        || encode(recipe, &rows, &encoding, &encoded, stop, |n| bar.at(n)),
+        || facts::count(recipe, &rows, &encoding, stop),
+    );
+    let (counted, facts) = (counted?, facts?);
 
     let mut keys = Vec::with_capacity(encoding.vocabularies.len());
     let mut checksums = counted.checksums.clone();
@@ -101,6 +106,7 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
         key,
         keys,
         warnings: notes.into_iter().chain(warnings(recipe, &rows, &encoding, &counted)).collect(),
+        facts: Some(facts),
         schema: encoding.schema,
         statistics: counted.statistics,
         files: checksums.into_iter().map(|(name, checksum)| mark(&encoded, name, checksum)).collect::<Result<_>>()?,
@@ -171,7 +177,7 @@ fn ends(path: &Path) -> io::Result<Vec<u8>> {
 /// The data set that `out` holds, if it is the one wanted and whole.
 fn cached(out: &Path, key: &str) -> Option<Dataset> {
     let manifest = Manifest::read(out).ok()?;
-    if manifest.key != key {
+    if manifest.key != key || manifest.facts.is_none() {
         return None;
     }
     match Dataset::open(out) {

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::dictionary::Dictionary;
 use crate::error::{Error, Result};
+use crate::facts::Times;
 use crate::random;
 use crate::recipe::SplitRecipe;
 use crate::split::Split;
@@ -17,13 +18,23 @@ pub(crate) const LEFT_OUT: u8 = 3;
 /// `Split as u8`, or [`LEFT_OUT`]. `[N]`
 pub(crate) type Splits = Vec<u8>;
 
+/// Where all rows went.
+pub(crate) struct Placed {
+    pub(crate) splits: Splits,
+    /// Values of a split column that name no split, and how many rows hold each.
+    pub(crate) strangers: BTreeMap<String, usize>,
+    pub(crate) times: Times,
+    /// Test rows of users without a training row, where the last rows of each user are tested on.
+    pub(crate) untrained: Option<usize>,
+}
+
 /// Sees the rows chunk by chunk.
 pub(crate) struct Splitter<'r> {
     recipe: &'r SplitRecipe,
     random: ChaCha8Rng,
     users: Option<Dictionary>,
     splits: Splits,
-    order: Vec<i64>,       // [N] for a split by time
+    times: Times,          // for a split by time
     user_of_row: Vec<u32>, // [N] for the last rows of each user
     /// Values of the split column that name no split, and how many rows hold each.
     strangers: BTreeMap<String, usize>,
@@ -36,8 +47,8 @@ impl<'r> Splitter<'r> {
     pub(crate) fn new(recipe: &'r SplitRecipe, users: Option<Dictionary>) -> Self {
         let seed = if let SplitRecipe::Random { seed, .. } = recipe { *seed } else { 0 };
         let random = random::stream(b"split\0\0\0", seed, 0);
-        let (splits, order, user_of_row, strangers) = (vec![], vec![], vec![], BTreeMap::new());
-        Self { recipe, random, users, splits, order, user_of_row, strangers }
+        let (splits, times, user_of_row, strangers) = (vec![], Times::default(), vec![], BTreeMap::new());
+        Self { recipe, random, users, splits, times, user_of_row, strangers }
     }
 
     pub(crate) fn see(&mut self, chunk: &DataFrame, first: usize) -> Result<()> {
@@ -85,32 +96,34 @@ impl<'r> Splitter<'r> {
 
     fn see_order(&mut self, chunk: &DataFrame, name: &str, first: usize) -> Result<()> {
         let column = chunk.column(name).map_err(Error::query)?;
+        (self.times.a_day, self.times.integers) = (a_day(column.dtype()), column.dtype().is_integer());
         let null = |row| Error::value(name, first + row, "a number, a date or a time", "null".into());
         if column.dtype().is_float() {
             let column = column.strict_cast(&DataType::Float64).map_err(Error::query)?;
             for (row, value) in column.f64().map_err(Error::query)?.iter().enumerate() {
                 // the bits of floats sort as their values do, once those of negatives are turned round
                 let bits = value.filter(|v| !v.is_nan()).ok_or_else(|| null(row))?.to_bits() as i64;
-                self.order.push(if bits < 0 { bits ^ i64::MAX } else { bits });
+                self.times.order.push(if bits < 0 { bits ^ i64::MAX } else { bits });
             }
         } else {
             let column = column.strict_cast(&DataType::Int64).map_err(Error::query)?;
             for (row, value) in column.i64().map_err(Error::query)?.iter().enumerate() {
-                self.order.push(value.ok_or_else(|| null(row))?);
+                self.times.order.push(value.ok_or_else(|| null(row))?);
             }
         }
         Ok(())
     }
 
-    /// The split of each row, and the values of a split column that name none.
-    pub(crate) fn finish(mut self) -> (Splits, BTreeMap<String, usize>) {
-        let rows = self.order.len();
+    /// Once all rows have come.
+    pub(crate) fn finish(mut self) -> Placed {
+        let (rows, order) = (self.times.order.len(), &self.times.order);
+        let mut untrained = None;
         match self.recipe {
             SplitRecipe::Random { .. } | SplitRecipe::Hash { .. } | SplitRecipe::Column { .. } => {}
             SplitRecipe::Time { valid, test, .. } => {
                 let mut places: Vec<u32> = (0..rows as u32).collect();
-                places.sort_unstable_by_key(|&row| (self.order[row as usize], row));
-                let time = |place: usize| self.order[places[place] as usize];
+                places.sort_unstable_by_key(|&row| (order[row as usize], row));
+                let time = |place: usize| order[places[place] as usize];
                 let share = |share: f64| (share * rows as f64).round() as usize;
                 let tested = between_times(rows - share(*test), rows, time);
                 let validated = between_times(tested.saturating_sub(share(*valid)), tested, time);
@@ -119,12 +132,27 @@ impl<'r> Splitter<'r> {
             SplitRecipe::Last { valid, test, .. } => {
                 let mut places: Vec<u32> = (0..rows as u32).collect();
                 let user = |row: u32| self.user_of_row[row as usize];
-                places.sort_unstable_by_key(|&row| (user(row), self.order[row as usize], row));
+                places.sort_unstable_by_key(|&row| (user(row), order[row as usize], row));
                 let users: Vec<&[u32]> = places.chunk_by(|&a, &b| user(a) == user(b)).collect();
+                let short = users.iter().map(|own| own.len()).filter(|own| *own <= test + valid);
+                untrained = Some(short.map(|own| own.min(*test)).sum());
                 self.splits = last_of(&users, *test, *valid, rows);
             }
         }
-        (self.splits, self.strangers)
+        Placed { splits: self.splits, strangers: self.strangers, times: self.times, untrained }
+    }
+}
+
+/// How much of a column's values is a day, where its type tells.
+fn a_day(dtype: &DataType) -> Option<i64> {
+    match dtype {
+        DataType::Date => Some(1),
+        DataType::Datetime(unit, _) => Some(match unit {
+            TimeUnit::Milliseconds => 86_400_000,
+            TimeUnit::Microseconds => 86_400_000_000,
+            TimeUnit::Nanoseconds => 86_400_000_000_000,
+        }),
+        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ mod prepare;
 mod train;
 mod compare;
 mod score;
+mod table;
 mod inspect;
 mod import;
 mod parity;

@@ -20,6 +20,13 @@ fn prepare_says_rows_seconds_and_memory_and_only_opens_a_second_time() {
     assert!(report["seconds"].as_f64().unwrap() > 0.0 && report.get("rss_gb").is_some(), "{report}");
     assert_eq!(manifest("dataset.json"), before);
 
+    let line = printed.lines().find(|line| line.trim_start().starts_with("user ")).unwrap();
+    assert_eq!(line.matches(" %").count(), 3, "nulls, unseen in valid and in test: {printed}");
+    let user = report["fields"].as_array().unwrap().iter().find(|field| field["column"] == "user").unwrap();
+    assert_eq!((user["nulls"]["train"].as_f64(), user["unseen"]["train"].as_f64()), (Some(0.0), Some(0.0)));
+    assert!(user["numbers"].is_null() && report["copies"]["rows"] == 2000 && report["days"] == serde_json::json!([]));
+    assert!(report["groups"]["train"]["groups"].as_u64().is_some_and(|groups| groups > 10), "{report}");
+
     let older = ["prepare", "--recipe", &recipe, "--data", &data, "--out", &columns];
     assert_eq!(json(&older)["rows"], 2000, "as it was spelled before");
     assert_eq!(run(&["prepare", "--recipe", &recipe, "--data", &data]).status.code(), Some(2), "no folder to write to");

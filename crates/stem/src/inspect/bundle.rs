@@ -10,9 +10,9 @@ use stem_core::{Bundle, DeviceSpec, Field, ModelConfig, Predictor, Row};
 
 use super::example::example_row;
 use super::field::FieldReport;
-use super::table;
 use super::thing::Header;
 use crate::console::Result;
+use crate::table::table;
 
 /// What `stem inspect` says of a bundle.
 #[derive(Serialize)]

@@ -7,8 +7,8 @@ use stem_core::Field;
 use stem_data::{Dataset, Split};
 
 use super::field::FieldReport;
-use super::table;
 use crate::console::Result;
+use crate::table::table;
 
 /// What `stem inspect` says of a folder of encoded columns.
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use stem_core::{Field, FieldKind, Schema, Transform, Vocabulary};
 
-use super::table;
+use crate::table::table;
 
 /// What `stem inspect` says of a field.
 #[derive(Serialize)]

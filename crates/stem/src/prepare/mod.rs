@@ -1,5 +1,7 @@
 //! Raw tables to encoded columns, without training.
 
+mod facts;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -9,12 +11,13 @@ use stem_core::Vocabulary;
 use stem_data::{Split, SplitStatistics};
 use stem_train::memory;
 
+use self::facts::FactsAnswer;
 use crate::args::DataArgs;
 use crate::console::{Console, Result};
 
 /// Encodes the raw tables of a recipe, without training
 ///
-/// Prints rows, seconds and peak memory (GB), the share of label 1 by task and split, and how many values are known. A second time, with unchanged recipe and tables, only opens the result.
+/// Prints rows, seconds and peak memory (GB), the share of label 1 by task and split, how many values are known, and for each field the share of rows without a value, of values that training does not know, and the spread of numbers. A second time, with unchanged recipe and tables, only opens the result.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -39,6 +42,8 @@ struct Answer<'a> {
     splits: BTreeMap<&'static str, SplitAnswer<'a>>,
     /// Known values of each vocabulary.
     vocabularies: BTreeMap<&'a str, usize>,
+    #[serde(flatten)]
+    facts: Option<FactsAnswer<'a>>,
     warnings: &'a [String],
 }
 
@@ -72,6 +77,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         columns,
         splits: Split::ALL.map(of_split).into_iter().collect(),
         vocabularies: keyed.map(|(vocabulary, spec)| (spec.name.as_str(), vocabulary.len())).collect(),
+        facts: FactsAnswer::of(&dataset, &tasks),
         warnings: dataset.warnings(),
     };
     console.answer(&answer, || text(&answer, &tasks))
@@ -96,5 +102,6 @@ fn text(answer: &Answer<'_>, tasks: &[&str]) -> String {
     }
     let known = answer.vocabularies.iter().map(|(name, known)| format!("{name} {known}"));
     lines.push(format!("  known values: {}", known.collect::<Vec<_>>().join(", ")));
+    lines.extend(answer.facts.as_ref().map(FactsAnswer::text));
     lines.join("\n")
 }
