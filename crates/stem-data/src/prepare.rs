@@ -92,6 +92,8 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
         || facts::count(recipe, &rows, &encoding, stop),
     );
     let (counted, facts) = (counted?, facts?);
+    notes.extend(warnings(recipe, &rows, &encoding, &counted));
+    notes.extend(facts::warnings(recipe, &facts, &counted.statistics));
 
     let mut keys = Vec::with_capacity(encoding.vocabularies.len());
     let mut checksums = counted.checksums.clone();
@@ -105,7 +107,7 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
         name: recipe.name.clone(),
         key,
         keys,
-        warnings: notes.into_iter().chain(warnings(recipe, &rows, &encoding, &counted)).collect(),
+        warnings: notes,
         facts: Some(facts),
         schema: encoding.schema,
         statistics: counted.statistics,

@@ -57,7 +57,11 @@ pub(crate) fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, c
                 (p, n) if p == n => "only label 1",
                 _ => continue,
             };
-            warnings.push(format!("task '{}' has {what} in the {split} split ({labelled} rows)", label.column));
+            let stop = match split {
+                Split::Valid => ": no AUC is defined there, and nothing of this task tells when to stop",
+                _ => "",
+            };
+            warnings.push(format!("task '{}' has {what} in the {split} split ({labelled} rows){stop}", label.column));
         }
     }
     for &(a, b) in &counted.same {

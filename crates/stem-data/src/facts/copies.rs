@@ -25,12 +25,31 @@ pub struct CopyFacts {
     pub test: usize,
     /// Those of them that are a copy of a training row.
     pub test_in_train: usize,
+    /// Different rows that are there once, twice, and so on to five times.
+    pub times: [usize; 5],
 }
+
+/// Rows of one kind without which nothing is said of chance.
+const LEAST: usize = 100;
+/// So many times what chance allows is no chance.
+const FACTOR: f64 = 4.0;
 
 impl CopyFacts {
     /// Share of rows that are a copy of another; `None` without rows.
     pub fn share(&self) -> Option<f64> {
         share(self.copies, self.rows)
+    }
+
+    /// Whether events that repeat by themselves, each at a rate of its own, could give these copies.
+    ///
+    /// Their counts are then a mixture of Poisson distributions, for which `k n_k^2 <= (k + 1) n_(k-1) n_(k+1)`, where `n_k` different
+    /// rows are there `k` times: whatever is there twice comes with some that is there three times. A table that is read twice breaks it.
+    pub fn are_by_chance(&self) -> bool {
+        self.times.windows(3).zip(2..).all(|(times, k)| {
+            let [less, here, more] = [times[0] as f64, times[1] as f64, times[2] as f64];
+            let k = f64::from(k);
+            times[1] < LEAST || k * here * here <= FACTOR * (k + 1.0) * (less + 1.0) * (more + 1.0)
+        })
     }
 }
 
@@ -60,6 +79,9 @@ impl Copies {
         for same in self.kept.chunk_by(|a, b| a.0 == b.0) {
             let tested = same.iter().filter(|(_, split)| *split == Split::Test as u8).count();
             let trained = same[0].1 == Split::Train as u8; // the first split comes first
+            if let Some(times) = facts.times.get_mut(same.len() - 1) {
+                *times += 1;
+            }
             facts.copies += same.len() - 1;
             facts.test += tested;
             facts.test_in_train += if trained { tested } else { 0 };
@@ -82,8 +104,29 @@ mod tests {
         for (row, split) in [(1, 0), (1, 0), (1, 2), (2, 2), (2, 2), (3, 0), (4, 1)] {
             copies.see(hash(row), split);
         }
-        let expected = CopyFacts { one_in: 1, rows: 7, copies: 3, test: 3, test_in_train: 1 };
+        let expected = CopyFacts { one_in: 1, rows: 7, copies: 3, test: 3, test_in_train: 1, times: [2, 1, 1, 0, 0] };
         assert_eq!(copies.finish(), expected);
+    }
+
+    fn of_rows(rows: impl Iterator<Item = u64>) -> CopyFacts {
+        let mut copies = Copies::default();
+        rows.for_each(|row| copies.see(hash(row), 0));
+        copies.finish()
+    }
+
+    #[test]
+    fn rows_that_repeat_by_chance_are_told_from_a_table_that_is_read_twice() {
+        // 20 thousand draws among 30 thousand rows, half of them drawn from a tenth of these
+        let draws = || (0..20_000).map(|i| hash(i) % if i % 2 == 0 { 3_000 } else { 30_000 });
+        let chance = of_rows(draws());
+        assert!(chance.share().unwrap_or(0.0) > 0.4 && chance.are_by_chance(), "{chance:?}");
+        for whole in [of_rows((0..5_000).chain(0..5_000)), of_rows((0..5_000).chain(0..5_000).chain(0..5_000))] {
+            assert!(!whole.are_by_chance(), "{whole:?}");
+        }
+        let part = of_rows((0..5_000).chain(0..500));
+        assert!(!part.are_by_chance() && part.copies == 500, "{part:?}");
+        assert!(of_rows((0..90).chain(0..90)).are_by_chance(), "too few to tell");
+        assert!(of_rows((0..5_000).chain(0..5_000).map(|row| row % 35)).are_by_chance());
     }
 
     #[test]

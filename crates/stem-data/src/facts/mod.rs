@@ -14,6 +14,7 @@ mod count;
 mod days;
 mod numbers;
 mod values;
+mod warnings;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,7 @@ pub use days::DayFacts;
 pub(crate) use days::Times;
 pub use numbers::{Histogram, NumberFacts};
 pub use values::{CountBin, ValueFacts};
+pub(crate) use warnings::warnings;
 
 /// What was counted of a data set. Arrays of three are training, validation and test.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
