@@ -93,6 +93,7 @@ pub use facts::{
     CopyFacts, CountBin, DayFacts, Facts, FieldCounts, FieldFacts, GroupFacts, Histogram, NumberFacts, ValueFacts,
 };
 pub use look::{Look, LookColumn, RawType, check_sources, column_names, look, nearest_name};
+pub use manifest::DATA_PAGE;
 pub use prepare::{PrepareOptions, prepare};
 pub use progress::{Bar, Progress};
 pub use recipe::{ColumnType, Dialect, FieldRecipe, Format, Kind, LabelRecipe, Quote, Recipe, Source, SplitRecipe};

@@ -22,6 +22,9 @@ pub(crate) const FORMAT: u32 = 3;
 /// The file that makes a folder a data set.
 pub(crate) const MANIFEST: &str = "dataset.json";
 
+/// The page of the data set, which `stem prepare` writes beside the columns.
+pub const DATA_PAGE: &str = "data.html";
+
 /// `dataset.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::facts;
 use crate::gather::{CodedRows, gather};
 use crate::leak::leaks;
-use crate::manifest::{FORMAT, FileMark, MANIFEST, Manifest, modified};
+use crate::manifest::{DATA_PAGE, FORMAT, FileMark, MANIFEST, Manifest, modified};
 use crate::progress::{Bar, Progress};
 use crate::recipe::{Kind, Recipe, SplitRecipe};
 use crate::scan;
@@ -201,7 +201,12 @@ fn refuse_occupied(out: &Path) -> Result<()> {
         names.push(entry.map_err(FileError::of("read", out))?.file_name().to_string_lossy().into_owned());
     }
     let splits = Split::ALL.map(Split::name);
-    let ours = |name: &String| splits.contains(&name.as_str()) || name == MANIFEST || name.starts_with("vocabulary-");
+    let ours = |name: &String| {
+        splits.contains(&name.as_str())
+            || [MANIFEST, DATA_PAGE].contains(&name.as_str())
+            || name.starts_with("vocabulary-")
+            || name.starts_with(".stem-") // of a page whose writing was cut off
+    };
     let is_manifest = |text: Vec<u8>| {
         serde_json::from_slice::<serde_json::Value>(&text).is_ok_and(|m| m["format"].is_u64() && m["key"].is_string())
     };

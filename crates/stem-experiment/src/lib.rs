@@ -9,6 +9,7 @@
 //! | settings for them, on the validation split | [`search`] |
 //! | what a model is like | `inspect` |
 //! | metrics of runs, for a terminal | [`metrics_table()`] |
+//! | the page of a data set | [`data_page()`] |
 //!
 //! A model goes by its name. `C`, the family of models that an experiment speaks of, is that of `stem-core`, or
 //! [`Extended`](stem_core::models::Extended) by one of an application's own, which then enters runs, searches, comparisons and the page as any
@@ -31,6 +32,7 @@ mod options;
 mod folder;
 mod measured;
 mod run;
+mod data_page;
 mod finished;
 mod queue;
 mod text;
@@ -41,6 +43,7 @@ mod metrics_table;
 mod error;
 
 pub use compare::{CompareConfig, Comparison, ModelComparison, StratumComparison, compare, run_folder};
+pub use data_page::{data_page, write_data_page};
 pub use error::{Error, Result};
 pub use experiment::Experiment;
 pub use measured::{RunMetrics, measure};

@@ -19,6 +19,10 @@ fn prepare_says_rows_seconds_and_memory_and_only_opens_a_second_time() {
     assert_eq!(report["rows"], 2000);
     assert!(report["seconds"].as_f64().unwrap() > 0.0 && report.get("rss_gb").is_some(), "{report}");
     assert_eq!(manifest("dataset.json"), before);
+    assert_eq!(report["page"], format!("{columns}/data.html"));
+    assert_eq!(printed.trim_end().lines().last(), report["page"].as_str());
+    let page = small.read("columns/data.html");
+    assert!(page.contains("The data of small") && page.contains("id=\"vocabularies\""), "{page}");
 
     let line = printed.lines().find(|line| line.trim_start().starts_with("user ")).unwrap();
     assert_eq!(line.matches(" %").count(), 3, "nulls, unseen in valid and in test: {printed}");

@@ -13,7 +13,7 @@ const KEPT: usize = 1 << 19;
 
 /// Rows that are there more than once: equal in every field, label, group and time that the recipe reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct CopyFacts {
     /// One row of so many was looked at, chosen by its values: 1 is all of them.
     pub one_in: u64,

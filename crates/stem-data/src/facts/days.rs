@@ -13,7 +13,7 @@ const SECONDS: std::ops::Range<i64> = 788_918_400..4_102_444_800;
 
 /// Of one day, in UTC.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct DayFacts {
     /// Days since 1970-01-01.
     pub day: i64,

@@ -28,7 +28,7 @@ pub(crate) use warnings::warnings;
 
 /// What was counted of a data set. Arrays of three are training, validation and test.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Facts {
     /// Of each field. `[F]`
     pub fields: Vec<FieldFacts>,
@@ -50,7 +50,7 @@ pub struct Facts {
 
 /// Of a field in each split.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct FieldFacts {
     /// What it lacks.
     pub splits: [FieldCounts; 3],
@@ -62,7 +62,7 @@ pub struct FieldFacts {
 
 /// What a field lacks in one split.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct FieldCounts {
     /// Rows.
     pub rows: usize,
@@ -88,7 +88,7 @@ impl FieldCounts {
 
 /// Of the groups (users) of one split.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct GroupFacts {
     /// Groups that have rows here.
     pub groups: usize,

@@ -18,7 +18,7 @@ const TAIL: f64 = 0.005;
 
 /// The numbers of a field in one split, nulls left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct NumberFacts {
     /// The smallest.
     pub min: f64,
@@ -32,7 +32,7 @@ pub struct NumberFacts {
 
 /// How many numbers lie in each of equal steps.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Histogram {
     /// Where the first bar begins.
     pub low: f64,

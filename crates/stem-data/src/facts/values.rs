@@ -6,7 +6,7 @@ use crate::dictionary::FIRST;
 
 /// The values of a vocabulary.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct ValueFacts {
     /// Values that the vocabulary knows.
     pub known: usize,
@@ -26,7 +26,7 @@ pub struct ValueFacts {
 
 /// Values that occur about equally often.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct CountBin {
     /// How many.
     pub values: usize,

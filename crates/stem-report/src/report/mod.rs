@@ -8,11 +8,13 @@
 //! | a chart as SVG | `charts` |
 //! | a part of the page, left out when it has no data | `sections` |
 //! | all of it, with the style sheet | `page` |
+//! | a page of a data set, of the same parts | `data_page` |
 //!
 //! The page holds everything it needs: no script, no font, nothing fetched.
 
 mod charts;
 mod data;
+mod data_page;
 mod judge;
 mod markup;
 mod number;
@@ -26,6 +28,7 @@ pub use data::{
     PairReport, Picture, Provenance, Report, SearchReport, Spread, StratumModel, StratumReport, StratumTask,
     TaskReport, Trial,
 };
+pub use data_page::{DataDay, DataField, DataReport, DataTask, DataVocabulary, Shared, render_data};
 pub use judge::Transfer;
 pub use number::count;
 pub use page::render;

@@ -1,4 +1,4 @@
-//! The page around its parts.
+//! A page around its parts.
 
 use super::data::Report;
 use super::markup::Markup;
@@ -10,6 +10,11 @@ const STYLE: &str = include_str!("style.css");
 pub fn render(report: &Report) -> String {
     let sections = all(&Context::new(report));
     let title = if report.title.trim().is_empty() { "Report" } else { &report.title };
+    whole(title, sections, "Nothing was measured.")
+}
+
+/// A page of these parts, or of `none` where there are none.
+pub(super) fn whole(title: &str, sections: Vec<Section>, none: &str) -> String {
     let mut page = Markup::new();
     page.fixed("<!doctype html>\n");
     page.node("html", &[("lang", &"en")], |m| {
@@ -21,7 +26,7 @@ pub fn render(report: &Report) -> String {
             });
             m.node("main", &[], |m| {
                 if sections.is_empty() {
-                    m.leaf("p", &[], "Nothing was measured.");
+                    m.leaf("p", &[], none);
                 }
                 sections.into_iter().for_each(|section| draw(m, section));
             });

@@ -3,12 +3,13 @@
 mod facts;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
 use stem_core::Vocabulary;
 use stem_data::{Split, SplitStatistics};
+use stem_experiment::write_data_page;
 use stem_train::memory;
 
 use self::facts::FactsAnswer;
@@ -17,7 +18,7 @@ use crate::console::{Console, Result};
 
 /// Encodes the raw tables of a recipe, without training
 ///
-/// Prints rows, seconds and peak memory (GB), the share of label 1 by task and split, how many values are known, and for each field the share of rows without a value, of values that training does not know, and the spread of numbers. A second time, with unchanged recipe and tables, only opens the result.
+/// Prints rows, seconds and peak memory (GB), the share of label 1 by task and split, how many values are known, and for each field the share of rows without a value, of values that training does not know, and the spread of numbers. data.html beside the columns tells more. A second time, with unchanged recipe and tables, only opens the result.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -38,6 +39,8 @@ struct Answer<'a> {
     seconds: f64,
     rss_gb: Option<f64>,
     columns: &'a Path,
+    /// The page of the data set.
+    page: PathBuf,
     /// For each split its rows, and the share of label 1 among the rows that have the label, for each task.
     splits: BTreeMap<&'static str, SplitAnswer<'a>>,
     /// Known values of each vocabulary.
@@ -58,6 +61,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let begun = Instant::now();
     let columns = &args.data.columns(Path::new(""));
     let dataset = args.data.open()?.encode(columns, console)?;
+    let page = write_data_page(&dataset, columns)?;
     let rows = Split::ALL.iter().map(|&split| dataset.rows(split)).sum();
     let tasks: Vec<&str> = dataset.schema().tasks.iter().map(|task| task.name.as_str()).collect();
     let of_split = |split: Split| {
@@ -75,6 +79,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         seconds: begun.elapsed().as_secs_f64(),
         rss_gb: memory::peak_gb(),
         columns,
+        page,
         splits: Split::ALL.map(of_split).into_iter().collect(),
         vocabularies: keyed.map(|(vocabulary, spec)| (spec.name.as_str(), vocabulary.len())).collect(),
         facts: FactsAnswer::of(&dataset, &tasks),
@@ -103,5 +108,6 @@ fn text(answer: &Answer<'_>, tasks: &[&str]) -> String {
     let known = answer.vocabularies.iter().map(|(name, known)| format!("{name} {known}"));
     lines.push(format!("  known values: {}", known.collect::<Vec<_>>().join(", ")));
     lines.extend(answer.facts.as_ref().map(FactsAnswer::text));
+    lines.push(answer.page.display().to_string());
     lines.join("\n")
 }

@@ -5,6 +5,7 @@
 //! | numbers to places, ticks | `scale` |
 //! | grid, ticks and axis labels of a plane | `axis` |
 //! | lines, named points, many points | `lines`, `scatter`, `cloud` |
+//! | columns over steps of a range | `columns` |
 //! | named rows along one axis: intervals, bars | `rows`, `intervals`, `bars` |
 //! | a matrix | `heat` |
 //! | colour, dash and marker of a series, legends | `series` |
@@ -12,6 +13,7 @@
 mod axis;
 mod bars;
 mod cloud;
+mod columns;
 mod heat;
 mod intervals;
 mod lines;
@@ -23,6 +25,7 @@ mod series;
 pub(super) use axis::Axis;
 pub(super) use bars::{BarChart, BarGroup};
 pub(super) use cloud::Cloud;
+pub(super) use columns::{ColumnChart, Step};
 pub(super) use heat::HeatMap;
 pub(super) use intervals::{Forest, ForestGroup, ForestRow};
 pub(super) use lines::{Line, LineChart};

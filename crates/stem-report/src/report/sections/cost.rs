@@ -22,7 +22,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let mut body = Markup::new();
     intro(&mut body, "Mean AUC over all tasks against what a model takes. Up is better, left is cheaper.");
     legend(&mut body, &context.series(|i| quality(context, i).is_some()), false);
-    context.figures(&mut body, &figures);
+    context.figures.beside(&mut body, &figures);
     Some(Section { id: "cost", heading: "What it costs", body })
 }
 

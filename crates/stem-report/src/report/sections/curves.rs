@@ -27,7 +27,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let shown =
         |i: usize| context.report.models[i].tasks.iter().any(|t| !t.roc.is_empty() || !t.calibration_curve.is_empty());
     legend(&mut body, &context.series(shown), true);
-    context.figures(&mut body, &figures);
+    context.figures.beside(&mut body, &figures);
     Some(Section { id: "curves", heading: "ROC and calibration", body })
 }
 

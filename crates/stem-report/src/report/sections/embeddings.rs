@@ -43,13 +43,13 @@ fn draw(context: &Context<'_>, body: &mut Markup, model: &str, embeddings: &Embe
         return false;
     }
     body.leaf("h3", &[], model);
-    context.figures(body, &norms.into_iter().chain(ranks).collect::<Vec<_>>());
+    context.figures.beside(body, &norms.into_iter().chain(ranks).collect::<Vec<_>>());
     if !alike.is_empty() {
-        context.figures(body, &alike);
+        context.figures.beside(body, &alike);
     }
     if !pictures.is_empty() {
         legend(body, &users, false);
-        context.figures(body, &pictures);
+        context.figures.beside(body, &pictures);
     }
     true
 }

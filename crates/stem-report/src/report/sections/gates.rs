@@ -71,13 +71,13 @@ fn draw(
     body.leaf("h3", &[], &model.name);
     if by_users.len() > OPEN_MAPS {
         if !all.is_empty() {
-            context.figures(body, &all);
+            context.figures.beside(body, &all);
         }
         let summary = format!("By users: {}", things(by_users.len() as u64, "picture", "pictures"));
-        folded(body, &summary, |m| context.figures(m, &by_users));
+        folded(body, &summary, |m| context.figures.beside(m, &by_users));
     } else {
         all.extend(by_users);
-        context.figures(body, &all);
+        context.figures.beside(body, &all);
     }
     true
 }

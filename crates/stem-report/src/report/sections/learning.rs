@@ -37,7 +37,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let falls = "A validation AUC that falls while the loss goes on falling is overfitting.";
     intro(&mut body, &format!("{seeds}A line ends where training did. {falls}"));
     legend(&mut body, &context.series(|i| !context.report.models[i].learning.is_empty()), true);
-    context.figures(&mut body, &figures);
+    context.figures.beside(&mut body, &figures);
     let heading = if context.report.models.len() > 1 { "How they learned" } else { "How it learned" };
     Some(Section { id: "learning", heading, body })
 }

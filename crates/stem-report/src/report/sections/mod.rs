@@ -3,6 +3,7 @@
 mod cost;
 mod curves;
 mod embeddings;
+mod figures;
 mod gates;
 mod learning;
 mod provenance;
@@ -13,16 +14,14 @@ mod transfer;
 mod verdict;
 mod warnings;
 
-use std::cell::Cell;
+pub(super) use figures::Figures;
+pub(super) use provenance::fact;
+pub(super) use warnings::list_of_warnings;
 
-use super::charts::{Chart, Series, Style};
+use super::charts::{Series, Style};
 use super::data::{Report, TaskReport};
 use super::judge::reference;
 use super::markup::Markup;
-use super::table::Table;
-
-/// Charts narrower than this stand closer together.
-const SMALL: f64 = 250.0;
 
 /// Pairs of tasks whose users are shown; those of further pairs are folded up, or left to the JSON.
 pub(super) const OPEN_PAIRS: usize = 3;
@@ -45,7 +44,8 @@ pub(super) struct Context<'a> {
     pub styles: Vec<Style>,
     /// The single-task model's place.
     pub reference: Option<usize>,
-    figures: Cell<usize>,
+    /// The charts that it has.
+    pub figures: Figures,
 }
 
 impl<'a> Context<'a> {
@@ -56,7 +56,7 @@ impl<'a> Context<'a> {
         let styles = (0..report.models.len())
             .map(|i| if Some(i) == reference { Style::reference() } else { Style::of(others.next().unwrap_or(0)) })
             .collect();
-        Self { report, styles, reference, figures: Cell::new(0) }
+        Self { report, styles, reference, figures: Figures::default() }
     }
 
     /// How a model looks.
@@ -79,32 +79,10 @@ impl<'a> Context<'a> {
     fn tasks(&self) -> impl Iterator<Item = (usize, &'a str)> {
         self.report.tasks.iter().map(String::as_str).enumerate()
     }
-
-    /// A chart under its title, its numbers folded up beneath.
-    fn figure(&self, m: &mut Markup, chart: &Chart, table: &Table) {
-        self.figures.set(self.figures.get() + 1);
-        m.node("figure", &[], |m| {
-            m.leaf("figcaption", &[], &chart.title);
-            m.node("div", &[("class", &"drawing")], |m| chart.draw(m, self.figures.get()));
-            m.node("details", &[], |m| {
-                m.leaf("summary", &[("aria-label", &format_args!("Numbers: {}", chart.title))], "Numbers");
-                table.draw(m);
-            });
-        });
-    }
-
-    /// Figures beside each other, as many as there is room for.
-    fn figures(&self, m: &mut Markup, figures: &[(Chart, Table)]) {
-        let small = figures.iter().all(|(chart, _)| chart.width() < SMALL);
-        let class = if small { "charts small" } else { "charts" };
-        m.node("div", &[("class", &class)], |m| {
-            figures.iter().for_each(|(chart, table)| self.figure(m, chart, table));
-        });
-    }
 }
 
 /// What is seen after a click on `summary`.
-fn folded(m: &mut Markup, summary: &str, inside: impl FnOnce(&mut Markup)) {
+pub(super) fn folded(m: &mut Markup, summary: &str, inside: impl FnOnce(&mut Markup)) {
     m.node("details", &[("class", &"part")], |m| {
         m.leaf("summary", &[], summary);
         inside(m);
@@ -117,7 +95,7 @@ fn assigned(settings: &[(String, String)]) -> String {
 }
 
 /// A paragraph under a heading that says how to read what follows.
-fn intro(m: &mut Markup, text: &str) {
+pub(super) fn intro(m: &mut Markup, text: &str) {
     m.leaf("p", &[("class", &"intro")], text);
 }
 

@@ -42,14 +42,7 @@ fn settings(context: &Context<'_>) -> Table {
 }
 
 fn facts(m: &mut Markup, run: &Provenance) {
-    let mut fact = |name: &'static str, value: String| {
-        if !value.is_empty() {
-            m.node("div", &[], |m| {
-                m.leaf("dt", &[], name);
-                m.leaf("dd", &[], value);
-            });
-        }
-    };
+    let mut fact = |name: &str, value: String| fact(m, name, &value);
     fact("Recipe", run.recipe.clone());
     if run.rows != [0; 3] {
         let [train, valid, test] = run.rows.map(count);
@@ -63,5 +56,15 @@ fn facts(m: &mut Markup, run: &Provenance) {
     fact("Finished", run.finished.clone());
     if run.seconds > 0.0 {
         fact("Training took", duration(run.seconds));
+    }
+}
+
+/// A fact with its name; nothing where it is empty.
+pub(in crate::report) fn fact(m: &mut Markup, name: &str, value: &str) {
+    if !value.is_empty() {
+        m.node("div", &[], |m| {
+            m.leaf("dt", &[], name);
+            m.leaf("dd", &[], value);
+        });
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
         let heading = format!("{} and {}", pair.a, pair.b);
         let inside = |m: &mut Markup| {
             m.leaf("p", &[("class", &"note")], cut(pair));
-            context.figures(m, &figures);
+            context.figures.beside(m, &figures);
             tables.iter().for_each(|table| table.draw(m));
         };
         if shown > OPEN_PAIRS {

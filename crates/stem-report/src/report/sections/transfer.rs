@@ -23,7 +23,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
          the luck of training, which the \u{b1} of the table above tells.",
     );
     transfer_legend(&mut body);
-    context.figures(&mut body, &figures);
+    context.figures.beside(&mut body, &figures);
     Some(Section { id: "transfer", heading: "Does sharing help?", body })
 }
 

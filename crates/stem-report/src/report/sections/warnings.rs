@@ -9,6 +9,11 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
         return None;
     }
     let mut body = Markup::new();
-    body.node("ul", &[("class", &"warnings")], |m| warnings.iter().for_each(|warning| m.leaf("li", &[], warning)));
+    list_of_warnings(&mut body, warnings);
     Some(Section { id: "warnings", heading: "Warnings", body })
+}
+
+/// One below the other.
+pub(in crate::report) fn list_of_warnings(m: &mut Markup, warnings: &[String]) {
+    m.node("ul", &[("class", &"warnings")], |m| warnings.iter().for_each(|warning| m.leaf("li", &[], warning)));
 }
