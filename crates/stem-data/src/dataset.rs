@@ -53,6 +53,7 @@ struct TaskView {
     /// Copied by the first call of [`Dataset::labels`]; batches read the columns.
     labels: [OnceLock<Vec<f32>>; 3],
     statistics: [SplitStatistics; 3],
+    facts: Option<Facts>,
 }
 
 impl Dataset {
@@ -108,9 +109,9 @@ impl Dataset {
         &self.inner.manifest.warnings
     }
 
-    /// What else was counted while the data were encoded, for all fields and tasks of the folder; `None` where an earlier version wrote it.
+    /// What else was counted while the data were encoded; `None` where an earlier version wrote them.
     pub fn facts(&self) -> Option<&Facts> {
-        self.inner.manifest.facts.as_ref()
+        self.view.as_ref().map_or(&self.inner.manifest.facts, |view| &view.facts).as_ref()
     }
 
     /// Counts of a split, for each task.
@@ -153,7 +154,8 @@ impl Dataset {
         });
         let of_all = self.view.as_ref().map_or(task, |view| view.task);
         let schema = self.schema().only_task(task);
-        let view = TaskView { task: of_all, schema, labels: Default::default(), statistics };
+        let facts = self.facts().map(|facts| facts.only_task(task));
+        let view = TaskView { task: of_all, schema, labels: Default::default(), statistics, facts };
         Dataset { inner: self.inner.clone(), view: Some(Arc::new(view)) }
     }
 

@@ -102,6 +102,10 @@ fn a_split_by_time_tells_rows_and_labels_by_day() {
             days.map(|day| (day.date(), day.rows, day.positives.clone(), day.labelled.clone())).collect();
         let expected = expected.map(|(date, rows, up, known)| (date.into(), rows, up.to_vec(), known.to_vec()));
         assert_eq!(days, expected);
+        let click = dataset.only_task(1);
+        let day = &facts(&click).days[0];
+        assert_eq!((day.rows, &day.positives[..], &day.labelled[..]), ([2, 0, 0], &[1][..], &[1][..]));
+        assert_eq!(facts(&click.only_task(0)), facts(&click));
     }
     let numbered = Case::new(log(["1", "2", "3", "4"]), &recipe).prepare().unwrap();
     assert!(facts(&numbered).days.is_empty(), "a number that is no time");

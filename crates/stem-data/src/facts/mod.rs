@@ -48,6 +48,15 @@ pub struct Facts {
     pub allow_leak: Vec<String>,
 }
 
+impl Facts {
+    /// The same with the counts of one task.
+    pub(crate) fn only_task(&self, task: usize) -> Self {
+        let only = |counts: &[usize]| counts.get(task).copied().into_iter().collect();
+        let day = |day: &DayFacts| DayFacts { positives: only(&day.positives), labelled: only(&day.labelled), ..*day };
+        Self { outside: only(&self.outside), days: self.days.iter().map(day).collect(), ..self.clone() }
+    }
+}
+
 /// Of a field in each split.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
