@@ -69,17 +69,19 @@ fn tasks(dataset: &Dataset) -> Vec<DataTask> {
 fn field_of(field: &Field, facts: &FieldFacts) -> DataField {
     let kind = match &field.kind {
         FieldKind::Category => "category".into(),
-        FieldKind::Sequence { max_len, .. } => format!("list, the first {max_len} values"),
+        FieldKind::Sequence { max_len, keep, .. } => {
+            format!("list, the {} {max_len} values", format!("{keep:?}").to_lowercase())
+        }
+        FieldKind::Vector { len } => format!("vector of {len} numbers"),
         FieldKind::Number { mean, std } if (*mean, *std) == (0.0, 1.0) => "number as it is".into(),
         FieldKind::Number { .. } => "number, standardised".into(),
         other => format!("{other:?}"),
     };
-    let is_number = matches!(field.kind, FieldKind::Number { .. });
     DataField {
         name: field.name.clone(),
         kind,
         nulls: facts.splits.map(|counts| counts.null_share()),
-        unseen: (!is_number).then(|| facts.splits.map(|counts| counts.unseen_share())),
+        unseen: field.kind.has_keys().then(|| facts.splits.map(|counts| counts.unseen_share())),
         numbers: facts.numbers.map(|found| found.map(|NumberFacts { mean, std, min, max }| [mean, std, min, max])),
         histogram: facts.histogram.as_ref().map(|found| (found.low, found.high, found.counts.clone())),
     }

@@ -1,14 +1,13 @@
 //! One walk over the coded rows, beside the one that encodes them.
 
-use stem_core::FieldKind;
-
 use super::copies::Copies;
 use super::days::Days;
 use super::numbers::{histograms, moments};
 use super::values::ValueFacts;
 use super::{Facts, FieldCounts, FieldFacts, GroupFacts};
+use crate::dataset::NO_LABEL;
 use crate::dictionary::NULL;
-use crate::encoding::Encoding;
+use crate::encoding::{Encoding, number_places};
 use crate::error::{Error, Result};
 use crate::gather::CodedRows;
 use crate::recipe::Recipe;
@@ -29,7 +28,7 @@ pub(crate) fn count(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, stop
     let mut fields = vec![[FieldCounts::default(); 3]; recipe.fields.len()];
     let mut marks: Vec<Vec<u8>> = encoding.ids.iter().map(|ids| vec![0; ids.len()]).collect();
     let (mut copies, mut days) = (Copies::default(), Days::new(&rows.times, tasks));
-    let (spaces, mut masked, mut outside) = (Spaces::of(recipe), vec![0.0; tasks], vec![0; tasks]);
+    let (spaces, mut masked, mut outside) = (Spaces::of(recipe), vec![0; tasks], vec![0; tasks]);
     let mut hashed = Vec::new();
     rows.for_each_row(recipe, |row, codes| {
         if row.is_multiple_of(CHUNK) && stop.is_set() {
@@ -51,7 +50,7 @@ pub(crate) fn count(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, stop
         let raw = &rows.labels.values()[row * tasks..(row + 1) * tasks];
         spaces.mask(raw, &mut masked);
         for ((outside, raw), masked) in outside.iter_mut().zip(raw).zip(&masked) {
-            *outside += usize::from(*raw == 1.0 && masked.is_nan());
+            *outside += usize::from(*raw == 1 && *masked == NO_LABEL);
         }
         days.see(row, split, &masked);
         copies.see(hash(&mut hashed, rows, row, raw), split);
@@ -63,7 +62,7 @@ pub(crate) fn count(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, stop
     });
     Ok(Facts {
         vocabularies: values.collect(),
-        fields: with_numbers(fields, rows, encoding),
+        fields: with_numbers(recipe, fields, rows),
         groups: rows.groups.as_ref().map(|groups| count_groups(groups.values(), &rows.splits)),
         days: days.finish(),
         copies: copies.finish(),
@@ -84,28 +83,29 @@ fn count_keys(counts: &mut FieldCounts, codes: &[u32], ids: &[u32]) {
 }
 
 /// All that the recipe reads of a row, as one number. `hashed` holds the codes of its fields.
-fn hash(hashed: &mut Vec<u32>, rows: &CodedRows, row: usize, labels: &[f32]) -> u64 {
+fn hash(hashed: &mut Vec<u32>, rows: &CodedRows, row: usize, labels: &[u8]) -> u64 {
     let cols = rows.numbers.cols();
     let mut long = |bits: u64| hashed.extend([bits as u32, (bits >> 32) as u32]);
     rows.numbers.values()[row * cols..(row + 1) * cols].iter().for_each(|value| long(value.to_bits()));
     rows.times.order.get(row).iter().for_each(|time| long(**time as u64));
-    hashed.extend(labels.iter().map(|label| label.to_bits()));
+    hashed.extend(labels.iter().map(|label| u32::from(*label)));
     hashed.extend(rows.groups.iter().map(|groups| groups.values()[row]));
     xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(hashed))
 }
 
-/// The counts of all fields, those of numbers with their moments.
-fn with_numbers(fields: Vec<[FieldCounts; 3]>, rows: &CodedRows, encoding: &Encoding) -> Vec<FieldFacts> {
-    let mut numbers = moments(rows).into_iter().zip(histograms(rows));
-    let all = fields.into_iter().zip(&encoding.schema.fields).map(|(splits, field)| {
+/// The counts of all fields, those of numbers with their moments; a vector that is null is null in each of its numbers.
+fn with_numbers(recipe: &Recipe, fields: Vec<[FieldCounts; 3]>, rows: &CodedRows) -> Vec<FieldFacts> {
+    let (moments, mut histograms) = (moments(rows), histograms(rows));
+    let all = fields.into_iter().zip(&recipe.fields).zip(number_places(recipe)).map(|((splits, field), place)| {
         let mut facts = FieldFacts { splits, ..FieldFacts::default() };
-        let number = if matches!(field.kind, FieldKind::Number { .. }) { numbers.next() } else { None };
-        if let Some((moments, histogram)) = number {
-            for (counts, moments) in facts.splits.iter_mut().zip(&moments) {
+        if field.numbers() > 0 {
+            for (counts, moments) in facts.splits.iter_mut().zip(&moments[place]) {
                 (counts.values, counts.nulls) = (moments.n, counts.rows - moments.n);
             }
-            facts.numbers = moments.map(|moments| moments.facts());
-            facts.histogram = histogram;
+        }
+        if field.numbers() == 1 {
+            facts.numbers = moments[place].map(|moments| moments.facts());
+            facts.histogram = histograms[place].take();
         }
         facts
     });

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::NO_LABEL;
 use crate::splitter::LEFT_OUT;
 
 /// More days than these, from the first to the last, are not told one by one: ten years.
@@ -80,13 +81,13 @@ impl<'r> Days<'r> {
         Self { order: &times.order, range, tasks, rows: vec![[0; 3]; days], labels: vec![[0; 2]; days * tasks] }
     }
 
-    pub(super) fn see(&mut self, row: usize, split: u8, labels: &[f32]) {
+    pub(super) fn see(&mut self, row: usize, split: u8, labels: &[u8]) {
         let Some((first, _, a_day)) = self.range.filter(|_| split != LEFT_OUT) else { return };
         let day = (self.order[row].div_euclid(a_day) - first) as usize;
         self.rows[day][split as usize] += 1;
         for (counts, label) in self.labels[day * self.tasks..].iter_mut().zip(labels) {
-            counts[0] += usize::from(*label == 1.0);
-            counts[1] += usize::from(!label.is_nan());
+            counts[0] += usize::from(*label == 1);
+            counts[1] += usize::from(*label != NO_LABEL);
         }
     }
 

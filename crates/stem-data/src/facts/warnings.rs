@@ -35,7 +35,7 @@ pub(crate) fn warnings(recipe: &Recipe, facts: &Facts, statistics: &[SplitStatis
     for (field, facts) in recipe.fields.iter().zip(&facts.fields) {
         let Kind::Number { standardize } = field.kind else { continue };
         let told = if standardize { far(&facts.numbers) } else { large(&facts.numbers) };
-        warnings.extend(told.map(|what| format!("field '{}' {what}", field.column)));
+        warnings.extend(told.map(|what| format!("field '{}' {what}", field.name)));
     }
     warnings
 }
@@ -83,7 +83,7 @@ fn far(numbers: &[Option<NumberFacts>; 3]) -> Option<String> {
     let away = (farthest - mean).abs() / std;
     (away > FAR).then(|| {
         format!(
-            "holds {}, which is {away:.0} standard deviations from its mean ({}, standard deviation {} in training): such rows outweigh all others; take the logarithm in the sql, LN(1 + x), or a limit, LEAST(x, 1000)",
+            "holds {}, which is {away:.0} standard deviations from its mean ({}, standard deviation {} in training): such rows outweigh all others; `log1p = true` takes the logarithm, `clip = [0, 1000]` sets a limit",
             short(farthest),
             short(mean),
             short(std)
