@@ -39,15 +39,24 @@ pub struct Texts {
     offsets: Vec<u64>,
 }
 
+impl Default for Texts {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), offsets: vec![0] }
+    }
+}
+
 impl Texts {
     /// Packs texts in the order given.
     pub fn new<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Self {
-        let (mut bytes, mut offsets) = (Vec::new(), vec![0]);
-        for text in texts {
-            bytes.extend_from_slice(text.as_ref().as_bytes());
-            offsets.push(bytes.len() as u64);
-        }
-        Self { bytes, offsets }
+        let mut packed = Self::default();
+        texts.into_iter().for_each(|text| packed.push(text.as_ref()));
+        packed
+    }
+
+    /// Adds a text behind the others.
+    pub fn push(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.offsets.push(self.bytes.len() as u64);
     }
 
     /// Takes packed texts from a file; `None` when the offsets do not cut the bytes into valid UTF-8.
@@ -74,7 +83,8 @@ impl Texts {
         self.len() == 0
     }
 
-    fn bytes_of(&self, i: usize) -> &[u8] {
+    /// The bytes of text `i`.
+    pub fn bytes_of(&self, i: usize) -> &[u8] {
         &self.bytes[self.offsets[i] as usize..self.offsets[i + 1] as usize]
     }
 

@@ -2,8 +2,11 @@
 //!
 //! Code 0 is padding, code 1 is null; keys count from 2.
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use polars::prelude::*;
-use stem_core::{KeyKind, Value, Vocabulary, hash_bucket, whole};
+use stem_core::{KeyKind, Texts, Value, Vocabulary, hash_bucket, whole};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
 
@@ -24,16 +27,39 @@ pub(crate) fn has_integer_keys(dtype: &DataType) -> bool {
     }
 }
 
-/// The keys of one vocabulary, and the code of each.
+/// The keys of one vocabulary, and the code of each. A key is kept once, behind those that came before: a code is its place, and the
+/// table that finds it holds codes alone.
 #[derive(Default)]
 pub(crate) struct Dictionary {
     pub(crate) integers: bool,
+    /// Of integers the key of each code, from [`FIRST`] on.
+    keys: Vec<i64>,
+    /// Of texts the same.
+    texts: Texts,
     direct: Vec<u32>,
-    hashed: PlHashMap<i64, u32>,
-    texts: PlHashMap<String, u32>,
+    table: HashTable<u32>,
     next: u32,
     /// How many buckets keys are hashed into, where they are.
     buckets: Option<usize>,
+}
+
+/// The keys of a vocabulary whose rows have all come.
+pub(crate) enum Keys {
+    /// In the order of their codes.
+    Integers(Vec<i64>),
+    /// In the order of their codes.
+    Texts(Texts),
+    /// None is kept.
+    Hashed(Vocabulary),
+}
+
+/// The place of a code's key.
+fn place(code: u32) -> usize {
+    (code - FIRST) as usize
+}
+
+fn hash_of_integer(key: i64) -> u64 {
+    xxh3_64(&key.to_le_bytes())
 }
 
 impl Dictionary {
@@ -49,10 +75,17 @@ impl Dictionary {
         self
     }
 
-    /// The vocabulary of hashed keys, where they are hashed.
-    pub(crate) fn hashed(&self) -> Option<Vocabulary> {
-        let keys = if self.integers { KeyKind::Integers } else { KeyKind::Texts };
-        self.buckets.map(|buckets| Vocabulary::Hashed { buckets, keys })
+    /// The keys, which are not kept here any longer.
+    pub(crate) fn take_keys(&mut self) -> Keys {
+        (self.direct, self.table) = (Vec::new(), HashTable::new());
+        match self.buckets {
+            Some(buckets) => {
+                let keys = if self.integers { KeyKind::Integers } else { KeyKind::Texts };
+                Keys::Hashed(Vocabulary::Hashed { buckets, keys })
+            }
+            None if self.integers => Keys::Integers(std::mem::take(&mut self.keys)),
+            None => Keys::Texts(std::mem::take(&mut self.texts)),
+        }
     }
 
     /// Codes given so far, padding and null included.
@@ -64,18 +97,25 @@ impl Dictionary {
         if self.buckets.is_some() {
             return self.code_of_text(&key.to_string());
         }
+        let Self { keys, direct, table, next, .. } = self;
         let code = if (0..DIRECT).contains(&key) {
             let key = key as usize;
-            if key >= self.direct.len() {
-                self.direct.resize((key + 1).next_power_of_two(), 0);
+            if key >= direct.len() {
+                direct.resize((key + 1).next_power_of_two(), 0);
             }
-            &mut self.direct[key]
+            &mut direct[key]
         } else {
-            self.hashed.entry(key).or_insert(0)
+            let is_key = |&code: &u32| keys[place(code)] == key;
+            let hash = |&code: &u32| hash_of_integer(keys[place(code)]);
+            match table.entry(hash_of_integer(key), is_key, hash) {
+                Entry::Occupied(found) => return *found.get(),
+                Entry::Vacant(free) => free.insert(0).into_mut(),
+            }
         };
         if *code == 0 {
-            *code = self.next;
-            self.next += 1;
+            *code = *next;
+            *next += 1;
+            keys.push(key);
         }
         *code
     }
@@ -94,8 +134,9 @@ impl Dictionary {
 
     fn turn_to_texts(&mut self) {
         if self.integers {
-            self.texts = self.integer_keys().map(|(key, code)| (key.to_string(), code)).collect();
-            (self.integers, self.direct, self.hashed) = (false, vec![], PlHashMap::new());
+            let digits = std::mem::take(&mut self.keys);
+            (self.integers, self.direct, self.table, self.next) = (false, vec![], HashTable::new(), FIRST);
+            digits.into_iter().for_each(|key| drop(self.code_of_text(&key.to_string()))); // in the order of their codes
         }
     }
 
@@ -108,12 +149,19 @@ impl Dictionary {
         if let Some(buckets) = self.buckets {
             return FIRST + hash_bucket(key, buckets) as u32;
         }
-        if let Some(code) = self.texts.get(key) {
-            return *code;
+        let Self { texts, table, next, .. } = self;
+        let is_key = |&code: &u32| texts.bytes_of(place(code)) == key.as_bytes();
+        let hash = |&code: &u32| xxh3_64(texts.bytes_of(place(code)));
+        match table.entry(xxh3_64(key.as_bytes()), is_key, hash) {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(free) => {
+                let code = *next;
+                free.insert(code);
+                texts.push(key);
+                *next += 1;
+                code
+            }
         }
-        self.texts.insert(key.to_string(), self.next);
-        self.next += 1;
-        self.next - 1
     }
 
     pub(crate) fn code_of(&mut self, value: &Value) -> u32 {
@@ -182,15 +230,42 @@ impl Dictionary {
         }
     }
 
-    /// Integer keys and their codes, in no order.
-    pub(crate) fn integer_keys(&self) -> impl Iterator<Item = (i64, u32)> {
-        let direct =
-            self.direct.iter().enumerate().filter(|(_, code)| **code != 0).map(|(key, code)| (key as i64, *code));
-        direct.chain(self.hashed.iter().map(|(key, code)| (*key, *code)))
+    /// Text keys.
+    pub(crate) fn text_keys(&self) -> impl Iterator<Item = &str> {
+        (0..self.texts.len()).map(|place| self.texts.get(place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_the_place_of_its_key_however_the_key_is_found() {
+        let mut dictionary = Dictionary::of(&DataType::Int64);
+        let keys = [7, -3, DIRECT, 7, 0, i64::MIN, DIRECT, 5];
+        let codes = keys.map(|key| dictionary.code_of_integer(key));
+        assert_eq!(codes, [2, 3, 4, 2, 5, 6, 4, 7]);
+        assert_eq!(dictionary.codes(), 8);
+        let Keys::Integers(kept) = dictionary.take_keys() else { panic!("integers") };
+        assert_eq!(kept, [7, -3, DIRECT, 0, i64::MIN, 5]);
     }
 
-    /// Text keys and their codes, in no order.
-    pub(crate) fn text_keys(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.texts.iter().map(|(key, code)| (key.as_str(), *code))
+    #[test]
+    fn many_keys_are_found_again_after_the_table_has_grown() {
+        let mut dictionary = Dictionary::of(&DataType::String);
+        let texts: Vec<String> = (0..5000).map(|key| format!("key {key}")).collect();
+        let first: Vec<u32> = texts.iter().map(|key| dictionary.code_of_text(key)).collect();
+        assert_eq!(first, (FIRST..FIRST + 5000).collect::<Vec<_>>());
+        assert!(texts.iter().zip(&first).all(|(key, code)| dictionary.code_of_text(key) == *code));
+    }
+
+    #[test]
+    fn integers_that_turn_to_texts_keep_their_codes() {
+        let mut dictionary = Dictionary::of(&DataType::UInt64);
+        let before = [3, 9, 1u64 << 40].map(|key| dictionary.code_of_unsigned(key));
+        assert_eq!(dictionary.code_of_unsigned(u64::MAX), 5);
+        assert_eq!([3, 9, 1u64 << 40].map(|key| dictionary.code_of_unsigned(key)), before);
+        assert_eq!(dictionary.text_keys().collect::<Vec<_>>(), ["3", "9", "1099511627776", "18446744073709551615"]);
     }
 }

@@ -1,8 +1,14 @@
 //! How codes become ids, decided by the training split alone: which keys are known, and the mean and spread of numbers.
 
-use stem_core::{Field, FieldKind, Schema, Task, Texts, Transform, Vocabulary, VocabularySpec};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 
-use crate::dictionary::{Dictionary, NULL, PAD};
+use rayon::slice::ParallelSliceMut;
+use stem_core::files::FileError;
+use stem_core::{Field, FieldKind, PADDING, Schema, Task, Texts, Transform, Vocabulary, VocabularySpec};
+
+use crate::dictionary::{Dictionary, FIRST, Keys, NULL, PAD};
 use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
 use crate::recipe::{FieldRecipe, Kind, Recipe};
@@ -21,7 +27,16 @@ pub(crate) struct Encoding {
 }
 
 /// Counts the training rows and keeps what is frequent enough.
-pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
+///
+/// The keys are taken out of the dictionaries of `rows`: a key that is frequent is in its vocabulary from then on, and nowhere else. Texts
+/// are put in order by way of a file in `scratch`, so that they are never in memory twice.
+///
+/// # Errors
+/// What no schema can hold, and files that cannot be written.
+pub(crate) fn encoding(recipe: &Recipe, rows: &mut CodedRows, scratch: &Path) -> Result<Encoding> {
+    let dictionaries = rows.vocabularies.iter_mut();
+    let keys: Vec<Option<Keys>> = dictionaries.map(|v| v.dictionary.as_mut().map(Dictionary::take_keys)).collect();
+    let rows = &*rows;
     let counts = count(recipe, rows);
     let moments = moments(rows);
     let (mut vocabularies, mut ids, mut varied) = (Vec::new(), Vec::new(), Vec::new());
@@ -30,9 +45,9 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &CodedRows) -> Result<Encoding> {
     let places = number_places(recipe);
     let mut kinds = vec![FieldKind::Category; recipe.fields.len()];
     let mut vocabulary_of = vec![0; recipe.fields.len()];
-    for (v, coded) in rows.vocabularies.iter().enumerate() {
-        let (vocabulary, local, distinct) = match &coded.dictionary {
-            Some(dictionary) => known(dictionary, &counts[v], coded.min_count as u64),
+    for ((v, coded), keys) in rows.vocabularies.iter().enumerate().zip(keys) {
+        let (vocabulary, local, distinct) = match keys {
+            Some(keys) => known(keys, &counts[v], coded.min_count as u64, scratch)?,
             None => {
                 let f = coded.fields[0];
                 let field = &recipe.fields[f];
@@ -126,27 +141,51 @@ fn count(recipe: &Recipe, rows: &CodedRows) -> Vec<Vec<u64>> {
 }
 
 /// The keys that are frequent enough, the local id of every code, and how many keys were seen in training.
-fn known(dictionary: &Dictionary, counts: &[u64], least: u64) -> (Vocabulary, Vec<u32>, usize) {
-    let frequent = |code: u32| counts[code as usize] >= least;
+fn known(keys: Keys, counts: &[u64], least: u64, scratch: &Path) -> Result<(Vocabulary, Vec<u32>, usize)> {
     let distinct = counts.iter().skip(NULL as usize).filter(|&&n| n > 0).count();
-    if let Some(vocabulary) = dictionary.hashed() {
-        let buckets = vocabulary.len() as u32;
-        let ids = [stem_core::PADDING, vocabulary.unseen()].into_iter().chain(1..=buckets).collect();
-        return (vocabulary, ids, distinct);
-    }
-    let (vocabulary, codes): (Vocabulary, Vec<u32>) = if dictionary.integers {
-        let mut keys: Vec<(i64, u32)> = dictionary.integer_keys().filter(|(_, code)| frequent(*code)).collect();
-        keys.sort_unstable();
-        (Vocabulary::Integers(keys.iter().map(|(key, _)| *key).collect()), keys.iter().map(|(_, code)| *code).collect())
-    } else {
-        let mut keys: Vec<(&str, u32)> = dictionary.text_keys().filter(|(_, code)| frequent(*code)).collect();
-        keys.sort_unstable();
-        (Vocabulary::Texts(Texts::new(keys.iter().map(|(key, _)| key))), keys.iter().map(|(_, code)| *code).collect())
+    let frequent = (FIRST..counts.len() as u32).filter(|&code| counts[code as usize] >= least);
+    let place = |code: u32| (code - FIRST) as usize;
+    let (vocabulary, codes): (Vocabulary, Vec<u32>) = match keys {
+        Keys::Hashed(vocabulary) => {
+            let ids = [PADDING, vocabulary.unseen()].into_iter().chain(1..=vocabulary.len() as u32).collect();
+            return Ok((vocabulary, ids, distinct));
+        }
+        Keys::Integers(keys) => {
+            let mut sorted: Vec<(i64, u32)> = frequent.map(|code| (keys[place(code)], code)).collect();
+            drop(keys);
+            sorted.par_sort_unstable();
+            let codes = sorted.iter().map(|(_, code)| *code).collect();
+            (Vocabulary::Integers(sorted.into_iter().map(|(key, _)| key).collect()), codes)
+        }
+        Keys::Texts(texts) => {
+            let mut codes: Vec<u32> = frequent.collect();
+            let bytes = |code: u32| texts.bytes_of(place(code));
+            codes.par_sort_unstable_by(|a, b| bytes(*a).cmp(bytes(*b)));
+            (Vocabulary::Texts(in_order(texts, &codes, scratch)?), codes)
+        }
     };
-    let mut ids = vec![vocabulary.unseen(); dictionary.codes()];
-    ids[PAD as usize] = stem_core::PADDING;
+    let mut ids = vec![vocabulary.unseen(); counts.len()];
+    ids[PAD as usize] = PADDING;
     codes.iter().zip(1..).for_each(|(&code, id)| ids[code as usize] = id);
-    (vocabulary, ids, distinct)
+    Ok((vocabulary, ids, distinct))
+}
+
+/// The texts of `codes`, one after another.
+fn in_order(texts: Texts, codes: &[u32], scratch: &Path) -> Result<Texts> {
+    let path = scratch.join("texts");
+    let mut offsets = Vec::with_capacity(codes.len() + 1);
+    offsets.push(0);
+    let mut file = BufWriter::new(File::create(&path).map_err(FileError::of("create", &path))?);
+    for &code in codes {
+        let bytes = texts.bytes_of((code - FIRST) as usize);
+        file.write_all(bytes).map_err(FileError::of("write", &path))?;
+        offsets.push(offsets[offsets.len() - 1] + bytes.len() as u64);
+    }
+    file.flush().map_err(FileError::of("write", &path))?;
+    drop((file, texts));
+    let bytes = std::fs::read(&path).map_err(FileError::of("read", &path))?;
+    std::fs::remove_file(&path).map_err(FileError::of("remove", &path))?;
+    Texts::from_parts(bytes, offsets).ok_or_else(|| Error::Dataset { path, what: "it was changed while it was read".into() })
 }
 
 /// Mean and standard deviation (of the whole, not of a sample) of each number field over its training rows that are not null.

@@ -41,6 +41,21 @@ pub enum Error {
     /// The stop flag was set; what was there before still stands, and nothing else is left.
     #[error("stopped before the data were prepared; nothing was written")]
     Stopped,
+    /// A disk that has no room for what a preparation writes.
+    #[error(
+        "{}: about {rows} rows take about {needed:.1} GB while they are encoded, and {free:.1} GB are free: name a folder on another disk, or read fewer rows (WHERE in the sql)",
+        path.display()
+    )]
+    NoRoom {
+        /// The folder.
+        path: PathBuf,
+        /// Rows that there are, or seem to be.
+        rows: u64,
+        /// What they take, in GB (1e9 bytes).
+        needed: f64,
+        /// What is free, in GB.
+        free: f64,
+    },
     /// A source without rows.
     #[error("{} has no rows ({found})", path.display())]
     NoRows {

@@ -70,6 +70,7 @@ mod mapped;
 mod columns;
 mod warnings;
 mod leak;
+mod room;
 mod scratch;
 mod prepare;
 mod manifest;

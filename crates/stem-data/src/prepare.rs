@@ -16,6 +16,7 @@ use crate::leak::leaks;
 use crate::manifest::{DATA_PAGE, FORMAT, FileMark, MANIFEST, Manifest, modified};
 use crate::progress::{Bar, Progress};
 use crate::recipe::{Kind, Recipe, SplitRecipe};
+use crate::room;
 use crate::scan;
 use crate::scratch::{Scratch, sweep_beside, sync_folder};
 use crate::simulator::SimulatorConfig;
@@ -23,7 +24,7 @@ use crate::source::{Unpacked, files};
 use crate::split::Split;
 use crate::sql::{self, Joining};
 use crate::stop::StopFlag;
-use crate::warnings::{refuse_two_spellings, warnings};
+use crate::warnings::{null_words, refuse_two_spellings, warnings};
 
 /// How a preparation shows its progress and is stopped. The default shows nothing and is not stopped.
 #[derive(Debug, Clone, Default)]
@@ -68,8 +69,9 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
 
     bar.say("rows read");
     let query = scan::open(recipe, data, Unpacked::within(&coded), stop)?;
+    room::check(recipe, query.rows_about(), &coded)?;
     let mut notes = query.notes.clone();
-    let rows = gather(recipe, query, &coded, stop, |n| bar.at(n))?;
+    let mut rows = gather(recipe, query, &coded, stop, |n| bar.at(n))?;
     check_splits(recipe, &rows)?;
     for (field, longest) in recipe.fields.iter().zip(&rows.longest) {
         if let Kind::Sequence { max_len, .. } = field.kind
@@ -84,8 +86,9 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
     notes.extend(joined_rows(recipe, data, &rows)?);
     notes.extend(leaks(recipe, &rows)?);
     refuse_two_spellings(recipe, &rows)?;
+    notes.extend(null_words(recipe, &rows));
     bar.say("rows read, deciding vocabularies");
-    let encoding = encoding(recipe, &rows)?;
+    let encoding = encoding(recipe, &mut rows, &coded)?;
     bar.say("rows encoded");
     let (counted, facts) = rayon::join(
         || encode(recipe, &rows, &encoding, &encoded, stop, |n| bar.at(n)),

@@ -16,6 +16,7 @@ use crate::leave_out::without;
 use crate::look::column_names;
 use crate::provenance::{Origins, join_columns, origins, raw_column};
 use crate::recipe::{Recipe, Source, SplitRecipe};
+use crate::room::lines_about;
 use crate::row_order::keep_order;
 use crate::source::{self, ColumnFacts, TextTable, Unpacked, column_type, plain};
 use crate::sql;
@@ -289,6 +290,16 @@ fn hint(message: &str, facts: &ColumnFacts) -> String {
 }
 
 impl Query {
+    /// Rows of the largest source: as the files say, estimated for text. `None` where neither tells.
+    pub(crate) fn rows_about(&self) -> Option<u64> {
+        let told = self.sources.iter().filter_map(|(_, rows)| *rows).max();
+        let of_source = |place: usize| {
+            let texts = self.texts.iter().filter(|(of, _)| *of == place);
+            texts.filter_map(|(_, text)| lines_about(&text.path)).sum::<u64>()
+        };
+        told.into_iter().chain((0..self.sources.len()).map(of_source).filter(|&rows| rows > 0)).max()
+    }
+
     /// A table as it is.
     pub(crate) fn plain(frame: LazyFrame, unpacked: Unpacked) -> Self {
         let (texts, sources, types, notes, steps, derived) = Default::default();

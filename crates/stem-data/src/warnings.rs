@@ -81,17 +81,6 @@ pub(crate) fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, c
                 coded.min_count
             ));
         }
-        let words =
-            dictionary.text_keys().filter(|(key, _)| NULL_WORDS.contains(key)).map(|(key, _)| format!("\"{key}\""));
-        let mut words: Vec<String> = words.collect();
-        words.sort();
-        if !words.is_empty() {
-            let words = words.join(", ");
-            warnings.push(format!(
-                "{} holds {words} as a key: if it stands for nothing, `null_values = [{words}]` in its source says so",
-                names()
-            ));
-        }
     }
     for (coded, _) in rows.vocabularies.iter().zip(&encoding.varied).filter(|(_, varied)| !**varied) {
         for field in coded.fields.iter().map(|&f| &recipe.fields[f]) {
@@ -106,6 +95,23 @@ pub(crate) fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, c
     warnings
 }
 
+/// Keys that may stand for nothing.
+pub(crate) fn null_words(recipe: &Recipe, rows: &CodedRows) -> Vec<String> {
+    let keyed = rows.vocabularies.iter().filter_map(|coded| Some((coded, coded.dictionary.as_ref()?)));
+    let told = keyed.filter_map(|(coded, dictionary)| {
+        let words = dictionary.text_keys().filter(|key| NULL_WORDS.contains(key)).map(|key| format!("\"{key}\""));
+        let mut words: Vec<String> = words.collect();
+        words.sort();
+        let (fields, words) = (names(coded.fields.iter().map(|&f| &recipe.fields[f])), words.join(", "));
+        (!words.is_empty()).then(|| {
+            format!(
+                "{fields} holds {words} as a key: if it stands for nothing, `null_values = [{words}]` in its source says so"
+            )
+        })
+    });
+    told.collect()
+}
+
 /// What programs write for nothing.
 const NULL_WORDS: [&str; 9] = ["NULL", "null", "None", "NA", "N/A", "\\N", "nan", "NaN", "NAN"];
 
@@ -117,7 +123,7 @@ fn names<'r>(fields: impl Iterator<Item = &'r FieldRecipe>) -> String {
 
 /// How many keys are there as an integer and as a float, and one of them.
 fn two_spellings(dictionary: &Dictionary) -> Option<(usize, String)> {
-    let floats: HashSet<&str> = dictionary.text_keys().filter_map(|(key, _)| key.strip_suffix(".0")).collect();
-    let twice: Vec<&str> = dictionary.text_keys().map(|(key, _)| key).filter(|key| floats.contains(key)).collect();
+    let floats: HashSet<&str> = dictionary.text_keys().filter_map(|key| key.strip_suffix(".0")).collect();
+    let twice: Vec<&str> = dictionary.text_keys().filter(|key| floats.contains(key)).collect();
     twice.iter().min().map(|key| (twice.len(), key.to_string()))
 }
