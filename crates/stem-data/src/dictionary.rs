@@ -136,7 +136,9 @@ impl Dictionary {
         if self.integers {
             let digits = std::mem::take(&mut self.keys);
             (self.integers, self.direct, self.table, self.next) = (false, vec![], HashTable::new(), FIRST);
-            digits.into_iter().for_each(|key| drop(self.code_of_text(&key.to_string()))); // in the order of their codes
+            for key in digits {
+                self.code_of_text(&key.to_string()); // in the order of their codes
+            }
         }
     }
 

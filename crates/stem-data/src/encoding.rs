@@ -185,7 +185,8 @@ fn in_order(texts: Texts, codes: &[u32], scratch: &Path) -> Result<Texts> {
     drop((file, texts));
     let bytes = std::fs::read(&path).map_err(FileError::of("read", &path))?;
     std::fs::remove_file(&path).map_err(FileError::of("remove", &path))?;
-    Texts::from_parts(bytes, offsets).ok_or_else(|| Error::Dataset { path, what: "it was changed while it was read".into() })
+    Texts::from_parts(bytes, offsets)
+        .ok_or_else(|| Error::Dataset { path, what: "it was changed while it was read".into() })
 }
 
 /// Mean and standard deviation (of the whole, not of a sample) of each number field over its training rows that are not null.
