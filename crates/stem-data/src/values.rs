@@ -1,7 +1,7 @@
 //! Columns of tables as the values that a predictor looks up.
 
 use polars::prelude::*;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use stem_core::Value;
 
 use crate::error::{Error, Result};
@@ -44,30 +44,49 @@ pub(crate) fn values_of(column: &Column) -> Result<Vec<Value>> {
 /// # Errors
 /// What Polars says.
 pub(crate) fn json_of(column: &Column) -> Result<Vec<Json>> {
+    let series = column.as_materialized_series();
     match column.dtype() {
-        DataType::Boolean => {
-            let column = column.as_materialized_series();
-            return Ok(column.bool().map_err(Error::query)?.iter().map(Json::from).collect());
+        DataType::Boolean => Ok(series.bool().map_err(Error::query)?.iter().map(Json::from).collect()),
+        DataType::Float32 => {
+            // as few digits as tell it from other floats of 32 bits
+            let wide = |value: f32| value.to_string().parse().map_or(Value::Null, Value::Float);
+            let floats = series.f32().map_err(Error::query)?;
+            Ok(floats.iter().map(|value| value.map_or(Json::Null, |value| json(wide(value)))).collect())
         }
-        DataType::List(inner) if **inner == DataType::Boolean => {
-            let lists = column.as_materialized_series().list().map_err(Error::query)?;
+        DataType::List(inner) if inner.is_nested() || **inner == DataType::Float32 || **inner == DataType::Boolean => {
+            let lists = series.list().map_err(Error::query)?;
             let json = |list: Option<Series>| match list {
                 Some(list) => json_of(&list.into()).map(Json::Array),
                 None => Ok(Json::Null),
             };
-            return lists.amortized_iter().map(|list| json(list.map(|list| list.as_ref().clone()))).collect();
+            lists.amortized_iter().map(|list| json(list.map(|list| list.as_ref().clone()))).collect()
         }
-        _ => {}
-    }
-    match values_of(column) {
-        Ok(values) => Ok(values.into_iter().map(json).collect()),
-        Err(_) => {
-            let text = |row| match column.get(row).map_err(Error::query)? {
-                AnyValue::Null => Ok(Json::Null),
-                value => Ok(Json::String(value.to_string())),
-            };
-            (0..column.len()).map(text).collect()
+        DataType::Struct(_) => {
+            let mut rows: Vec<Json> = series
+                .is_not_null()
+                .iter()
+                .map(|is| if is == Some(true) { Json::Object(Map::new()) } else { Json::Null })
+                .collect();
+            for field in series.struct_().map_err(Error::query)?.fields_as_series() {
+                let name = field.name().to_string();
+                for (row, value) in rows.iter_mut().zip(json_of(&field.into())?) {
+                    if let Json::Object(row) = row {
+                        row.insert(name.clone(), value);
+                    }
+                }
+            }
+            Ok(rows)
         }
+        _ => match values_of(column) {
+            Ok(values) => Ok(values.into_iter().map(json).collect()),
+            Err(_) => {
+                let text = |row| match column.get(row).map_err(Error::query)? {
+                    AnyValue::Null => Ok(Json::Null),
+                    value => Ok(Json::String(value.to_string())),
+                };
+                (0..column.len()).map(text).collect()
+            }
+        },
     }
 }
 
@@ -80,5 +99,27 @@ fn json(value: Value) -> Json {
         Value::Text(text) => text.into(),
         Value::List(values) => Json::Array(values.into_iter().map(json).collect()),
         _ => Json::Null,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_nested_is_nested_in_json_too() {
+        let inner = df!("x" => [1i64, 2], "flag" => [Some(true), None]).unwrap().into_struct("s".into()).into_series();
+        let lists = Column::new("l".into(), [inner.head(Some(1)), inner.clone()]);
+        let expected = serde_json::json!([
+            [{ "x": 1, "flag": true }],
+            [{ "x": 1, "flag": true }, { "x": 2, "flag": null }]
+        ]);
+        assert_eq!(Json::Array(json_of(&lists).unwrap()), expected);
+        assert!(values_of(&inner.into()).unwrap_err().to_string().contains("column 's' is"));
+        let odd = Column::new("f".into(), [1.5, f64::NAN]);
+        assert_eq!(json_of(&odd).unwrap(), [Json::from(1.5), Json::from("NaN")]);
+        let short = Column::new("f".into(), [Some(0.1f32), Some(f32::NAN), None]);
+        assert_eq!(json_of(&short).unwrap(), [Json::from(0.1), Json::from("NaN"), Json::Null]);
     }
 }

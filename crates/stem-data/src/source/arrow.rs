@@ -182,14 +182,19 @@ fn schema_of(path: &Path, format: Format) -> Result<Found> {
         }
         _ => {
             let mut reader = ParquetReader::new(file);
-            let mut schema = reader.schema().map_err(damaged)?;
+            let shown = reader.schema().map_err(damaged)?;
+            let mut schema = shown.as_ref().clone();
             let bare = schema.iter_values().any(|field| is_misread(&field.dtype));
             if bare {
                 let file = File::open(path).map_err(FileError::of("read", path))?;
-                schema = without_arrow(file).and_then(|mut reader| reader.schema()).map_err(damaged)?;
+                let found = without_arrow(file).and_then(|mut reader| reader.schema()).map_err(damaged)?;
+                schema = found.as_ref().clone();
+                for (name, field) in shown.iter().filter(|(_, field)| field.dtype == Arrow::Float16) {
+                    schema.with_column(name.clone(), field.clone()); // two bytes otherwise
+                }
             }
             let rows = reader.num_rows().map_err(damaged)? as u64;
-            Ok(Found { schema: schema.as_ref().clone(), rows: Some(rows), bare })
+            Ok(Found { schema, rows: Some(rows), bare })
         }
     }
 }

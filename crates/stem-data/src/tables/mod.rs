@@ -61,7 +61,7 @@ pub struct Tables {
 
 enum Kind {
     Text(TextFiles),
-    Json(JsonFiles),
+    Json(Box<JsonFiles>),
     Frames(Box<Frames>),
 }
 
@@ -99,7 +99,7 @@ impl Tables {
         let (paths, mut facts) = (files.iter().map(|file| file.path.clone()).collect(), Facts::default());
         let kind = match format {
             TableFormat::Csv | TableFormat::Tsv => Kind::Text(TextFiles::open(files, format, &mut facts)?),
-            TableFormat::JsonLines => Kind::Json(JsonFiles::open(files, &mut facts)?),
+            TableFormat::JsonLines => Kind::Json(Box::new(JsonFiles::open(files, &mut facts)?)),
             TableFormat::Parquet | TableFormat::Ipc => {
                 let mut unpacked = Unpacked::default();
                 let files = files.into_iter().map(|file| seekable(file, &mut unpacked)).collect::<Result<_>>()?;

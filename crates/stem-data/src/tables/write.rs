@@ -29,7 +29,7 @@ enum To<W: Write> {
     Text(Box<csv::Writer<Packed<W>>>, bool, bool),
     Json(Packed<W>),
     /// What is written to, once the types are known; rows that wait to be written.
-    Parquet(Option<W>, Option<BatchedWriter<W>>, Option<DataFrame>),
+    Parquet(Option<W>, Option<Box<BatchedWriter<W>>>, Option<DataFrame>),
 }
 
 /// Text that is packed on the way.
@@ -232,12 +232,12 @@ fn with_numbers(chunk: &Chunk, appended: &[String], numbers: &[f32]) -> io::Resu
 
 fn write_group<W: Write>(
     to: &mut Option<W>,
-    writer: &mut Option<BatchedWriter<W>>,
+    writer: &mut Option<Box<BatchedWriter<W>>>,
     waiting: &mut Option<DataFrame>,
 ) -> io::Result<()> {
     let Some(mut frame) = waiting.take() else { return Ok(()) };
     if let Some(to) = to.take() {
-        *writer = Some(ParquetWriter::new(to).batched(frame.schema()).map_err(of_polars)?);
+        *writer = Some(Box::new(ParquetWriter::new(to).batched(frame.schema()).map_err(of_polars)?));
     }
     frame.rechunk_mut();
     match writer {
