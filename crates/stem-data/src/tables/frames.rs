@@ -66,6 +66,7 @@ impl Frames {
     /// As [`prepare`](crate::prepare()) gives them.
     pub(super) fn select(recipe: &Recipe, data: &Path, stop: &StopFlag) -> Result<Self> {
         let query = scan::open_to_score(recipe, data, stop)?;
+        query.notes.iter().for_each(|note| tracing::warn!("{}: {note}", recipe.name));
         let (columns, empty) = columns_of(query.frame().clone())?;
         Ok(Self { columns, empty, query, places: vec![(0, recipe.path.clone())] })
     }
