@@ -240,3 +240,87 @@ fn anything_else_is_named_too() {
     folder("photos", &["a.jpg", "b.jpg"], &["no command of stem wrote (a.jpg, b.jpg)"]);
     says(&dir.path().join("absent"), &["cannot read", "absent"]);
 }
+
+const STEPS: &str = r#"
+name = "steps"
+source = [{ name = "log", file = "log.csv" }]
+field = [
+  { column = "user", kind = "category", hash = 40 },
+  { column = "city", kind = "category", trim = true, lower = true },
+  { cross = ["user", "city"], hash = 60 },
+  { cross = ["city", "words"], name = "pair" },
+  { column = "words", kind = "sequence", separator = "|", max_len = 2, keep = "last", lower = true },
+  { column = "price", kind = "number", clip = [0, inf], log1p = true, standardize = true },
+  { column = "price", name = "level", bucketize = { quantiles = 4 } },
+  { column = "ts", name = "hour", part = "hour" },
+  { column = "image", kind = "vector", separator = " ", length = 3 },
+]
+label = [{ column = "click" }]
+split = { kind = "random", valid = 0.2, test = 0.2, seed = 1 }
+"#;
+
+/// Every step, from the log to a bundle, a row that `inspect` shows and a table that `score` reads.
+#[test]
+fn a_model_of_fields_with_steps_is_shown_and_scores_raw_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let log = csv("user,city,words,price,ts,image,click", 400, |i| {
+        let (user, item, click) = taste(i);
+        let city = [" Paris", "OSLO ", "rome"][item % 3];
+        let (hour, price) = (pick(i, 5, 24), noise(i, 9) * 50.0 - 1.0);
+        format!("{user},{city},A|b|C,{price:.2},2024-03-01 {hour:02}:00:00,0.1 {price:.1} -2,{click}")
+    });
+    std::fs::write(path("log.csv"), &log).unwrap();
+    std::fs::write(path("recipe.toml"), STEPS).unwrap();
+    let run = |args: &[&str]| {
+        let output = stem(args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    run(&["train", "--recipe", &path("recipe.toml"), "--data", &path(""), "--out", &path("run"), "--epochs", "1"]);
+    let bundle = dir.path().join("run/bundle.safetensors");
+    let report = json(&bundle);
+    let details =
+        report["fields"].as_array().unwrap().iter().map(|field| field["details"].to_string()).collect::<String>();
+    for step in [
+        "in lower case",
+        "crossed",
+        "the last 2 values",
+        "ln(1 + x)",
+        "in 4 buckets from",
+        "hour of the time",
+        "3 numbers",
+    ] {
+        assert!(details.contains(step), "{step}: {details}");
+    }
+    let row: Row = serde_json::from_value(report["example"].clone()).unwrap();
+    let predictor = Predictor::open(&bundle, &DeviceSpec::default().open().unwrap()).unwrap();
+    assert_eq!(predictor.predict(&[row]).unwrap().rows().count(), 1);
+
+    run(&[
+        "score",
+        "--bundle",
+        &bundle.display().to_string(),
+        "--input",
+        &path("log.csv"),
+        "--output",
+        &path("scores.csv"),
+    ]);
+    let scored = std::fs::read_to_string(path("scores.csv")).unwrap();
+    assert_eq!(scored.lines().count(), 401);
+    let tidy = log.replace(" Paris", "paris").replace("OSLO ", "oslo"); // crosses take the city as it is, and see others
+    std::fs::write(path("tidy.csv"), tidy).unwrap();
+    run(&[
+        "score",
+        "--bundle",
+        &bundle.display().to_string(),
+        "--input",
+        &path("tidy.csv"),
+        "--output",
+        &path("tidy_scores.csv"),
+    ]);
+    let last = |text: &str| text.lines().map(|line| line.rsplit(',').next().unwrap().to_string()).collect::<Vec<_>>();
+    let rome = scored.lines().position(|line| line.contains(",rome,")).unwrap();
+    let tidied = std::fs::read_to_string(path("tidy_scores.csv")).unwrap();
+    assert_eq!(last(&scored)[rome], last(&tidied)[rome]);
+}
