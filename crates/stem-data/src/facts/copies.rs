@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::share;
 use crate::split::Split;
 
-/// Hashes that are kept at most: 8 MB.
-const KEPT: usize = 1 << 19;
+/// Hashes that are kept at most: 4 MB.
+const KEPT: usize = 1 << 18;
 
 /// Rows that are there more than once: equal in every field, label, group and time that the recipe reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

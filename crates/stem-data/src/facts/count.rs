@@ -75,8 +75,15 @@ pub(crate) fn count(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, stop
 /// The codes of one row of a field that has a vocabulary.
 fn count_keys(counts: &mut FieldCounts, codes: &[u32], ids: &[u32]) {
     let unseen = ids.get(NULL as usize).copied(); // the id of null is that of the unseen
-    let nulls = codes.iter().filter(|code| **code == NULL).count();
     counts.rows += 1;
+    if let [code] = codes {
+        let known = *code != NULL;
+        counts.nulls += usize::from(!known);
+        counts.values += usize::from(known);
+        counts.unseen += usize::from(known && Some(ids[*code as usize]) == unseen);
+        return;
+    }
+    let nulls = codes.iter().filter(|code| **code == NULL).count();
     counts.nulls += usize::from(codes.len() == nulls);
     counts.values += codes.len() - nulls;
     counts.unseen += codes.iter().filter(|code| Some(ids[**code as usize]) == unseen).count() - nulls;
