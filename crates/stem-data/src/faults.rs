@@ -217,6 +217,9 @@ fn misfit(
             (dtype, _) if dtype.is_temporal() => {
                 Some(format!("holds {found}, expected numbers: EXTRACT(EPOCH FROM \"{name}\") in the sql, or another part of it"))
             }
+            (DataType::List(inner), _) if inner.is_primitive_numeric() => {
+                Some(format!("is {found}: several numbers are `kind = \"vector\"`, with how many as `length`"))
+            }
             (dtype, _) if !(dtype.is_primitive_numeric() || matches!(dtype, DataType::Boolean | DataType::Null)) => Some(format!(
                 "is {found}{}, expected numbers; make it a category, CAST it in the sql, or name what stands for nothing: `null_values = [\"NA\"]`",
                 example(name)

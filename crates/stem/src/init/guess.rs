@@ -130,6 +130,11 @@ fn useless(facts: &Facts) -> Option<String> {
     }
     match facts.kind() {
         RawType::Null => return Some("no row has a value".into()),
+        RawType::Other(what) if what.starts_with("list[f") => {
+            return Some(format!(
+                "it holds {what}: where each row has as many numbers, such as an embedding, `kind = \"vector\"` with `length` reads it"
+            ));
+        }
         RawType::Other(what) => return Some(format!("it holds {what}, of which no field is made")),
         _ => {}
     }
