@@ -242,7 +242,7 @@ fn a_parquet_file_tells_its_types_itself() {
     assert!(field(&recipe, "tags").separator.is_none());
     assert_eq!(recipe.sources[0].format, Some(stem_data::Format::Parquet));
     assert!(matches!(&recipe.split, SplitRecipe::Time { column, .. } if column == "at"));
-    left_out(&answer, &recipe, "vector", "of which no field is made");
+    left_out(&answer, &recipe, "vector", "`kind = \"vector\"` with `length` reads it");
     let dataset = prepare(&recipe, case.dir.path(), &case.path("columns"), &PrepareOptions::default()).unwrap();
     assert_eq!(dataset.rows(Split::Test), 120);
 }
