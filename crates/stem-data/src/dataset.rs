@@ -8,7 +8,7 @@ use stem_core::{MISSING, Schema, Texts, Vocabulary};
 use crate::columns::{ColumnWriter, Columns, Element};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
-use crate::manifest::{Keys, Manifest};
+use crate::manifest::{FLOAT_LABELS, Keys, Manifest};
 use crate::split::{Split, SplitStatistics};
 
 /// The columns of one split.
@@ -16,10 +16,36 @@ use crate::split::{Split, SplitStatistics};
 struct SplitColumns {
     ids: Columns<u32>,            // [N, S]
     numbers: Columns<f32>,        // [N, numbers of all fields]
-    labels: Columns<u8>,          // [N, T], 0, 1 or MISSING
+    labels: Labels,               // [N, T], 0, 1 or NO_LABEL
     groups: Option<Columns<u32>>, // [N, 1]
     /// All labels as floats, made by the first call of [`Dataset::labels`]; batches read the column.
     floats: OnceLock<Vec<f32>>,
+}
+
+/// Labels as they lie in a file, or as they were read from the floats of an older version.
+#[derive(Debug)]
+enum Labels {
+    Bytes(Columns<u8>),
+    OfFloats(Vec<u8>),
+}
+
+impl Labels {
+    fn open(manifest: &Manifest, folder: &Path, split: Split, shape: [usize; 2]) -> Result<Self> {
+        let name = |file: &str| format!("{}/{file}", split.name());
+        if manifest.format != FLOAT_LABELS {
+            return Ok(Self::Bytes(matrix(manifest, folder, &name("labels.u8"), shape)?));
+        }
+        let floats: Columns<f32> = matrix(manifest, folder, &name("labels.f32"), shape)?;
+        let byte = |label: &f32| if label.is_nan() { NO_LABEL } else { u8::from(*label == 1.0) };
+        Ok(Self::OfFloats(floats.values().iter().map(byte).collect()))
+    }
+
+    fn values(&self) -> &[u8] {
+        match self {
+            Self::Bytes(columns) => columns.values(),
+            Self::OfFloats(values) => values,
+        }
+    }
 }
 
 /// A label that is missing, in a column.
@@ -75,7 +101,7 @@ impl Dataset {
             Ok(SplitColumns {
                 ids: matrix(&manifest, folder, &name("ids.u32"), [rows, schema.slots()])?,
                 numbers: matrix(&manifest, folder, &name("numbers.f32"), [rows, manifest.numbers()])?,
-                labels: matrix(&manifest, folder, &name("labels.u8"), [rows, schema.tasks.len()])?,
+                labels: Labels::open(&manifest, folder, split, [rows, schema.tasks.len()])?,
                 groups: schema.group.is_some().then(groups).transpose()?,
                 floats: OnceLock::new(),
             })

@@ -19,6 +19,8 @@ use crate::split::{Split, SplitStatistics};
 
 /// Version of the folder's layout.
 pub(crate) const FORMAT: u32 = 3;
+/// The format before, which opens too: labels are floats.
+pub(crate) const FLOAT_LABELS: u32 = 2;
 /// The file that makes a folder a data set.
 pub(crate) const MANIFEST: &str = "dataset.json";
 
@@ -52,6 +54,7 @@ pub(crate) enum Keys {
     Integers,
     Texts,
     /// None: they are hashed, or there are numbers in their place. The schema says all.
+    #[serde(alias = "number")]
     None,
 }
 
@@ -87,7 +90,7 @@ impl Manifest {
             format: u32,
         }
         let version: Version = serde_json::from_slice(&text).map_err(|e| fault(e.to_string()))?;
-        if version.format != FORMAT {
+        if ![FLOAT_LABELS, FORMAT].contains(&version.format) {
             return Err(fault(format!("format {}, this program reads {FORMAT}: prepare it again", version.format)));
         }
         let manifest: Self = serde_json::from_slice(&text).map_err(|e| fault(e.to_string()))?;

@@ -151,15 +151,15 @@ fn a_data_set_with_other_values_than_were_written_is_refused_and_prepared_again(
     let case = Case::new(LOG, RECIPE);
     case.prepare().unwrap();
     for (file, with) in [
-        ("train/ids.u32", 999u32.to_le_bytes()),
-        ("train/numbers.f32", f32::NAN.to_le_bytes()),
-        ("train/labels.f32", 0f32.to_le_bytes()), // it was 1: nothing is wrong with the value itself
-        ("valid/labels.f32", 7f32.to_le_bytes()),
-        ("test/groups.u32", u32::MAX.to_le_bytes()),
-        ("vocabulary-0.i64", 9u32.to_le_bytes()),
+        ("train/ids.u32", &999u32.to_le_bytes()[..]),
+        ("train/numbers.f32", &f32::NAN.to_le_bytes()),
+        ("train/labels.u8", &[0]), // it was 1: nothing is wrong with the value itself
+        ("valid/labels.u8", &[7]),
+        ("test/groups.u32", &u32::MAX.to_le_bytes()),
+        ("vocabulary-0.i64", &9u32.to_le_bytes()),
     ] {
         let path = case.out().join(file);
-        damage(&path, 64, &with);
+        damage(&path, 64, with);
         let message = Dataset::open(case.out()).unwrap_err().to_string();
         let expected = "is not a usable data set: its contents are not those that were written: prepare it again";
         assert_eq!(message, format!("{} {expected}", path.display()));
@@ -188,7 +188,7 @@ fn a_file_that_looks_untouched_is_not_read_when_a_data_set_is_opened() {
 fn a_file_that_is_cut_short_or_missing_is_told() {
     let case = Case::new(LOG, RECIPE);
     case.prepare().unwrap();
-    let path = case.out().join("train/labels.f32");
+    let path = case.out().join("train/numbers.f32");
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
     let message = Dataset::open(case.out()).unwrap_err().to_string();
@@ -242,7 +242,7 @@ fn a_description_that_contradicts_itself_is_refused_when_it_is_opened() {
     refused("2 rows of 3, expected 7 of 3", &|m| m["statistics"][0]["rows"] = 7.into());
     refused("2 vocabularies, the schema names 3", &|m| m["keys"] = serde_json::json!(["integers", "texts"]));
     refused("dataset.json has no mark of it", &|m| m["files"] = serde_json::json!({}));
-    refused("format 1, this program reads 2: prepare it again", &|m| m["format"] = 1.into());
+    refused("format 1, this program reads 3: prepare it again", &|m| m["format"] = 1.into());
     case.prepare().unwrap();
 }
 

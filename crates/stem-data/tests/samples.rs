@@ -27,13 +27,15 @@ const LOG: &str = "user,word,tags,price,view,click,split
 3,x,c|a|b,5,,,test
 ";
 
-fn sample() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/columns-v2")
+fn sample(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/samples/columns-v{version}"))
 }
 
 #[test]
-fn columns_of_version_2_open_and_give_their_batches() {
-    holds_the_sample(&Dataset::open(sample()).unwrap());
+fn columns_of_every_version_open_and_give_their_batches() {
+    for version in [2, 3] {
+        holds_the_sample(&Dataset::open(sample(version)).unwrap());
+    }
 }
 
 /// The sample was written so; a new version's stands beside it.

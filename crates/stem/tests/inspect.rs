@@ -193,7 +193,7 @@ fn files_of_the_project_are_named_with_the_command_that_fits() {
     says(&made.join("run/log.jsonl"), &["a file of JSON lines"]);
     says(&made.join("run/report.html"), &["a page for a browser"]);
     says(&made.join("columns/dataset.json"), &["the description of an encoded data set", "stem inspect"]);
-    says(&made.join("columns/train/labels.f32"), &["one of the column files of an encoded data set", "columns` shows"]);
+    says(&made.join("columns/train/labels.u8"), &["one of the column files of an encoded data set", "columns` shows"]);
 }
 
 /// A safetensors file with this header and no tensors' bytes.
