@@ -113,7 +113,7 @@ pub struct Field {
     /// Category, sequence, number or vector.
     #[serde(flatten)]
     pub kind: FieldKind,
-    /// Index into [`Schema::vocabularies`].
+    /// Index into [`Schema::vocabularies`](crate::Schema::vocabularies).
     pub vocabulary: usize,
     /// Text that separates the values of a sequence that arrives as one text, for instance `|`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,7 +130,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// A field of that kind with the vocabulary of that index in [`Schema::vocabularies`].
+    /// A field of that kind with the vocabulary of that index in [`Schema::vocabularies`](crate::Schema::vocabularies).
     pub fn new(name: impl Into<String>, kind: FieldKind, vocabulary: usize) -> Self {
         Self {
             name: name.into(),
