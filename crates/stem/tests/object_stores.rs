@@ -1,5 +1,5 @@
 //! Sources in object stores, against a server that speaks S3 (`moto_server`, of the Python package `moto[server]`) on this machine, and
-//! against a web server. Where `moto_server` is not installed the test says so and ends; CI sets `STEM_REQUIRE_SHARED`, and has it.
+//! against a web server. Where `moto_server` is not installed the test says so and ends; CI sets `STEM_REQUIRE_MOTO` where it could install it.
 #![cfg(feature = "object-stores")]
 #![allow(clippy::unwrap_used)]
 
@@ -27,14 +27,17 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts a program that listens to a port, which is its last argument; `None` where there is no such program.
+    /// Starts a program that listens to a port, which is its last argument; `None` where there is none that runs.
     fn start(program: &str, args: &[&str], folder: &Path) -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(program);
         command.args(args).arg(port.to_string()).current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().ok()?;
-        let server = Self { process, port };
+        let mut server = Self { process, port };
         for _ in 0..300 {
+            if server.process.try_wait().unwrap().is_some() {
+                return None; // a name without a program behind it
+            }
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Some(server);
             }
@@ -97,7 +100,7 @@ fn a_log_in_a_bucket_is_read_and_a_part_that_changed_is_noticed() {
     let case = Case::new("unused", "");
     let Some(server) = Server::start("moto_server", &["-H", "127.0.0.1", "-p"], case.dir.path()) else {
         assert!(
-            std::env::var_os("STEM_REQUIRE_SHARED").is_none(),
+            std::env::var_os("STEM_REQUIRE_MOTO").is_none(),
             "moto_server is not installed: pip install 'moto[server]'"
         );
         eprintln!("left out: moto_server is not installed (pip install 'moto[server]')");
@@ -138,7 +141,7 @@ fn a_file_on_a_web_server_is_read_and_one_that_is_not_there_is_named() {
     std::fs::create_dir_all(case.path("web/day=3")).unwrap();
     std::fs::write(case.path("web/day=3/log.csv"), log(120)).unwrap();
     let Some(server) = Server::start("python3", &["-m", "http.server", "--bind", "127.0.0.1"], case.dir.path()) else {
-        assert!(std::env::var_os("STEM_REQUIRE_SHARED").is_none(), "python3 is not installed");
+        assert!(std::env::var_os("STEM_REQUIRE_MOTO").is_none(), "python3 is not installed");
         return;
     };
     let address = |path: &str| format!("http://127.0.0.1:{}/{path}", server.port);
