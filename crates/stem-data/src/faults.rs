@@ -57,6 +57,7 @@ pub(crate) fn faults(
         examples.map(|example| format!(", for instance {example}")).next().unwrap_or_default()
     };
     let is_undecided = |column: &str| origins[column].iter().all(|c| facts.undecided.contains(&c.column));
+    let mut kinds: HashMap<&str, (&FieldRecipe, bool)> = HashMap::new();
     for field in &recipe.fields {
         let Some(of) = field.columns.iter().map(|column| types.get(column)).collect::<Option<Vec<_>>>() else {
             continue;
@@ -71,24 +72,23 @@ pub(crate) fn faults(
                 _ => (*dtype).clone(),
             })
             .collect();
-        let what = match (Steps::of(field, &of), field.kind) {
-            (Err(what), _) => Some(what),
-            (Ok(steps), Kind::Sequence { .. }) => misfit(field, &of[0], steps.default.as_ref(), &example),
-            (Ok(steps), _) => misfit(field, &steps.dtype, steps.default.as_ref(), &example),
+        let steps = match Steps::of(field, &of) {
+            Ok(steps) => steps,
+            Err(what) => {
+                add(field.line, format!("field \"{}\" {what}", field.name));
+                continue;
+            }
         };
-        if let Some(what) = what {
+        let dtype = if let Kind::Sequence { .. } = field.kind { &of[0] } else { &steps.dtype };
+        if let Some(what) = misfit(field, dtype, steps.default.as_ref(), &example) {
             add(field.line, format!("field \"{}\" {what}", field.name));
         }
-    }
-    let mut kinds: HashMap<&str, (&FieldRecipe, bool)> = HashMap::new();
-    for field in recipe.fields.iter().filter(|f| f.numbers() == 0) {
-        let of: Vec<DataType> = field.columns.iter().filter_map(|column| types.get(column).cloned()).collect();
-        let Some(dtype) = Steps::of(field, &of).ok().filter(|_| !of.is_empty()).map(|steps| steps.dtype) else {
+        if field.numbers() > 0 {
             continue;
-        };
-        let (name, dtype) = (field.vocabulary(), &dtype);
-        let (first, integers) = *kinds.entry(name).or_insert((field, has_integer_keys(dtype)));
-        if integers != has_integer_keys(dtype) {
+        }
+        let (name, is_integers) = (field.vocabulary(), has_integer_keys(&steps.dtype));
+        let (first, integers) = *kinds.entry(name).or_insert((field, is_integers));
+        if integers != is_integers {
             let what = format!(
                 "vocabulary \"{name}\" holds integers in one of \"{}\" and \"{}\", text in the other: CAST one in the sql",
                 first.name, field.name
