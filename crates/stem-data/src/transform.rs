@@ -1,8 +1,9 @@
 //! Columns of the SELECT to those that fields take: the steps of `stem_core`, value by value, so that serving takes the same.
 
 use polars::prelude::*;
-use stem_core::{KeyKind, TimeUnit as Unit, Transform, Value};
+use stem_core::{ColumnType, KeyKind, TimeUnit as Unit, Transform, Value};
 
+use crate::derive::typed;
 use crate::dictionary::has_integer_keys;
 use crate::error::{Error, Result};
 use crate::recipe::{FieldRecipe, Kind};
@@ -105,30 +106,12 @@ impl Steps {
                 apply(Value::List(row_of.collect()), row)
             }
         });
-        let label = PlSmallStr::from(field.name.as_str());
-        Ok(match self.dtype {
-            DataType::String => Column::new(
-                label,
-                taken(values, |value| match value {
-                    Value::Text(text) => Some(text),
-                    _ => None,
-                })?,
-            ),
-            DataType::Float64 => Column::new(
-                label,
-                taken(values, |value| match value {
-                    Value::Float(number) => Some(number),
-                    _ => None,
-                })?,
-            ),
-            _ => Column::new(
-                label,
-                taken(values, |value| match value {
-                    Value::Integer(integer) => Some(integer),
-                    _ => None,
-                })?,
-            ),
-        })
+        let kind = match self.dtype {
+            DataType::String => ColumnType::Text,
+            DataType::Float64 => ColumnType::Float,
+            _ => ColumnType::Integer,
+        };
+        typed(&field.name, kind, &values.collect::<Result<Vec<_>>>()?)
     }
 
     /// Lists of texts, or texts that a separator cuts, each value by itself.
@@ -176,10 +159,6 @@ impl Steps {
     }
 }
 
-fn taken<T>(values: impl Iterator<Item = Result<Value>>, take: impl Fn(Value) -> Option<T>) -> Result<Vec<Option<T>>> {
-    values.map(|value| Ok(take(value?))).collect()
-}
-
 /// What the keys of a crossed column are.
 fn key_kind(column: &str, dtype: &DataType) -> Result<KeyKind, String> {
     match dtype {
@@ -192,30 +171,14 @@ fn key_kind(column: &str, dtype: &DataType) -> Result<KeyKind, String> {
 
 /// The values of a column; times as microseconds since 1970.
 fn values_of(column: &Column) -> Result<Vec<Value>> {
-    fn all<T: Into<Value>>(values: impl Iterator<Item = Option<T>>) -> Vec<Value> {
-        values.map(Value::from).collect()
-    }
-    let integers = |column: &Column| -> PolarsResult<Vec<Option<i64>>> {
-        Ok(column.strict_cast(&DataType::Int64)?.i64()?.iter().collect())
+    let to_micros: fn(i64) -> i64 = match column.dtype() {
+        DataType::Date => |days| days * 86_400_000_000,
+        DataType::Datetime(TimeUnit::Nanoseconds, _) => |count| count.div_euclid(1000),
+        DataType::Datetime(TimeUnit::Microseconds, _) => |count| count,
+        DataType::Datetime(TimeUnit::Milliseconds, _) => |count| count.saturating_mul(1000),
+        _ => return crate::values::values_of(column),
     };
-    let read = || -> PolarsResult<Vec<Value>> {
-        Ok(match column.dtype() {
-            DataType::String => all(column.str()?.iter()),
-            DataType::UInt64 => all(column.u64()?.iter()),
-            DataType::Date => {
-                all(integers(&column.to_physical_repr())?.into_iter().map(|day| day.map(|day| day * 86_400_000_000)))
-            }
-            DataType::Datetime(unit, _) => {
-                let micros = |count: i64| match unit {
-                    TimeUnit::Nanoseconds => count.div_euclid(1000),
-                    TimeUnit::Microseconds => count,
-                    TimeUnit::Milliseconds => count.saturating_mul(1000),
-                };
-                all(integers(&column.to_physical_repr())?.into_iter().map(|count| count.map(micros)))
-            }
-            dtype if dtype.is_float() => all(column.strict_cast(&DataType::Float64)?.f64()?.iter()),
-            _ => all(integers(column)?.into_iter()),
-        })
-    };
-    read().map_err(Error::query)
+    let counts = column.to_physical_repr().strict_cast(&DataType::Int64).map_err(Error::query)?;
+    let counts = counts.i64().map_err(Error::query)?.iter();
+    Ok(counts.map(|count| count.map(to_micros).into()).collect())
 }
