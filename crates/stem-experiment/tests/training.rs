@@ -272,7 +272,7 @@ fn more_memory_than_the_machine_has_is_told_before_it_is_taken() {
     assert!(message.starts_with("training needs about ") && message.contains("Lower what takes most"), "{message}");
     let deep = experiment().with_model(stem(|config| {
         config.experts = vec![65_536, 65_536, 65_536];
-        config.shared_experts = 64;
+        config.shared_experts = 4096; // 4 x 4096 x 2 x 65,536^2 bytes: more than any machine has
     }));
     let error = run(ModelName::Stem, &deep, &dataset, &folder.path().join("out"), &options()).unwrap_err();
     assert!(matches!(error, Error::Train(stem_train::Error::Memory { .. })), "the network counts too: {error}");
@@ -459,16 +459,17 @@ fn options_without_effect_are_refused() {
     assert!(message.contains("`optimizer.weight_decay` is 300 at a rate of 0.005"), "{message}");
 }
 
-/// Sizes whose product no integer holds are refused like any that the machine has no memory for.
+/// Sizes whose product no integer holds, or that no machine holds, are refused like any that this machine has no memory for.
 #[test]
 fn absurd_sizes_are_refused_and_do_not_wrap() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
+    let deep = vec!["65536"; 4096].join(", ");
     for section in [
         "[stem]\nlayers = 65536\nspecific_experts = 65536\nexperts = [65536, 65536]",
         "[ple]\nlayers = 4096\nexperts = [65536, 65536]",
-        "[mmoe-me]\ndim = 65536\nexpert_count = 65536",
-        "[aitm]\nbottom = [65536, 65536, 65536]\ntower = [65536, 65536]",
+        "[mmoe-me]\ndim = 65536\nexpert_count = 65536\nexperts = [65536, 65536]",
+        &format!("[aitm]\nbottom = [{deep}]\ntower = [65536, 65536]"),
     ] {
         let experiment = Experiment::parse(section, "e.toml").unwrap();
         let model: ModelName = section[1..section.find(']').unwrap()].parse().unwrap();
