@@ -1,4 +1,5 @@
-//! One matrix a file: a header of 64 bytes, then `rows * cols` little-endian values, row-major, mapped into memory to be read.
+//! One matrix a file: a header of 64 bytes, then `rows * cols` little-endian values, row-major, mapped into memory to be read, or read
+//! from first to last.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -9,8 +10,9 @@
 //! | 32..64 | zero |
 
 use std::fs::File;
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytemuck::Pod;
@@ -159,6 +161,60 @@ impl<T: Element> Columns<T> {
     }
 }
 
+/// Reads a file from its first value to its last, with little of it in memory at a time.
+pub(crate) struct ColumnReader<T> {
+    file: File,
+    path: PathBuf,
+    buffer: Vec<T>,
+    /// Where what was not taken yet begins and ends in the buffer.
+    waiting: Range<usize>,
+}
+
+impl<T: Element> ColumnReader<T> {
+    /// Values that are read at a time.
+    const AHEAD: usize = 1 << 18;
+
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let mut file = File::open(path).map_err(FileError::of("open", path))?;
+        file.seek(SeekFrom::Start(HEADER as u64)).map_err(FileError::of("read", path))?;
+        Ok(Self { file, path: path.into(), buffer: Vec::new(), waiting: 0..0 })
+    }
+
+    /// What comes next: `least` values or more, fewer only where the file ends.
+    pub(crate) fn peek(&mut self, least: usize) -> Result<&[T]> {
+        if self.waiting.len() < least {
+            self.buffer.copy_within(self.waiting.clone(), 0);
+            let kept = self.waiting.len();
+            self.buffer.resize(kept + least.max(Self::AHEAD), T::zeroed());
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.buffer[kept..]);
+            let mut read = 0;
+            while read < bytes.len() {
+                match self.file.read(&mut bytes[read..]) {
+                    Ok(0) => break,
+                    Ok(more) => read += more,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(FileError::of("read", &self.path)(error).into()),
+                }
+            }
+            self.waiting = 0..kept + read / size_of::<T>();
+        }
+        Ok(&self.buffer[self.waiting.clone()])
+    }
+
+    /// Takes `count` of the values that [`peek`](Self::peek) gave.
+    pub(crate) fn take(&mut self, count: usize) -> Result<&[T]> {
+        if count > self.waiting.len() {
+            return Err(Error::Dataset {
+                path: self.path.clone(),
+                what: "it ends early: it was changed while it was read".into(),
+            });
+        }
+        let taken = self.waiting.start..self.waiting.start + count;
+        self.waiting.start = taken.end;
+        Ok(&self.buffer[taken])
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -175,6 +231,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let columns = Columns::<u32>::open(&file(dir.path())).unwrap();
         assert_eq!((columns.rows(), columns.cols(), columns.values()), (2, 2, &[1, 2, 3, 4][..]));
+    }
+
+    #[test]
+    fn a_reader_gives_every_value_once_across_the_ends_of_its_buffer() {
+        let dir = tempfile::tempdir().unwrap();
+        let count = 2 * ColumnReader::<u32>::AHEAD as u32 + 7;
+        let mut writer = ColumnWriter::<u32>::create(dir.path().join("codes"), 1).unwrap();
+        writer.write(&(0..count).collect::<Vec<_>>()).unwrap();
+        let mut reader = ColumnReader::<u32>::open(&writer.finish().unwrap()).unwrap();
+        let mut seen = Vec::new();
+        while !reader.peek(1000).unwrap().is_empty() {
+            let next = reader.peek(1000).unwrap().len().min(999);
+            seen.extend_from_slice(reader.take(next).unwrap());
+        }
+        assert!(seen.into_iter().eq(0..count));
+        assert!(reader.take(1).is_err_and(|error| error.to_string().contains("ends early")));
     }
 
     #[test]

@@ -16,8 +16,12 @@ pub(crate) const PAD: u32 = 0;
 pub(crate) const NULL: u32 = 1;
 /// Code of the first key.
 pub(crate) const FIRST: u32 = 2;
-/// Integer keys below this are looked up in an array, others in a hash table.
-const DIRECT: i64 = 1 << 23;
+/// Integer keys below this are looked up in an array, however few there are.
+const DIRECT: usize = 1 << 23;
+/// The array reaches further where at least one in so many of its places has a key: 16 bytes a key at most.
+const SPARSEST: usize = 4;
+/// Keys in the hash table before it is first asked whether the array would hold them.
+const FIRST_LOOK: usize = 1 << 20;
 
 /// Whether keys of this column are integers; text otherwise. Floats are where all of them are whole.
 pub(crate) fn has_integer_keys(dtype: &DataType) -> bool {
@@ -36,7 +40,10 @@ pub(crate) struct Dictionary {
     keys: Vec<i64>,
     /// Of texts the same.
     texts: Texts,
+    /// Codes of integers from 0 to `reach`, 0 where there is none. It ends at the largest key.
     direct: Vec<u32>,
+    reach: usize,
+    /// Codes of all other keys.
     table: HashTable<u32>,
     next: u32,
     /// How many buckets keys are hashed into, where they are.
@@ -65,7 +72,7 @@ fn hash_of_integer(key: i64) -> u64 {
 impl Dictionary {
     /// Without keys yet, for columns of this type.
     pub(crate) fn of(dtype: &DataType) -> Self {
-        Self { integers: has_integer_keys(dtype), next: FIRST, ..Self::default() }
+        Self { integers: has_integer_keys(dtype), reach: DIRECT, next: FIRST, ..Self::default() }
     }
 
     /// Hashes keys into so many buckets: a code for each, and no key is kept.
@@ -97,27 +104,54 @@ impl Dictionary {
         if self.buckets.is_some() {
             return self.code_of_text(&key.to_string());
         }
-        let Self { keys, direct, table, next, .. } = self;
-        let code = if (0..DIRECT).contains(&key) {
-            let key = key as usize;
-            if key >= direct.len() {
-                direct.resize((key + 1).next_power_of_two(), 0);
+        let Self { keys, direct, reach, table, next, .. } = self;
+        let code = match usize::try_from(key) {
+            Ok(key) if key < *reach => {
+                if key >= direct.len() {
+                    direct.resize((key + 1).next_power_of_two().min(*reach), 0);
+                }
+                &mut direct[key]
             }
-            &mut direct[key]
-        } else {
-            let is_key = |&code: &u32| keys[place(code)] == key;
-            let hash = |&code: &u32| hash_of_integer(keys[place(code)]);
-            match table.entry(hash_of_integer(key), is_key, hash) {
-                Entry::Occupied(found) => return *found.get(),
-                Entry::Vacant(free) => free.insert(0).into_mut(),
+            _ => {
+                let is_key = |&code: &u32| keys[place(code)] == key;
+                let hash = |&code: &u32| hash_of_integer(keys[place(code)]);
+                match table.entry(hash_of_integer(key), is_key, hash) {
+                    Entry::Occupied(found) => return *found.get(),
+                    Entry::Vacant(free) => free.insert(0).into_mut(),
+                }
             }
         };
-        if *code == 0 {
-            *code = *next;
-            *next += 1;
-            keys.push(key);
+        if *code != 0 {
+            return *code;
         }
-        *code
+        let new = *next;
+        *code = new;
+        *next += 1;
+        keys.push(key);
+        if table.len() >= FIRST_LOOK && table.len().is_power_of_two() {
+            self.reach_further();
+        }
+        new
+    }
+
+    /// Moves keys from the hash table into the array as far as keys are dense.
+    fn reach_further(&mut self) {
+        let mut below = [0; 64]; // keys below 1, 2, 4 ...
+        for &key in self.keys.iter().filter(|key| **key >= 0) {
+            below[(64 - key.leading_zeros()) as usize] += 1;
+        }
+        (1..64).for_each(|bits| below[bits] += below[bits - 1]);
+        let dense = (0..40).rev().find(|&bits| below[bits] >= (1 << bits) / SPARSEST);
+        let Some(reach) = dense.map(|bits| 1 << bits).filter(|reach| *reach > self.reach) else { return };
+        let Self { keys, direct, table, .. } = self;
+        let in_reach = |key: i64| usize::try_from(key).is_ok_and(|key| key < reach);
+        direct.resize(reach, 0);
+        for (&key, code) in keys.iter().zip(FIRST..).filter(|(key, _)| in_reach(**key)) {
+            direct[key as usize] = code;
+        }
+        table.retain(|&mut code| !in_reach(keys[place(code)]));
+        table.shrink_to_fit(|&code| hash_of_integer(keys[place(code)]));
+        self.reach = reach;
     }
 
     /// The code of an integer without a sign. Where one is beyond 63 bits, all keys become the texts of their digits.
@@ -245,12 +279,13 @@ mod tests {
     #[test]
     fn a_code_is_the_place_of_its_key_however_the_key_is_found() {
         let mut dictionary = Dictionary::of(&DataType::Int64);
-        let keys = [7, -3, DIRECT, 7, 0, i64::MIN, DIRECT, 5];
+        let beyond = DIRECT as i64;
+        let keys = [7, -3, beyond, 7, 0, i64::MIN, beyond, 5];
         let codes = keys.map(|key| dictionary.code_of_integer(key));
         assert_eq!(codes, [2, 3, 4, 2, 5, 6, 4, 7]);
         assert_eq!(dictionary.codes(), 8);
         let Keys::Integers(kept) = dictionary.take_keys() else { panic!("integers") };
-        assert_eq!(kept, [7, -3, DIRECT, 0, i64::MIN, 5]);
+        assert_eq!(kept, [7, -3, beyond, 0, i64::MIN, 5]);
     }
 
     #[test]
@@ -260,6 +295,20 @@ mod tests {
         let first: Vec<u32> = texts.iter().map(|key| dictionary.code_of_text(key)).collect();
         assert_eq!(first, (FIRST..FIRST + 5000).collect::<Vec<_>>());
         assert!(texts.iter().zip(&first).all(|(key, code)| dictionary.code_of_text(key) == *code));
+    }
+
+    #[test]
+    fn dense_keys_are_found_by_their_place_and_keep_the_codes_that_the_table_gave() {
+        let mut dictionary = Dictionary::of(&DataType::Int64);
+        let (half, far) = (DIRECT as i64 / 2, 1 << 60);
+        let keys = || [far].into_iter().chain(half..2 * half + FIRST_LOOK as i64 + 5);
+        let codes: Vec<u32> = keys().map(|key| dictionary.code_of_integer(key)).collect();
+        assert_eq!(codes, (FIRST..).take(codes.len()).collect::<Vec<_>>());
+        assert_eq!((dictionary.reach, dictionary.table.len()), (2 * DIRECT, 1), "{far} alone is in the table");
+        assert!(keys().zip(codes).all(|(key, code)| dictionary.code_of_integer(key) == code));
+        assert_eq!(dictionary.codes(), 2 + keys().count());
+        let Keys::Integers(kept) = dictionary.take_keys() else { panic!("integers") };
+        assert!(kept.into_iter().eq(keys()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use stem_core::files::create_folder;
 use stem_core::{Field, Transform};
 
+use crate::codes::Block;
 use crate::columns::ColumnWriter;
 use crate::dataset::NO_LABEL;
 use crate::dictionary::PAD;
@@ -16,17 +17,12 @@ use crate::split::{Split, SplitStatistics};
 use crate::stop::StopFlag;
 use crate::within::Spaces;
 
-/// Rows that are encoded before they are written.
-const CHUNK: usize = 1 << 14;
-
 struct SplitWriter {
     ids: ColumnWriter<u32>,
     numbers: ColumnWriter<f32>,
     labels: ColumnWriter<u8>,
     groups: Option<ColumnWriter<u32>>,
     statistics: SplitStatistics,
-    // rows that wait to be written
-    waiting: (Vec<u32>, Vec<f32>, Vec<u8>, Vec<u32>),
 }
 
 /// What was counted on the way.
@@ -60,68 +56,45 @@ pub(crate) fn encode(
             labels: ColumnWriter::create(folder.join("labels.u8"), tasks)?,
             groups: rows.groups.as_ref().map(|_| ColumnWriter::create(folder.join("groups.u32"), 1)).transpose()?,
             statistics: SplitStatistics { rows: 0, positives: vec![0; tasks], missing: vec![0; tasks] },
-            waiting: Default::default(),
         })
     };
     let mut writers = [create(Split::Train)?, create(Split::Valid)?, create(Split::Test)?];
     let spaces = Spaces::of(recipe);
     let mut same: Vec<(usize, usize)> = (0..tasks).flat_map(|a| (a + 1..tasks).map(move |b| (a, b))).collect();
-    let mut masked = vec![0; tasks];
-    rows.for_each_row(recipe, |row, fields| {
-        let split = rows.splits[row];
-        if row % CHUNK == 0 {
-            if stop.is_set() {
-                return Err(Error::Stopped);
+    let (mut masked, mut labels) = (vec![0; tasks], Vec::new());
+    let mut walk = rows.walk(recipe)?;
+    while let Some(block) = walk.next()? {
+        if stop.is_set() {
+            return Err(Error::Stopped);
+        }
+        seen(block.rows.start as u64);
+        for (split, writer) in Split::ALL.into_iter().zip(&mut writers) {
+            let own = block.rows.clone().enumerate().filter(|(_, row)| rows.splits[*row] == split as u8);
+            let own: Vec<(usize, usize)> = own.collect();
+            writer.ids.write_marked(&ids_of(&block, &own, rows, &inputs, slots))?;
+            writer.numbers.write_marked(&weights_of(&own, rows, &inputs, cols)?)?;
+            labels.clear();
+            for (_, row) in &own {
+                spaces.mask(&rows.labels.values()[row * tasks..(row + 1) * tasks], &mut masked);
+                for (task, label) in masked.iter().enumerate() {
+                    writer.statistics.positives[task] += usize::from(*label == 1);
+                    writer.statistics.missing[task] += usize::from(*label == NO_LABEL);
+                }
+                if split == Split::Train {
+                    same.retain(|&(a, b)| masked[a] == masked[b]);
+                }
+                labels.extend_from_slice(&masked);
             }
-            seen(row as u64);
-        }
-        let Some(writer) = writers.get_mut(split as usize) else { return Ok(()) }; // left out
-        let (ids, numbers, labels, groups) = &mut writer.waiting;
-        let all = &rows.numbers.values()[row * rows.numbers.cols()..][..rows.numbers.cols()]; // the numbers of the row
-        for (f, (codes, input)) in fields.iter().zip(&inputs).enumerate() {
-            match input {
-                Input::Keys { ids: own } => {
-                    ids.extend(codes.iter().map(|&code| own[code as usize]));
-                    ids.extend((codes.len()..rows.longest[f]).map(|_| own[PAD as usize]));
-                }
-                Input::Bucket { place, first, edges } => {
-                    let bucket = edges.partition_point(|edge| *edge <= all[*place]) as u32;
-                    ids.push(first + if all[*place].is_nan() { edges.len() as u32 + 2 } else { 1 + bucket });
-                }
-                Input::Numbers { place, first, field } => {
-                    for (number, &value) in (0..).zip(&all[*place..][..field.kind.slots()]) {
-                        let weight = if value.is_nan() { 0.0 } else { field.kind.number_weight(value) };
-                        if !weight.is_finite() {
-                            let (column, expected) =
-                                (field.columns().join(", "), "a number that 32-bit floats can hold");
-                            return Err(Error::Value { column, row, expected, found: value.to_string() });
-                        }
-                        ids.push(first + number);
-                        numbers.push(weight);
-                    }
-                }
+            writer.labels.write_marked(&labels)?;
+            if let (Some(file), Some(groups)) = (&mut writer.groups, &rows.groups) {
+                file.write_marked(&own.iter().map(|(_, row)| groups.values()[*row]).collect::<Vec<_>>())?;
             }
+            writer.statistics.rows += own.len();
         }
-        spaces.mask(&rows.labels.values()[row * tasks..(row + 1) * tasks], &mut masked);
-        for (task, label) in masked.iter().enumerate() {
-            writer.statistics.positives[task] += usize::from(*label == 1);
-            writer.statistics.missing[task] += usize::from(*label == NO_LABEL);
-        }
-        if split == Split::Train as u8 {
-            same.retain(|&(a, b)| masked[a] == masked[b]);
-        }
-        labels.extend_from_slice(&masked);
-        groups.extend(rows.groups.iter().map(|groups| groups.values()[row]));
-        writer.statistics.rows += 1;
-        if writer.statistics.rows % CHUNK == 0 {
-            writer.flush()?;
-        }
-        Ok(())
-    })?;
+    }
     let mut statistics = Vec::with_capacity(3);
     let mut checksums = Vec::new();
-    for (split, mut writer) in Split::ALL.iter().zip(writers) {
-        writer.flush()?;
+    for (split, writer) in Split::ALL.iter().zip(writers) {
         statistics.push(writer.statistics);
         let mut sealed = |name: &str, checksum: String| checksums.push((format!("{}/{name}", split.name()), checksum));
         sealed("ids.u32", writer.ids.seal()?);
@@ -135,6 +108,57 @@ pub(crate) fn encode(
     Ok(Encoded { statistics, same, checksums })
 }
 
+/// The ids of some rows of a block, given as places and rows. `[n, S]`
+fn ids_of(block: &Block<'_>, own: &[(usize, usize)], rows: &CodedRows, inputs: &[Input<'_>], slots: usize) -> Vec<u32> {
+    let mut all = vec![0; own.len() * slots];
+    let mut slot = 0;
+    for (f, input) in inputs.iter().enumerate() {
+        let width = input.slots(rows.longest[f]);
+        let of_rows = own.iter().zip(all.chunks_exact_mut(slots.max(1)).map(|ids| &mut ids[slot..slot + width]));
+        match input {
+            Input::Keys { ids } => {
+                for (&(place, _), out) in of_rows {
+                    let codes = block.get(place, f);
+                    let (listed, unused) = out.split_at_mut(codes.len());
+                    listed.iter_mut().zip(codes).for_each(|(id, &code)| *id = ids[code as usize]);
+                    unused.fill(ids[PAD as usize]);
+                }
+            }
+            Input::Bucket { place, first, edges } => {
+                for (&(_, row), out) in of_rows {
+                    let number = rows.numbers_of(row)[*place];
+                    let bucket = 1 + edges.partition_point(|edge| *edge <= number) as u32;
+                    out[0] = first + if number.is_nan() { edges.len() as u32 + 2 } else { bucket };
+                }
+            }
+            Input::Numbers { first, .. } => {
+                of_rows.for_each(|(_, out)| out.iter_mut().zip(*first..).for_each(|(id, own)| *id = own));
+            }
+        }
+        slot += width;
+    }
+    all
+}
+
+/// The weights of the numbers of some rows. `[n, cols]`
+fn weights_of(own: &[(usize, usize)], rows: &CodedRows, inputs: &[Input<'_>], cols: usize) -> Result<Vec<f32>> {
+    let mut all = Vec::with_capacity(own.len() * cols);
+    for &(_, row) in own {
+        for input in inputs {
+            let Input::Numbers { place, field, .. } = input else { continue };
+            for &value in &rows.numbers_of(row)[*place..][..field.kind.slots()] {
+                let weight = if value.is_nan() { 0.0 } else { field.kind.number_weight(value) };
+                if !weight.is_finite() {
+                    let (column, expected) = (field.columns().join(", "), "a number that 32-bit floats can hold");
+                    return Err(Error::Value { column, row, expected, found: value.to_string() });
+                }
+                all.push(weight);
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// Where the ids and weights of a field come from.
 enum Input<'e> {
     /// Codes.
@@ -146,6 +170,15 @@ enum Input<'e> {
 }
 
 impl Input<'_> {
+    /// Ids of a row; `longest` is the longest list.
+    fn slots(&self, longest: usize) -> usize {
+        match self {
+            Self::Keys { .. } => longest,
+            Self::Bucket { .. } => 1,
+            Self::Numbers { field, .. } => field.kind.slots(),
+        }
+    }
+
     /// Numbers of a row that are written.
     fn numbers(&self) -> usize {
         match self {
@@ -166,21 +199,4 @@ fn inputs<'e>(recipe: &Recipe, encoding: &'e Encoding, vocabulary: &[usize]) -> 
         }
     };
     fields.map(input).collect()
-}
-
-impl SplitWriter {
-    fn flush(&mut self) -> Result<()> {
-        let (ids, numbers, labels, groups) = &mut self.waiting;
-        self.ids.write_marked(ids)?;
-        self.numbers.write_marked(numbers)?;
-        self.labels.write_marked(labels)?;
-        if let Some(file) = &mut self.groups {
-            file.write_marked(groups)?;
-        }
-        ids.clear();
-        numbers.clear();
-        labels.clear();
-        groups.clear();
-        Ok(())
-    }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use rayon::slice::ParallelSliceMut;
+use rayon::prelude::*;
 use stem_core::files::FileError;
 use stem_core::{Field, FieldKind, PADDING, Schema, Task, Texts, Transform, Vocabulary, VocabularySpec};
 
@@ -37,7 +37,7 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &mut CodedRows, scratch: &Path) ->
     let dictionaries = rows.vocabularies.iter_mut();
     let keys: Vec<Option<Keys>> = dictionaries.map(|v| v.dictionary.as_mut().map(Dictionary::take_keys)).collect();
     let rows = &*rows;
-    let counts = count(recipe, rows);
+    let counts = count(recipe, rows)?;
     let moments = moments(rows);
     let (mut vocabularies, mut ids, mut varied) = (Vec::new(), Vec::new(), Vec::new());
     let mut offset = 0u64;
@@ -123,21 +123,40 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &mut CodedRows, scratch: &Path) ->
     Ok(Encoding { schema, vocabularies, ids, varied, counts })
 }
 
-/// How often each code of each vocabulary occurs in the training split.
-fn count(recipe: &Recipe, rows: &CodedRows) -> Vec<Vec<u64>> {
-    let size = |d: &Option<Dictionary>| d.as_ref().map_or(1, Dictionary::codes);
-    let mut counts: Vec<Vec<u64>> = rows.vocabularies.iter().map(|v| vec![0; size(&v.dictionary)]).collect();
+/// How often each code of each vocabulary occurs in the training split. Each thread walks all rows and counts vocabularies of its own.
+fn count(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<Vec<u64>>> {
+    let codes = |v: usize| rows.vocabularies[v].dictionary.as_ref().map_or(1, Dictionary::codes);
+    let mut largest_first: Vec<usize> = (0..rows.vocabularies.len()).collect();
+    largest_first.sort_by_key(|&v| std::cmp::Reverse(codes(v)));
+    let threads = rayon::current_num_threads().min(largest_first.len());
+    let shares = (0..threads).into_par_iter().map(|thread| {
+        let mut share: Vec<Option<Vec<u64>>> = vec![None; largest_first.len()];
+        largest_first.iter().skip(thread).step_by(threads).for_each(|&v| share[v] = Some(vec![0; codes(v)]));
+        count_share(recipe, rows, &mut share)?;
+        Ok(share)
+    });
+    let shares = shares.collect::<Result<Vec<_>>>()?;
+    let mut counts = vec![Vec::new(); largest_first.len()];
+    for (v, own) in shares.into_iter().flat_map(|share| share.into_iter().enumerate()) {
+        own.into_iter().for_each(|own| counts[v] = own);
+    }
+    Ok(counts)
+}
+
+/// Counts the vocabularies that are in `share`.
+fn count_share(recipe: &Recipe, rows: &CodedRows, share: &mut [Option<Vec<u64>>]) -> Result<()> {
     let vocabulary = rows.vocabulary_of_fields();
-    let counted = rows.for_each_row(recipe, |row, fields| {
-        if rows.splits[row] == Split::Train as u8 {
-            for (codes, &v) in fields.iter().zip(&vocabulary) {
-                codes.iter().for_each(|&code| counts[v][code as usize] += 1);
+    let mut walk = rows.walk(recipe)?;
+    while let Some(block) = walk.next()? {
+        let training = block.rows.clone().enumerate().filter(|(_, row)| rows.splits[*row] == Split::Train as u8);
+        let training: Vec<usize> = training.map(|(place, _)| place).collect();
+        for (f, &v) in vocabulary.iter().enumerate() {
+            if let Some(counts) = &mut share[v] {
+                training.iter().flat_map(|&place| block.get(place, f)).for_each(|&code| counts[code as usize] += 1);
             }
         }
-        Ok::<(), std::convert::Infallible>(())
-    });
-    let Ok(()) = counted;
-    counts
+    }
+    Ok(())
 }
 
 /// The keys that are frequent enough, the local id of every code, and how many keys were seen in training.

@@ -3,12 +3,13 @@
 //! Codes turn into ids by one look-up in an array, whatever the key was, so text is hashed once a row and never compared again.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 use rayon::prelude::*;
 use stem_core::{Derived, Keep, Value};
 
+use crate::codes::{FieldCodes, Walk, in_rows};
 use crate::columns::{ColumnWriter, Columns};
 use crate::dictionary::{Dictionary, FIRST, NULL, has_integer_keys};
 use crate::error::{Error, Result};
@@ -33,7 +34,7 @@ pub(crate) struct CodedVocabulary {
 /// All rows, as codes.
 pub(crate) struct CodedRows {
     pub(crate) rows: usize,
-    codes: Columns<u32>, // see `for_each_row`
+    codes: PathBuf, // see `walk`
     /// The longest list of each field, as far as `max_len` lets it in; 1 for other kinds. `[F]`
     pub(crate) longest: Vec<usize>,
     pub(crate) numbers: Columns<f64>, // [N, numbers of all fields], NaN for null
@@ -64,56 +65,15 @@ impl CodedRows {
         vocabulary
     }
 
-    /// Walks the rows: `see` gets the row and the codes of each field, one of a category, none of numbers, those of its list of a
-    /// sequence.
-    pub(crate) fn for_each_row<E>(
-        &self,
-        recipe: &Recipe,
-        mut see: impl FnMut(usize, &[&[u32]]) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        let mut rest = self.codes.values();
-        let mut fields: Vec<&[u32]> = Vec::with_capacity(recipe.fields.len());
-        for row in 0..self.rows {
-            fields.clear();
-            for field in &recipe.fields {
-                let (skipped, length) = match field.kind {
-                    _ if field.numbers() > 0 => (0, 0),
-                    Kind::Sequence { .. } => (1, rest[0] as usize),
-                    _ => (0, 1),
-                };
-                fields.push(&rest[skipped..skipped + length]);
-                rest = &rest[skipped + length..];
-            }
-            see(row, &fields)?;
-        }
-        Ok(())
+    /// The numbers of a row, all fields.
+    pub(crate) fn numbers_of(&self, row: usize) -> &[f64] {
+        &self.numbers.values()[row * self.numbers.cols()..][..self.numbers.cols()]
     }
-}
 
-/// Codes of one field in a chunk.
-struct FieldCodes {
-    values: Vec<u32>,
-    /// For a sequence how many values each row has. `[n]`
-    lengths: Option<Vec<u32>>,
-}
-
-/// The codes of a chunk, row after row: of each field with a vocabulary its code, of a sequence the length of its list first.
-fn in_rows(height: usize, mut fields: Vec<(usize, FieldCodes)>) -> Vec<u32> {
-    fields.sort_by_key(|(f, _)| *f);
-    let length = |(_, own): &(usize, FieldCodes)| own.values.len() + own.lengths.as_ref().map_or(0, Vec::len);
-    let mut codes = Vec::with_capacity(fields.iter().map(length).sum());
-    let mut next = vec![0; fields.len()];
-    for row in 0..height {
-        for (next, (_, own)) in next.iter_mut().zip(&fields) {
-            let length = own.lengths.as_ref().map_or(1, |lengths| {
-                codes.push(lengths[row]);
-                lengths[row] as usize
-            });
-            codes.extend_from_slice(&own.values[*next..*next + length]);
-            *next += length;
-        }
+    /// Walks the rows from the first to the last.
+    pub(crate) fn walk(&self, recipe: &Recipe) -> Result<Walk> {
+        Walk::open(&self.codes, recipe, self.rows)
     }
-    codes
 }
 
 /// Reads everything; `seen` gets the number of rows that have come.
@@ -143,19 +103,23 @@ pub(crate) fn gather(
     let mut rows = 0;
     let sources = query.for_each_chunk(stop, |chunk| {
         let (height, first) = (chunk.height(), rows);
-        let coded: Vec<Vec<(usize, FieldCodes)>> = vocabularies
-            .par_iter_mut()
-            .map(|vocabulary| {
-                let Some(dictionary) = &mut vocabulary.dictionary else { return Ok(vec![]) };
-                let fields = vocabulary.fields.iter().map(|&f| {
-                    let (field, steps) = (&recipe.fields[f], &steps[f]);
-                    let column = steps.column(field, &chunk, first)?;
-                    Ok((f, encode_field(field, steps.default.as_ref(), &column, dictionary, first)?))
-                });
-                fields.collect::<Result<Vec<_>>>()
-            })
-            .collect::<Result<_>>()?;
-        let coded: Vec<(usize, FieldCodes)> = coded.into_iter().flatten().collect();
+        let coded = vocabularies.par_iter_mut().map(|vocabulary| {
+            let Some(dictionary) = &mut vocabulary.dictionary else { return Ok(vec![]) };
+            let fields = vocabulary.fields.iter().map(|&f| {
+                let (field, steps) = (&recipe.fields[f], &steps[f]);
+                let column = steps.column(field, &chunk, first)?;
+                Ok((f, encode_field(field, steps.default.as_ref(), &column, dictionary, first)?))
+            });
+            fields.collect::<Result<Vec<_>>>()
+        });
+        let grouped = || -> Result<Vec<u32>> {
+            let Some((column, dictionary)) = &mut groups else { return Ok(vec![]) };
+            let mut codes = dictionary.codes_of_groups(&chunk, column, first)?;
+            codes.iter_mut().for_each(|code| *code -= FIRST);
+            Ok(codes)
+        };
+        let (grouped, coded) = rayon::join(grouped, || coded.collect::<Result<Vec<_>>>());
+        let coded: Vec<(usize, FieldCodes)> = coded?.into_iter().flatten().collect();
         for (f, own) in &coded {
             let longest_here = own.lengths.iter().flatten().max().map_or(1, |&length| length as usize);
             longest[*f] = longest_here.max(longest[*f]);
@@ -167,11 +131,7 @@ pub(crate) fn gather(
         });
         numbers_file.write(&side_by_side(height, &parts.collect::<Result<Vec<_>>>()?))?;
         labels_file.write(&labels_of(&chunk, recipe.labels.iter().map(|l| l.column.as_str()), first)?)?;
-        if let Some((column, dictionary)) = &mut groups {
-            let mut codes = dictionary.codes_of_groups(&chunk, column, first)?;
-            codes.iter_mut().for_each(|code| *code -= FIRST);
-            groups_file.write(&codes)?;
-        }
+        groups_file.write(&grouped?)?;
         splitter.see(&chunk, first)?;
         rows += height;
         seen(rows as u64);
@@ -180,7 +140,7 @@ pub(crate) fn gather(
     let Placed { splits, strangers, times, untrained } = splitter.finish();
     Ok(CodedRows {
         rows,
-        codes: Columns::open(&codes_file.finish()?)?,
+        codes: codes_file.finish()?,
         longest,
         numbers: Columns::open(&numbers_file.finish()?)?,
         labels: Columns::open(&labels_file.finish()?)?,

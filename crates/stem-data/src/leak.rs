@@ -22,14 +22,16 @@ const SUSPECT: f64 = 0.99;
 pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
     let training = (0..rows.rows).filter(|&row| rows.splits[row] == Split::Train as u8).take(ROWS).collect::<Vec<_>>();
     let mut codes: Vec<Vec<u32>> = vec![Vec::with_capacity(training.len()); recipe.fields.len()]; // of each row of `training`
-    let mut looked_at = 0;
-    let _all_seen = rows.for_each_row(recipe, |row, fields| {
-        if training.get(looked_at) == Some(&row) {
-            looked_at += 1;
-            codes.iter_mut().zip(fields).for_each(|(codes, own)| codes.push(own.first().copied().unwrap_or(PAD)));
+    let (mut walk, last) = (rows.walk(recipe)?, training.last().map_or(0, |last| last + 1));
+    while let Some(block) = walk.next()?
+        && block.rows.start < last
+    {
+        let looked_at = block.rows.start..block.rows.end.min(last);
+        for place in looked_at.filter(|&row| rows.splits[row] == Split::Train as u8).map(|row| row - block.rows.start) {
+            let first = block.row(place).map(|own| own.first().copied().unwrap_or(PAD));
+            codes.iter_mut().zip(first).for_each(|(codes, first)| codes.push(first));
         }
-        if looked_at < training.len() { Ok(()) } else { Err(()) } // ends the walk
-    });
+    }
     let (mut warnings, mut faults) = (Vec::new(), Vec::new());
     for (f, (field, number)) in recipe.fields.iter().zip(number_places(recipe)).enumerate() {
         let has_several = matches!(field.kind, Kind::Sequence { .. } | Kind::Vector { .. });

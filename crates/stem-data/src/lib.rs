@@ -67,6 +67,7 @@ mod encode;
 mod facts;
 mod within;
 mod mapped;
+mod codes;
 mod columns;
 mod warnings;
 mod leak;

@@ -16,9 +16,6 @@ use crate::splitter::LEFT_OUT;
 use crate::stop::StopFlag;
 use crate::within::Spaces;
 
-/// Rows between two looks at the flag that stops.
-const CHUNK: usize = 1 << 14;
-
 /// Counts everything.
 ///
 /// # Errors
@@ -30,32 +27,38 @@ pub(crate) fn count(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, stop
     let (mut copies, mut days) = (Copies::default(), Days::new(&rows.times, tasks));
     let (spaces, mut masked, mut outside) = (Spaces::of(recipe), vec![0; tasks], vec![0; tasks]);
     let mut hashed = Vec::new();
-    rows.for_each_row(recipe, |row, codes| {
-        if row.is_multiple_of(CHUNK) && stop.is_set() {
+    let mut walk = rows.walk(recipe)?;
+    while let Some(block) = walk.next()? {
+        if stop.is_set() {
             return Err(Error::Stopped);
         }
-        let split = rows.splits[row];
-        if split == LEFT_OUT {
-            return Ok(());
-        }
-        hashed.clear();
-        for ((counts, own), &v) in fields.iter_mut().zip(codes).zip(&vocabulary) {
-            count_keys(&mut counts[split as usize], own, &encoding.ids[v]);
-            if split != Split::Train as u8 {
-                own.iter().for_each(|&code| marks[v][code as usize] |= 1 << split);
+        let kept = block.rows.clone().enumerate().filter(|(_, row)| rows.splits[*row] != LEFT_OUT);
+        let kept: Vec<(usize, usize)> = kept.collect();
+        for ((f, counts), &v) in fields.iter_mut().enumerate().zip(&vocabulary) {
+            for &(place, row) in &kept {
+                let (own, split) = (block.get(place, f), rows.splits[row]);
+                count_keys(&mut counts[split as usize], own, &encoding.ids[v]);
+                if split != Split::Train as u8 {
+                    own.iter().for_each(|&code| marks[v][code as usize] |= 1 << split);
+                }
             }
-            hashed.push(own.len() as u32);
-            hashed.extend_from_slice(own);
         }
-        let raw = &rows.labels.values()[row * tasks..(row + 1) * tasks];
-        spaces.mask(raw, &mut masked);
-        for ((outside, raw), masked) in outside.iter_mut().zip(raw).zip(&masked) {
-            *outside += usize::from(*raw == 1 && *masked == NO_LABEL);
+        for (place, row) in kept {
+            let split = rows.splits[row];
+            hashed.clear();
+            for own in block.row(place) {
+                hashed.push(own.len() as u32);
+                hashed.extend_from_slice(own);
+            }
+            let raw = &rows.labels.values()[row * tasks..(row + 1) * tasks];
+            spaces.mask(raw, &mut masked);
+            for ((outside, raw), masked) in outside.iter_mut().zip(raw).zip(&masked) {
+                *outside += usize::from(*raw == 1 && *masked == NO_LABEL);
+            }
+            days.see(row, split, &masked);
+            copies.see(hash(&mut hashed, rows, row, raw), split);
         }
-        days.see(row, split, &masked);
-        copies.see(hash(&mut hashed, rows, row, raw), split);
-        Ok(())
-    })?;
+    }
     let values = rows.vocabularies.iter().zip(&encoding.counts).zip(&marks);
     let values = values.map(|((coded, counts), marks)| {
         coded.dictionary.as_ref().map(|_| ValueFacts::of(counts, marks, coded.min_count as u64))
