@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 
 use crate::batch::Batch;
-use crate::bundle::{Bundle, Manifest};
+use crate::bundle::{Bundle, Manifest, State};
 use crate::embedding::{EmbeddingTable, SlotLayout};
 use crate::error::Result;
 use crate::featurize::{encode_part, encode_rows};
@@ -39,8 +39,8 @@ pub struct Predictor<C: ModelSpec = ModelConfig> {
     vocabularies: Vec<Vocabulary>,
     tasks: Arc<[String]>,
     layout: SlotLayout,
-    table: EmbeddingTable,
-    network: C::Model,
+    /// One, or one for each moment of the training that was the best of some tasks.
+    states: Vec<State<C::Model>>,
     precision: Precision,
 }
 
@@ -61,11 +61,11 @@ impl<C: ModelSpec> Predictor<C> {
     /// As [`Bundle::open`] and [`Bundle::load`].
     pub fn open_model(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let bundle = Bundle::<C>::open(path)?;
-        let (table, network) = bundle.load(device)?;
-        let layout = SlotLayout::new(&bundle.manifest.schema, table.widths());
+        let states = bundle.load_states(device)?;
+        let layout = SlotLayout::new(&bundle.manifest.schema, states[0].table.widths());
         let Bundle { manifest, config, vocabularies, .. } = bundle;
         let tasks = manifest.schema.task_names().into();
-        Ok(Self { manifest, config, vocabularies, tasks, layout, table, network, precision: Precision::F32 })
+        Ok(Self { manifest, config, vocabularies, tasks, layout, states, precision: Precision::F32 })
     }
 
     /// Takes products in another precision than f32, on any thread that scores.
@@ -94,18 +94,19 @@ impl<C: ModelSpec> Predictor<C> {
         &self.config
     }
 
-    /// The embeddings of all fields.
+    /// The embeddings of all fields; of several states the first's.
     pub fn table(&self) -> &EmbeddingTable {
-        &self.table
+        &self.states[0].table
     }
 
-    /// Weights that the gates give the experts on rows that are encoded already: [`Model::gates`]. Empty without gates.
+    /// Weights that the gates give the experts on rows that are encoded already: [`Model::gates`]. Empty without gates; of several
+    /// states the first's.
     ///
     /// # Errors
     /// [`Error::Batch`](crate::Error::Batch) when the batch does not fit the schema.
     pub fn gates(&self, batch: &Batch) -> Result<Vec<Tensor<3>>> {
         batch.check(self.schema())?;
-        Ok(precision::with(self.precision, || self.network.gates(pool(&self.table, &self.layout, batch))))
+        Ok(precision::with(self.precision, || self.states[0].network.gates(pool(self.table(), &self.layout, batch))))
     }
 
     /// Probabilities per row and task. An unseen value takes the row of the unseen; no rows give no scores.
@@ -144,7 +145,18 @@ impl<C: ModelSpec> Predictor<C> {
     }
 
     fn score_part(&self, ids: &[u32], weights: &[f32]) -> Vec<f32> {
-        precision::with(self.precision, || score_slots(&self.network, &self.table, &self.layout, ids, weights))
+        let score = |state: &State<C::Model>| {
+            let (network, table) = (&state.network, &state.table);
+            precision::with(self.precision, || score_slots(network, table, &self.layout, ids, weights)) // B * T
+        };
+        let mut scores = score(&self.states[0]);
+        for state in &self.states[1..] {
+            let own = score(state);
+            for (all, own) in scores.chunks_exact_mut(self.tasks.len()).zip(own.chunks_exact(self.tasks.len())) {
+                state.tasks.iter().for_each(|&task| all[task] = own[task]);
+            }
+        }
+        scores
     }
 
     fn rows_at_once(&self) -> usize {

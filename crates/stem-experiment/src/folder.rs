@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 
 /// What an application scores from.
 pub(crate) const BUNDLE: &str = "bundle.safetensors";
+/// Name of a bundle of the weights that are best for all tasks together; it is measured, and removed.
+pub(crate) const JOINT: &str = "joint.safetensors";
 /// How the training went, a line per evaluation.
 pub(crate) const LOG: &str = "log.jsonl";
 /// What it came to.

@@ -7,6 +7,7 @@ use stem_core::models::ModelSpec;
 use stem_core::{Batch, DeviceSpec, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_report::metrics::TaskMetrics;
+use stem_train::Moment;
 
 use crate::error::Result;
 
@@ -21,6 +22,9 @@ pub struct RunMetrics {
     pub device: DeviceSpec,
     /// Epochs that were run; of single-task, the most of any task.
     pub epochs: usize,
+    /// The moment of the training whose weights each task is scored with.
+    #[serde(default)]
+    pub kept: BTreeMap<String, Moment>,
     /// Seconds in training steps.
     pub seconds: f64,
     /// Training rows a second.
@@ -39,6 +43,9 @@ pub struct RunMetrics {
     pub test: BTreeMap<String, TaskMetrics>,
     /// By task, on the validation split.
     pub valid: BTreeMap<String, TaskMetrics>,
+    /// By task, on the test split, had one moment been kept for all tasks; empty where that is so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub joint_test: BTreeMap<String, TaskMetrics>,
 }
 
 /// What a run leaves in memory.

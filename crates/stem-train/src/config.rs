@@ -5,48 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use stem_core::Schema;
 use stem_core::precision::Precision;
-use stem_report::metrics::TaskMetrics;
 
 use crate::balance::BalanceConfig;
 use crate::error::{Error, Result, require};
+use crate::monitor::{Best, EvaluateEvery, Monitor};
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::ScheduleConfig;
 use crate::step::TableMode;
-
-/// What early stopping and the rate go by: a mean over the tasks, on the validation split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Monitor {
-    /// Area under the ROC curve.
-    #[default]
-    Auc,
-    /// AUC within groups; the recipe must name a `group`.
-    Gauc,
-}
-
-impl Monitor {
-    /// This metric of a task.
-    pub fn of(self, metrics: &TaskMetrics) -> Option<f64> {
-        match self {
-            Monitor::Auc => metrics.auc,
-            Monitor::Gauc => metrics.gauc,
-        }
-    }
-
-    /// Its mean over the tasks that have it; `None` when none does.
-    pub fn mean<'a>(self, tasks: impl IntoIterator<Item = &'a TaskMetrics>) -> Option<f64> {
-        let values: Vec<f64> = tasks.into_iter().filter_map(|metrics| self.of(metrics)).collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    }
-
-    /// As people write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Monitor::Auc => "AUC",
-            Monitor::Gauc => "gAUC",
-        }
-    }
-}
 
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,9 +29,13 @@ pub struct TrainConfig {
     pub warm_up_steps: usize,
     /// How gradients change weights.
     pub optimizer: OptimizerConfig,
-    /// What decides whether an epoch was better.
+    /// How often validation is asked: on real logs the best moment often lies inside the first epochs.
+    pub evaluate_every: EvaluateEvery,
+    /// What decides whether an evaluation was better.
     pub monitor: Monitor,
-    /// Training stops after so many epochs in a row that were no better.
+    /// Whose best weights are kept: each task's own, or one state for all.
+    pub best: Best,
+    /// A task's weights are settled after so many evaluations in a row that were no better for it; training stops when all are.
     pub patience: usize,
     /// `lambda` of `(lambda / 2) ||rows||^2`.
     pub embedding_l2: f64,
@@ -98,7 +67,9 @@ impl Default for TrainConfig {
             schedule: ScheduleConfig::default(),
             warm_up_steps: 0,
             optimizer: OptimizerConfig::default(),
-            monitor: Monitor::Auc,
+            evaluate_every: EvaluateEvery::default(),
+            monitor: Monitor::default(),
+            best: Best::default(),
             patience: 2,
             embedding_l2: 1e-6,
             network_l2: 0.0,
@@ -126,6 +97,8 @@ impl TrainConfig {
         require("epochs", self.epochs, "1 or more", self.epochs >= 1)?;
         require("learning_rate", self.learning_rate, above, positive(self.learning_rate))?;
         require("patience", self.patience, "1 or more", self.patience >= 1)?;
+        self.evaluate_every.check()?;
+        self.monitor.check()?;
         require("embedding_l2", self.embedding_l2, least, not_negative(self.embedding_l2))?;
         require("network_l2", self.network_l2, least, not_negative(self.network_l2))?;
         require("max_gradient_norm", self.max_gradient_norm, above, positive(self.max_gradient_norm))?;

@@ -1,4 +1,4 @@
-//! When to lower the rate and when to stop, decided by the mean of the monitored metric on the validation split.
+//! When to lower the rate and when to stop, decided by the monitored metric on the validation split.
 
 /// What to do after an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,11 @@ impl EarlyStop {
         Self { patience, best: None, since: 0 }
     }
 
-    /// Takes the next evaluation. An undefined value (no validation rows, one class) counts as better: there is nothing to judge by.
+    /// Takes the next evaluation. After the stop nothing is better. An undefined value (no validation rows, one class) counts as better: there is nothing to judge by.
     pub fn judge(&mut self, value: Option<f64>) -> Verdict {
+        if self.since >= self.patience {
+            return Verdict::Stop;
+        }
         match (value, self.best) {
             (Some(value), Some(best)) if value <= best => {
                 self.since += 1;
@@ -50,6 +53,7 @@ mod tests {
         let mut stop = EarlyStop::new(2);
         let seen: Vec<Verdict> = [0.6, 0.6, 0.7, 0.69, 0.7].into_iter().map(|v| stop.judge(Some(v))).collect();
         assert_eq!(seen, [Verdict::Better, Verdict::Worse, Verdict::Better, Verdict::Worse, Verdict::Stop]);
+        assert_eq!(stop.judge(Some(0.9)), Verdict::Stop, "it has stopped");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! | step | module |
 //! |---|---|
 //! | how to train | [`TrainConfig`] |
-//! | epochs, evaluation, best weights | [`Learner`] |
+//! | what is monitored, how often, whose best is kept | [`Monitor`], [`EvaluateEvery`], [`Best`] |
+//! | epochs, evaluations, best weights | [`Learner`] |
 //! | where it works until it is whole | [`Unfinished`] |
 //! | gather, forward, loss, backward, clip, update | [`step`] |
 //! | the weight of each task's loss | [`balance`] |
@@ -28,7 +29,10 @@
 //! ```
 
 mod config;
+mod monitor;
 mod learner;
+mod training;
+mod keep;
 pub mod step;
 pub mod balance;
 pub mod optimizer;
@@ -41,9 +45,11 @@ mod unfinished;
 mod error;
 
 pub use balance::BalanceConfig;
-pub use config::{Monitor, TrainConfig};
+pub use config::TrainConfig;
 pub use error::{Error, Result, require};
+pub use keep::Moment;
 pub use learner::{FitSummary, Learner, check};
+pub use monitor::{Best, EvaluateEvery, Metric, Monitor};
 pub use optimizer::OptimizerConfig;
 pub use schedule::ScheduleConfig;
 pub use stem_data::{Bar, Progress, StopFlag};

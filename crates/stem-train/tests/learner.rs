@@ -11,13 +11,13 @@ use stem_core::lock::Lock;
 use stem_core::models::AnyModel;
 use stem_core::nn::HiddenConfig;
 use stem_core::precision::Precision;
-use stem_core::{Bundle, DeviceSpec, ModelConfig, ModelName, params};
+use stem_core::{Bundle, DeviceSpec, ModelConfig, ModelName, Predictor, params};
 use stem_data::{BatchPlan, Dataset, PrepareOptions, Recipe, Split, prepare};
 use stem_report::metrics::TaskMetrics;
 use stem_train::optimizer::{Adagrad, Sgd};
 use stem_train::{
-    BalanceConfig, Error, FitSummary, Learner, Monitor, Objective, OptimizerConfig, ScheduleConfig, StopFlag,
-    TableMode, TrainConfig, TrainState, check,
+    BalanceConfig, Best, Error, EvaluateEvery, FitSummary, Learner, Metric, Monitor, Objective, OptimizerConfig,
+    ScheduleConfig, StopFlag, TableMode, TrainConfig, TrainState, check,
 };
 use tracing::span;
 
@@ -48,9 +48,15 @@ fn plain() -> TrainConfig {
         embedding_l2: 0.0,
         max_gradient_norm: 1e9,
         embedding_std: 0.1,
+        best: Best::Joint,
         seed: 7,
         ..TrainConfig::default()
     }
+}
+
+/// Whether a line of the log is of an evaluation that was somebody's best.
+fn is_best(line: &serde_json::Value) -> bool {
+    line["best"].as_array().is_some_and(|tasks| !tasks.is_empty())
 }
 
 fn learner<'a>(
@@ -232,7 +238,7 @@ fn a_worse_epoch_lowers_the_rate_that_the_weights_move_by() {
     fit(&model, &dataset, &config, &out);
     let log = log_of(&out);
     assert_eq!(log.len(), 12);
-    let worse = log.iter().position(|line| line["best"] == false).expect("a rate of 0.1 overfits");
+    let worse = log.iter().position(|line| !is_best(line)).expect("a rate of 0.1 overfits");
     assert!((1..11).contains(&worse), "{worse}");
     for line in &log[..=worse] {
         assert_eq!(line["learning_rate"], 0.1);
@@ -260,7 +266,7 @@ fn a_training_stops_after_patience_worse_epochs_and_the_learner_has_its_best_wei
         assert!(summary.epochs < 40 && !summary.interrupted);
         assert_eq!(summary.epochs, summary.best_epoch + patience);
         assert_eq!(log.len(), summary.epochs);
-        let last_best = log.iter().rposition(|line| line["best"] == true).unwrap() + 1;
+        let last_best = log.iter().rposition(is_best).unwrap() + 1;
         assert_eq!(last_best, summary.best_epoch);
         let valid = |line: &serde_json::Value| -> Vec<TaskMetrics> {
             ["a", "b"].map(|task| serde_json::from_value(line["valid"][task].clone()).unwrap()).into()
@@ -284,9 +290,9 @@ fn the_monitor_decides_which_epoch_is_the_best() {
     let dataset = dataset(folder.path());
     let model = small(ModelName::SharedBottom);
     let mut best = Vec::new();
-    for (monitor, key) in [(Monitor::Auc, "auc"), (Monitor::Gauc, "gauc")] {
+    for (metric, key) in [(Metric::Auc, "auc"), (Metric::Gauc, "gauc")] {
         let config = TrainConfig {
-            monitor,
+            monitor: metric.into(),
             optimizer: OptimizerConfig::default(),
             learning_rate: 0.03,
             epochs: 8,
@@ -309,6 +315,90 @@ fn the_monitor_decides_which_epoch_is_the_best() {
     assert_ne!(best[0].1, best[1].1);
 }
 
+/// The validation metrics of every task in each line of a log.
+fn curve(log: &[serde_json::Value], task: &str, key: &str) -> Vec<f64> {
+    log.iter().map(|line| line["valid"][task][key].as_f64().unwrap()).collect()
+}
+
+fn place_of_largest(values: &[f64]) -> usize {
+    (0..values.len()).rev().max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap()
+}
+
+/// `a` is learned with a hundred times the weight of `b`, so that it overfits first.
+fn apart() -> TrainConfig {
+    TrainConfig {
+        best: Best::PerTask,
+        optimizer: OptimizerConfig::default(),
+        learning_rate: 0.03,
+        batch_size: 200,
+        epochs: 6,
+        patience: 30,
+        evaluate_every: EvaluateEvery::Epochs(0.2),
+        task_weights: [("b".to_string(), 0.01)].into(),
+        ..plain()
+    }
+}
+
+#[test]
+fn each_task_is_scored_with_the_weights_that_were_best_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let (model, config) = (small(ModelName::Stem), apart());
+    let mut learner = learner(&model, &dataset, &config, folder.path().join("out")).with_joint(true);
+    let summary = learner.fit().unwrap();
+    let log = log_of(&folder.path().join("out"));
+    assert_eq!((log.len(), summary.evaluations), (30, 30), "five an epoch");
+    let best = ["a", "b"].map(|task| place_of_largest(&curve(&log, task, "auc")));
+    assert_ne!(best[0], best[1], "tasks that differ by so much are best at different moments");
+    let means = [curve(&log, "a", "auc"), curve(&log, "b", "auc")];
+    let means: Vec<f64> = means[0].iter().zip(&means[1]).map(|(a, b)| a + b).collect();
+    let joint = place_of_largest(&means);
+
+    let found = learner.evaluate(Split::Valid).unwrap();
+    let bundle = Bundle::<ModelConfig>::open(learner.bundle_path()).unwrap();
+    assert_eq!(bundle.manifest.states.len(), 2);
+    for (task, name) in ["a", "b"].into_iter().enumerate() {
+        let logged = curve(&log, name, "logloss")[best[task]];
+        assert!((found[task].logloss.unwrap() - logged).abs() < 1e-6, "{name}: {found:?}, {logged}");
+        let steps = log[best[task]]["steps"].as_u64().unwrap();
+        assert_eq!(summary.kept[name].steps as u64, steps);
+        let said = bundle.manifest.training["states"].as_array().unwrap();
+        let state = said.iter().find(|state| state["tasks"] == serde_json::json!([name])).unwrap();
+        assert_eq!(state["steps"], steps);
+    }
+    let predictor = Predictor::<ModelConfig>::open_model(learner.joint_path(), &spec().open().unwrap()).unwrap();
+    let batch = dataset.batches(Split::Valid, BatchPlan { size: 1_000_000, shuffle: None }).next().unwrap();
+    let scores: Vec<f32> = predictor.score(&batch).unwrap().rows().flatten().copied().collect();
+    let metrics = TaskMetrics::per_task(&scores, dataset.labels(Split::Valid), dataset.groups(Split::Valid), 2);
+    assert!((metrics[0].logloss.unwrap() - curve(&log, "a", "logloss")[joint]).abs() < 1e-6);
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path().join("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_str().unwrap().starts_with("weights-")), "{left:?}");
+}
+
+#[test]
+fn one_state_is_kept_where_it_is_asked_for_where_a_task_decides_and_where_scores_hang_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let of_b = Monitor { weights: [("b".to_string(), 1.0)].into(), ..Metric::Logloss.into() };
+    for (name, model, config) in [
+        ("joint", ModelName::Stem, TrainConfig { best: Best::Joint, ..apart() }),
+        ("esmm", ModelName::Esmm, apart()),
+        ("monitor", ModelName::Stem, TrainConfig { monitor: of_b, ..apart() }),
+    ] {
+        let out = folder.path().join(name);
+        let summary = fit(&small(model), &dataset, &config, &out);
+        let bundle = Bundle::<ModelConfig>::open(out.join("bundle.safetensors")).unwrap();
+        assert!(bundle.manifest.states.is_empty() && bundle.manifest.version == 2, "{name}");
+        assert_eq!(summary.kept["a"], summary.kept["b"], "{name}");
+        if name == "monitor" {
+            let log = log_of(&out);
+            let logloss: Vec<f64> = curve(&log, "b", "logloss").iter().map(|loss| -loss).collect();
+            assert_eq!(log[place_of_largest(&logloss)]["steps"], summary.kept["b"].steps);
+        }
+    }
+}
+
 #[test]
 fn a_gauc_that_cannot_be_measured_leaves_the_choice_to_auc() {
     let folder = tempfile::tempdir().unwrap();
@@ -327,12 +417,12 @@ split = { kind = "random", valid = 0.3, test = 0.1, seed = 1 }
     let options = PrepareOptions::default();
     let dataset = prepare(&recipe, folder.path(), &folder.path().join("columns"), &options).unwrap();
     let model = small(ModelName::SharedBottom);
-    let best = |monitor: Monitor| {
-        let config = TrainConfig { monitor, batch_size: 100, epochs: 9, patience: 2, ..plain() };
-        let summary = fit(&model, &dataset, &config, &folder.path().join(monitor.name()));
+    let best = |metric: Metric| {
+        let config = TrainConfig { monitor: metric.into(), batch_size: 100, epochs: 9, patience: 2, ..plain() };
+        let summary = fit(&model, &dataset, &config, &folder.path().join(metric.name()));
         (summary.best_epoch, summary.epochs)
     };
-    let (gauc, auc) = (best(Monitor::Gauc), best(Monitor::Auc));
+    let (gauc, auc) = (best(Metric::Gauc), best(Metric::Auc));
     assert!(gauc.1 < 9, "early stopping is on");
     if !matches!(spec(), DeviceSpec::Wgpu(_)) {
         assert_eq!(gauc, auc); // a GPU need not add up in the same order twice
@@ -358,7 +448,7 @@ fn the_log_tells_steps_losses_and_weights_of_the_balance() {
             (epoch as u64 + 1, 3 * (epoch as u64 + 1))
         );
         assert_eq!(line["learning_rate"], 0.1);
-        assert!(line["best"] == true && line.get("balance").is_none());
+        assert!(is_best(line) && line.get("balance").is_none());
         // Batches of 500, 500 and what is left, each weighed by its rows: every row has both labels.
         let sizes = [500.0, 500.0, (rows - 1000) as f64];
         for (t, task) in ["a", "b"].into_iter().enumerate() {
@@ -639,11 +729,11 @@ fn settings_that_do_not_suit_the_data_are_refused_by_key() {
     // Six steps are planned.
     assert_eq!(refused(&dataset, &TrainConfig { warm_up_steps: 5, ..plain() }), None);
     assert_eq!(refused(&dataset, &TrainConfig { warm_up_steps: 6, ..plain() }), Some("warm_up_steps"));
-    assert_eq!(refused(&dataset, &TrainConfig { monitor: Monitor::Gauc, ..plain() }), None);
+    assert_eq!(refused(&dataset, &TrainConfig { monitor: Metric::Gauc.into(), ..plain() }), None);
     let recipe = Recipe::parse(&RECIPE.replace("group = \"user\"", ""), "recipe.toml").unwrap();
     let other = tempfile::tempdir().unwrap();
     let ungrouped = prepare(&recipe, other.path(), &other.path().join("columns"), &PrepareOptions::default()).unwrap();
-    assert_eq!(refused(&ungrouped, &TrainConfig { monitor: Monitor::Gauc, ..plain() }), Some("monitor"));
+    assert_eq!(refused(&ungrouped, &TrainConfig { monitor: Metric::Gauc.into(), ..plain() }), Some("monitor"));
     let unknown = TrainConfig { task_weights: [("c".to_string(), 1.0)].into(), ..plain() };
     assert_eq!(refused(&dataset, &unknown), Some("task_weights"));
     let hidden = HiddenConfig { dropout: 1.0, ..HiddenConfig::default() };

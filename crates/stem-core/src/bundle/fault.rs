@@ -18,14 +18,23 @@ pub enum BundleFault {
     },
     /// A bundle of another version of the format.
     #[error(
-        "format version {}, this program reads {reads}: train or import the model again",
-        found.map_or("none".into(), |found| found.to_string())
+        "format version {}, this program reads {} to {reads}: train or import the model again",
+        found.map_or("none".into(), |found| found.to_string()),
+        super::OLDEST_VERSION
     )]
     Version {
         /// As the manifest says; `None` where it says none.
         found: Option<u64>,
-        /// What this program reads.
+        /// The newest that this program reads.
         reads: u32,
+    },
+    /// States that do not answer for every task once.
+    #[error("its states answer for {found}, expected each of the tasks {expected} once")]
+    States {
+        /// The tasks that they name, in their order.
+        found: String,
+        /// The schema's tasks.
+        expected: String,
     },
     /// Bytes that are not those that were written.
     #[error("its checksum is another: it was damaged or edited")]
@@ -123,13 +132,20 @@ pub enum VocabularyFault {
     Order,
 }
 
-impl From<ParameterFault> for BundleFault {
-    fn from(fault: ParameterFault) -> Self {
-        let tensor = |name: String| format!("{}{name}", super::NETWORK);
+impl BundleFault {
+    /// A parameter of a state's network.
+    pub(super) fn of_state(state: usize, fault: ParameterFault) -> Self {
+        let tensor = |name: String| format!("{}{}{name}", super::prefix(state), super::NETWORK);
         match fault {
             ParameterFault::Missing { name } => Self::Missing { tensor: tensor(name) },
             ParameterFault::Unknown { name } => Self::Unknown { tensor: tensor(name) },
             ParameterFault::Shape { name, found, expected } => Self::Shape { tensor: tensor(name), found, expected },
         }
+    }
+}
+
+impl From<ParameterFault> for BundleFault {
+    fn from(fault: ParameterFault) -> Self {
+        Self::of_state(0, fault)
     }
 }

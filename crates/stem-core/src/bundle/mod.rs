@@ -3,22 +3,28 @@
 //! A bundle is a valid safetensors file. Its metadata holds the manifest under `stem.manifest`; its tensors are
 //! `embedding.table [V, W]`, `network.*`, and the vocabularies: `vocabulary.NAME.keys` (I64), or `vocabulary.NAME.bytes` (U8)
 //! cut by `vocabulary.NAME.offsets` (U64).
+//!
+//! A training may keep the weights of several moments, each for the tasks that were best then: *states*. The manifest says which tasks
+//! each answers for; the tensors of the first state have the names above, those of state `K` begin with `state.K.`.
 
 mod fault;
 mod read;
 mod write;
 
 pub use fault::{BundleFault, VocabularyFault};
-pub use read::Bundle;
-pub use write::save;
+pub use read::{Bundle, State};
+pub use write::{combine, save};
 
 use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::Schema;
 
-/// Version that is written, and the only one so far that is read.
-pub const FORMAT_VERSION: u32 = 2;
+/// The newest version that is read and written: that of bundles with several states. Those with one are written as version
+/// [`OLDEST_VERSION`], which has no word for states.
+pub const FORMAT_VERSION: u32 = 3;
+/// The oldest version that is read.
+pub const OLDEST_VERSION: u32 = 2;
 const MANIFEST: &str = "stem.manifest";
 const CHECKSUM: &str = "stem.checksum";
 const TABLE: &str = "embedding.table";
@@ -28,7 +34,7 @@ const NETWORK: &str = "network.";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Manifest {
-    /// [`FORMAT_VERSION`] of the writer.
+    /// From [`OLDEST_VERSION`] to [`FORMAT_VERSION`].
     pub version: u32,
     /// Fields, tasks, sizes.
     pub schema: Schema,
@@ -36,6 +42,14 @@ pub struct Manifest {
     pub model: serde_json::Value,
     /// What the trainer has to say: metrics, seed, epochs. Free in form, and not needed for scoring.
     pub training: serde_json::Value,
+    /// Tasks that each state answers for; empty where there is one state for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<Vec<String>>,
+}
+
+/// What the names of a state's tensors begin with.
+fn prefix(state: usize) -> String {
+    if state == 0 { String::new() } else { format!("state.{state}.") }
 }
 
 /// BLAKE3 over the manifest's text, and the tensors in the order of their names: name, type, shape, bytes.

@@ -9,7 +9,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::{BundleFault, CHECKSUM, FORMAT_VERSION, MANIFEST, Manifest, NETWORK, TABLE, VocabularyFault, checksum};
+use super::{
+    BundleFault, CHECKSUM, FORMAT_VERSION, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, VocabularyFault,
+    checksum, prefix,
+};
 use crate::embedding::EmbeddingTable;
 use crate::error::{Error, Result};
 use crate::files::FileError;
@@ -27,13 +30,25 @@ use crate::vocabulary::{Texts, Vocabulary};
 #[non_exhaustive]
 pub struct Bundle<C> {
     path: PathBuf,
-    file: Mmap,
+    pub(super) file: Mmap,
     /// What the bundle says of itself.
     pub manifest: Manifest,
     /// The model's configuration.
     pub config: C,
     /// One per entry of the schema's vocabularies.
     pub vocabularies: Vec<Vocabulary>,
+}
+
+/// The weights of one moment of a training, on a device.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct State<M> {
+    /// All embeddings.
+    pub table: EmbeddingTable,
+    /// The network.
+    pub network: M,
+    /// Places of the tasks that it answers for, ascending.
+    pub tasks: Vec<usize>,
 }
 
 impl<C: ModelSpec> Bundle<C> {
@@ -57,7 +72,7 @@ impl<C: ModelSpec> Bundle<C> {
         let manifest = entry(MANIFEST)?;
         let loose: serde_json::Value = serde_json::from_str(manifest).map_err(BundleFault::Manifest)?;
         let found = loose["version"].as_u64();
-        if found != Some(u64::from(FORMAT_VERSION)) {
+        if !found.is_some_and(|found| (u64::from(OLDEST_VERSION)..=u64::from(FORMAT_VERSION)).contains(&found)) {
             return Err(BundleFault::Version { found, reads: FORMAT_VERSION });
         }
         let mut views: Vec<(String, TensorView<'_>)> = tensors.tensors();
@@ -71,30 +86,61 @@ impl<C: ModelSpec> Bundle<C> {
         manifest.schema.check().map_err(unusable)?;
         let config: C = serde_json::from_value(manifest.model.clone()).map_err(BundleFault::Model)?;
         config.check(&manifest.schema).map_err(unusable)?;
+        check_states(&manifest)?;
         let vocabularies = read_vocabularies(&manifest.schema, &tensors)?;
         Ok(Self { path: path.to_path_buf(), file, manifest, config, vocabularies })
     }
 
-    /// Puts the weights on a device.
+    /// Puts the weights on a device; of several states the first's.
     ///
     /// # Errors
     /// [`Error::Bundle`] when a tensor is missing, left over or of another shape than schema and configuration say, or holds a
     /// number that is not finite.
     pub fn load(&self, device: &Device) -> Result<(EmbeddingTable, C::Model)> {
-        self.load_onto(device).map_err(|fault| Error::Bundle { path: self.path.clone(), fault })
+        self.load_onto(device, 0).map_err(|fault| Error::Bundle { path: self.path.clone(), fault })
     }
 
-    fn load_onto(&self, device: &Device) -> Result<(EmbeddingTable, C::Model), BundleFault> {
+    /// Puts the weights of every state on a device.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_states(&self, device: &Device) -> Result<Vec<State<C::Model>>> {
+        let all = self.tasks_of_states().into_iter().enumerate();
+        let load = |(state, tasks)| -> Result<State<C::Model>, BundleFault> {
+            let (table, network) = self.load_onto(device, state)?;
+            Ok(State { table, network, tasks })
+        };
+        let states = all.map(load).collect::<Result<Vec<_>, BundleFault>>();
+        states.map_err(|fault| Error::Bundle { path: self.path.clone(), fault })
+    }
+
+    /// Places of the tasks that each state answers for.
+    pub fn tasks_of_states(&self) -> Vec<Vec<usize>> {
+        let Manifest { schema, states, .. } = &self.manifest;
+        if states.is_empty() {
+            return vec![(0..schema.tasks.len()).collect()];
+        }
+        let place = |name: &String| schema.tasks.iter().position(|task| task.name == *name);
+        let places = |tasks: &Vec<String>| {
+            let mut places: Vec<usize> = tasks.iter().filter_map(place).collect(); // all of them: they were checked
+            places.sort_unstable();
+            places
+        };
+        states.iter().map(places).collect()
+    }
+
+    fn load_onto(&self, device: &Device, state: usize) -> Result<(EmbeddingTable, C::Model), BundleFault> {
         let tensors = read_tensors(&self.file)?;
         let schema = &self.manifest.schema;
         let widths = self.config.widths(schema);
-        let table = tensors.tensor(TABLE).map_err(|_| BundleFault::Missing { tensor: TABLE.into() })?;
+        let (table_name, network_names) = (prefix(state) + TABLE, prefix(state) + NETWORK);
+        let table = tensors.tensor(&table_name).map_err(|_| BundleFault::Missing { tensor: table_name.clone() })?;
         let expected = [schema.rows(), widths.iter().sum()];
         if table.shape() != expected {
-            let (tensor, found) = (TABLE.into(), table.shape().to_vec());
+            let (tensor, found) = (table_name, table.shape().to_vec());
             return Err(BundleFault::Shape { tensor, found, expected: expected.into() });
         }
-        let table = EmbeddingTable::from_values(finite(TABLE, &table)?, &widths, &device.clone().inner());
+        let table = EmbeddingTable::from_values(finite(&table_name, &table)?, &widths, &device.clone().inner());
         let found = tensors.iter().map(|(_, view)| (view.data().len() / size_of::<f32>()) as u64).sum();
         let needed = self.config.size(schema).parameters;
         if needed / 2 > found {
@@ -103,16 +149,30 @@ impl<C: ModelSpec> Bundle<C> {
         let network = self.config.init(schema, &mut ChaCha8Rng::seed_from_u64(0), device);
         let mut values = BTreeMap::new();
         for (name, view) in tensors.iter() {
-            if let Some(parameter) = name.strip_prefix(NETWORK) {
+            if let Some(parameter) = name.strip_prefix(&network_names) {
                 let data = TensorData::new(finite(name, &view)?, view.shape().to_vec());
                 values.insert(parameter.to_string(), data);
             }
         }
-        Ok((table, params::replace(network, values)?))
+        Ok((table, params::replace(network, values).map_err(|fault| BundleFault::of_state(state, fault))?))
     }
 }
 
-fn read_tensors(file: &Mmap) -> Result<SafeTensors<'_>, BundleFault> {
+/// Every task is one state's.
+pub(super) fn check_states(manifest: &Manifest) -> Result<(), BundleFault> {
+    let mut named: Vec<&str> = manifest.states.iter().flatten().map(String::as_str).collect();
+    let mut tasks: Vec<&str> = manifest.schema.tasks.iter().map(|task| task.name.as_str()).collect();
+    named.sort_unstable();
+    tasks.sort_unstable();
+    let is_one = manifest.states.is_empty() && manifest.version == OLDEST_VERSION;
+    let are_several = manifest.states.iter().all(|tasks| !tasks.is_empty()) && named == tasks;
+    if is_one || (manifest.version > OLDEST_VERSION && are_several) {
+        return Ok(());
+    }
+    Err(BundleFault::States { found: format!("[{}]", named.join(", ")), expected: tasks.join(", ") })
+}
+
+pub(super) fn read_tensors(file: &Mmap) -> Result<SafeTensors<'_>, BundleFault> {
     SafeTensors::deserialize(file).map_err(|e| BundleFault::NotSafetensors(Box::new(e)))
 }
 

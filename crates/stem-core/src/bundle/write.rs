@@ -7,9 +7,10 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, View};
 
-use super::{CHECKSUM, FORMAT_VERSION, MANIFEST, Manifest, NETWORK, TABLE, checksum};
+use super::read::read_tensors;
+use super::{Bundle, CHECKSUM, FORMAT_VERSION, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, checksum, prefix};
 use crate::embedding::EmbeddingTable;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::models::ModelSpec;
 use crate::params;
@@ -64,23 +65,62 @@ pub fn save<C: ModelSpec>(
         let bytes: &[u8] = bytemuck::cast_slice(values);
         tensors.insert(TABLE.into(), Tensor { dtype: Dtype::F32, shape, bytes: bytes.into() });
         let manifest = Manifest {
-            version: FORMAT_VERSION,
+            version: OLDEST_VERSION,
             schema: schema.clone(),
             model: serde_json::to_value(config).expect("a configuration is plain data"),
             training: training.clone(),
+            states: Vec::new(),
         };
-        let manifest = serde_json::to_string(&manifest).expect("a manifest is plain data");
-        let parts = tensors.iter().map(|(n, t)| (n.as_str(), t.dtype, t.shape.as_slice(), &*t.bytes));
-        let checksum = checksum(&manifest, parts);
-        let metadata = HashMap::from([(MANIFEST.into(), manifest), (CHECKSUM.into(), checksum)]);
-        let write = |scratch: &Path| {
-            safetensors::serialize_to_file(&tensors, Some(metadata), scratch).map_err(|e| match e {
-                safetensors::SafeTensorError::IoError(source) => source,
-                other => io::Error::other(other),
-            })
-        };
-        Ok(files::replace(path, write)?)
+        write(path, &tensors, &manifest)
     })
+}
+
+/// Writes a bundle of several states: the weights of each of `bundles`, for the tasks that are named with it. All are bundles of one
+/// training, with one state each. Their tensors are copied from file to file. Of one bundle this is a copy of it.
+///
+/// # Errors
+/// [`Error::File`](crate::Error::File); [`Error::Bundle`] where the states do not answer for every task once.
+pub fn combine<C: ModelSpec>(
+    path: &Path,
+    bundles: &[(Bundle<C>, Vec<String>)],
+    training: &serde_json::Value,
+) -> Result<()> {
+    let fault = |fault| Error::Bundle { path: path.to_path_buf(), fault };
+    let mut tensors = BTreeMap::new();
+    for (state, (bundle, _)) in bundles.iter().enumerate() {
+        for (name, view) in read_tensors(&bundle.file).map_err(fault)?.iter() {
+            let is_weights = name == TABLE || name.starts_with(NETWORK);
+            if is_weights || state == 0 {
+                let name = if is_weights { prefix(state) + name } else { name.to_string() };
+                let (dtype, shape, bytes) = (view.dtype(), view.shape().to_vec(), view.data().into());
+                tensors.insert(name, Tensor { dtype, shape, bytes });
+            }
+        }
+    }
+    let Some((first, _)) = bundles.first() else {
+        return Err(fault(super::BundleFault::States { found: "nothing".into(), expected: "of a model".into() }));
+    };
+    let mut manifest = Manifest { training: training.clone(), ..first.manifest.clone() };
+    if bundles.len() > 1 {
+        manifest.version = FORMAT_VERSION;
+        manifest.states = bundles.iter().map(|(_, tasks)| tasks.clone()).collect();
+    }
+    super::read::check_states(&manifest).map_err(fault)?;
+    write(path, &tensors, &manifest)
+}
+
+fn write(path: &Path, tensors: &BTreeMap<String, Tensor<'_>>, manifest: &Manifest) -> Result<()> {
+    let manifest = serde_json::to_string(manifest).expect("a manifest is plain data");
+    let parts = tensors.iter().map(|(n, t)| (n.as_str(), t.dtype, t.shape.as_slice(), &*t.bytes));
+    let checksum = checksum(&manifest, parts);
+    let metadata = HashMap::from([(MANIFEST.into(), manifest), (CHECKSUM.into(), checksum)]);
+    let write = |scratch: &Path| {
+        safetensors::serialize_to_file(tensors, Some(metadata), scratch).map_err(|e| match e {
+            safetensors::SafeTensorError::IoError(source) => source,
+            other => io::Error::other(other),
+        })
+    };
+    Ok(files::replace(path, write)?)
 }
 
 fn vocabulary_tensors<'a>(schema: &Schema, vocabularies: &'a [Vocabulary]) -> BTreeMap<String, Tensor<'a>> {

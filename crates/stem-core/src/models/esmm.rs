@@ -80,6 +80,10 @@ impl ModelSpec for EsmmConfig {
         }
     }
 
+    fn tasks_stand_apart(&self) -> bool {
+        false
+    }
+
     fn widths(&self, _schema: &Schema) -> Vec<usize> {
         vec![self.dim]
     }

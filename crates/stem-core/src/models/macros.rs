@@ -42,6 +42,9 @@ macro_rules! ask_config {
         fn trains_apart(&self) -> bool {
             match self { $(Self::$variant(config) => config.trains_apart()),+ }
         }
+        fn tasks_stand_apart(&self) -> bool {
+            match self { $(Self::$variant(config) => config.tasks_stand_apart()),+ }
+        }
     };
 }
 

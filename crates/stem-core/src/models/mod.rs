@@ -121,6 +121,12 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
     fn trains_apart(&self) -> bool {
         false
     }
+
+    /// Whether tasks may be scored with weights of different moments of a training. Not where a task's score is made of another's, as
+    /// in ESMM: they agree only if they are of one moment.
+    fn tasks_stand_apart(&self) -> bool {
+        true
+    }
 }
 
 /// Largest width, count or depth that is taken for meant.

@@ -10,6 +10,7 @@
 mod single_task;
 mod train;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use stem_core::Predictor;
@@ -24,7 +25,7 @@ pub(crate) use train::{check, train};
 
 use crate::error::Result;
 use crate::experiment::Experiment;
-use crate::folder::{self, BUNDLE, LOG, METRICS, PAGE};
+use crate::folder::{self, BUNDLE, JOINT, LOG, METRICS, PAGE};
 use crate::inspect;
 use crate::measured::{Measured, RunMetrics, by_task, measure, score_split};
 use crate::options::RunOptions;
@@ -75,14 +76,24 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
     folder: &Path,
     options: &RunOptions,
 ) -> Result<Measured<C>> {
-    let summary = train(model, experiment, dataset, folder, options)?;
-    let predictor = Predictor::open_model(folder.join(BUNDLE), &options.device.open()?)?;
+    let summary = train(model, experiment, dataset, folder, options, true)?;
+    let device = options.device.open()?;
+    let predictor = Predictor::open_model(folder.join(BUNDLE), &device)?;
+    let joint = folder.join(JOINT);
+    let joint_test = if joint.exists() {
+        let measured = measure(&Predictor::<C>::open_model(&joint, &device)?, dataset, Split::Test)?;
+        files::remove_file(&joint)?;
+        measured
+    } else {
+        BTreeMap::new()
+    };
     let scores = score_split(&predictor, dataset, Split::Test)?;
     let metrics = RunMetrics {
         model: model.into(),
         seed: experiment.train.seed,
         device: options.device,
         epochs: summary.epochs,
+        kept: summary.kept,
         seconds: summary.seconds,
         rows_per_second: summary.rows_per_second,
         parameters: summary.parameters,
@@ -91,6 +102,7 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
         tasks: dataset.schema().task_names(),
         test: by_task(&scores, dataset, Split::Test),
         valid: measure(&predictor, dataset, Split::Valid)?,
+        joint_test,
     };
     files::write_json(&folder.join(METRICS), &metrics)?;
     Ok(Measured { metrics, predictor, scores })

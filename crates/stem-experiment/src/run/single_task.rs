@@ -21,7 +21,7 @@ use crate::folder::{BUNDLE, LOG};
 /// # Errors
 /// Whatever keeps a task's model from being trained, and [`Error::Interrupted`] when a stop left a task without weights.
 pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
-    let Training { spec, train, dataset, folder, device, options } = all;
+    let Training { spec, train, dataset, folder, device, options, .. } = all;
     train.check_tasks(dataset.schema())?;
     let mut sum = FitSummary::default();
     let mut rows = 0.0;
@@ -43,6 +43,8 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
         sum.memory = sum.memory.max(summary.memory);
         sum.epochs = sum.epochs.max(summary.epochs);
         sum.best_epoch = sum.best_epoch.max(summary.best_epoch);
+        sum.evaluations = sum.evaluations.max(summary.evaluations);
+        sum.kept.extend(summary.kept);
         sum.seconds += summary.seconds;
         sum.interrupted |= summary.interrupted;
     }
@@ -57,6 +59,7 @@ pub(super) fn train_of(train: &TrainConfig, task: &str) -> TrainConfig {
     let mut train = train.clone();
     train.task_weights.retain(|name, _| name == task);
     train.balance = BalanceConfig::default();
+    train.monitor.weights.clear(); // its own metric decides
     train
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Training<'a, C> {
     pub folder: &'a Path,
     pub device: &'a Device,
     pub options: &'a RunOptions,
+    /// Whether the weights that are best for all tasks together are wanted beside each task's own best.
+    pub with_joint: bool,
 }
 
 impl<C: ModelSpec> Training<'_, C> {
@@ -30,7 +32,7 @@ impl<C: ModelSpec> Training<'_, C> {
     pub(super) fn jointly(&self, alone: Option<&str>) -> Result<FitSummary> {
         let learner = Learner::new(self.spec.clone(), self.dataset, self.train.clone(), self.device, self.folder)?;
         let learner = learner.with_progress(self.options.progress.clone()).with_stop(self.options.stop.clone());
-        Ok(learner.with_task(alone.map(Into::into)).fit_in_place()?)
+        Ok(learner.with_task(alone.map(Into::into)).with_joint(self.with_joint).fit_in_place()?)
     }
 }
 
@@ -64,7 +66,8 @@ pub(crate) fn check<C: ModelFamily>(
     Ok(most)
 }
 
-/// Trains `model` as the experiment says; `folder`, which is the caller's alone, receives bundle and log.
+/// Trains `model` as the experiment says; `folder`, which is the caller's alone, receives bundle and log, and `with_joint` a bundle of
+/// the weights that are best for all tasks together, where they are not those of every task.
 ///
 /// # Errors
 /// Whatever keeps the model from being trained or saved.
@@ -74,12 +77,13 @@ pub(crate) fn train<C: ModelFamily>(
     dataset: &Dataset,
     folder: &Path,
     options: &RunOptions,
+    with_joint: bool,
 ) -> Result<FitSummary> {
     let device = &options.device.open()?;
     files::create_folder(folder)?;
     let spec = &experiment.model(model)?;
     spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
-    let training = Training { spec, train: &experiment.train, dataset, folder, device, options };
+    let training = Training { spec, train: &experiment.train, dataset, folder, device, options, with_joint };
     if spec.trains_apart() { single_task::train(&training) } else { training.jointly(None) }
 }
 

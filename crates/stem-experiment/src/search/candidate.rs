@@ -38,7 +38,7 @@ const OUTCOME: &str = "trial.json";
 /// One training of a candidate, as it is kept.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Outcome {
-    /// Mean over the tasks of the monitored metric on the validation split; `None` where undefined, or where the loss broke.
+    /// Mean over the tasks of the monitored metric on the validation split, more being better; `None` where undefined, or where the loss broke.
     pub score: Option<f64>,
 }
 
@@ -112,11 +112,12 @@ impl<C: ModelFamily> Candidate<C> {
         work: &Path,
         options: &RunOptions,
     ) -> Result<Option<Outcome>> {
-        let score = match train(self.model, experiment, dataset, work, options) {
+        let score = match train(self.model, experiment, dataset, work, options, false) {
             Ok(summary) if summary.interrupted => return Ok(None),
             Ok(_) => {
                 let predictor = Predictor::<C>::open_model(work.join(BUNDLE), &options.device.open()?)?;
-                experiment.train.monitor.mean(measure(&predictor, dataset, Split::Valid)?.values())
+                let valid = measure(&predictor, dataset, Split::Valid)?;
+                experiment.train.monitor.mean(valid.iter().map(|(task, metrics)| (task.as_str(), metrics)))
             }
             Err(Error::Interrupted { .. }) => return Ok(None),
             Err(error @ Error::Train(stem_train::Error::NotFinite { .. })) => {

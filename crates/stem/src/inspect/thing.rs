@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use stem_core::ModelName;
+use stem_core::bundle::{FORMAT_VERSION, OLDEST_VERSION};
 use stem_core::files::FileError;
 use stem_data::sniff;
 
@@ -127,10 +128,10 @@ fn safetensors(path: &Path, start: &[u8], bytes: u64) -> Result<Option<Thing>, F
         return Ok(Some(other(what, "A bundle is written by `stem train` or `stem import`")));
     };
     let version = serde_json::from_str::<Value>(&manifest).ok().and_then(|manifest| manifest["version"].as_u64());
-    let reads = u64::from(stem_core::bundle::FORMAT_VERSION);
-    if version != Some(reads) {
+    let (oldest, newest) = (u64::from(OLDEST_VERSION), u64::from(FORMAT_VERSION));
+    if !version.is_some_and(|version| (oldest..=newest).contains(&version)) {
         let found = version.map_or("without a format version".into(), |version| format!("of format version {version}"));
-        let advice = format!("This program reads version {reads}: train or import the model again");
+        let advice = format!("This program reads versions {oldest} to {newest}: train or import the model again");
         return Ok(Some(other(format!("a bundle {found}"), advice)));
     }
     Ok(Some(Thing::Bundle(Header { checksum: entry("stem.checksum"), tensors, manifest, bytes })))

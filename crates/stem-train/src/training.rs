@@ -1,0 +1,331 @@
+//! The one training loop: epochs of steps, evaluations in between, the best weights kept on disk.
+
+use std::path::Path;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::TensorData;
+use serde_json::json;
+use stem_core::models::{Model, ModelSpec};
+use stem_core::nn::score;
+use stem_core::{Batch, Task, bundle, fused, params};
+use stem_data::{Bar, BatchPlan, Dataset, Split};
+use stem_report::metrics::{TaskMetrics, four_decimals};
+
+use crate::balance::Balance;
+use crate::config::TrainConfig;
+use crate::early_stop::Verdict;
+use crate::error::{Error, Result};
+use crate::keep::{BUNDLE, Keeper, Moment};
+use crate::learner::Learner;
+use crate::log::{RunLog, by_task};
+use crate::loss_meter::LossMeter;
+use crate::monitor::{Best, Monitor};
+use crate::schedule::RateSchedule;
+use crate::step::{Objective, TrainState};
+
+/// What a training is at, between two steps.
+pub(crate) struct Training<'l, C: ModelSpec> {
+    learner: &'l Learner<'l, C>,
+    monitor: Monitor,
+    objective: Objective,
+    /// Taken by a step, which puts it back.
+    state: Option<TrainState<C::Model>>,
+    schedule: RateSchedule,
+    balance: Balance,
+    losses: LossMeter,
+    keeper: Keeper,
+    log: RunLog,
+    steps: usize,
+    epoch: usize,
+    evaluations: usize,
+    rows: usize,
+    seconds: f64,
+}
+
+/// What a training came to.
+pub(crate) struct Trained {
+    pub(crate) moments: Vec<Option<Moment>>,
+    pub(crate) epochs: usize,
+    pub(crate) evaluations: usize,
+    pub(crate) rows: usize,
+    pub(crate) seconds: f64,
+}
+
+impl<'l, C: ModelSpec> Training<'l, C> {
+    /// Starts with drawn weights; the learner says everything else.
+    pub(crate) fn new(learner: &'l Learner<'l, C>, state: TrainState<C::Model>) -> Result<Self> {
+        let Learner { dataset, config, device, .. } = learner;
+        let (schema, tasks) = (dataset.schema(), dataset.schema().task_names());
+        let TrainConfig { schedule, learning_rate, warm_up_steps, balance, seed, patience, .. } = *config;
+        device.seed(seed);
+        let is_joint =
+            config.best == Best::Joint || !config.monitor.weights.is_empty() || !learner.spec.tasks_stand_apart();
+        Ok(Self {
+            learner,
+            monitor: learner.measurable_monitor(),
+            objective: objective(dataset, config),
+            losses: LossMeter::new(schema, state.table.rows().is_on_host()),
+            state: Some(state),
+            schedule: RateSchedule::new(schedule, learning_rate, warm_up_steps, planned_steps(config, dataset)),
+            balance: Balance::new(balance, tasks.len(), seed, device),
+            keeper: Keeper::new(&learner.work, tasks, patience, is_joint, learner.with_joint),
+            log: RunLog::create(&learner.work)?,
+            steps: 0,
+            epoch: 0,
+            evaluations: 0,
+            rows: 0,
+            seconds: 0.0,
+        })
+    }
+
+    /// Runs epochs until the last one, early stopping, or the stop flag; leaves bundle and log.
+    pub(crate) fn run(mut self) -> Result<Trained> {
+        let _memory = ReleaseMemory;
+        while self.epoch < self.learner.config.epochs && !self.learner.stop.is_set() {
+            if self.run_epoch()? == Verdict::Stop {
+                break;
+            }
+        }
+        if self.keeper.is_empty() {
+            // Stopped before the first evaluation: what there is, is kept, and judged by nothing.
+            let moment = self.moment();
+            self.keeper.judge(&vec![None; self.tasks().len()], None, moment);
+            self.save(moment, None)?;
+        }
+        self.state = None; // its memory is needed to put the bundle together
+        self.keeper.finish::<C>(self.learner.config.seed)?;
+        self.log.finish()?;
+        Ok(Trained {
+            moments: self.keeper.moments(),
+            epochs: self.epoch,
+            evaluations: self.evaluations,
+            rows: self.rows,
+            seconds: self.seconds,
+        })
+    }
+
+    fn state(&self) -> &TrainState<C::Model> {
+        self.state.as_ref().expect("a step takes the state and puts it back")
+    }
+
+    fn tasks(&self) -> &[Task] {
+        &self.learner.dataset.schema().tasks
+    }
+
+    /// Now.
+    fn moment(&self) -> Moment {
+        let an_epoch = steps_an_epoch(&self.learner.config, self.learner.dataset).max(1);
+        Moment { steps: self.steps, epoch: self.epoch, at: self.steps as f64 / an_epoch as f64 }
+    }
+
+    /// One pass over the training rows, or what early stopping and the stop flag leave of it.
+    fn run_epoch(&mut self) -> Result<Verdict> {
+        self.epoch += 1;
+        let Learner { dataset, config, progress, spec, stop, .. } = self.learner;
+        let plan = BatchPlan { size: config.batch_size, shuffle: Some((config.seed, self.epoch as u64)) };
+        let total = dataset.rows(Split::Train);
+        let bar = progress.rows(format!("{} epoch {}/{}", spec.name(), self.epoch, config.epochs), total);
+        let (an_epoch, planned) = (steps_an_epoch(config, dataset), planned_steps(config, dataset));
+        let mut begun = Instant::now();
+        for batch in dataset.batches(Split::Train, plan) {
+            batch.check(dataset.schema())?;
+            self.step(&batch, &bar)?;
+            let is_due = config.evaluate_every.is_due(self.steps, an_epoch, planned);
+            if !is_due && !stop.is_set() {
+                continue;
+            }
+            self.seconds += begun.elapsed().as_secs_f64();
+            self.read_losses()?;
+            if stop.is_set() && !self.keeper.is_empty() {
+                return Ok(Verdict::Stop); // a stretch cut short is not judged while there is a better-known state
+            }
+            if self.evaluate()? == Verdict::Stop || stop.is_set() {
+                return Ok(Verdict::Stop);
+            }
+            begun = Instant::now();
+        }
+        self.seconds += begun.elapsed().as_secs_f64();
+        Ok(Verdict::Better)
+    }
+
+    /// Forward, backward, update.
+    fn step(&mut self, batch: &Batch, bar: &Bar) -> Result<()> {
+        let rate = self.schedule.rate(self.steps);
+        self.steps += 1;
+        let state = self.state.take().expect("a step takes the state and puts it back");
+        let (losses, gradients) = self.balance.differentiate(&state, batch, &self.objective);
+        let seen = self.losses.add(losses, batch);
+        if let Some(broken) = self.losses.broken() {
+            let whole = state.table.rows().is_on_host(); // else the loss is read steps later
+            self.state = Some(state);
+            return Err(self.not_finite(broken, whole)?);
+        }
+        self.state = Some(state.apply(gradients, rate, self.learner.config.max_gradient_norm));
+        self.rows += batch.rows;
+        bar.advance(batch.rows);
+        seen.into_iter().for_each(|loss| bar.say(format!("loss {loss:.4}")));
+        Ok(())
+    }
+
+    fn read_losses(&mut self) -> Result<()> {
+        self.losses.read();
+        match self.losses.broken() {
+            Some(broken) => Err(self.not_finite(broken, false)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Measures on validation, logs, judges, and saves the weights where they are somebody's best.
+    fn evaluate(&mut self) -> Result<Verdict> {
+        self.evaluations += 1;
+        let (learner, schema) = (self.learner, self.learner.dataset.schema());
+        let scores = scores_of(learner, self.state(), Split::Valid)?;
+        if let Some(place) = scores.iter().position(|score| !score.is_finite()) {
+            return Err(self.not_finite((place % schema.tasks.len(), scores[place]), false)?);
+        }
+        let valid = learner.measure(&scores, Split::Valid);
+        let named = schema.tasks.iter().map(|task| task.name.as_str()).zip(&valid);
+        let mean = self.monitor.mean(named);
+        let of_tasks: Vec<Option<f64>> = valid.iter().map(|metrics| self.monitor.metric.gain(metrics)).collect();
+        let (moment, before) = (self.moment(), self.keeper.all());
+        let judged = self.keeper.judge(&of_tasks, mean, moment);
+        if judged.keep {
+            self.save(moment, mean)?;
+            self.keeper.clean(&before)?;
+        }
+        self.tell(&valid, &judged.best_of, moment)?;
+        self.losses = LossMeter::new(schema, self.state().table.rows().is_on_host());
+        if judged.verdict == Verdict::Worse {
+            self.schedule.evaluation_was_worse();
+        }
+        Ok(judged.verdict)
+    }
+
+    /// A line of the log, and one for the reader.
+    fn tell(&mut self, valid: &[TaskMetrics], best_of: &[usize], moment: Moment) -> Result<()> {
+        let (schema, metric) = (self.learner.dataset.schema(), self.monitor.metric);
+        let (loss, rate) = (self.losses.means(), self.schedule.rate(self.steps.saturating_sub(1)));
+        let best: Vec<&str> = best_of.iter().map(|&task| schema.tasks[task].name.as_str()).collect();
+        let mut line = json!({
+            "epoch": moment.epoch,
+            "at": moment.at,
+            "steps": moment.steps,
+            "learning_rate": rate,
+            "loss": by_task(schema, &loss),
+            "valid": by_task(schema, valid),
+            "best": best,
+        });
+        self.learner.task.iter().for_each(|task| line["task"] = task.as_str().into());
+        self.balance.weights().into_iter().for_each(|weights| line["balance"] = by_task(schema, weights));
+        self.log.write(&line)?;
+        let of_task =
+            |(task, metrics): (&Task, &TaskMetrics)| format!("{} {}", task.name, four_decimals(metric.of(metrics)));
+        let is_whole = (moment.at - moment.at.round()).abs() < 1e-9;
+        let when = if is_whole { moment.epoch.to_string() } else { format!("{:.2}", moment.at) };
+        tracing::info!(
+            "epoch {when}: loss {:.4}, valid {} {}, rate {rate:.2e}{}",
+            loss.iter().sum::<f64>(),
+            metric.name(),
+            schema.tasks.iter().zip(valid).map(of_task).collect::<Vec<_>>().join(", "),
+            match best.len() {
+                0 => String::new(),
+                all if all == schema.tasks.len() => ", best so far".into(),
+                _ => format!(", best so far of {}", best.join(", ")),
+            }
+        );
+        Ok(())
+    }
+
+    /// Writes the weights as they are, as those of `moment`.
+    fn save(&mut self, moment: Moment, monitored: Option<f64>) -> Result<()> {
+        let training = json!({
+            "epoch": moment.epoch,
+            "at": moment.at,
+            "steps": moment.steps,
+            "seed": self.learner.config.seed,
+            "monitored": monitored,
+        });
+        write(self.learner, self.state(), &self.keeper.path(moment), &training)
+    }
+
+    /// The error for a loss or score that is not finite. This training's best weights are on disk already; without any, the
+    /// weights as they are now are saved beside the bundle if they are still `whole`.
+    fn not_finite(&mut self, broken: (usize, f32), whole: bool) -> Result<Error> {
+        let (task, value) = broken;
+        let learner = self.learner;
+        let task = self.tasks().get(task).map_or("(regularization)", |task| &task.name).to_string();
+        let last_good = learner.folder.join("last-good.safetensors");
+        let saved = if let Some(last) = self.keeper.last() {
+            self.keeper.finish::<C>(learner.config.seed)?;
+            format!("the weights of epoch {} are in {}", last.epoch, learner.work.join(BUNDLE).display())
+        } else if whole && is_finite(self.state()) {
+            write(learner, self.state(), &last_good, &json!({ "epoch": 0, "seed": learner.config.seed }))?;
+            format!("the weights before that step are in {}", last_good.display())
+        } else {
+            "no epoch was finished before, so nothing was saved".into()
+        };
+        Ok(Error::NotFinite { task, value, step: self.steps, epoch: self.epoch, saved })
+    }
+}
+
+/// Probabilities of every row of a split, in order, by weights that are being trained. `[N, T]`, row-major.
+pub(crate) fn scores_of<C: ModelSpec>(
+    learner: &Learner<'_, C>,
+    state: &TrainState<C::Model>,
+    split: Split,
+) -> Result<Vec<f32>> {
+    let network = state.network.valid();
+    let mut scores = Vec::new();
+    let plan = BatchPlan { size: learner.config.batch_size, shuffle: None };
+    for batch in learner.dataset.batches(split, plan) {
+        batch.check(learner.dataset.schema())?;
+        scores.extend(score(&network, &state.table, state.layout(), &batch));
+    }
+    Ok(scores)
+}
+
+fn write<C: ModelSpec>(
+    learner: &Learner<'_, C>,
+    state: &TrainState<C::Model>,
+    path: &Path,
+    training: &serde_json::Value,
+) -> Result<()> {
+    let (schema, vocabularies) = (learner.dataset.schema(), learner.dataset.vocabularies());
+    Ok(bundle::save(path, schema, vocabularies, &learner.spec, &state.table, &state.network, training)?)
+}
+
+/// Whether all weights are numbers.
+fn is_finite<M: Model>(state: &TrainState<M>) -> bool {
+    let finite = |data: TensorData| data.iter::<f32>().all(f32::is_finite);
+    params::collect(&state.network).into_values().chain([state.table.rows().tensor().to_data()]).all(finite)
+}
+
+/// Gives the buffers of fused ops back when a training ends, with or without an error.
+struct ReleaseMemory;
+
+impl Drop for ReleaseMemory {
+    fn drop(&mut self) {
+        fused::release_memory();
+    }
+}
+
+/// Steps of one epoch.
+fn steps_an_epoch(config: &TrainConfig, dataset: &Dataset) -> usize {
+    dataset.rows(Split::Train).div_ceil(config.batch_size)
+}
+
+/// Steps of all epochs.
+pub(crate) fn planned_steps(config: &TrainConfig, dataset: &Dataset) -> usize {
+    config.epochs.saturating_mul(steps_an_epoch(config, dataset))
+}
+
+/// The objective that a configuration asks for.
+fn objective(dataset: &Dataset, config: &TrainConfig) -> Objective {
+    let weight = |name: &String| config.task_weights.get(name).copied().unwrap_or(1.0);
+    Objective {
+        task_weights: dataset.schema().tasks.iter().map(|task| weight(&task.name)).collect(),
+        embedding_l2: config.embedding_l2,
+        network_l2: config.network_l2,
+    }
+}
