@@ -43,6 +43,15 @@ impl Batch {
         Self { labels, ..self }
     }
 
+    /// The first rows, at most as many as there are.
+    #[must_use]
+    pub fn first(&self, rows: usize) -> Self {
+        let rows = rows.min(self.rows);
+        let of = |length: usize| length / self.rows.max(1) * rows;
+        let (ids, weights) = (self.ids[..of(self.ids.len())].to_vec(), self.weights[..of(self.weights.len())].to_vec());
+        Self::new(rows, ids, weights).with_labels(self.labels[..of(self.labels.len())].to_vec())
+    }
+
     /// Checks what no device checks: lengths, ids inside the table, finite weights, labels that are 0, 1 or missing.
     /// GPU gathers and scatters do not look at bounds, so every batch passes here first.
     ///

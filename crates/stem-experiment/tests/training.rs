@@ -231,7 +231,7 @@ fn settings_that_cannot_train_are_refused_by_key() {
     refused(TrainConfig { learning_rate: -1.0, ..base.clone() }, "`learning_rate` is -1, expected a number above 0");
     refused(TrainConfig { batch_size: 0, ..base.clone() }, "`batch_size` is 0, expected 1 to 16777216");
     refused(TrainConfig { epochs: 0, ..base.clone() }, "`epochs` is 0, expected 1 or more");
-    refused(TrainConfig { embedding_l2: f64::NAN, ..base.clone() }, "`embedding_l2` is NaN, expected 0 or more");
+    refused(TrainConfig { embedding_l2: Some(f64::NAN), ..base.clone() }, "`embedding_l2` is NaN, expected 0 or more");
     refused(
         TrainConfig { task_weights: [("buy".to_string(), 1.0)].into(), ..base.clone() },
         "`task_weights` is a weight for 'buy' (the labels are a, b), expected names of the recipe's labels",
@@ -386,7 +386,7 @@ fn every_optimizer_that_an_experiment_asks_for_is_the_one_that_trains() {
         epochs: 1,
         batch_size: 1 << 20,
         learning_rate: 0.5,
-        embedding_l2: 0.0,
+        embedding_l2: Some(0.0),
         embedding_std: 0.1,
         max_gradient_norm: 1e9,
         ..experiment().train
@@ -433,7 +433,7 @@ fn gauc_can_decide_when_to_stop() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
     let mut experiment = experiment();
-    experiment.train.monitor = Metric::Gauc.into();
+    (experiment.train.monitor, experiment.train.patience) = (Metric::Gauc.into(), experiment.train.epochs);
     let out = folder.path().join("out");
     let metrics = run(ModelName::Mmoe, &experiment, &dataset, &out, &options()).unwrap();
     let log = log_of(&out);

@@ -10,6 +10,7 @@
 //! | [`mix`] | All Forward, Task-specific Backward: softmax, mix, masked backward |
 //! | [`loss`] | cross-entropy from logits, and its gradient |
 //! | [`norms`] | squared norms, L2 |
+//! | [`prior`] | the pull of Gaussian priors on rows of the table |
 //! | `elementwise` | bias and ReLU, forward and backward |
 //! | [`initializer`] | a table's first numbers |
 //! | [`arena`] | memory that is kept from step to step |
@@ -35,6 +36,7 @@ pub mod distinct;
 pub mod bag;
 pub mod loss;
 pub mod norms;
+pub mod prior;
 pub mod initializer;
 pub mod arena;
 

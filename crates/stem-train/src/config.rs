@@ -10,6 +10,7 @@ use crate::balance::BalanceConfig;
 use crate::error::{Error, Result, require};
 use crate::monitor::{Best, EvaluateEvery, Monitor};
 use crate::optimizer::OptimizerConfig;
+use crate::prior::PriorConfig;
 use crate::schedule::ScheduleConfig;
 use crate::step::TableMode;
 
@@ -37,8 +38,11 @@ pub struct TrainConfig {
     pub best: Best,
     /// A task's weights are settled after so many evaluations in a row that were no better for it; training stops when all are.
     pub patience: usize,
-    /// `lambda` of `(lambda / 2) ||rows||^2`.
-    pub embedding_l2: f64,
+    /// What is believed of the table's rows: near zero, by a number that is given, or by variances that are learned.
+    pub prior: PriorConfig,
+    /// Another name for `prior = { name = "fixed", l2 = ... }`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding_l2: Option<f64>,
     /// `lambda` of `(lambda / 2) ||weights and biases of the network||^2`: weight decay as part of the loss.
     pub network_l2: f64,
     /// Gradients are scaled down to this global norm.
@@ -71,7 +75,8 @@ impl Default for TrainConfig {
             monitor: Monitor::default(),
             best: Best::default(),
             patience: 2,
-            embedding_l2: 1e-6,
+            prior: PriorConfig::default(),
+            embedding_l2: None,
             network_l2: 0.0,
             max_gradient_norm: 10.0,
             embedding_std: 1e-4,
@@ -85,6 +90,15 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// `lambda` of the fixed prior; 0 where it is learned.
+    pub fn l2(&self) -> f64 {
+        match (self.prior, self.embedding_l2) {
+            (PriorConfig::Learned { .. }, _) => 0.0,
+            (_, Some(l2)) => l2,
+            (PriorConfig::Fixed { l2 }, None) => l2,
+        }
+    }
+
     /// Refuses settings that cannot train.
     ///
     /// # Errors
@@ -99,7 +113,13 @@ impl TrainConfig {
         require("patience", self.patience, "1 or more", self.patience >= 1)?;
         self.evaluate_every.check()?;
         self.monitor.check()?;
-        require("embedding_l2", self.embedding_l2, least, not_negative(self.embedding_l2))?;
+        self.prior.check()?;
+        if let Some(l2) = self.embedding_l2 {
+            require("embedding_l2", l2, least, not_negative(l2))?;
+            let expected = "one of `embedding_l2` and `prior`, which say the same thing: take one away";
+            let once = self.prior == PriorConfig::default();
+            require("embedding_l2", format_args!("{l2}, beside a `prior`"), expected, once)?;
+        }
         require("network_l2", self.network_l2, least, not_negative(self.network_l2))?;
         require("max_gradient_norm", self.max_gradient_norm, above, positive(self.max_gradient_norm))?;
         require("embedding_std", self.embedding_std, least, not_negative(f64::from(self.embedding_std)))?;

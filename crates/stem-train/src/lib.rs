@@ -10,6 +10,7 @@
 //! | where it works until it is whole | [`Unfinished`] |
 //! | gather, forward, loss, backward, clip, update | [`step`] |
 //! | the weight of each task's loss | [`balance`] |
+//! | what is believed of the table's rows | [`prior`] |
 //! | Adam and others on the network and on rows; the rate | [`optimizer`], [`schedule`] |
 //! | how much memory it will take | [`memory`] |
 //!
@@ -36,6 +37,7 @@ mod keep;
 pub mod step;
 pub mod balance;
 pub mod optimizer;
+pub mod prior;
 pub mod schedule;
 mod early_stop;
 pub mod memory;
@@ -51,6 +53,7 @@ pub use keep::Moment;
 pub use learner::{FitSummary, Learner, check};
 pub use monitor::{Best, EvaluateEvery, Metric, Monitor};
 pub use optimizer::OptimizerConfig;
+pub use prior::PriorConfig;
 pub use schedule::ScheduleConfig;
 pub use stem_data::{Bar, Progress, StopFlag};
 pub use step::{Objective, TableMode, TrainState};

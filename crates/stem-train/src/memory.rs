@@ -11,6 +11,7 @@ use sysinfo::{CGroupLimits, Pid, ProcessesToUpdate, System};
 use crate::balance::BalanceConfig;
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
+use crate::prior::PriorConfig;
 use crate::step::TableMode;
 
 /// Copies of the network's size that a step holds beside weights and state: the gradients, and what is rebuilt of them.
@@ -68,13 +69,15 @@ impl MemoryPlan {
             floats(parameters).saturating_mul(GRADIENTS + sets - 1), // the network's
             floats((batch_size as u64).saturating_mul(network.activations)).saturating_mul(ACTIVATIONS),
         ];
+        let counted = if matches!(train.prior, PriorConfig::Learned { .. }) { 8 } else { 0 }; // bytes of a row
         Self {
             vocabulary: schema.rows(),
             width,
             network: parameters,
             table_bytes: table(vocabulary),
             state_bytes: floats(vocabulary.saturating_mul(optimizer.state_floats(width) as u64))
-                .saturating_add(floats(parameters).saturating_mul(1 + state)),
+                .saturating_add(floats(parameters).saturating_mul(1 + state))
+                .saturating_add(vocabulary.saturating_mul(counted)),
             batch_bytes: batch.into_iter().fold(0, u64::saturating_add),
             key_bytes: vocabularies.iter().map(Vocabulary::key_bytes).sum(),
         }

@@ -114,6 +114,22 @@ impl StepGradients {
         self.network.dot(&other.network, (self.rows.clone() * other.rows.clone()).sum())
     }
 
+    /// The distinct rows of the batch, ascending. `[U]`
+    pub(crate) fn row_ids(&self) -> &[u32] {
+        &self.batch.distinct.rows
+    }
+
+    /// How often each of them stands in the batch: the difference of neighbours. `[U + 1]`
+    pub(crate) fn row_starts(&self) -> &[u32] {
+        self.batch.distinct.by_row.starts()
+    }
+
+    /// Changes the gradients of the rows, given the rows. `[U, W]` both
+    pub(crate) fn change_rows(&mut self, change: impl FnOnce(Tensor<2>, &Tensor<2>) -> Tensor<2>) {
+        let grad = std::mem::replace(&mut self.rows, Tensor::empty([1, 1], &self.batch.values.device()));
+        self.rows = change(grad, &self.batch.values);
+    }
+
     /// `||rows||` `[1]`
     pub fn rows_norm(&self) -> Tensor<1> {
         squared_norm(&self.rows).sqrt()
@@ -182,6 +198,31 @@ impl<M: Model> TrainState<M> {
     /// Which slots make which field.
     pub fn layout(&self) -> &SlotLayout {
         &self.layout
+    }
+
+    /// Which rows take part in a step.
+    pub(crate) fn mode(&self) -> TableMode {
+        self.mode
+    }
+
+    /// For every slot of a batch its row, and the gradient of `sum_t w_t L_t` by it, each slot taken as a row of its own.
+    /// `[B * S, W]` both, row-major. Changes no weight; batch normalisation moves its running statistics.
+    pub(crate) fn slot_gradients(&self, batch: &Batch, weights: &[f64]) -> (Vec<f32>, Vec<f32>) {
+        let device = self.device();
+        let slots: Vec<u32> = (0..batch.ids.len() as u32).collect();
+        let (inverse, slot_weights) = upload(&slots, &batch.weights, batch.rows, &device);
+        let gathered = Gathered {
+            values: self.table.rows().gather(upload_index(&batch.ids, &device)),
+            targets: Targets::new(batch, self.tasks, &device),
+            index: inverse.clone(),
+            distinct: DistinctRows::of(&slots).into(),
+            inverse,
+            weights: slot_weights,
+        };
+        let share = Share { weights: Tensor::from_floats(weights, &device), penalty: 0.0 };
+        let (_, gradients) = self.task_gradients(&gathered, share);
+        let floats = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("rows are f32");
+        (floats(gathered.values), floats(gradients.rows))
     }
 
     /// Where the table is.

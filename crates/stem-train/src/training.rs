@@ -21,6 +21,7 @@ use crate::learner::Learner;
 use crate::log::{RunLog, by_task};
 use crate::loss_meter::LossMeter;
 use crate::monitor::{Best, Monitor};
+use crate::prior::{LearnedPrior, PriorConfig};
 use crate::schedule::RateSchedule;
 use crate::step::{Objective, TrainState};
 
@@ -33,6 +34,7 @@ pub(crate) struct Training<'l, C: ModelSpec> {
     state: Option<TrainState<C::Model>>,
     schedule: RateSchedule,
     balance: Balance,
+    prior: Option<LearnedPrior>,
     losses: LossMeter,
     keeper: Keeper,
     log: RunLog,
@@ -69,6 +71,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             state: Some(state),
             schedule: RateSchedule::new(schedule, learning_rate, warm_up_steps, planned_steps(config, dataset)),
             balance: Balance::new(balance, tasks.len(), seed, device),
+            prior: learned_prior(learner)?,
             keeper: Keeper::new(&learner.work, tasks, patience, is_joint, learner.with_joint),
             log: RunLog::create(&learner.work)?,
             steps: 0,
@@ -154,12 +157,15 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let rate = self.schedule.rate(self.steps);
         self.steps += 1;
         let state = self.state.take().expect("a step takes the state and puts it back");
-        let (losses, gradients) = self.balance.differentiate(&state, batch, &self.objective);
+        let (losses, mut gradients) = self.balance.differentiate(&state, batch, &self.objective);
         let seen = self.losses.add(losses, batch);
         if let Some(broken) = self.losses.broken() {
             let whole = state.table.rows().is_on_host(); // else the loss is read steps later
             self.state = Some(state);
             return Err(self.not_finite(broken, whole)?);
+        }
+        if let Some(prior) = &mut self.prior {
+            prior.step(&state, batch, &self.objective.task_weights, &mut gradients);
         }
         self.state = Some(state.apply(gradients, rate, self.learner.config.max_gradient_norm));
         self.rows += batch.rows;
@@ -239,13 +245,17 @@ impl<'l, C: ModelSpec> Training<'l, C> {
 
     /// Writes the weights as they are, as those of `moment`.
     fn save(&mut self, moment: Moment, monitored: Option<f64>) -> Result<()> {
-        let training = json!({
+        let mut training = json!({
             "epoch": moment.epoch,
             "at": moment.at,
             "steps": moment.steps,
             "seed": self.learner.config.seed,
             "monitored": monitored,
         });
+        if let Some(prior) = &self.prior {
+            let schema = self.learner.dataset.schema();
+            training["prior"] = json!(prior.summary(schema, &self.learner.spec.embedding_groups(schema)));
+        }
         write(self.learner, self.state(), &self.keeper.path(moment), &training)
     }
 
@@ -320,12 +330,20 @@ pub(crate) fn planned_steps(config: &TrainConfig, dataset: &Dataset) -> usize {
     config.epochs.saturating_mul(steps_an_epoch(config, dataset))
 }
 
+/// The learned prior, if a configuration asks for one.
+fn learned_prior<C: ModelSpec>(learner: &Learner<'_, C>) -> Result<Option<LearnedPrior>> {
+    let Learner { dataset, config, spec, .. } = learner;
+    let PriorConfig::Learned { tied, deviation, correlation } = config.prior else { return Ok(None) };
+    let widths = spec.widths(dataset.schema());
+    Ok(Some(LearnedPrior::new(dataset, &widths, tied, deviation, correlation)?))
+}
+
 /// The objective that a configuration asks for.
 fn objective(dataset: &Dataset, config: &TrainConfig) -> Objective {
     let weight = |name: &String| config.task_weights.get(name).copied().unwrap_or(1.0);
     Objective {
         task_weights: dataset.schema().tasks.iter().map(|task| weight(&task.name)).collect(),
-        embedding_l2: config.embedding_l2,
+        embedding_l2: config.l2(),
         network_l2: config.network_l2,
     }
 }

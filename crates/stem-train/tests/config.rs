@@ -30,9 +30,12 @@ fn what_lies_at_the_limit_is_taken_and_what_lies_beyond_is_refused_by_key() {
         assert_eq!(refused(|train| train.learning_rate = bad), Some("learning_rate"));
         assert_eq!(refused(|train| train.max_gradient_norm = bad), Some("max_gradient_norm"));
     }
-    assert_eq!(refused(|train| (train.embedding_l2, train.network_l2, train.embedding_std) = (0.0, 0.0, 0.0)), None);
+    assert_eq!(
+        refused(|train| (train.embedding_l2, train.network_l2, train.embedding_std) = (Some(0.0), 0.0, 0.0)),
+        None
+    );
     for bad in [-1e-9, f64::NAN, f64::INFINITY] {
-        assert_eq!(refused(|train| train.embedding_l2 = bad), Some("embedding_l2"));
+        assert_eq!(refused(|train| train.embedding_l2 = Some(bad)), Some("embedding_l2"));
         assert_eq!(refused(|train| train.network_l2 = bad), Some("network_l2"));
         assert_eq!(refused(|train| train.embedding_std = bad as f32), Some("embedding_std"));
         assert_eq!(refused(|train| _ = train.task_weights.insert("a".into(), bad)), Some("task_weights"));

@@ -45,7 +45,7 @@ fn plain() -> TrainConfig {
         learning_rate: 0.3,
         schedule: ScheduleConfig::Constant {},
         optimizer: sgd(),
-        embedding_l2: 0.0,
+        embedding_l2: Some(0.0),
         max_gradient_norm: 1e9,
         embedding_std: 0.1,
         best: Best::Joint,
@@ -153,7 +153,7 @@ fn task_weights_l2_and_clip_of_the_configuration_reach_the_weights() {
     let weighted = TrainConfig { task_weights: [("b".to_string(), 3.0)].into(), ..plain() };
     let objective = Objective { task_weights: vec![1.0, 3.0], ..Objective::plain(2) };
     assert_steps(&model, &dataset, &weighted, objective, &rates);
-    let decayed = TrainConfig { embedding_l2: 0.5, ..plain() };
+    let decayed = TrainConfig { embedding_l2: Some(0.5), ..plain() };
     assert_steps(&model, &dataset, &decayed, Objective { embedding_l2: 0.5, ..Objective::plain(2) }, &rates);
     let decayed = TrainConfig { network_l2: 0.5, ..plain() };
     assert_steps(&model, &dataset, &decayed, Objective { network_l2: 0.5, ..Objective::plain(2) }, &rates);
@@ -602,7 +602,7 @@ fn not_finite(dataset: &Dataset, config: &TrainConfig, out: &Path) -> Error {
 /// that this happens a step before the weights themselves are.
 fn growing(factor: f64) -> TrainConfig {
     let (learning_rate, l2) = (10.0 * factor, 0.1);
-    TrainConfig { learning_rate, network_l2: l2, embedding_l2: l2, max_gradient_norm: 1e300, ..plain() }
+    TrainConfig { learning_rate, network_l2: l2, embedding_l2: Some(l2), max_gradient_norm: 1e300, ..plain() }
 }
 
 /// A factor by which the loss grows for an epoch before it is no number; the shaders of a GPU overflow in fewer steps.
@@ -646,8 +646,7 @@ fn a_loss_that_is_not_finite_in_the_first_epoch_leaves_the_weights_before_that_s
     let kept = out.join("last-good.safetensors");
     assert_eq!(saved, format!("the weights before that step are in {}", kept.display()));
     let model = small(ModelName::SharedBottom);
-    let objective =
-        Objective { embedding_l2: config.embedding_l2, network_l2: config.network_l2, ..Objective::plain(2) };
+    let objective = Objective { embedding_l2: config.l2(), network_l2: config.network_l2, ..Objective::plain(2) };
     let by_hand = ByHand { spec: &model, dataset: &dataset, config: &config, objective };
     assert_eq!(weights_in(&kept), by_hand.steps(&vec![config.learning_rate; step - 1]).0);
 }

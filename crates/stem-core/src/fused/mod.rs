@@ -53,6 +53,7 @@ use burn::tensor::{Int, Tensor};
 use stem_kernels::arena;
 use stem_kernels::bag::BagLayout;
 use stem_kernels::distinct::DistinctRows;
+use stem_kernels::prior::Precisions;
 
 use crate::scoped::scoped;
 
@@ -108,6 +109,38 @@ pub fn add_scaled(grad: Tensor<2>, weights: &Tensor<2>, scale: f64) -> (Tensor<2
         (sum, Some(squares)) => (sum, Tensor::from_floats([squares], &weights.device())),
         (grad, None) => (grad + weights.clone() * scale, squared_norm(weights)),
     }
+}
+
+/// The gradients `grad [U, W]` of the rows `weights [U, W]` with the pull of a prior on them, of tensors below autodiff, on the CPU in
+/// one pass and in place where nobody else holds `grad`. Row `u` is of vocabulary `of[u]` and pulled `strength[u]` times; the equations
+/// are in [`stem_kernels::prior`].
+pub fn add_pull(
+    grad: Tensor<2>,
+    weights: &Tensor<2>,
+    of: &[u32],
+    strength: &[f32],
+    precisions: &Precisions,
+) -> Tensor<2> {
+    let (grad, done) = norms::add_pull(grad, weights, of, strength, precisions);
+    if done { grad } else { grad + pull(weights, of, strength, precisions) }
+}
+
+/// The pull as plain operations. `[U, W]`
+fn pull(weights: &Tensor<2>, of: &[u32], strength: &[f32], precisions: &Precisions) -> Tensor<2> {
+    let (device, [rows, width]) = (weights.device(), weights.dims());
+    let of = crate::forward::upload_index(of, &device); // [U]
+    let strength = Tensor::<1>::from_floats(strength, &device).reshape([rows, 1]);
+    let table = |values: &[f32], columns: usize| {
+        Tensor::<1>::from_floats(values, &device).reshape([values.len() / columns, columns]).select(0, of.clone())
+    };
+    let pull = match precisions {
+        Precisions::Diagonal { values, width } => table(values, *width) * weights.clone(), // [U, W]
+        Precisions::Tied { values, groups, dim } => {
+            let precision = table(values, groups * groups).reshape([rows, *groups, *groups]); // [U, G, G]
+            precision.matmul(weights.clone().reshape([rows, *groups, *dim])).reshape([rows, width]) // [U, W]
+        }
+    };
+    pull * strength
 }
 
 /// A batch's slots over the rows of a table: what an embedding bag reads.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use stem_kernels::bag::ColumnGroups;
+use stem_kernels::prior::Precisions;
 
 use super::Slots;
 
@@ -25,4 +26,8 @@ none!(squared_norm(&Tensor<2>) -> f32);
 
 pub(super) fn add_scaled(grad: Tensor<2>, _: &Tensor<2>, _: f32) -> (Tensor<2>, Option<f32>) {
     (grad, None)
+}
+
+pub(super) fn add_pull(grad: Tensor<2>, _: &Tensor<2>, _: &[u32], _: &[f32], _: &Precisions) -> (Tensor<2>, bool) {
+    (grad, false)
 }

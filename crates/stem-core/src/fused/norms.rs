@@ -1,8 +1,9 @@
-//! Norms of gradients, and the L2 term, on tensors below autodiff.
+//! Norms of gradients, the L2 term and the pull of priors, on tensors below autodiff.
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 use stem_kernels::norms as kernel;
+use stem_kernels::prior::{self, Precisions};
 
 use super::calls::note;
 use super::tensors::{fits, flex, owned, values};
@@ -26,4 +27,22 @@ pub(super) fn add_scaled(grad: Tensor<2>, weights: &Tensor<2>, scale: f32) -> (T
     let slice = grad.try_storage_mut().expect("owned a line above");
     let (squares, _) = kernel::add_scaled_norms(slice, values(&weights), scale);
     (Tensor::from_primitive::<Flex>(grad), Some(squares as f32))
+}
+
+/// `grad` with the pull of a prior, in place where nobody else holds it; or `grad` as it was, and `false`.
+pub(super) fn add_pull(
+    grad: Tensor<2>,
+    weights: &Tensor<2>,
+    of: &[u32],
+    strength: &[f32],
+    precisions: &Precisions,
+) -> (Tensor<2>, bool) {
+    if !fits([&grad, weights]) {
+        return (grad, false);
+    }
+    note(|calls| calls.norm += 1);
+    let (mut grad, weights) = (owned(flex(grad)), flex(weights.clone()));
+    let slice = grad.try_storage_mut().expect("owned a line above");
+    prior::add_pull(slice, values(&weights), of, strength, precisions);
+    (Tensor::from_primitive::<Flex>(grad), true)
 }

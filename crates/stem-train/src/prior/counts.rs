@@ -1,0 +1,116 @@
+//! How often each row of the table occurs in the training rows, counted once before the training.
+
+use stem_core::{Batch, Schema};
+use stem_data::{BatchPlan, Dataset, Split};
+
+use crate::error::Result;
+
+/// Rows that are read at a time.
+const ROWS: usize = 1 << 14;
+
+/// Occurrences of the table's rows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct RowCounts {
+    /// Where the rows of each vocabulary begin, and where the last ends. `[vocabularies + 1]`
+    starts: Vec<u32>,
+    /// `o_r`: slots of the training rows that hold the row. `[V]`
+    occurrences: Vec<u32>,
+    /// `n_r`: the sum of the squared weights of those slots. `[V]`
+    masses: Vec<f32>,
+    /// `N`
+    pub(super) rows: usize,
+}
+
+/// Rows of a vocabulary that occur about equally often.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Bucket {
+    /// Mean of their `n_r`.
+    pub(super) mass: f64,
+    /// How many they are.
+    pub(super) rows: f64,
+}
+
+impl RowCounts {
+    /// Counts the training rows of a data set.
+    pub(super) fn of(dataset: &Dataset) -> Result<Self> {
+        let mut counts = Self::none(dataset.schema());
+        for batch in dataset.batches(Split::Train, BatchPlan { size: ROWS, shuffle: None }) {
+            batch.check(dataset.schema())?;
+            counts.add(&batch);
+        }
+        Ok(counts)
+    }
+
+    /// Before the first row.
+    pub(super) fn none(schema: &Schema) -> Self {
+        let mut starts: Vec<u32> = schema.offsets().iter().map(|&offset| offset as u32).collect();
+        starts.push(schema.rows() as u32);
+        Self { starts, occurrences: vec![0; schema.rows()], masses: vec![0.0; schema.rows()], rows: 0 }
+    }
+
+    pub(super) fn add(&mut self, batch: &Batch) {
+        self.rows += batch.rows;
+        for (&id, &weight) in batch.ids.iter().zip(&batch.weights) {
+            self.occurrences[id as usize] = self.occurrences[id as usize].saturating_add(1);
+            self.masses[id as usize] += weight * weight;
+        }
+    }
+
+    pub(super) fn vocabularies(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The vocabulary of a row.
+    pub(super) fn vocabulary(&self, row: u32) -> usize {
+        self.starts.partition_point(|&start| start <= row) - 1
+    }
+
+    /// `o_r`
+    pub(super) fn occurrences(&self, row: u32) -> u32 {
+        self.occurrences[row as usize]
+    }
+
+    /// `n_r > 0`
+    pub(super) fn is_live(&self, row: u32) -> bool {
+        self.masses[row as usize] > 0.0
+    }
+
+    /// Whether a row lies behind the last of a vocabulary.
+    pub(super) fn ends_before(&self, vocabulary: usize, row: u32) -> bool {
+        self.starts[vocabulary + 1] <= row
+    }
+
+    /// The rows of a vocabulary that occur, by how often: eight buckets for every doubling.
+    pub(super) fn histogram(&self, vocabulary: usize) -> Vec<Bucket> {
+        let rows = self.starts[vocabulary] as usize..self.starts[vocabulary + 1] as usize;
+        let mut buckets = std::collections::BTreeMap::<i64, Bucket>::new();
+        for &mass in self.masses[rows].iter().filter(|mass| **mass > 0.0) {
+            let bucket = buckets.entry((f64::from(mass).log2() * 8.0).round() as i64).or_default();
+            bucket.rows += 1.0;
+            bucket.mass += f64::from(mass);
+        }
+        buckets.into_values().map(|bucket| Bucket { mass: bucket.mass / bucket.rows, ..bucket }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stem_core::{Field, Task, VocabularySpec};
+
+    #[test]
+    fn rows_are_counted_with_their_squared_weights_and_padding_is_not() {
+        let fields = vec![Field::category("user", 0), Field::category("item", 1)];
+        let vocabularies = vec![VocabularySpec::new("user", 4), VocabularySpec::new("item", 5)];
+        let schema = Schema::new(fields, vocabularies, vec![Task::new("a")]);
+        let mut counts = RowCounts::none(&schema);
+        let batch = Batch::new(3, vec![1, 6, 1, 7, 2, 4], vec![1.0, 0.5, 1.0, 2.0, 1.0, 0.0]);
+        counts.add(&batch);
+        assert_eq!((counts.rows, counts.vocabularies()), (3, 2));
+        assert_eq!([0, 3, 4, 8].map(|row| counts.vocabulary(row)), [0, 0, 1, 1]);
+        assert_eq!([1, 2, 4, 5, 7].map(|row| counts.occurrences(row)), [2, 1, 1, 0, 1]);
+        assert_eq!([1, 4, 5].map(|row| counts.is_live(row)), [true, false, false]);
+        assert_eq!(counts.histogram(0), [Bucket { mass: 1.0, rows: 1.0 }, Bucket { mass: 2.0, rows: 1.0 }]);
+        assert_eq!(counts.histogram(1), [Bucket { mass: 0.25, rows: 1.0 }, Bucket { mass: 4.0, rows: 1.0 }]);
+    }
+}
