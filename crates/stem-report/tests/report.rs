@@ -243,9 +243,15 @@ fn a_task_that_stopped_before_the_others_has_a_shorter_line() {
         epochs: (1..=5)
             .map(|epoch| {
                 let (loss, auc) = if epoch > 2 { (f64::NAN, None) } else { (0.5, Some(0.7)) };
-                EpochPoint { epoch, loss: vec![0.6 - 0.01 * epoch as f64, loss], auc: vec![Some(0.75), auc] }
+                EpochPoint {
+                    epoch,
+                    loss: vec![0.6 - 0.01 * epoch as f64, loss],
+                    auc: vec![Some(0.75), auc],
+                    ..EpochPoint::default()
+                }
             })
             .collect(),
+        ..LearningCurve::default()
     };
     let models = vec![ModelReport { name: "single-task".into(), learning: vec![curve(1)], ..ModelReport::default() }];
     let report = Report { tasks: vec!["like".into(), "follow".into()], models, ..Report::default() };

@@ -57,5 +57,9 @@ pub(super) fn interval_cells(interval: Option<crate::report::data::Interval>) ->
 /// What the axis of differences is called.
 pub(super) fn against(context: &Context<'_>) -> String {
     let name = context.reference.and_then(|i| context.report.models.get(i)).map(|m| m.name.as_str());
-    format!("difference in AUC to {}", name.unwrap_or("single-task"))
+    let (name, metric) = (name.unwrap_or("single-task"), context.report.metric);
+    match metric.higher_is_better() {
+        true => format!("difference in {} to {name}", metric.name()),
+        false => format!("{} saved against {name}", metric.name()),
+    }
 }
