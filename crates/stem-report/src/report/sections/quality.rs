@@ -8,9 +8,9 @@ use crate::report::number::{DASH, decimals, duration, list, mean, or_dash, sprea
 use crate::report::table::{Cell, Table};
 
 /// A metric: its name, where it is, and how far a value is from the best possible.
-type Metric = (&'static str, fn(&TaskReport) -> Option<&Spread>, fn(f64) -> f64);
+type Column = (&'static str, fn(&TaskReport) -> Option<&Spread>, fn(f64) -> f64);
 
-const METRICS: [Metric; 4] = [
+const COLUMNS: [Column; 4] = [
     ("AUC", |t| t.auc.as_ref(), |v| -v),
     ("gAUC", |t| t.gauc.as_ref(), |v| -v),
     ("logloss", |t| t.logloss.as_ref(), |v| v),
@@ -24,16 +24,8 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     };
     let single = context.tasks().flat_map(|(t, _)| seeds(t)).max() == Some(1);
     let over = if single { "" } else { ": mean and standard deviation over seeds" };
-    let tables: Vec<Table> = if one {
-        by_task(context, format!("The test split{over}")).into_iter().collect()
-    } else {
-        let ranking = table(context, format!("How well the test split is ranked{over}"), &METRICS[..2]);
-        let probabilities = table(context, "How good the probabilities are".into(), &METRICS[2..]);
-        ranking.into_iter().chain(probabilities).collect()
-    };
-    if tables.is_empty() {
-        return None;
-    }
+    let caption = format!("The test split{over}");
+    let table = if one { by_task(context, caption) } else { by_task_and_model(context, caption) }?;
     let mut body = Markup::new();
     intro(
         &mut body,
@@ -46,7 +38,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
             "Where the best and others are closer than the larger of their deviations, all of them are marked as a tie.",
         );
     }
-    tables.iter().for_each(|table| table.draw(&mut body));
+    table.draw(&mut body);
     if let [model] = &context.report.models[..] {
         let takes = takes(model);
         if !takes.is_empty() {
@@ -76,8 +68,8 @@ fn by_task(context: &Context<'_>, caption: String) -> Option<Table> {
     let value = |t: usize, of: fn(&TaskReport) -> Option<&Spread>| {
         context.task(0, t).and_then(of).filter(|s| s.mean.is_finite())
     };
-    let metrics: Vec<&Metric> =
-        METRICS.iter().filter(|(_, of, _)| context.tasks().any(|(t, _)| value(t, *of).is_some())).collect();
+    let metrics: Vec<&Column> =
+        COLUMNS.iter().filter(|(_, of, _)| context.tasks().any(|(t, _)| value(t, *of).is_some())).collect();
     let mut table = Table::new(caption, ["task"].into_iter().chain(metrics.iter().map(|(name, ..)| *name)));
     for (t, task) in context.tasks() {
         table.row(task, metrics.iter().map(|(_, of, _)| or_dash(value(t, *of), spread)));
@@ -85,31 +77,31 @@ fn by_task(context: &Context<'_>, caption: String) -> Option<Table> {
     (!metrics.is_empty()).then_some(table)
 }
 
-/// Models by tasks; `None` if no model has one of the metrics.
-fn table(context: &Context<'_>, caption: String, metrics: &[Metric]) -> Option<Table> {
+/// A row for every task and model, so that many tasks make a long table and not a wide one; `None` if no model has a number.
+fn by_task_and_model(context: &Context<'_>, caption: String) -> Option<Table> {
     let models = &context.report.models;
-    let (mut head, mut above) = (vec!["model".to_owned()], vec![(String::new(), 1)]);
-    let mut columns: Vec<Vec<Cell>> = Vec::new();
-    for (t, task) in context.tasks() {
-        let before = columns.len();
-        for (name, of, loss) in metrics {
-            let values: Vec<Option<&Spread>> =
-                (0..models.len()).map(|i| context.task(i, t).and_then(of).filter(|s| s.mean.is_finite())).collect();
-            if values.iter().any(Option::is_some) {
-                head.push((*name).into());
-                columns.push(column(&values, *loss));
-            }
-        }
-        if columns.len() > before {
-            above.push((task.into(), columns.len() - before));
-        }
-    }
+    let metric = context.report.metric;
+    let valid: Column = match metric.higher_is_better() {
+        true => ("", |t| t.valid.as_ref(), |v| -v),
+        false => ("", |t| t.valid.as_ref(), |v| v),
+    };
+    let values = |t: usize, of: fn(&TaskReport) -> Option<&Spread>| -> Vec<Option<&Spread>> {
+        (0..models.len()).map(|i| context.task(i, t).and_then(of).filter(|s| s.mean.is_finite())).collect()
+    };
+    let known = |(_, of, _): &Column| context.tasks().any(|(t, _)| values(t, *of).iter().any(Option::is_some));
+    let columns: Vec<Column> = [valid].into_iter().chain(COLUMNS).filter(known).collect();
     if columns.is_empty() {
         return None;
     }
-    let mut table = Table::new(caption, head).above(above);
-    for (i, model) in models.iter().enumerate() {
-        table.row(&model.name, columns.iter().filter_map(|column| column.get(i).cloned()));
+    let named = |name: &str| if name.is_empty() { format!("{}, validation", metric.name()) } else { name.to_owned() };
+    let names = columns.iter().map(|(name, ..)| named(name));
+    let mut table = Table::new(caption, ["task".to_owned(), "model".to_owned()].into_iter().chain(names)).named_twice();
+    for (t, task) in context.tasks() {
+        let cells: Vec<Vec<Cell>> = columns.iter().map(|(_, of, loss)| column(&values(t, *of), *loss)).collect();
+        for (i, model) in models.iter().enumerate() {
+            let own = cells.iter().filter_map(|column| column.get(i).cloned());
+            table.row(task, [Cell::from(model.name.as_str())].into_iter().chain(own));
+        }
     }
     Some(table)
 }
