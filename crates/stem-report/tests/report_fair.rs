@@ -14,9 +14,11 @@ fn spread(values: &[f64]) -> Option<Spread> {
     Some(Spread { mean, sd: (squares / (values.len() - 1) as f64).sqrt(), values: values.to_vec() })
 }
 
-/// AUCs of two seeds, one pair a task; the ends of the transfer to each.
-fn model(name: &str, parameters: u64, tasks: &[([f64; 2], Option<(f64, f64)>)]) -> ModelReport {
-    let task = |(aucs, transfer): &([f64; 2], Option<(f64, f64)>)| {
+/// AUCs of two seeds, and the ends of the transfer.
+type OnTask = ([f64; 2], Option<(f64, f64)>);
+
+fn model(name: &str, parameters: u64, tasks: &[OnTask]) -> ModelReport {
+    let task = |(aucs, transfer): &OnTask| {
         let transfer = transfer.map(|(low, high)| Interval { mean: (low + high) / 2.0, low, high });
         TaskReport { auc: spread(aucs), transfer, ..TaskReport::default() }
     };
@@ -50,8 +52,8 @@ fn lifted(lifts: [usize; 2]) -> String {
     let sample = Sample::new(&labels, &users, None);
     let (reference, own) = (lifting(&sample, [200, 200]), lifting(&sample, lifts));
     let bootstrap = Bootstrap { resamples: 200, ..Bootstrap::default() };
-    let found = bootstrap.paired(&reference, std::slice::from_ref(&own))[0].unwrap();
-    let aucs = |seeds: &[Ranked]| [seeds[0].auc().unwrap(), seeds[1].auc().unwrap()];
+    let found = bootstrap.paired(&reference, std::slice::from_ref(&own))[0].expect("both classes");
+    let aucs = |seeds: &[Ranked]| [0, 1].map(|seed: usize| seeds[seed].auc().expect("both classes"));
     let mut stem = model("stem", 900, &[(aucs(&own), None)]);
     stem.tasks[0].transfer = Some(found.interval);
     told(&report(vec![model("single-task", 300, &[(aucs(&reference), None)]), stem]))

@@ -54,14 +54,14 @@ fn quality_has_a_row_for_every_task_and_model_and_is_as_wide_for_many_tasks() {
             .collect();
         (head, quality.matches("<th scope=\"row\"").count())
     };
-    let head = ["task", "model", "AUC, validation", "AUC", "gAUC", "logloss", "calibration"].map(String::from);
+    let head = ["task", "model", "valid AUC", "AUC", "gAUC", "logloss", "calibration"].map(String::from);
     assert_eq!(columns(&sample()), (head.to_vec(), 14));
     assert_eq!(columns(&many()), (head.to_vec(), 49));
     let mut report = sample();
     report.metric = Metric::Logloss;
-    assert_eq!(columns(&report).0[2], "logloss, validation");
+    assert_eq!(columns(&report).0[2], "valid logloss");
     report.models.iter_mut().flat_map(|m| &mut m.tasks).for_each(|task| task.valid = None);
-    assert!(!columns(&report).0[2].contains("validation"));
+    assert!(!columns(&report).0[2].contains("valid"));
 }
 
 #[test]

@@ -113,6 +113,14 @@ impl ModelOnTask<'_> {
         overlap || close(self.choice, other.choice)
     }
 
+    /// How much better than the reference it is, and how much it would be with one stopping point for all tasks; `None` where that is
+    /// what was kept.
+    pub fn with_one_stopping_point(&self, reference: &Self) -> Option<[f64; 2]> {
+        let joint = self.joint?;
+        let kept = self.transfer.map_or_else(|| self.metric.gain(self.score.mean, reference.score.mean), |i| i.mean);
+        Some([kept, kept - self.metric.gain(self.score.mean, joint.mean)])
+    }
+
     /// How much better it was than another where models are chosen.
     pub fn ahead_of(&self, other: &Self) -> f64 {
         self.metric.gain(self.choice.mean, other.choice.mean)

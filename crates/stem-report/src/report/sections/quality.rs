@@ -1,20 +1,20 @@
 //! Every model on every task, the best marked, ties named.
 
 use super::{Context, Section, intro};
-use crate::report::data::{ModelReport, Spread, TaskReport};
+use crate::report::data::{Metric, ModelReport, Spread, TaskReport};
 use crate::report::judge::close;
 use crate::report::markup::Markup;
-use crate::report::number::{DASH, decimals, duration, list, mean, or_dash, spread, things};
+use crate::report::number::{DASH, decimals, duration, four, list, mean, or_dash, spread, spread_to, things};
 use crate::report::table::{Cell, Table};
 
-/// A metric: its name, where it is, and how far a value is from the best possible.
-type Column = (&'static str, fn(&TaskReport) -> Option<&Spread>, fn(f64) -> f64);
+/// A column: its name, the metric, how far a value is from the best possible, and how it is written.
+type Column = (&'static str, fn(&TaskReport) -> Option<&Spread>, fn(f64) -> f64, fn(&Spread) -> String);
 
 const COLUMNS: [Column; 4] = [
-    ("AUC", |t| t.auc.as_ref(), |v| -v),
-    ("gAUC", |t| t.gauc.as_ref(), |v| -v),
-    ("logloss", |t| t.logloss.as_ref(), |v| v),
-    ("calibration", |t| t.calibration.as_ref(), |v| (v - 1.0).abs()),
+    ("AUC", |t| t.auc.as_ref(), |v| -v, spread),
+    ("gAUC", |t| t.gauc.as_ref(), |v| -v, spread),
+    ("logloss", |t| t.logloss.as_ref(), |v| v, spread),
+    ("calibration", |t| t.calibration.as_ref(), |v| (v - 1.0).abs(), |s| spread_to(s, 3)),
 ];
 
 pub(super) fn section(context: &Context<'_>) -> Option<Section> {
@@ -30,7 +30,8 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     intro(
         &mut body,
         "AUC and gAUC (AUC within users) are better the higher, logloss (nats) the lower, calibration (mean prediction over \
-         mean label) the nearer to 1. A mean is over all seeds; where one of them has no value, as an AUC of one class, there is a dash.",
+         mean label) the nearer to 1. A mean is over all seeds; where one of them has no value, as an AUC of one class, there is a dash. All but a column of the validation split, by which \
+         models are chosen, are of the test split.",
     );
     if !one {
         intro(
@@ -69,10 +70,10 @@ fn by_task(context: &Context<'_>, caption: String) -> Option<Table> {
         context.task(0, t).and_then(of).filter(|s| s.mean.is_finite())
     };
     let metrics: Vec<&Column> =
-        COLUMNS.iter().filter(|(_, of, _)| context.tasks().any(|(t, _)| value(t, *of).is_some())).collect();
+        COLUMNS.iter().filter(|(_, of, ..)| context.tasks().any(|(t, _)| value(t, *of).is_some())).collect();
     let mut table = Table::new(caption, ["task"].into_iter().chain(metrics.iter().map(|(name, ..)| *name)));
     for (t, task) in context.tasks() {
-        table.row(task, metrics.iter().map(|(_, of, _)| or_dash(value(t, *of), spread)));
+        table.row(task, metrics.iter().map(|(_, of, _, text)| or_dash(value(t, *of), text)));
     }
     (!metrics.is_empty()).then_some(table)
 }
@@ -81,23 +82,27 @@ fn by_task(context: &Context<'_>, caption: String) -> Option<Table> {
 fn by_task_and_model(context: &Context<'_>, caption: String) -> Option<Table> {
     let models = &context.report.models;
     let metric = context.report.metric;
-    let valid: Column = match metric.higher_is_better() {
-        true => ("", |t| t.valid.as_ref(), |v| -v),
-        false => ("", |t| t.valid.as_ref(), |v| v),
+    // Alone without its deviation, so that the table is no wider than the page.
+    let (valid, mean): (fn(&TaskReport) -> Option<&Spread>, fn(&Spread) -> String) =
+        (|t| t.valid.as_ref(), |s| four(s.mean));
+    let valid: Column = match metric {
+        Metric::Auc => ("valid AUC", valid, |v| -v, mean),
+        Metric::Gauc => ("valid gAUC", valid, |v| -v, mean),
+        Metric::Logloss => ("valid logloss", valid, |v| v, mean),
     };
     let values = |t: usize, of: fn(&TaskReport) -> Option<&Spread>| -> Vec<Option<&Spread>> {
         (0..models.len()).map(|i| context.task(i, t).and_then(of).filter(|s| s.mean.is_finite())).collect()
     };
-    let known = |(_, of, _): &Column| context.tasks().any(|(t, _)| values(t, *of).iter().any(Option::is_some));
+    let known = |(_, of, ..): &Column| context.tasks().any(|(t, _)| values(t, *of).iter().any(Option::is_some));
     let columns: Vec<Column> = [valid].into_iter().chain(COLUMNS).filter(known).collect();
     if columns.is_empty() {
         return None;
     }
-    let named = |name: &str| if name.is_empty() { format!("{}, validation", metric.name()) } else { name.to_owned() };
-    let names = columns.iter().map(|(name, ..)| named(name));
-    let mut table = Table::new(caption, ["task".to_owned(), "model".to_owned()].into_iter().chain(names)).named_twice();
+    let names = columns.iter().map(|(name, ..)| *name);
+    let mut table = Table::new(caption, ["task", "model"].into_iter().chain(names)).named_twice().tight();
     for (t, task) in context.tasks() {
-        let cells: Vec<Vec<Cell>> = columns.iter().map(|(_, of, loss)| column(&values(t, *of), *loss)).collect();
+        let cells: Vec<Vec<Cell>> =
+            columns.iter().map(|(_, of, loss, text)| column(&values(t, *of), *loss, *text)).collect();
         for (i, model) in models.iter().enumerate() {
             let own = cells.iter().filter_map(|column| column.get(i).cloned());
             table.row(task, [Cell::from(model.name.as_str())].into_iter().chain(own));
@@ -107,7 +112,7 @@ fn by_task_and_model(context: &Context<'_>, caption: String) -> Option<Table> {
 }
 
 /// A metric of all models, its best marked when there is more than one.
-fn column(values: &[Option<&Spread>], loss: fn(f64) -> f64) -> Vec<Cell> {
+fn column(values: &[Option<&Spread>], loss: fn(f64) -> f64, text: fn(&Spread) -> String) -> Vec<Cell> {
     let best = values.iter().flatten().min_by(|a, b| loss(a.mean).total_cmp(&loss(b.mean)));
     // How far from the best possible, so that 0.99 and 1.01 are as well calibrated as each other.
     let turned = |s: &Spread| Spread { mean: loss(s.mean), ..s.clone() };
@@ -124,7 +129,7 @@ fn column(values: &[Option<&Spread>], loss: fn(f64) -> f64) -> Vec<Cell> {
         _ => Some("tie"),
     };
     let cell = |(value, tied): (&Option<&Spread>, &bool)| match value {
-        Some(value) => Cell::marked(spread(value), badge.filter(|_| *tied)),
+        Some(value) => Cell::marked(text(value), badge.filter(|_| *tied)),
         None => DASH.into(),
     };
     values.iter().zip(&tied).map(cell).collect()

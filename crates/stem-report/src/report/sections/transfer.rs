@@ -44,18 +44,15 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
 
 /// How much of each difference is the stopping; `None` where no model was stopped task by task.
 fn stopping(context: &Context<'_>) -> Option<Table> {
-    let metric = context.report.metric;
-    let caption = format!("Mean difference to single-task: {}, and how much of it is the stopping", metric.name());
+    let caption = format!("Mean {}, and how much of it is the stopping", against(context));
     let head = ["task", "model", "each task's best", "one stopping point", "of that the stopping"];
     let mut table = Table::new(caption, head).named_twice();
     for (t, task) in context.tasks() {
         let models = models_on_task(context.report, t);
         let Some(reference) = models.iter().find(|c| Some(c.index) == context.reference) else { continue };
         for model in models.iter().filter(|c| c.index != reference.index) {
-            let Some(joint) = model.joint else { continue };
-            let against = |own: f64| metric.gain(own, reference.score.mean);
-            let (kept, joint) = (against(model.score.mean), against(joint.mean));
-            let cells = [model.model.name.clone(), signed(kept), signed(joint), signed(kept - joint)];
+            let Some([kept, at_one]) = model.with_one_stopping_point(reference) else { continue };
+            let cells = [model.model.name.clone(), signed(kept), signed(at_one), signed(kept - at_one)];
             table.row(task, cells);
         }
     }

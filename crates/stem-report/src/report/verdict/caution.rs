@@ -52,9 +52,7 @@ pub(super) fn chosen(ship: &ModelOnTask<'_>, of: usize) -> Option<String> {
 
 /// How much of a difference is that every task was stopped at its own best.
 pub(super) fn stopping(model: &ModelOnTask<'_>, reference: &ModelOnTask<'_>) -> Option<String> {
-    let metric = model.metric;
-    let at_one = gained(metric, metric.gain(model.joint?.mean, reference.score.mean));
-    let kept = gained(metric, metric.gain(model.score.mean, reference.score.mean));
+    let [kept, at_one] = model.with_one_stopping_point(reference)?.map(|difference| gained(model.metric, difference));
     let name = &model.model.name;
     Some(format!(
         "Stopping has a part in it: {name} keeps the best weights of each task; with one stopping point for all tasks it would \
