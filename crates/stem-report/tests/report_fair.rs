@@ -143,7 +143,7 @@ fn the_choice_is_made_on_the_validation_split_and_the_gain_told_of_the_test_spli
     assert!(found.starts_with("Ship stem for like: +0.0230 AUC against single-task"), "{found}");
     assert!(
         found.contains(
-            "It was chosen on the validation split (AUC 0.8001 \u{b1} 0.0001 there), and the test split only"
+            "It was chosen on the validation split (AUC 0.8001 \u{b1} 0.0001 there), and the test split only tells what is gained."
         ),
         "{found}"
     );

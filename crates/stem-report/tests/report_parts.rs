@@ -110,7 +110,7 @@ fn what_happened_in_training_is_said_and_what_was_kept_is_ringed() {
     assert!(
         told.contains(
             "like, overfitting: after its best the validation logloss rises by more than 1 % while the training loss falls, with stem \
-             (1 of 2 seeds, up to 10.0 %). What is kept is from before, where the ring is."
+             (1 of 2 seeds, up to 10.0 %). The ring is around what is kept."
         ),
         "{told}"
     );

@@ -76,7 +76,7 @@ fn notes(context: &Context<'_>, t: usize, task: &str) -> Vec<String> {
         let which = list(&over);
         format!(
             "{task}, overfitting: after its best the validation logloss rises by more than 1 % while the training loss falls, with \
-             {which}. What is kept is from before, where the ring is."
+             {which}. The ring is around what is kept."
         )
     });
     let out = (!out.is_empty()).then(|| {

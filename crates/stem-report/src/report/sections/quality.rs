@@ -7,8 +7,12 @@ use crate::report::markup::Markup;
 use crate::report::number::{DASH, decimals, duration, four, list, mean, or_dash, spread, spread_to, things};
 use crate::report::table::{Cell, Table};
 
+/// A number of a model on a task, and how it is written.
+type Of = fn(&TaskReport) -> Option<&Spread>;
+type Text = fn(&Spread) -> String;
+
 /// A column: its name, the metric, how far a value is from the best possible, and how it is written.
-type Column = (&'static str, fn(&TaskReport) -> Option<&Spread>, fn(f64) -> f64, fn(&Spread) -> String);
+type Column = (&'static str, Of, fn(f64) -> f64, Text);
 
 const COLUMNS: [Column; 4] = [
     ("AUC", |t| t.auc.as_ref(), |v| -v, spread),
@@ -30,8 +34,8 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     intro(
         &mut body,
         "AUC and gAUC (AUC within users) are better the higher, logloss (nats) the lower, calibration (mean prediction over \
-         mean label) the nearer to 1. A mean is over all seeds; where one of them has no value, as an AUC of one class, there is a dash. All but a column of the validation split, by which \
-         models are chosen, are of the test split.",
+         mean label) the nearer to 1. A mean is over all seeds; where one of them has no value, as an AUC of one class, there is \
+         a dash. All is of the test split, but for a column of the validation split, by which models are chosen.",
     );
     if !one {
         intro(
@@ -66,9 +70,7 @@ fn takes(model: &ModelReport) -> Vec<String> {
 
 /// Tasks by metrics of the only model; `None` if it has none.
 fn by_task(context: &Context<'_>, caption: String) -> Option<Table> {
-    let value = |t: usize, of: fn(&TaskReport) -> Option<&Spread>| {
-        context.task(0, t).and_then(of).filter(|s| s.mean.is_finite())
-    };
+    let value = |t: usize, of: Of| context.task(0, t).and_then(of).filter(|s| s.mean.is_finite());
     let metrics: Vec<&Column> =
         COLUMNS.iter().filter(|(_, of, ..)| context.tasks().any(|(t, _)| value(t, *of).is_some())).collect();
     let mut table = Table::new(caption, ["task"].into_iter().chain(metrics.iter().map(|(name, ..)| *name)));
@@ -83,14 +85,13 @@ fn by_task_and_model(context: &Context<'_>, caption: String) -> Option<Table> {
     let models = &context.report.models;
     let metric = context.report.metric;
     // Alone without its deviation, so that the table is no wider than the page.
-    let (valid, mean): (fn(&TaskReport) -> Option<&Spread>, fn(&Spread) -> String) =
-        (|t| t.valid.as_ref(), |s| four(s.mean));
+    let (valid, mean): (Of, Text) = (|t| t.valid.as_ref(), |s| four(s.mean));
     let valid: Column = match metric {
         Metric::Auc => ("valid AUC", valid, |v| -v, mean),
         Metric::Gauc => ("valid gAUC", valid, |v| -v, mean),
         Metric::Logloss => ("valid logloss", valid, |v| v, mean),
     };
-    let values = |t: usize, of: fn(&TaskReport) -> Option<&Spread>| -> Vec<Option<&Spread>> {
+    let values = |t: usize, of: Of| -> Vec<Option<&Spread>> {
         (0..models.len()).map(|i| context.task(i, t).and_then(of).filter(|s| s.mean.is_finite())).collect()
     };
     let known = |(_, of, ..): &Column| context.tasks().any(|(t, _)| values(t, *of).iter().any(Option::is_some));
@@ -112,7 +113,7 @@ fn by_task_and_model(context: &Context<'_>, caption: String) -> Option<Table> {
 }
 
 /// A metric of all models, its best marked when there is more than one.
-fn column(values: &[Option<&Spread>], loss: fn(f64) -> f64, text: fn(&Spread) -> String) -> Vec<Cell> {
+fn column(values: &[Option<&Spread>], loss: fn(f64) -> f64, text: Text) -> Vec<Cell> {
     let best = values.iter().flatten().min_by(|a, b| loss(a.mean).total_cmp(&loss(b.mean)));
     // How far from the best possible, so that 0.99 and 1.01 are as well calibrated as each other.
     let turned = |s: &Spread| Spread { mean: loss(s.mean), ..s.clone() };

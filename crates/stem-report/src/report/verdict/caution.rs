@@ -41,13 +41,17 @@ pub(super) fn where_chosen(model: &ModelOnTask<'_>) -> &'static str {
     if model.validated { " on the validation split" } else { "" }
 }
 
-/// By what the model was chosen, where there was something to choose from and a split to choose on.
-pub(super) fn chosen(ship: &ModelOnTask<'_>, of: usize) -> Option<String> {
-    let chosen = of > 1 && ship.validated;
-    chosen.then(|| {
-        let (metric, valid) = (ship.metric.name(), spread(ship.choice));
-        format!("It was chosen on the validation split ({metric} {valid} there), and the test split only tells what it gains.")
-    })
+/// By what the model was chosen, where there was something to choose from and a split to choose on; `tied` begins with it.
+pub(super) fn chosen(tied: &[ModelOnTask<'_>], of: usize) -> Option<String> {
+    let ship = tied.first().filter(|ship| of > 1 && ship.validated)?;
+    let (metric, valid) = (ship.metric.name(), spread(ship.choice));
+    let how = match tied.len() {
+        1 => format!("It was chosen on the validation split ({metric} {valid} there)"),
+        _ => {
+            format!("Models were put in order on the validation split ({metric} {valid} of {} there)", ship.model.name)
+        }
+    };
+    Some(format!("{how}, and the test split only tells what is gained."))
 }
 
 /// How much of a difference is that every task was stopped at its own best.

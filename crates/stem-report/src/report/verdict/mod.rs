@@ -124,14 +124,14 @@ fn against_reference(report: &Report, task: String, all: &[ModelOnTask<'_>], ref
     }
     reasons.extend(caution::stopping(ship, reference));
     // The one to ship first, then the others that gain.
-    let gained: Vec<ModelOnTask<'_>> =
+    let ship_first: Vec<ModelOnTask<'_>> =
         [ship].into_iter().chain(gaining.iter().filter(|c| c.index != ship.index)).cloned().collect();
-    if let Some(losses) = users::who_transfer(&pairs, &gained, &task, Transfer::Negative) {
+    if let Some(losses) = users::who_transfer(&pairs, &ship_first, &task, Transfer::Negative) {
         reasons.push(format!("Some users lose all the same: {losses}."));
     }
     reasons.extend(caution::learned_nothing(reference));
     reasons.extend(tie(&tied));
-    reasons.extend(caution::chosen(ship, sharing.len()));
+    reasons.extend(caution::chosen(&tied, sharing.len()));
     if let Some(higher) = sharing.iter().find(|c| c.ahead_of(&gaining[0]) > 0.0) {
         let where_ = caution::where_chosen(higher);
         let mean = spread(higher.choice);
