@@ -3,7 +3,7 @@
 //! | what | module |
 //! |---|---|
 //! | AUC, gAUC, logloss, calibration of one task | [`metrics`] |
-//! | intervals over users, strata, likeness of embeddings, curves | [`analysis`] |
+//! | intervals over users and seeds, strata, likeness of embeddings, curves | [`analysis`] |
 //! | one HTML page: does sharing help, for whom, what to ship | [`report`] |
 //!
 //! ```

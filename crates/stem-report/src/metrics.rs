@@ -56,11 +56,14 @@ pub fn column(values: &[f32], t: usize, tasks: usize) -> impl Iterator<Item = &f
 
 /// Mean cross-entropy; probabilities are kept `1e-7` away from 0 and 1.
 pub fn logloss(scores: &[f32], labels: &[bool]) -> Option<f64> {
-    let loss = |(&p, &y): (&f32, &bool)| {
-        let p = f64::from(p).clamp(1e-7, 1.0 - 1e-7);
-        -(if y { p } else { 1.0 - p }).ln()
-    };
-    (!scores.is_empty()).then(|| scores.iter().zip(labels).map(loss).sum::<f64>() / scores.len() as f64)
+    let sum = || scores.iter().zip(labels).map(|(&p, &y)| loss(p, y)).sum::<f64>();
+    (!scores.is_empty()).then(|| sum() / scores.len() as f64)
+}
+
+/// Cross-entropy of one row, in nats.
+pub(crate) fn loss(p: f32, y: bool) -> f64 {
+    let p = f64::from(p).clamp(1e-7, 1.0 - 1e-7);
+    -(if y { p } else { 1.0 - p }).ln()
 }
 
 /// Mean prediction over mean label.

@@ -3,7 +3,7 @@
 mod report_page;
 mod report_sample;
 
-use report_page::{charts, check, sound};
+use report_page::{charts, check, part, sound};
 use report_sample::{crowded, many, sample};
 use stem_report::report::{
     EpochPoint, GateMap, Interval, LearningCurve, ModelReport, Provenance, Report, StratumTask, TaskReport, render,
@@ -19,7 +19,7 @@ fn every_chart_of_the_sample_has_its_marks_and_its_table() {
     assert_eq!(of_kind(&page, "transfer"), [(6, 6); 2]);
     assert_eq!(of_kind(&page, "strata"), [(18, 21); 2]);
     // Seven means and three seeds each.
-    assert_eq!(of_kind(&page, "learning"), [(28, 21); 4]);
+    assert_eq!(of_kind(&page, "learning"), [(28, 21); 6]);
     assert_eq!(of_kind(&page, "roc"), [(7, 7); 2]);
     assert_eq!(of_kind(&page, "calibration"), [(7, 70); 2]);
     assert_eq!(of_kind(&page, "gates"), [(6, 2); 8]);
@@ -225,7 +225,7 @@ fn users_are_said_to_be_cut_by_their_share_of_the_second_task() {
 #[test]
 fn numbers_of_users_stand_beside_their_transfer_and_are_dashes_where_there_are_none() {
     let page = sound(&sample());
-    let users = page.split("id=\"users\"").nth(1).and_then(|rest| rest.split("</section>").next()).unwrap();
+    let users = part(&page, "users");
     for column in ["gAUC", "logloss", "calibration"] {
         assert_eq!(users.matches(&format!("<th scope=\"col\">{column}</th>")).count(), 2, "{column}");
     }
@@ -243,9 +243,15 @@ fn a_task_that_stopped_before_the_others_has_a_shorter_line() {
         epochs: (1..=5)
             .map(|epoch| {
                 let (loss, auc) = if epoch > 2 { (f64::NAN, None) } else { (0.5, Some(0.7)) };
-                EpochPoint { epoch, loss: vec![0.6 - 0.01 * epoch as f64, loss], auc: vec![Some(0.75), auc] }
+                EpochPoint {
+                    epoch,
+                    loss: vec![0.6 - 0.01 * epoch as f64, loss],
+                    auc: vec![Some(0.75), auc],
+                    ..EpochPoint::default()
+                }
             })
             .collect(),
+        ..LearningCurve::default()
     };
     let models = vec![ModelReport { name: "single-task".into(), learning: vec![curve(1)], ..ModelReport::default() }];
     let report = Report { tasks: vec!["like".into(), "follow".into()], models, ..Report::default() };
@@ -259,7 +265,7 @@ fn a_task_that_stopped_before_the_others_has_a_shorter_line() {
     let ends: Vec<&str> =
         page.split("<tbody>").skip(1).filter_map(|rest| rest.split("</tbody>").next()?.rsplit("<td").next()).collect();
     assert_eq!((of_kind(&page, "learning"), ends.len()), (vec![(1, 1); 4], 4));
-    assert!(page.contains("A line ends where training did."));
+    assert!(page.contains("A line ends where training did;"));
 }
 
 #[test]

@@ -2,14 +2,18 @@
 //!
 //! | question | answer |
 //! |---|---|
-//! | how well does a model rank? is it better than another, or is it luck? | [`Sample`], [`Ranked`], [`Bootstrap`] |
+//! | how well does a model rank? is it better than another, or is it luck? | [`Sample`], [`Ranked`], [`Metric`], [`Bootstrap`] |
 //! | on whose samples? | [`Shares`], [`Strata`] |
 //! | how alike are two representations? | [`linear_cka`] |
 //! | how many directions does one use, and what does it look like? | [`effective_rank`], [`singular_values`], [`project`] |
 //! | what do ranking and calibration look like? | [`roc_curve`], [`calibration_curve`] |
 
+mod metric;
 mod ranked;
 mod bootstrap;
+mod luck;
+#[cfg(test)]
+mod coverage;
 mod strata;
 mod matrix;
 mod cka;
@@ -20,6 +24,7 @@ mod curves;
 pub use bootstrap::{Bootstrap, Difference, Interval};
 pub use cka::linear_cka;
 pub use curves::{CalibrationBin, calibration_curve, roc_curve};
+pub use metric::Metric;
 pub use ranked::{Ranked, Sample};
 pub use spectrum::{Projection, effective_rank, project, singular_values};
 pub use strata::{Shares, Strata, Stratum};

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
+use super::Metric;
+use crate::metrics::loss;
+
 /// The rows of a comparison: those with a label, of one stratum or all. Scores of every model are ranked on the same rows.
 #[derive(Debug, Clone)]
 pub struct Sample {
@@ -77,6 +80,10 @@ impl Sample {
     /// Sorts the sample by the scores of one model; `scores` are those of all rows.
     pub fn rank(&self, scores: &[f32]) -> Ranked {
         let score = |&row: &u32| scores[row as usize];
+        let mut losses = vec![0.0; self.groups];
+        for (&row, mark) in self.rows.iter().zip(&self.marks) {
+            losses[(mark >> 1) as usize] += loss(scores[row as usize], mark & 1 == 1);
+        }
         let rows = ascending(self.rows.iter().map(score).zip(self.marks.iter().copied()));
         let comparable = rows.iter().all(|(score, _)| !score.is_nan());
         let mut ties = Vec::new();
@@ -88,7 +95,13 @@ impl Sample {
             }
             start = end;
         }
-        Ranked { marks: rows.into_iter().map(|(_, mark)| mark).collect(), ties, groups: self.groups, comparable }
+        Ranked {
+            marks: rows.into_iter().map(|(_, mark)| mark).collect(),
+            ties,
+            groups: self.groups,
+            losses,
+            comparable,
+        }
     }
 }
 
@@ -99,7 +112,7 @@ pub(super) fn ascending<T: Send>(rows: impl Iterator<Item = (f32, T)>) -> Vec<(f
     rows
 }
 
-/// A [`Sample`] in the order of one model's scores. 4 bytes a row.
+/// A [`Sample`] in the order of one model's scores. 4 bytes a row and 8 bytes a group.
 #[derive(Debug, Clone)]
 pub struct Ranked {
     /// `2 * group + label`, ascending by score.
@@ -107,6 +120,8 @@ pub struct Ranked {
     /// Where equal scores hold both classes: first row, and the one behind the last.
     ties: Vec<[u32; 2]>,
     groups: usize,
+    /// Sum of the cross-entropy of the rows of each group, in nats.
+    losses: Vec<f64>,
     /// Whether every score is a number.
     comparable: bool,
 }
@@ -142,6 +157,30 @@ impl Ranked {
     /// AUC within groups: `sum_g n_g AUC_g / sum_g n_g` over the groups with both classes. `None` when there is none, or a score is
     /// no number.
     pub fn gauc(&self) -> Option<f64> {
+        ratio(&self.auc_by_group(), None).filter(|_| self.comparable)
+    }
+
+    /// Mean cross-entropy of scores that are probabilities, in nats. `None` without rows, or when a score is no number.
+    pub fn logloss(&self) -> Option<f64> {
+        ratio(&self.loss_by_group(), None).filter(|_| self.comparable)
+    }
+
+    /// The metric of that name.
+    pub fn metric(&self, metric: Metric) -> Option<f64> {
+        match metric {
+            Metric::Auc => self.auc(),
+            Metric::Gauc => self.gauc(),
+            Metric::Logloss => self.logloss(),
+        }
+    }
+
+    /// Whether every score is a number.
+    pub(super) fn comparable(&self) -> bool {
+        self.comparable
+    }
+
+    /// `n_g AUC_g` and `n_g` of every group, zeros where it lacks a class. `[G]`
+    pub(super) fn auc_by_group(&self) -> Vec<[f64; 2]> {
         let mut groups = vec![Pass::default(); self.groups];
         self.runs(|marks, tied| {
             for run in marks.chunks(if tied { marks.len() } else { 1 }) {
@@ -154,10 +193,15 @@ impl Ranked {
                 of(1).for_each(|g| groups[g].positives += 1);
             }
         });
-        let of = |group: &Pass| Some((group.auc()?, (group.positives + group.negatives) as f64));
-        let (sum, rows) =
-            groups.iter().filter_map(of).fold((0.0, 0.0), |(sum, rows), (auc, n)| (sum + auc * n, rows + n));
-        (self.comparable && rows > 0.0).then(|| sum / rows)
+        let rows = |group: &Pass| (group.positives + group.negatives) as f64;
+        groups.iter().map(|group| group.auc().map_or([0.0; 2], |auc| [auc * rows(group), rows(group)])).collect()
+    }
+
+    /// Sum of the cross-entropy and number of rows of every group. `[G]`
+    pub(super) fn loss_by_group(&self) -> Vec<[f64; 2]> {
+        let mut groups: Vec<[f64; 2]> = self.losses.iter().map(|&sum| [sum, 0.0]).collect();
+        self.marks.iter().for_each(|mark| groups[(mark >> 1) as usize][1] += 1.0);
+        groups
     }
 
     /// Walks the rows from the lowest score on: stretches in which no two of different classes have one score, and between them ties.
@@ -170,6 +214,16 @@ impl Ranked {
         }
         each(&self.marks[start..], false);
     }
+}
+
+/// `sum_g w_g a_g / sum_g w_g b_g` of parts `[a_g, b_g]`, every weight 1 by default. `None` where the denominator is 0.
+pub(super) fn ratio(parts: &[[f64; 2]], weights: Option<&[u8]>) -> Option<f64> {
+    let add = |[above, below]: [f64; 2], [a, b]: &[f64; 2], w: f64| [above + w * a, below + w * b];
+    let [above, below] = match weights {
+        Some(weights) => parts.iter().zip(weights).fold([0.0; 2], |sum, (part, &w)| add(sum, part, f64::from(w))),
+        None => parts.iter().fold([0.0; 2], |sum, part| add(sum, part, 1.0)),
+    };
+    (below > 0.0).then(|| above / below)
 }
 
 impl Pass {
@@ -286,6 +340,18 @@ mod tests {
             let [a, b] = [(&scores, &labels, &groups), (&s, &l, &g)].map(|(s, l, g)| Sample::new(l, g, None).rank(s).gauc());
             prop_assert!(close(a, b));
         }
+    }
+
+    #[test]
+    fn every_metric_is_the_one_of_the_tables() {
+        let (scores, labels) = ([0.1, 0.9, 0.4, 0.6, 0.3], [0.0, 1.0, 1.0, 0.0, f32::NAN]);
+        let sample = Sample::new(&labels, &[0, 0, 1, 1, 1], None);
+        let (ranked, table) = (sample.rank(&scores), crate::metrics::TaskMetrics::on(&sample, &scores));
+        let found = Metric::ALL.map(|metric| ranked.metric(metric));
+        assert!(found.iter().zip([table.auc, table.gauc, table.logloss]).all(|(a, b)| close(*a, b)), "{found:?}");
+        let unknown = sample.rank(&[0.1, f32::NAN, 0.4, 0.6, 0.3]);
+        assert_eq!(Metric::ALL.map(|metric| unknown.metric(metric)), [None; 3]);
+        assert_eq!(Sample::new(&[], &[], None).rank(&[]).logloss(), None);
     }
 
     #[test]

@@ -8,6 +8,13 @@
 //!     A-dominant          comparable       B-dominant
 //! ```
 //!
+//! Where a third of the rows cannot be had so, because many users have one share (mostly 0), users are put in order by a smoothed
+//! share instead, which knows how much a user gave:
+//!
+//! ```text
+//! smoothed_u = (positives_B + mean_B) / (positives_A + positives_B + mean_A + mean_B)       means over users with a positive
+//! ```
+//!
 //! Shares come from training rows, so that a test label never says which stratum measures it. Users without a positive have
 //! no share, and their rows no stratum.
 //!
@@ -22,6 +29,11 @@
 //! ```
 
 use std::collections::HashMap;
+
+use crate::report::count;
+
+/// A smaller part of the rows than one of this many is no third of them: users are put in order another way.
+const TENTH: usize = 10;
 
 /// Which task has most of a user's positives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,19 +53,22 @@ impl Stratum {
 
 /// Task B's share of the positives of each user that has any.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Shares(HashMap<u32, f64>);
+pub struct Shares(HashMap<u32, [u32; 2]>); // positives of A and of B
 
 /// The rows of a split by stratum.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Strata {
     /// The stratum of each row; `None` where its user has no share.
     pub rows: Vec<Option<Stratum>>,
-    /// Where the shares were cut. A share on a cut is comparable.
+    /// Where the shares, or the smoothed ones, were cut. A share on a cut is comparable.
     pub cuts: [f64; 2],
     /// Rows of each stratum, in the order of [`Stratum::ALL`].
     pub counts: [usize; 3],
     /// Rows of users without a share.
     pub unassigned: usize,
+    /// What a reader has to know where terciles of the share would not do: why, and how the rows were cut. `a` and `b` in it are a
+    /// user's positives of task A and of task B.
+    pub note: Option<String>,
 }
 
 impl Shares {
@@ -71,13 +86,18 @@ impl Shares {
                 *of_b += u32::from(b > 0.5);
             }
         }
-        let share = |[a, b]: [u32; 2]| f64::from(b) / (f64::from(a) + f64::from(b));
-        Self(positives.into_iter().map(|(user, counts)| (user, share(counts))).collect())
+        Self(positives)
     }
 
     /// The share of a user; `None` without a positive.
     pub fn get(&self, user: u32) -> Option<f64> {
-        self.0.get(&user).copied()
+        self.0.get(&user).map(|&[a, b]| f64::from(b) / (f64::from(a) + f64::from(b)))
+    }
+
+    /// Positives of A and of B that a user has in the mean, of those with any.
+    fn means(&self) -> [f64; 2] {
+        let sum = |task: usize| self.0.values().map(|counts| u64::from(counts[task])).sum::<u64>();
+        [0, 1].map(|task| sum(task) as f64 / self.0.len().max(1) as f64)
     }
 
     /// Splits rows (of the test split, by their users) so that each stratum has about a third of those with a share.
@@ -85,24 +105,64 @@ impl Shares {
     /// A cut lies between two different shares, where it is nearest to the third, so that equal shares are never parted. Where
     /// many are equal, a stratum may be far from a third: shares of 0 and 1 are one task's alone and never comparable, and
     /// something is, if there is any other share.
+    ///
+    /// Where a stratum has less than a tenth of the rows so, they are split by the smoothed share, if that makes the smallest stratum
+    /// larger; users with the same positives are still never parted. [`Strata::note`] tells of it.
     pub fn terciles(&self, users: &[u32]) -> Strata {
-        let mut shares: Vec<f64> = users.iter().filter_map(|&user| self.get(user)).collect();
-        shares.sort_unstable_by(f64::total_cmp);
-        self.cut(users, tercile_cuts(&shares))
+        let plain = self.thirds(users, |user| self.get(user));
+        let smallest = |strata: &Strata| strata.counts.into_iter().min().unwrap_or(0);
+        let rows: usize = plain.counts.iter().sum();
+        if TENTH * smallest(&plain) >= rows {
+            return plain;
+        }
+        let [mean_a, mean_b] = self.means();
+        let smoothed = self.thirds(users, |user| {
+            let [a, b] = self.0.get(&user)?.map(f64::from);
+            // Rounded, so that what is equal but for the last digit is.
+            Some(((b + mean_b) / (a + b + mean_a + mean_b) * 1e12).round() / 1e12)
+        });
+        let [first, second, third] = plain.counts.map(|rows| count(rows as u64));
+        let parts = format!("{first}, {second} and {third} rows");
+        if smallest(&smoothed) > smallest(&plain) {
+            let ([low, high], all) = (smoothed.cuts, mean_a + mean_b);
+            let note = format!(
+                "Terciles of the share b / (a + b) would be parts of {parts}, because many users have the same share. So users are \
+                 cut at {low:.4} and {high:.4} of a smoothed share, (b + {mean_b:.2}) / (a + b + {all:.2}), which adds what \
+                 a user has in the mean to what each has: of users with the same share those with more feedback are further out."
+            );
+            return Strata { note: Some(note), ..smoothed };
+        }
+        let [low, high] = plain.cuts;
+        let note = format!(
+            "Cut at {low:.4} and {high:.4} of the share b / (a + b), into parts of {parts}: far from thirds, because many users \
+             have the same positives, and such users are never parted."
+        );
+        Strata { note: Some(note), ..plain }
     }
 
     /// Splits rows at given cuts, the first not above the second.
     pub fn cut(&self, users: &[u32], cuts: [f64; 2]) -> Strata {
-        let stratum = |share: f64| match share {
-            share if share < cuts[0] => Stratum::ADominant,
-            share if share > cuts[1] => Stratum::BDominant,
-            _ => Stratum::Comparable,
-        };
-        let rows: Vec<Option<Stratum>> = users.iter().map(|&user| self.get(user).map(stratum)).collect();
-        let counts = Stratum::ALL.map(|stratum| rows.iter().filter(|row| **row == Some(stratum)).count());
-        let unassigned = rows.len() - counts.iter().sum::<usize>();
-        Strata { rows, cuts, counts, unassigned }
+        split(users, cuts, |user| self.get(user))
     }
+
+    /// Splits rows in three by any share of their users.
+    fn thirds(&self, users: &[u32], share: impl Fn(u32) -> Option<f64>) -> Strata {
+        let mut shares: Vec<f64> = users.iter().filter_map(|&user| share(user)).collect();
+        shares.sort_unstable_by(f64::total_cmp);
+        split(users, tercile_cuts(&shares), share)
+    }
+}
+
+fn split(users: &[u32], cuts: [f64; 2], share: impl Fn(u32) -> Option<f64>) -> Strata {
+    let stratum = |share: f64| match share {
+        share if share < cuts[0] => Stratum::ADominant,
+        share if share > cuts[1] => Stratum::BDominant,
+        _ => Stratum::Comparable,
+    };
+    let rows: Vec<Option<Stratum>> = users.iter().map(|&user| share(user).map(stratum)).collect();
+    let counts = Stratum::ALL.map(|stratum| rows.iter().filter(|row| **row == Some(stratum)).count());
+    let unassigned = rows.len() - counts.iter().sum::<usize>();
+    Strata { rows, cuts, counts, unassigned, note: None }
 }
 
 impl Strata {
@@ -184,6 +244,34 @@ mod tests {
     }
 
     #[test]
+    fn where_most_users_have_one_share_they_are_parted_by_how_much_they_gave() {
+        // Forty users who give A alone, of 1 to 40 positives, and six who give B, too.
+        let positives: Vec<[usize; 2]> = (1..=40).map(|a| [a, 0]).chain((1..=6).map(|b| [9, b])).collect();
+        let shares = shares(&positives);
+        let users: Vec<u32> = (0..46).collect();
+        let strata = shares.terciles(&users);
+        assert_eq!(strata.counts, [15, 16, 15]);
+        // Of those who give A alone, the ones who give most of it are furthest out.
+        assert!(strata.rows_in(Stratum::ADominant).iter().eq(&(25..40).collect::<Vec<u32>>()));
+        assert!(strata.rows[40..].iter().all(|row| *row == Some(Stratum::BDominant)));
+        let note = strata.note.unwrap();
+        assert!(
+            note.starts_with("Terciles of the share b / (a + b) would be parts of 40, 1 and 5 rows, because"),
+            "{note}"
+        );
+        assert!(note.contains("(b + 0.46) / (a + b + 19.46)"), "{note}");
+        assert_eq!(shares.cut(&users, [0.1, 0.2]).note, None);
+    }
+
+    #[test]
+    fn users_with_the_same_positives_are_never_parted_and_that_is_said() {
+        let strata = shares(&[[1, 0], [1, 1]]).terciles(&[vec![0; 40], vec![1; 2]].concat());
+        assert_eq!(strata.counts, [40, 2, 0]);
+        let note = strata.note.unwrap();
+        assert!(note.contains("into parts of 40, 2 and 0 rows: far from thirds"), "{note}");
+    }
+
+    #[test]
     fn one_task_alone_is_never_comparable_and_any_other_share_is() {
         let shares = shares(&[[1, 0], [1, 1], [0, 1]]);
         let [many_a, many_b] = [[0; 9], [2; 9]].map(|many| [many.as_slice(), &[1, 2, 0]].concat());
@@ -219,6 +307,18 @@ mod tests {
             let strata = shares.terciles(&users);
             prop_assert!(strata.cuts[0] <= strata.cuts[1]);
             prop_assert_eq!(strata.counts.iter().sum::<usize>() + strata.unassigned, users.len());
+            // Users with the same positives are in one stratum, whatever they are cut by.
+            let mut of: HashMap<[u32; 2], Option<Stratum>> = HashMap::new();
+            for (user, row) in users.iter().zip(&strata.rows) {
+                if let Some(&positives) = shares.0.get(user) {
+                    prop_assert_eq!(of.entry(positives).or_insert(*row), row);
+                }
+            }
+            let degenerate = strata.counts.iter().any(|&rows| 10 * rows < users.len() - strata.unassigned);
+            prop_assert!(strata.note.is_some() || !degenerate);
+            if strata.note.as_ref().is_some_and(|note| note.contains("smoothed")) {
+                return Ok(());
+            }
             let mut rows: Vec<(f64, Stratum)> =
                 users.iter().zip(&strata.rows).filter_map(|(&user, row)| Some((shares.get(user)?, (*row)?))).collect();
             rows.sort_by(|a, b| a.0.total_cmp(&b.0));

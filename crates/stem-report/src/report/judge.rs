@@ -1,7 +1,8 @@
 //! What numbers mean: whether tasks gain from sharing, and which models cannot be told apart.
 
-use super::data::{Interval, ModelReport, PairReport, Report, Spread, StratumTask};
+use super::data::{Interval, Metric, ModelReport, PairReport, Report, Spread, StratumTask, TaskReport};
 use super::number::sd;
+use super::training;
 
 /// What sharing does to a task, by whether the 95 % interval of the difference excludes zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,33 +46,46 @@ pub(super) fn known(interval: Option<Interval>) -> Option<Interval> {
     interval.filter(|i| Transfer::of(i).is_some())
 }
 
-/// A model that has an AUC on a task.
+/// A model that has the metric that decides on a task.
 #[derive(Debug, Clone)]
 pub(super) struct ModelOnTask<'a> {
     /// Its place among the report's models.
     pub index: usize,
     /// The model.
     pub model: &'a ModelReport,
-    /// Its AUC.
-    pub auc: &'a Spread,
-    /// Its AUC less the reference's, and the interval over users.
+    /// What decides.
+    pub metric: Metric,
+    /// The metric on the test split.
+    pub score: &'a Spread,
+    /// What models are put in order by: the metric on the validation split where all models have it, or else on the test split.
+    pub choice: &'a Spread,
+    /// Whether that is the validation split.
+    pub validated: bool,
+    /// AUC on the test split.
+    pub auc: Option<&'a Spread>,
+    /// The metric on the test split, had one stopping point been kept for all tasks.
+    pub joint: Option<&'a Spread>,
+    /// How much better it is than the reference, and the interval over users and seeds.
     pub transfer: Option<Interval>,
     /// The same seed by seed; empty where there is no reference with the same seeds.
     pub by_seed: Vec<f64>,
+    /// Trainings whose last allowed epoch was still the best.
+    pub ran_out: usize,
 }
 
 /// Seeds that must agree before a gain is more than the luck of a training.
 pub(super) const SEEDS: usize = 2;
 
 impl ModelOnTask<'_> {
-    /// Whether it is better than guessing and than the reference: by the interval over users, and with every one of two seeds or more.
+    /// Whether it is better than guessing and than the reference: by the interval over users and seeds, and with every one of two seeds
+    /// or more. A gain that is mostly one seed's makes an interval that holds zero.
     pub fn gains(&self) -> bool {
-        self.gains_over_users() && self.gains_with_every_seed()
+        self.gains_by_interval() && self.gains_with_every_seed()
     }
 
     /// Whether its interval is above zero, and it is better than guessing.
-    pub fn gains_over_users(&self) -> bool {
-        self.auc.mean > 0.5 && self.transfer.and_then(|i| Transfer::of(&i)) == Some(Transfer::Positive)
+    pub fn gains_by_interval(&self) -> bool {
+        self.ranks() && self.call() == Some(Transfer::Positive)
     }
 
     /// Whether it is above the reference with every seed, of two or more.
@@ -79,13 +93,37 @@ impl ModelOnTask<'_> {
         self.by_seed.len() >= SEEDS && self.by_seed.iter().all(|difference| *difference > 0.0)
     }
 
-    /// Whether seeds cannot tell the two apart: means closer than the larger deviation, or intervals that overlap.
+    /// What its interval says.
+    pub fn call(&self) -> Option<Transfer> {
+        self.transfer.and_then(|i| Transfer::of(&i))
+    }
+
+    /// Whether it ranks better than guessing, as far as that is known.
+    fn ranks(&self) -> bool {
+        let guesses = |spread: &Spread| spread.mean <= 0.5;
+        !self.auc.is_some_and(guesses) && (self.metric == Metric::Logloss || !guesses(self.score))
+    }
+
+    /// Whether users and seeds cannot tell the two apart: intervals that overlap, or means closer than the larger deviation.
     pub fn ties(&self, other: &Self) -> bool {
         let overlap = match (self.transfer, other.transfer) {
             (Some(a), Some(b)) => a.low <= b.high && b.low <= a.high,
             _ => false,
         };
-        overlap || close(self.auc, other.auc)
+        overlap || close(self.choice, other.choice)
+    }
+
+    /// How much better than the reference it is, and how much it would be with one stopping point for all tasks; `None` where that is
+    /// what was kept.
+    pub fn with_one_stopping_point(&self, reference: &Self) -> Option<[f64; 2]> {
+        let joint = self.joint?;
+        let kept = self.transfer.map_or_else(|| self.metric.gain(self.score.mean, reference.score.mean), |i| i.mean);
+        Some([kept, kept - self.metric.gain(self.score.mean, joint.mean)])
+    }
+
+    /// How much better it was than another where models are chosen.
+    pub fn ahead_of(&self, other: &Self) -> f64 {
+        self.metric.gain(self.choice.mean, other.choice.mean)
     }
 }
 
@@ -101,27 +139,63 @@ pub(super) fn reference(report: &Report) -> Option<usize> {
     report.models.iter().position(|model| model.name == *name)
 }
 
-/// Every model with an AUC on task `t`, the highest first.
+/// The metric of a task on the test split.
+pub(super) fn measured(task: &TaskReport, metric: Metric) -> Option<&Spread> {
+    let spread = match metric {
+        Metric::Auc => &task.auc,
+        Metric::Gauc => &task.gauc,
+        Metric::Logloss => &task.logloss,
+    };
+    finite(spread)
+}
+
+fn finite(spread: &Option<Spread>) -> Option<&Spread> {
+    spread.as_ref().filter(|spread| spread.mean.is_finite())
+}
+
+/// Whether all models that have the metric on task `t` have it on the validation split, too.
+pub(super) fn chosen_on_validation(report: &Report, t: usize) -> bool {
+    let tasks = report.models.iter().filter_map(|model| model.tasks.get(t));
+    let mut measured = tasks.filter(|task| measured(task, report.metric).is_some()).peekable();
+    measured.peek().is_some() && measured.all(|task| finite(&task.valid).is_some())
+}
+
+/// Every model with the metric on task `t`, the best first: by the validation split where it is known, or else by the test split.
 pub(super) fn models_on_task<'a>(report: &'a Report, t: usize) -> Vec<ModelOnTask<'a>> {
-    let auc = |model: &'a ModelReport| model.tasks.get(t)?.auc.as_ref().filter(|auc| auc.mean.is_finite());
-    let against = reference(report).and_then(|index| auc(&report.models[index]));
+    let metric = report.metric;
+    let on_validation = chosen_on_validation(report, t);
+    let score = |model: &'a ModelReport| measured(model.tasks.get(t)?, metric);
+    let against = reference(report).and_then(|index| score(&report.models[index]));
     let by_seed = |own: &Spread| match against {
         Some(against) if against.values.len() == own.values.len() => {
-            own.values.iter().zip(&against.values).map(|(own, against)| own - against).collect()
+            own.values.iter().zip(&against.values).map(|(own, against)| metric.gain(*own, *against)).collect()
         }
         _ => Vec::new(),
     };
     let of = |(index, model): (usize, &'a ModelReport)| {
-        let auc = auc(model)?;
-        Some(ModelOnTask { index, model, auc, transfer: known(model.tasks[t].transfer), by_seed: by_seed(auc) })
+        let (score, task) = (score(model)?, &model.tasks[t]);
+        Some(ModelOnTask {
+            index,
+            model,
+            metric,
+            score,
+            choice: finite(&task.valid).filter(|_| on_validation).unwrap_or(score),
+            auc: finite(&task.auc),
+            validated: on_validation,
+            joint: finite(&task.joint),
+            transfer: known(task.transfer),
+            by_seed: by_seed(score),
+            ran_out: model.learning.iter().filter(|curve| training::ran_out(curve, t, metric)).count(),
+        })
     };
     let mut found: Vec<ModelOnTask<'a>> = report.models.iter().enumerate().filter_map(of).collect();
-    found.sort_by(|a, b| b.auc.mean.total_cmp(&a.auc.mean));
+    let rank = |c: &ModelOnTask<'_>| metric.goodness(c.choice.mean);
+    found.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
     found
 }
 
 /// The best of several and all that tie with it; first the one with the fewest parameters, of those that are not to be avoided
-/// if there are any, then by AUC.
+/// if there are any, then by the metric.
 pub(super) fn leaders<'a>(
     descending: &[ModelOnTask<'a>],
     avoid: impl Fn(&ModelOnTask<'a>) -> bool,
@@ -148,7 +222,6 @@ pub(super) fn strata<'a>(pair: &'a PairReport, model: &str, task: &str) -> Vec<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::data::TaskReport;
 
     fn model(name: &str, parameters: u64, mean: f64, sd: f64, transfer: Option<(f64, f64)>) -> ModelReport {
         let transfer = transfer.map(|(low, high)| Interval { mean: (low + high) / 2.0, low, high });
@@ -213,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn models_without_a_finite_auc_are_no_candidates() {
+    fn models_without_a_finite_metric_are_no_candidates() {
         let report =
             Report { models: vec![model("nan", 1, f64::NAN, 0.0, None), ModelReport::default()], ..Report::default() };
         assert!(models_on_task(&report, 0).is_empty());

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the numbers | `data` |
 //! | what it means: positive, negative, no evidence; ties; what to ship | `judge`, `verdict` |
+//! | how trainings went: overfitting, too few epochs | `training` |
 //! | markup that cannot break, numbers for readers, tables | `markup`, `number`, `table` |
 //! | a chart as SVG | `charts` |
 //! | a part of the page, left out when it has no data | `sections` |
@@ -21,10 +22,11 @@ mod number;
 mod page;
 mod sections;
 mod table;
+mod training;
 mod verdict;
 
 pub use data::{
-    CalibrationBin, EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, Interval, LearningCurve, ModelReport,
+    CalibrationBin, EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, Interval, LearningCurve, Metric, ModelReport,
     PairReport, Picture, Provenance, Report, SearchReport, Spread, StratumModel, StratumReport, StratumTask,
     TaskReport, Trial,
 };

@@ -65,10 +65,13 @@ pub(super) fn things(value: u64, one: &str, many: &str) -> String {
 
 /// `0.7839 ± 0.0012`; the mean alone where no spread is known.
 pub(super) fn spread(value: &Spread) -> String {
-    match sd(value) {
-        Some(sd) => format!("{} \u{b1} {}", four(value.mean), four(sd)),
-        None => four(value.mean),
-    }
+    spread_to(value, 4)
+}
+
+/// The same with so many decimals.
+pub(super) fn spread_to(value: &Spread, places: usize) -> String {
+    let mean = decimals(value.mean, places);
+    sd(value).map(|sd| format!("{mean} \u{b1} {}", decimals(sd, places))).unwrap_or(mean)
 }
 
 /// The standard deviation, where there are values enough for one.

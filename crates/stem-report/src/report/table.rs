@@ -33,6 +33,7 @@ pub(super) struct Table {
     above: Vec<(String, usize)>,
     rows: Vec<(String, Vec<Cell>)>,
     class: &'static str,
+    tight: bool,
 }
 
 impl Table {
@@ -59,6 +60,12 @@ impl Table {
         self
     }
 
+    /// Columns stand closer together, where there are many.
+    pub fn tight(mut self) -> Self {
+        self.tight = true;
+        self
+    }
+
     /// One more row.
     pub fn row(&mut self, name: impl Into<String>, cells: impl IntoIterator<Item = impl Into<Cell>>) {
         self.rows.push((name.into(), cells.into_iter().map(Into::into).collect()));
@@ -72,6 +79,7 @@ impl Table {
     /// The table in its box.
     pub fn draw(&self, m: &mut Markup) {
         let class = if self.class.is_empty() { "numbers" } else { self.class };
+        let class = format!("{class}{}", if self.tight { " tight" } else { "" });
         let about: Attributes<'_> =
             &[("class", &"scroll"), ("tabindex", &0), ("role", &"group"), ("aria-label", &self.caption)];
         m.node("div", about, |m| {

@@ -78,3 +78,9 @@ pub fn charts(page: &str) -> Vec<(String, usize, usize)> {
     };
     page.split("<figure>").skip(1).map(of).collect()
 }
+
+/// The part of a page with this id.
+pub fn part<'a>(page: &'a str, id: &str) -> &'a str {
+    let after = page.split(&format!("<section id=\"{id}\"")).nth(1).unwrap_or_else(|| panic!("no part {id}"));
+    after.split("</section>").next().unwrap_or_default()
+}

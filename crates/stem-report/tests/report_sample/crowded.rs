@@ -39,6 +39,7 @@ pub fn many() -> Report {
         for epoch in model.learning.iter_mut().flat_map(|l| &mut l.epochs) {
             epoch.loss = epoch.loss.iter().cycle().take(7).copied().collect();
             epoch.auc = epoch.auc.iter().cycle().take(7).copied().collect();
+            epoch.logloss = epoch.logloss.iter().cycle().take(7).copied().collect();
         }
         if ["single-task", "shared-bottom", "aitm"].contains(&model.name.as_str()) {
             continue;
@@ -100,7 +101,10 @@ pub fn crowded() -> Report {
             (task.positives, task.labelled, task.auc, task.transfer) = (0, 12, None, None);
         }
     }
+    other.note = Some("Cut by a smoothed share, because many users have the same share.".into());
     report.pairs.push(other);
+    // Said by two models, and meant once.
+    report.warnings.push(report.warnings[0].clone());
     report.warnings.push("one_word_".repeat(40));
     report
 }

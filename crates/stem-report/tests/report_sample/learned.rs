@@ -3,24 +3,31 @@
 use super::{Noise, STRATA, TASKS};
 use stem_report::report::{EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, LearningCurve, Picture};
 
+/// Two measurements an epoch of `stem`, one of the others; the epochs of `mmoe` run out.
 pub fn learning(name: &str, seed: u64, aucs: [f64; 2], noise: &mut Noise) -> LearningCurve {
     let last = 9 + (seed as usize * 5 + (aucs[0] * 1e4) as usize) % 6;
-    let epochs = (1..=last).map(|epoch| {
-        let done = 1.0 - (-0.45 * epoch as f64).exp();
-        let over = (epoch as f64 - 9.0).max(0.0) * 0.0012;
-        let auc = aucs.map(|auc| Some(0.62 + (auc - 0.62) * done - over + 0.0018 * noise.next()));
+    let (each, overfits) = (if name == "stem" { 2 } else { 1 }, name != "mmoe");
+    let epochs = (1..=each * last).map(|measured| {
+        let at = measured as f64 / each as f64;
+        let epoch = measured.div_ceil(each);
+        let done = 1.0 - (-0.45 * at).exp();
+        let over = if overfits { (at - 7.0).max(0.0) * 0.0012 } else { -0.002 * at };
+        let auc = aucs.map(|auc| Some(0.62 + (auc - 0.62) * done - over + 0.0008 * noise.next()));
         let mut point = EpochPoint {
             epoch,
-            loss: [0.62, 0.44].map(|l| l - 0.09 * done - 0.003 * epoch as f64 + 0.002 * noise.next()).into(),
+            at,
+            loss: [0.62, 0.44].map(|l| l - 0.09 * done - 0.003 * at + 0.0005 * noise.next()).into(),
             auc: auc.into(),
+            logloss: [0.63, 0.45].map(|l| Some(l - 0.08 * done + 3.0 * over + 0.0005 * noise.next())).into(),
         };
         // Trained apart: the second task had stopped three epochs before the first.
         if name == "single-task" && epoch + 3 > last {
-            (point.loss[1], point.auc[1]) = (f64::NAN, None);
+            (point.loss[1], point.auc[1], point.logloss[1]) = (f64::NAN, None, None);
         }
         point
     });
-    LearningCurve { seed, epochs: epochs.collect() }
+    let max_epochs = Some(if overfits { 20 } else { last });
+    LearningCurve { seed, epochs: epochs.collect(), max_epochs, ..LearningCurve::default() }
 }
 
 pub fn gates(name: &str, noise: &mut Noise) -> Vec<GateMap> {

@@ -7,7 +7,7 @@ pub use crowded::{crowded, many};
 
 use learned::{embeddings, gates, learning};
 use stem_report::report::{
-    CalibrationBin, Interval, ModelReport, PairReport, Provenance, Report, SearchReport, Spread, StratumModel,
+    CalibrationBin, Interval, Metric, ModelReport, PairReport, Provenance, Report, SearchReport, Spread, StratumModel,
     StratumReport, StratumTask, TaskReport, Trial,
 };
 
@@ -47,6 +47,7 @@ pub fn sample() -> Report {
         provenance: provenance(),
         tasks: TASKS.map(Into::into).into(),
         reference: Some("single-task".into()),
+        metric: Metric::Auc,
         models: MODELS.iter().map(|facts| model(facts, &mut noise)).collect(),
         pairs: vec![pair(&mut noise)],
         warnings: vec![
@@ -135,6 +136,8 @@ fn task(name: &str, t: usize, auc: f64, noise: &mut Noise) -> TaskReport {
         calibration: spread(1.0 + 0.03 * noise.next(), 0.012, noise),
         transfer: (name != "single-task").then(|| interval(auc - MODELS[0].3[t], 0.0028)).flatten(),
         calibration_curve: bins,
+        valid: spread(auc + 0.002, 0.0015, noise),
+        joint: ["stem", "ple-me"].contains(&name).then(|| spread(auc - 0.004, 0.0015, noise)).flatten(),
         roc: (0..=60).map(|i| f64::from(i) / 60.0).map(|x| [x, x.powf(k)]).collect(),
         auc: measured,
     }
@@ -165,6 +168,7 @@ fn pair(noise: &mut Noise) -> PairReport {
         a: TASKS[0].into(),
         b: TASKS[1].into(),
         cuts: [0.21, 0.35],
+        note: None,
         unassigned: 2664,
         strata: strata.collect(),
     }

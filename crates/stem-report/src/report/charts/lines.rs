@@ -22,6 +22,15 @@ pub(in crate::report) struct Line {
     pub thin: bool,
     /// Whether the points are marked.
     pub markers: bool,
+    /// Points that are ringed, as what was kept.
+    pub kept: Vec<(f64, f64)>,
+}
+
+impl Line {
+    /// A thick line without points or markers.
+    pub fn plain(style: Style) -> Self {
+        Self { name: String::new(), style, points: Vec::new(), thin: false, markers: false, kept: Vec::new() }
+    }
 }
 
 /// Several lines.
@@ -67,12 +76,18 @@ fn draw_line(plane: &mut Plane, line: &Line) {
         points.iter().map(|&(x, y)| (x.is_finite() && y.is_finite()).then(|| (plane.x.at(x), plane.y.at(y)))).collect();
     let class = line.style.class(if line.thin { "mark seed" } else { "mark line" });
     let path = path(&places);
+    let kept = line.kept.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
+    let kept: Vec<(f64, f64)> = kept.map(|&(x, y)| (plane.x.at(x), plane.y.at(y))).collect();
     let alone = places.iter().flatten().count() == 1;
     plane.m.node("g", &[], |m| {
         m.leaf("title", &[], &line.name);
         m.single("path", &[("class", &class), ("d", &path)]);
         if line.markers || alone {
             draw_markers(m, line, &places);
+        }
+        for (x, y) in kept {
+            let ring = line.style.class("kept");
+            m.single("circle", &[("class", &ring), ("cx", &Px(x)), ("cy", &Px(y)), ("r", &Px(5.0))]);
         }
     });
 }
@@ -127,8 +142,7 @@ mod tests {
 
     #[test]
     fn lines_without_points_give_no_chart() {
-        let line =
-            Line { name: "a".into(), style: Style::of(0), points: vec![(f64::NAN, 1.0)], thin: false, markers: true };
+        let line = Line { name: "a".into(), points: vec![(f64::NAN, 1.0)], markers: true, ..Line::plain(Style::of(0)) };
         let chart = LineChart {
             kind: "test",
             title: String::new(),

@@ -2,24 +2,35 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A training, epoch by epoch.
+/// A training, from one measurement on the validation split to the next: once an epoch, or several times.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LearningCurve {
     /// Its seed.
     pub seed: u64,
-    /// Its epochs.
+    /// Its measurements, in the order of training.
     pub epochs: Vec<EpochPoint>,
+    /// Per task the place in `epochs`, from 0, whose weights are kept; `None`, or no entry, is that of the best metric.
+    pub kept: Vec<Option<usize>>,
+    /// How many epochs it was allowed; `None` is not known.
+    pub max_epochs: Option<usize>,
+    /// Per task whether the last allowed epoch was still the best. Without an entry it is found from `epochs`, `kept` and
+    /// `max_epochs`.
+    pub ran_out: Vec<bool>,
 }
 
-/// One epoch of a training.
+/// One measurement of a training.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct EpochPoint {
-    /// From 1.
+    /// The epoch it is within or at the end of; from 1.
     pub epoch: usize,
-    /// Training loss, per task; NaN where the task's own training had stopped.
+    /// How far training had come, in epochs: 1.5 is the middle of the second. 0, as by default, is the end of `epoch`.
+    pub at: f64,
+    /// Training loss since the last measurement, in nats, per task; NaN where the task's own training had stopped.
     pub loss: Vec<f64>,
     /// AUC on the validation split, per task; `None` where there is none, as after a stop.
     pub auc: Vec<Option<f64>>,
+    /// Mean cross-entropy on the validation split, in nats, per task; `None` where there is none.
+    pub logloss: Vec<Option<f64>>,
 }
 
 /// Mean weights of a layer's gates.

@@ -9,7 +9,7 @@ pub use users::{PairReport, StratumModel, StratumReport, StratumTask};
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::analysis::{CalibrationBin, Interval};
+pub use crate::analysis::{CalibrationBin, Interval, Metric};
 
 /// Several models on one data set, compared.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,6 +22,8 @@ pub struct Report {
     pub tasks: Vec<String>,
     /// Name of the single-task model, which transfer is measured against.
     pub reference: Option<String>,
+    /// The metric that decides, and that transfer is measured in.
+    pub metric: Metric,
     /// The models, the reference among them.
     pub models: Vec<ModelReport>,
     /// Pairs of tasks, and users split by which of the two they give more of.
@@ -89,7 +91,7 @@ pub struct Spread {
     pub values: Vec<f64>,
 }
 
-/// One model on one task, test split.
+/// One model on one task; of the test split, where nothing else is said.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TaskReport {
@@ -101,8 +103,13 @@ pub struct TaskReport {
     pub logloss: Option<Spread>,
     /// Mean prediction over mean label; 1 is calibrated.
     pub calibration: Option<Spread>,
-    /// AUC less the reference's.
+    /// By how much [`Report::metric`] is better than the reference's, with its interval over users and seeds: above zero is a gain in
+    /// any metric.
     pub transfer: Option<Interval>,
+    /// [`Report::metric`] on the validation split, by which models are chosen.
+    pub valid: Option<Spread>,
+    /// [`Report::metric`] on the test split, had one stopping point been kept for all tasks. `None` where that is what was kept.
+    pub joint: Option<Spread>,
     /// Points of the ROC curve: false positive rate, true positive rate; ascending. For the page alone.
     #[serde(skip)]
     pub roc: Vec<[f64; 2]>,

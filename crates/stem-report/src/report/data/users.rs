@@ -13,6 +13,8 @@ pub struct PairReport {
     pub b: String,
     /// Where users are cut: share of `b` among a user's positives of both in the training split; 0 is all `a`.
     pub cuts: [f64; 2],
+    /// How users were cut where not by the share alone, and why; `a` and `b` in it are a user's positives of either task.
+    pub note: Option<String>,
     /// Test rows of users without positives of either, who have no share.
     pub unassigned: u64,
     /// `a` dominates, comparable, `b` dominates.
@@ -58,6 +60,6 @@ pub struct StratumTask {
     pub logloss: Option<f64>,
     /// Mean prediction over mean label; 1 is calibrated.
     pub calibration: Option<f64>,
-    /// AUC less the reference's on the same rows.
+    /// By how much [`Report::metric`](super::Report::metric) is better than the reference's on the same rows.
     pub transfer: Option<Interval>,
 }

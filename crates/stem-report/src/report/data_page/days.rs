@@ -45,7 +45,7 @@ fn rows(context: &Context<'_>) -> Option<Chart> {
     let lines = (0..3).map(|split| {
         let of_split = days.iter().filter(|day| day.rows[split] > 0);
         let points = of_split.map(|day| ((day.day - begin) as f64, day.rows[split] as f64)).collect();
-        Line { name: SPLITS[split].into(), style: Style::of(split), points, thin: false, markers: true }
+        Line { name: SPLITS[split].into(), points, markers: true, ..Line::plain(Style::of(split)) }
     });
     let lines: Vec<Line> = lines.collect();
     let most = lines.iter().flat_map(|line| &line.points).map(|(_, rows)| *rows);
@@ -62,7 +62,7 @@ fn rates(context: &Context<'_>, place: usize) -> Option<Chart> {
     });
     let points: Vec<(f64, f64)> = points.collect();
     let y = Axis::linear("label 1, %", points.iter().map(|(_, rate)| *rate));
-    let line = Line { name: task.name.clone(), style: Style::reference(), points, thin: false, markers: true };
+    let line = Line { name: task.name.clone(), points, markers: true, ..Line::plain(Style::reference()) };
     let title = format!("Base rate of {}", task.name);
     LineChart { kind: "rate-by-day", title, x: since(context), y, lines: vec![line], diagonal: None }.draw()
 }

@@ -40,7 +40,7 @@ fn roc(context: &Context<'_>, t: usize, task: &str) -> Option<(Chart, Table)> {
         let Some(points) = context.task(i, t).map(|t| &t.roc).filter(|roc| !roc.is_empty()) else { continue };
         table.row(&model.name, RATES.iter().map(|rate| maybe(at(points, *rate))));
         let points = points.iter().map(|[x, y]| (*x, *y)).collect();
-        lines.push(Line { name: model.name.clone(), style: context.style(i), points, thin: false, markers: false });
+        lines.push(Line { name: model.name.clone(), points, ..Line::plain(context.style(i)) });
     }
     let chart = LineChart {
         kind: "roc",
@@ -74,7 +74,7 @@ fn calibration(context: &Context<'_>, t: usize, task: &str) -> Option<(Chart, Ta
             largest = largest.max(bin.mean_prediction).max(bin.mean_label);
             table.row(&model.name, [count(bin.rows), four(bin.mean_prediction), four(bin.mean_label)]);
         }
-        lines.push(Line { name: model.name.clone(), style: context.style(i), points, thin: false, markers: true });
+        lines.push(Line { name: model.name.clone(), points, markers: true, ..Line::plain(context.style(i)) });
     }
     let end = if largest > 0.0 && largest < 1.0 { largest * 1.04 } else { 1.0 };
     let chart = LineChart {

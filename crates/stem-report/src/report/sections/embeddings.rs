@@ -1,7 +1,7 @@
 //! What the embeddings look like: how long, how many dimensions in use, how alike, and where users are.
 
 use super::gates::matrix;
-use super::{Context, Section, intro};
+use super::{Context, Section, folded, intro};
 use crate::report::charts::{Axis, BarChart, BarGroup, Chart, Cloud, HeatMap, Series, Style, legend};
 use crate::report::data::{EmbeddingReport, FieldEmbedding, Picture};
 use crate::report::markup::Markup;
@@ -17,12 +17,13 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
          a dash where a field has too few values to tell. Task embeddings that are unlike each other are what \
          one embedding for all tasks could not have been.",
     );
-    let mut any = false;
+    let (mut inside, mut any) = (Markup::new(), false);
     for model in &context.report.models {
         if let Some(embeddings) = &model.embeddings {
-            any |= draw(context, &mut body, &model.name, embeddings);
+            any |= draw(context, &mut inside, &model.name, embeddings);
         }
     }
+    folded(&mut body, "Charts of the embeddings", |m| m.add(inside));
     any.then_some(Section { id: "embeddings", heading: "What the embeddings look like", body })
 }
 

@@ -16,7 +16,7 @@ mod warnings;
 
 pub(super) use figures::Figures;
 pub(super) use provenance::fact;
-pub(super) use warnings::list_of_warnings;
+pub(super) use warnings::{distinct, list_of_warnings};
 
 use super::charts::{Series, Style};
 use super::data::{Report, TaskReport};
@@ -110,10 +110,10 @@ pub(super) fn all(context: &Context<'_>) -> Vec<Section> {
         learning::section,
         curves::section,
         gates::section,
-        embeddings::section,
         cost::section,
         search::section,
         warnings::section,
+        embeddings::section,
     ]
     .iter()
     .filter_map(|part| part(context))

@@ -1,20 +1,24 @@
 //! Every model on every task, the best marked, ties named.
 
 use super::{Context, Section, intro};
-use crate::report::data::{ModelReport, Spread, TaskReport};
+use crate::report::data::{Metric, ModelReport, Spread, TaskReport};
 use crate::report::judge::close;
 use crate::report::markup::Markup;
-use crate::report::number::{DASH, decimals, duration, list, mean, or_dash, spread, things};
+use crate::report::number::{DASH, decimals, duration, four, list, mean, or_dash, spread, spread_to, things};
 use crate::report::table::{Cell, Table};
 
-/// A metric: its name, where it is, and how far a value is from the best possible.
-type Metric = (&'static str, fn(&TaskReport) -> Option<&Spread>, fn(f64) -> f64);
+/// A number of a model on a task, and how it is written.
+type Of = fn(&TaskReport) -> Option<&Spread>;
+type Text = fn(&Spread) -> String;
 
-const METRICS: [Metric; 4] = [
-    ("AUC", |t| t.auc.as_ref(), |v| -v),
-    ("gAUC", |t| t.gauc.as_ref(), |v| -v),
-    ("logloss", |t| t.logloss.as_ref(), |v| v),
-    ("calibration", |t| t.calibration.as_ref(), |v| (v - 1.0).abs()),
+/// A column: its name, the metric, how far a value is from the best possible, and how it is written.
+type Column = (&'static str, Of, fn(f64) -> f64, Text);
+
+const COLUMNS: [Column; 4] = [
+    ("AUC", |t| t.auc.as_ref(), |v| -v, spread),
+    ("gAUC", |t| t.gauc.as_ref(), |v| -v, spread),
+    ("logloss", |t| t.logloss.as_ref(), |v| v, spread),
+    ("calibration", |t| t.calibration.as_ref(), |v| (v - 1.0).abs(), |s| spread_to(s, 3)),
 ];
 
 pub(super) fn section(context: &Context<'_>) -> Option<Section> {
@@ -24,21 +28,14 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     };
     let single = context.tasks().flat_map(|(t, _)| seeds(t)).max() == Some(1);
     let over = if single { "" } else { ": mean and standard deviation over seeds" };
-    let tables: Vec<Table> = if one {
-        by_task(context, format!("The test split{over}")).into_iter().collect()
-    } else {
-        let ranking = table(context, format!("How well the test split is ranked{over}"), &METRICS[..2]);
-        let probabilities = table(context, "How good the probabilities are".into(), &METRICS[2..]);
-        ranking.into_iter().chain(probabilities).collect()
-    };
-    if tables.is_empty() {
-        return None;
-    }
+    let caption = format!("The test split{over}");
+    let table = if one { by_task(context, caption) } else { by_task_and_model(context, caption) }?;
     let mut body = Markup::new();
     intro(
         &mut body,
         "AUC and gAUC (AUC within users) are better the higher, logloss (nats) the lower, calibration (mean prediction over \
-         mean label) the nearer to 1. A mean is over all seeds; where one of them has no value, as an AUC of one class, there is a dash.",
+         mean label) the nearer to 1. A mean is over all seeds; where one of them has no value, as an AUC of one class, there is \
+         a dash. All is of the test split, but for a column of the validation split, by which models are chosen.",
     );
     if !one {
         intro(
@@ -46,7 +43,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
             "Where the best and others are closer than the larger of their deviations, all of them are marked as a tie.",
         );
     }
-    tables.iter().for_each(|table| table.draw(&mut body));
+    table.draw(&mut body);
     if let [model] = &context.report.models[..] {
         let takes = takes(model);
         if !takes.is_empty() {
@@ -73,49 +70,50 @@ fn takes(model: &ModelReport) -> Vec<String> {
 
 /// Tasks by metrics of the only model; `None` if it has none.
 fn by_task(context: &Context<'_>, caption: String) -> Option<Table> {
-    let value = |t: usize, of: fn(&TaskReport) -> Option<&Spread>| {
-        context.task(0, t).and_then(of).filter(|s| s.mean.is_finite())
-    };
-    let metrics: Vec<&Metric> =
-        METRICS.iter().filter(|(_, of, _)| context.tasks().any(|(t, _)| value(t, *of).is_some())).collect();
+    let value = |t: usize, of: Of| context.task(0, t).and_then(of).filter(|s| s.mean.is_finite());
+    let metrics: Vec<&Column> =
+        COLUMNS.iter().filter(|(_, of, ..)| context.tasks().any(|(t, _)| value(t, *of).is_some())).collect();
     let mut table = Table::new(caption, ["task"].into_iter().chain(metrics.iter().map(|(name, ..)| *name)));
     for (t, task) in context.tasks() {
-        table.row(task, metrics.iter().map(|(_, of, _)| or_dash(value(t, *of), spread)));
+        table.row(task, metrics.iter().map(|(_, of, _, text)| or_dash(value(t, *of), text)));
     }
     (!metrics.is_empty()).then_some(table)
 }
 
-/// Models by tasks; `None` if no model has one of the metrics.
-fn table(context: &Context<'_>, caption: String, metrics: &[Metric]) -> Option<Table> {
+/// A row for every task and model, so that many tasks make a long table and not a wide one; `None` if no model has a number.
+fn by_task_and_model(context: &Context<'_>, caption: String) -> Option<Table> {
     let models = &context.report.models;
-    let (mut head, mut above) = (vec!["model".to_owned()], vec![(String::new(), 1)]);
-    let mut columns: Vec<Vec<Cell>> = Vec::new();
-    for (t, task) in context.tasks() {
-        let before = columns.len();
-        for (name, of, loss) in metrics {
-            let values: Vec<Option<&Spread>> =
-                (0..models.len()).map(|i| context.task(i, t).and_then(of).filter(|s| s.mean.is_finite())).collect();
-            if values.iter().any(Option::is_some) {
-                head.push((*name).into());
-                columns.push(column(&values, *loss));
-            }
-        }
-        if columns.len() > before {
-            above.push((task.into(), columns.len() - before));
-        }
-    }
+    let metric = context.report.metric;
+    // Alone without its deviation, so that the table is no wider than the page.
+    let (valid, mean): (Of, Text) = (|t| t.valid.as_ref(), |s| four(s.mean));
+    let valid: Column = match metric {
+        Metric::Auc => ("valid AUC", valid, |v| -v, mean),
+        Metric::Gauc => ("valid gAUC", valid, |v| -v, mean),
+        Metric::Logloss => ("valid logloss", valid, |v| v, mean),
+    };
+    let values = |t: usize, of: Of| -> Vec<Option<&Spread>> {
+        (0..models.len()).map(|i| context.task(i, t).and_then(of).filter(|s| s.mean.is_finite())).collect()
+    };
+    let known = |(_, of, ..): &Column| context.tasks().any(|(t, _)| values(t, *of).iter().any(Option::is_some));
+    let columns: Vec<Column> = [valid].into_iter().chain(COLUMNS).filter(known).collect();
     if columns.is_empty() {
         return None;
     }
-    let mut table = Table::new(caption, head).above(above);
-    for (i, model) in models.iter().enumerate() {
-        table.row(&model.name, columns.iter().filter_map(|column| column.get(i).cloned()));
+    let names = columns.iter().map(|(name, ..)| *name);
+    let mut table = Table::new(caption, ["task", "model"].into_iter().chain(names)).named_twice().tight();
+    for (t, task) in context.tasks() {
+        let cells: Vec<Vec<Cell>> =
+            columns.iter().map(|(_, of, loss, text)| column(&values(t, *of), *loss, *text)).collect();
+        for (i, model) in models.iter().enumerate() {
+            let own = cells.iter().filter_map(|column| column.get(i).cloned());
+            table.row(task, [Cell::from(model.name.as_str())].into_iter().chain(own));
+        }
     }
     Some(table)
 }
 
 /// A metric of all models, its best marked when there is more than one.
-fn column(values: &[Option<&Spread>], loss: fn(f64) -> f64) -> Vec<Cell> {
+fn column(values: &[Option<&Spread>], loss: fn(f64) -> f64, text: Text) -> Vec<Cell> {
     let best = values.iter().flatten().min_by(|a, b| loss(a.mean).total_cmp(&loss(b.mean)));
     // How far from the best possible, so that 0.99 and 1.01 are as well calibrated as each other.
     let turned = |s: &Spread| Spread { mean: loss(s.mean), ..s.clone() };
@@ -132,7 +130,7 @@ fn column(values: &[Option<&Spread>], loss: fn(f64) -> f64) -> Vec<Cell> {
         _ => Some("tie"),
     };
     let cell = |(value, tied): (&Option<&Spread>, &bool)| match value {
-        Some(value) => Cell::marked(spread(value), badge.filter(|_| *tied)),
+        Some(value) => Cell::marked(text(value), badge.filter(|_| *tied)),
         None => DASH.into(),
     };
     values.iter().zip(&tied).map(cell).collect()

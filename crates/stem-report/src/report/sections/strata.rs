@@ -1,6 +1,6 @@
 //! For which users sharing helps: transfer within users of one task, of the other, and of both.
 
-use super::transfer::{against, interval_cells};
+use super::transfer::{against, difference, interval_cells};
 use super::{Context, OPEN_PAIRS, Section, folded, intro};
 use crate::report::charts::{Chart, Forest, ForestGroup, ForestRow, transfer_legend};
 use crate::report::data::{PairReport, StratumReport, StratumTask};
@@ -26,8 +26,11 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let mut shown = 0;
     for pair in &context.report.pairs {
         let figures: Vec<(Chart, Table)> = tasks(pair).iter().filter_map(|task| figure(context, pair, task)).collect();
-        let tables: Vec<Table> =
-            if figures.is_empty() { tasks(pair).iter().filter_map(|t| filled(pair, t)).collect() } else { vec![] };
+        let tables: Vec<Table> = if figures.is_empty() {
+            tasks(pair).iter().filter_map(|t| filled(context, pair, t)).collect()
+        } else {
+            vec![]
+        };
         if figures.is_empty() && tables.is_empty() {
             continue;
         }
@@ -61,11 +64,18 @@ fn cut(pair: &PairReport) -> String {
         n => format!(" {} of users with positives of neither are in no part.", things(n, "row", "rows")),
     };
     let (a, b) = (&pair.a, &pair.b);
-    format!(
-        "Test rows: {}. Cut at a share of {b} of {low} and {high} among a user's positives of {a} and {b} in the training \
-         split; 0 is {a} alone.{unassigned}",
-        list(&rows)
-    )
+    let how = match &pair.note {
+        Some(note) => {
+            format!(
+                "{} Here a is the number of a user's positives of {a} in the training split, and b that of {b}.",
+                note.trim()
+            )
+        }
+        None => format!(
+            "Cut at a share of {b} of {low} and {high} among a user's positives of {a} and {b} in the training split; 0 is {a} alone."
+        ),
+    };
+    format!("Test rows: {}. {how}{unassigned}", list(&rows))
 }
 
 fn of<'a>(stratum: &'a StratumReport, model: usize, task: &str) -> Option<&'a StratumTask> {
@@ -91,7 +101,7 @@ fn figure(context: &Context<'_>, pair: &PairReport, task: &str) -> Option<(Chart
         groups: pair.strata.iter().map(group).collect(),
     };
     let about = format!("users of {} and {}", pair.a, pair.b);
-    Some((chart.draw()?.about(&about), table(pair, task)))
+    Some((chart.draw()?.about(&about), table(context, pair, task)))
 }
 
 /// Name, cut if need be, rows and positives of a stratum.
@@ -117,16 +127,17 @@ fn one_class(stratum: &StratumReport, task: &str) -> Option<Vec<ForestRow>> {
 }
 
 /// The table where there is nothing to draw, if it has an AUC.
-fn filled(pair: &PairReport, task: &str) -> Option<Table> {
+fn filled(context: &Context<'_>, pair: &PairReport, task: &str) -> Option<Table> {
     let any = |s: &StratumReport| (0..s.models.len()).any(|i| of(s, i, task).is_some());
-    pair.strata.iter().any(any).then(|| table(pair, task))
+    pair.strata.iter().any(any).then(|| table(context, pair, task))
 }
 
-fn table(pair: &PairReport, task: &str) -> Table {
+fn table(context: &Context<'_>, pair: &PairReport, task: &str) -> Table {
     let head =
         ["users", "model", "positives", "AUC", "gAUC", "logloss", "calibration", "mean", "low", "high", "transfer"];
-    let caption = format!("{task}, by users of {} and {}: quality, and the difference in AUC", pair.a, pair.b);
-    let above = vec![(String::new(), 7), ("difference in AUC".into(), 4)];
+    let difference = difference(context);
+    let caption = format!("{task}, by users of {} and {}: quality, and {difference}", pair.a, pair.b);
+    let above = vec![(String::new(), 7), (difference, 4)];
     let mut table = Table::new(caption, head).above(above).named_twice();
     for stratum in &pair.strata {
         for (i, model) in stratum.models.iter().enumerate() {

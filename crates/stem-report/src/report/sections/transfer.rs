@@ -1,8 +1,8 @@
-//! Whether a task gains from sharing: every model's AUC less the single-task model's.
+//! Whether a task gains from sharing: how much better every model is than the single-task model.
 
 use super::{Context, Section, intro};
 use crate::report::charts::{Chart, Forest, ForestGroup, ForestRow, transfer_legend};
-use crate::report::judge::{Transfer, known};
+use crate::report::judge::{Transfer, known, models_on_task};
 use crate::report::markup::Markup;
 use crate::report::number::{DASH, signed};
 use crate::report::table::Table;
@@ -16,21 +16,55 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
         return None;
     }
     let mut body = Markup::new();
+    let metric = context.report.metric;
+    let what = match metric.higher_is_better() {
+        true => format!("A model's {0} less that of a model trained for the task alone", metric.name()),
+        false => format!("The {0} of a model trained for the task alone less a model's", metric.name()),
+    };
     intro(
         &mut body,
-        "A model's AUC less that of a model trained for the task alone, with its 95 % interval. Right of zero the task gains \
-         from the others, left of it they cost it something. The interval is that of other users, with the seeds as they are: it does not know \
-         the luck of training, which the \u{b1} of the table above tells.",
+        &format!(
+            "{what}, with its 95 % interval. Right of zero the task gains from the others, left of it they cost it something. The \
+             interval is that of other users and of other seeds; with one seed it is that of other users alone, and does not know \
+             the luck of training."
+        ),
     );
     transfer_legend(&mut body);
     context.figures.beside(&mut body, &figures);
+    if let Some(table) = stopping(context) {
+        intro(
+            &mut body,
+            "A model that is measured on validation for each task can keep the best weights of each. Part of its difference to \
+             single-task is that, and no sharing: this is what one stopping point for all tasks would have given.",
+        );
+        table.draw(&mut body);
+    }
     Some(Section { id: "transfer", heading: "Does sharing help?", body })
+}
+
+/// How much of each difference is the stopping; `None` where no model was stopped task by task.
+fn stopping(context: &Context<'_>) -> Option<Table> {
+    let caption = format!("Mean {}, and how much of it is the stopping", against(context));
+    let head = ["task", "model", "each task's best", "one stopping point", "of that the stopping"];
+    let mut table = Table::new(caption, head).named_twice();
+    for (t, task) in context.tasks() {
+        let models = models_on_task(context.report, t);
+        let Some(reference) = models.iter().find(|c| Some(c.index) == context.reference) else { continue };
+        for model in models.iter().filter(|c| c.index != reference.index) {
+            let Some([kept, at_one]) = model.with_one_stopping_point(reference) else { continue };
+            let cells = [model.model.name.clone(), signed(kept), signed(at_one), signed(kept - at_one)];
+            table.row(task, cells);
+        }
+    }
+    (!table.is_empty()).then_some(table)
 }
 
 fn figure(context: &Context<'_>, t: usize, task: &str) -> Option<(Chart, Table)> {
     let models = &context.report.models;
-    let mut table =
-        Table::new(format!("Transfer to {task}: difference in AUC"), ["model", "mean", "low", "high", "transfer"]);
+    let mut table = Table::new(
+        format!("Transfer to {task}: {}", difference(context)),
+        ["model", "mean", "low", "high", "transfer"],
+    );
     let mut rows = Vec::new();
     for (i, model) in models.iter().enumerate().filter(|(i, _)| Some(*i) != context.reference) {
         let interval = known(context.task(i, t).and_then(|task| task.transfer));
@@ -56,6 +90,16 @@ pub(super) fn interval_cells(interval: Option<crate::report::data::Interval>) ->
 
 /// What the axis of differences is called.
 pub(super) fn against(context: &Context<'_>) -> String {
-    let name = context.reference.and_then(|i| context.report.models.get(i)).map(|m| m.name.as_str());
-    format!("difference in AUC to {}", name.unwrap_or("single-task"))
+    let name = context.reference.and_then(|i| context.report.models.get(i)).map_or("single-task", |m| m.name.as_str());
+    let to = if context.report.metric.higher_is_better() { "to" } else { "against" };
+    format!("{} {to} {name}", difference(context))
+}
+
+/// What differences are of.
+pub(super) fn difference(context: &Context<'_>) -> String {
+    let metric = context.report.metric;
+    match metric.higher_is_better() {
+        true => format!("difference in {}", metric.name()),
+        false => format!("{} saved", metric.name()),
+    }
 }

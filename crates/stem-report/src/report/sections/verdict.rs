@@ -1,6 +1,6 @@
 //! The answer, before everything else.
 
-use super::{Context, Section};
+use super::{Context, Section, distinct};
 use crate::report::markup::Markup;
 use crate::report::number::things;
 use crate::report::verdict::{Verdict, summary, verdicts};
@@ -17,7 +17,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
         body.leaf("p", &[("class", &"summary")], summary.join(" "));
     }
     body.node("ul", &[("class", &"verdicts")], |m| verdicts.iter().for_each(|v| draw(m, v, gains(context, v))));
-    let warnings = context.report.warnings.len() as u64;
+    let warnings = distinct(&context.report.warnings).len() as u64;
     if warnings > 0 {
         body.node("p", &[("class", &"note")], |m| {
             m.text("Read the ");

@@ -13,7 +13,14 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     Some(Section { id: "warnings", heading: "Warnings", body })
 }
 
-/// One below the other.
+/// Each once, however many say it; in their order.
+pub(in crate::report) fn distinct(warnings: &[String]) -> Vec<&str> {
+    let first = |(i, warning): &(usize, &String)| !warnings[..*i].contains(*warning);
+    warnings.iter().enumerate().filter(first).map(|(_, warning)| warning.as_str()).collect()
+}
+
+/// One below the other, each once.
 pub(in crate::report) fn list_of_warnings(m: &mut Markup, warnings: &[String]) {
-    m.node("ul", &[("class", &"warnings")], |m| warnings.iter().for_each(|warning| m.leaf("li", &[], warning)));
+    let all = distinct(warnings);
+    m.node("ul", &[("class", &"warnings")], |m| all.iter().for_each(|warning| m.leaf("li", &[], warning)));
 }
