@@ -157,6 +157,7 @@ fn recipe_of(source: &Source, names: &[String], types: &HashMap<String, DataType
         group: None,
         sources: vec![source.clone()],
         fields: Vec::new(),
+        verdict: None,
         allow_leak: Vec::new(),
         labels: Vec::new(),
         split: SplitRecipe::Random { valid: 0.1, test: 0.1, seed: 1 },

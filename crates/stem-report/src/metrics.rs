@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::Sample;
+use crate::analysis::{Metric, Sample};
 
 /// All metrics of one task on one split. Rows without a label take no part.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -19,6 +19,20 @@ pub struct TaskMetrics {
 }
 
 impl TaskMetrics {
+    /// One of them.
+    pub fn get(&self, metric: Metric) -> Option<f64> {
+        match metric {
+            Metric::Auc => self.auc,
+            Metric::Gauc => self.gauc,
+            Metric::Logloss => self.logloss,
+        }
+    }
+
+    /// One of them, turned so that more is better.
+    pub fn goodness(&self, metric: Metric) -> Option<f64> {
+        self.get(metric).map(|value| metric.goodness(value))
+    }
+
     /// Measures probabilities against labels (NaN is missing), both of one task; `groups` are the rows' users. A probability that is
     /// no number leaves AUC and gAUC undefined.
     ///

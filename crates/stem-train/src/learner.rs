@@ -14,6 +14,7 @@ use stem_core::Predictor;
 use stem_core::lock::Lock;
 use stem_core::models::ModelSpec;
 use stem_data::{BatchPlan, Dataset, Progress, Split, StopFlag};
+use stem_report::analysis::Metric;
 use stem_report::metrics::TaskMetrics;
 
 use crate::balance::BalanceConfig;
@@ -22,7 +23,7 @@ use crate::error::{Result, require};
 use crate::keep::{BUNDLE, JOINT, Moment};
 use crate::log::LOG;
 use crate::memory::{self, MemoryPlan};
-use crate::monitor::{Metric, Monitor};
+use crate::monitor::Monitor;
 use crate::prior::PriorConfig;
 use crate::step::TrainState;
 use crate::training::{Trained, Training, planned_steps, scores_of};

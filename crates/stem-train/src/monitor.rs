@@ -6,48 +6,10 @@ use std::fmt;
 use serde::de::{self, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use stem_core::Schema;
+use stem_report::analysis::Metric;
 use stem_report::metrics::TaskMetrics;
 
 use crate::error::{Error, Result, require};
-
-/// A number that tells how good predictions of a task are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Metric {
-    /// Area under the ROC curve.
-    #[default]
-    Auc,
-    /// AUC within groups; the recipe must name a `group`.
-    Gauc,
-    /// Mean cross-entropy; lower is better.
-    Logloss,
-}
-
-impl Metric {
-    /// This metric of a task.
-    pub fn of(self, metrics: &TaskMetrics) -> Option<f64> {
-        match self {
-            Self::Auc => metrics.auc,
-            Self::Gauc => metrics.gauc,
-            Self::Logloss => metrics.logloss,
-        }
-    }
-
-    /// The metric, turned round where lower is better: more is better always.
-    pub fn gain(self, metrics: &TaskMetrics) -> Option<f64> {
-        let value = self.of(metrics)?;
-        Some(if self == Self::Logloss { -value } else { value })
-    }
-
-    /// As people write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auc => "AUC",
-            Self::Gauc => "gAUC",
-            Self::Logloss => "logloss",
-        }
-    }
-}
 
 /// What early stopping and the rate go by, on the validation split: a metric, by default of every task.
 ///
@@ -134,7 +96,7 @@ impl Monitor {
         let (mut sum, mut weights) = (0.0, 0.0);
         for (task, metrics) in tasks {
             let weight = if self.weights.is_empty() { 1.0 } else { self.weights.get(task).copied().unwrap_or(0.0) };
-            if let Some(gain) = self.metric.gain(metrics).filter(|_| weight > 0.0) {
+            if let Some(gain) = metrics.goodness(self.metric).filter(|_| weight > 0.0) {
                 sum += weight * gain;
                 weights += weight;
             }

@@ -193,7 +193,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let valid = learner.measure(&scores, Split::Valid);
         let named = schema.tasks.iter().map(|task| task.name.as_str()).zip(&valid);
         let mean = self.monitor.mean(named);
-        let of_tasks: Vec<Option<f64>> = valid.iter().map(|metrics| self.monitor.metric.gain(metrics)).collect();
+        let of_tasks: Vec<Option<f64>> = valid.iter().map(|metrics| metrics.goodness(self.monitor.metric)).collect();
         let (moment, before) = (self.moment(), self.keeper.all());
         let judged = self.keeper.judge(&of_tasks, mean, moment);
         if judged.keep {
@@ -226,7 +226,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         self.balance.weights().into_iter().for_each(|weights| line["balance"] = by_task(schema, weights));
         self.log.write(&line)?;
         let of_task =
-            |(task, metrics): (&Task, &TaskMetrics)| format!("{} {}", task.name, four_decimals(metric.of(metrics)));
+            |(task, metrics): (&Task, &TaskMetrics)| format!("{} {}", task.name, four_decimals(metrics.get(metric)));
         let is_whole = (moment.at - moment.at.round()).abs() < 1e-9;
         let when = if is_whole { moment.epoch.to_string() } else { format!("{:.2}", moment.at) };
         tracing::info!(

@@ -17,7 +17,7 @@ use stem_report::metrics::TaskMetrics;
 use stem_train::optimizer::{Adagrad, Sgd};
 use stem_train::{
     BalanceConfig, Best, Error, EvaluateEvery, FitSummary, Learner, Metric, Monitor, Objective, OptimizerConfig,
-    ScheduleConfig, StopFlag, TableMode, TrainConfig, TrainState, check,
+    PriorConfig, ScheduleConfig, StopFlag, TableMode, TrainConfig, TrainState, check,
 };
 use tracing::span;
 
@@ -313,6 +313,47 @@ fn the_monitor_decides_which_epoch_is_the_best() {
         best.push((summary.best_epoch, monitored));
     }
     assert_ne!(best[0].1, best[1].1);
+}
+
+/// A row that a batch of `B` holds `k` of the `o` times that it occurs is pulled `k / (o B)` times: `S^-1 w / B` over an epoch.
+#[test]
+fn a_learned_prior_pulls_each_row_once_an_epoch_and_says_what_it_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = without_validation(folder.path());
+    let model = small(ModelName::Stem);
+    let rate = 1e-3;
+    let prior = PriorConfig::Learned { tied: true, deviation: 0.1, correlation: 0.5 };
+    let weights = |prior: PriorConfig| {
+        let config = TrainConfig { prior, embedding_l2: None, epochs: 1, learning_rate: rate, ..plain() };
+        let out = folder.path().join("out");
+        fit(&model, &dataset, &config, &out);
+        let device = spec().open().unwrap();
+        let bundle = Bundle::<ModelConfig>::open(out.join("bundle.safetensors")).unwrap();
+        let (table, _) = bundle.load(&device).unwrap();
+        (table.rows().read(<[f32]>::to_vec), bundle.manifest.training["prior"].clone())
+    };
+    let (free, nothing) = weights(PriorConfig::Fixed { l2: 0.0 });
+    let (pulled, told) = weights(prior);
+    assert!(nothing.is_null());
+    assert_eq!(told.as_array().unwrap().len(), dataset.schema().vocabularies.len());
+    assert_eq!(told[0]["groups"][2]["name"], "shared");
+    let (groups, dim) = (3, 4);
+    let (mut occurs, mut shares) = (vec![0.0; dataset.schema().rows()], vec![0.0; dataset.schema().rows()]);
+    for batch in dataset.batches(Split::Train, BatchPlan { size: 500, shuffle: Some((plain().seed, 1)) }) {
+        batch.ids.iter().for_each(|&id| occurs[id as usize] += 1.0);
+        batch.ids.iter().for_each(|&id| shares[id as usize] += 1.0 / batch.rows as f32); // sum of k / B
+    }
+    // S^-1 of 0.01 (0.5 I + 0.5 1 1^T) with three groups: 150 on the diagonal, -50 beside it. Steps are small: w hardly moves.
+    let mut worst = 0.0f32;
+    for row in (0..occurs.len()).filter(|&row| occurs[row] > 0.0) {
+        let at = |values: &[f32], g: usize, d: usize| values[row * groups * dim + g * dim + d];
+        for (g, d) in (0..groups).flat_map(|g| (0..dim).map(move |d| (g, d))) {
+            let pull: f32 = (0..groups).map(|h| if g == h { 150.0 } else { -50.0 } * at(&free, h, d)).sum::<f32>();
+            let expected = at(&free, g, d) - rate as f32 * pull * shares[row] / occurs[row];
+            worst = worst.max((at(&pulled, g, d) - expected).abs() / (rate as f32 * 150.0 * 0.1 / 500.0));
+        }
+    }
+    assert!(worst < 0.1, "{worst} of a pull apart");
 }
 
 /// The validation metrics of every task in each line of a log.

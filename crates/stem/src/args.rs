@@ -6,6 +6,7 @@ use stem_core::precision::Precision;
 use stem_core::{DeviceSpec, ModelName};
 use stem_data::{Dataset, PrepareOptions, Recipe, prepare};
 use stem_experiment::{Experiment, RunOptions};
+use stem_report::analysis::Metric;
 
 use crate::command_line::command_line;
 use crate::console::{Console, Result};
@@ -100,6 +101,11 @@ impl Source {
     /// The raw tables.
     pub(crate) fn tables(&self) -> impl Iterator<Item = PathBuf> {
         self.recipe.sources.iter().flat_map(|source| &source.files).map(|file| self.data.join(file))
+    }
+
+    /// What the recipe decides a comparison by.
+    pub(crate) fn verdict(&self) -> Metric {
+        self.recipe.verdict.unwrap_or_default()
     }
 
     /// Encodes them; only opens `columns` where nothing has changed.

@@ -84,6 +84,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         jobs: args.jobs,
         cuts: args.cuts,
         picture: args.picture.clone(),
+        metric: source.verdict(),
         bootstrap: Bootstrap { resamples: args.resamples, ..Bootstrap::default() },
         search: args.search.as_ref().map(SearchConfig::load).transpose()?,
     };
@@ -101,7 +102,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     console.answer(&answer, || format!("{}\n{}", text(&report, &answer), answer.report.display()))
 }
 
-/// The table, the strata, and the answer.
+/// The table, and the answer. Users cut by what they give are on the page.
 fn text(report: &Report, answer: &Answer) -> String {
     let mut out =
         String::from("| model | task | AUC | sd | gAUC | logloss | transfer |\n|---|---|---|---|---|---|---|\n");
@@ -112,18 +113,6 @@ fn text(report: &Report, answer: &Answer) -> String {
             let sd = four_decimals(numbers.auc.as_ref().filter(|auc| auc.values.len() > 1).map(|auc| auc.sd));
             let (task, transfer) = (cell(task), transfer(numbers.transfer));
             line(&mut out, format_args!("| {name} | {task} | {auc} | {sd} | {gauc} | {logloss} | {transfer} |"));
-        }
-    }
-    for pair in &report.pairs {
-        let (a, b) = (&pair.a, &pair.b);
-        line(&mut out, format_args!("\nUsers by their share of {b} among their positives of {a} and {b}:\n"));
-        line(&mut out, format_args!("| users | rows | model | task | AUC | transfer |\n|---|---|---|---|---|---|"));
-        for stratum in pair.strata.iter().filter(|stratum| stratum.rows > 0) {
-            for (model, task) in stratum.models.iter().flat_map(|m| m.tasks.iter().map(move |task| (&m.model, task))) {
-                let (auc, transfer) = (four_decimals(task.auc), transfer(task.transfer));
-                let (users, rows, task) = (cell(&stratum.name), stratum.rows, cell(&task.task));
-                line(&mut out, format_args!("| {users} | {rows} | {model} | {task} | {auc} | {transfer} |"));
-            }
         }
     }
     out.push('\n');

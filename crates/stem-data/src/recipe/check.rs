@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Component, Path};
 
+use stem_report::analysis::Metric;
+
 use super::{FieldRecipe, Format, Recipe, nearest};
 use crate::error::Fault;
 
@@ -19,6 +21,12 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
     }
     if recipe.sql.is_none() && recipe.sources.len() > 1 {
         add(1, format!("{} sources need a `sql` SELECT that joins them", recipe.sources.len()));
+    }
+    if recipe.verdict == Some(Metric::Gauc) && recipe.group.is_none() {
+        add(
+            recipe.lines.verdict,
+            "`verdict` is gauc, and without a `group` there is no gAUC: name the users' column".into(),
+        );
     }
     let mut twice = |what: &str, names: Vec<(&str, usize)>| {
         let mut first = HashMap::new();

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use stem_core::ColumnType;
 use stem_core::{Keep, Pooling, Transform, Value, files};
+use stem_report::analysis::Metric;
 
 use crate::error::{Error, Fault, Result};
 use crate::simulator::SimulatorConfig;
@@ -37,6 +38,8 @@ pub struct Recipe {
     pub labels: Vec<LabelRecipe>,
     /// Which rows are trained on, validated and tested.
     pub split: SplitRecipe,
+    /// What a comparison of models is decided by; AUC without it.
+    pub verdict: Option<Metric>,
     /// A log that is simulated when the first source's file is not there.
     pub simulator: Option<SimulatorConfig>,
     /// File it was read from, for messages.
@@ -54,6 +57,7 @@ pub(crate) struct Lines {
     pub(crate) group: usize,
     pub(crate) split: usize,
     pub(crate) allow_leak: usize,
+    pub(crate) verdict: usize,
 }
 
 /// One raw table: one file, or many that are read as one.
@@ -299,7 +303,11 @@ impl SplitRecipe {
 impl Recipe {
     /// What the recipe says, without its layout and comments: equal for two that mean the same.
     pub(crate) fn meaning(&self) -> String {
-        toml::from_str::<toml::Table>(&self.text).map_or_else(|_| self.text.clone(), |table| table.to_string())
+        let table = toml::from_str::<toml::Table>(&self.text).map(|mut table| {
+            table.remove("verdict"); // it reads the columns, and makes none of them
+            table.to_string()
+        });
+        table.unwrap_or_else(|_| self.text.clone())
     }
 
     /// Reads a recipe from a file.

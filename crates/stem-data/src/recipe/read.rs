@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use stem_report::analysis::Metric;
 use toml::de::DeTable;
 
 use super::field::field;
@@ -29,14 +30,18 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
     let sql = top.text("sql", faults);
     let group = top.text("group", faults);
     let allow_leak = top.texts("allow_leak", faults).unwrap_or_default();
+    let metrics = Metric::ALL.map(|metric| (metric.key(), metric));
+    let verdict = top.choice("verdict", &metrics, faults);
     let sources = top.tables("source", "[[source]]", faults).into_iter().map(|s| source(s, faults)).collect();
     let fields = top.tables("field", "[[field]]", faults).into_iter().map(|s| field(s, faults)).collect();
     let labels = top.tables("label", "[[label]]", faults).into_iter().map(|s| label(s, faults)).collect();
     let split_section = top.table("split", "[split]", faults);
     let split_line = split_section.as_ref().map_or(1, |s| s.line);
     let simulator = top.table("simulator", "[simulator]", faults).map(|s| simulator(s, faults));
-    let [sql_line, group_line, leak_line] = ["sql", "group", "allow_leak"].map(|key| top.line_of(key, faults));
-    let lines = Lines { sql: sql_line, group: group_line, split: split_line, allow_leak: leak_line };
+    let [sql_line, group_line, leak_line, verdict_line] =
+        ["sql", "group", "allow_leak", "verdict"].map(|key| top.line_of(key, faults));
+    let lines =
+        Lines { sql: sql_line, group: group_line, split: split_line, allow_leak: leak_line, verdict: verdict_line };
     top.finish(faults);
     let split = match split_section {
         Some(section) => split(section, faults),
@@ -48,7 +53,24 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
     let found = std::mem::take(&mut faults.found);
     let split = split.unwrap_or(SplitRecipe::Random { valid: 0.1, test: 0.1, seed: 1 });
     let (path, text) = (path.to_path_buf(), text.to_string());
-    (Some(Recipe { name, sql, group, sources, fields, allow_leak, labels, split, simulator, path, text, lines }), found)
+    (
+        Some(Recipe {
+            name,
+            sql,
+            group,
+            sources,
+            fields,
+            allow_leak,
+            labels,
+            split,
+            verdict,
+            simulator,
+            path,
+            text,
+            lines,
+        }),
+        found,
+    )
 }
 
 fn source(mut section: Section<'_>, faults: &mut Faults<'_>) -> Source {

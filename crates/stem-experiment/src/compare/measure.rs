@@ -13,15 +13,18 @@ use crate::folder::BUNDLE;
 use crate::inspect::{Colours, ModelRuns, Pair, TestScores, model_settings};
 use crate::measured::{RunMetrics, score_split};
 use crate::options::RunOptions;
+use stem_report::analysis::Metric;
 use stem_report::report::ModelReport;
 
 /// All models, and what they predict.
+#[allow(clippy::too_many_arguments)] // all that a comparison has
 pub(super) fn models<C: ModelFamily>(
     plan: &Plan<C>,
     runs: &[Vec<RunMetrics>],
     dataset: &Dataset,
     pairs: &[Pair],
     field: usize,
+    metric: Metric,
     out: &Path,
     options: &RunOptions,
 ) -> Result<(Vec<ModelReport>, Vec<TestScores>)> {
@@ -38,10 +41,10 @@ pub(super) fn models<C: ModelFamily>(
             let predictor = Predictor::<C>::open_model(folder.join(BUNDLE), &device)
                 .map_err(|source| Error::Damaged { folder: folder.clone(), source })?;
             let scores = score_split(&predictor, dataset, Split::Test)?;
-            found.add(&predictor, scores, run.seed, &folder, picture)?;
+            found.add(&predictor, scores, run.seed, &folder, experiment.train.epochs, picture)?;
             bar.advance(1);
         }
-        measured.push(found.report(runs, model_settings(&config, &experiment.train, &plan.train)));
+        measured.push(found.report(runs, metric, model_settings(&config, &experiment.train, &plan.train)));
     }
     Ok(measured.into_iter().unzip())
 }

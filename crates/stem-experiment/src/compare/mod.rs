@@ -48,7 +48,7 @@ use crate::inspect::{self, pairs, picture_field, provenance};
 use crate::options::RunOptions;
 use crate::search::{Search, SearchConfig};
 use plan::Plan;
-use stem_report::analysis::Bootstrap;
+use stem_report::analysis::{Bootstrap, Metric};
 use stem_report::report::{self, Report};
 use stem_train::memory;
 use transfer::Compared;
@@ -69,6 +69,8 @@ pub struct CompareConfig {
     pub cuts: Option<[f64; 2]>,
     /// The field whose embeddings are drawn; by default the users.
     pub picture: Option<String>,
+    /// What decides: a recipe's `verdict`.
+    pub metric: Metric,
     /// How intervals are drawn.
     pub bootstrap: Bootstrap,
     /// Finds settings for every model first.
@@ -83,6 +85,7 @@ impl Default for CompareConfig {
             jobs: 1,
             cuts: None,
             picture: None,
+            metric: Metric::default(),
             bootstrap: Bootstrap::default(),
             search: None,
         }
@@ -128,13 +131,19 @@ pub fn compare<C: ModelFamily>(
 
     let tasks = dataset.schema().task_names();
     let pairs = pairs(dataset, config.cuts);
-    let (mut models, scores) = measure::models(&plan, &runs, dataset, &pairs, field, out, options)?;
+    let (mut models, scores) = measure::models(&plan, &runs, dataset, &pairs, field, config.metric, out, options)?;
     warnings.extend(plan.warnings(experiment, config, &runs));
     let constants = inspect::constants(dataset);
     for (model, seeds) in models.iter().zip(&scores) {
         warnings.extend(inspect::of_model(model, seeds, &constants, dataset));
     }
-    let compared = Compared { scores: &scores, reference: plan.reference, dataset, bootstrap: config.bootstrap };
+    let compared = Compared {
+        scores: &scores,
+        reference: plan.reference,
+        dataset,
+        metric: config.metric,
+        bootstrap: config.bootstrap,
+    };
     let (pairs, doubtful) = transfer::fill(&mut models, &compared, &pairs, out, options)?;
     warnings.extend(doubtful);
     let seconds = runs.iter().flatten().map(|run| run.seconds).sum();
@@ -143,6 +152,7 @@ pub fn compare<C: ModelFamily>(
         provenance: provenance(dataset, &experiment.train, &config.seeds, options, seconds),
         tasks,
         reference: Some(REFERENCE.into()),
+        metric: config.metric,
         models,
         pairs,
         warnings,

@@ -8,7 +8,7 @@ use stem_data::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::inspect::{Pair, TestScores, spreads};
 use crate::options::RunOptions;
-use stem_report::analysis::{Bootstrap, Difference, Interval, Ranked, Sample};
+use stem_report::analysis::{Bootstrap, Difference, Interval, Metric, Ranked, Sample};
 use stem_report::metrics::{TaskMetrics, column};
 use stem_report::report::{ModelReport, PairReport, StratumModel, StratumReport, StratumTask};
 
@@ -63,7 +63,14 @@ pub(super) fn fill(
             }
             strata.push(StratumReport { name: name.into(), rows: rows.len() as u64, models: of_models });
         }
-        reports.push(PairReport { a, b, cuts: pair.strata.cuts, unassigned: pair.strata.unassigned as u64, strata });
+        reports.push(PairReport {
+            a,
+            b,
+            cuts: pair.strata.cuts,
+            unassigned: pair.strata.unassigned as u64,
+            note: pair.strata.note.clone(),
+            strata,
+        });
     }
     Ok((reports, doubtful.into_text()))
 }
@@ -73,6 +80,8 @@ pub(super) struct Compared<'a> {
     pub scores: &'a [TestScores],
     pub reference: usize,
     pub dataset: &'a Dataset,
+    /// What differences are measured in.
+    pub metric: Metric,
     pub bootstrap: Bootstrap,
 }
 
@@ -104,7 +113,7 @@ impl Compared<'_> {
         };
         let mut ranked: Vec<Vec<Ranked>> = self.scores.iter().map(rank).collect();
         let reference = ranked.remove(self.reference);
-        let mut differences = self.bootstrap.paired(&reference, &ranked);
+        let mut differences = self.bootstrap.paired_by(self.metric, &reference, &ranked);
         if !bears_an_interval(sample.groups()) {
             differences.fill(None);
         }

@@ -26,7 +26,7 @@ pub(crate) use embeddings::{Colours, picture_field};
 pub(crate) use model::{ModelRuns, TestScores};
 pub(crate) use page::page_of_run;
 pub(crate) use provenance::{model_settings, provenance};
-pub(crate) use quality::spreads;
+pub(crate) use quality::{spread, spreads};
 pub(crate) use strata::{Pair, pairs};
 pub(crate) use warnings::{constants, of_dataset, of_model};
 

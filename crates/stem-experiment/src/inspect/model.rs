@@ -1,5 +1,6 @@
 //! What a model is like on the test split, run by run: of a single run, or of every seed of a comparison.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use stem_core::Predictor;
@@ -8,11 +9,12 @@ use stem_core::nn::GateSums;
 use stem_data::{Dataset, Split};
 
 use super::strata::Pair;
-use super::{Colours, embedding_report, gate_map, learning_curve, task_report};
+use super::{Colours, embedding_report, gate_map, learning_curve, spread, task_report};
 use crate::error::Result;
 use crate::measured::{RunMetrics, in_order};
-use stem_report::analysis::Stratum;
-use stem_report::report::{EmbeddingReport, GateMap, LearningCurve, ModelReport};
+use stem_report::analysis::{Metric, Stratum};
+use stem_report::metrics::TaskMetrics;
+use stem_report::report::{EmbeddingReport, GateMap, LearningCurve, ModelReport, Spread, TaskReport};
 
 /// A model's scores `[N, T]` of the test split, seed by seed.
 pub(crate) type TestScores = Vec<Vec<f32>>;
@@ -39,7 +41,8 @@ impl<'a> ModelRuns<'a> {
         Self { dataset, pairs, tasks, owners, gates, scores: Vec::new(), learning: Vec::new(), embeddings: None }
     }
 
-    /// Adds a run: its model, what that predicts, and the folder with its log. A field is drawn in the colours given.
+    /// Adds a run: its model, what that predicts, the folder with its log, and its epochs at most. A field is drawn in the colours
+    /// given.
     ///
     /// # Errors
     /// A log or a batch that does not read.
@@ -49,6 +52,7 @@ impl<'a> ModelRuns<'a> {
         scores: Vec<f32>,
         seed: u64,
         folder: &Path,
+        max_epochs: usize,
         picture: Option<(usize, &Colours)>,
     ) -> Result<()> {
         // Experts of nobody have other numbers in every seed: the first stands for them.
@@ -63,22 +67,33 @@ impl<'a> ModelRuns<'a> {
             }
         }
         self.scores.push(scores);
-        self.learning.push(learning_curve(folder, seed, &self.tasks)?);
+        let learning = learning_curve(folder, seed, &self.tasks)?;
+        self.learning.push(LearningCurve { max_epochs: Some(max_epochs), ..learning });
         if self.embeddings.is_none() {
             self.embeddings = embedding_report(predictor, seed, picture);
         }
         Ok(())
     }
 
-    /// All of it, with the metrics of the same `runs`.
-    pub(crate) fn report(self, runs: &[RunMetrics], settings: Vec<(String, String)>) -> (ModelReport, TestScores) {
+    /// All of it, with the metrics of the same `runs`, of which `metric` decides.
+    pub(crate) fn report(
+        self,
+        runs: &[RunMetrics],
+        metric: Metric,
+        settings: Vec<(String, String)>,
+    ) -> (ModelReport, TestScores) {
         let first = runs.first();
         let report = ModelReport {
             name: first.map_or_else(String::new, |run| run.model.clone()),
             parameters: first.map_or(0, |run| run.parameters as u64),
             seconds: runs.iter().map(|run| run.seconds).collect(),
             memory_gb: first.map(|run| run.memory as f64 / 1e9),
-            tasks: (0..self.tasks.len()).map(|t| task_report(&self.scores, self.dataset, t)).collect(),
+            tasks: (0..self.tasks.len())
+                .map(|t| {
+                    let (valid, joint) = beside_test(runs, metric, &self.tasks[t]);
+                    TaskReport { valid, joint, ..task_report(&self.scores, self.dataset, t) }
+                })
+                .collect(),
             gates: self.gate_maps(),
             learning: self.learning,
             embeddings: self.embeddings,
@@ -103,6 +118,14 @@ impl<'a> ModelRuns<'a> {
         }
         all
     }
+}
+
+/// A task's metric on validation, and on test had one moment of the training been kept for all tasks, where that is another.
+fn beside_test(runs: &[RunMetrics], metric: Metric, task: &str) -> (Option<Spread>, Option<Spread>) {
+    let of = |metrics: &BTreeMap<String, TaskMetrics>| metrics.get(task)?.get(metric);
+    let valid = spread(runs.iter().map(|run| of(&run.valid)));
+    let joint = spread(runs.iter().map(|run| of(if run.joint_test.is_empty() { &run.test } else { &run.joint_test })));
+    (valid, joint.filter(|_| runs.iter().any(|run| !run.joint_test.is_empty())))
 }
 
 /// The parts that a test row's gates are added up in.

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::measured::{Measured, RunMetrics};
 use crate::options::RunOptions;
+use stem_report::analysis::Metric;
 use stem_report::report::Report;
 
 /// What a run came to, as a report, and as metrics.
@@ -26,9 +27,9 @@ pub(crate) fn page_of_run<C: ModelFamily>(
     let Measured { metrics, predictor, scores } = run;
     let (train, seed) = (&experiment.train, metrics.seed);
     let mut runs = ModelRuns::new(predictor.config(), dataset, &[]);
-    runs.add(&predictor, scores, seed, folder, None)?;
+    runs.add(&predictor, scores, seed, folder, train.epochs, None)?;
     let settings = model_settings(predictor.config(), train, train);
-    let (model, scores) = runs.report(std::slice::from_ref(&metrics), settings);
+    let (model, scores) = runs.report(std::slice::from_ref(&metrics), Metric::default(), settings);
     let mut warnings = of_dataset(dataset);
     warnings.extend(of_model(&model, &scores, &constants(dataset), dataset));
     if metrics.interrupted {

@@ -37,7 +37,7 @@ pub(crate) fn task_report(seeds: &[Vec<f32>], dataset: &Dataset, t: usize) -> Ta
     let roc = first.and_then(|scores| roc_curve(scores, &labels, ROC_POINTS)).unwrap_or_default();
     let bins = first.and_then(|scores| calibration_curve(scores, &labels, CALIBRATION_BINS));
     let calibration_curve = bins.unwrap_or_default();
-    TaskReport { auc, gauc, logloss, calibration, transfer: None, roc, calibration_curve }
+    TaskReport { auc, gauc, logloss, calibration, roc, calibration_curve, ..TaskReport::default() }
 }
 
 #[cfg(test)]

@@ -28,6 +28,15 @@ impl Metric {
         }
     }
 
+    /// As files have it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Auc => "auc",
+            Self::Gauc => "gauc",
+            Self::Logloss => "logloss",
+        }
+    }
+
     /// Whether more of it is better.
     pub fn higher_is_better(self) -> bool {
         self != Self::Logloss
@@ -57,6 +66,7 @@ mod tests {
     #[test]
     fn names_in_files_are_kebab_case() {
         let names: Vec<String> = Metric::ALL.iter().map(|m| serde_json::to_string(m).unwrap()).collect();
+        assert!(Metric::ALL.iter().zip(&names).all(|(metric, name)| *name == format!("\"{}\"", metric.key())));
         assert_eq!(names, ["\"auc\"", "\"gauc\"", "\"logloss\""]);
     }
 }

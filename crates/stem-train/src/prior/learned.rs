@@ -78,7 +78,7 @@ impl LearnedPrior {
         Ok(Self::start(RowCounts::of(dataset)?, widths, tied, deviation, correlation))
     }
 
-    fn start(counts: RowCounts, widths: &[usize], tied: bool, deviation: f64, correlation: f64) -> Self {
+    pub(super) fn start(counts: RowCounts, widths: &[usize], tied: bool, deviation: f64, correlation: f64) -> Self {
         let (vocabularies, groups, width) = (counts.vocabularies(), widths.len(), widths.iter().sum::<usize>());
         let variance = deviation * deviation;
         let own = |place: usize| match (tied, place / groups == place % groups) {
@@ -157,7 +157,7 @@ impl LearnedPrior {
     }
 
     /// Takes values and slopes of slots `[b * S, W]` into the running means.
-    fn look(&mut self, part: &Batch, values: &[f32], slopes: &[f32]) {
+    pub(super) fn look(&mut self, part: &Batch, values: &[f32], slopes: &[f32]) {
         let (width, vocabularies, rows) = (self.width(), self.counts.vocabularies(), part.rows as f64);
         let (mut squares, mut weights) = (vec![0.0; vocabularies * width], vec![0.0; vocabularies]);
         let slots = part.ids.iter().zip(&part.weights).zip(values.chunks_exact(width)).zip(slopes.chunks_exact(width));
@@ -205,7 +205,7 @@ impl LearnedPrior {
     }
 
     /// A step of EM for every vocabulary whose rows were seen since the last one.
-    fn maximise(&mut self) {
+    pub(super) fn maximise(&mut self) {
         let (size, width) = (self.size(), self.width());
         for v in (0..self.counts.vocabularies()).filter(|&v| self.seen[v] > 0.0) {
             let curvature = &self.curvature[v * width..][..width];
@@ -262,6 +262,23 @@ impl LearnedPrior {
         };
         match &mut self.precisions {
             Precisions::Diagonal { values, .. } | Precisions::Tied { values, .. } => *values = found,
+        }
+    }
+
+    /// The precision between groups at dimension `d` of a vocabulary's rows. `[G, G]`
+    #[cfg(test)]
+    pub(super) fn precision_of(&self, v: usize, d: usize) -> Vec<f64> {
+        let groups = self.widths.len();
+        match &self.precisions {
+            Precisions::Tied { values, .. } => {
+                values[v * groups * groups..][..groups * groups].iter().map(|p| f64::from(*p)).collect()
+            }
+            Precisions::Diagonal { values, width } => {
+                let mut all = vec![0.0; groups * groups];
+                let dim = width / groups;
+                (0..groups).for_each(|g| all[g * groups + g] = f64::from(values[v * width + g * dim + d]));
+                all
+            }
         }
     }
 

@@ -60,6 +60,6 @@ mod tests {
     fn what_is_not_positive_definite_has_none() {
         assert_eq!(inverse(&[1.0, 2.0, 2.0, 1.0], 2), None);
         assert_eq!(inverse(&[f64::NAN], 1), None);
-        assert_eq!(inverse(&[0.5], 1), Some(vec![2.0]));
+        assert_eq!(inverse(&[0.25], 1), Some(vec![4.0]));
     }
 }

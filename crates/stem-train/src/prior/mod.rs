@@ -33,6 +33,9 @@ mod counts;
 mod learned;
 mod matrix;
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 pub use learned::{GroupPrior, LearnedPrior, VocabularyPrior};
