@@ -1,5 +1,6 @@
 //! Times whole training steps and scoring, and prints one JSON line:
-//! `{"vocab","batch","train_ms","train_sps","eval_ms","eval_sps","rss_gb"}`.
+//! `{"vocab","batch","train_ms","train_mean_ms","train_sps","eval_ms","eval_sps","rss_gb"}`. Medians, and the mean of the training steps,
+//! in which what is not done in every step has its part.
 //!
 //! ```text
 //! cargo run --release --bin step_time -- --vocab 1000000 --batch 4096 --hidden 64,32 --shared 1
@@ -19,10 +20,18 @@ use stem_core::models::ModelSpec;
 use stem_core::nn::score;
 use stem_core::precision::{Precision, with};
 use stem_core::{DeviceSpec, ModelConfig, ModelName};
+use stem_train::prior::LearnedPrior;
 use stem_train::{Objective, TableMode, TrainState, memory};
 
 /// Steps before the clock starts.
 const WARM_UP: usize = 3;
+
+/// A learned prior.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Prior {
+    Tied,
+    Diagonal,
+}
 
 /// A full training step (gather, forward, loss with L2, backward, clip, Adam on everything, write-back), then scoring.
 #[derive(Parser)]
@@ -68,6 +77,9 @@ struct Args {
     /// Draw it too, as an SVG file.
     #[arg(long, requires = "profile", value_name = "FILE")]
     picture: Option<PathBuf>,
+    /// Learn the prior of the rows, tied or diagonal, in place of one L2 number.
+    #[arg(long, value_name = "tied|diagonal")]
+    prior: Option<Prior>,
     /// Take the whole table through every step, as a plain autodiff implementation does.
     #[arg(long)]
     dense: bool,
@@ -110,7 +122,13 @@ fn time(args: &Args, device: &Device, profile: Option<&Profile>) {
     });
     let batches: Vec<_> = (0..args.steps + WARM_UP).map(|i| batch(&schema, args.batch, i as u64)).collect();
     let mode = if args.dense { TableMode::Dense } else { TableMode::RowSparse };
-    let objective = Objective { embedding_l2: 1e-6, ..Objective::plain(args.tasks) };
+    let embedding_l2 = if args.prior.is_some() { 0.0 } else { 1e-6 };
+    let objective = Objective { embedding_l2, ..Objective::plain(args.tasks) };
+    let learned = |kind| {
+        let tied = kind == Prior::Tied;
+        LearnedPrior::new(&schema, batches.clone(), &spec.widths(&schema), tied, 0.1, 0.5).expect("the batches fit")
+    };
+    let mut prior = args.prior.map(learned);
     let mut state = TrainState::init(&spec, &schema, 1e-4, 1, mode, device).with_precision(args.precision);
     let sync = || device.sync().expect("the device answers");
 
@@ -120,7 +138,10 @@ fn time(args: &Args, device: &Device, profile: Option<&Profile>) {
             profile.clear();
         }
         let begun = Instant::now();
-        let (_, gradients) = state.differentiate(batch, &objective);
+        let (_, mut gradients) = state.differentiate(batch, &objective);
+        if let Some(prior) = &mut prior {
+            prior.step(&state, batch, &objective.task_weights, &mut gradients);
+        }
         state = state.apply(gradients, 1e-3, 10.0);
         sync();
         train.push(begun.elapsed().as_secs_f64());
@@ -145,12 +166,14 @@ fn time(args: &Args, device: &Device, profile: Option<&Profile>) {
         eval.push(begun.elapsed().as_secs_f64());
         assert_eq!(scores.len(), args.batch * args.tasks);
     }
+    let mean = train[WARM_UP..].iter().sum::<f64>() / args.steps as f64;
     let (train, eval) = (median(&train[WARM_UP..]), median(&eval[WARM_UP..]));
     println!(
-        "{{\"vocab\":{},\"batch\":{},\"train_ms\":{:.3},\"train_sps\":{:.0},\"eval_ms\":{:.3},\"eval_sps\":{:.0},\"rss_gb\":{}}}",
+        "{{\"vocab\":{},\"batch\":{},\"train_ms\":{:.3},\"train_mean_ms\":{:.3},\"train_sps\":{:.0},\"eval_ms\":{:.3},\"eval_sps\":{:.0},\"rss_gb\":{}}}",
         schema.rows(),
         args.batch,
         train * 1e3,
+        mean * 1e3,
         args.batch as f64 / train,
         eval * 1e3,
         args.batch as f64 / eval,

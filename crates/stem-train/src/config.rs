@@ -38,10 +38,10 @@ pub struct TrainConfig {
     pub best: Best,
     /// A task's weights are settled after so many evaluations in a row that were no better for it; training stops when all are.
     pub patience: usize,
-    /// What is believed of the table's rows: near zero, by a number that is given, or by variances that are learned.
-    pub prior: PriorConfig,
+    /// What is believed of the table's rows: that they are near zero, by variances that are learned, or by a number that is given.
+    /// `None`: the learned one, or `embedding_l2`.
+    pub prior: Option<PriorConfig>,
     /// Another name for `prior = { name = "fixed", l2 = ... }`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub embedding_l2: Option<f64>,
     /// `lambda` of `(lambda / 2) ||weights and biases of the network||^2`: weight decay as part of the loss.
     pub network_l2: f64,
@@ -75,11 +75,11 @@ impl Default for TrainConfig {
             monitor: Monitor::default(),
             best: Best::default(),
             patience: 2,
-            prior: PriorConfig::default(),
+            prior: None,
             embedding_l2: None,
             network_l2: 0.0,
             max_gradient_norm: 10.0,
-            embedding_std: 1e-4,
+            embedding_std: 0.01,
             task_weights: BTreeMap::new(),
             balance: BalanceConfig::default(),
             table: TableMode::RowSparse,
@@ -90,12 +90,17 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// The prior that these settings ask for.
+    pub fn prior(&self) -> PriorConfig {
+        let given = || self.embedding_l2.map(|l2| PriorConfig::Fixed { l2 });
+        self.prior.or_else(given).unwrap_or_default()
+    }
+
     /// `lambda` of the fixed prior; 0 where it is learned.
     pub fn l2(&self) -> f64 {
-        match (self.prior, self.embedding_l2) {
-            (PriorConfig::Learned { .. }, _) => 0.0,
-            (_, Some(l2)) => l2,
-            (PriorConfig::Fixed { l2 }, None) => l2,
+        match self.prior() {
+            PriorConfig::Learned { .. } => 0.0,
+            PriorConfig::Fixed { l2 } => l2,
         }
     }
 
@@ -113,13 +118,12 @@ impl TrainConfig {
         require("patience", self.patience, "1 or more", self.patience >= 1)?;
         self.evaluate_every.check()?;
         self.monitor.check()?;
-        self.prior.check()?;
         if let Some(l2) = self.embedding_l2 {
             require("embedding_l2", l2, least, not_negative(l2))?;
-            let expected = "one of `embedding_l2` and `prior`, which say the same thing: take one away";
-            let once = self.prior == PriorConfig::default();
-            require("embedding_l2", format_args!("{l2}, beside a `prior`"), expected, once)?;
+            let expected = "one of `embedding_l2` and `prior`, which speak of the same thing: take one away";
+            require("embedding_l2", format_args!("{l2}, beside a `prior`"), expected, self.prior.is_none())?;
         }
+        self.prior().check()?;
         require("network_l2", self.network_l2, least, not_negative(self.network_l2))?;
         require("max_gradient_norm", self.max_gradient_norm, above, positive(self.max_gradient_norm))?;
         require("embedding_std", self.embedding_std, least, not_negative(f64::from(self.embedding_std)))?;

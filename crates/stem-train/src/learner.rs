@@ -24,7 +24,6 @@ use crate::keep::{BUNDLE, JOINT, Moment};
 use crate::log::LOG;
 use crate::memory::{self, MemoryPlan};
 use crate::monitor::Monitor;
-use crate::prior::PriorConfig;
 use crate::step::TrainState;
 use crate::training::{Trained, Training, planned_steps, scores_of};
 use crate::unfinished::Unfinished;
@@ -306,12 +305,6 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
     spec.check(schema)?;
     config.check_tasks(schema)?;
     config.monitor.check_schema(schema)?;
-    if let PriorConfig::Learned { tied: true, .. } = config.prior {
-        let widths = spec.widths(schema);
-        let expected = "tied = false, or groups of one width: a covariance is between the same dimensions";
-        let one = widths.windows(2).all(|pair| pair[0] == pair[1]);
-        require("prior", format_args!("tied over groups of widths {widths:?}"), expected, one)?;
-    }
     let several = config.balance == BalanceConfig::default() || schema.tasks.len() > 1;
     let expected = "fixed where there is one task: there is nothing to balance";
     require("balance", config.balance.name(), expected, several)?;

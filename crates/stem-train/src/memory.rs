@@ -69,7 +69,7 @@ impl MemoryPlan {
             floats(parameters).saturating_mul(GRADIENTS + sets - 1), // the network's
             floats((batch_size as u64).saturating_mul(network.activations)).saturating_mul(ACTIVATIONS),
         ];
-        let counted = if matches!(train.prior, PriorConfig::Learned { .. }) { 8 } else { 0 }; // bytes of a row
+        let counted = if matches!(train.prior(), PriorConfig::Learned { .. }) { 8 } else { 0 }; // bytes of a row
         Self {
             vocabulary: schema.rows(),
             width,

@@ -333,9 +333,10 @@ pub(crate) fn planned_steps(config: &TrainConfig, dataset: &Dataset) -> usize {
 /// The learned prior, if a configuration asks for one.
 fn learned_prior<C: ModelSpec>(learner: &Learner<'_, C>) -> Result<Option<LearnedPrior>> {
     let Learner { dataset, config, spec, .. } = learner;
-    let PriorConfig::Learned { tied, deviation, correlation } = config.prior else { return Ok(None) };
+    let PriorConfig::Learned { tied, deviation, correlation } = config.prior() else { return Ok(None) };
     let widths = spec.widths(dataset.schema());
-    Ok(Some(LearnedPrior::new(dataset, &widths, tied, deviation, correlation)?))
+    let batches = dataset.batches(Split::Train, BatchPlan { size: 1 << 14, shuffle: None });
+    Ok(Some(LearnedPrior::new(dataset.schema(), batches, &widths, tied, deviation, correlation)?))
 }
 
 /// The objective that a configuration asks for.

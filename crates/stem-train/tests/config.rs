@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use stem_train::optimizer::AdamW;
-use stem_train::{Error, OptimizerConfig, TrainConfig};
+use stem_train::{Error, EvaluateEvery, OptimizerConfig, PriorConfig, TrainConfig};
 
 fn refused(change: impl FnOnce(&mut TrainConfig)) -> Option<&'static str> {
     let mut config = TrainConfig::default();
@@ -12,6 +12,15 @@ fn refused(change: impl FnOnce(&mut TrainConfig)) -> Option<&'static str> {
         Err(Error::Config { key, .. }) => Some(key),
         Err(other) => panic!("{other}"),
     }
+}
+
+#[test]
+fn the_prior_is_learned_unless_a_number_is_given() {
+    let l2 = |text: &str| toml::from_str::<TrainConfig>(text).unwrap().l2();
+    assert!(matches!(TrainConfig::default().prior(), PriorConfig::Learned { tied: true, .. }));
+    assert_eq!(l2("embedding_l2 = 1e-5"), 1e-5);
+    assert_eq!(l2("prior = { name = \"fixed\", l2 = 1e-4 }"), 1e-4);
+    assert_eq!((l2("prior = { name = \"fixed\" }"), l2("prior = { name = \"learned\" }")), (1e-6, 0.0));
 }
 
 #[test]
@@ -46,6 +55,15 @@ fn what_lies_at_the_limit_is_taken_and_what_lies_beyond_is_refused_by_key() {
         Some("task_weights"),
         "infinite as f32"
     );
+    let fixed = PriorConfig::Fixed { l2: 1e-6 };
+    assert_eq!(refused(|train| (train.embedding_l2, train.prior) = (Some(1e-6), Some(fixed))), Some("embedding_l2"));
+    assert_eq!(refused(|train| train.prior = Some(PriorConfig::Fixed { l2: -1.0 })), Some("prior.l2"));
+    for (deviation, correlation, key) in [(0.0, 0.5, "prior.deviation"), (0.1, 1.0, "prior.correlation")] {
+        let prior = PriorConfig::Learned { tied: true, deviation, correlation };
+        assert_eq!(refused(|train| train.prior = Some(prior)), Some(key));
+    }
+    assert_eq!(refused(|train| train.evaluate_every = EvaluateEvery::Steps(0)), Some("evaluate_every.steps"));
+    assert_eq!(refused(|train| train.monitor.weights = [("a".into(), 0.0)].into()), Some("monitor.weights"));
     let decay = |weight_decay| OptimizerConfig::AdamW(AdamW { weight_decay, ..AdamW::default() });
     assert_eq!(refused(|train| train.optimizer = decay(999.0)), None); // the rate is 1e-3
     assert_eq!(refused(|train| train.optimizer = decay(1000.0)), Some("optimizer.weight_decay"));

@@ -324,7 +324,7 @@ fn a_learned_prior_pulls_each_row_once_an_epoch_and_says_what_it_learned() {
     let rate = 1e-3;
     let prior = PriorConfig::Learned { tied: true, deviation: 0.1, correlation: 0.5 };
     let weights = |prior: PriorConfig| {
-        let config = TrainConfig { prior, embedding_l2: None, epochs: 1, learning_rate: rate, ..plain() };
+        let config = TrainConfig { prior: Some(prior), embedding_l2: None, epochs: 1, learning_rate: rate, ..plain() };
         let out = folder.path().join("out");
         fit(&model, &dataset, &config, &out);
         let device = spec().open().unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use stem_report::report::{
-    EmbeddingReport, GateMap, Interval, ModelReport, Report, StratumReport, StratumTask, TaskReport,
+    EmbeddingReport, GateMap, Interval, ModelReport, PriorReport, Report, StratumReport, StratumTask, TaskReport,
 };
 
 /// All numbers of a comparison. What is undefined is `null`.
@@ -34,6 +34,9 @@ pub struct ModelComparison {
     pub tasks: BTreeMap<String, TaskReport>,
     /// Mean gate weights over the test split: all users, then every stratum.
     pub gates: Vec<GateMap>,
+    /// What a learned prior came to, of the first seed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub priors: Vec<PriorReport>,
     /// Norms, effective ranks and likeness of the embeddings, of the first seed.
     pub embeddings: Option<EmbeddingReport>,
 }
@@ -66,6 +69,7 @@ impl Comparison {
                 seconds: m.seconds.clone(),
                 tasks: report.tasks.iter().cloned().zip(m.tasks.iter().map(task)).collect(),
                 gates: m.gates.clone(),
+                priors: m.priors.clone(),
                 embeddings,
             };
             (m.name.clone(), numbers)

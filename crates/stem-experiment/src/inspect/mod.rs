@@ -17,6 +17,7 @@ mod gates;
 mod learning;
 mod model;
 mod page;
+mod priors;
 mod provenance;
 mod quality;
 mod strata;

@@ -8,13 +8,14 @@ use stem_core::models::ModelSpec;
 use stem_core::nn::GateSums;
 use stem_data::{Dataset, Split};
 
+use super::priors::priors;
 use super::strata::Pair;
 use super::{Colours, embedding_report, gate_map, learning_curve, spread, task_report};
 use crate::error::Result;
 use crate::measured::{RunMetrics, in_order};
 use stem_report::analysis::{Metric, Stratum};
 use stem_report::metrics::TaskMetrics;
-use stem_report::report::{EmbeddingReport, GateMap, LearningCurve, ModelReport, Spread, TaskReport};
+use stem_report::report::{EmbeddingReport, GateMap, LearningCurve, ModelReport, PriorReport, Spread, TaskReport};
 
 /// A model's scores `[N, T]` of the test split, seed by seed.
 pub(crate) type TestScores = Vec<Vec<f32>>;
@@ -29,6 +30,7 @@ pub(crate) struct ModelRuns<'a> {
     gates: GateSums,
     scores: TestScores,
     learning: Vec<LearningCurve>,
+    priors: Option<Vec<PriorReport>>,
     embeddings: Option<EmbeddingReport>,
 }
 
@@ -38,7 +40,17 @@ impl<'a> ModelRuns<'a> {
         let owners = config.gate_groups(dataset.schema());
         let gates = GateSums::new(&owners, part(pairs.len(), Stratum::ALL[0]));
         let tasks = dataset.schema().task_names();
-        Self { dataset, pairs, tasks, owners, gates, scores: Vec::new(), learning: Vec::new(), embeddings: None }
+        Self {
+            dataset,
+            pairs,
+            tasks,
+            owners,
+            gates,
+            scores: Vec::new(),
+            learning: Vec::new(),
+            priors: None,
+            embeddings: None,
+        }
     }
 
     /// Adds a run: its model, what that predicts, the folder with its log, and its epochs at most. A field is drawn in the colours
@@ -69,6 +81,7 @@ impl<'a> ModelRuns<'a> {
         self.scores.push(scores);
         let learning = learning_curve(folder, seed, &self.tasks)?;
         self.learning.push(LearningCurve { max_epochs: Some(max_epochs), ..learning });
+        self.priors.get_or_insert_with(|| priors(&predictor.manifest().training));
         if self.embeddings.is_none() {
             self.embeddings = embedding_report(predictor, seed, picture);
         }
@@ -96,6 +109,7 @@ impl<'a> ModelRuns<'a> {
                 .collect(),
             gates: self.gate_maps(),
             learning: self.learning,
+            priors: self.priors.unwrap_or_default(),
             embeddings: self.embeddings,
             settings,
         };

@@ -27,8 +27,8 @@ mod verdict;
 
 pub use data::{
     CalibrationBin, EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, Interval, LearningCurve, Metric, ModelReport,
-    PairReport, Picture, Provenance, Report, SearchReport, Spread, StratumModel, StratumReport, StratumTask,
-    TaskReport, Trial,
+    PairReport, Picture, PriorReport, Provenance, Report, SearchReport, Spread, StratumModel, StratumReport,
+    StratumTask, TaskReport, Trial,
 };
 pub use data_page::{DataDay, DataField, DataReport, DataTask, DataVocabulary, Shared, render_data};
 pub use judge::Transfer;

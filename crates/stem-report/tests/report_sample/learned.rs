@@ -1,7 +1,7 @@
 //! What models learned: trainings, gates, embeddings.
 
 use super::{Noise, STRATA, TASKS};
-use stem_report::report::{EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, LearningCurve, Picture};
+use stem_report::report::{EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, LearningCurve, Picture, PriorReport};
 
 /// Two measurements an epoch of `stem`, one of the others; the epochs of `mmoe` run out.
 pub fn learning(name: &str, seed: u64, aucs: [f64; 2], noise: &mut Noise) -> LearningCurve {
@@ -90,4 +90,15 @@ pub fn embeddings(several: bool, noise: &mut Noise) -> EmbeddingReport {
     };
     let pictures = shown.iter().map(picture).collect();
     EmbeddingReport { fields, pictures }
+}
+
+/// A learned prior of two fields.
+pub fn priors() -> Vec<PriorReport> {
+    let of = |fields: &str, correlation: f64| PriorReport {
+        fields: fields.into(),
+        groups: ["click", "like", "shared"].map(str::to_string).into(),
+        deviations: vec![0.2, 0.1, 0.3],
+        correlation: (0..3).map(|g| (0..3).map(|h| if g == h { 1.0 } else { correlation }).collect()).collect(),
+    };
+    vec![of("user_id", 0.31), of("video_id", -0.12)]
 }

@@ -5,7 +5,7 @@ mod learned;
 
 pub use crowded::{crowded, many};
 
-use learned::{embeddings, gates, learning};
+use learned::{embeddings, gates, learning, priors};
 use stem_report::report::{
     CalibrationBin, Interval, Metric, ModelReport, PairReport, Provenance, Report, SearchReport, Spread, StratumModel,
     StratumReport, StratumTask, TaskReport, Trial,
@@ -115,6 +115,7 @@ fn model(&(name, parameters, seconds, aucs, _): &Facts, noise: &mut Noise) -> Mo
         .into(),
         learning: SEEDS.iter().map(|&seed| learning(name, seed, aucs, noise)).collect(),
         gates: gates(name, noise),
+        priors: if name == "stem" { priors() } else { Vec::new() },
         embeddings: (name == "stem" || name == "shared-bottom").then(|| embeddings(name == "stem", noise)),
     }
 }

@@ -1,12 +1,8 @@
 //! How often each row of the table occurs in the training rows, counted once before the training.
 
 use stem_core::{Batch, Schema};
-use stem_data::{BatchPlan, Dataset, Split};
 
 use crate::error::Result;
-
-/// Rows that are read at a time.
-const ROWS: usize = 1 << 14;
 
 /// Occurrences of the table's rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,11 +27,11 @@ pub(super) struct Bucket {
 }
 
 impl RowCounts {
-    /// Counts the training rows of a data set.
-    pub(super) fn of(dataset: &Dataset) -> Result<Self> {
-        let mut counts = Self::none(dataset.schema());
-        for batch in dataset.batches(Split::Train, BatchPlan { size: ROWS, shuffle: None }) {
-            batch.check(dataset.schema())?;
+    /// Counts the rows of batches.
+    pub(super) fn of(schema: &Schema, batches: impl IntoIterator<Item = Batch>) -> Result<Self> {
+        let mut counts = Self::none(schema);
+        for batch in batches {
+            batch.check(schema)?;
             counts.add(&batch);
         }
         Ok(counts)

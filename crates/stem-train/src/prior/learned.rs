@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use stem_core::models::Model;
 use stem_core::{Batch, Schema, fused};
-use stem_data::Dataset;
 use stem_kernels::prior::Precisions;
 use stem_kernels::simd::dot;
 
@@ -70,12 +69,21 @@ pub struct GroupPrior {
 }
 
 impl LearnedPrior {
-    /// The prior before the first step: every row's occurrences are counted in the training split.
+    /// The prior before the first step. `batches` are all training rows, each once, in which the occurrences of the table's rows are
+    /// counted; `widths` are those of a row's groups; the rest is [`PriorConfig::Learned`](super::PriorConfig::Learned)'s.
     ///
     /// # Errors
-    /// Batches that do not read.
-    pub fn new(dataset: &Dataset, widths: &[usize], tied: bool, deviation: f64, correlation: f64) -> Result<Self> {
-        Ok(Self::start(RowCounts::of(dataset)?, widths, tied, deviation, correlation))
+    /// Batches that do not fit the schema.
+    pub fn new(
+        schema: &Schema,
+        batches: impl IntoIterator<Item = Batch>,
+        widths: &[usize],
+        tied: bool,
+        deviation: f64,
+        correlation: f64,
+    ) -> Result<Self> {
+        let tied = tied && widths.windows(2).all(|pair| pair[0] == pair[1]);
+        Ok(Self::start(RowCounts::of(schema, batches)?, widths, tied, deviation, correlation))
     }
 
     pub(super) fn start(counts: RowCounts, widths: &[usize], tied: bool, deviation: f64, correlation: f64) -> Self {
@@ -109,7 +117,7 @@ impl LearnedPrior {
     }
 
     /// Adds the pull on the rows of a step to their gradients, and learns from the step. `weights` are those of the tasks' losses.
-    pub(crate) fn step<M: Model>(
+    pub fn step<M: Model>(
         &mut self,
         state: &TrainState<M>,
         batch: &Batch,

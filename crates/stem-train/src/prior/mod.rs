@@ -64,7 +64,8 @@ pub enum PriorConfig {
     },
     /// Variances that are learned while training.
     Learned {
-        /// Whether the groups of a row are tied by a covariance; else each group and dimension has a variance of its own.
+        /// Whether the groups of a row are tied by a covariance; else, and where groups are of different widths, each group and
+        /// dimension has a variance of its own.
         #[serde(default = "default_tied")]
         tied: bool,
         /// Standard deviation that is believed at the start.
@@ -91,16 +92,11 @@ fn default_correlation() -> f64 {
 
 impl Default for PriorConfig {
     fn default() -> Self {
-        Self::Fixed { l2: default_l2() }
+        Self::Learned { tied: default_tied(), deviation: default_deviation(), correlation: default_correlation() }
     }
 }
 
 impl PriorConfig {
-    /// The learned prior with its defaults.
-    pub fn learned() -> Self {
-        Self::Learned { tied: default_tied(), deviation: default_deviation(), correlation: default_correlation() }
-    }
-
     /// Refuses settings that cannot train.
     ///
     /// # Errors

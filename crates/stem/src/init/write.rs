@@ -201,14 +201,17 @@ impl Draft<'_> {
 [train]
 # about {steps} steps an epoch: {rows} rows in all, of which {train:.0} % train
 batch_size = {batch}
-# at most; training stops earlier, after `patience` epochs that were no better
+# at most; training stops earlier, after `patience` evaluations in a row that were no better for any task
 epochs = {epochs}
-patience = 2
-learning_rate = 1e-3
-# what decides whether an epoch was better, on the validation split; {monitor}
+patience = 4
+# how often the validation split is asked, in epochs: on real logs the best moment often lies inside the first ones
+evaluate_every = {{ epochs = 0.5 }}
+# what decides which weights are the best ones of a task, on the validation split; {monitor}
 monitor = "auc"
-# the strength that holds embeddings of rare values near 0; more of it where training is far better than validation
-embedding_l2 = 1e-5
+learning_rate = 1e-3
+# what holds embeddings of rare values near 0, and those of one value near each other: learned from the data;
+# {{ name = "fixed", l2 = 1e-5 }} is one number for all
+prior = {{ name = "learned" }}
 seed = 1
 
 # Small sizes, which train in seconds to minutes. The STEM paper's are four and more times as large.

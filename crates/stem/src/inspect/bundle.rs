@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use stem_core::bundle::Manifest;
 use stem_core::{Bundle, DeviceSpec, Field, ModelConfig, Predictor, Row};
+use stem_train::prior::VocabularyPrior;
 
 use super::example::example_row;
 use super::field::FieldReport;
@@ -159,12 +160,41 @@ impl Report {
             let scores: Vec<String> = self.scores.iter().flatten().map(|(task, p)| format!("{task} {p:.4}")).collect();
             lines.push(format!("  {}", scores.join(", ")));
         }
-        lines.push(format!("\ntraining: {}", self.training));
+        let mut training = self.training.clone();
+        lines.extend(priors(&mut training));
+        lines.push(format!("\ntraining: {training}"));
         let unknown = || "how good it was: no metrics.json beside it".into();
         lines.push(self.metrics.as_ref().map_or_else(unknown, quality));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         lines.join("\n")
     }
+}
+
+/// What learned priors came to, as a table, and no longer in `training`: of the first state, where there are several.
+fn priors(training: &mut Value) -> Option<String> {
+    let mut states: Vec<&mut Value> = match training {
+        Value::Object(object) if object.contains_key("states") => object["states"].as_array_mut()?.iter_mut().collect(),
+        Value::Array(parts) => parts.iter_mut().collect(),
+        one => vec![one],
+    };
+    let taken = states.iter_mut().map(|state| state.as_object_mut().and_then(|state| state.remove("prior")));
+    let first = taken.collect::<Vec<_>>().into_iter().next()??;
+    let all: Vec<VocabularyPrior> = serde_json::from_value(first).ok()?;
+    let groups: Vec<&str> = all.first()?.groups.iter().map(|group| group.name.as_str()).collect();
+    let pairs: Vec<(usize, usize)> = (0..groups.len()).flat_map(|b| (0..b).map(move |a| (a, b))).collect();
+    let deviations = groups.iter().map(|name| format!("sd {name}"));
+    let correlations = pairs.iter().map(|&(a, b)| format!("{} ~ {}", groups[a], groups[b]));
+    let mut rows = vec![["field".to_string()].into_iter().chain(deviations).chain(correlations).collect::<Vec<_>>()];
+    for prior in &all {
+        let deviations = prior.groups.iter().map(|group| format!("{:.3}", group.deviation));
+        let related = |&(a, b): &(usize, usize)| prior.correlation.get(b)?.get(a).copied();
+        let correlations = pairs.iter().map(|pair| related(pair).map_or("-".to_string(), |r| format!("{r:.2}")));
+        rows.push([prior.fields.join(", ")].into_iter().chain(deviations).chain(correlations).collect());
+    }
+    Some(format!(
+        "\nhow alike the tasks are to each field, as the prior learned (sd of embeddings, and correlations):\n{}",
+        table(&rows)
+    ))
 }
 
 /// Metrics by split and task.

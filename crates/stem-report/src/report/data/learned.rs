@@ -51,6 +51,20 @@ pub struct GateMap {
     pub values: Vec<Vec<f64>>,
 }
 
+/// What a learned prior came to believe of the embeddings of some fields.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PriorReport {
+    /// The fields that share a vocabulary, with commas.
+    pub fields: String,
+    /// Embedding groups, one per task and the shared one.
+    pub groups: Vec<String>,
+    /// Standard deviation of an embedding's numbers, per group.
+    pub deviations: Vec<f64>,
+    /// Correlation of the same number in two groups, `[groups, groups]`; empty where groups are not tied.
+    pub correlation: Vec<Vec<f64>>,
+}
+
 /// What a model's embeddings look like.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -4,7 +4,7 @@
 mod learned;
 mod users;
 
-pub use learned::{EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, LearningCurve, Picture};
+pub use learned::{EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, LearningCurve, Picture, PriorReport};
 pub use users::{PairReport, StratumModel, StratumReport, StratumTask};
 
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,8 @@ pub struct ModelReport {
     pub learning: Vec<LearningCurve>,
     /// Mean gate weights, per layer and stratum.
     pub gates: Vec<GateMap>,
+    /// What a learned prior came to, of the first seed.
+    pub priors: Vec<PriorReport>,
     /// What the embeddings look like.
     pub embeddings: Option<EmbeddingReport>,
 }

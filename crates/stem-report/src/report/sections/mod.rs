@@ -6,6 +6,7 @@ mod embeddings;
 mod figures;
 mod gates;
 mod learning;
+mod priors;
 mod provenance;
 mod quality;
 mod search;
@@ -110,6 +111,7 @@ pub(super) fn all(context: &Context<'_>) -> Vec<Section> {
         learning::section,
         curves::section,
         gates::section,
+        priors::section,
         cost::section,
         search::section,
         warnings::section,
