@@ -37,7 +37,7 @@ fn a_model_from_outside_the_library_is_run_scored_and_compared_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let printed = succeeds("custom_model", &[folder.path().to_str().unwrap()]);
     assert!(printed.starts_with("test AUC: [Some(0.7") && printed.contains("Some([0."), "{printed}");
-    assert!(printed.contains("\nShip "), "{printed}");
+    assert!(printed.contains(" for a: "), "{printed}");
     assert!(folder.path().join("run/bundle.safetensors").exists());
     let page = std::fs::read_to_string(folder.path().join("compare/report.html")).unwrap();
     assert!(page.contains("wide-deep") && page.contains("tower = [64, 32]"), "the page tells it as any other model");

@@ -126,7 +126,7 @@ fn time(args: &Args, device: &Device, profile: Option<&Profile>) {
     let objective = Objective { embedding_l2, ..Objective::plain(args.tasks) };
     let learned = |kind| {
         let tied = kind == Prior::Tied;
-        LearnedPrior::new(&schema, batches.clone(), &spec.widths(&schema), tied, 0.1, 0.5).expect("the batches fit")
+        LearnedPrior::new(&schema, batches.clone(), &spec.widths(&schema), tied, None, 0.5).expect("the batches fit")
     };
     let mut prior = args.prior.map(learned);
     let mut state = TrainState::init(&spec, &schema, 1e-4, 1, mode, device).with_precision(args.precision);

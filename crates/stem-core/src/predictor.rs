@@ -94,6 +94,11 @@ impl<C: ModelSpec> Predictor<C> {
         &self.config
     }
 
+    /// States of the model: one, or one for each moment of its training that was the best of some tasks.
+    pub fn states(&self) -> usize {
+        self.states.len()
+    }
+
     /// The embeddings of all fields; of several states the first's.
     pub fn table(&self) -> &EmbeddingTable {
         &self.states[0].table

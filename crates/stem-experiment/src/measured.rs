@@ -29,8 +29,11 @@ pub struct RunMetrics {
     pub seconds: f64,
     /// Training rows a second.
     pub rows_per_second: f64,
-    /// Parameters, table included.
+    /// Parameters of a state, table included.
     pub parameters: usize,
+    /// States that the bundle holds: moments of the training that were the best of some tasks.
+    #[serde(default = "one")]
+    pub states: usize,
     /// Bytes that table, optimizer state and a batch take, as planned before training.
     #[serde(default)]
     pub memory: u64,
@@ -46,6 +49,10 @@ pub struct RunMetrics {
     /// By task, on the test split, had one moment been kept for all tasks; empty where that is so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub joint_test: BTreeMap<String, TaskMetrics>,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// What a run leaves in memory.

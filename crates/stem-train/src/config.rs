@@ -49,6 +49,9 @@ pub struct TrainConfig {
     pub max_gradient_norm: f64,
     /// Standard deviation of the embeddings at the start.
     pub embedding_std: f32,
+    /// Whether the table, and the optimizer's state of it, start again with every epoch while the network goes on: against what a table
+    /// learns by heart in its second epoch (MEDA, arXiv 2407.01607).
+    pub table_restart: bool,
     /// Weight of each task's loss by name; 1 where it is not named.
     pub task_weights: BTreeMap<String, f64>,
     /// How the tasks' losses are balanced against each other while training.
@@ -80,6 +83,7 @@ impl Default for TrainConfig {
             network_l2: 0.0,
             max_gradient_norm: 10.0,
             embedding_std: 0.01,
+            table_restart: false,
             task_weights: BTreeMap::new(),
             balance: BalanceConfig::default(),
             table: TableMode::RowSparse,
@@ -94,6 +98,12 @@ impl TrainConfig {
     pub fn prior(&self) -> PriorConfig {
         let given = || self.embedding_l2.map(|l2| PriorConfig::Fixed { l2 });
         self.prior.or_else(given).unwrap_or_default()
+    }
+
+    /// The same settings with the prior that they ask for written out.
+    #[must_use]
+    pub fn written_out(&self) -> Self {
+        Self { prior: Some(self.prior()), embedding_l2: None, ..self.clone() }
     }
 
     /// `lambda` of the fixed prior; 0 where it is learned.

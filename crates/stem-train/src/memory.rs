@@ -187,7 +187,7 @@ mod tests {
 
     /// A table of 100 rows of width 12, a network of 1000 parameters and 50 activations, batches of 8 rows of 2 slots.
     fn plan(change: impl FnOnce(&mut TrainConfig)) -> MemoryPlan {
-        let mut train = TrainConfig { batch_size: 8, ..TrainConfig::default() };
+        let mut train = TrainConfig { batch_size: 8, embedding_l2: Some(0.0), ..TrainConfig::default() };
         change(&mut train);
         let network = NetworkSize { parameters: 1000, activations: 50 };
         let vocabularies = [Vocabulary::integers(0..KEYS as i64)];
@@ -215,6 +215,8 @@ mod tests {
         assert_eq!(sgd.state_bytes, 4 * 1000);
         let row_wise = OptimizerConfig::Adagrad(Adagrad { row_wise: true, ..Adagrad::default() });
         assert_eq!(plan(|train| train.optimizer = row_wise).state_bytes, 4 * (100 + 2 * 1000));
+        let learned = plan(|train| train.embedding_l2 = None);
+        assert_eq!(learned.state_bytes - adam.state_bytes, 8 * 100); // how often each row occurs
         let dense = plan(|train| train.table = TableMode::Dense);
         assert_eq!(dense.batch_bytes - adam.batch_bytes, 2 * 4 * 12 * (100 - 16));
         let grad_norm = plan(|train| train.balance = BalanceConfig::GradNorm { alpha: 1.0, rate: 0.1 });

@@ -195,6 +195,13 @@ impl<M: Model> TrainState<M> {
         Self { precision, ..self }
     }
 
+    /// Draws the table anew; the optimizer forgets it.
+    pub(crate) fn restart_table(&mut self, schema: &Schema, embedding_std: f32, seed: u64) {
+        let widths = self.table.widths().to_vec();
+        self.table = EmbeddingTable::init(schema, &widths, embedding_std, seed, &self.device());
+        self.table_state = None;
+    }
+
     /// Which slots make which field.
     pub fn layout(&self) -> &SlotLayout {
         &self.layout

@@ -127,6 +127,11 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         self.epoch += 1;
         let Learner { dataset, config, progress, spec, stop, .. } = self.learner;
         let plan = BatchPlan { size: config.batch_size, shuffle: Some((config.seed, self.epoch as u64)) };
+        if config.table_restart && self.epoch > 1 {
+            let seed = config.seed.wrapping_add((self.epoch as u64) << 32); // other numbers in every epoch
+            let state = self.state.as_mut().expect("a step takes the state and puts it back");
+            state.restart_table(dataset.schema(), config.embedding_std, seed);
+        }
         let total = dataset.rows(Split::Train);
         let bar = progress.rows(format!("{} epoch {}/{}", spec.name(), self.epoch, config.epochs), total);
         let (an_epoch, planned) = (steps_an_epoch(config, dataset), planned_steps(config, dataset));

@@ -59,7 +59,7 @@ fn what_lies_at_the_limit_is_taken_and_what_lies_beyond_is_refused_by_key() {
     assert_eq!(refused(|train| (train.embedding_l2, train.prior) = (Some(1e-6), Some(fixed))), Some("embedding_l2"));
     assert_eq!(refused(|train| train.prior = Some(PriorConfig::Fixed { l2: -1.0 })), Some("prior.l2"));
     for (deviation, correlation, key) in [(0.0, 0.5, "prior.deviation"), (0.1, 1.0, "prior.correlation")] {
-        let prior = PriorConfig::Learned { tied: true, deviation, correlation };
+        let prior = PriorConfig::Learned { tied: true, deviation: Some(deviation), correlation };
         assert_eq!(refused(|train| train.prior = Some(prior)), Some(key));
     }
     assert_eq!(refused(|train| train.evaluate_every = EvaluateEvery::Steps(0)), Some("evaluate_every.steps"));

@@ -315,6 +315,26 @@ fn the_monitor_decides_which_epoch_is_the_best() {
     assert_ne!(best[0].1, best[1].1);
 }
 
+#[test]
+fn a_table_that_restarts_is_drawn_anew_in_every_epoch_and_the_network_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = without_validation(folder.path());
+    let model = small(ModelName::Stem);
+    let weights = |epochs: usize, table_restart: bool| {
+        let out = folder.path().join("out");
+        fit(&model, &dataset, &TrainConfig { epochs, table_restart, ..plain() }, &out);
+        let all = weights_in(&out.join("bundle.safetensors"));
+        let table = dataset.schema().rows() * 12; // three groups of 4
+        (all[..table].to_vec(), all[table..].to_vec())
+    };
+    let (one, again, restarted) = (weights(1, false), weights(2, false), weights(2, true));
+    let unseen = 12 * (dataset.schema().offsets()[1] as usize - 1)..; // the last row of the first vocabulary never occurs
+    let row = |table: &[f32]| table[unseen.clone()][..12].to_vec();
+    assert_eq!(row(&one.0), row(&again.0));
+    assert_ne!(row(&one.0), row(&restarted.0));
+    assert!(one.1 != restarted.1 && again.1 != restarted.1, "the network goes on, on another table");
+}
+
 /// A row that a batch of `B` holds `k` of the `o` times that it occurs is pulled `k / (o B)` times: `S^-1 w / B` over an epoch.
 #[test]
 fn a_learned_prior_pulls_each_row_once_an_epoch_and_says_what_it_learned() {
@@ -322,7 +342,7 @@ fn a_learned_prior_pulls_each_row_once_an_epoch_and_says_what_it_learned() {
     let dataset = without_validation(folder.path());
     let model = small(ModelName::Stem);
     let rate = 1e-3;
-    let prior = PriorConfig::Learned { tied: true, deviation: 0.1, correlation: 0.5 };
+    let prior = PriorConfig::Learned { tied: true, deviation: Some(0.1), correlation: 0.5 };
     let weights = |prior: PriorConfig| {
         let config = TrainConfig { prior: Some(prior), embedding_l2: None, epochs: 1, learning_rate: rate, ..plain() };
         let out = folder.path().join("out");

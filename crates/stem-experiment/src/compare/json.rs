@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use stem_report::analysis::Metric;
 use stem_report::report::{
     EmbeddingReport, GateMap, Interval, ModelReport, PriorReport, Report, StratumReport, StratumTask, TaskReport,
 };
@@ -11,12 +12,18 @@ use stem_report::report::{
 /// All numbers of a comparison. What is undefined is `null`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
+    /// What `transfer`, `valid` and `joint` are measured in.
+    #[serde(default)]
+    pub metric: Metric,
     /// By name of the model.
     pub models: BTreeMap<String, ModelComparison>,
     /// By `TASK_A|TASK_B`, then by stratum: `TASK_A-dominant`, `comparable`, `TASK_B-dominant`.
     pub strata: BTreeMap<String, BTreeMap<String, StratumComparison>>,
-    /// Where the users were cut, by `TASK_A|TASK_B`: shares of `TASK_B` among a user's positives of both.
+    /// Where the users were cut, by `TASK_A|TASK_B`: shares of `TASK_B` among a user's positives of both, smoothed where `notes` say so.
     pub cuts: BTreeMap<String, [f64; 2]>,
+    /// How users were cut where plain shares would not do, by `TASK_A|TASK_B`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
     /// Test rows in no stratum, for want of a positive of their user in training, by `TASK_A|TASK_B`.
     pub unassigned: BTreeMap<String, u64>,
     /// What a reader has to know before believing the numbers.
@@ -86,8 +93,10 @@ impl Comparison {
         };
         let pairs = || report.pairs.iter().map(|pair| (format!("{}|{}", pair.a, pair.b), pair));
         Self {
+            metric: report.metric,
             models: report.models.iter().map(model).collect(),
             strata: pairs().map(|(name, pair)| (name, pair.strata.iter().map(stratum).collect())).collect(),
+            notes: pairs().filter_map(|(name, pair)| Some((name, pair.note.clone()?))).collect(),
             cuts: pairs().map(|(name, pair)| (name, pair.cuts)).collect(),
             unassigned: pairs().map(|(name, pair)| (name, pair.unassigned)).collect(),
             warnings: report.warnings.clone(),

@@ -32,6 +32,7 @@ mod plan;
 mod runs;
 mod transfer;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use stem_core::lock::Lock;
@@ -146,6 +147,8 @@ pub fn compare<C: ModelFamily>(
     };
     let (pairs, doubtful) = transfer::fill(&mut models, &compared, &pairs, out, options)?;
     warnings.extend(doubtful);
+    let mut told = BTreeSet::new();
+    warnings.retain(|warning| told.insert(warning.clone()));
     let seconds = runs.iter().flatten().map(|run| run.seconds).sum();
     let found = Report {
         title: format!("Does sharing help on {}?", dataset.name()),

@@ -1,4 +1,4 @@
-//! Who gains: every model's AUC less single-task's on the same rows, for all users and stratum by stratum.
+//! Who gains: how much better every model is than single-task on the same rows, for all users and stratum by stratum.
 
 use std::path::Path;
 

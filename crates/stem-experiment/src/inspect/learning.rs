@@ -1,4 +1,4 @@
-//! How a training went: `log.jsonl` read back, an entry per epoch.
+//! How a training went: `log.jsonl` read back, an entry per evaluation.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -6,6 +6,7 @@
 //! | whose experts do its gates read? | `gates` |
 //! | how long, how full, how alike are its embeddings? | `embeddings` |
 //! | how did its training go? | `learning` |
+//! | how alike are the tasks to each field? | `priors` |
 //! | what looks too bad or too good to be true? | `warnings` |
 //! | what was run, and with what? | `provenance` |
 //! | who of the users gives how much of which feedback? | `strata` |

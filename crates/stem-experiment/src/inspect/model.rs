@@ -98,7 +98,7 @@ impl<'a> ModelRuns<'a> {
         let first = runs.first();
         let report = ModelReport {
             name: first.map_or_else(String::new, |run| run.model.clone()),
-            parameters: first.map_or(0, |run| run.parameters as u64),
+            parameters: runs.iter().map(|run| (run.parameters * run.states) as u64).max().unwrap_or(0),
             seconds: runs.iter().map(|run| run.seconds).collect(),
             memory_gb: first.map(|run| run.memory as f64 / 1e9),
             tasks: (0..self.tasks.len())

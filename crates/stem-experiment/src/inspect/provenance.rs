@@ -20,7 +20,7 @@ pub(crate) fn provenance(
     options: &RunOptions,
     seconds: f64,
 ) -> Provenance {
-    let mut settings = flat(train);
+    let mut settings = flat(&train.written_out());
     settings.retain(|(key, _)| key != "seed"); // among the seeds
     Provenance {
         recipe: dataset.name().to_string(),
@@ -48,7 +48,7 @@ pub(crate) fn model_settings(
 ) -> Vec<(String, String)> {
     let mut settings = flat(config);
     settings.retain(|(key, _)| key != "name"); // the name of the model
-    let [found, common] = [train, others].map(flat);
+    let [found, common] = [train, others].map(|train| flat(&train.written_out()));
     let differing = found.into_iter().filter(|setting| !common.contains(setting));
     settings.extend(differing.map(|(key, value)| (format!("train.{key}"), value)));
     settings
@@ -58,6 +58,7 @@ pub(crate) fn model_settings(
 fn flat(settings: &impl Serialize) -> Vec<(String, String)> {
     let Ok(Value::Object(keys)) = serde_json::to_value(settings) else { return Vec::new() };
     let nested = |(key, value): (&String, &Value)| match value {
+        Value::Null => Vec::new(),
         Value::Object(_) => flat(value).into_iter().map(|(below, value)| (format!("{key}.{below}"), value)).collect(),
         value => vec![(key.clone(), to_text(value))],
     };
@@ -70,11 +71,11 @@ mod tests {
 
     #[test]
     fn settings_have_dotted_keys() {
-        let train = serde_json::to_value(TrainConfig::default()).unwrap();
-        let found = flat(&train);
+        let found = flat(&TrainConfig::default().written_out());
+        assert!(found.contains(&("prior.name".into(), "learned".into())), "{found:?}");
         assert!(found.contains(&("batch_size".into(), "4096".into())), "{found:?}");
         assert!(found.iter().any(|(key, value)| key == "optimizer.name" && value == "adam"), "{found:?}");
-        assert!(found.contains(&("embedding_std".into(), "1e-4".into())), "{found:?}");
+        assert!(found.contains(&("embedding_std".into(), "0.01".into())), "{found:?}");
         assert!(found.iter().all(|(key, _)| !key.starts_with("task_weights")), "an empty map has nothing to say");
     }
 }

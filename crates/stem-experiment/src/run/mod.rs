@@ -97,6 +97,7 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
         seconds: summary.seconds,
         rows_per_second: summary.rows_per_second,
         parameters: summary.parameters,
+        states: predictor.states(),
         memory: summary.memory,
         interrupted: summary.interrupted,
         tasks: dataset.schema().task_names(),

@@ -25,6 +25,9 @@ const BEFORE_EM: usize = 150;
 const STEPS_AN_EM: usize = 40;
 /// `a`: how far a step of EM goes.
 const DAMPING: f64 = 0.3;
+/// The deviation at the start of a training with many rows; with few it is that whose pull on a row is one in so many of its data's.
+const NARROW: f64 = 0.1;
+const ROWS_OF_A_NARROW_PRIOR: f64 = 400.0;
 /// No variance leaves these bounds.
 const BOUNDS: (f64, f64) = (1e-8, 100.0);
 
@@ -79,11 +82,14 @@ impl LearnedPrior {
         batches: impl IntoIterator<Item = Batch>,
         widths: &[usize],
         tied: bool,
-        deviation: f64,
+        deviation: Option<f64>,
         correlation: f64,
     ) -> Result<Self> {
         let tied = tied && widths.windows(2).all(|pair| pair[0] == pair[1]);
-        Ok(Self::start(RowCounts::of(schema, batches)?, widths, tied, deviation, correlation))
+        let counts = RowCounts::of(schema, batches)?;
+        let deviation =
+            deviation.unwrap_or_else(|| (ROWS_OF_A_NARROW_PRIOR / counts.rows.max(1) as f64).sqrt().max(NARROW));
+        Ok(Self::start(counts, widths, tied, deviation, correlation))
     }
 
     pub(super) fn start(counts: RowCounts, widths: &[usize], tied: bool, deviation: f64, correlation: f64) -> Self {

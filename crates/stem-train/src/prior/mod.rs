@@ -68,9 +68,10 @@ pub enum PriorConfig {
         /// dimension has a variance of its own.
         #[serde(default = "default_tied")]
         tied: bool,
-        /// Standard deviation that is believed at the start.
-        #[serde(default = "default_deviation")]
-        deviation: f64,
+        /// Standard deviation that is believed at the start. `None`: 0.1, and more where training rows are few, `sqrt(400 / N)`; of
+        /// few rows a narrow prior lets nothing be learned.
+        #[serde(default)]
+        deviation: Option<f64>,
         /// Correlation between the groups of a row that is believed at the start; it is not found without one.
         #[serde(default = "default_correlation")]
         correlation: f64,
@@ -83,16 +84,13 @@ fn default_l2() -> f64 {
 fn default_tied() -> bool {
     true
 }
-fn default_deviation() -> f64 {
-    0.1
-}
 fn default_correlation() -> f64 {
     0.5
 }
 
 impl Default for PriorConfig {
     fn default() -> Self {
-        Self::Learned { tied: default_tied(), deviation: default_deviation(), correlation: default_correlation() }
+        Self::Learned { tied: default_tied(), deviation: None, correlation: default_correlation() }
     }
 }
 
@@ -105,8 +103,10 @@ impl PriorConfig {
         match *self {
             Self::Fixed { l2 } => require("prior.l2", l2, "0 or more", l2.is_finite() && l2 >= 0.0),
             Self::Learned { deviation, correlation, .. } => {
-                let holds = deviation.is_finite() && deviation > 1e-4 && deviation < 1e4;
-                require("prior.deviation", deviation, "a number above 0.0001 and below 10000", holds)?;
+                if let Some(deviation) = deviation {
+                    let holds = deviation > 1e-4 && deviation < 1e4;
+                    require("prior.deviation", deviation, "a number above 0.0001 and below 10000", holds)?;
+                }
                 let holds = (0.0..=0.99).contains(&correlation);
                 require("prior.correlation", correlation, "0 to 0.99", holds)
             }

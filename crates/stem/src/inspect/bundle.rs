@@ -20,6 +20,8 @@ use crate::table::table;
 pub(super) struct Report {
     path: String,
     bytes: u64,
+    /// Tasks that each state answers for; empty where there is one state.
+    states: Vec<Vec<String>>,
     format_version: u32,
     checksum: String,
     model: Value,
@@ -87,6 +89,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
         example,
         scores,
         training: manifest.training.clone(),
+        states: manifest.states.clone(),
         metrics,
         notes,
     })
@@ -146,8 +149,13 @@ impl Report {
                 "parameters: {in_table} in the table ({table_rows} rows), {network} in the network, {} in all",
                 bytes(size)
             ),
-            "\nfields:".into(),
         ];
+        if !self.states.is_empty() {
+            let states: Vec<String> = self.states.iter().map(|tasks| tasks.join(", ")).collect();
+            let all = format!("states: {}, of the moments that were best for {}", states.len(), states.join("; for "));
+            lines.push(format!("{all}; the parameters are of one"));
+        }
+        lines.push("\nfields:".into());
         lines.push(FieldReport::table(&self.fields));
         let task = |task: &Value| {
             let name = task["name"].as_str().unwrap_or_default();

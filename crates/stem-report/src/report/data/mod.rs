@@ -62,7 +62,7 @@ pub struct Provenance {
 pub struct ModelReport {
     /// As on the command line.
     pub name: String,
-    /// Of network and table together.
+    /// Of network and table together, of all states that are served: the most of any seed.
     pub parameters: u64,
     /// Training time, one per seed.
     pub seconds: Vec<f64>,

@@ -14,7 +14,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
         &mut body,
         "A learned prior holds that the embeddings of a value, one for each task and a shared one, are drawn together, and learns from \
          all values of a field how alike they are. Correlation: 1 is one taste for both tasks, 0 two tastes that have nothing to do with \
-         each other, below 0 opposite ones. Where each value has few rows, what was believed at the start (0.5) stays.",
+         each other, below 0 opposite ones. Where each value has few rows, what was believed at the start stays.",
     );
     let mut any = false;
     for model in context.report.models.iter().filter(|model| model.priors.iter().any(is_tied)) {
@@ -59,7 +59,7 @@ fn correlation(model: &str, prior: &PriorReport) -> Option<(Chart, Table)> {
     Some((chart.draw()?.about(model), table))
 }
 
-/// Deviations of every group, and the correlation of every pair of tasks.
+/// Deviations of every group.
 fn deviations(model: &ModelReport) -> Table {
     let groups: &[String] = model.priors.first().map_or(&[], |prior| &prior.groups);
     let mut table = Table::new(
