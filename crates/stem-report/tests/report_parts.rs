@@ -22,6 +22,7 @@ fn embeddings_come_last_and_are_folded_up() {
             "learning",
             "curves",
             "gates",
+            "priors",
             "cost",
             "search",
             "warnings",
