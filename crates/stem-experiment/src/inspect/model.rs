@@ -31,6 +31,8 @@ pub(crate) struct ModelRuns<'a> {
     scores: TestScores,
     learning: Vec<LearningCurve>,
     priors: Option<Vec<PriorReport>>,
+    /// The tasks that are scored with the state that gates, priors and embeddings are told of, where there are several.
+    told_of: Option<Vec<String>>,
     embeddings: Option<EmbeddingReport>,
 }
 
@@ -49,6 +51,7 @@ impl<'a> ModelRuns<'a> {
             scores: Vec::new(),
             learning: Vec::new(),
             priors: None,
+            told_of: None,
             embeddings: None,
         }
     }
@@ -81,6 +84,7 @@ impl<'a> ModelRuns<'a> {
         self.scores.push(scores);
         let learning = learning_curve(folder, seed, &self.tasks)?;
         self.learning.push(LearningCurve { max_epochs: Some(max_epochs), ..learning });
+        self.told_of = self.told_of.take().or_else(|| predictor.manifest().states.first().cloned());
         self.priors.get_or_insert_with(|| priors(&predictor.manifest().training));
         if self.embeddings.is_none() {
             self.embeddings = embedding_report(predictor, seed, picture);
@@ -93,9 +97,14 @@ impl<'a> ModelRuns<'a> {
         self,
         runs: &[RunMetrics],
         metric: Metric,
-        settings: Vec<(String, String)>,
+        mut settings: Vec<(String, String)>,
     ) -> (ModelReport, TestScores) {
         let first = runs.first();
+        if let (Some(run), Some(tasks)) = (first, &self.told_of) {
+            let moments = self.tasks.iter().filter_map(|task| Some(format!("{task} {:.2}", run.kept.get(task)?.at)));
+            settings.push((format!("best epochs, seed {}", run.seed), moments.collect::<Vec<_>>().join(", ")));
+            settings.push(("gates, priors and embeddings of the state for".into(), tasks.join(", ")));
+        }
         let report = ModelReport {
             name: first.map_or_else(String::new, |run| run.model.clone()),
             parameters: runs.iter().map(|run| (run.parameters * run.states) as u64).max().unwrap_or(0),
