@@ -143,7 +143,7 @@ impl Keeper {
             [] => {}
             [moment] => rename(&self.path(moment), &out)?,
             _ => {
-                let (mut parts, mut said): (Vec<(Bundle<C>, Vec<String>)>, Vec<Value>) = Default::default();
+                let (mut parts, mut said) = (Vec::new(), Vec::<Value>::new());
                 for moment in &moments {
                     let own = self.tasks.iter().zip(&of_tasks).filter(|(_, best)| **best == Some(*moment));
                     let own: Vec<String> = own.map(|(task, _)| task.clone()).collect();

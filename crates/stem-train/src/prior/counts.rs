@@ -39,7 +39,7 @@ impl RowCounts {
 
     /// Before the first row.
     pub(super) fn none(schema: &Schema) -> Self {
-        let mut starts: Vec<u32> = schema.offsets().iter().map(|&offset| offset as u32).collect();
+        let mut starts: Vec<u32> = schema.offsets();
         starts.push(schema.rows() as u32);
         Self { starts, occurrences: vec![0; schema.rows()], masses: vec![0.0; schema.rows()], rows: 0 }
     }
