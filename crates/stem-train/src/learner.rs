@@ -297,7 +297,7 @@ fn draw<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig, device:
 /// `plan.times(jobs).check(available)` with [`memory::available_to`].
 ///
 /// # Errors
-/// [`Error::Config`] and [`Error::Core`].
+/// [`Error::Config`](crate::Error::Config) and [`Error::Core`](crate::Error::Core).
 pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) -> Result<MemoryPlan> {
     config.check()?;
     let schema = dataset.schema();
