@@ -11,7 +11,7 @@ use stem_experiment::{Experiment, RunOptions};
 
 /// Small sizes for every model, and a few epochs.
 pub fn experiment() -> Experiment {
-    let train = "[train]\nbatch_size = 256\nepochs = 4\nlearning_rate = 5e-3\n".to_string();
+    let train = "[train]\nbatch_size = 256\nepochs = 4\nlearning_rate = 5e-3\nembedding_l2 = 1e-6\n".to_string(); // a learned prior has tests of its own, and takes long on a GPU in software
     let text = small_sizes().iter().fold(train, |text, (name, sizes)| format!("{text}\n[{name}]\n{sizes}\n"));
     Experiment::parse(&text, "experiment.toml").unwrap()
 }

@@ -58,10 +58,12 @@ pub(super) fn chosen(tied: &[ModelOnTask<'_>], of: usize) -> Option<String> {
 pub(super) fn stopping(model: &ModelOnTask<'_>, reference: &ModelOnTask<'_>) -> Option<String> {
     let [kept, at_one] = model.with_one_stopping_point(reference)?.map(|difference| gained(model.metric, difference));
     let name = &model.model.name;
-    Some(format!(
-        "Stopping has a part in it: {name} keeps the best weights of each task; with one stopping point for all tasks it would \
-         be {at_one} instead of {kept}."
-    ))
+    (at_one != kept).then(|| {
+        format!(
+            "Stopping has a part in it: {name} keeps the best weights of each task; with one stopping point for all tasks it would \
+             be {at_one} instead of {kept}."
+        )
+    })
 }
 
 /// The sentence about models whose epochs ran out; `None` if there are none.
