@@ -31,7 +31,7 @@ pub(crate) struct ModelRuns<'a> {
     scores: TestScores,
     learning: Vec<LearningCurve>,
     priors: Option<Vec<PriorReport>>,
-    /// The tasks that are scored with the state that gates, priors and embeddings are told of, where there are several.
+    /// The tasks that are scored with the state that gates and embeddings are told of, where there are several.
     told_of: Option<Vec<String>>,
     embeddings: Option<EmbeddingReport>,
 }
@@ -103,7 +103,7 @@ impl<'a> ModelRuns<'a> {
         if let (Some(run), Some(tasks)) = (first, &self.told_of) {
             let moments = self.tasks.iter().filter_map(|task| Some(format!("{task} {:.2}", run.kept.get(task)?.at)));
             settings.push((format!("best epochs, seed {}", run.seed), moments.collect::<Vec<_>>().join(", ")));
-            settings.push(("gates, priors and embeddings of the state for".into(), tasks.join(", ")));
+            settings.push(("gates and embeddings of the state for".into(), tasks.join(", ")));
         }
         let report = ModelReport {
             name: first.map_or_else(String::new, |run| run.model.clone()),

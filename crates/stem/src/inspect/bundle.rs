@@ -178,7 +178,7 @@ impl Report {
     }
 }
 
-/// What learned priors came to, as a table, and no longer in `training`: of the first state, where there are several.
+/// What learned priors came to, as a table, and no longer in `training`: of the last state, where there are several.
 fn priors(training: &mut Value) -> Option<String> {
     let mut states: Vec<&mut Value> = match training {
         Value::Object(object) if object.contains_key("states") => object["states"].as_array_mut()?.iter_mut().collect(),
@@ -186,8 +186,8 @@ fn priors(training: &mut Value) -> Option<String> {
         one => vec![one],
     };
     let taken = states.iter_mut().map(|state| state.as_object_mut().and_then(|state| state.remove("prior")));
-    let first = taken.collect::<Vec<_>>().into_iter().next()??;
-    let all: Vec<VocabularyPrior> = serde_json::from_value(first).ok()?;
+    let last = taken.collect::<Vec<_>>().pop()??; // the one that has learned for the longest
+    let all: Vec<VocabularyPrior> = serde_json::from_value(last).ok()?;
     let groups: Vec<&str> = all.first()?.groups.iter().map(|group| group.name.as_str()).collect();
     let pairs: Vec<(usize, usize)> = (0..groups.len()).flat_map(|b| (0..b).map(move |a| (a, b))).collect();
     let deviations = groups.iter().map(|name| format!("sd {name}"));

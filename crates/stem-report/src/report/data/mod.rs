@@ -76,7 +76,7 @@ pub struct ModelReport {
     pub learning: Vec<LearningCurve>,
     /// Mean gate weights, per layer and stratum.
     pub gates: Vec<GateMap>,
-    /// What a learned prior came to, of the first seed.
+    /// What a learned prior came to, of the first seed and the last moment that is kept.
     pub priors: Vec<PriorReport>,
     /// What the embeddings look like.
     pub embeddings: Option<EmbeddingReport>,
