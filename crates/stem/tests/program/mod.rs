@@ -71,7 +71,7 @@ items = 30
 rows = 2000
 "#;
         small.write("recipe.toml", recipe);
-        let sizes = "[train]\nbatch_size = 256\nepochs = 2\n[stem]\ndim = 4\nshared_experts = 1\nexperts = [8]\ngate = [4]\n\
+        let sizes = "[train]\nbatch_size = 256\nepochs = 2\nembedding_l2 = 1e-6\n[stem]\ndim = 4\nshared_experts = 1\nexperts = [8]\ngate = [4]\n\
                      tower = [4]\n[single-task]\ndim = 4\nbottom = [8]\ntower = [4]\n";
         small.write("small.toml", sizes);
         small
