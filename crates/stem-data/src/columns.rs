@@ -152,6 +152,11 @@ impl<T: Element> Columns<T> {
         bytemuck::cast_slice(&self.map[HEADER..]) // maps begin at a page, so values after 64 bytes are aligned
     }
 
+    /// `[cols]`
+    pub(crate) fn row(&self, row: usize) -> &[T] {
+        &self.values()[row * self.cols..][..self.cols]
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }

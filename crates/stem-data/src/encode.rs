@@ -75,7 +75,7 @@ pub(crate) fn encode(
             writer.numbers.write_marked(&weights_of(&own, rows, &inputs, cols)?)?;
             labels.clear();
             for (_, row) in &own {
-                spaces.mask(&rows.labels.values()[row * tasks..(row + 1) * tasks], &mut masked);
+                spaces.mask(rows.labels.row(*row), &mut masked);
                 for (task, label) in masked.iter().enumerate() {
                     writer.statistics.positives[task] += usize::from(*label == 1);
                     writer.statistics.missing[task] += usize::from(*label == NO_LABEL);
@@ -126,7 +126,7 @@ fn ids_of(block: &Block<'_>, own: &[(usize, usize)], rows: &CodedRows, inputs: &
             }
             Input::Bucket { place, first, edges } => {
                 for (&(_, row), out) in of_rows {
-                    let number = rows.numbers_of(row)[*place];
+                    let number = rows.numbers.row(row)[*place];
                     let bucket = 1 + edges.partition_point(|edge| *edge <= number) as u32;
                     out[0] = first + if number.is_nan() { edges.len() as u32 + 2 } else { bucket };
                 }
@@ -146,7 +146,7 @@ fn weights_of(own: &[(usize, usize)], rows: &CodedRows, inputs: &[Input<'_>], co
     for &(_, row) in own {
         for input in inputs {
             let Input::Numbers { place, field, .. } = input else { continue };
-            for &value in &rows.numbers_of(row)[*place..][..field.kind.slots()] {
+            for &value in &rows.numbers.row(row)[*place..][..field.kind.slots()] {
                 let weight = if value.is_nan() { 0.0 } else { field.kind.number_weight(value) };
                 if !weight.is_finite() {
                     let (column, expected) = (field.columns().join(", "), "a number that 32-bit floats can hold");

@@ -65,11 +65,6 @@ impl CodedRows {
         vocabulary
     }
 
-    /// The numbers of a row, all fields.
-    pub(crate) fn numbers_of(&self, row: usize) -> &[f64] {
-        &self.numbers.values()[row * self.numbers.cols()..][..self.numbers.cols()]
-    }
-
     /// Walks the rows from the first to the last.
     pub(crate) fn walk(&self, recipe: &Recipe) -> Result<Walk> {
         Walk::open(&self.codes, recipe, self.rows)

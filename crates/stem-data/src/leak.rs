@@ -40,7 +40,7 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
         }
         for (task, label) in recipe.labels.iter().enumerate() {
             let known = training.iter().enumerate().filter_map(|(place, &row)| {
-                let y = rows.labels.values()[row * recipe.labels.len() + task];
+                let y = rows.labels.row(row)[task];
                 (y != NO_LABEL).then_some((place, y == 1))
             });
             let known: Vec<(usize, bool)> = known.collect();
@@ -49,7 +49,7 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
                 continue;
             }
             let (auc, values) = if field.numbers() > 0 {
-                let value = |place: usize| rows.numbers.values()[training[place] * rows.numbers.cols() + number];
+                let value = |place: usize| rows.numbers.row(training[place])[number];
                 by_value(known.iter().map(|&(place, y)| (value(place), y)).filter(|(value, _)| !value.is_nan()))
             } else {
                 by_others(known.iter().map(|&(place, y)| (codes[f][place], y)))

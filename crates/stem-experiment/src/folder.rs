@@ -4,16 +4,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 use stem_core::files;
+pub(crate) use stem_train::{BUNDLE, JOINT, LOG};
 
 use crate::error::{Error, Result};
 
-/// What an application scores from.
-pub(crate) const BUNDLE: &str = "bundle.safetensors";
-/// Name of a bundle of the weights that are best for all tasks together; it is measured, and removed.
-pub(crate) const JOINT: &str = "joint.safetensors";
-/// How the training went, a line per evaluation.
-pub(crate) const LOG: &str = "log.jsonl";
-/// What it came to.
+/// What a run came to.
 pub(crate) const METRICS: &str = "metrics.json";
 /// The page.
 pub(crate) const PAGE: &str = "report.html";

@@ -11,10 +11,10 @@ use stem_core::{Bundle, bundle};
 use crate::early_stop::{EarlyStop, Verdict};
 use crate::error::Result;
 
-/// Name of the bundle.
-pub(crate) const BUNDLE: &str = "bundle.safetensors";
+/// Name of the bundle in a training's folder.
+pub const BUNDLE: &str = "bundle.safetensors";
 /// Name of a bundle of the moment that is best for all tasks together, beside one of several states.
-pub(crate) const JOINT: &str = "joint.safetensors";
+pub const JOINT: &str = "joint.safetensors";
 
 /// When weights were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ impl Keeper {
     /// Takes the next evaluation: what was monitored of each task, more being better, and the mean of all. A task whose own metric is
     /// undefined goes by the mean.
     pub(crate) fn judge(&mut self, of_tasks: &[Option<f64>], mean: Option<f64>, moment: Moment) -> Judged {
-        let is_joint = self.judges.len() != self.tasks.len() || self.tasks.len() == 1;
+        let is_joint = self.judges.len() == 1;
         let of = |place: usize| if is_joint { mean } else { of_tasks[place].or(mean) };
         let verdicts = self.judges.iter_mut().enumerate().map(|(place, judge)| judge.judge(of(place), moment));
         let verdicts: Vec<Verdict> = verdicts.collect();
@@ -122,19 +122,14 @@ impl Keeper {
 
     /// All moments that are somebody's best, by steps.
     pub(crate) fn all(&self) -> Vec<Moment> {
-        let mut all: Vec<Moment> = self.judges.iter().chain(&self.joint).filter_map(|judge| judge.best).collect();
-        all.sort_by_key(|moment| moment.steps);
-        all.dedup();
-        all
+        distinct(self.judges.iter().chain(&self.joint).filter_map(|judge| judge.best))
     }
 
     /// Makes one bundle of all that is kept, and removes the parts. Beside one of several states the joint best, if that was wanted,
     /// is left in a bundle of its own.
     pub(crate) fn finish<C: ModelSpec>(&self, seed: u64) -> Result<()> {
         let of_tasks = self.moments();
-        let mut moments: Vec<Moment> = of_tasks.iter().flatten().copied().collect();
-        moments.sort_by_key(|moment| moment.steps);
-        moments.dedup();
+        let moments = distinct(of_tasks.iter().flatten().copied());
         if let Some(joint) = self.joint.as_ref().and_then(|judge| judge.best).filter(|_| moments.len() > 1) {
             copy(&self.path(joint), &self.folder.join(JOINT))?;
         }
@@ -164,6 +159,14 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+/// Each moment once, by steps.
+fn distinct(moments: impl Iterator<Item = Moment>) -> Vec<Moment> {
+    let mut moments: Vec<Moment> = moments.collect();
+    moments.sort_by_key(|moment| moment.steps);
+    moments.dedup();
+    moments
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), FileError> {

@@ -9,8 +9,8 @@ use serde_json::Value;
 use stem_core::Schema;
 use stem_core::files::{FileError, create_folder};
 
-/// Name of the file.
-pub(crate) const LOG: &str = "log.jsonl";
+/// Name of the log in a training's folder.
+pub const LOG: &str = "log.jsonl";
 
 /// The log of one training.
 #[derive(Debug)]

@@ -50,7 +50,7 @@ pub(crate) fn count(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, stop
                 hashed.push(own.len() as u32);
                 hashed.extend_from_slice(own);
             }
-            let raw = &rows.labels.values()[row * tasks..(row + 1) * tasks];
+            let raw = rows.labels.row(row);
             spaces.mask(raw, &mut masked);
             for ((outside, raw), masked) in outside.iter_mut().zip(raw).zip(&masked) {
                 *outside += usize::from(*raw == 1 && *masked == NO_LABEL);
@@ -94,9 +94,8 @@ fn count_keys(counts: &mut FieldCounts, codes: &[u32], ids: &[u32]) {
 
 /// All that the recipe reads of a row, as one number. `hashed` holds the codes of its fields.
 fn hash(hashed: &mut Vec<u32>, rows: &CodedRows, row: usize, labels: &[u8]) -> u64 {
-    let cols = rows.numbers.cols();
     let mut long = |bits: u64| hashed.extend([bits as u32, (bits >> 32) as u32]);
-    rows.numbers.values()[row * cols..(row + 1) * cols].iter().for_each(|value| long(value.to_bits()));
+    rows.numbers.row(row).iter().for_each(|value| long(value.to_bits()));
     rows.times.order.get(row).iter().for_each(|time| long(**time as u64));
     hashed.extend(labels.iter().map(|label| u32::from(*label)));
     hashed.extend(rows.groups.iter().map(|groups| groups.values()[row]));

@@ -124,7 +124,7 @@ pub(super) fn histograms(rows: &CodedRows) -> Vec<Option<Histogram>> {
     let sample: Vec<usize> =
         if cols == 0 { vec![] } else { training.step_by(trained.div_ceil(SAMPLE).max(1)).collect() };
     let of_column = |column: usize| {
-        let values = sample.iter().map(|row| rows.numbers.values()[row * cols + column]).filter(|v| !v.is_nan());
+        let values = sample.iter().map(|row| rows.numbers.row(*row)[column]).filter(|v| !v.is_nan());
         histogram(values.collect())
     };
     (0..cols).into_par_iter().map(of_column).collect()
