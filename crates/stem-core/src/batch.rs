@@ -138,6 +138,14 @@ mod tests {
     }
 
     #[test]
+    fn the_first_rows_are_rows_with_all_that_belongs_to_them() {
+        let all = batch();
+        let one = Batch::new(1, vec![1, 6], vec![1.0, 0.5]).with_labels(vec![0.0, 1.0]);
+        assert_eq!([all.first(1), all.first(2), all.first(9)], [one, all.clone(), all.clone()]);
+        assert_eq!((all.first(0), Batch::default().first(3)), (Batch::default(), Batch::default()));
+    }
+
+    #[test]
     fn more_rows_than_can_be_multiplied_are_refused() {
         let batch = Batch { rows: 1 << 63, ..Batch::default() };
         let message = batch.check(&schema()).unwrap_err().to_string();

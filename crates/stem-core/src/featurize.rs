@@ -161,7 +161,8 @@ fn vector(value: &Value, field: &Field, len: usize, row: usize) -> Result<Vec<f3
     let values = values_of(value, field, row)?;
     if values.len() != len {
         let expected = "a list of as many numbers as the model was trained with";
-        return Err(wrong(field, row, expected, &Value::from(format!("{} of {len}", values.len()))));
+        let (column, found) = (field.columns().join(", "), format!("{} of {len}", values.len()));
+        return Err(Error::WrongType { column, row, expected, found });
     }
     let weight = |value: &Value| {
         let number = number_of(value).map_err(|expected| wrong(field, row, expected, value))? as f32;
@@ -217,6 +218,36 @@ mod tests {
             let row = Row::new().with("city", null).with("tags", null);
             assert_eq!(encode_rows(&schema, &keys, &[row]).unwrap().ids, [2, 1, 0]);
         }
+    }
+
+    #[test]
+    fn a_cross_of_nothing_is_null_and_so_is_a_vector_of_nothing() {
+        let mut cross = Field::category("page", 0);
+        cross.columns = vec!["site".into(), "slot".into()];
+        cross.transforms = vec![Transform::Cross { keys: vec![crate::transform::KeyKind::Texts; 2] }];
+        let vector = Field::vector("image", 1, 2);
+        let mut schema = Schema::new(
+            vec![cross, vector],
+            vec![VocabularySpec::new("page", 4), VocabularySpec::new("image", 2)],
+            vec![Task::new("like")],
+        );
+        schema.null_values = vec!["NA".into()];
+        let of = |site: &str, image: Value| {
+            let keys =
+                [Vocabulary::Hashed { buckets: 2, keys: crate::transform::KeyKind::Texts }, Vocabulary::Vector(2)];
+            let row = Row::new().with("site", site).with("slot", "top").with("image", image);
+            encode_rows(&schema, &keys, &[row])
+        };
+        let known = of("a", vec![0.5, -2.0].into()).unwrap();
+        assert!((1..=2).contains(&known.ids[0]), "{known:?}");
+        assert_eq!((&known.ids[1..], &known.weights[..]), (&[4, 5][..], &[1.0, 0.5, -2.0][..]));
+        let unknown = of("NA", Value::Null).unwrap();
+        assert_eq!((unknown.ids, unknown.weights), (vec![3, 4, 5], vec![1.0, 0.0, 0.0]));
+        let message = of("a", vec![0.5].into()).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "column 'image', row 0: expected a list of as many numbers as the model was trained with, found 1 of 2"
+        );
     }
 
     #[test]

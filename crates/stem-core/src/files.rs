@@ -161,6 +161,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_is_read_as_bytes_and_is_gone_once_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, [0xff, 0x00]).unwrap();
+        assert_eq!(read(&path).unwrap(), [0xff, 0x00]);
+        assert!(read_text(&path).is_err());
+        remove_file(&path).unwrap();
+        assert!(!path.exists());
+        assert_eq!(remove_file(&path).unwrap_err().to_string(), format!("cannot remove {}", path.display()));
+        remove_folder(folder.path()).unwrap();
+        assert!(!folder.path().exists());
+    }
+
+    #[test]
     fn an_error_after_the_renaming_does_not_say_that_the_older_file_stands() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file.txt");

@@ -112,5 +112,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let error = Lock::of(&file.join("run")).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot create {}", file.join("run").display()));
+        let error = Lock::again(&file).unwrap_err(); // what is no folder was not merely never locked
+        assert_eq!(error.to_string(), format!("cannot open {}", file.join(FILE).display()));
     }
 }

@@ -278,6 +278,26 @@ mod tests {
     }
 
     #[test]
+    fn hashed_keys_have_the_ids_between_padding_and_the_unseen() {
+        let v = Vocabulary::Hashed { buckets: 3, keys: KeyKind::Texts };
+        let mut ids: Vec<u32> = (0..64).map(|key| v.id_of_text(&format!("key {key}"))).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!((ids, v.unseen(), v.rows()), (vec![1, 2, 3], 4, 5));
+        assert_eq!(v.id_of_integer(7), v.id_of_text("7"));
+    }
+
+    #[test]
+    fn a_vocabulary_says_how_large_it_is() {
+        let (none, two) = (Vocabulary::texts(Vec::<String>::new()), Vocabulary::texts(["a", "bcd"]));
+        assert!(none.is_empty() && !two.is_empty());
+        let Vocabulary::Texts(texts) = &two else { unreachable!() };
+        assert!(!texts.is_empty());
+        assert_eq!(two.key_bytes(), 4 + 3 * 8); // the texts, and offsets around each
+        assert_eq!([Vocabulary::integers([1, 2]), Vocabulary::Number].map(|v| v.key_bytes()), [16, 0]);
+    }
+
+    #[test]
     fn keys_ascend_strictly_or_are_not_sorted() {
         let texts = |keys: &[&str]| Vocabulary::Texts(Texts::new(keys)).is_sorted();
         let integers = |keys: &[i64]| Vocabulary::Integers(keys.to_vec()).is_sorted();

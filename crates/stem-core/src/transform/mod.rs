@@ -146,4 +146,30 @@ mod tests {
         assert!(json.starts_with(r#"[{"step":"clip","least":0.1},{"step":"bucketize","edges":[0.1,"#), "{json}");
         assert_eq!(serde_json::from_str::<Vec<Transform>>(&json).unwrap(), steps);
     }
+
+    #[test]
+    fn settings_that_mean_nothing_are_named() {
+        let cross = |columns: usize| Transform::Cross { keys: vec![KeyKind::Texts; columns] };
+        let clip = |least, most| Transform::Clip { least, most };
+        let sound = [
+            cross(2),
+            cross(3),
+            clip(Some(0.0), Some(0.0)),
+            clip(None, Some(2.0)),
+            clip(Some(-1.0), None),
+            Transform::Trim,
+        ];
+        for step in sound {
+            assert_eq!(step.fault(), None, "{step:?}");
+        }
+        let faults = [
+            (cross(1), "crosses 1 columns, at least 2 are needed"),
+            (clip(Some(2.0), Some(1.0)), "is clipped to at least 2 and at most 1"),
+            (clip(Some(f64::NEG_INFINITY), None), "is clipped to bounds that are not finite"),
+            (clip(Some(0.0), Some(f64::NAN)), "is clipped to bounds that are not finite"),
+        ];
+        for (step, fault) in faults {
+            assert_eq!(step.fault().as_deref(), Some(fault));
+        }
+    }
 }
