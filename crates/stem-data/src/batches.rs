@@ -100,36 +100,65 @@ impl Dataset {
     fn fill(&self, split: Split, rows: &[usize]) -> Batch {
         let schema = self.schema();
         let (labels, of_first, stride) = self.strided_labels(split); // [N, stride]
-        let (ids, numbers, cols) = self.features(split); // ids [N, S], numbers [N, cols]
+        let (ids, numbers) = self.features(split);
         let (slots, tasks) = (schema.slots(), schema.tasks.len());
         let offsets = schema.offsets();
-        let ranges = schema.slot_ranges();
         let mut batch = Batch::new(rows.len(), Vec::with_capacity(rows.len() * slots), vec![1.0; rows.len() * slots])
             .with_labels(Vec::with_capacity(rows.len() * tasks));
-        for (b, &row) in rows.iter().enumerate() {
-            let from = &ids[row * slots..(row + 1) * slots];
-            batch.ids.extend_from_slice(from);
+        for &row in rows {
             let first = row * stride + of_first;
             batch.labels.extend(labels[first..first + tasks].iter().map(|&byte| label(byte)));
-            let weights = &mut batch.weights[b * slots..(b + 1) * slots];
-            let mut number = 0;
-            for (field, range) in schema.fields.iter().zip(&ranges) {
+            let (mut own_ids, mut own_numbers) = (ids.row(row), numbers.row(row));
+            for field in &schema.fields {
+                let (start, padding) = (batch.ids.len(), offsets[field.vocabulary] + PADDING);
+                let end = start + field.kind.slots();
                 match &field.kind {
-                    FieldKind::Number { .. } | FieldKind::Vector { .. } => {
-                        let own = &numbers[row * cols + number..][..range.len()];
-                        weights[range.clone()].copy_from_slice(own);
-                        number += range.len();
-                    }
                     FieldKind::Sequence { pooling, .. } => {
-                        let padding = offsets[field.vocabulary] + PADDING;
-                        let len = from[range.clone()].iter().take_while(|&&id| id != padding).count();
-                        weights[range.start..range.start + len].fill(pooling.weight(len));
-                        weights[range.start + len..range.end].fill(0.0);
+                        let own = match ids.has_lengths() {
+                            true => take_list(&mut own_ids),
+                            false => take_padded(&mut own_ids, field.kind.slots(), padding),
+                        };
+                        let fits = own.filter(|own| own.len() <= field.kind.slots());
+                        let own = fits.unwrap_or_default();
+                        batch.ids.extend_from_slice(own);
+                        batch.ids.resize(end, if fits.is_some() { padding } else { NO_ID });
+                        let weights = &mut batch.weights[start..end];
+                        weights[..own.len()].fill(pooling.weight(own.len()));
+                        weights[own.len()..].fill(0.0);
                     }
-                    _ => {} // a category's slot weighs 1
+                    kind => {
+                        batch.ids.extend_from_slice(take(&mut own_ids, kind.slots()));
+                        batch.ids.resize(end, NO_ID);
+                        if !kind.has_keys() {
+                            batch.weights[start..end].copy_from_slice(take(&mut own_numbers, kind.slots()));
+                        } // a category's slot weighs 1
+                    }
                 }
             }
         }
         batch
     }
+}
+
+/// Stands where a damaged file has no id, or more than there is room for: no table is that large, and every batch is checked.
+const NO_ID: u32 = u32::MAX;
+
+/// A list: as many ids as the number before them says. `None` where there are fewer.
+fn take_list<'v>(ids: &mut &'v [u32]) -> Option<&'v [u32]> {
+    let (&length, after) = ids.split_first()?;
+    let (own, left) = after.split_at_checked(length as usize)?;
+    *ids = left;
+    Some(own)
+}
+
+/// A list that an earlier version wrote: ids up to the first padding, of as many slots as the field has.
+fn take_padded<'v>(ids: &mut &'v [u32], slots: usize, padding: u32) -> Option<&'v [u32]> {
+    take(ids, slots).split(|&id| id == padding).next()
+}
+
+/// The first of some values, as many as there are of `count`; the others are left.
+fn take<'v, T>(values: &mut &'v [T], count: usize) -> &'v [T] {
+    let (taken, left) = values.split_at(count.min(values.len()));
+    *values = left;
+    taken
 }

@@ -8,13 +8,14 @@ use stem_core::{MISSING, Schema, Texts, Vocabulary};
 use crate::columns::{ColumnWriter, Columns, Element};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
+use crate::ids::Ids;
 use crate::manifest::{FLOAT_LABELS, Keys, Manifest};
 use crate::split::{Split, SplitStatistics};
 
 /// The columns of one split.
 #[derive(Debug)]
 struct SplitColumns {
-    ids: Columns<u32>,            // [N, S]
+    ids: Ids,
     numbers: Columns<f32>,        // [N, numbers of all fields]
     labels: Labels,               // [N, T], 0, 1 or NO_LABEL
     groups: Option<Columns<u32>>, // [N, 1]
@@ -33,9 +34,9 @@ impl Labels {
     fn open(manifest: &Manifest, folder: &Path, split: Split, shape: [usize; 2]) -> Result<Self> {
         let name = |file: &str| format!("{}/{file}", split.name());
         if manifest.format != FLOAT_LABELS {
-            return Ok(Self::Bytes(matrix(manifest, folder, &name("labels.u8"), shape)?));
+            return Ok(Self::Bytes(manifest.open(folder, &name("labels.u8"), shape)?));
         }
-        let floats: Columns<f32> = matrix(manifest, folder, &name("labels.f32"), shape)?;
+        let floats: Columns<f32> = manifest.open(folder, &name("labels.f32"), shape)?;
         let byte = |label: &f32| if label.is_nan() { NO_LABEL } else { u8::from(*label == 1.0) };
         Ok(Self::OfFloats(floats.values().iter().map(byte).collect()))
     }
@@ -97,10 +98,10 @@ impl Dataset {
         let open = |split: Split| -> Result<SplitColumns> {
             let name = |file: &str| format!("{}/{file}", split.name());
             let (rows, schema) = (manifest.statistics[split as usize].rows, &manifest.schema);
-            let groups = || matrix(&manifest, folder, &name("groups.u32"), [rows, 1]);
+            let groups = || manifest.open(folder, &name("groups.u32"), [rows, 1]);
             Ok(SplitColumns {
-                ids: matrix(&manifest, folder, &name("ids.u32"), [rows, schema.slots()])?,
-                numbers: matrix(&manifest, folder, &name("numbers.f32"), [rows, manifest.numbers()])?,
+                ids: Ids::open(&manifest, folder, split.name(), rows)?,
+                numbers: manifest.open(folder, &name("numbers.f32"), [rows, manifest.numbers()])?,
                 labels: Labels::open(&manifest, folder, split, [rows, schema.tasks.len()])?,
                 groups: schema.group.is_some().then(groups).transpose()?,
                 floats: OnceLock::new(),
@@ -192,23 +193,11 @@ impl Dataset {
         (labels, first, self.inner.manifest.schema.tasks.len())
     }
 
-    /// Ids `[N, S]`, numbers `[N, cols]` and `cols`.
-    pub(crate) fn features(&self, split: Split) -> (&[u32], &[f32], usize) {
+    /// Ids, and numbers `[N, cols]`.
+    pub(crate) fn features(&self, split: Split) -> (&Ids, &Columns<f32>) {
         let columns = &self.inner.splits[split as usize];
-        (columns.ids.values(), columns.numbers.values(), columns.numbers.cols())
+        (&columns.ids, &columns.numbers)
     }
-}
-
-/// Opens a matrix that must have this shape.
-fn matrix<T: Element>(manifest: &Manifest, folder: &Path, name: &str, shape: [usize; 2]) -> Result<Columns<T>> {
-    manifest.check_file(folder, name)?;
-    let columns = Columns::open(&folder.join(name))?;
-    let found = [columns.rows(), columns.cols()];
-    if shape[1] > 0 && found != shape {
-        let what = format!("{} rows of {}, expected {} of {}", found[0], found[1], shape[0], shape[1]);
-        return Err(Error::Dataset { path: folder.join(name), what });
-    }
-    Ok(columns)
 }
 
 /// Writes vocabulary `v`: integers as one column, texts as bytes and offsets. Gives the checksum of each file by its name.

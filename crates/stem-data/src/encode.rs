@@ -3,22 +3,22 @@
 use std::path::Path;
 
 use stem_core::files::create_folder;
-use stem_core::{Field, Transform};
+use stem_core::{Field, FieldKind, Transform};
 
 use crate::codes::Block;
 use crate::columns::ColumnWriter;
 use crate::dataset::NO_LABEL;
-use crate::dictionary::PAD;
 use crate::encoding::{Encoding, number_places};
 use crate::error::{Error, Result};
 use crate::gather::CodedRows;
+use crate::ids::{IdRows, IdsWriter};
 use crate::recipe::{FieldRecipe, Recipe};
 use crate::split::{Split, SplitStatistics};
 use crate::stop::StopFlag;
 use crate::within::Spaces;
 
 struct SplitWriter {
-    ids: ColumnWriter<u32>,
+    ids: IdsWriter,
     numbers: ColumnWriter<f32>,
     labels: ColumnWriter<u8>,
     groups: Option<ColumnWriter<u32>>,
@@ -44,14 +44,13 @@ pub(crate) fn encode(
     seen: impl Fn(u64),
 ) -> Result<Encoded> {
     let (vocabulary, tasks) = (rows.vocabulary_of_fields(), recipe.labels.len());
-    let slots = encoding.schema.slots();
     let inputs = inputs(recipe, encoding, &vocabulary);
     let cols = inputs.iter().map(Input::numbers).sum();
     let create = |split: Split| -> Result<SplitWriter> {
         let folder = folder.join(split.name());
         create_folder(&folder)?;
         Ok(SplitWriter {
-            ids: ColumnWriter::create(folder.join("ids.u32"), slots)?,
+            ids: IdsWriter::create(&folder, &encoding.schema)?,
             numbers: ColumnWriter::create(folder.join("numbers.f32"), cols)?,
             labels: ColumnWriter::create(folder.join("labels.u8"), tasks)?,
             groups: rows.groups.as_ref().map(|_| ColumnWriter::create(folder.join("groups.u32"), 1)).transpose()?,
@@ -71,7 +70,7 @@ pub(crate) fn encode(
         for (split, writer) in Split::ALL.into_iter().zip(&mut writers) {
             let own = block.rows.clone().enumerate().filter(|(_, row)| rows.splits[*row] == split as u8);
             let own: Vec<(usize, usize)> = own.collect();
-            writer.ids.write_marked(&ids_of(&block, &own, rows, &inputs, slots))?;
+            writer.ids.write(ids_of(&block, &own, rows, &inputs))?;
             writer.numbers.write_marked(&weights_of(&own, rows, &inputs, cols)?)?;
             labels.clear();
             for (_, row) in &own {
@@ -97,7 +96,7 @@ pub(crate) fn encode(
     for (split, writer) in Split::ALL.iter().zip(writers) {
         statistics.push(writer.statistics);
         let mut sealed = |name: &str, checksum: String| checksums.push((format!("{}/{name}", split.name()), checksum));
-        sealed("ids.u32", writer.ids.seal()?);
+        writer.ids.seal()?.into_iter().for_each(|(name, checksum)| sealed(name, checksum));
         sealed("numbers.f32", writer.numbers.seal()?);
         sealed("labels.u8", writer.labels.seal()?);
         if let Some(groups) = writer.groups {
@@ -108,36 +107,36 @@ pub(crate) fn encode(
     Ok(Encoded { statistics, same, checksums })
 }
 
-/// The ids of some rows of a block, given as places and rows. `[n, S]`
-fn ids_of(block: &Block<'_>, own: &[(usize, usize)], rows: &CodedRows, inputs: &[Input<'_>], slots: usize) -> Vec<u32> {
-    let mut all = vec![0; own.len() * slots];
-    let mut slot = 0;
+/// The ids of some rows of a block, given as places and rows.
+fn ids_of(block: &Block<'_>, own: &[(usize, usize)], rows: &CodedRows, inputs: &[Input<'_>]) -> IdRows {
+    let mut next = Vec::with_capacity(own.len()); // where the next id of each row goes
+    let mut end = 0;
+    for &(place, _) in own {
+        next.push(end);
+        end += inputs.iter().enumerate().map(|(f, input)| input.ids(block.get(place, f))).sum::<usize>();
+    }
+    let mut all = vec![0; end];
     for (f, input) in inputs.iter().enumerate() {
-        let width = input.slots(rows.longest[f]);
-        let of_rows = own.iter().zip(all.chunks_exact_mut(slots.max(1)).map(|ids| &mut ids[slot..slot + width]));
-        match input {
-            Input::Keys { ids } => {
-                for (&(place, _), out) in of_rows {
-                    let codes = block.get(place, f);
-                    let (listed, unused) = out.split_at_mut(codes.len());
-                    listed.iter_mut().zip(codes).for_each(|(id, &code)| *id = ids[code as usize]);
-                    unused.fill(ids[PAD as usize]);
+        for (&(place, row), next) in own.iter().zip(&mut next) {
+            let codes = block.get(place, f);
+            let out = &mut all[*next..*next + input.ids(codes)];
+            *next += out.len();
+            match input {
+                Input::Key { ids } => out[0] = ids[codes[0] as usize],
+                Input::List { ids } => {
+                    out[0] = codes.len() as u32;
+                    out[1..].iter_mut().zip(codes).for_each(|(id, &code)| *id = ids[code as usize]);
                 }
-            }
-            Input::Bucket { place, first, edges } => {
-                for (&(_, row), out) in of_rows {
+                Input::Bucket { place, first, edges } => {
                     let number = rows.numbers.row(row)[*place];
                     let bucket = 1 + edges.partition_point(|edge| *edge <= number) as u32;
                     out[0] = first + if number.is_nan() { edges.len() as u32 + 2 } else { bucket };
                 }
-            }
-            Input::Numbers { first, .. } => {
-                of_rows.for_each(|(_, out)| out.iter_mut().zip(*first..).for_each(|(id, own)| *id = own));
+                Input::Numbers { first, .. } => out.iter_mut().zip(*first..).for_each(|(id, own)| *id = own),
             }
         }
-        slot += width;
     }
-    all
+    IdRows { ids: all, ends: next.into_iter().map(|end| end as u64).collect() }
 }
 
 /// The weights of the numbers of some rows. `[n, cols]`
@@ -161,8 +160,10 @@ fn weights_of(own: &[(usize, usize)], rows: &CodedRows, inputs: &[Input<'_>], co
 
 /// Where the ids and weights of a field come from.
 enum Input<'e> {
-    /// Codes.
-    Keys { ids: &'e [u32] },
+    /// A code.
+    Key { ids: &'e [u32] },
+    /// The codes of a list.
+    List { ids: &'e [u32] },
     /// The number at `place`, by the bucket that it falls into; ids count from `first`.
     Bucket { place: usize, first: u32, edges: &'e [f64] },
     /// The numbers from `place` on, each with a row of its own from `first` on.
@@ -170,11 +171,11 @@ enum Input<'e> {
 }
 
 impl Input<'_> {
-    /// Ids of a row; `longest` is the longest list.
-    fn slots(&self, longest: usize) -> usize {
+    /// Ids of a row that has these codes, and the length before them.
+    fn ids(&self, codes: &[u32]) -> usize {
         match self {
-            Self::Keys { .. } => longest,
-            Self::Bucket { .. } => 1,
+            Self::Key { .. } | Self::Bucket { .. } => 1,
+            Self::List { .. } => 1 + codes.len(),
             Self::Numbers { field, .. } => field.kind.slots(),
         }
     }
@@ -193,7 +194,8 @@ fn inputs<'e>(recipe: &Recipe, encoding: &'e Encoding, vocabulary: &[usize]) -> 
     let input = |(((raw, field), &v), place): (((&FieldRecipe, &'e Field), &usize), usize)| {
         let ids = &encoding.ids[v];
         match field.transforms.last() {
-            _ if raw.numbers() == 0 => Input::Keys { ids },
+            _ if raw.numbers() == 0 && matches!(field.kind, FieldKind::Sequence { .. }) => Input::List { ids },
+            _ if raw.numbers() == 0 => Input::Key { ids },
             Some(Transform::Bucketize { edges }) => Input::Bucket { place, first: ids[0], edges },
             _ => Input::Numbers { place, first: ids[0], field },
         }

@@ -69,6 +69,7 @@ mod within;
 mod mapped;
 mod codes;
 mod columns;
+mod ids;
 mod warnings;
 mod leak;
 mod room;

@@ -12,14 +12,16 @@ use serde::{Deserialize, Serialize};
 use stem_core::Schema;
 use stem_core::files::{self, FileError};
 
-use crate::columns;
+use crate::columns::{self, Columns, Element};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::split::{Split, SplitStatistics};
 
 /// Version of the folder's layout.
-pub(crate) const FORMAT: u32 = 3;
-/// The format before, which opens too: labels are floats.
+pub(crate) const FORMAT: u32 = 4;
+/// The format before, which opens too: lists are padded to the longest.
+pub(crate) const PADDED_LISTS: u32 = 3;
+/// The format before that, which opens too: labels are floats.
 pub(crate) const FLOAT_LABELS: u32 = 2;
 /// The file that makes a folder a data set.
 pub(crate) const MANIFEST: &str = "dataset.json";
@@ -90,7 +92,7 @@ impl Manifest {
             format: u32,
         }
         let version: Version = serde_json::from_slice(&text).map_err(|e| fault(e.to_string()))?;
-        if ![FLOAT_LABELS, FORMAT].contains(&version.format) {
+        if !(FLOAT_LABELS..=FORMAT).contains(&version.format) {
             return Err(fault(format!("format {}, this program reads {FORMAT}: prepare it again", version.format)));
         }
         let manifest: Self = serde_json::from_slice(&text).map_err(|e| fault(e.to_string()))?;
@@ -144,6 +146,21 @@ impl Manifest {
             return Err(fault("its contents are not those that were written: prepare it again".into()));
         }
         Ok(())
+    }
+
+    /// Opens a matrix that must have this shape.
+    ///
+    /// # Errors
+    /// A file that is not as it was written, or of another shape.
+    pub(crate) fn open<T: Element>(&self, folder: &Path, name: &str, shape: [usize; 2]) -> Result<Columns<T>> {
+        self.check_file(folder, name)?;
+        let columns = Columns::open(&folder.join(name))?;
+        let found = [columns.rows(), columns.cols()];
+        if shape[1] > 0 && found != shape {
+            let what = format!("{} rows of {}, expected {} of {}", found[0], found[1], shape[0], shape[1]);
+            return Err(Error::Dataset { path: folder.join(name), what });
+        }
+        Ok(columns)
     }
 
     /// Numbers of a row, those of vectors included: the columns of `numbers.f32`.

@@ -184,6 +184,27 @@ fn a_file_that_looks_untouched_is_not_read_when_a_data_set_is_opened() {
     assert!(message.contains("row 0, slot 0: id 999"), "{message}");
 }
 
+/// The same of lists: neither a length nor the end of a row that makes no sense is followed out of the file.
+#[test]
+fn lengths_that_make_no_sense_are_refused_with_the_batch() {
+    let recipe = RECIPE.replacen("kind = \"category\"", "kind = \"sequence\"\nseparator = \"|\"\nmax_len = 2", 1);
+    let recipe = recipe.replacen("file = \"log.csv\"", "file = \"log.csv\"\ntypes = { user = \"text\" }", 1);
+    for (file, with) in
+        [("train/ids.u32", 999u32.to_le_bytes().to_vec()), ("train/ends.u64", u64::MAX.to_le_bytes().to_vec())]
+    {
+        let case = Case::new(LOG, &recipe);
+        case.prepare().unwrap();
+        let path = case.out().join(file);
+        let written = std::fs::metadata(&path).unwrap().modified().unwrap();
+        damage(&path, 64, &with);
+        File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+        let dataset = Dataset::open(case.out()).unwrap();
+        let batch = dataset.batches(Split::Train, BatchPlan { size: 9, shuffle: None }).next().unwrap();
+        let message = batch.check(dataset.schema()).unwrap_err().to_string();
+        assert!(message.starts_with("bad batch: row 0, slot "), "{file}: {message}");
+    }
+}
+
 #[test]
 fn a_file_that_is_cut_short_or_missing_is_told() {
     let case = Case::new(LOG, RECIPE);
@@ -242,7 +263,7 @@ fn a_description_that_contradicts_itself_is_refused_when_it_is_opened() {
     refused("2 rows of 3, expected 7 of 3", &|m| m["statistics"][0]["rows"] = 7.into());
     refused("2 vocabularies, the schema names 3", &|m| m["keys"] = serde_json::json!(["integers", "texts"]));
     refused("dataset.json has no mark of it", &|m| m["files"] = serde_json::json!({}));
-    refused("format 1, this program reads 3: prepare it again", &|m| m["format"] = 1.into());
+    refused("format 1, this program reads 4: prepare it again", &|m| m["format"] = 1.into());
     case.prepare().unwrap();
 }
 

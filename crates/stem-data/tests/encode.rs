@@ -183,6 +183,39 @@ fn a_list_column_is_a_sequence_and_integers_stay_integers() {
 }
 
 #[test]
+fn a_list_takes_the_room_of_what_it_holds_and_not_of_the_longest() {
+    let long = (0..50).map(|i| i.to_string()).collect::<Vec<_>>().join("|");
+    let rows = (0..999).map(|i| format!("{i},{i},,1,train\n")).collect::<String>();
+    let recipe = r#"
+        name = "lists"
+        source = [{ name = "log", file = "log.csv", types = { seen = "text" } }]
+        field = [
+            { column = "user", kind = "category" },
+            { column = "seen", kind = "sequence", separator = "|", max_len = 100 },
+        ]
+        label = [{ column = "click" }]
+        split = { kind = "column", column = "split" }
+    "#;
+    let case = Case::new(format!("user,seen,more,click,split\n{rows}1,{long},,0,train\n2,,,1,train\n"), recipe);
+    let dataset = case.prepare().unwrap();
+    let bytes = std::fs::metadata(case.out().join("train/ids.u32")).unwrap().len();
+    assert_eq!(bytes, 64 + 4 * (999 * 3 + (2 + 50) + 2)); // a user, a length, and so many ids
+    let batch = whole(&dataset, Split::Train);
+    let lengths = batch.ids.chunks(51).map(|row| row[1..].iter().filter(|&&id| id != row[50]).count());
+    let (ids, weights) = (&batch.ids[999 * 51..1000 * 51], &batch.weights[999 * 51..1000 * 51]);
+    assert!(ids[1..].windows(2).all(|pair| pair[0] != pair[1]) && weights[1..].iter().all(|&w| w == 1.0 / 50.0));
+    assert_eq!(lengths.clone().take(999).max(), Some(1));
+    assert_eq!(batch.weights[1000 * 51..][..3], [1.0, 0.0, 0.0]); // of nothing, nothing
+    let shuffled = dataset.batches(Split::Train, BatchPlan { size: 7, shuffle: Some((1, 0)) });
+    let mut some: Vec<Vec<u32>> =
+        shuffled.flat_map(|b| b.ids.chunks(51).map(<[u32]>::to_vec).collect::<Vec<_>>()).collect();
+    let mut all: Vec<Vec<u32>> = batch.ids.chunks(51).map(<[u32]>::to_vec).collect();
+    some.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(some, all);
+}
+
+#[test]
 fn outside_its_sample_space_a_label_is_missing() {
     let log = "user,item,price,click,buy,split\n1,x,1,1,1,train\n1,x,1,1,0,train\n1,x,1,0,1,train\n1,x,1,,1,train\n";
     let recipe = RECIPE.replace("[split]", "[[label]]\ncolumn = \"buy\"\nwithin = \"click\"\n\n[split]");

@@ -33,7 +33,7 @@ fn sample(version: u32) -> PathBuf {
 
 #[test]
 fn columns_of_every_version_open_and_give_their_batches() {
-    for version in [2, 3] {
+    for version in [2, 3, 4] {
         holds_the_sample(&Dataset::open(sample(version)).unwrap());
     }
 }
