@@ -2,9 +2,11 @@
 //! with a vocabulary its code, of a sequence the length of its list first.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::columns::ColumnReader;
+use crate::columns::{ColumnReader, ColumnWriter};
 use crate::error::Result;
 use crate::recipe::{Kind, Recipe};
 
@@ -34,6 +36,79 @@ pub(crate) fn in_rows(height: usize, mut fields: Vec<(usize, FieldCodes)>) -> Ve
     codes
 }
 
+/// Codes of a file: 256 MB.
+const FILE: usize = 1 << 26;
+
+/// Writes the codes of rows into files that follow each other, so that those that were read for the last time can go.
+pub(crate) struct CodesWriter {
+    folder: PathBuf,
+    file: ColumnWriter<u32>,
+    /// Codes in `file`, and how many it takes at least.
+    written: usize,
+    limit: usize,
+    full: Vec<PathBuf>,
+}
+
+impl CodesWriter {
+    pub(crate) fn create(folder: &Path) -> Result<Self> {
+        Self::with_files_of(folder, FILE)
+    }
+
+    fn with_files_of(folder: &Path, limit: usize) -> Result<Self> {
+        Ok(Self { folder: folder.into(), file: Self::file(folder, 0)?, written: 0, limit, full: vec![] })
+    }
+
+    fn file(folder: &Path, place: usize) -> Result<ColumnWriter<u32>> {
+        ColumnWriter::create(folder.join(format!("codes-{place}")), 1)
+    }
+
+    /// Appends whole rows.
+    pub(crate) fn write(&mut self, codes: &[u32]) -> Result<()> {
+        if self.written >= self.limit {
+            let next = Self::file(&self.folder, self.full.len() + 1)?;
+            self.full.push(std::mem::replace(&mut self.file, next).finish()?);
+            self.written = 0;
+        }
+        self.written += codes.len();
+        self.file.write(codes)
+    }
+
+    pub(crate) fn finish(self) -> Result<Codes> {
+        let mut files = self.full;
+        files.push(self.file.finish()?);
+        let passed = files.iter().map(|_| AtomicU32::new(0)).collect();
+        Ok(Codes { files, passed })
+    }
+}
+
+/// The files of all codes.
+pub(crate) struct Codes {
+    files: Vec<PathBuf>,
+    /// How many of the last walks have passed each.
+    passed: Vec<AtomicU32>,
+}
+
+/// Walks over the rows after which no codes are needed: one encodes them, one counts.
+const LAST_WALKS: u32 = 2;
+
+impl Codes {
+    /// Walks `rows` rows, and nothing is lost.
+    pub(crate) fn walk(&self, recipe: &Recipe, rows: usize) -> Result<Walk> {
+        Walk::new(ColumnReader::open(self.files.clone(), |_| ())?, recipe, rows)
+    }
+
+    /// One of the [last walks](LAST_WALKS): the disk has room again for what both have passed.
+    pub(crate) fn walk_last(self: &Arc<Self>, recipe: &Recipe, rows: usize) -> Result<Walk> {
+        let codes = self.clone();
+        let passed = move |place: usize| {
+            if codes.passed[place].fetch_add(1, Ordering::Relaxed) + 1 == LAST_WALKS {
+                let _ = std::fs::remove_file(&codes.files[place]); // one that stays is scratch, and goes with it
+            }
+        };
+        Walk::new(ColumnReader::open(self.files.clone(), passed)?, recipe, rows)
+    }
+}
+
 /// What a field has in every row.
 #[derive(Clone, Copy)]
 enum Lies {
@@ -61,8 +136,8 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// Over the file that [`in_rows`] filled.
-    pub(crate) fn open(path: &Path, recipe: &Recipe, rows: usize) -> Result<Self> {
+    /// Over what [`in_rows`] gave.
+    fn new(file: ColumnReader<u32>, recipe: &Recipe, rows: usize) -> Result<Self> {
         let fields = recipe.fields.iter().map(|field| match field.kind {
             _ if field.numbers() > 0 => Lies::Elsewhere,
             Kind::Sequence { .. } => Lies::Listed,
@@ -70,7 +145,7 @@ impl Walk {
         });
         let fields: Vec<Lies> = fields.collect();
         let longest = fields.len();
-        Ok(Self { file: ColumnReader::open(path)?, fields, spans: Vec::new(), longest, rows: 0..rows })
+        Ok(Self { file, fields, spans: Vec::new(), longest, rows: 0..rows })
     }
 
     /// The next rows.
@@ -131,5 +206,43 @@ impl<'r> Block<'r> {
     /// The codes of a row, field after field.
     pub(crate) fn row(&self, place: usize) -> impl Iterator<Item = &'r [u32]> {
         self.spans[place * self.fields..][..self.fields].iter().map(|span| self.codes(*span))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_codes_is_gone_once_both_last_walks_have_passed_it() {
+        let text = r#"
+            name = "r"
+            source = [{ name = "log", file = "log.csv" }]
+            label = [{ column = "click" }]
+            split = { kind = "random" }
+            field = [{ column = "user", kind = "category" }, { column = "seen", kind = "sequence", max_len = 9 }]
+        "#;
+        let recipe = Recipe::parse(text, "recipe.toml").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = CodesWriter::with_files_of(folder.path(), 4).unwrap();
+        for row in [&[5u32, 2, 7, 8][..], &[6, 0], &[5, 1, 9]] {
+            writer.write(row).unwrap();
+        }
+        let codes = Arc::new(writer.finish().unwrap());
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        let all = |mut walk: Walk| {
+            let mut rows = Vec::new();
+            while let Some(block) = walk.next().unwrap() {
+                rows.extend((0..block.rows.len()).map(|place| (block.get(place, 0)[0], block.get(place, 1).to_vec())));
+            }
+            rows
+        };
+        let expected = vec![(5, vec![7, 8]), (6, vec![]), (5, vec![9])];
+        assert_eq!(all(codes.walk(&recipe, 3).unwrap()), expected);
+        assert_eq!(all(codes.walk_last(&recipe, 3).unwrap()), expected);
+        assert_eq!(files(), 2);
+        assert_eq!(all(codes.walk_last(&recipe, 3).unwrap()), expected);
+        assert_eq!(files(), 0);
     }
 }

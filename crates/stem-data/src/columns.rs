@@ -166,10 +166,13 @@ impl<T: Element> Columns<T> {
     }
 }
 
-/// Reads a file from its first value to its last, with little of it in memory at a time.
+/// Reads files that follow each other, from the first value to the last, with little of them in memory at a time.
 pub(crate) struct ColumnReader<T> {
-    file: File,
-    path: PathBuf,
+    paths: Vec<PathBuf>,
+    /// The file that is read, and its place among `paths`.
+    open: Option<(usize, File)>,
+    /// Gets the place of each file that was read to its end.
+    passed: Box<dyn Fn(usize) + Send>,
     buffer: Vec<T>,
     /// Where what was not taken yet begins and ends in the buffer.
     waiting: Range<usize>,
@@ -179,26 +182,43 @@ impl<T: Element> ColumnReader<T> {
     /// Values that are read at a time.
     const AHEAD: usize = 1 << 18;
 
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let mut file = File::open(path).map_err(FileError::of("open", path))?;
-        file.seek(SeekFrom::Start(HEADER as u64)).map_err(FileError::of("read", path))?;
-        Ok(Self { file, path: path.into(), buffer: Vec::new(), waiting: 0..0 })
+    pub(crate) fn open(paths: Vec<PathBuf>, passed: impl Fn(usize) + Send + 'static) -> Result<Self> {
+        let mut reader = Self { paths, open: None, passed: Box::new(passed), buffer: Vec::new(), waiting: 0..0 };
+        reader.open_file(0)?;
+        Ok(reader)
     }
 
-    /// What comes next: `least` values or more, fewer only where the file ends.
+    fn open_file(&mut self, place: usize) -> Result<()> {
+        self.open = match self.paths.get(place) {
+            None => None,
+            Some(path) => {
+                let mut file = File::open(path).map_err(FileError::of("open", path))?;
+                file.seek(SeekFrom::Start(HEADER as u64)).map_err(FileError::of("read", path))?;
+                Some((place, file))
+            }
+        };
+        Ok(())
+    }
+
+    /// What comes next: `least` values or more, fewer only where the last file ends.
     pub(crate) fn peek(&mut self, least: usize) -> Result<&[T]> {
         if self.waiting.len() < least {
             self.buffer.copy_within(self.waiting.clone(), 0);
             let kept = self.waiting.len();
             self.buffer.resize(kept + least.max(Self::AHEAD), T::zeroed());
-            let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.buffer[kept..]);
             let mut read = 0;
-            while read < bytes.len() {
-                match self.file.read(&mut bytes[read..]) {
-                    Ok(0) => break,
+            while let Some((place, file)) = &mut self.open {
+                let bytes: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut self.buffer[kept..])[read..];
+                match file.read(bytes) {
+                    Ok(0) if bytes.is_empty() => break,
+                    Ok(0) => {
+                        let ended = *place;
+                        self.open_file(ended + 1)?;
+                        (self.passed)(ended);
+                    }
                     Ok(more) => read += more,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) => return Err(FileError::of("read", &self.path)(error).into()),
+                    Err(error) => return Err(FileError::of("read", &self.paths[*place])(error).into()),
                 }
             }
             self.waiting = 0..kept + read / size_of::<T>();
@@ -210,7 +230,7 @@ impl<T: Element> ColumnReader<T> {
     pub(crate) fn take(&mut self, count: usize) -> Result<&[T]> {
         if count > self.waiting.len() {
             return Err(Error::Dataset {
-                path: self.path.clone(),
+                path: self.paths.last().cloned().unwrap_or_default(),
                 what: "it ends early: it was changed while it was read".into(),
             });
         }
@@ -239,18 +259,28 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_gives_every_value_once_across_the_ends_of_its_buffer() {
+    fn a_reader_gives_every_value_once_across_the_ends_of_its_buffer_and_of_files() {
         let dir = tempfile::tempdir().unwrap();
         let count = 2 * ColumnReader::<u32>::AHEAD as u32 + 7;
-        let mut writer = ColumnWriter::<u32>::create(dir.path().join("codes"), 1).unwrap();
-        writer.write(&(0..count).collect::<Vec<_>>()).unwrap();
-        let mut reader = ColumnReader::<u32>::open(&writer.finish().unwrap()).unwrap();
+        let part = |name: &str, values: Range<u32>| {
+            let mut writer = ColumnWriter::<u32>::create(dir.path().join(name), 1).unwrap();
+            writer.write(&values.collect::<Vec<_>>()).unwrap();
+            writer.finish().unwrap()
+        };
+        let paths = vec![part("0", 0..5), part("1", 5..5), part("2", 5..count)];
+        let passed = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let mut reader = ColumnReader::<u32>::open(paths, {
+            let passed = passed.clone();
+            move |place| passed.lock().unwrap().push(place)
+        })
+        .unwrap();
         let mut seen = Vec::new();
         while !reader.peek(1000).unwrap().is_empty() {
             let next = reader.peek(1000).unwrap().len().min(999);
             seen.extend_from_slice(reader.take(next).unwrap());
         }
         assert!(seen.into_iter().eq(0..count));
+        assert_eq!(*passed.lock().unwrap(), [0, 1, 2]);
         assert!(reader.take(1).is_err_and(|error| error.to_string().contains("ends early")));
     }
 

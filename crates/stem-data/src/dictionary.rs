@@ -100,6 +100,18 @@ impl Dictionary {
         self.next as usize
     }
 
+    /// Keys that are kept.
+    pub(crate) fn keys(&self) -> usize {
+        self.keys.len() + self.texts.len()
+    }
+
+    /// Bytes that keys and look-up take.
+    pub(crate) fn bytes(&self) -> u64 {
+        let (texts, offsets) = self.texts.parts();
+        let found = size_of_val(self.direct.as_slice()) + self.table.allocation_size();
+        (size_of_val(self.keys.as_slice()) + texts.len() + size_of_val(offsets) + found) as u64
+    }
+
     pub(crate) fn code_of_integer(&mut self, key: i64) -> u32 {
         if self.buckets.is_some() {
             return self.code_of_text(&key.to_string());

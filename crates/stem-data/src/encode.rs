@@ -61,7 +61,7 @@ pub(crate) fn encode(
     let spaces = Spaces::of(recipe);
     let mut same: Vec<(usize, usize)> = (0..tasks).flat_map(|a| (a + 1..tasks).map(move |b| (a, b))).collect();
     let (mut masked, mut labels) = (vec![0; tasks], Vec::new());
-    let mut walk = rows.walk(recipe)?;
+    let mut walk = rows.walk_last(recipe)?;
     while let Some(block) = walk.next()? {
         if stop.is_set() {
             return Err(Error::Stopped);

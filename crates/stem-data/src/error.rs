@@ -56,6 +56,22 @@ pub enum Error {
         /// What is free, in GB.
         free: f64,
     },
+    /// Keys that leave no memory to decide the vocabularies in.
+    #[error(
+        "after {rows} rows the keys take {held:.1} GB, most of them the {keys} of \"{name}\", and {free:.1} GB are free: as much again is needed; give its field `hash = N` (its vocabulary has N rows then, however many keys there are), leave it out, or read fewer rows (WHERE in the sql)"
+    )]
+    NoMemory {
+        /// Rows that had come.
+        rows: u64,
+        /// The vocabulary with the most.
+        name: String,
+        /// Its keys.
+        keys: usize,
+        /// What all keys take, in GB (1e9 bytes).
+        held: f64,
+        /// What is free, in GB.
+        free: f64,
+    },
     /// A source without rows.
     #[error("{} has no rows ({found})", path.display())]
     NoRows {

@@ -3,17 +3,19 @@
 //! Codes turn into ids by one look-up in an array, whatever the key was, so text is hashed once a row and never compared again.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use polars::prelude::*;
 use rayon::prelude::*;
 use stem_core::{Derived, Keep, Value};
 
-use crate::codes::{FieldCodes, Walk, in_rows};
+use crate::codes::{Codes, CodesWriter, FieldCodes, Walk, in_rows};
 use crate::columns::{ColumnWriter, Columns};
 use crate::dictionary::{Dictionary, FIRST, NULL, has_integer_keys};
 use crate::error::{Error, Result};
 use crate::facts::Times;
+use crate::memory::{KeyMemory, KeysHeld, available_memory};
 use crate::numbers::{labels_of, numbers_of, side_by_side};
 use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe};
 use crate::scan::Query;
@@ -34,7 +36,7 @@ pub(crate) struct CodedVocabulary {
 /// All rows, as codes.
 pub(crate) struct CodedRows {
     pub(crate) rows: usize,
-    codes: PathBuf, // see `walk`
+    codes: Arc<Codes>, // see `walk`
     /// The longest list of each field, as far as `max_len` lets it in; 1 for other kinds. `[F]`
     pub(crate) longest: Vec<usize>,
     pub(crate) numbers: Columns<f64>, // [N, numbers of all fields], NaN for null
@@ -67,7 +69,12 @@ impl CodedRows {
 
     /// Walks the rows from the first to the last.
     pub(crate) fn walk(&self, recipe: &Recipe) -> Result<Walk> {
-        Walk::open(&self.codes, recipe, self.rows)
+        self.codes.walk(recipe, self.rows)
+    }
+
+    /// The same, once to encode and once to count, side by side: what both have passed is gone.
+    pub(crate) fn walk_last(&self, recipe: &Recipe) -> Result<Walk> {
+        self.codes.walk_last(recipe, self.rows)
     }
 }
 
@@ -86,7 +93,7 @@ pub(crate) fn gather(
         recipe.fields.iter().zip(&steps).filter(|(field, _)| field.numbers() > 0).collect();
     let width = numbers.iter().map(|(field, _)| field.numbers()).sum();
     let mut groups = recipe.group.as_ref().map(|column| (column, Dictionary::of(&query.types[column])));
-    let mut codes_file = ColumnWriter::create(scratch.join("codes"), 1)?;
+    let mut codes_file = CodesWriter::create(scratch)?;
     let mut numbers_file = ColumnWriter::create(scratch.join("numbers"), width)?;
     let mut labels_file = ColumnWriter::create(scratch.join("labels"), recipe.labels.len())?;
     let mut groups_file = ColumnWriter::create(scratch.join("groups"), 1)?;
@@ -96,6 +103,7 @@ pub(crate) fn gather(
     };
     let mut splitter = Splitter::new(&recipe.split, users);
     let mut rows = 0;
+    let mut memory = KeyMemory::new(query.rows_about());
     let sources = query.for_each_chunk(stop, |chunk| {
         let (height, first) = (chunk.height(), rows);
         let coded = vocabularies.par_iter_mut().map(|vocabulary| {
@@ -130,12 +138,18 @@ pub(crate) fn gather(
         splitter.see(&chunk, first)?;
         rows += height;
         seen(rows as u64);
+        let held = vocabularies.iter().filter_map(|v| {
+            v.dictionary.as_ref().map(|d| KeysHeld { name: &v.name, keys: d.keys(), bytes: d.bytes() })
+        });
+        if let Some(note) = memory.look(rows as u64, &held.collect::<Vec<_>>(), available_memory)? {
+            tracing::warn!("{}: {note}", recipe.name);
+        }
         Ok(())
     })?;
     let Placed { splits, strangers, times, untrained } = splitter.finish();
     Ok(CodedRows {
         rows,
-        codes: codes_file.finish()?,
+        codes: Arc::new(codes_file.finish()?),
         longest,
         numbers: Columns::open(&numbers_file.finish()?)?,
         labels: Columns::open(&labels_file.finish()?)?,

@@ -73,6 +73,7 @@ mod ids;
 mod warnings;
 mod leak;
 mod room;
+mod memory;
 mod scratch;
 mod prepare;
 mod manifest;
@@ -97,6 +98,7 @@ pub use facts::{
 };
 pub use look::{Look, LookColumn, RawType, check_sources, column_names, look, nearest_name};
 pub use manifest::DATA_PAGE;
+pub use memory::available_memory;
 pub use prepare::{PrepareOptions, prepare};
 pub use progress::{Bar, Progress};
 pub use recipe::{ColumnType, Dialect, FieldRecipe, Format, Kind, LabelRecipe, Quote, Recipe, Source, SplitRecipe};

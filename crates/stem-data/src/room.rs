@@ -23,15 +23,15 @@ pub(crate) fn lines_about(path: &Path) -> Option<u64> {
     (lines > 0).then(|| (u128::from(bytes) * u128::from(lines) / sample.len() as u128) as u64)
 }
 
-/// Bytes on disk of one row: its codes while vocabularies are decided, and its ids, numbers and labels. Of a list at least one value.
+/// Bytes on disk of one row: its codes, then its ids in their place; its numbers and labels as they were read and as they are
+/// encoded. Of a list at least one value.
 fn bytes_of_row(recipe: &Recipe) -> u64 {
     let numbers: usize = recipe.fields.iter().map(|field| field.numbers()).sum();
     let keyed = recipe.fields.iter().filter(|field| field.numbers() == 0);
     let codes: usize = keyed.map(|field| if matches!(field.kind, Kind::Sequence { .. }) { 2 } else { 1 }).sum();
     let others = recipe.labels.len() + if recipe.group.is_some() { 4 } else { 0 };
-    let coded = 4 * codes + 8 * numbers + others;
-    let encoded = 4 * recipe.fields.len() + 4 * numbers + others;
-    (coded + encoded) as u64
+    let ids = codes + numbers;
+    (4 * ids + (8 + 4) * numbers + 2 * others) as u64
 }
 
 /// Refuses a preparation for which the disk of `folder` has no room.
@@ -69,11 +69,11 @@ mod tests {
     #[test]
     fn what_the_disk_cannot_hold_is_refused_with_both_figures() {
         let row = bytes_of_row(&recipe(""));
-        assert_eq!(row, (4 + 8 + 1) + (8 + 4 + 1));
+        assert_eq!(row, 2 * 4 + (8 + 4) + 2);
         let check = |sql: &str, free: u64| check_against(&recipe(sql), 1_000_000_000, Path::new("out"), free);
         check("", 1_000_000_000 * row).unwrap();
         let message = check("", 1_000_000_000 * row - 1).unwrap_err().to_string();
-        assert!(message.starts_with("out: about 1000000000 rows take about 26.0 GB"), "{message}");
+        assert!(message.starts_with("out: about 1000000000 rows take about 22.0 GB"), "{message}");
         check("sql = \"SELECT * FROM log WHERE click = 1\"", 5).unwrap();
         assert!(check("sql = \"SELECT * FROM log AS wherever\"", 5).is_err());
     }

@@ -27,7 +27,7 @@ pub(crate) fn count(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, stop
     let (mut copies, mut days) = (Copies::default(), Days::new(&rows.times, tasks));
     let (spaces, mut masked, mut outside) = (Spaces::of(recipe), vec![0; tasks], vec![0; tasks]);
     let mut hashed = Vec::new();
-    let mut walk = rows.walk(recipe)?;
+    let mut walk = rows.walk_last(recipe)?;
     while let Some(block) = walk.next()? {
         if stop.is_set() {
             return Err(Error::Stopped);
