@@ -37,6 +37,7 @@ pub struct Predictor<C: ModelSpec = ModelConfig> {
     manifest: Manifest,
     config: C,
     vocabularies: Vec<Vocabulary>,
+    checksum: String,
     tasks: Arc<[String]>,
     layout: SlotLayout,
     /// One, or one for each moment of the training that was the best of some tasks.
@@ -63,9 +64,9 @@ impl<C: ModelSpec> Predictor<C> {
         let bundle = Bundle::<C>::open(path)?;
         let states = bundle.load_states(device)?;
         let layout = SlotLayout::new(&bundle.manifest.schema, states[0].table.widths());
-        let Bundle { manifest, config, vocabularies, .. } = bundle;
+        let Bundle { manifest, config, vocabularies, checksum, .. } = bundle;
         let tasks = manifest.schema.task_names().into();
-        Ok(Self { manifest, config, vocabularies, tasks, layout, states, precision: Precision::F32 })
+        Ok(Self { manifest, config, vocabularies, checksum, tasks, layout, states, precision: Precision::F32 })
     }
 
     /// Takes products in another precision than f32, on any thread that scores.
@@ -87,6 +88,11 @@ impl<C: ModelSpec> Predictor<C> {
     /// What the bundle says of itself, the training summary included.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The bundle's checksum, in hexadecimal digits: what tells it from others.
+    pub fn checksum(&self) -> &str {
+        &self.checksum
     }
 
     /// The model's configuration.

@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 use stem_core::{MISSING, Schema, Texts, Vocabulary};
 
 use crate::columns::{ColumnWriter, Columns, Element};
+use crate::encode::SLICES;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::ids::Ids;
 use crate::manifest::{FLOAT_LABELS, Keys, Manifest};
+use crate::slices::Slice;
 use crate::split::{Split, SplitStatistics};
 
 /// The columns of one split.
@@ -19,6 +21,7 @@ struct SplitColumns {
     numbers: Columns<f32>,        // [N, numbers of all fields]
     labels: Labels,               // [N, T], 0, 1 or NO_LABEL
     groups: Option<Columns<u32>>, // [N, 1]
+    slices: Option<Columns<u32>>, // [N, slices]
     /// All labels as floats, made by the first call of [`Dataset::labels`]; batches read the column.
     floats: OnceLock<Vec<f32>>,
 }
@@ -99,11 +102,13 @@ impl Dataset {
             let name = |file: &str| format!("{}/{file}", split.name());
             let (rows, schema) = (manifest.statistics[split as usize].rows, &manifest.schema);
             let groups = || manifest.open(folder, &name("groups.u32"), [rows, 1]);
+            let slices = || manifest.open(folder, &name(SLICES), [rows, manifest.slices.len()]);
             Ok(SplitColumns {
                 ids: Ids::open(&manifest, folder, split.name(), rows)?,
                 numbers: manifest.open(folder, &name("numbers.f32"), [rows, manifest.numbers()])?,
                 labels: Labels::open(&manifest, folder, split, [rows, schema.tasks.len()])?,
                 groups: schema.group.is_some().then(groups).transpose()?,
+                slices: (!manifest.slices.is_empty()).then(slices).transpose()?,
                 floats: OnceLock::new(),
             })
         };
@@ -166,6 +171,14 @@ impl Dataset {
     /// Group of each row, the same index in every split; `None` when the recipe names none. `[N]`
     pub fn groups(&self, split: Split) -> Option<&[u32]> {
         self.inner.splits[split as usize].groups.as_ref().map(Columns::values)
+    }
+
+    /// Columns that a measurement is cut by, each with the place among its values that every row of a split has. `[N]`
+    pub fn slices(&self, split: Split) -> Vec<(&Slice, Vec<u32>)> {
+        let (slices, columns) = (&self.inner.manifest.slices, &self.inner.splits[split as usize].slices);
+        let values = columns.as_ref().map_or(&[][..], Columns::values);
+        let of = |(place, slice)| (slice, values.iter().skip(place).step_by(slices.len()).copied().collect());
+        slices.iter().enumerate().map(of).collect()
     }
 
     /// The same rows with the label of one task. The columns are shared, and no label is copied.

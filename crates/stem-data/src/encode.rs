@@ -22,8 +22,12 @@ struct SplitWriter {
     numbers: ColumnWriter<f32>,
     labels: ColumnWriter<u8>,
     groups: Option<ColumnWriter<u32>>,
+    slices: Option<ColumnWriter<u32>>,
     statistics: SplitStatistics,
 }
+
+/// Which value each row has of the columns that a measurement is cut by.
+pub(crate) const SLICES: &str = "slices.u32";
 
 /// What was counted on the way.
 pub(crate) struct Encoded {
@@ -54,6 +58,9 @@ pub(crate) fn encode(
             numbers: ColumnWriter::create(folder.join("numbers.f32"), cols)?,
             labels: ColumnWriter::create(folder.join("labels.u8"), tasks)?,
             groups: rows.groups.as_ref().map(|_| ColumnWriter::create(folder.join("groups.u32"), 1)).transpose()?,
+            slices: (!recipe.slices.is_empty())
+                .then(|| ColumnWriter::create(folder.join(SLICES), recipe.slices.len()))
+                .transpose()?,
             statistics: SplitStatistics { rows: 0, positives: vec![0; tasks], missing: vec![0; tasks] },
         })
     };
@@ -88,6 +95,9 @@ pub(crate) fn encode(
             if let (Some(file), Some(groups)) = (&mut writer.groups, &rows.groups) {
                 file.write_marked(&own.iter().map(|(_, row)| groups.values()[*row]).collect::<Vec<_>>())?;
             }
+            if let Some(file) = &mut writer.slices {
+                own.iter().try_for_each(|(_, row)| file.write_marked(rows.slices.row(*row)))?;
+            }
             writer.statistics.rows += own.len();
         }
     }
@@ -101,6 +111,9 @@ pub(crate) fn encode(
         sealed("labels.u8", writer.labels.seal()?);
         if let Some(groups) = writer.groups {
             sealed("groups.u32", groups.seal()?);
+        }
+        if let Some(slices) = writer.slices {
+            sealed(SLICES, slices.seal()?);
         }
     }
     let statistics = <[SplitStatistics; 3]>::try_from(statistics).expect("three splits");

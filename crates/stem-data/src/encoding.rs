@@ -124,7 +124,7 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &mut CodedRows, scratch: &Path) ->
 }
 
 /// How often each code of each vocabulary occurs in the training split. Each thread walks all rows and counts vocabularies of its own.
-fn count(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<Vec<u64>>> {
+pub(crate) fn count(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<Vec<u64>>> {
     let codes = |v: usize| rows.vocabularies[v].dictionary.as_ref().map_or(1, Dictionary::codes);
     let mut largest_first: Vec<usize> = (0..rows.vocabularies.len()).collect();
     largest_first.sort_by_key(|&v| std::cmp::Reverse(codes(v)));

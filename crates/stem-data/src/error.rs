@@ -72,6 +72,16 @@ pub enum Error {
         /// What is free, in GB.
         free: f64,
     },
+    /// A column that rows are to be cut by, with too many values for that.
+    #[error(
+        "column '{column}' has more than {most} values, too many to measure each: cut it in the sql, for instance FLOOR({column} / 10) AS slice"
+    )]
+    Slices {
+        /// The column.
+        column: String,
+        /// Values that are told apart.
+        most: usize,
+    },
     /// A source without rows.
     #[error("{} has no rows ({found})", path.display())]
     NoRows {

@@ -25,7 +25,8 @@ pub(crate) fn used_columns(recipe: &Recipe) -> Vec<(&str, usize)> {
         SplitRecipe::Last { column, order, .. } => vec![column, order],
     };
     let split = split.into_iter().map(|column| (column.as_str(), recipe.lines.split));
-    fields.chain(labels).chain(group).chain(split).collect()
+    let slices = recipe.slices.iter().map(|column| (column.as_str(), recipe.lines.sql));
+    fields.chain(labels).chain(group).chain(split).chain(slices).collect()
 }
 
 /// Every fault, in the order of the recipe's lines.

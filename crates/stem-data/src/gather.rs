@@ -19,6 +19,7 @@ use crate::memory::{KeyMemory, KeysHeld, available_memory};
 use crate::numbers::{labels_of, numbers_of, side_by_side};
 use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe};
 use crate::scan::Query;
+use crate::slices::{Slice, slice_codes};
 use crate::splitter::{Placed, Splits, Splitter};
 use crate::stop::StopFlag;
 use crate::transform::Steps;
@@ -50,6 +51,9 @@ pub(crate) struct CodedRows {
     pub(crate) times: Times,
     /// See [`Placed`].
     pub(crate) untrained: Option<usize>,
+    /// Columns by whose values a measurement is cut: which value each row has. `[N, slices]`
+    pub(crate) slices: Columns<u32>,
+    pub(crate) slice_values: Vec<Slice>,
     /// Columns that the SELECT computed, and how.
     pub(crate) derived: HashMap<String, Derived>,
     /// Rows of each source.
@@ -97,6 +101,8 @@ pub(crate) fn gather(
     let mut numbers_file = ColumnWriter::create(scratch.join("numbers"), width)?;
     let mut labels_file = ColumnWriter::create(scratch.join("labels"), recipe.labels.len())?;
     let mut groups_file = ColumnWriter::create(scratch.join("groups"), 1)?;
+    let mut slices: Vec<Dictionary> = recipe.slices.iter().map(|column| Dictionary::of(&query.types[column])).collect();
+    let mut slices_file = ColumnWriter::create(scratch.join("slices"), slices.len())?;
     let users = match &recipe.split {
         SplitRecipe::Last { column, .. } => Some(Dictionary::of(&query.types[column])),
         _ => None,
@@ -135,6 +141,7 @@ pub(crate) fn gather(
         numbers_file.write(&side_by_side(height, &parts.collect::<Result<Vec<_>>>()?))?;
         labels_file.write(&labels_of(&chunk, recipe.labels.iter().map(|l| l.column.as_str()), first)?)?;
         groups_file.write(&grouped?)?;
+        slices_file.write(&slice_codes(&recipe.slices, &mut slices, &chunk, first)?)?;
         splitter.see(&chunk, first)?;
         rows += height;
         seen(rows as u64);
@@ -154,6 +161,8 @@ pub(crate) fn gather(
         numbers: Columns::open(&numbers_file.finish()?)?,
         labels: Columns::open(&labels_file.finish()?)?,
         groups: groups.map(|_| groups_file.finish().and_then(|path| Columns::open(&path))).transpose()?,
+        slices: Columns::open(&slices_file.finish()?)?,
+        slice_values: recipe.slices.iter().zip(slices).map(|(column, own)| Slice::new(column, own)).collect(),
         splits,
         strangers,
         times,

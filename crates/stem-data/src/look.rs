@@ -164,6 +164,7 @@ fn recipe_of(source: &Source, names: &[String], types: &HashMap<String, DataType
         simulator: None,
         path: "the tables".into(),
         text: String::new(),
+        slices: Vec::new(),
         lines: Lines::default(),
     }
 }

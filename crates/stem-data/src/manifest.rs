@@ -15,6 +15,7 @@ use stem_core::files::{self, FileError};
 use crate::columns::{self, Columns, Element};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
+use crate::slices::Slice;
 use crate::split::{Split, SplitStatistics};
 
 /// Version of the folder's layout.
@@ -45,6 +46,9 @@ pub(crate) struct Manifest {
     /// `None` in a folder that an earlier version wrote.
     #[serde(default)]
     pub(crate) facts: Option<Facts>,
+    /// Columns that a measurement is cut by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) slices: Vec<Slice>,
     /// The mark of every column file, by its path in the folder.
     pub(crate) files: BTreeMap<String, FileMark>,
 }

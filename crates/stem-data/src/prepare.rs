@@ -12,6 +12,7 @@ use crate::encoding::encoding;
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::gather::{CodedRows, gather};
+use crate::known::{Known, Rows};
 use crate::leak::leaks;
 use crate::manifest::{DATA_PAGE, FORMAT, FileMark, MANIFEST, Manifest, modified};
 use crate::progress::{Bar, Progress};
@@ -45,19 +46,54 @@ pub struct PrepareOptions {
 /// # Errors
 /// See [`Error`]. What `out` held before then still stands, and no scratch is left.
 pub fn prepare(recipe: &Recipe, data: &Path, out: &Path, options: &PrepareOptions) -> Result<Dataset> {
+    prepare_as(recipe, None, data, out, options)
+}
+
+/// Encodes rows as a model takes them that was trained before: with its vocabularies and transforms, and nothing is fitted. The rows are
+/// also cut by the columns `slices`, for [`Dataset::slices`]. Otherwise as [`prepare`].
+///
+/// # Errors
+/// [`Error::Recipe`] with every field and label of the model that the recipe does not have in the same form, and those of [`prepare`].
+pub fn prepare_known(
+    recipe: &Recipe,
+    known: Known<'_>,
+    rows: Rows,
+    slices: &[String],
+    data: &Path,
+    out: &Path,
+    options: &PrepareOptions,
+) -> Result<Dataset> {
+    let recipe = Recipe { slices: slices.to_vec(), ..known.recipe(recipe, rows)? };
+    prepare_as(&recipe, Some(known), data, out, options)
+}
+
+fn prepare_as(
+    recipe: &Recipe,
+    known: Option<Known<'_>>,
+    data: &Path,
+    out: &Path,
+    options: &PrepareOptions,
+) -> Result<Dataset> {
     let bar = options.progress.counter();
-    let dataset = prepare_with(recipe, data, out, &options.stop, &bar);
+    let dataset = prepare_with(recipe, known, data, out, &options.stop, &bar);
     drop(bar);
     let dataset = dataset?;
     dataset.warnings().iter().for_each(|warning| tracing::warn!("{}: {warning}", recipe.name));
     Ok(dataset)
 }
 
-fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: &Bar) -> Result<Dataset> {
+fn prepare_with(
+    recipe: &Recipe,
+    known: Option<Known<'_>>,
+    data: &Path,
+    out: &Path,
+    stop: &StopFlag,
+    bar: &Bar,
+) -> Result<Dataset> {
     if let (Some(simulator), Some(source)) = (&recipe.simulator, recipe.sources.first()) {
         simulate(simulator, &data.join(&source.files[0]), stop, bar)?;
     }
-    let key = key(recipe, data)?;
+    let key = key(recipe, known, data)?;
     let target = out.canonicalize().unwrap_or_else(|_| out.to_path_buf()); // what a link points to is replaced, not the link
     sweep_beside(&target);
     if let Some(dataset) = cached(out, &key) {
@@ -72,10 +108,11 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
     room::check(recipe, query.rows_about(), &coded)?;
     let mut notes = query.notes.clone();
     let mut rows = gather(recipe, query, &coded, stop, |n| bar.at(n))?;
-    check_splits(recipe, &rows)?;
+    check_splits(recipe, known.is_some(), &rows)?;
     for (field, longest) in recipe.fields.iter().zip(&rows.longest) {
         if let Kind::Sequence { max_len, .. } = field.kind
             && *longest < max_len
+            && known.is_none()
         {
             let (name, column) = (&recipe.name, &field.name);
             tracing::info!(
@@ -84,19 +121,28 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
         }
     }
     notes.extend(joined_rows(recipe, data, &rows)?);
-    notes.extend(leaks(recipe, &rows)?);
-    refuse_two_spellings(recipe, &rows)?;
+    if known.is_none() {
+        notes.extend(leaks(recipe, &rows)?);
+        refuse_two_spellings(recipe, &rows)?;
+    }
     notes.extend(null_words(recipe, &rows));
-    bar.say("rows read, deciding vocabularies");
-    let encoding = encoding(recipe, &mut rows, &coded)?;
+    let encoding = match known {
+        Some(known) => known.encoding(recipe, &mut rows)?,
+        None => {
+            bar.say("rows read, deciding vocabularies");
+            encoding(recipe, &mut rows, &coded)?
+        }
+    };
     bar.say("rows encoded");
     let (counted, facts) = rayon::join(
         || encode(recipe, &rows, &encoding, &encoded, stop, |n| bar.at(n)),
         || facts::count(recipe, &rows, &encoding, stop),
     );
     let (counted, facts) = (counted?, facts?);
-    notes.extend(warnings(recipe, &rows, &encoding, &counted));
-    notes.extend(facts::warnings(recipe, &facts, &counted.statistics));
+    if known.is_none() {
+        notes.extend(warnings(recipe, &rows, &encoding, &counted));
+        notes.extend(facts::warnings(recipe, &facts, &counted.statistics));
+    }
 
     let mut keys = Vec::with_capacity(encoding.vocabularies.len());
     let mut checksums = counted.checksums.clone();
@@ -112,6 +158,7 @@ fn prepare_with(recipe: &Recipe, data: &Path, out: &Path, stop: &StopFlag, bar: 
         keys,
         warnings: notes,
         facts: Some(facts),
+        slices: rows.slice_values,
         schema: encoding.schema,
         statistics: counted.statistics,
         files: checksums.into_iter().map(|(name, checksum)| mark(&encoded, name, checksum)).collect::<Result<_>>()?,
@@ -151,9 +198,14 @@ fn simulate(simulator: &SimulatorConfig, path: &Path, stop: &StopFlag, bar: &Bar
 }
 
 /// Hash of what the recipe means, and of each source's files: names, lengths, times of change, and how they begin and end.
-fn key(recipe: &Recipe, data: &Path) -> Result<String> {
+fn key(recipe: &Recipe, known: Option<Known<'_>>, data: &Path) -> Result<String> {
     let mut hash = blake3::Hasher::new();
     hash.update(&FORMAT.to_le_bytes()).update(env!("CARGO_PKG_VERSION").as_bytes()).update(recipe.meaning().as_bytes());
+    if let Some(known) = known {
+        let decided =
+            serde_json::to_string(&(known.mark, known.schema, &recipe.slices)).expect("a schema is plain data");
+        hash.update(decided.as_bytes()).update(format!("{:?}", recipe.split).as_bytes());
+    }
     for source in &recipe.sources {
         for file in files::list(source, data)? {
             let name = file.path.strip_prefix(data).unwrap_or(&file.path);
@@ -254,7 +306,8 @@ fn joined_rows(recipe: &Recipe, data: &Path, rows: &CodedRows) -> Result<Vec<Str
     Ok(notes)
 }
 
-fn check_splits(recipe: &Recipe, rows: &CodedRows) -> Result<()> {
+/// Refuses a split without rows that is to be there; where only `measured`, that of test.
+fn check_splits(recipe: &Recipe, measured: bool, rows: &CodedRows) -> Result<()> {
     let count = |split: Split| rows.splits.iter().filter(|&&s| s == split as u8).count();
     let by = || {
         let strangers = rows.strangers.iter().map(|(value, rows)| format!("\"{value}\" in {rows} rows"));
@@ -267,7 +320,8 @@ fn check_splits(recipe: &Recipe, rows: &CodedRows) -> Result<()> {
         format!("{}{others}", recipe.split.describe())
     };
     if rows.rows == 0 {
-        return Err(Error::EmptySplit { split: Split::Train, rows: 0, by: by() });
+        let split = if measured { Split::Test } else { Split::Train };
+        return Err(Error::EmptySplit { split, rows: 0, by: by() });
     }
     for split in Split::ALL {
         let wanted = match &recipe.split {
@@ -277,6 +331,7 @@ fn check_splits(recipe: &Recipe, rows: &CodedRows) -> Result<()> {
             SplitRecipe::Last { valid, test, .. } => [1, *valid, *test][split as usize] > 0,
             SplitRecipe::Column { named, .. } => split == Split::Train || named[split as usize],
         };
+        let wanted = if measured { split == Split::Test } else { wanted };
         if wanted && count(split) == 0 {
             return Err(Error::EmptySplit { split, rows: rows.rows, by: by() });
         }

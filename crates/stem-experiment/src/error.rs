@@ -108,6 +108,12 @@ pub enum Error {
         /// What is in it.
         what: String,
     },
+    /// Two bundles that cannot be compared on one table.
+    #[error("the two bundles cannot be compared: {what}")]
+    Unlike {
+        /// What is not the same.
+        what: String,
+    },
     /// Stopped before every task of a single-task run was trained.
     #[error("stopped before task '{task}' was trained; the tasks done are in {}, no bundle of them all was written", folder.display())]
     Interrupted {

@@ -39,12 +39,14 @@ mod text;
 mod inspect;
 pub mod search;
 mod compare;
+mod evaluate;
 mod metrics_table;
 mod error;
 
 pub use compare::{CompareConfig, Comparison, ModelComparison, StratumComparison, compare, run_folder};
 pub use data_page::{data_page, write_data_page};
 pub use error::{Error, Result};
+pub use evaluate::{EvaluateOptions, Evaluation, Measurement, evaluate};
 pub use experiment::Experiment;
 pub use measured::{RunMetrics, measure};
 pub use metrics_table::metrics_table;

@@ -257,6 +257,10 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             "seed": self.learner.config.seed,
             "monitored": monitored,
         });
+        if let Some(profile) = self.learner.dataset.profile(Split::Train) {
+            let unseen = self.learner.dataset.profile(Split::Valid);
+            training["data"] = json!({ "train": profile, "valid": unseen });
+        }
         if let Some(prior) = &self.prior {
             let schema = self.learner.dataset.schema();
             training["prior"] = json!(prior.summary(schema, &self.learner.spec.embedding_groups(schema)));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use stem_core::precision::Precision;
 use stem_core::{DeviceSpec, ModelName};
-use stem_data::{Dataset, PrepareOptions, Recipe, prepare};
+use stem_data::{Dataset, Known, PrepareOptions, Recipe, Rows, prepare, prepare_known};
 use stem_experiment::{Experiment, RunOptions};
 use stem_report::analysis::Metric;
 
@@ -115,6 +115,22 @@ impl Source {
     pub(crate) fn encode(&self, columns: &Path, console: &Console) -> Result<Dataset> {
         let options = PrepareOptions { progress: console.progress(), stop: console.stop() };
         Ok(prepare(&self.recipe, &self.data, columns, &options)?)
+    }
+
+    /// Encodes rows as a model takes them that was trained before, cut by the columns `by`.
+    ///
+    /// # Errors
+    /// Those of [`encode`](Self::encode), and a recipe that does not fit the model.
+    pub(crate) fn encode_known(
+        &self,
+        known: Known<'_>,
+        rows: Rows,
+        by: &[String],
+        columns: &Path,
+        console: &Console,
+    ) -> Result<Dataset> {
+        let options = PrepareOptions { progress: console.progress(), stop: console.stop() };
+        Ok(prepare_known(&self.recipe, known, rows, by, &self.data, columns, &options)?)
     }
 }
 

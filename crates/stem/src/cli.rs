@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{compare, completions, console, demo, import, init, inspect, parity, prepare, score, train};
+use crate::{compare, completions, console, demo, evaluate, import, init, inspect, parity, prepare, score, train};
 
 /// Where a newcomer begins.
 const BEGIN: &str = "\
@@ -11,6 +11,7 @@ Begin:
   stem init --data log.csv --labels click,like         a recipe and an experiment for a log of your own
   stem train                                           a bundle and a page about it
   stem compare --models stem,shared-bottom             does sharing help, for whom, and what to ship
+  stem evaluate --bundle out/train/bundle.safetensors --data today
   stem score --bundle out/train/bundle.safetensors --input rows.csv --output scores.csv
 
 `stem COMMAND --help` shows examples of each.";
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Prepare(prepare::Args),
     Train(train::Args),
     Compare(compare::Args),
+    Evaluate(evaluate::Args),
     Score(score::Args),
     Inspect(inspect::Args),
     Import(import::Args),
@@ -76,7 +78,7 @@ mod tests {
             Cli::command().try_get_matches_from(example).unwrap_or_else(|e| panic!("{example:?}: {e}"));
         }
         let names: Vec<&str> = examples.iter().map(|example| example[1].as_str()).collect();
-        assert_eq!(names, ["demo", "init", "train", "compare", "score"]);
+        assert_eq!(names, ["demo", "init", "train", "compare", "evaluate", "score"]);
     }
 
     #[test]

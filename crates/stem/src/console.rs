@@ -51,6 +51,18 @@ impl fmt::Display for Stopped {
 
 impl Error for Stopped {}
 
+/// An answer that is no; the exit code says it, and the answer was printed.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Refused {}
+
 impl Console {
     /// Logs to stderr from now on.
     ///
@@ -118,12 +130,16 @@ impl Console {
 
     /// How the program ends after what was done.
     pub(crate) fn finish(&self, done: Result) -> Exit {
-        if let Err(error) = &done {
-            print_error(error.as_ref());
+        let is_refused = done.as_ref().is_err_and(|error| error.is::<Refused>());
+        match &done {
+            Err(_) if is_refused => {}
+            Err(error) => print_error(error.as_ref()),
+            Ok(()) => {}
         }
         match done {
             _ if self.stop.is_set() => Exit::Interrupted,
             Ok(()) => Exit::Done,
+            Err(_) if is_refused => Exit::Refused,
             Err(_) => Exit::Error,
         }
     }

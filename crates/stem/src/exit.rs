@@ -11,6 +11,8 @@ pub(crate) enum Exit {
     Error = 1,
     /// The command line was wrong.
     Usage = 2,
+    /// Everything was done, and the answer is no: a bundle that is not shown to be no worse than another.
+    Refused = 3,
     /// Stopped by Ctrl-C or a signal; what was finished is kept.
     Interrupted = 130,
 }

@@ -12,6 +12,7 @@ mod prepare;
 mod train;
 mod compare;
 mod score;
+mod evaluate;
 mod table;
 mod inspect;
 mod import;
@@ -51,6 +52,7 @@ fn run(cli: &Cli) -> Exit {
         Command::Prepare(args) => prepare::run(args, &console),
         Command::Train(args) => train::run(args, &console),
         Command::Compare(args) => compare::run(args, &console),
+        Command::Evaluate(args) => evaluate::run(args, &console),
         Command::Score(args) => score::run(args, &console),
         Command::Inspect(args) => inspect::run(args, &console),
         Command::Import(args) => import::run(args, &console),

@@ -37,6 +37,8 @@ pub struct Bundle<C> {
     pub config: C,
     /// One per entry of the schema's vocabularies.
     pub vocabularies: Vec<Vocabulary>,
+    /// BLAKE3 of the whole, in hexadecimal digits: what tells it from others.
+    pub checksum: String,
 }
 
 /// The weights of one moment of a training, on a device.
@@ -88,7 +90,7 @@ impl<C: ModelSpec> Bundle<C> {
         config.check(&manifest.schema).map_err(unusable)?;
         check_states(&manifest)?;
         let vocabularies = read_vocabularies(&manifest.schema, &tensors)?;
-        Ok(Self { path: path.to_path_buf(), file, manifest, config, vocabularies })
+        Ok(Self { path: path.to_path_buf(), file, manifest, config, vocabularies, checksum: found })
     }
 
     /// Puts the weights on a device; of several states the first's.

@@ -46,6 +46,8 @@ pub struct Recipe {
     pub path: PathBuf,
     /// Its text, which decides with the inputs whether an encoded data set is up to date.
     pub text: String,
+    /// Columns by whose values a measurement is cut; no key of a recipe.
+    pub(crate) slices: Vec<String>,
     /// Lines of the keys that are checked only when the columns are known.
     pub(crate) lines: Lines,
 }

@@ -67,6 +67,7 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
             simulator,
             path,
             text,
+            slices: Vec::new(),
             lines,
         }),
         found,

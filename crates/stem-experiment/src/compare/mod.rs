@@ -160,6 +160,7 @@ pub fn compare<C: ModelFamily>(
         pairs,
         warnings,
         search,
+        evaluation: None,
     };
     files::write_json(&out.join("comparison.json"), &Comparison::of(&found))?;
     files::replace_text(&out.join("report.html"), &report::render(&found))?;

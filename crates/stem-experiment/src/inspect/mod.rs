@@ -35,7 +35,7 @@ pub(crate) use warnings::{constants, of_dataset, of_model};
 use embeddings::embedding_report;
 use gates::gate_map;
 use learning::learning_curve;
-use quality::task_report;
+pub(crate) use quality::task_report;
 
 /// What groups of embeddings or experts are called: a task's own by its name, those of nobody by number.
 fn owner_names(owners: &[usize], count: usize, tasks: &[String], thing: &str) -> Vec<String> {

@@ -130,6 +130,26 @@ impl Bootstrap {
         (1..models.len()).map(|m| self.difference(&sample, &resamples, m)).collect()
     }
 
+    /// A metric of one model, as it is reported, with its interval over groups. `None` where it is undefined, or in half of the resamples.
+    pub fn interval(&self, metric: Metric, ranked: &Ranked) -> Option<Interval> {
+        let (weighted, groups) = (Weighted::new(metric, ranked), ranked.groups());
+        let mean = weighted.value(&vec![1; groups])?;
+        let resamples = (0..self.resamples as u64).into_par_iter().map_init(
+            || vec![0; groups],
+            |counts, resample| {
+                self.draw(resample, counts);
+                weighted.value(counts)
+            },
+        );
+        let mut drawn: Vec<f64> = resamples.flatten_iter().collect();
+        if drawn.is_empty() || 2 * drawn.len() < self.resamples {
+            return None;
+        }
+        drawn.sort_unstable_by(f64::total_cmp);
+        let ends = [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0].map(|share| metric.goodness(quantile(&drawn, share)));
+        Some(Interval { mean: metric.goodness(mean), low: ends[0].min(ends[1]), high: ends[0].max(ends[1]) })
+    }
+
     /// Counts `G` draws with replacement from `G` groups. A count fits a byte: 256 has a probability below `1 / 256!`.
     fn draw(&self, resample: u64, counts: &mut [u8]) {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
@@ -253,6 +273,24 @@ mod tests {
         });
         let scores = scores.collect();
         (labels, users, scores)
+    }
+
+    /// The interval of one model is that of its difference to a model that says the same of every row, whose AUC is 0.5 always.
+    #[test]
+    fn the_interval_of_one_model_is_that_around_its_own_metric() {
+        let (labels, users, scores) = simulated(5, &[0.6]);
+        let sample = Sample::new(&labels, &users, None);
+        let (ranked, constant) = (sample.rank(&scores[0]), sample.rank(&vec![0.5; ROWS]));
+        let bootstrap = Bootstrap { resamples: 200, seed: 1 };
+        let own = bootstrap.interval(Metric::Auc, &ranked).unwrap();
+        let difference = bootstrap.paired(&[constant], &[vec![ranked.clone()]])[0].unwrap().users;
+        for (own, difference) in [(own.mean, difference.mean), (own.low, difference.low), (own.high, difference.high)] {
+            assert!((own - 0.5 - difference).abs() < 1e-12, "{own} {difference}");
+        }
+        let logloss = bootstrap.interval(Metric::Logloss, &ranked).unwrap();
+        assert_eq!(Some(logloss.mean), ranked.logloss());
+        assert!(logloss.low < logloss.mean && logloss.mean < logloss.high && logloss.low > 0.0);
+        assert_eq!(bootstrap.interval(Metric::Auc, &Sample::new(&[1.0, 1.0], &[0, 1], None).rank(&[0.1, 0.2])), None);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Curves to draw: ROC thinned to what a picture shows, and how predictions agree with labels (reliability; Niculescu-Mizil and
 //! Caruana, 2005). Rows without a label (NaN) take no part.
 
+use serde::Serialize;
+
 use super::ranked::{Sample, ascending};
 
 /// Rows of neighbouring predictions.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct CalibrationBin {
     /// What the model says.
     pub mean_prediction: f64,

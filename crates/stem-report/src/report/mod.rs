@@ -26,9 +26,10 @@ mod training;
 mod verdict;
 
 pub use data::{
-    CalibrationBin, EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, Interval, LearningCurve, Metric, ModelReport,
-    PairReport, Picture, PriorReport, Provenance, Report, SearchReport, Spread, StratumModel, StratumReport,
-    StratumTask, TaskReport, Trial,
+    CalibrationBin, DriftReport, EmbeddingReport, EpochPoint, EvaluationReport, FieldEmbedding, GateMap, GateReport,
+    GateTask, GateVerdict, Interval, LearningCurve, MeasuredSlice, MeasuredTask, Metric, ModelReport, PairReport,
+    Picture, PriorReport, Provenance, Report, SearchReport, Spread, StratumModel, StratumReport, StratumTask,
+    TaskReport, Trial,
 };
 pub use data_page::{DataDay, DataField, DataReport, DataTask, DataVocabulary, Shared, render_data};
 pub use judge::Transfer;

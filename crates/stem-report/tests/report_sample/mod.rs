@@ -55,6 +55,7 @@ pub fn sample() -> Report {
             "follow-dominant users have 9,804 test rows, fewer than a tenth of all.".into(),
         ],
         search: Some(search(&mut noise)),
+        evaluation: None,
     }
 }
 

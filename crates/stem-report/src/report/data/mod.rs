@@ -1,9 +1,11 @@
 //! The numbers of a report. Shapes only; every list may be empty, and no number is trusted to be finite. With serde go those that
 //! `comparison.json` has.
 
+mod evaluation;
 mod learned;
 mod users;
 
+pub use evaluation::{DriftReport, EvaluationReport, GateReport, GateTask, GateVerdict, MeasuredSlice, MeasuredTask};
 pub use learned::{EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, LearningCurve, Picture, PriorReport};
 pub use users::{PairReport, StratumModel, StratumReport, StratumTask};
 
@@ -32,6 +34,8 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// How settings were chosen.
     pub search: Option<SearchReport>,
+    /// What a model comes to on data of another day.
+    pub evaluation: Option<EvaluationReport>,
 }
 
 /// Where the numbers come from.

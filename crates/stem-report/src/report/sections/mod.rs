@@ -3,6 +3,7 @@
 mod cost;
 mod curves;
 mod embeddings;
+mod evaluation;
 mod figures;
 mod gates;
 mod learning;
@@ -104,7 +105,11 @@ pub(super) fn intro(m: &mut Markup, text: &str) {
 pub(super) fn all(context: &Context<'_>) -> Vec<Section> {
     [
         verdict::section,
+        evaluation::gate,
         provenance::section,
+        evaluation::measured,
+        evaluation::slices,
+        evaluation::drift,
         quality::section,
         transfer::section,
         strata::section,

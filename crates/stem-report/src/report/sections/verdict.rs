@@ -7,8 +7,8 @@ use crate::report::verdict::{Verdict, summary, verdicts};
 
 pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let verdicts = verdicts(context.report);
-    if verdicts.is_empty() {
-        return None;
+    if verdicts.is_empty() || context.report.evaluation.is_some() {
+        return None; // of two bundles the gate speaks
     }
     let heading = if verdicts.iter().any(|v| v.model.is_some()) { "What to ship" } else { "In short" };
     let mut body = Markup::new();

@@ -1,0 +1,57 @@
+//! What a split looks like, in few numbers: what a bundle keeps of its training, for data of a later day to be held against.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::Dataset;
+use crate::split::Split;
+
+/// Rows, base rates, and how each field is filled.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Profile {
+    /// Rows.
+    pub rows: usize,
+    /// Share of label 1 among the rows that have the label, by task; a task without such rows is not there.
+    pub base_rates: BTreeMap<String, f64>,
+    /// By field.
+    pub fields: BTreeMap<String, FieldProfile>,
+}
+
+/// How a field is filled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FieldProfile {
+    /// Share of rows without a value.
+    pub nulls: Option<f64>,
+    /// Share of values that the vocabulary does not know; of a field of keys.
+    pub unseen: Option<f64>,
+    /// Mean of its numbers before they are standardised.
+    pub mean: Option<f64>,
+    /// Their standard deviation.
+    pub std: Option<f64>,
+}
+
+impl Dataset {
+    /// The profile of a split; `None` where an earlier version wrote the data set, and of a split without rows.
+    pub fn profile(&self, split: Split) -> Option<Profile> {
+        let (facts, statistics, schema) = (self.facts()?, self.statistics(split), self.schema());
+        let rates = schema.tasks.iter().enumerate().filter_map(|(t, task)| {
+            let labelled = statistics.rows - statistics.missing[t];
+            (labelled > 0).then(|| (task.name.clone(), statistics.positives[t] as f64 / labelled as f64))
+        });
+        let fields = schema.fields.iter().zip(&facts.fields).map(|(field, facts)| {
+            let (counts, numbers) = (facts.splits[split as usize], facts.numbers[split as usize]);
+            let profile = FieldProfile {
+                nulls: counts.null_share(),
+                unseen: counts.unseen_share().filter(|_| field.kind.has_keys()),
+                mean: numbers.map(|numbers| numbers.mean),
+                std: numbers.map(|numbers| numbers.std),
+            };
+            (field.name.clone(), profile)
+        });
+        let profile = Profile { rows: statistics.rows, base_rates: rates.collect(), fields: fields.collect() };
+        (statistics.rows > 0).then_some(profile)
+    }
+}

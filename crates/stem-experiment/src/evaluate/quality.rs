@@ -1,0 +1,77 @@
+//! Metrics of every task, of all rows and of slices.
+
+use std::collections::BTreeMap;
+
+use stem_data::{Dataset, Split};
+use stem_report::analysis::{Bootstrap, Metric, Sample, calibration_curve};
+use stem_report::metrics::{TaskMetrics, column};
+use stem_report::report::{MeasuredSlice, MeasuredTask};
+
+/// Calibration is told of tenths of the rows.
+const DECILES: usize = 10;
+
+/// One column of values `[N, T]`. `[N]`
+pub(super) fn of_task(values: &[f32], t: usize, dataset: &Dataset) -> Vec<f32> {
+    column(values, t, dataset.schema().tasks.len()).copied().collect()
+}
+
+/// The groups of the rows; where there are none each row is its own.
+pub(super) fn groups(dataset: &Dataset) -> Vec<u32> {
+    dataset.groups(Split::Test).map_or_else(|| (0..dataset.rows(Split::Test) as u32).collect(), <[u32]>::to_vec)
+}
+
+/// Of all rows. `scores [N, T]`
+pub(super) fn tasks(scores: &[f32], dataset: &Dataset, bootstrap: &Bootstrap) -> Vec<MeasuredTask> {
+    let groups = groups(dataset);
+    let tasks = dataset.schema().tasks.iter().enumerate().map(|(t, task)| {
+        let (scores, labels) = (of_task(scores, t, dataset), of_task(dataset.labels(Split::Test), t, dataset));
+        let sample = Sample::new(&labels, &groups, None);
+        let ranked = sample.rank(&scores);
+        let intervals =
+            Metric::ALL.into_iter().filter(|metric| *metric != Metric::Gauc || dataset.schema().group.is_some());
+        let intervals = intervals.filter_map(|metric| Some((metric.key(), bootstrap.interval(metric, &ranked)?)));
+        MeasuredTask {
+            intervals: intervals.collect::<BTreeMap<_, _>>(),
+            deciles: calibration_curve(&scores, &labels, DECILES).unwrap_or_default(),
+            ..measured(&task.name, &scores, &labels, dataset.groups(Split::Test))
+        }
+    });
+    tasks.collect()
+}
+
+fn measured(task: &str, scores: &[f32], labels: &[f32], groups: Option<&[u32]>) -> MeasuredTask {
+    MeasuredTask {
+        task: task.into(),
+        rows: labels.iter().filter(|label| !label.is_nan()).count(),
+        positives: labels.iter().filter(|label| **label == 1.0).count(),
+        metrics: TaskMetrics::of(scores, labels, groups),
+        ..MeasuredTask::default()
+    }
+}
+
+/// Of the rows of each value of each column that rows are cut by; the values with the most rows first.
+pub(super) fn slices(scores: &[f32], dataset: &Dataset) -> Vec<MeasuredSlice> {
+    let (labels, groups) = (dataset.labels(Split::Test), dataset.groups(Split::Test));
+    let tasks = dataset.schema().tasks.len();
+    let mut all = Vec::new();
+    for (slice, codes) in dataset.slices(Split::Test) {
+        let mut rows: Vec<Vec<usize>> = vec![Vec::new(); slice.values.len()];
+        codes.iter().enumerate().for_each(|(row, &code)| rows[code as usize].push(row));
+        let mut own: Vec<(&String, Vec<usize>)> = slice.values.iter().zip(rows).collect();
+        own.retain(|(_, rows)| !rows.is_empty());
+        own.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
+        for (value, rows) in own {
+            let of = |values: &[f32], t: usize| rows.iter().map(|row| values[row * tasks + t]).collect::<Vec<f32>>();
+            let groups = groups.map(|groups| rows.iter().map(|&row| groups[row]).collect::<Vec<u32>>());
+            let measured = dataset
+                .schema()
+                .tasks
+                .iter()
+                .enumerate()
+                .map(|(t, task)| measured(&task.name, &of(scores, t), &of(labels, t), groups.as_deref()));
+            let tasks = measured.collect();
+            all.push(MeasuredSlice { column: slice.column.clone(), value: value.clone(), rows: rows.len(), tasks });
+        }
+    }
+    all
+}

@@ -1,0 +1,115 @@
+//! A trained model on data of another day: is it no worse than the one before, how good is it, for whom, and did the data move?
+
+use super::{Context, Section, intro};
+use crate::analysis::Metric;
+use crate::report::data::{EvaluationReport, Interval, MeasuredTask};
+use crate::report::markup::Markup;
+use crate::report::number::{DASH, count, decimals, interval, maybe, or_dash};
+use crate::report::table::{Cell, Table};
+
+pub(super) fn gate(context: &Context<'_>) -> Option<Section> {
+    let gate = context.report.evaluation.as_ref()?.gate.as_ref()?;
+    let mut body = Markup::new();
+    let answer = if gate.passed { "It may take the place of" } else { "It may not take the place of" };
+    body.leaf("p", &[("class", &"intro")], &format!("{answer} {}.", gate.against));
+    let margin = decimals(gate.margin, 4);
+    let says = format!(
+        "Both models on the same rows. A task is no worse where the 95 % interval of its gain in {}, over groups, lies above a loss of {margin}.",
+        gate.metric.name()
+    );
+    intro(&mut body, &says);
+    let mut table = Table::new("Gain over the other model", ["task", "gain", "verdict"]).ending_in_text();
+    for task in &gate.tasks {
+        table.row(&task.task, [or_dash(task.gain, |gain| interval(&gain)), task.verdict.words().into()]);
+    }
+    table.draw(&mut body);
+    Some(Section { id: "gate", heading: "No worse than before?", body })
+}
+
+pub(super) fn measured(context: &Context<'_>) -> Option<Section> {
+    let evaluation = context.report.evaluation.as_ref().filter(|evaluation| !evaluation.tasks.is_empty())?;
+    let mut body = Markup::new();
+    intro(
+        &mut body,
+        "With 95 % intervals over groups. Calibration is the mean prediction over the share of label 1; 1 is calibrated.",
+    );
+    let head = ["task", "rows", "label 1", "AUC", "gAUC", "logloss", "calibration"];
+    let mut table = Table::new("Quality on these rows", head);
+    for task in &evaluation.tasks {
+        let of = |metric: Metric| {
+            let ends = task.intervals.get(metric.key());
+            or_dash(task.metrics.get(metric), |value| with_ends(value, ends))
+        };
+        let counts = [count(task.rows as u64), count(task.positives as u64)];
+        let metrics = Metric::ALL.map(of);
+        let calibration = or_dash(task.metrics.calibration, |value| decimals(value, 3));
+        table.row(&task.task, counts.into_iter().chain(metrics).chain([calibration]));
+    }
+    table.draw(&mut body);
+    deciles(&mut body, evaluation);
+    Some(Section { id: "measured", heading: "How good it is", body })
+}
+
+/// `0.7839 (0.7801 to 0.7872)`
+fn with_ends(value: f64, ends: Option<&Interval>) -> String {
+    let ends = ends.map_or(String::new(), |ends| format!(" ({} to {})", decimals(ends.low, 4), decimals(ends.high, 4)));
+    format!("{}{ends}", decimals(value, 4))
+}
+
+/// Predictions and labels of each tenth of the rows.
+fn deciles(body: &mut Markup, evaluation: &EvaluationReport) {
+    super::folded(body, "Calibration by tenths of the predictions", |m| {
+        let head = ["task", "tenth", "rows", "mean prediction", "share of label 1", "prediction / label"];
+        let mut table = Table::new("Rows in tenths of ascending prediction", head).named_twice();
+        for task in &evaluation.tasks {
+            for (place, bin) in task.deciles.iter().enumerate() {
+                let ratio = (bin.mean_label > 0.0).then(|| bin.mean_prediction / bin.mean_label);
+                let cells = [
+                    (place + 1).to_string(),
+                    count(bin.rows),
+                    decimals(bin.mean_prediction, 4),
+                    decimals(bin.mean_label, 4),
+                    or_dash(ratio, |ratio| decimals(ratio, 2)),
+                ];
+                table.row(&task.task, cells);
+            }
+        }
+        table.draw(m);
+    });
+}
+
+pub(super) fn slices(context: &Context<'_>) -> Option<Section> {
+    let evaluation = context.report.evaluation.as_ref().filter(|evaluation| !evaluation.slices.is_empty())?;
+    let mut body = Markup::new();
+    let head = ["slice", "task", "rows", "label 1", "AUC", "gAUC", "logloss", "calibration"];
+    let mut table = Table::new("Quality by slice", head).named_twice();
+    for slice in &evaluation.slices {
+        for task in &slice.tasks {
+            let MeasuredTask { task, rows, positives, metrics, .. } = task;
+            let calibration = or_dash(metrics.calibration, |value| decimals(value, 3));
+            let counts = [task.clone(), count(*rows as u64), count(*positives as u64)];
+            let values = Metric::ALL.map(|metric| maybe(metrics.get(metric)));
+            let name = format!("{} = {}", slice.column, slice.value);
+            table.row(name, counts.into_iter().chain(values).chain([calibration]));
+        }
+    }
+    table.draw(&mut body);
+    Some(Section { id: "slices", heading: "For whom", body })
+}
+
+pub(super) fn drift(context: &Context<'_>) -> Option<Section> {
+    let evaluation = context.report.evaluation.as_ref().filter(|evaluation| !evaluation.drift.is_empty())?;
+    let mut body = Markup::new();
+    intro(
+        &mut body,
+        "What differs by more than days usually do is marked; of unseen values, training stands for its validation split.",
+    );
+    let mut table = Table::new("The data now and in training", ["what", "in training", "now"]);
+    for drift in &evaluation.drift {
+        let shown = |value: Option<f64>| value.map_or(DASH.to_string(), |value| decimals(value, 4));
+        let now = Cell::marked(shown(drift.now), drift.is_large.then_some("moved"));
+        table.row(&drift.name, [Cell::from(shown(drift.trained)), now]);
+    }
+    table.draw(&mut body);
+    Some(Section { id: "drift", heading: "Did the data move?", body })
+}
