@@ -43,11 +43,6 @@ impl AftbMask {
         self.dims
     }
 
-    /// `M`, row by row. `[T, E]`
-    pub fn rows(&self) -> &[bool] {
-        &self.open
-    }
-
     /// `M` as numbers. `[T, E]`
     pub fn values(&self) -> Vec<f32> {
         self.open.iter().map(|&open| f32::from(u8::from(open))).collect()

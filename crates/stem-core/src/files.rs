@@ -170,6 +170,8 @@ mod tests {
         remove_file(&path).unwrap();
         assert!(!path.exists());
         assert_eq!(remove_file(&path).unwrap_err().to_string(), format!("cannot remove {}", path.display()));
+        write_json(&path, &[1]).unwrap();
+        assert_eq!(read_text(&path).unwrap(), "[\n  1\n]\n");
         remove_folder(folder.path()).unwrap();
         assert!(!folder.path().exists());
     }

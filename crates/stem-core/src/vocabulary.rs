@@ -295,6 +295,7 @@ mod tests {
         assert!(!texts.is_empty());
         assert_eq!(two.key_bytes(), 4 + 3 * 8); // the texts, and offsets around each
         assert_eq!([Vocabulary::integers([1, 2]), Vocabulary::Number].map(|v| v.key_bytes()), [16, 0]);
+        assert_eq!([Vocabulary::Vector(3), Vocabulary::Number, two].map(|v| v.rows()), [3, 1, 4]);
     }
 
     #[test]

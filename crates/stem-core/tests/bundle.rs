@@ -295,6 +295,50 @@ fn the_committed_bundle_of_version_2_scores_as_it_did() {
     assert_eq!(sample_scores(&today), scores);
 }
 
+/// Each state answers for its own tasks, whatever their order in the schema.
+#[test]
+fn a_bundle_of_several_states_scores_each_task_with_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (table, _) = init(&stem(), &device());
+    let parts = ["love", "like"].iter().zip(1..).map(|(task, seed)| {
+        let (part, network) = (path(task), stem().init(&schema(), &mut rng(seed), &device()));
+        let (schema, said) = (schema(), serde_json::json!({ "seed": seed }));
+        bundle::save(&part, &schema, &vocabularies(), &stem(), &table, &network, &said).unwrap();
+        (Bundle::<ModelConfig>::open(&part).unwrap(), vec![task.to_string()])
+    });
+    let parts: Vec<_> = parts.collect();
+    let whole = path("whole");
+    bundle::combine(&whole, &parts, &serde_json::json!({ "seed": 3 })).unwrap();
+    assert_eq!(Bundle::<ModelConfig>::open(&whole).unwrap().tasks_of_states(), [[1], [0]]);
+    let scores = |path: &Path| Predictor::open(path, &device()).unwrap().predict(&rows()).unwrap();
+    let (all, love, like) = (scores(&whole), scores(&path("love")), scores(&path("like")));
+    for row in 0..rows().len() {
+        assert_eq!(all.get(row, "love"), love.get(row, "love"));
+        assert_eq!(all.get(row, "like"), like.get(row, "like"));
+        assert_ne!(all.get(row, "like"), love.get(row, "like"), "two states");
+    }
+    let bytes = std::fs::read(&whole).unwrap();
+    let states = |states: serde_json::Value, version: u32| {
+        fault(&with_manifest(&bytes, |manifest| {
+            manifest["states"] = states.clone();
+            manifest["version"] = version.into();
+        }))
+    };
+    for (named, version) in [
+        (serde_json::json!([["like"], ["love"]]), 2), // a version without a word for states
+        (serde_json::json!([]), 3),
+        (serde_json::json!([["like", "love"], []]), 3),
+        (serde_json::json!([["like"], ["like"]]), 3),
+        (serde_json::json!([["like"]]), 3),
+    ] {
+        assert!(matches!(states(named.clone(), version), BundleFault::States { .. }), "{named} in version {version}");
+    }
+    let twice = parts.into_iter().map(|(bundle, _)| (bundle, vec!["like".to_string()])).collect::<Vec<_>>();
+    assert!(bundle::combine(&path("twice"), &twice, &serde_json::Value::Null).is_err());
+    assert!(!path("twice").exists());
+}
+
 #[test]
 fn a_failed_write_leaves_the_older_bundle_whole() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ use stem_core::loss::{Targets, bce_per_task};
 use stem_core::models::*;
 use stem_core::nn::*;
 use stem_core::*;
+use stem_kernels::prior::Precisions;
 
 /// Nothing is fused elsewhere.
 fn on_flex() -> bool {
@@ -81,6 +82,38 @@ fn norms_and_the_l2_term_are_fused() {
     let x = Tensor::<2>::ones([3, 4], &device());
     let (_, calls) = count_calls(|| (fused::squared_norm(&x), fused::add_scaled(x.clone(), &x, 0.5)));
     assert!(!on_flex() || calls.norm == 2, "{calls:?}");
+}
+
+/// `grad + scale * weights` and `||weights||^2`; the pull `P w` of a prior, scaled row by row: fused and plain.
+#[test]
+fn what_regularizes_is_what_its_equations_say_fused_and_plain() {
+    let (device, close) = (device(), |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6));
+    let matrix = |values: [f32; 8]| Tensor::<1>::from_floats(values, &device).reshape([2, 4]);
+    let floats = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().unwrap();
+    let weights = [1.0, -2.0, 0.5, 3.0, 4.0, 0.0, -1.0, 2.0];
+    let grad = || matrix([0.25; 8]);
+    let both = |work: &dyn Fn() -> Vec<f32>, expected: &[f32]| {
+        assert!(close(&work(), expected), "{:?}, expected {expected:?}", work());
+        assert!(close(&fused::without(work), expected), "{:?}, expected {expected:?}", fused::without(work));
+    };
+    both(
+        &|| {
+            let (sum, squares) = fused::add_scaled(grad(), &matrix(weights), 2.0);
+            floats(sum).into_iter().chain([squares.into_scalar::<f32>() / 100.0]).collect()
+        },
+        &[2.25, -3.75, 1.25, 6.25, 8.25, 0.25, -1.75, 4.25, 0.3525],
+    );
+    let diagonal = Precisions::Diagonal { values: vec![9.0, 9.0, 9.0, 9.0, 1.0, 2.0, 3.0, 4.0], width: 4 };
+    both(
+        &|| floats(fused::add_pull(grad(), &matrix(weights), &[1, 1], &[1.0, 0.5], &diagonal)),
+        &[1.25, -3.75, 1.75, 12.25, 2.25, 0.25, -1.25, 4.25],
+    );
+    // Two groups of two dimensions: [a b; b c] of each vocabulary.
+    let tied = Precisions::Tied { values: vec![1.0, 0.5, 0.5, 2.0, 7.0, 7.0, 7.0, 7.0], groups: 2, dim: 2 };
+    both(
+        &|| floats(fused::add_pull(grad(), &matrix(weights), &[0, 0], &[1.0, 2.0], &tied)),
+        &[1.5, -0.25, 1.75, 5.25, 7.25, 2.25, 0.25, 8.25],
+    );
 }
 
 #[test]

@@ -124,6 +124,51 @@ fn the_size_told_beforehand_is_the_networks() {
     stem_ablations().iter().for_each(|config| same(&ModelConfig::Stem(config.clone())));
 }
 
+/// STEM with T = 2: own experts, shared ones, gates, what gates read, the mix, towers, for one row of a batch.
+#[test]
+fn the_activations_told_beforehand_are_those_of_the_equations() {
+    let config = StemConfig { layers: 1, ..stem_config() };
+    let (experts, gates, towers) = ((4 + 1) * (6 + 5), 2 * (4 + 5), 2 * (3 + 1));
+    let input = 3 * 4; // F fields of width D
+    let (repeated, sums, mixed) = (2 * 2 * input, 2 * input, 2 * (5 + 5)); // streams for own experts; x_t + x_s; softmax and mix
+    let expected = experts + gates + towers + repeated + sums + mixed;
+    assert_eq!(ModelConfig::Stem(config.clone()).size(&schema()).activations, expected);
+    let one = ModelConfig::Stem(StemConfig { specific_experts: 1, ..config }); // a stream has one expert and is not repeated
+    let expected = (2 + 1) * (6 + 5) + 2 * (4 + 3) + towers + sums + 2 * (3 + 5);
+    assert_eq!(one.size(&schema()).activations, expected);
+}
+
+#[test]
+fn every_model_says_whose_its_embeddings_and_experts_are() {
+    assert_eq!(
+        (stem().embedding_groups(&schema()), stem().gate_groups(&schema())),
+        (vec![0, 1, 2], vec![0, 0, 1, 1, 2])
+    );
+    for config in every_model() {
+        let (groups, widths) = (config.embedding_groups(&schema()), config.widths(&schema()).len());
+        assert!(groups.len() == widths || groups.is_empty(), "{config:?}: {groups:?}");
+        assert_eq!(config.tasks_stand_apart(), config.name() != "esmm", "{config:?}");
+        match config.name() {
+            "shared-bottom" | "mmoe" | "ple" => assert_eq!(groups, [2], "{config:?}"),
+            "ple-me" | "stem" => assert_eq!(groups, [0, 1, 2], "{config:?}"),
+            _ => {}
+        }
+        if ["ple", "ple-me", "stem"].contains(&config.name()) {
+            let mut experts = config.gate_groups(&schema());
+            experts.dedup();
+            assert_eq!(experts, [0, 1, 2], "{config:?}");
+        }
+    }
+}
+
+#[test]
+fn a_gate_that_reads_its_own_stream_needs_one() {
+    let own = |layers| StemConfig { task_embeddings: false, gate_input: GateInput::Own, layers, ..stem_config() };
+    let message = ModelConfig::Stem(own(1)).check(&schema()).unwrap_err().to_string();
+    assert!(message.contains("there is one input"), "{message}");
+    ModelConfig::Stem(own(2)).check(&schema()).unwrap();
+}
+
 #[test]
 fn gates_are_distributions_over_the_experts() {
     let (table, network) = init(&stem(), &device());

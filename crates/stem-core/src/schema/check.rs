@@ -124,6 +124,8 @@ impl Schema {
 mod tests {
     use super::*;
     use crate::schema::{Field, Keep, Pooling, VocabularySpec};
+    use crate::transform::KeyKind;
+    use crate::value::Value;
 
     /// One field of each kind, two tasks.
     fn schema() -> Schema {
@@ -147,6 +149,27 @@ mod tests {
     #[test]
     fn every_fault_is_refused_with_its_names() {
         schema().check().unwrap();
+        refused(
+            |s| s.vocabularies[2].hashed = Some(KeyKind::Texts),
+            "vocabulary 'age' of field 'age' has 1 rows, which hashes keys, and it has none",
+        );
+        refused(
+            |s| s.vocabularies[0] = VocabularySpec::hashed("user", 0, KeyKind::Texts),
+            "vocabulary 'user' of field 'user' has 2 rows, at least 3 are needed to hash into",
+        );
+        let mut hashed = schema();
+        hashed.vocabularies[0] = VocabularySpec::hashed("user", 1, KeyKind::Texts);
+        hashed.vocabularies[1].rows = 2; // known keys need no third row
+        hashed.check().unwrap();
+        refused(
+            |s| s.fields[0].columns = vec!["user".into(), "page".into()],
+            "field 'user' reads 2 columns and does not cross them",
+        );
+        let mut crossed = schema();
+        crossed.fields[0].columns = vec!["user".into(), "page".into()];
+        crossed.fields[0].transforms = vec![Transform::Cross { keys: vec![KeyKind::Texts; 2] }];
+        crossed.check().unwrap();
+        assert!(crossed.is_null(&Value::Null) && crossed.is_null(&"".into()) && !crossed.is_null(&0.into()));
         refused(|s| s.fields.clear(), "it has no fields: name at least one");
         refused(|s| s.tasks.clear(), "it has no tasks: name at least one label");
         refused(|s| s.fields[1].name = "user".into(), "field 'user' appears twice");

@@ -171,5 +171,7 @@ mod tests {
         for (step, fault) in faults {
             assert_eq!(step.fault().as_deref(), Some(fault));
         }
+        assert!(Transform::Bucketize { edges: vec![2.0, 1.0] }.fault().is_some());
+        assert_eq!(Transform::Bucketize { edges: vec![1.0, 2.0] }.fault(), None);
     }
 }
