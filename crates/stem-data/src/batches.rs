@@ -31,7 +31,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub(crate) fn new(dataset: Dataset, split: Split, plan: BatchPlan) -> Self {
+    pub(crate) fn new(dataset: Dataset, split: Split, plan: BatchPlan, taken: usize) -> Self {
         let (rows, size) = (dataset.rows(split), plan.size.max(1));
         let (sender, receiver) = sync_channel(AHEAD);
         let thread = std::thread::spawn(move || {
@@ -39,6 +39,9 @@ impl Batches {
                 Some((seed, epoch)) => Box::new(Shuffled::new(rows, random::stream(b"batches\0", seed, epoch))),
                 None => Box::new(0..rows),
             };
+            if let Some(last) = taken.saturating_mul(size).min(rows).checked_sub(1) {
+                order.nth(last);
+            }
             let mut places = Vec::with_capacity(size.min(rows));
             loop {
                 places.clear();
@@ -48,7 +51,7 @@ impl Batches {
                 }
             }
         });
-        Self { batches: Some(receiver), thread: Some(thread), left: rows.div_ceil(size) }
+        Self { batches: Some(receiver), thread: Some(thread), left: rows.div_ceil(size).saturating_sub(taken) }
     }
 }
 
@@ -93,7 +96,12 @@ impl Dataset {
     /// The same plan gives the same batches on every device and platform; every row comes exactly once. Of more than 16 million rows
     /// the order is that of shuffled blocks, shuffled again within windows, so that a data set larger than memory is read in runs.
     pub fn batches(&self, split: Split, plan: BatchPlan) -> Batches {
-        Batches::new(self.clone(), split, plan)
+        self.batches_after(split, plan, 0)
+    }
+
+    /// The same without the first `taken` batches: a training goes on in the middle of an epoch.
+    pub fn batches_after(&self, split: Split, plan: BatchPlan, taken: usize) -> Batches {
+        Batches::new(self.clone(), split, plan, taken)
     }
 
     /// Copies rows out of the columns and derives the weights that the columns leave out.

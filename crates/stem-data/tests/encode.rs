@@ -120,6 +120,20 @@ fn the_order_of_a_seed_is_the_same_for_ever() {
 }
 
 #[test]
+fn an_epoch_goes_on_after_the_batches_that_were_taken() {
+    let rows: String = (0..23).map(|i| format!("{i},x,0.5,1,train\n")).collect();
+    let case = Case::new(format!("user,item,price,click,split\n{rows}1,x,1,0,valid\n1,x,1,0,test\n"), RECIPE);
+    let dataset = case.prepare().unwrap();
+    let plan = BatchPlan { size: 5, shuffle: Some((3, 1)) };
+    let all: Vec<_> = dataset.batches(Split::Train, plan).collect();
+    for taken in 0..=6 {
+        let left = dataset.batches_after(Split::Train, plan, taken);
+        assert_eq!(left.len(), all.len().saturating_sub(taken));
+        assert_eq!(left.collect::<Vec<_>>(), all[taken.min(all.len())..]);
+    }
+}
+
+#[test]
 fn dropping_the_batches_stops_their_thread() {
     let log: String = (0..50).map(|i| format!("{i},x,1,{},train\n", i % 2)).collect();
     let dataset = Case::new(format!("{LOG}{log}"), RECIPE).prepare().unwrap();

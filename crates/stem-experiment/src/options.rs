@@ -14,6 +14,8 @@ pub struct RunOptions {
     pub stop: StopFlag,
     /// Whether a finished run in the folder is replaced, or another comparison's folder taken over.
     pub overwrite: bool,
+    /// Whether a run goes on from the checkpoint that it left when it was stopped or killed, where there is one. A comparison always does.
+    pub resume: bool,
     /// The command line that does it again, for the page; empty where there is none.
     pub command: String,
 }

@@ -7,6 +7,7 @@ use stem_core::Schema;
 use stem_core::precision::Precision;
 
 use crate::balance::BalanceConfig;
+use crate::checkpoint::CheckpointEvery;
 use crate::error::{Error, Result, require};
 use crate::monitor::{Best, EvaluateEvery, Monitor};
 use crate::optimizer::OptimizerConfig;
@@ -32,6 +33,10 @@ pub struct TrainConfig {
     pub optimizer: OptimizerConfig,
     /// How often validation is asked: on real logs the best moment often lies inside the first epochs.
     pub evaluate_every: EvaluateEvery,
+    /// How often all that the next step depends on is written to disk, for a training that was killed to go on from; never where it is
+    /// not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every: Option<CheckpointEvery>,
     /// What decides whether an evaluation was better.
     pub monitor: Monitor,
     /// Whose best weights are kept: each task's own, or one state for all.
@@ -75,6 +80,7 @@ impl Default for TrainConfig {
             warm_up_steps: 0,
             optimizer: OptimizerConfig::default(),
             evaluate_every: EvaluateEvery::default(),
+            checkpoint_every: None,
             monitor: Monitor::default(),
             best: Best::default(),
             patience: 2,
@@ -127,6 +133,7 @@ impl TrainConfig {
         require("learning_rate", self.learning_rate, above, positive(self.learning_rate))?;
         require("patience", self.patience, "1 or more", self.patience >= 1)?;
         self.evaluate_every.check()?;
+        self.checkpoint_every.map_or(Ok(()), CheckpointEvery::check)?;
         self.monitor.check()?;
         if let Some(l2) = self.embedding_l2 {
             require("embedding_l2", l2, least, not_negative(l2))?;

@@ -1,5 +1,7 @@
 //! When to lower the rate and when to stop, decided by the monitored metric on the validation split.
 
+use serde::{Deserialize, Serialize};
+
 /// What to do after an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -12,7 +14,7 @@ pub enum Verdict {
 }
 
 /// Counts evaluations without improvement.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EarlyStop {
     patience: usize,
     best: Option<f64>,

@@ -48,6 +48,24 @@ pub enum Error {
         /// Which weights of this training are in which file, or that there are none.
         saved: String,
     },
+    /// A checkpoint of another training.
+    #[error(
+        "{} is of another training: {differences}. Give it the settings that it had, or leave `--resume` out to begin anew", path.display()
+    )]
+    OtherSettings {
+        /// The checkpoint.
+        path: std::path::PathBuf,
+        /// What differs, one by one.
+        differences: String,
+    },
+    /// A checkpoint that does not fit its own settings.
+    #[error("{} cannot be gone on from: {what}", path.display())]
+    Checkpoint {
+        /// The checkpoint.
+        path: std::path::PathBuf,
+        /// Why.
+        what: String,
+    },
     /// More memory than the machine has.
     #[error(
         "training needs about {needed} and this machine has {available} free: {detail}. Lower what takes most: widths of embeddings or layers, the batch size, or the vocabulary (raise min_count)"

@@ -35,10 +35,26 @@ pub(crate) struct Keeper {
     judges: Vec<Judge>,
     /// The best moment of all tasks together, where that is wanted beside those of each.
     joint: Option<Judge>,
+    /// Moments that checkpoints know of: their weights stay as long as the checkpoints do.
+    pinned: Vec<Moment>,
+}
+
+/// What a keeper decided so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeeperState {
+    judges: Vec<Judge>,
+    joint: Option<Judge>,
+}
+
+impl KeeperState {
+    fn moments(&self) -> Vec<Moment> {
+        distinct(self.judges.iter().chain(&self.joint).filter_map(|judge| judge.best))
+    }
 }
 
 /// Decides for one task, or for all.
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Judge {
     stop: EarlyStop,
     best: Option<Moment>,
@@ -70,7 +86,7 @@ impl Keeper {
         let judge = Judge { stop: EarlyStop::new(patience), best: None };
         let judges = vec![judge.clone(); if jointly { 1 } else { tasks.len() }];
         let joint = (with_joint && !jointly).then_some(judge);
-        Self { folder: folder.into(), tasks, judges, joint }
+        Self { folder: folder.into(), tasks, judges, joint, pinned: Vec::new() }
     }
 
     /// Takes the next evaluation: what was monitored of each task, more being better, and the mean of all. A task whose own metric is
@@ -116,8 +132,36 @@ impl Keeper {
         let kept = self.all();
         before
             .iter()
-            .filter(|moment| !kept.contains(moment))
+            .filter(|moment| !kept.contains(moment) && !self.pinned.contains(moment))
             .try_for_each(|moment| files::remove_file(&self.path(*moment)))
+    }
+
+    /// What was decided so far, for a checkpoint.
+    pub(crate) fn state(&self) -> KeeperState {
+        KeeperState { judges: self.judges.clone(), joint: self.joint.clone() }
+    }
+
+    /// Goes on from there. Weights of moments that came after it are removed.
+    pub(crate) fn restore(&mut self, state: KeeperState) -> Result<(), FileError> {
+        let KeeperState { judges, joint } = state;
+        (self.judges, self.joint) = (judges, joint);
+        self.pinned = self.all();
+        for entry in std::fs::read_dir(&self.folder).map_err(FileError::of("read", &self.folder))? {
+            let path = entry.map_err(FileError::of("read", &self.folder))?.path();
+            let is_weights = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"weights-"));
+            if is_weights && !self.pinned.iter().any(|moment| self.path(*moment) == path) {
+                files::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The weights that these checkpoints know of stay; those that only older ones knew of go.
+    pub(crate) fn pin(&mut self, checkpoints: &[KeeperState]) -> Result<(), FileError> {
+        let before = std::mem::take(&mut self.pinned);
+        self.pinned = distinct(checkpoints.iter().flat_map(KeeperState::moments));
+        let before: Vec<Moment> = before.into_iter().filter(|moment| !self.pinned.contains(moment)).collect();
+        self.clean(&before)
     }
 
     /// All moments that are somebody's best, by steps.
@@ -127,7 +171,8 @@ impl Keeper {
 
     /// Makes one bundle of all that is kept, and removes the parts. Beside one of several states the joint best, if that was wanted,
     /// is left in a bundle of its own.
-    pub(crate) fn finish<C: ModelSpec>(&self, seed: u64) -> Result<()> {
+    /// With checkpoints that will be gone on from, the parts stay.
+    pub(crate) fn finish<C: ModelSpec>(&self, seed: u64, parts_stay: bool) -> Result<()> {
         let of_tasks = self.moments();
         let moments = distinct(of_tasks.iter().flatten().copied());
         if let Some(joint) = self.joint.as_ref().and_then(|judge| judge.best).filter(|_| moments.len() > 1) {
@@ -136,6 +181,7 @@ impl Keeper {
         let out = self.folder.join(BUNDLE);
         match moments[..] {
             [] => {}
+            [moment] if parts_stay => copy(&self.path(moment), &out)?,
             [moment] => rename(&self.path(moment), &out)?,
             _ => {
                 let (mut parts, mut said) = (Vec::new(), Vec::<Value>::new());
@@ -151,7 +197,10 @@ impl Keeper {
                 bundle::combine(&out, &parts, &json!({ "seed": seed, "states": said }))?;
             }
         }
-        for moment in self.all() {
+        if parts_stay {
+            return Ok(());
+        }
+        for moment in self.all().into_iter().chain(self.pinned.iter().copied()) {
             let path = self.path(moment);
             if path.exists() {
                 files::remove_file(&path)?;

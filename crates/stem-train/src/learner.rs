@@ -76,6 +76,8 @@ pub struct Learner<'a, C: ModelSpec> {
     pub(crate) task: Option<String>,
     /// Whether the weights that are best for all tasks together are left too.
     pub(crate) with_joint: bool,
+    /// Whether it goes on from a checkpoint.
+    resume: bool,
 }
 
 impl<'a, C: ModelSpec> Learner<'a, C> {
@@ -121,6 +123,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             lock: None,
             task: None,
             with_joint: false,
+            resume: false,
         })
     }
 
@@ -160,6 +163,14 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self
     }
 
+    /// Goes on from the last checkpoint that a training of the same settings left in the folder
+    /// ([`checkpoint_every`](TrainConfig::checkpoint_every)); begins where there is none.
+    #[must_use]
+    pub fn with_resume(mut self, wanted: bool) -> Self {
+        self.resume = wanted;
+        self
+    }
+
     /// Where the bundle is when the training has ended.
     pub fn bundle_path(&self) -> PathBuf {
         self.folder.join(BUNDLE)
@@ -186,9 +197,12 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             Some(lock) => lock.clone(),
             None => Lock::of(&self.folder)?,
         };
-        let unfinished = Unfinished::start(&self.folder)?;
+        let unfinished = if self.resume { Unfinished::go_on(&self.folder)? } else { Unfinished::start(&self.folder)? };
         self.work.clone_from(&unfinished.path);
         let summary = self.train()?;
+        if summary.interrupted && self.config.checkpoint_every.is_some() {
+            return Ok(summary); // what it goes on from stays where it is
+        }
         unfinished.publish(&[BUNDLE, LOG])?;
         self.work.clone_from(&self.folder);
         Ok(summary)
@@ -231,7 +245,8 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     fn train(&mut self) -> Result<FitSummary> {
         self.trained = OnceLock::new();
         let state = self.state.take().unwrap_or_else(|| draw(&self.spec, self.dataset, &self.config, &self.device));
-        let Trained { moments, epochs, evaluations, rows, seconds } = Training::new(self, state)?.run()?;
+        let Trained { moments, epochs, evaluations, rows, seconds } =
+            (if self.resume { Training::go_on(self, state) } else { Training::new(self, state) })?.run()?;
         let judged = if evaluations > 0 { moments } else { Vec::new() };
         Ok(FitSummary {
             epochs,

@@ -40,6 +40,7 @@ pub mod optimizer;
 pub mod prior;
 pub mod schedule;
 mod early_stop;
+mod checkpoint;
 pub mod memory;
 mod loss_meter;
 mod log;
@@ -47,6 +48,7 @@ mod unfinished;
 mod error;
 
 pub use balance::BalanceConfig;
+pub use checkpoint::{CheckpointEvery, settings};
 pub use config::TrainConfig;
 pub use error::{Error, Result, require};
 pub use keep::{BUNDLE, JOINT, Moment};

@@ -1,7 +1,7 @@
 //! `log.jsonl`: one JSON object per evaluation, flushed as it is written.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -26,6 +26,24 @@ impl RunLog {
         let path = folder.join(LOG);
         let file = File::create(&path).map_err(FileError::of("write", &path))?;
         Ok(Self { path, file })
+    }
+
+    /// Goes on with a log of which so many bytes were written.
+    pub(crate) fn go_on(folder: &Path, bytes: u64) -> Result<Self, FileError> {
+        let path = folder.join(LOG);
+        let open = || {
+            let mut file = File::options().write(true).create(true).truncate(false).open(&path)?;
+            file.set_len(bytes)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        };
+        let file = open().map_err(FileError::of("write", &path))?;
+        Ok(Self { path, file })
+    }
+
+    /// Bytes so far.
+    pub(crate) fn bytes(&self) -> Result<u64, FileError> {
+        self.file.metadata().map(|found| found.len()).map_err(FileError::of("read", &self.path))
     }
 
     /// Writes one evaluation.

@@ -67,6 +67,16 @@ impl LossMeter {
         self.pending_steps = 0;
     }
 
+    /// Sums and rows with a label, of what was read.
+    pub(crate) fn state(&self) -> (Vec<f64>, Vec<usize>) {
+        (self.sums.clone(), self.labelled.clone())
+    }
+
+    /// Goes on from there.
+    pub(crate) fn restore(&mut self, (sums, labelled): (Vec<f64>, Vec<usize>)) {
+        (self.sums, self.labelled) = (sums, labelled);
+    }
+
     /// The first loss of the last look that is not finite: its task, or `T` for the regularization.
     pub(crate) fn broken(&self) -> Option<(usize, f32)> {
         self.broken

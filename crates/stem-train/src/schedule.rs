@@ -105,6 +105,16 @@ impl RateSchedule {
         }
     }
 
+    /// The rate after the warm-up, as validation has lowered it.
+    pub(crate) fn full(&self) -> f64 {
+        self.full
+    }
+
+    /// Goes on with such a rate after the warm-up.
+    pub(crate) fn restore(&mut self, full: f64) {
+        self.full = full;
+    }
+
     /// Tells that an evaluation was no better than the best; a plateau lowers the rate.
     pub fn evaluation_was_worse(&mut self) {
         if let ScheduleConfig::Plateau { factor } = self.config {

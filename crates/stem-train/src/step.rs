@@ -1,18 +1,20 @@
 //! One training step, as the equations have it: gather, forward, loss, backward, clip, update, write back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use stem_core::loss::{Targets, bce_per_task};
 use stem_core::models::{Model, ModelSpec};
-use stem_core::nn::{DistinctRows, EmbeddingTable, SlotLayout, upload, upload_index};
+use stem_core::nn::{DistinctRows, EmbeddingTable, RowMatrix, SlotLayout, upload, upload_index};
 use stem_core::precision::{self, Precision};
-use stem_core::{Batch, Schema};
+use stem_core::{Batch, Schema, params};
 use tracing::trace_span;
 
+use crate::checkpoint::{Matrices, Written};
 use crate::optimizer::{
     Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled, squared_norm,
 };
@@ -200,6 +202,54 @@ impl<M: Model> TrainState<M> {
         let widths = self.table.widths().to_vec();
         self.table = EmbeddingTable::init(schema, &widths, embedding_std, seed, &self.device());
         self.table_state = None;
+    }
+
+    /// Everything large that the next step depends on, where it lies; and how many steps each optimizer has made.
+    pub(crate) fn matrices(&self) -> (Matrices<'_>, i32, BTreeMap<String, i32>) {
+        let (table_state, table_steps) = self.table_state.as_ref().map_or((&[][..], 0), OptimizerState::parts);
+        let (mut network_state, mut network_steps) = (BTreeMap::new(), BTreeMap::new());
+        for (name, id, _) in params::list(&self.network) {
+            if let Some((matrices, steps)) = self.network_optimizer.state(id).map(OptimizerState::parts) {
+                network_state.insert(name.clone(), matrices.iter().map(|matrix| matrix.tensor().to_data()).collect());
+                network_steps.insert(name, steps);
+            }
+        }
+        let (table, network) = (self.table.rows(), params::collect(&self.network));
+        (Matrices { table, table_state, network, network_state }, table_steps, network_steps)
+    }
+
+    /// Goes on from a checkpoint; why not, where it does not fit.
+    pub(crate) fn restored(mut self, written: Written) -> std::result::Result<Self, String> {
+        let (device, dims) = (self.device(), self.table.rows().dims());
+        let Written { place, table, table_state, network, network_state } = written;
+        if table.1 != dims {
+            return Err(format!("its table is {:?}, expected {dims:?}", table.1));
+        }
+        let matrix = |(values, shape): (Vec<f32>, [usize; 2])| {
+            RowMatrix::new(Tensor::from_data(TensorData::new(values, shape), &device))
+        };
+        let widths = self.table.widths().to_vec();
+        self.table = EmbeddingTable::from_values(table.0, &widths, &device);
+        if !table_state.is_empty() || place.table_steps > 0 {
+            let matrices = table_state.into_iter().map(matrix).collect();
+            let state = OptimizerState::from_parts(self.optimizer, dims[1], matrices, place.table_steps);
+            self.table_state = Some(state.ok_or("the state of its table is another optimizer's")?);
+        }
+        self.network = params::replace(self.network, network).map_err(|fault| fault.to_string())?;
+        let mut states = network_state;
+        let mut steps = place.network_steps;
+        for (name, id, _) in params::list(&self.network) {
+            let Some(made) = steps.remove(&name) else { continue };
+            let parts = states.remove(&name).unwrap_or_default();
+            let width = parts.first().map_or(0, |(_, [_, width])| *width);
+            if !self.network_optimizer.set_state(id, parts.into_iter().map(matrix).collect(), width, made) {
+                return Err(format!("the state of '{name}' is another optimizer's"));
+            }
+        }
+        match steps.into_keys().next() {
+            Some(name) => Err(format!("the model has no parameter '{name}'")),
+            None => Ok(self),
+        }
     }
 
     /// Which slots make which field.

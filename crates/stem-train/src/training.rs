@@ -13,10 +13,11 @@ use stem_data::{Bar, BatchPlan, Dataset, Split};
 use stem_report::metrics::{TaskMetrics, four_decimals};
 
 use crate::balance::Balance;
+use crate::checkpoint::{self, Clock, Place, settings};
 use crate::config::TrainConfig;
 use crate::early_stop::Verdict;
 use crate::error::{Error, Result};
-use crate::keep::{BUNDLE, Keeper, Moment};
+use crate::keep::{BUNDLE, Keeper, KeeperState, Moment};
 use crate::learner::Learner;
 use crate::log::{RunLog, by_task};
 use crate::loss_meter::LossMeter;
@@ -43,6 +44,11 @@ pub(crate) struct Training<'l, C: ModelSpec> {
     evaluations: usize,
     rows: usize,
     seconds: f64,
+    /// Batches of the epoch that were taken.
+    taken: usize,
+    /// When checkpoints are due, and what the kept ones know of best moments, the last first.
+    clock: Option<Clock>,
+    checkpoints: Vec<(usize, KeeperState)>,
 }
 
 /// What a training came to.
@@ -57,6 +63,10 @@ pub(crate) struct Trained {
 impl<'l, C: ModelSpec> Training<'l, C> {
     /// Starts with drawn weights; the learner says everything else.
     pub(crate) fn new(learner: &'l Learner<'l, C>, state: TrainState<C::Model>) -> Result<Self> {
+        Self::with_log(learner, state, RunLog::create(&learner.work)?)
+    }
+
+    fn with_log(learner: &'l Learner<'l, C>, state: TrainState<C::Model>, log: RunLog) -> Result<Self> {
         let Learner { dataset, config, device, .. } = learner;
         let (schema, tasks) = (dataset.schema(), dataset.schema().task_names());
         let TrainConfig { schedule, learning_rate, warm_up_steps, balance, seed, patience, .. } = *config;
@@ -73,19 +83,80 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             balance: Balance::new(balance, tasks.len(), seed, device),
             prior: learned_prior(learner)?,
             keeper: Keeper::new(&learner.work, tasks, patience, is_joint, learner.with_joint),
-            log: RunLog::create(&learner.work)?,
+            log,
             steps: 0,
             epoch: 0,
             evaluations: 0,
             rows: 0,
             seconds: 0.0,
+            taken: 0,
+            clock: config.checkpoint_every.map(Clock::start),
+            checkpoints: Vec::new(),
         })
+    }
+
+    /// Goes on from the last checkpoint of the folder; starts where there is none.
+    pub(crate) fn go_on(learner: &'l Learner<'l, C>, state: TrainState<C::Model>) -> Result<Self> {
+        let settings = settings(&learner.spec, &learner.config, learner.dataset, learner.task.as_deref());
+        let Some(written) = checkpoint::newest(&learner.work, &settings)? else {
+            tracing::info!("{}: no checkpoint to go on from: the training begins", learner.work.display());
+            return Self::new(learner, state);
+        };
+        let (place, path) = (written.place.clone(), checkpoint::path(&learner.work, written.place.steps));
+        let unfit = |what: String| Error::Checkpoint { path: path.clone(), what };
+        let log = RunLog::go_on(&learner.work, place.log)?;
+        let mut training = Self::with_log(learner, state.restored(written).map_err(unfit)?, log)?;
+        training.keeper.restore(place.keeper.clone())?;
+        training.checkpoints = vec![(place.steps, place.keeper)];
+        training.schedule.restore(place.rate);
+        training.losses.restore(place.losses);
+        training.balance.restore(&place.balance, &learner.device);
+        if let (Some(prior), Some(state)) = (&mut training.prior, place.prior)
+            && !prior.restore(state)
+        {
+            return Err(unfit("its prior is of other sizes".into()));
+        }
+        (training.steps, training.epoch, training.taken) = (place.steps, place.epoch, place.taken);
+        (training.evaluations, training.rows, training.seconds) = (place.evaluations, place.rows, place.seconds);
+        tracing::info!("going on from step {} (epoch {}), {}", place.steps, place.epoch, path.display());
+        Ok(training)
+    }
+
+    /// Writes all that the next step depends on.
+    fn checkpoint(&mut self) -> Result<()> {
+        let _span = tracing::trace_span!("checkpoint").entered();
+        self.losses.read(); // nothing of it is left on a device
+        let learner = self.learner;
+        let (matrices, table_steps, network_steps) = self.state().matrices();
+        let place = Place {
+            settings: settings(&learner.spec, &learner.config, learner.dataset, learner.task.as_deref()),
+            steps: self.steps,
+            epoch: self.epoch,
+            taken: self.taken,
+            evaluations: self.evaluations,
+            rows: self.rows,
+            seconds: self.seconds,
+            rate: self.schedule.full(),
+            keeper: self.keeper.state(),
+            losses: self.losses.state(),
+            balance: self.balance.state(),
+            prior: self.prior.as_ref().map(LearnedPrior::state),
+            log: self.log.bytes()?,
+            table_steps,
+            network_steps,
+        };
+        matrices.write(&place, &checkpoint::path(&learner.work, self.steps))?;
+        let kept = checkpoint::clean_old(&learner.work)?;
+        self.checkpoints.insert(0, (self.steps, place.keeper));
+        self.checkpoints.retain(|(steps, _)| kept.contains(steps));
+        let known: Vec<KeeperState> = self.checkpoints.iter().map(|(_, state)| state.clone()).collect();
+        Ok(self.keeper.pin(&known)?)
     }
 
     /// Runs epochs until the last one, early stopping, or the stop flag; leaves bundle and log.
     pub(crate) fn run(mut self) -> Result<Trained> {
         let _memory = ReleaseMemory;
-        while self.epoch < self.learner.config.epochs && !self.learner.stop.is_set() {
+        while (self.taken > 0 || self.epoch < self.learner.config.epochs) && !self.learner.stop.is_set() {
             if self.run_epoch()? == Verdict::Stop {
                 break;
             }
@@ -97,8 +168,12 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             self.save(moment, None)?;
         }
         self.state = None; // its memory is needed to put the bundle together
-        self.keeper.finish::<C>(self.learner.config.seed)?;
+        let goes_on = self.learner.stop.is_set() && self.clock.is_some();
+        self.keeper.finish::<C>(self.learner.config.seed, goes_on)?;
         self.log.finish()?;
+        if !goes_on {
+            checkpoint::clean(&self.learner.work, 0)?;
+        }
         Ok(Trained {
             moments: self.keeper.moments(),
             epochs: self.epoch,
@@ -124,10 +199,11 @@ impl<'l, C: ModelSpec> Training<'l, C> {
 
     /// One pass over the training rows, or what early stopping and the stop flag leave of it.
     fn run_epoch(&mut self) -> Result<Verdict> {
-        self.epoch += 1;
+        let begins = self.taken == 0;
+        self.epoch += usize::from(begins);
         let Learner { dataset, config, progress, spec, stop, .. } = self.learner;
         let plan = BatchPlan { size: config.batch_size, shuffle: Some((config.seed, self.epoch as u64)) };
-        if config.table_restart && self.epoch > 1 {
+        if config.table_restart && self.epoch > 1 && begins {
             let seed = config.seed.wrapping_add((self.epoch as u64) << 32); // other numbers in every epoch
             let state = self.state.as_mut().expect("a step takes the state and puts it back");
             state.restart_table(dataset.schema(), config.embedding_std, seed);
@@ -135,25 +211,33 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let total = dataset.rows(Split::Train);
         let bar = progress.rows(format!("{} epoch {}/{}", spec.name(), self.epoch, config.epochs), total);
         let (an_epoch, planned) = (steps_an_epoch(config, dataset), planned_steps(config, dataset));
+        bar.advance((self.taken * config.batch_size).min(total));
         let mut begun = Instant::now();
-        for batch in dataset.batches(Split::Train, plan) {
+        for batch in dataset.batches_after(Split::Train, plan, self.taken) {
             batch.check(dataset.schema())?;
             self.step(&batch, &bar)?;
+            self.taken += 1;
             let is_due = config.evaluate_every.is_due(self.steps, an_epoch, planned);
-            if !is_due && !stop.is_set() {
+            let is_saved = self.clock.as_mut().is_some_and(|clock| clock.is_due(self.steps) || stop.is_set());
+            if !is_due && !is_saved && !stop.is_set() {
                 continue;
             }
             self.seconds += begun.elapsed().as_secs_f64();
             self.read_losses()?;
-            if stop.is_set() && !self.keeper.is_empty() {
-                return Ok(Verdict::Stop); // a stretch cut short is not judged while there is a better-known state
-            }
-            if self.evaluate()? == Verdict::Stop || stop.is_set() {
+            if is_due && (!stop.is_set() || is_saved) && self.evaluate()? == Verdict::Stop {
                 return Ok(Verdict::Stop);
+            }
+            if is_saved {
+                self.checkpoint()?;
+            }
+            if stop.is_set() {
+                // A stretch cut short is judged only where there is no better-known state.
+                return if self.keeper.is_empty() { self.evaluate().map(|_| Verdict::Stop) } else { Ok(Verdict::Stop) };
             }
             begun = Instant::now();
         }
         self.seconds += begun.elapsed().as_secs_f64();
+        self.taken = 0;
         Ok(Verdict::Better)
     }
 
@@ -161,6 +245,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
     fn step(&mut self, batch: &Batch, bar: &Bar) -> Result<()> {
         let rate = self.schedule.rate(self.steps);
         self.steps += 1;
+        self.learner.device.seed(seed_of_step(self.learner.config.seed, self.steps));
         let state = self.state.take().expect("a step takes the state and puts it back");
         let (losses, mut gradients) = self.balance.differentiate(&state, batch, &self.objective);
         let seen = self.losses.add(losses, batch);
@@ -276,7 +361,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let task = self.tasks().get(task).map_or("(regularization)", |task| &task.name).to_string();
         let last_good = learner.folder.join("last-good.safetensors");
         let saved = if let Some(last) = self.keeper.last() {
-            self.keeper.finish::<C>(learner.config.seed)?;
+            self.keeper.finish::<C>(learner.config.seed, false)?;
             format!("the weights of epoch {} are in {}", last.epoch, learner.work.join(BUNDLE).display())
         } else if whole && is_finite(self.state()) {
             write(learner, self.state(), &last_good, &json!({ "epoch": 0, "seed": learner.config.seed }))?;
@@ -327,6 +412,14 @@ impl Drop for ReleaseMemory {
     fn drop(&mut self) {
         fused::release_memory();
     }
+}
+
+/// What a step draws from (dropout): numbers of its own, whatever was drawn before (the finalizer of SplitMix64).
+fn seed_of_step(seed: u64, step: usize) -> u64 {
+    let mut mixed = seed.wrapping_add((step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Steps of one epoch.

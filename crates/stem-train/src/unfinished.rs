@@ -28,6 +28,16 @@ impl Unfinished {
         Ok(Self { folder: folder.to_path_buf(), path })
     }
 
+    /// The place that a training before left, with all that is in it, to go on there; an empty one where there is none.
+    ///
+    /// # Errors
+    /// A folder that cannot be made.
+    pub fn go_on(folder: &Path) -> Result<Self, FileError> {
+        let path = folder.join("unfinished");
+        files::create_folder(&path)?;
+        Ok(Self { folder: folder.to_path_buf(), path })
+    }
+
     /// Puts everything in its place, hidden files (a lock) apart: the training is whole. The files that belong `together` come last,
     /// in that order, one right after the other.
     ///

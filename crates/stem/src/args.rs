@@ -47,6 +47,9 @@ pub(crate) struct RunArgs {
     /// Replace what another run or comparison left in OUT
     #[arg(long)]
     pub(crate) force: bool,
+    /// Go on from the last checkpoint in OUT (`checkpoint_every` of the experiment), to the same end as if it had never stopped
+    #[arg(long)]
+    pub(crate) resume: bool,
 }
 
 /// Where it is computed.
@@ -154,8 +157,15 @@ impl RunArgs {
 }
 
 /// How a run is carried out.
-pub(crate) fn options(device: DeviceSpec, overwrite: bool, console: &Console) -> RunOptions {
-    RunOptions { device, progress: console.progress(), stop: console.stop(), overwrite, command: command_line() }
+pub(crate) fn options(run: &RunArgs, console: &Console) -> RunOptions {
+    RunOptions {
+        device: run.device.device,
+        progress: console.progress(),
+        stop: console.stop(),
+        overwrite: run.force,
+        resume: run.resume,
+        command: command_line(),
+    }
 }
 
 /// Says how a folder that is taken can be had: what the library calls overwriting is an option here.

@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     refuse_replacing(&outputs, tables.iter().chain(inputs.into_iter().flatten()).map(PathBuf::as_path))?;
 
     let dataset = source.encode(&args.data.columns(&args.out), console)?;
-    let options = options(device, args.run.force, console);
+    let options = options(&args.run, console);
     let report = compare(&config, &experiment, &dataset, &args.out, &options).map_err(by_force)?;
     let [_, comparison, page] = outputs;
     let answer = Answer { verdicts: verdicts(&report), warnings: report.warnings.clone(), comparison, report: page };

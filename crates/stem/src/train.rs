@@ -12,11 +12,13 @@ use crate::console::{Console, Result};
 /// Trains one model: leaves a bundle, its metrics and a page about it
 ///
 /// Encodes the raw tables (once), trains, and writes OUT/bundle.safetensors, OUT/report.html, OUT/metrics.json and OUT/log.jsonl.
-/// Ctrl-C finishes the step, keeps the best weights and writes the bundle; then the exit code is 130.
+/// Ctrl-C finishes the step, keeps the best weights and writes the bundle; then the exit code is 130. With `checkpoint_every` in the
+/// experiment, the same command with --resume goes on from where it was stopped or killed.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   stem train --recipe recipe.toml --out out/train
+  stem train --recipe recipe.toml --out out/train --resume
   stem train --recipe datasets/simulated/recipe.toml --data out/simulated --model mmoe --seed 2 --out out/mmoe")]
 pub(crate) struct Args {
     #[arg(long, default_value = "stem", help = format!("Model: {}", model_names()))]
@@ -56,7 +58,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     refuse_replacing(&outputs, tables.iter().map(PathBuf::as_path).chain(inputs(&args.data, &args.run)))?;
 
     let dataset = source.encode(&args.data.columns(&args.out), console)?;
-    let options = options(device, args.run.force, console);
+    let options = options(&args.run, console);
     let metrics = train(args.model, &experiment, &dataset, &args.out, &options).map_err(by_force)?;
     // Stopped where an older run stays, it is not in its place.
     let unfinished = metrics.interrupted && of("unfinished/bundle.safetensors").exists();

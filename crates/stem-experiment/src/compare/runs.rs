@@ -76,7 +76,15 @@ impl<C: ModelFamily> Job<C> {
         let key = RunKey::of(model, experiment, dataset, options)?;
         key.once(folder, METRICS, &[BUNDLE, LOG], options, || {
             let _span = tracing::info_span!("run", model = %model, seed).entered();
-            match train_and_measure(model, experiment, dataset, folder, options) {
+            let run = |resume| {
+                let options = RunOptions { resume, ..options.clone() };
+                train_and_measure(model, experiment, dataset, folder, &options)
+            };
+            let run = match run(true) {
+                Err(Error::Train(stem_train::Error::OtherSettings { .. })) => run(false), // of an older comparison
+                run => run,
+            };
+            match run {
                 Ok(run) => Ok(Some(run.metrics).filter(|metrics| !metrics.interrupted)),
                 Err(Error::Interrupted { .. }) => Ok(None),
                 Err(error) => Err(Error::Run { model, seed, source: Box::new(error) }),

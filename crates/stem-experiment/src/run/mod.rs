@@ -51,7 +51,7 @@ pub fn run<C: ModelFamily>(
     folder::check_free(folder, options.overwrite)?;
     experiment.log_preset(model);
     let older = folder::finished_run(folder);
-    let work = Unfinished::start(folder)?;
+    let work = if options.resume { Unfinished::go_on(folder)? } else { Unfinished::start(folder)? };
     let run = train_and_measure(model, experiment, dataset, &work.path, options)?;
     let (page, metrics) = inspect::page_of_run(run, experiment, dataset, &work.path, options)?;
     page.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -62,6 +62,10 @@ pub fn run<C: ModelFamily>(
             tracing::warn!(
                 "stopped: {folder} still holds {older}; the best weights of this run until now are in {work}"
             );
+        }
+        None if metrics.interrupted && experiment.train.checkpoint_every.is_some() => {
+            let work = work.path.display();
+            tracing::warn!("stopped: the best weights until now are in {work}; `--resume` goes on from the last step");
         }
         _ => work.publish(&[BUNDLE, LOG, METRICS, PAGE])?,
     }

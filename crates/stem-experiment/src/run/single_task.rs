@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use stem_core::models::ModelSpec;
 use stem_core::nn::EmbeddingTable;
 use stem_core::{Bundle, bundle, files, params};
 use stem_data::Dataset;
-use stem_train::{BalanceConfig, FitSummary, TrainConfig};
+use stem_train::{BalanceConfig, FitSummary, TrainConfig, settings};
 
 use super::train::Training;
 use crate::error::{Error, Result};
@@ -32,7 +34,7 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
         tracing::info!("single-task: {}", task.name);
         let train = train_of(train, &task.name);
         let one = Training { train: &train, dataset: &dataset.only_task(t), folder: &part, ..all.clone() };
-        let summary = one.jointly(Some(&task.name))?;
+        let summary = one.jointly_once(&task.name)?;
         if options.stop.is_set() && summary.best_epoch == 0 {
             return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });
         }
@@ -49,9 +51,42 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
         sum.interrupted |= summary.interrupted;
     }
     sum.rows_per_second = if sum.seconds > 0.0 { rows / sum.seconds } else { 0.0 };
+    for part in
+        parts.iter().filter_map(|bundle| bundle.parent()).map(|part| part.join(DONE)).filter(|path| path.exists())
+    {
+        files::remove_file(&part)?;
+    }
     files::replace_text(&folder.join(LOG), &log)?;
     merge(&parts, dataset, *spec, &folder.join(BUNDLE), device)?;
     Ok(sum)
+}
+
+/// Where a task's training says what it came to, as long as others are to come.
+const DONE: &str = "done.json";
+
+/// A task that was trained.
+#[derive(Serialize, Deserialize)]
+struct Done {
+    settings: Value,
+    summary: FitSummary,
+}
+
+impl<C: ModelSpec> Training<'_, C> {
+    /// Trains the model of one task; a task that was finished before the run was stopped is not trained again.
+    fn jointly_once(&self, task: &str) -> Result<FitSummary> {
+        let done = self.folder.join(DONE);
+        let settings = settings(self.spec, self.train, self.dataset, Some(task));
+        let before = std::fs::read(&done).ok().filter(|_| self.options.resume && self.folder.join(BUNDLE).exists());
+        let before = before.and_then(|text| serde_json::from_slice::<Done>(&text).ok());
+        if let Some(before) = before.filter(|before| before.settings == settings) {
+            return Ok(before.summary);
+        }
+        let summary = self.jointly(Some(task))?;
+        if !summary.interrupted {
+            files::write_json(&done, &Done { settings, summary: summary.clone() })?;
+        }
+        Ok(summary)
+    }
 }
 
 /// How a task is trained alone: it has nothing to be weighed or balanced against.

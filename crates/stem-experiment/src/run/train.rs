@@ -32,7 +32,8 @@ impl<C: ModelSpec> Training<'_, C> {
     pub(super) fn jointly(&self, alone: Option<&str>) -> Result<FitSummary> {
         let learner = Learner::new(self.spec.clone(), self.dataset, self.train.clone(), self.device, self.folder)?;
         let learner = learner.with_progress(self.options.progress.clone()).with_stop(self.options.stop.clone());
-        Ok(learner.with_task(alone.map(Into::into)).with_joint(self.with_joint).fit_in_place()?)
+        let learner = learner.with_task(alone.map(Into::into)).with_joint(self.with_joint);
+        Ok(learner.with_resume(self.options.resume).fit_in_place()?)
     }
 }
 

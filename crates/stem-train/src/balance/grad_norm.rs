@@ -29,8 +29,8 @@ pub(super) fn default_rate() -> f64 {
 /// `w_t` of every task. `[T]`
 #[derive(Debug, Clone)]
 pub struct GradNorm {
-    weights: Tensor<1>,
-    first: Option<Tensor<1>>,
+    pub(super) weights: Tensor<1>,
+    pub(super) first: Option<Tensor<1>>,
     alpha: f64,
     rate: f64,
 }

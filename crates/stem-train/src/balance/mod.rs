@@ -85,6 +85,22 @@ impl BalanceConfig {
     }
 }
 
+/// What a balance has learned, for a checkpoint.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BalanceState {
+    /// `s_t` of uncertainty weighting, `w_t` of GradNorm. `[T]`
+    values: Vec<f32>,
+    /// `L_t(0)` of GradNorm. `[T]`
+    first: Option<Vec<f32>>,
+    /// Words that PCGrad's generator has given.
+    drawn: Option<u64>,
+}
+
+fn floats(tensor: &Tensor<1>) -> Vec<f32> {
+    tensor.to_data().try_into_vec().expect("weights are f32")
+}
+
 /// Balancing in progress.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // one a training
@@ -140,6 +156,35 @@ impl Balance {
             }
         };
         state.regularize(losses, gradients, objective)
+    }
+
+    /// What was learned so far.
+    pub(crate) fn state(&self) -> BalanceState {
+        match self {
+            Balance::Fixed => BalanceState::default(),
+            Balance::Uncertainty(balance) => BalanceState { values: floats(&balance.s), ..BalanceState::default() },
+            Balance::GradNorm(balance) => {
+                let first = balance.first.as_ref().map(floats);
+                BalanceState { values: floats(&balance.weights), first, ..BalanceState::default() }
+            }
+            Balance::PcGrad(balance) => {
+                BalanceState { drawn: Some(balance.rng.get_word_pos() as u64), ..BalanceState::default() }
+            }
+        }
+    }
+
+    /// Goes on from there.
+    pub(crate) fn restore(&mut self, state: &BalanceState, device: &Device) {
+        let tensor = |values: &Vec<f32>| Tensor::<1>::from_floats(values.as_slice(), device);
+        match self {
+            Balance::Fixed => {}
+            Balance::Uncertainty(balance) => balance.s = tensor(&state.values),
+            Balance::GradNorm(balance) => {
+                balance.weights = tensor(&state.values);
+                balance.first = state.first.as_ref().map(tensor);
+            }
+            Balance::PcGrad(balance) => balance.rng.set_word_pos(u128::from(state.drawn.unwrap_or(0))),
+        }
     }
 
     /// What each task's loss is multiplied with at present, beside its configured weight; `None` where nothing is learned.

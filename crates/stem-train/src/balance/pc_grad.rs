@@ -18,7 +18,7 @@ use crate::step::StepGradients;
 /// The order of projections.
 #[derive(Debug)]
 pub struct PcGrad {
-    rng: ChaCha8Rng,
+    pub(super) rng: ChaCha8Rng,
 }
 
 impl PcGrad {

@@ -13,7 +13,7 @@ pub(super) fn default_rate() -> f64 {
 /// `s_t` of every task. `[T]`
 #[derive(Debug, Clone)]
 pub struct Uncertainty {
-    s: Tensor<1>,
+    pub(super) s: Tensor<1>,
     rate: f64,
 }
 

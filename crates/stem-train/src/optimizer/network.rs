@@ -132,6 +132,18 @@ impl NetworkOptimizer {
         Self { config: config.element_wise(), state: HashMap::new() }
     }
 
+    /// The state of each parameter that has one.
+    pub(crate) fn state(&self, id: ParamId) -> Option<&OptimizerState> {
+        self.state.get(&id)
+    }
+
+    /// Gives a parameter a state; `false` where it does not fit.
+    #[must_use]
+    pub(crate) fn set_state(&mut self, id: ParamId, matrices: Vec<RowMatrix>, width: usize, step: i32) -> bool {
+        let state = OptimizerState::from_parts(self.config, width, matrices, step);
+        state.map(|state| self.state.insert(id, state)).is_some()
+    }
+
     /// One step on every parameter that has a gradient.
     pub fn update<M: Module>(&mut self, network: M, gradients: NetworkGradients, rate: f64, clip: &Clip) -> M {
         network.map(&mut Updater { optimizer: self, gradients, rate, clip })

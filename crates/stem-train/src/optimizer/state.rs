@@ -52,6 +52,22 @@ impl OptimizerState {
         Self { config, matrices: config.state_widths(width).into_iter().map(start).collect(), step: 0 }
     }
 
+    /// The matrices, each with the rows of the weights, and how many steps were made.
+    pub(crate) fn parts(&self) -> (&[RowMatrix], i32) {
+        (&self.matrices, self.step)
+    }
+
+    /// Goes on from there; `None` where these are not the matrices of the optimizer.
+    pub(crate) fn from_parts(
+        config: OptimizerConfig,
+        width: usize,
+        matrices: Vec<RowMatrix>,
+        step: i32,
+    ) -> Option<Self> {
+        let widths = matrices.iter().map(|matrix| matrix.dims()[1]);
+        widths.eq(config.state_widths(width)).then_some(Self { config, matrices, step })
+    }
+
     /// One step on `rows` of `weights` with their gradient `[U, width]`, which `clip` scales.
     pub fn update(&mut self, rate: f64, weights: &mut RowMatrix, rows: Rows<'_>, grad: Tensor<2>, clip: &Clip) {
         self.step += 1;

@@ -51,6 +51,17 @@ pub struct LearnedPrior {
     steps: usize,
 }
 
+/// What a learned prior has learned, for a checkpoint: what is counted of the data is counted again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PriorState {
+    curvature: Vec<f64>,
+    variances: Vec<f64>,
+    moments: Vec<f64>,
+    seen: Vec<f64>,
+    steps: usize,
+}
+
 /// The learned prior of a vocabulary's rows, for a reader.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct VocabularyPrior {
@@ -120,6 +131,27 @@ impl LearnedPrior {
         };
         prior.refresh();
         prior
+    }
+
+    /// What was learned so far.
+    pub(crate) fn state(&self) -> PriorState {
+        let Self { curvature, variances, moments, seen, steps, .. } = self.clone();
+        PriorState { curvature, variances, moments, seen, steps }
+    }
+
+    /// Goes on from there; `false` where it is of other sizes.
+    #[must_use]
+    pub(crate) fn restore(&mut self, state: PriorState) -> bool {
+        let lengths = |parts: [&Vec<f64>; 4]| parts.map(Vec::len);
+        let own = lengths([&self.curvature, &self.variances, &self.moments, &self.seen]);
+        if own != lengths([&state.curvature, &state.variances, &state.moments, &state.seen]) {
+            return false;
+        }
+        let PriorState { curvature, variances, moments, seen, steps } = state;
+        (self.curvature, self.variances, self.moments, self.seen) = (curvature, variances, moments, seen);
+        self.steps = steps;
+        self.refresh();
+        true
     }
 
     /// Adds the pull on the rows of a step to their gradients, and learns from the step. `weights` are those of the tasks' losses.

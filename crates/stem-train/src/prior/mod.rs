@@ -38,6 +38,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use learned::PriorState;
 pub use learned::{GroupPrior, LearnedPrior, VocabularyPrior};
 
 use crate::error::{Result, require};

@@ -6,9 +6,10 @@ use std::time::Instant;
 use serde::Serialize;
 use stem_core::{ModelName, Predictor, Row, Value, files};
 use stem_data::{PrepareOptions, Recipe, Split, prepare};
-use stem_experiment::{Experiment, RunMetrics, metrics_table, run as train};
+use stem_experiment::{Experiment, RunMetrics, RunOptions, metrics_table, run as train};
 
-use crate::args::{DeviceArgs, options};
+use crate::args::DeviceArgs;
+use crate::command_line::command_line;
 use crate::console::{Console, Result};
 
 const RECIPE: &str = include_str!("recipe.toml");
@@ -77,7 +78,8 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let preparation = PrepareOptions { progress: console.progress(), stop: console.stop() };
     let recipe = Recipe::parse(recipe.1, &recipe.0)?;
     let dataset = prepare(&recipe, out, &out.join("columns"), &preparation)?;
-    let options = options(device, true, console);
+    let (progress, stop) = (console.progress(), console.stop());
+    let options = RunOptions { device, progress, stop, overwrite: true, resume: false, command: command_line() };
     let mut runs: Vec<RunMetrics> = Vec::new();
     for model in [ModelName::Stem, ModelName::SharedBottom, ModelName::SingleTask] {
         runs.push(train(model, &plan, &dataset, &out.join(model.as_str()), &options)?);

@@ -1,0 +1,90 @@
+//! Where a training is between two steps: everything but weights and the optimizer's state.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use stem_core::models::ModelSpec;
+use stem_data::Dataset;
+
+use crate::balance::BalanceState;
+use crate::config::TrainConfig;
+use crate::keep::KeeperState;
+use crate::prior::PriorState;
+
+/// Written beside the weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Place {
+    /// What the training is: see [`settings`].
+    pub(crate) settings: Value,
+    pub(crate) steps: usize,
+    pub(crate) epoch: usize,
+    /// Batches of the epoch that were taken.
+    pub(crate) taken: usize,
+    pub(crate) evaluations: usize,
+    pub(crate) rows: usize,
+    pub(crate) seconds: f64,
+    /// The rate after the warm-up, as validation has lowered it.
+    pub(crate) rate: f64,
+    pub(crate) keeper: KeeperState,
+    /// Losses since the last evaluation: sums, and rows with a label. `[T]`
+    pub(crate) losses: (Vec<f64>, Vec<usize>),
+    pub(crate) balance: BalanceState,
+    pub(crate) prior: Option<PriorState>,
+    /// Length of the log.
+    pub(crate) log: u64,
+    /// Steps that the optimizer of the table has made, and that of each parameter.
+    pub(crate) table_steps: i32,
+    pub(crate) network_steps: BTreeMap<String, i32>,
+}
+
+/// What two trainings must have in common for one to go on from the other's checkpoint.
+pub fn settings(spec: &impl ModelSpec, train: &TrainConfig, dataset: &Dataset, task: Option<&str>) -> Value {
+    let train = TrainConfig { checkpoint_every: None, ..train.written_out() };
+    json!({
+        "model": spec,
+        "train": train,
+        "data": dataset.key(),
+        "task": task,
+        "version": env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// What differs, one by one: `train.learning_rate is 0.001 there and 0.01 now`.
+pub(super) fn differences(there: &Value, now: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    compare("", there, now, &mut found);
+    found
+}
+
+fn compare(key: &str, there: &Value, now: &Value, found: &mut Vec<String>) {
+    if let (Value::Object(a), Value::Object(b)) = (there, now) {
+        let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        for name in keys {
+            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            let of = |values: &serde_json::Map<String, Value>| values.get(name).cloned().unwrap_or(Value::Null);
+            compare(&key, &of(a), &of(b), found);
+        }
+    } else if there != now {
+        found.push(match key {
+            "data" => "the data were others".into(),
+            _ => format!("{key} is {there} there and {now} now"),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_difference_is_named() {
+        let there = json!({ "train": { "rate": 0.1, "seed": 1 }, "data": "x", "model": { "dim": 4 } });
+        let now = json!({ "train": { "rate": 0.2, "seed": 1 }, "data": "y", "model": { "dim": 4, "layers": 2 } });
+        let expected =
+            ["the data were others", "model.layers is null there and 2 now", "train.rate is 0.1 there and 0.2 now"];
+        assert_eq!(differences(&there, &now), expected);
+        assert!(differences(&there, &there).is_empty());
+    }
+}

@@ -1,0 +1,185 @@
+//! A training that was stopped or killed goes on to the same bits as one that never stopped. One test: dropout draws from a generator
+//! that the whole process shares.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+use common::*;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use stem_core::nn::{Activation, HiddenConfig};
+use stem_core::{Bundle, DeviceSpec, ModelConfig, ModelName};
+use stem_data::{Dataset, StopFlag};
+use stem_train::optimizer::{Adagrad, Adam, AdamW, Sgd};
+use stem_train::{
+    BalanceConfig, CheckpointEvery, Error, EvaluateEvery, Learner, OptimizerConfig, PriorConfig, ScheduleConfig,
+    TableMode, TrainConfig,
+};
+
+fn config(change: impl FnOnce(&mut TrainConfig)) -> TrainConfig {
+    let mut config = TrainConfig {
+        epochs: 3,
+        batch_size: 300,
+        learning_rate: 0.01,
+        patience: 9,
+        checkpoint_every: Some(CheckpointEvery::Steps(5)),
+        evaluate_every: EvaluateEvery::Steps(6),
+        ..TrainConfig::default()
+    };
+    change(&mut config);
+    config
+}
+
+fn checkpoints(folder: &Path) -> Vec<(usize, PathBuf)> {
+    let entries = std::fs::read_dir(folder.join("unfinished")).into_iter().flatten().flatten();
+    let steps = |path: &Path| path.file_name()?.to_str()?.strip_prefix("checkpoint-")?.split('.').next()?.parse().ok();
+    let mut found: Vec<(usize, PathBuf)> = entries.filter_map(|e| Some((steps(&e.path())?, e.path()))).collect();
+    found.sort();
+    found
+}
+
+/// Trains until a checkpoint of so many steps or more is there, and a little longer; whether it was stopped before its end.
+fn train_until(model: &ModelConfig, train: &TrainConfig, dataset: &Dataset, out: &Path, steps: usize) -> bool {
+    let stop = StopFlag::default();
+    let watcher = std::thread::spawn({
+        let (stop, out) = (stop.clone(), out.to_path_buf());
+        move || {
+            while !stop.is_set() && checkpoints(&out).last().is_none_or(|(found, _)| *found < steps) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            stop.stop();
+        }
+    });
+    let learner = Learner::new(model.clone(), dataset, train.clone(), &spec().open().unwrap(), out).unwrap();
+    let summary = learner.with_stop(stop.clone()).with_resume(true).fit().unwrap();
+    stop.stop();
+    watcher.join().unwrap();
+    summary.interrupted
+}
+
+/// The checksum of the bundle, and the log.
+fn left_in(out: &Path) -> [String; 2] {
+    let bundle = Bundle::<ModelConfig>::open(out.join("bundle.safetensors")).unwrap();
+    [bundle.checksum, std::fs::read_to_string(out.join("log.jsonl")).unwrap()]
+}
+
+fn finish(model: &ModelConfig, train: &TrainConfig, dataset: &Dataset, out: &Path) -> [String; 2] {
+    let learner = Learner::new(model.clone(), dataset, train.clone(), &spec().open().unwrap(), out).unwrap();
+    learner.with_resume(true).fit().unwrap();
+    assert!(!out.join("unfinished").exists());
+    assert!(std::fs::read_dir(out).unwrap().flatten().all(|e| !e.file_name().to_string_lossy().contains("checkpoint")));
+    left_in(out)
+}
+
+#[test]
+fn a_training_that_was_stopped_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let noisy =
+        || stem(|config| config.hidden = HiddenConfig { dropout: 0.3, batch_norm: true, ..HiddenConfig::default() });
+    let dice = stem(|config| config.hidden = HiddenConfig { activation: Activation::Dice, ..HiddenConfig::default() });
+    let small = |name: ModelName| common::small(name);
+    let fixed = Some(PriorConfig::Fixed { l2: 1e-6 });
+    let cases: Vec<(&str, ModelConfig, TrainConfig)> = vec![
+        ("dropout, batch norm, Adam, tied prior", noisy(), config(|_| ())),
+        (
+            "a prior after steps of EM",
+            small(ModelName::Stem),
+            config(|c| {
+                (c.batch_size, c.evaluate_every) = (60, EvaluateEvery::Epochs(0.5));
+                c.checkpoint_every = Some(CheckpointEvery::Steps(40));
+            }),
+        ),
+        (
+            "diagonal prior, AdamW, cosine",
+            dice,
+            config(|c| {
+                c.prior = Some(PriorConfig::Learned { tied: false, deviation: None, correlation: 0.5 });
+                c.optimizer = OptimizerConfig::AdamW(AdamW::default());
+                c.schedule = ScheduleConfig::Cosine { final_fraction: 0.1 };
+            }),
+        ),
+        (
+            "Adagrad, uncertainty, plateau",
+            small(ModelName::Ple),
+            config(|c| {
+                (c.prior, c.optimizer) = (fixed, OptimizerConfig::Adagrad(Adagrad::default()));
+                c.balance = BalanceConfig::Uncertainty { rate: 0.01 };
+                c.schedule = ScheduleConfig::Plateau { factor: 0.5 };
+            }),
+        ),
+        (
+            "row-wise Adagrad, GradNorm",
+            small(ModelName::Mmoe),
+            config(|c| {
+                c.optimizer = OptimizerConfig::Adagrad(Adagrad { row_wise: true, ..Adagrad::default() });
+                c.balance = BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 };
+            }),
+        ),
+        (
+            "momentum, PCGrad, a table that restarts",
+            small(ModelName::SharedBottom),
+            config(|c| {
+                c.optimizer = OptimizerConfig::Sgd(Sgd { momentum: 0.9, ..Sgd::default() });
+                (c.balance, c.table_restart) = (BalanceConfig::PcGrad {}, true);
+            }),
+        ),
+        (
+            "plain SGD, early stopping",
+            small(ModelName::Aitm),
+            config(|c| {
+                (c.optimizer, c.patience) = (OptimizerConfig::Sgd(Sgd::default()), 2);
+            }),
+        ),
+        (
+            "dense",
+            small(ModelName::Esmm),
+            config(|c| {
+                (c.table, c.optimizer) = (TableMode::Dense, OptimizerConfig::Adam(Adam::default()));
+            }),
+        ),
+        ("by time", small(ModelName::PleMe), config(|c| c.checkpoint_every = Some(CheckpointEvery::Minutes(1e-9)))),
+    ];
+    let on_gpu = matches!(spec(), DeviceSpec::Wgpu(_)); // adds up in whatever order its threads come
+    let (mut stopped, mut others) = (0, Vec::new());
+    for (place, (name, model, train)) in cases.iter().enumerate() {
+        let whole = finish(model, train, &dataset, &folder.path().join(format!("whole-{place}")));
+        let out = folder.path().join(format!("stopped-{place}"));
+        // Stopped twice; the second time as if killed: the last checkpoint was never written.
+        stopped += usize::from(train_until(model, train, &dataset, &out, 5));
+        if out.join("unfinished").exists() && train_until(model, train, &dataset, &out, 20) {
+            let found = checkpoints(&out);
+            if let [.., (_, before), (_, last)] = &found[..] {
+                std::fs::remove_file(last).unwrap();
+                assert!(before.exists());
+            }
+        }
+        if out.join("unfinished").exists() {
+            let found = finish(model, train, &dataset, &out);
+            let differs = ["bundle", "log"].iter().zip(found.iter().zip(&whole)).filter(|(_, (a, b))| a != b);
+            others.extend(differs.map(|(what, _)| format!("{name}: the {what}")));
+        }
+    }
+    assert!(on_gpu || others.is_empty(), "other bits: {others:?}");
+    assert!(stopped > cases.len() / 2, "{stopped} trainings of {} were stopped before their end", cases.len());
+
+    // A checkpoint that is cut short: the one before is taken. One of other settings is refused.
+    let (name, model, train) = &cases[0];
+    let whole = folder.path().join("whole-0");
+    let out = folder.path().join("cut");
+    if train_until(model, train, &dataset, &out, 10) {
+        let found = checkpoints(&out);
+        assert_eq!(found.len(), 2, "the last and the one before");
+        let other = TrainConfig { learning_rate: 0.5, ..train.clone() };
+        let learner = Learner::new(model.clone(), &dataset, other, &spec().open().unwrap(), &out).unwrap();
+        let message = learner.with_resume(true).fit().unwrap_err();
+        assert!(matches!(&message, Error::OtherSettings { .. }), "{message}");
+        assert!(message.to_string().contains("train.learning_rate is 0.01 there and 0.5 now"), "{message}");
+        let last = &found[1].1;
+        let bytes = std::fs::read(last).unwrap();
+        std::fs::write(last, &bytes[..bytes.len() - 9]).unwrap();
+        let found = finish(model, train, &dataset, &out);
+        let expected = left_in(&whole);
+        assert!(on_gpu || found == expected, "{name}: other bits after a checkpoint that was cut short");
+    }
+}

@@ -1,0 +1,115 @@
+//! Programs that are killed at any moment and go on with `--resume`: the end is that of one that never stopped.
+#![allow(clippy::unwrap_used)]
+
+mod program;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use program::{Small, json, stem, succeeds, texts};
+use serde_json::Value;
+
+/// Runs that are killed, each several times; `STEM_KILLS` asks for more.
+fn kills() -> u64 {
+    std::env::var("STEM_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(6)
+}
+
+fn small() -> Small {
+    let small = Small::new();
+    let recipe = small.read("recipe.toml").replace("rows = 2000", "rows = 8000");
+    small.write("recipe.toml", &recipe);
+    let experiment =
+        small.read("small.toml").replace("epochs = 2", "epochs = 12\npatience = 12\ncheckpoint_every = { steps = 7 }");
+    small.write("small.toml", &experiment);
+    small
+}
+
+/// Starts a command again and again, kills it after a while that is another each time, and lets the last one end.
+fn killed(args: &[&str], seed: u64, times: usize) -> usize {
+    let mut killed = 0;
+    for round in 0..times as u64 {
+        let mut child = stem(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mixed = (seed * 31 + round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        std::thread::sleep(Duration::from_millis(20 + mixed % 400));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{args:?}: {status}");
+            return killed; // it has ended before
+        }
+        killed += 1;
+        child.kill().unwrap(); // SIGKILL
+        child.wait().unwrap();
+    }
+    succeeds(args);
+    killed
+}
+
+fn checksum(bundle: &str) -> Value {
+    json(&["inspect", bundle])["checksum"].clone()
+}
+
+fn metrics(text: &str) -> Value {
+    let mut metrics: Value = serde_json::from_str(text).unwrap();
+    for of_the_machine in ["seconds", "rows_per_second"] {
+        metrics.as_object_mut().unwrap().remove(of_the_machine);
+    }
+    metrics
+}
+
+#[test]
+fn a_training_that_is_killed_goes_on_to_the_end_that_it_would_have_had() {
+    let small = small();
+    let mut killed_in_all = 0;
+    for model in ["stem", "single-task"] {
+        let args = |out: &str| small.args("train", out, &["--model", model, "--resume", "-q"]);
+        let whole = format!("whole-{model}");
+        succeeds(&texts(&args(&whole)));
+        for seed in 0..kills().div_ceil(2) {
+            let out = format!("{model}-{seed}");
+            killed_in_all += killed(&texts(&args(&out)), seed, 2);
+            for name in ["metrics.json", "log.jsonl"] {
+                let of = |folder: &str| small.read(&format!("{folder}/{name}"));
+                match name {
+                    "metrics.json" => assert_eq!(metrics(&of(&out)), metrics(&of(&whole)), "{out}"),
+                    _ => assert_eq!(of(&out), of(&whole), "{out}"),
+                }
+            }
+            let bundle = |folder: &str| small.path(&format!("{folder}/bundle.safetensors"));
+            assert_eq!(checksum(&bundle(&out)), checksum(&bundle(&whole)), "{out}");
+            let left: Vec<_> = std::fs::read_dir(small.path(&out)).unwrap().flatten().map(|e| e.file_name()).collect();
+            assert!(!left.iter().any(|name| name.to_string_lossy().contains("unfinished")), "{left:?}");
+        }
+    }
+    assert!(killed_in_all > 0, "every run had ended before it was killed");
+}
+
+#[test]
+fn a_comparison_that_is_killed_goes_on_to_the_end_that_it_would_have_had() {
+    let small = small();
+    let args = |out: &str| {
+        let more = ["--models", "stem,shared-bottom", "--seeds", "1,2", "--resamples", "50", "-q"];
+        small.args("compare", out, &more)
+    };
+    let read = |out: &str| -> Value {
+        let mut found: Value = serde_json::from_str(&small.read(&format!("{out}/comparison.json"))).unwrap();
+        without_times(&mut found);
+        found
+    };
+    succeeds(&texts(&args("whole")));
+    for seed in 0..kills().div_ceil(3) {
+        let out = format!("killed-{seed}");
+        killed(&texts(&args(&out)), seed + 100, 3);
+        assert_eq!(read(&out), read("whole"), "{out}");
+    }
+}
+
+/// Leaves out what another run of the same takes longer or shorter for.
+fn without_times(value: &mut Value) {
+    match value {
+        Value::Object(keys) => {
+            keys.retain(|key, _| !key.contains("seconds") && !["finished", "command"].contains(&key.as_str()));
+            keys.values_mut().for_each(without_times);
+        }
+        Value::Array(values) => values.iter_mut().for_each(without_times),
+        _ => {}
+    }
+}
