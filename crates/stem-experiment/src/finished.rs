@@ -12,7 +12,8 @@ use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::options::RunOptions;
 
-const SETTINGS: &str = "settings.json";
+/// What a finished training was asked for.
+pub(crate) const SETTINGS: &str = "settings.json";
 
 /// What a training was asked for: what it is known again by.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,16 +67,30 @@ impl RunKey {
         }
         let found = train()?;
         if found.is_some() {
-            files::write_json(&settings, &self.0)?;
+            self.write(folder)?;
         }
         Ok(found)
     }
 
-    fn finished<T: DeserializeOwned>(&self, folder: &Path, file: &str, besides: &[&str]) -> Option<T> {
-        let json = |name: &str| files::read(&folder.join(name)).ok();
-        let before: Value = serde_json::from_slice(&json(SETTINGS)?).ok()?;
+    /// Says that what is in the folder is whole, and was asked for by this key.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        Ok(files::write_json(&folder.join(SETTINGS), &self.0)?)
+    }
+
+    /// What `file` in `folder` says, if a training with this key was finished there and the files `besides` are there too.
+    pub(crate) fn finished<T: DeserializeOwned>(&self, folder: &Path, file: &str, besides: &[&str]) -> Option<T> {
         let whole = besides.iter().all(|name| folder.join(name).exists());
-        if whole && before == self.0 { serde_json::from_slice(&json(file)?).ok() } else { None }
+        let file = files::read(&folder.join(file)).ok().filter(|_| whole && self.is_of(folder))?;
+        serde_json::from_slice(&file).ok()
+    }
+
+    /// Whether what is in the folder is whole, and was asked for by this key.
+    pub(crate) fn is_of(&self, folder: &Path) -> bool {
+        let found = files::read(&folder.join(SETTINGS)).ok();
+        found.and_then(|text| serde_json::from_slice::<Value>(&text).ok()).is_some_and(|found| found == self.0)
     }
 }
 

@@ -146,10 +146,15 @@ impl Keeper {
         let KeeperState { judges, joint } = state;
         (self.judges, self.joint) = (judges, joint);
         self.pinned = self.all();
+        self.remove_others(&self.pinned)
+    }
+
+    /// Removes the weights of all moments but these.
+    pub(crate) fn remove_others(&self, kept: &[Moment]) -> Result<(), FileError> {
         for entry in std::fs::read_dir(&self.folder).map_err(FileError::of("read", &self.folder))? {
             let path = entry.map_err(FileError::of("read", &self.folder))?.path();
             let is_weights = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"weights-"));
-            if is_weights && !self.pinned.iter().any(|moment| self.path(*moment) == path) {
+            if is_weights && !kept.iter().any(|moment| self.path(*moment) == path) {
                 files::remove_file(&path)?;
             }
         }
@@ -171,7 +176,7 @@ impl Keeper {
 
     /// Makes one bundle of all that is kept, and removes the parts. Beside one of several states the joint best, if that was wanted,
     /// is left in a bundle of its own.
-    /// With checkpoints that will be gone on from, the parts stay.
+    /// The parts stay where checkpoints may be gone on from.
     pub(crate) fn finish<C: ModelSpec>(&self, seed: u64, parts_stay: bool) -> Result<()> {
         let of_tasks = self.moments();
         let moments = distinct(of_tasks.iter().flatten().copied());
@@ -200,12 +205,7 @@ impl Keeper {
         if parts_stay {
             return Ok(());
         }
-        for moment in self.all().into_iter().chain(self.pinned.iter().copied()) {
-            let path = self.path(moment);
-            if path.exists() {
-                files::remove_file(&path)?;
-            }
-        }
+        self.remove_others(&[])?;
         Ok(())
     }
 }

@@ -100,7 +100,9 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let settings = settings(&learner.spec, &learner.config, learner.dataset, learner.task.as_deref());
         let Some(written) = checkpoint::newest(&learner.work, &settings)? else {
             tracing::info!("{}: no checkpoint to go on from: the training begins", learner.work.display());
-            return Self::new(learner, state);
+            let training = Self::new(learner, state)?;
+            training.keeper.remove_others(&[])?;
+            return Ok(training);
         };
         let (place, path) = (written.place.clone(), checkpoint::path(&learner.work, written.place.steps));
         let unfit = |what: String| Error::Checkpoint { path: path.clone(), what };
@@ -168,11 +170,12 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             self.save(moment, None)?;
         }
         self.state = None; // its memory is needed to put the bundle together
-        let goes_on = self.learner.stop.is_set() && self.clock.is_some();
-        self.keeper.finish::<C>(self.learner.config.seed, goes_on)?;
+        self.keeper.finish::<C>(self.learner.config.seed, self.clock.is_some())?;
         self.log.finish()?;
-        if !goes_on {
+        if self.clock.is_some() && !self.learner.stop.is_set() {
+            // In this order: a checkpoint is never without the weights that it knows of.
             checkpoint::clean(&self.learner.work, 0)?;
+            self.keeper.remove_others(&[])?;
         }
         Ok(Trained {
             moments: self.keeper.moments(),

@@ -51,7 +51,9 @@ impl Unfinished {
         names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
         names.sort_by_key(|name| together.iter().position(|file| name.as_os_str() == *file));
         // Where a kill comes in between, some are missing: never do those of one training stand beside the first of another.
-        for path in together.iter().skip(1).rev().map(|name| self.folder.join(name)).filter(|path| path.exists()) {
+        // What is not here any more was put in its place before the kill.
+        let coming = together.iter().skip(1).rev().filter(|name| self.path.join(name).exists());
+        for path in coming.map(|name| self.folder.join(name)).filter(|path| path.exists()) {
             files::remove_file(&path)?;
         }
         for name in names {
@@ -93,6 +95,20 @@ mod tests {
         for name in ["columns/ids", ".lock"] {
             assert_eq!(read(name).as_deref(), Some("old"), "{name} is left alone");
         }
+        assert!(!folder.join("unfinished").exists());
+    }
+
+    #[test]
+    fn files_of_which_some_are_in_their_place_are_put_there_by_a_second_try() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path();
+        let training = Unfinished::start(folder).unwrap();
+        ["bundle", "log"].iter().for_each(|name| fs::write(folder.join(name), "new").unwrap()); // and then it was killed
+        ["metrics", "page"].iter().for_each(|name| fs::write(training.path.join(name), "new").unwrap());
+        fs::write(folder.join("page"), "old").unwrap();
+        Unfinished::go_on(folder).unwrap().publish(&["bundle", "log", "metrics", "page"]).unwrap();
+        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+        assert_eq!(["bundle", "log", "metrics", "page"].map(read), ["new"; 4]);
         assert!(!folder.join("unfinished").exists());
     }
 }

@@ -25,6 +25,7 @@ pub(crate) use train::{check, train};
 
 use crate::error::Result;
 use crate::experiment::Experiment;
+use crate::finished::{RunKey, SETTINGS};
 use crate::folder::{self, BUNDLE, JOINT, LOG, METRICS, PAGE};
 use crate::inspect;
 use crate::measured::{Measured, RunMetrics, by_task, measure, score_split};
@@ -48,6 +49,13 @@ pub fn run<C: ModelFamily>(
     let model = C::find(model.as_ref())?;
     check(model, experiment, dataset, memory::available_to(&options.device.open()?))?;
     let _lock = Lock::of(folder)?;
+    let key = RunKey::of(model, experiment, dataset, options)?;
+    if options.resume
+        && let Some(done) = finished_before(&key, folder)?
+    {
+        tracing::info!("{} is finished already", folder.display());
+        return Ok(done);
+    }
     folder::check_free(folder, options.overwrite)?;
     experiment.log_preset(model);
     let older = folder::finished_run(folder);
@@ -67,9 +75,31 @@ pub fn run<C: ModelFamily>(
             let work = work.path.display();
             tracing::warn!("stopped: the best weights until now are in {work}; `--resume` goes on from the last step");
         }
-        _ => work.publish(&[BUNDLE, LOG, METRICS, PAGE])?,
+        _ => {
+            if !metrics.interrupted {
+                key.write(&work.path)?;
+            }
+            work.publish(&TOGETHER)?;
+        }
     }
     Ok(metrics)
+}
+
+/// What a run leaves, in the order in which it takes its place; what it was asked for comes last.
+const TOGETHER: [&str; 5] = [BUNDLE, LOG, METRICS, PAGE, SETTINGS];
+
+/// What a run of this key came to that ended before, also if the program was killed while its files took their places.
+fn finished_before(key: &RunKey, folder: &Path) -> Result<Option<RunMetrics>> {
+    let work = Unfinished::go_on(folder)?;
+    if let Some(done) = key.finished(folder, METRICS, &TOGETHER) {
+        files::remove_folder(&work.path)?;
+        return Ok(Some(done));
+    }
+    if !key.is_of(&work.path) {
+        return Ok(None);
+    }
+    work.publish(&TOGETHER)?;
+    Ok(key.finished(folder, METRICS, &TOGETHER))
 }
 
 /// A run without its page, in `folder`.
