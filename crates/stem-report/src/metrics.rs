@@ -123,6 +123,15 @@ mod tests {
     }
 
     #[test]
+    fn a_metric_is_got_by_name_and_more_of_its_goodness_is_better() {
+        let m = TaskMetrics { auc: Some(0.7), gauc: Some(0.6), logloss: Some(0.5), calibration: Some(1.1) };
+        assert_eq!(Metric::ALL.map(|metric| m.get(metric)), [Some(0.7), Some(0.6), Some(0.5)]);
+        assert_eq!(Metric::ALL.map(|metric| m.goodness(metric)), [Some(0.7), Some(0.6), Some(-0.5)]);
+        let sure = TaskMetrics::of(&[0.9, 0.8, 0.3], &[1.0, 1.0, 0.0], None); // 2.0 predicted, 2 positives
+        assert!((sure.calibration.unwrap() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
     fn every_task_is_measured_on_its_own_column() {
         let scores = [0.9, 0.1, 0.2, 0.3, 0.7, 0.2]; // [3, 2]
         let labels = [1.0, 1.0, 0.0, 0.0, 1.0, f32::NAN];

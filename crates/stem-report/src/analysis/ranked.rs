@@ -392,4 +392,15 @@ mod tests {
         let ranked = Sample::new(&[1.0, 0.0, 1.0], &[0, 1, 2], None).rank(&[0.1, 0.2, 0.3]);
         assert_eq!(ranked.weighted_auc(&[u32::MAX; 3]), Some(0.5));
     }
+
+    #[test]
+    fn a_sample_says_how_many_take_part() {
+        let labels = [1.0, 0.0, f32::NAN, 1.0, 1.0];
+        let all = Sample::new(&labels, &[7, 7, 8, 9, 9], None);
+        assert_eq!((all.len(), all.positives(), all.groups(), all.is_empty()), (4, 3, 2, false));
+        let some = Sample::new(&labels, &[7, 7, 8, 9, 9], Some(&[1, 2]));
+        assert_eq!((some.len(), some.positives(), some.groups()), (1, 0, 1));
+        assert!(Sample::new(&labels, &[7; 5], Some(&[2])).is_empty());
+        assert_eq!(Sample::ungrouped(&labels).groups(), 1);
+    }
 }

@@ -32,13 +32,16 @@ pub(crate) struct Matrices<'m> {
     pub(crate) network_state: BTreeMap<String, Vec<TensorData>>,
 }
 
+/// A matrix as it was read: values, row-major, and its shape.
+pub(crate) type Values = (Vec<f32>, [usize; 2]);
+
 /// A checkpoint that was read.
 pub(crate) struct Written {
     pub(crate) place: Place,
-    pub(crate) table: (Vec<f32>, [usize; 2]),
-    pub(crate) table_state: Vec<(Vec<f32>, [usize; 2])>,
+    pub(crate) table: Values,
+    pub(crate) table_state: Vec<Values>,
     pub(crate) network: BTreeMap<String, TensorData>,
-    pub(crate) network_state: BTreeMap<String, Vec<(Vec<f32>, [usize; 2])>>,
+    pub(crate) network_state: BTreeMap<String, Vec<Values>>,
 }
 
 struct Tensor<'t> {

@@ -11,7 +11,7 @@ pub(super) fn gate(context: &Context<'_>) -> Option<Section> {
     let gate = context.report.evaluation.as_ref()?.gate.as_ref()?;
     let mut body = Markup::new();
     let answer = if gate.passed { "It may take the place of" } else { "It may not take the place of" };
-    body.leaf("p", &[("class", &"intro")], &format!("{answer} {}.", gate.against));
+    body.leaf("p", &[("class", &"intro")], format!("{answer} {}.", gate.against));
     let margin = decimals(gate.margin, 4);
     let says = format!(
         "Both models on the same rows. A task is no worse where the 95 % interval of its gain in {}, over groups, lies above a loss of {margin}.",
