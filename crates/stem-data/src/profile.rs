@@ -24,12 +24,16 @@ pub struct Profile {
 #[serde(default)]
 pub struct FieldProfile {
     /// Share of rows without a value.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub nulls: Option<f64>,
     /// Share of values that the vocabulary does not know; of a field of keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unseen: Option<f64>,
     /// Mean of its numbers before they are standardised.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<f64>,
     /// Their standard deviation.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<f64>,
 }
 

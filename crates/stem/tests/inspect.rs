@@ -99,7 +99,15 @@ fn a_bundle_tells_fields_tasks_sizes_training_and_quality() {
     assert_eq!(report["training"]["seed"], 1);
 
     let shown = text(&stem(&["inspect", bundle.to_str().unwrap()]).stdout);
-    for part in ["a bundle of stem", "buy (within click)", "a row that scores", "how good it was", "group: user"] {
+    let parts = [
+        "a bundle of stem",
+        "buy (within click)",
+        "a row that scores",
+        "how good it was",
+        "group: user",
+        "label 1: buy 0.",
+    ];
+    for part in parts {
         assert!(shown.contains(part), "{part}: {shown}");
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use stem_core::bundle::Manifest;
 use stem_core::{Bundle, DeviceSpec, Field, ModelConfig, Predictor, Row};
+use stem_data::Profile;
 use stem_train::prior::VocabularyPrior;
 
 use super::example::example_row;
@@ -169,6 +170,7 @@ impl Report {
             lines.push(format!("  {}", scores.join(", ")));
         }
         let mut training = self.training.clone();
+        lines.extend(trained_on(&mut training));
         lines.extend(priors(&mut training));
         lines.push(format!("\ntraining: {training}"));
         let unknown = || "how good it was: no metrics.json beside it".into();
@@ -178,13 +180,32 @@ impl Report {
     }
 }
 
-/// What learned priors came to, as a table, and no longer in `training`: of the last state, where there are several.
-fn priors(training: &mut Value) -> Option<String> {
-    let mut states: Vec<&mut Value> = match training {
-        Value::Object(object) if object.contains_key("states") => object["states"].as_array_mut()?.iter_mut().collect(),
+/// What is said of each state.
+fn states_of(training: &mut Value) -> Vec<&mut Value> {
+    if training.get("states").is_some() {
+        return training["states"].as_array_mut().into_iter().flatten().collect();
+    }
+    match training {
         Value::Array(parts) => parts.iter_mut().collect(),
         one => vec![one],
-    };
+    }
+}
+
+/// What the training data were like, in a line, and no longer in `training`.
+fn trained_on(training: &mut Value) -> Option<String> {
+    let taken =
+        states_of(training).into_iter().map(|state| state.as_object_mut().and_then(|state| state.remove("data")));
+    let all: Vec<Profile> =
+        taken.flatten().filter_map(|data| serde_json::from_value(data.get("train")?.clone()).ok()).collect();
+    let rows = all.first()?.rows;
+    let rates: BTreeMap<&String, &f64> = all.iter().flat_map(|profile| &profile.base_rates).collect();
+    let rates: Vec<String> = rates.into_iter().map(|(task, rate)| format!("{task} {rate:.4}")).collect();
+    Some(format!("\ntrained on {rows} rows; label 1: {}", rates.join(", ")))
+}
+
+/// What learned priors came to, as a table, and no longer in `training`: of the last state, where there are several.
+fn priors(training: &mut Value) -> Option<String> {
+    let mut states = states_of(training);
     let taken = states.iter_mut().map(|state| state.as_object_mut().and_then(|state| state.remove("prior")));
     let last = taken.collect::<Vec<_>>().pop()??; // the one that has learned for the longest
     let all: Vec<VocabularyPrior> = serde_json::from_value(last).ok()?;
