@@ -1,13 +1,12 @@
 //! One checkpoint as a file: a valid safetensors file whose metadata hold everything but weights and optimizer, and a checksum of all.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
 use burn::tensor::TensorData;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, View};
+use safetensors::tensor::{Dtype, TensorView};
 use stem_core::files::{self, FileError};
 use stem_core::nn::RowMatrix;
 
@@ -44,24 +43,8 @@ pub(crate) struct Written {
     pub(crate) network_state: BTreeMap<String, Vec<Values>>,
 }
 
-struct Tensor<'t> {
-    shape: Vec<usize>,
-    bytes: Cow<'t, [u8]>,
-}
-
-impl View for &Tensor<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
+fn view(shape: Vec<usize>, bytes: &[u8]) -> TensorView<'_> {
+    TensorView::new(Dtype::F32, shape, bytes).expect("values fill their shape")
 }
 
 /// BLAKE3 over the text, and the tensors in the order of their names.
@@ -88,31 +71,22 @@ impl Matrices<'_> {
     /// Writes the file; one of that name stays whole until the new one is.
     pub(crate) fn write(&self, place: &Place, path: &Path) -> Result<(), FileError> {
         let place = serde_json::to_string(place).expect("a place is plain data");
-        let mut tensors: BTreeMap<String, Tensor<'_>> = BTreeMap::new();
-        let mut add = |name: String, data: &TensorData| {
-            let (shape, bytes) = (data.shape().as_slice().to_vec(), data.as_bytes().to_vec().into());
-            tensors.insert(name, Tensor { shape, bytes });
-        };
-        self.network.iter().for_each(|(name, data)| add(format!("{NETWORK}{name}"), data));
-        for (name, state) in &self.network_state {
-            state.iter().enumerate().for_each(|(k, data)| add(format!("{NETWORK_STATE}{name}.{k}"), data));
-        }
+        let named = |(name, data)| (format!("{NETWORK}{name}"), data);
+        let states = self.network_state.iter().flat_map(|(name, state)| {
+            state.iter().enumerate().map(move |(k, data)| (format!("{NETWORK_STATE}{name}.{k}"), data))
+        });
+        let small: Vec<(String, &TensorData)> = self.network.iter().map(named).chain(states).collect();
         let large: Vec<&RowMatrix> = [self.table].into_iter().chain(self.table_state).collect();
-        let small = tensors;
+        let names = (0..self.table_state.len()).map(|k| format!("{TABLE_STATE}{k}"));
+        let names: Vec<String> = [TABLE.to_string()].into_iter().chain(names).collect();
         lend(&large, &[], &mut |values| {
-            let mut tensors: BTreeMap<&str, Tensor<'_>> = small
-                .iter()
-                .map(|(name, t)| (name.as_str(), Tensor { shape: t.shape.clone(), bytes: Cow::Borrowed(&t.bytes[..]) }))
-                .collect();
-            let names: Vec<String> = [TABLE.to_string()]
-                .into_iter()
-                .chain((0..self.table_state.len()).map(|k| format!("{TABLE_STATE}{k}")))
-                .collect();
-            for ((name, matrix), values) in names.iter().zip(&large).zip(values) {
-                let bytes: &[u8] = bytemuck::cast_slice(values);
-                tensors.insert(name, Tensor { shape: matrix.dims().to_vec(), bytes: bytes.into() });
-            }
-            let parts = tensors.iter().map(|(name, t)| (*name, t.shape.as_slice(), &*t.bytes));
+            let small =
+                small.iter().map(|(name, data)| (&**name, view(data.shape().as_slice().to_vec(), data.as_bytes())));
+            let large = names.iter().zip(&large).zip(values);
+            let large = large
+                .map(|((name, matrix), values)| (&**name, view(matrix.dims().to_vec(), bytemuck::cast_slice(values))));
+            let tensors: BTreeMap<&str, TensorView<'_>> = small.chain(large).collect();
+            let parts = tensors.iter().map(|(name, view)| (*name, view.shape(), view.data()));
             let metadata =
                 HashMap::from([(CHECKSUM.to_string(), checksum(&place, parts)), (PLACE.to_string(), place.clone())]);
             files::replace(path, |scratch| {
