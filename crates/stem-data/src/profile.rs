@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::dataset::Dataset;
 use crate::split::Split;
@@ -35,6 +36,32 @@ pub struct FieldProfile {
     /// Their standard deviation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<f64>,
+}
+
+impl Profile {
+    /// What a bundle keeps of its training (`Manifest::training` of `stem-core`): of the training and of the validation split. Of several
+    /// states the first's; tasks that were trained apart have base rates of their own. `None` where an earlier version wrote it.
+    pub fn of_training(training: &Value) -> Option<[Self; 2]> {
+        let mut found = Vec::new();
+        collect(training, &mut found);
+        let of = |data: &Value, split: &str| serde_json::from_value::<Option<Self>>(data[split].clone()).ok().flatten();
+        let mut train = of(found.first()?, "train")?;
+        for data in &found[1..] {
+            train.base_rates.extend(of(data, "train").unwrap_or_default().base_rates);
+        }
+        Some([train, of(found[0], "valid").unwrap_or_default()])
+    }
+}
+
+fn collect<'v>(training: &'v Value, found: &mut Vec<&'v Value>) {
+    match training {
+        Value::Array(all) => all.iter().for_each(|one| collect(one, found)),
+        Value::Object(keys) => {
+            found.extend(keys.get("data"));
+            keys.get("states").into_iter().for_each(|states| collect(states, found));
+        }
+        _ => {}
+    }
 }
 
 impl Dataset {

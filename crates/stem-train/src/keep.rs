@@ -49,8 +49,13 @@ pub(crate) struct KeeperState {
 
 impl KeeperState {
     fn moments(&self) -> Vec<Moment> {
-        distinct(self.judges.iter().chain(&self.joint).filter_map(|judge| judge.best))
+        best_of(&self.judges, self.joint.as_ref())
     }
+}
+
+/// All moments that are somebody's best, by steps.
+fn best_of(judges: &[Judge], joint: Option<&Judge>) -> Vec<Moment> {
+    distinct(judges.iter().chain(joint).filter_map(|judge| judge.best))
 }
 
 /// Decides for one task, or for all.
@@ -171,7 +176,7 @@ impl Keeper {
 
     /// All moments that are somebody's best, by steps.
     pub(crate) fn all(&self) -> Vec<Moment> {
-        distinct(self.judges.iter().chain(&self.joint).filter_map(|judge| judge.best))
+        best_of(&self.judges, self.joint.as_ref())
     }
 
     /// Makes one bundle of all that is kept, and removes the parts. Beside one of several states the joint best, if that was wanted,

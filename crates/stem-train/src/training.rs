@@ -148,7 +148,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             network_steps,
         };
         matrices.write(&place, &checkpoint::path(&learner.work, self.steps))?;
-        let kept = checkpoint::clean_old(&learner.work)?;
+        let kept = checkpoint::clean(&learner.work, checkpoint::KEPT)?;
         self.checkpoints.insert(0, (self.steps, place.keeper));
         self.checkpoints.retain(|(steps, _)| kept.contains(steps));
         let known: Vec<KeeperState> = self.checkpoints.iter().map(|(_, state)| state.clone()).collect();

@@ -131,10 +131,10 @@ impl Console {
     /// How the program ends after what was done.
     pub(crate) fn finish(&self, done: Result) -> Exit {
         let is_refused = done.as_ref().is_err_and(|error| error.is::<Refused>());
-        match &done {
-            Err(_) if is_refused => {}
-            Err(error) => print_error(error.as_ref()),
-            Ok(()) => {}
+        if let Err(error) = &done
+            && !is_refused
+        {
+            print_error(error.as_ref());
         }
         match done {
             _ if self.stop.is_set() => Exit::Interrupted,

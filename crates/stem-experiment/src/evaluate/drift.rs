@@ -14,7 +14,7 @@ const TIMES: f64 = 1.25;
 /// What moved and what did not; and in words what did. Nothing of a bundle that an earlier version wrote.
 pub(super) fn drift(training: &Value, dataset: &Dataset) -> (Vec<DriftReport>, Vec<String>) {
     let Some(now) = dataset.profile(Split::Test) else { return (vec![], vec![]) };
-    let Some([train, valid]) = trained_on(training) else {
+    let Some([train, valid]) = Profile::of_training(training) else {
         return (vec![], vec!["the bundle does not say what its training data were like: it was written by an earlier version, so that nothing is said of drift".into()]);
     };
     let mut all = Vec::new();
@@ -65,28 +65,4 @@ fn of_field(field: &str, now: &FieldProfile, before: &FieldProfile, expected: Op
 fn beyond(a: f64, b: f64) -> bool {
     let (less, more) = (a.min(b), a.max(b));
     more > TIMES * less
-}
-
-/// What bundles keep of their training: of the training and of the validation split. Tasks that were trained apart have base rates of
-/// their own.
-fn trained_on(training: &Value) -> Option<[Profile; 2]> {
-    let mut found = Vec::new();
-    collect(training, &mut found);
-    let of = |data: &Value, split: &str| serde_json::from_value::<Option<Profile>>(data[split].clone()).ok().flatten();
-    let mut train = of(found.first()?, "train")?;
-    for data in &found[1..] {
-        train.base_rates.extend(of(data, "train").unwrap_or_default().base_rates);
-    }
-    Some([train, of(found[0], "valid").unwrap_or_default()])
-}
-
-fn collect<'v>(training: &'v Value, found: &mut Vec<&'v Value>) {
-    match training {
-        Value::Array(all) => all.iter().for_each(|one| collect(one, found)),
-        Value::Object(keys) => {
-            found.extend(keys.get("data"));
-            keys.get("states").into_iter().for_each(|states| collect(states, found));
-        }
-        _ => {}
-    }
 }

@@ -41,17 +41,18 @@ pub(super) fn gate(
     dataset: &Dataset,
     options: &EvaluateOptions,
 ) -> GateReport {
-    let EvaluateOptions { metric, margin, bootstrap, .. } = options;
+    let EvaluateOptions { margin, bootstrap, .. } = options;
+    let is_defined = options.metric != Metric::Gauc || dataset.schema().group.is_some();
+    let metric = if is_defined { options.metric } else { Metric::Auc };
     let groups = groups(dataset);
     let tasks = dataset.schema().tasks.iter().enumerate().map(|(t, task)| {
         let sample = Sample::new(&of_task(dataset.labels(Split::Test), t, dataset), &groups, None);
         let rank = |scores: &[f32]| sample.rank(&of_task(scores, t, dataset));
-        let metric = if *metric == Metric::Gauc && dataset.schema().group.is_none() { Metric::Auc } else { *metric };
         let gain = bootstrap.paired_by(metric, &[rank(others)], &[vec![rank(scores)]]);
         let gain = gain.into_iter().next().flatten().map(|difference| difference.users);
         GateTask { task: task.name.clone(), gain, verdict: GateVerdict::of(gain, *margin) }
     });
     let tasks: Vec<GateTask> = tasks.collect();
     let passed = tasks.iter().all(|task| task.verdict.passes());
-    GateReport { against: against.into(), metric: *metric, margin: *margin, tasks, passed }
+    GateReport { against: against.into(), metric, margin: *margin, tasks, passed }
 }

@@ -78,7 +78,7 @@ impl Clock {
 }
 
 /// Checkpoints that are kept: should the last one not be whole, there is the one before.
-const KEPT: usize = 2;
+pub(crate) const KEPT: usize = 2;
 const PREFIX: &str = "checkpoint-";
 const SUFFIX: &str = ".safetensors";
 
@@ -108,11 +108,6 @@ pub(crate) fn clean(folder: &Path, kept: usize) -> Result<Vec<usize>, FileError>
     let all = list(folder)?;
     all.iter().skip(kept).try_for_each(|(_, path)| files::remove_file(path))?;
     Ok(all.iter().take(kept).map(|(steps, _)| *steps).collect())
-}
-
-/// Removes all but those that are kept.
-pub(crate) fn clean_old(folder: &Path) -> Result<Vec<usize>, FileError> {
-    clean(folder, KEPT)
 }
 
 /// The last checkpoint of a folder that is whole. One that is not is told, and the one before is taken.

@@ -193,13 +193,9 @@ fn states_of(training: &mut Value) -> Vec<&mut Value> {
 
 /// What the training data were like, in a line, and no longer in `training`.
 fn trained_on(training: &mut Value) -> Option<String> {
-    let taken =
-        states_of(training).into_iter().map(|state| state.as_object_mut().and_then(|state| state.remove("data")));
-    let all: Vec<Profile> =
-        taken.flatten().filter_map(|data| serde_json::from_value(data.get("train")?.clone()).ok()).collect();
-    let rows = all.first()?.rows;
-    let rates: BTreeMap<&String, &f64> = all.iter().flat_map(|profile| &profile.base_rates).collect();
-    let rates: Vec<String> = rates.into_iter().map(|(task, rate)| format!("{task} {rate:.4}")).collect();
+    let [Profile { rows, base_rates, .. }, _] = Profile::of_training(training)?;
+    states_of(training).into_iter().filter_map(Value::as_object_mut).for_each(|state| drop(state.remove("data")));
+    let rates: Vec<String> = base_rates.iter().map(|(task, rate)| format!("{task} {rate:.4}")).collect();
     Some(format!("\ntrained on {rows} rows; label 1: {}", rates.join(", ")))
 }
 
