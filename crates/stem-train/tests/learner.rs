@@ -2,129 +2,25 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
 
-use burn::tensor::TensorData;
+use common::by_hand::*;
 use common::*;
 use stem_core::lock::Lock;
-use stem_core::models::AnyModel;
 use stem_core::nn::HiddenConfig;
 use stem_core::precision::Precision;
-use stem_core::{Bundle, DeviceSpec, ModelConfig, ModelName, Predictor, params};
+use stem_core::{Bundle, DeviceSpec, ModelConfig, ModelName, Predictor};
 use stem_data::{BatchPlan, Dataset, PrepareOptions, Recipe, Split, prepare};
 use stem_report::metrics::TaskMetrics;
 use stem_train::optimizer::{Adagrad, Sgd};
 use stem_train::{
-    BalanceConfig, Best, Error, EvaluateEvery, FitSummary, Learner, Metric, Monitor, Objective, OptimizerConfig,
-    PriorConfig, ScheduleConfig, StopFlag, TableMode, TrainConfig, TrainState, check,
+    BalanceConfig, Best, Error, EvaluateEvery, Metric, Monitor, Objective, OptimizerConfig, PriorConfig,
+    ScheduleConfig, TableMode, TrainConfig, check,
 };
-use tracing::span;
-
-/// Without validation rows every epoch counts as the best, so that the bundle holds the weights after the last step.
-fn without_validation(folder: &Path) -> Dataset {
-    let recipe = RECIPE.replace("valid = 0.15", "valid = 0.0").replace("rows = 6000", "rows = 1500");
-    prepare(
-        &Recipe::parse(&recipe, "recipe.toml").unwrap(),
-        folder,
-        &folder.join("columns"),
-        &PrepareOptions::default(),
-    )
-    .unwrap()
-}
-
-fn sgd() -> OptimizerConfig {
-    OptimizerConfig::Sgd(Sgd::default())
-}
-
-/// Three steps an epoch, the last one smaller, nothing but the loss.
-fn plain() -> TrainConfig {
-    TrainConfig {
-        batch_size: 500,
-        epochs: 2,
-        learning_rate: 0.3,
-        schedule: ScheduleConfig::Constant {},
-        optimizer: sgd(),
-        embedding_l2: Some(0.0),
-        max_gradient_norm: 1e9,
-        embedding_std: 0.1,
-        best: Best::Joint,
-        seed: 7,
-        ..TrainConfig::default()
-    }
-}
 
 /// Whether a line of the log is of an evaluation that was somebody's best.
 fn is_best(line: &serde_json::Value) -> bool {
     line["best"].as_array().is_some_and(|tasks| !tasks.is_empty())
-}
-
-fn learner<'a>(
-    spec_: &ModelConfig,
-    dataset: &'a Dataset,
-    config: &TrainConfig,
-    folder: PathBuf,
-) -> Learner<'a, ModelConfig> {
-    Learner::new(spec_.clone(), dataset, config.clone(), &spec().open().unwrap(), folder).unwrap()
-}
-
-fn fit(spec_: &ModelConfig, dataset: &Dataset, config: &TrainConfig, folder: &Path) -> FitSummary {
-    learner(spec_, dataset, config, folder.to_path_buf()).fit().unwrap()
-}
-
-fn floats(data: impl IntoIterator<Item = TensorData>) -> Vec<f32> {
-    data.into_iter().flat_map(|data| data.try_into_vec::<f32>().unwrap()).collect()
-}
-
-/// Table and network of a bundle, one after the other.
-fn weights_in(bundle: &Path) -> Vec<f32> {
-    let device = spec().open().unwrap();
-    let (table, network) = Bundle::<ModelConfig>::open(bundle).unwrap().load(&device).unwrap();
-    floats([table.rows().tensor().to_data()].into_iter().chain(params::collect(&network).into_values()))
-}
-
-fn weights_of(state: &TrainState<AnyModel>) -> Vec<f32> {
-    floats([state.table.rows().tensor().to_data()].into_iter().chain(params::collect(&state.network).into_values()))
-}
-
-/// Steps taken one by one: the rate of each is given, the objective is written out by the test.
-struct ByHand<'a> {
-    spec: &'a ModelConfig,
-    dataset: &'a Dataset,
-    config: &'a TrainConfig,
-    objective: Objective,
-}
-
-impl ByHand<'_> {
-    fn start(&self) -> TrainState<AnyModel> {
-        let TrainConfig { embedding_std, seed, table, optimizer, precision, .. } = *self.config;
-        let device = spec().open().unwrap();
-        TrainState::init(self.spec, self.dataset.schema(), embedding_std, seed, table, &device)
-            .with_optimizer(optimizer)
-            .with_precision(precision)
-    }
-
-    /// The weights after as many steps as there are rates, and the losses of each step's tasks.
-    fn steps(&self, rates: &[f64]) -> (Vec<f32>, Vec<Vec<f32>>) {
-        let TrainConfig { batch_size: size, seed, max_gradient_norm, .. } = *self.config;
-        let mut state = self.start();
-        let mut losses = Vec::new();
-        let epochs = (1..).flat_map(|epoch| {
-            let shuffle = Some((seed, epoch));
-            self.dataset.batches(Split::Train, BatchPlan { size, shuffle })
-        });
-        for (batch, &rate) in epochs.zip(rates) {
-            let (step, gradients) = state.differentiate(&batch, &self.objective);
-            losses.push(floats([step.tasks.into_data()]));
-            state = state.apply(gradients, rate, max_gradient_norm);
-        }
-        (weights_of(&state), losses)
-    }
-}
-
-fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 /// The bundle of a training holds what the steps by hand come to.
@@ -136,12 +32,6 @@ fn assert_steps(spec: &ModelConfig, dataset: &Dataset, config: &TrainConfig, obj
     let (expected, _) = ByHand { spec, dataset, config, objective }.steps(rates);
     let off = largest_difference(&found, &expected);
     assert!(off < 1e-6, "{config:?}: {off} apart");
-}
-
-/// The lines of a run's log.
-fn log_of(folder: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(folder.join("log.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -559,90 +449,6 @@ fn the_logged_loss_of_a_sparsely_labelled_task_is_the_mean_over_its_labelled_row
         assert!((found - expected).abs() < 1e-5, "{task}: {found}, expected {expected}");
     }
 }
-
-/// Asks for a stop when the forward pass of step `step` begins, as somebody with Ctrl-C may.
-struct StopAtStep {
-    stop: StopFlag,
-    step: usize,
-    forwards: AtomicUsize,
-}
-
-impl tracing::Subscriber for StopAtStep {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
-        if attributes.metadata().name() == "forward" && self.forwards.fetch_add(1, Ordering::Relaxed) + 1 == self.step {
-            self.stop.stop();
-        }
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, _: &tracing::Event<'_>) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
-/// Trains and asks for a stop in the middle of step `step`, counted from 1.
-fn fit_and_stop_at(
-    step: usize,
-    model: &ModelConfig,
-    dataset: &Dataset,
-    config: &TrainConfig,
-    out: &Path,
-) -> FitSummary {
-    let stop = StopFlag::default();
-    let subscriber = StopAtStep { stop: stop.clone(), step, forwards: AtomicUsize::new(0) };
-    let mut learner = learner(model, dataset, config, out.to_path_buf()).with_stop(stop);
-    tracing::subscriber::with_default(subscriber, || learner.fit().unwrap())
-}
-
-#[test]
-fn a_stop_within_the_first_epoch_finishes_its_step_and_leaves_those_weights() {
-    let folder = tempfile::tempdir().unwrap();
-    let dataset = dataset(folder.path());
-    let (model, config, out) = (small(ModelName::SharedBottom), plain(), folder.path().join("out"));
-    let summary = fit_and_stop_at(2, &model, &dataset, &config, &out);
-    assert!(summary.interrupted && summary.epochs == 1 && summary.best_epoch == 1);
-    let log = log_of(&out);
-    assert_eq!((log.len(), &log[0]["steps"]), (1, &2.into()));
-    let by_hand = ByHand { spec: &model, dataset: &dataset, config: &config, objective: Objective::plain(2) };
-    let (expected, _) = by_hand.steps(&[0.3; 2]);
-    assert!(largest_difference(&weights_in(&out.join("bundle.safetensors")), &expected) < 1e-6);
-}
-
-#[test]
-fn a_stop_within_a_later_epoch_leaves_the_best_epoch_that_was_finished() {
-    let folder = tempfile::tempdir().unwrap();
-    let dataset = dataset(folder.path());
-    let (model, config, out) = (small(ModelName::SharedBottom), plain(), folder.path().join("out"));
-    let steps = dataset.rows(Split::Train).div_ceil(500);
-    let summary = fit_and_stop_at(steps + 2, &model, &dataset, &config, &out);
-    assert!(summary.interrupted && summary.epochs == 2 && summary.best_epoch == 1);
-    assert_eq!(log_of(&out).len(), 1, "an epoch cut short is not judged");
-    let by_hand = ByHand { spec: &model, dataset: &dataset, config: &config, objective: Objective::plain(2) };
-    let (expected, _) = by_hand.steps(&vec![0.3; steps]);
-    assert!(largest_difference(&weights_in(&out.join("bundle.safetensors")), &expected) < 1e-6);
-}
-
-#[test]
-fn a_stop_before_the_first_step_leaves_the_weights_of_the_start() {
-    let folder = tempfile::tempdir().unwrap();
-    let dataset = dataset(folder.path());
-    let (model, config, out) = (small(ModelName::SharedBottom), plain(), folder.path().join("out"));
-    let stop = StopFlag::default();
-    assert!(!stop.is_set());
-    stop.stop();
-    let mut learner = learner(&model, &dataset, &config, out.clone()).with_stop(stop);
-    let summary = learner.fit().unwrap();
-    assert!(summary.interrupted && summary.epochs == 0 && summary.best_epoch == 0);
-    assert_eq!(summary.rows_per_second, 0.0);
-    let by_hand = ByHand { spec: &model, dataset: &dataset, config: &config, objective: Objective::plain(2) };
-    assert_eq!(weights_in(&out.join("bundle.safetensors")), by_hand.steps(&[]).0);
-    assert!(log_of(&out).is_empty());
-}
-
 #[test]
 fn the_summary_counts_parameters_of_network_and_table() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // every test file uses its part
 
+pub mod by_hand;
+
 use std::path::Path;
 
 use stem_core::models::StemConfig;
