@@ -177,6 +177,11 @@ impl Vocabulary {
         self.len() == 0
     }
 
+    /// Whether it is a number's or a vector's, whose rows have no keys.
+    pub fn is_keyless(&self) -> bool {
+        matches!(self, Vocabulary::Number | Vocabulary::Vector(_))
+    }
+
     /// Table rows: padding + keys + unseen, or the rows of a number or vector.
     pub fn rows(&self) -> usize {
         match self {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use stem_core::bundle::KnownKeys;
 use stem_core::{MISSING, Schema, Texts, Vocabulary};
 
 use crate::columns::{ColumnWriter, Columns, Element};
@@ -64,6 +65,7 @@ pub(crate) fn label(byte: u8) -> f32 {
 struct Inner {
     manifest: Manifest,
     vocabularies: Vec<Vocabulary>,
+    idle: Vec<Vec<u32>>,
     splits: [SplitColumns; 3],
 }
 
@@ -98,6 +100,8 @@ impl Dataset {
         let manifest = Manifest::read(folder)?;
         let vocabularies = (0..manifest.keys.len()).map(|v| read_vocabulary(folder, v, &manifest));
         let vocabularies = vocabularies.collect::<Result<Vec<_>>>()?;
+        let idle = vocabularies.iter().enumerate().map(|(v, vocabulary)| read_idle(folder, v, vocabulary, &manifest));
+        let idle = idle.collect::<Result<Vec<_>>>()?;
         let open = |split: Split| -> Result<SplitColumns> {
             let name = |file: &str| format!("{}/{file}", split.name());
             let (rows, schema) = (manifest.statistics[split as usize].rows, &manifest.schema);
@@ -113,7 +117,7 @@ impl Dataset {
             })
         };
         let splits = [open(Split::Train)?, open(Split::Valid)?, open(Split::Test)?];
-        Ok(Self { inner: Arc::new(Inner { manifest, vocabularies, splits }), view: None })
+        Ok(Self { inner: Arc::new(Inner { manifest, vocabularies, idle, splits }), view: None })
     }
 
     /// Name of the data set.
@@ -134,6 +138,11 @@ impl Dataset {
     /// One for each entry of the schema's vocabularies.
     pub fn vocabularies(&self) -> &[Vocabulary] {
         &self.inner.vocabularies
+    }
+
+    /// The vocabularies as a bundle keeps them: where they have grown from day to day, with how long each key has not occurred.
+    pub fn known_keys(&self) -> KnownKeys<'_> {
+        KnownKeys { vocabularies: &self.inner.vocabularies, idle: &self.inner.idle }
     }
 
     /// What was odd about the data, in words.
@@ -213,12 +222,34 @@ impl Dataset {
     }
 }
 
-/// Writes vocabulary `v`: integers as one column, texts as bytes and offsets. Gives the checksum of each file by its name.
+/// Writes vocabulary `v`: integers as one column, texts as bytes and offsets; and for how long each key has been `idle`, where that is
+/// known. Gives the checksum of each file by its name.
 pub(crate) fn write_vocabulary(
     folder: &Path,
     v: usize,
     vocabulary: &Vocabulary,
+    idle: &[u32],
 ) -> Result<(Keys, Vec<(String, String)>)> {
+    let (kind, mut written) = write_keys(folder, v, vocabulary)?;
+    if !idle.is_empty() {
+        written.push(write_column(folder, vocabulary_file(v, IDLE), idle)?);
+    }
+    Ok((kind, written))
+}
+
+/// The end of the name of a file that says how long each key of a vocabulary has not occurred.
+const IDLE: &str = "idle.u32";
+
+/// For how long each key has been idle; nothing where that is not known.
+fn read_idle(folder: &Path, v: usize, vocabulary: &Vocabulary, manifest: &Manifest) -> Result<Vec<u32>> {
+    let name = vocabulary_file(v, IDLE);
+    if !manifest.files.contains_key(&name) {
+        return Ok(Vec::new());
+    }
+    Ok(manifest.open::<u32>(folder, &name, [vocabulary.len(), 1])?.values().to_vec())
+}
+
+fn write_keys(folder: &Path, v: usize, vocabulary: &Vocabulary) -> Result<(Keys, Vec<(String, String)>)> {
     match vocabulary {
         Vocabulary::Number | Vocabulary::Vector(_) | Vocabulary::Hashed { .. } => Ok((Keys::None, vec![])),
         Vocabulary::Integers(keys) => {

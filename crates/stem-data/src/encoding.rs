@@ -8,9 +8,11 @@ use rayon::prelude::*;
 use stem_core::files::FileError;
 use stem_core::{Field, FieldKind, PADDING, Schema, Task, Texts, Transform, Vocabulary, VocabularySpec};
 
-use crate::dictionary::{Dictionary, FIRST, Keys, NULL, PAD};
+use crate::dictionary::{Dictionary, FIRST, Keys, PAD};
 use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
+use crate::grow;
+use crate::known::Known;
 use crate::recipe::{FieldRecipe, Kind, Recipe};
 use crate::split::Split;
 
@@ -18,6 +20,8 @@ use crate::split::Split;
 pub(crate) struct Encoding {
     pub(crate) schema: Schema,
     pub(crate) vocabularies: Vec<Vocabulary>,
+    /// For each vocabulary that has grown, and each of its keys: in how many trainings in a row it has not occurred.
+    pub(crate) idle: Vec<Vec<u32>>,
     /// For each vocabulary: id of each code, offset included.
     pub(crate) ids: Vec<Vec<u32>>,
     /// For each vocabulary: whether more than one value was seen in the training split.
@@ -26,35 +30,56 @@ pub(crate) struct Encoding {
     pub(crate) counts: Vec<Vec<u64>>,
 }
 
-/// Counts the training rows and keeps what is frequent enough.
+/// Counts the training rows and keeps what is frequent enough; beside what a model knows, where it is trained on.
 ///
 /// The keys are taken out of the dictionaries of `rows`: a key that is frequent is in its vocabulary from then on, and nowhere else. Texts
 /// are put in order by way of a file in `scratch`, so that they are never in memory twice.
 ///
 /// # Errors
 /// What no schema can hold, and files that cannot be written.
-pub(crate) fn encoding(recipe: &Recipe, rows: &mut CodedRows, scratch: &Path) -> Result<Encoding> {
+pub(crate) fn encoding(
+    recipe: &Recipe,
+    model: Option<Known<'_>>,
+    rows: &mut CodedRows,
+    scratch: &Path,
+) -> Result<Encoding> {
     let dictionaries = rows.vocabularies.iter_mut();
     let keys: Vec<Option<Keys>> = dictionaries.map(|v| v.dictionary.as_mut().map(Dictionary::take_keys)).collect();
     let rows = &*rows;
     let counts = count(recipe, rows)?;
     let moments = moments(rows);
-    let (mut vocabularies, mut ids, mut varied) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut vocabularies, mut ids, mut varied, mut idle) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut offset = 0u64;
     let mut fitted = rows.steps.iter().map(|steps| steps.transforms.clone()).collect::<Vec<_>>();
     let places = number_places(recipe);
     let mut kinds = vec![FieldKind::Category; recipe.fields.len()];
     let mut vocabulary_of = vec![0; recipe.fields.len()];
     for ((v, coded), keys) in rows.vocabularies.iter().enumerate().zip(keys) {
-        let (vocabulary, local, distinct) = match keys {
-            Some(keys) => known(keys, &counts[v], coded.min_count as u64, scratch)?,
-            None => {
+        let least = coded.min_count as u64;
+        let grown = model.zip(keys.as_ref()).and_then(|(model, keys)| {
+            if model.has_other_keys(&coded.name, keys) {
+                let (name, now) = (&coded.name, grow::kind_of(keys));
+                tracing::warn!(
+                    "vocabulary \"{name}\": its keys are {now} now and were not: is the column read as it was?"
+                );
+            }
+            model.grown(&coded.name, keys, &counts[v], least, recipe.grow)
+        });
+        idle.push(grown.as_ref().map(|grown| grown.idle.clone()).unwrap_or_default());
+        let (vocabulary, local, distinct) = match (keys, grown) {
+            (Some(_), Some(grown)) => {
+                tracing::info!("{}: {}", recipe.name, grow::told(&coded.name, &grown));
+                (grown.vocabulary, grown.ids, grow::distinct(&counts[v]))
+            }
+            (Some(keys), None) => known(keys, &counts[v], least, scratch)?,
+            (None, _) => {
                 let f = coded.fields[0];
                 let field = &recipe.fields[f];
                 let vocabulary = match (field.kind, field.quantiles) {
                     (Kind::Vector { len }, _) => Vocabulary::Vector(len),
                     (_, Some(buckets)) => {
-                        let edges = edges(recipe, rows, field, places[f], buckets)?;
+                        let decided = model.and_then(|model| model.numbers_of(field)?.1.map(<[f64]>::to_vec));
+                        let edges = decided.map_or_else(|| edges(recipe, rows, field, places[f], buckets), Ok)?;
                         let vocabulary = Vocabulary::integers(0..=edges.len() as i64);
                         fitted[f].push(Transform::Bucketize { edges });
                         vocabulary
@@ -81,9 +106,11 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &mut CodedRows, scratch: &Path) ->
                 Kind::Number { standardize } => {
                     let (mean, std) = moments[places[f]];
                     spread = std > 0.0;
-                    match standardize && std > 0.0 && (std as f32) > 0.0 {
-                        true => FieldKind::Number { mean: mean as f32, std: std as f32 },
-                        false => FieldKind::Number { mean: 0.0, std: 1.0 },
+                    let decided = model.and_then(|model| model.numbers_of(&recipe.fields[f])).map(|(kind, _)| kind);
+                    match (decided, standardize && std > 0.0 && (std as f32) > 0.0) {
+                        (Some(kind), _) => kind.clone(), // of a number: that was checked
+                        (None, true) => FieldKind::Number { mean: mean as f32, std: std as f32 },
+                        (None, false) => FieldKind::Number { mean: 0.0, std: 1.0 },
                     }
                 }
             };
@@ -120,7 +147,7 @@ pub(crate) fn encoding(recipe: &Recipe, rows: &mut CodedRows, scratch: &Path) ->
         }
     }
     schema.check()?;
-    Ok(Encoding { schema, vocabularies, ids, varied, counts })
+    Ok(Encoding { schema, vocabularies, idle, ids, varied, counts })
 }
 
 /// How often each code of each vocabulary occurs in the training split. Each thread walks all rows and counts vocabularies of its own.
@@ -161,7 +188,7 @@ fn count_share(recipe: &Recipe, rows: &CodedRows, share: &mut [Option<Vec<u64>>]
 
 /// The keys that are frequent enough, the local id of every code, and how many keys were seen in training.
 fn known(keys: Keys, counts: &[u64], least: u64, scratch: &Path) -> Result<(Vocabulary, Vec<u32>, usize)> {
-    let distinct = counts.iter().skip(NULL as usize).filter(|&&n| n > 0).count();
+    let distinct = grow::distinct(counts);
     let frequent = (FIRST..counts.len() as u32).filter(|&code| counts[code as usize] >= least);
     let place = |code: u32| (code - FIRST) as usize;
     let (vocabulary, codes): (Vocabulary, Vec<u32>) = match keys {

@@ -1,6 +1,7 @@
 //! Data of a later day, encoded as a model takes them: fields, transforms and vocabularies are those of its training.
 
-use stem_core::{Field, FieldKind, PADDING, Schema, Transform, Vocabulary};
+use stem_core::models::ModelSpec;
+use stem_core::{Bundle, Field, FieldKind, PADDING, Predictor, Schema, Transform, Vocabulary};
 
 use crate::dictionary::{Dictionary, FIRST, Keys};
 use crate::encoding::{Encoding, count};
@@ -15,8 +16,25 @@ pub struct Known<'k> {
     pub schema: &'k Schema,
     /// One for each entry of the schema's.
     pub vocabularies: &'k [Vocabulary],
+    /// For each vocabulary, and each of its keys: in how many trainings in a row it has not occurred
+    /// ([`KnownKeys::idle`](stem_core::bundle::KnownKeys::idle)). It matters where a model is trained on.
+    pub idle: &'k [Vec<u32>],
     /// What tells this training from others, such as the checksum of its bundle.
     pub mark: &'k str,
+}
+
+impl<'k, C> From<&'k Bundle<C>> for Known<'k> {
+    fn from(bundle: &'k Bundle<C>) -> Self {
+        let Bundle { manifest, vocabularies, idle, checksum, .. } = bundle;
+        Self { schema: &manifest.schema, vocabularies, idle, mark: checksum }
+    }
+}
+
+impl<'k, C: ModelSpec> From<&'k Predictor<C>> for Known<'k> {
+    fn from(predictor: &'k Predictor<C>) -> Self {
+        let (schema, vocabularies) = (predictor.schema(), predictor.vocabularies());
+        Self { schema, vocabularies, idle: &[], mark: predictor.checksum() }
+    }
 }
 
 /// Which rows of a recipe's SELECT are encoded.
@@ -37,7 +55,6 @@ impl Known<'_> {
     pub(crate) fn recipe(&self, recipe: &Recipe, rows: Rows) -> Result<Recipe> {
         let mut faults = Vec::new();
         let fields_line = recipe.fields.first().map_or(1, |field| field.line);
-        let labels_line = recipe.labels.first().map_or(1, |label| label.line);
         let fields = self.schema.fields.iter().filter_map(|field| {
             let found = recipe.fields.iter().find(|own| own.name == field.name);
             let Some(own) = found else {
@@ -51,15 +68,7 @@ impl Known<'_> {
         for own in recipe.fields.iter().filter(|own| self.schema.fields.iter().all(|field| field.name != own.name)) {
             tracing::warn!("{}: field \"{}\" is left out: the model does not know it", recipe.name, own.name);
         }
-        let labels = self.schema.tasks.iter().filter_map(|task| {
-            let own = recipe.labels.iter().find(|label| label.column == task.name);
-            if own.is_none() {
-                let what = format!("the model scores \"{}\", which is no label of this recipe", task.name);
-                faults.push(Fault { line: labels_line, what });
-            }
-            own.map(|own| LabelRecipe { within: task.within.clone(), ..own.clone() })
-        });
-        let labels = labels.collect();
+        let labels = self.labels(recipe, &mut faults);
         if faults.is_empty() {
             let split = match rows {
                 Rows::All => SplitRecipe::Random { valid: 0.0, test: 1.0, seed: 1 },
@@ -71,8 +80,22 @@ impl Known<'_> {
         Err(Error::Recipe { path: recipe.path.clone(), faults })
     }
 
+    /// The labels of the schema's tasks, in its order.
+    pub(crate) fn labels(&self, recipe: &Recipe, faults: &mut Vec<Fault>) -> Vec<LabelRecipe> {
+        let line = recipe.labels.first().map_or(1, |label| label.line);
+        let labels = self.schema.tasks.iter().filter_map(|task| {
+            let own = recipe.labels.iter().find(|label| label.column == task.name);
+            if own.is_none() {
+                let what = format!("the model scores \"{}\", which is no label of this recipe", task.name);
+                faults.push(Fault { line, what });
+            }
+            own.map(|own| LabelRecipe { within: task.within.clone(), ..own.clone() })
+        });
+        labels.collect()
+    }
+
     /// A field of the recipe with the settings of the schema.
-    fn field(&self, own: &FieldRecipe, field: &Field) -> Result<FieldRecipe, String> {
+    pub(crate) fn field(&self, own: &FieldRecipe, field: &Field) -> Result<FieldRecipe, String> {
         let name = &field.name;
         let differs = |what: &str, here: &str, there: &str| {
             Err(format!("field \"{name}\" {what} {here} here and {there} in the model"))
@@ -126,12 +149,13 @@ impl Known<'_> {
         let mut schema = self.schema.clone();
         schema.group = recipe.group.clone();
         let vocabularies = self.vocabularies.to_vec();
-        Ok(Encoding { ids: ids.collect(), varied: vec![true; vocabularies.len()], schema, vocabularies, counts })
+        let (varied, idle) = (vec![true; vocabularies.len()], vec![Vec::new(); vocabularies.len()]);
+        Ok(Encoding { ids: ids.collect(), varied, schema, vocabularies, idle, counts })
     }
 }
 
 /// The local id of every code.
-fn ids_of(keys: &Keys, known: &Vocabulary) -> Vec<u32> {
+pub(crate) fn ids_of(keys: &Keys, known: &Vocabulary) -> Vec<u32> {
     let mut ids = vec![PADDING, known.unseen()];
     debug_assert_eq!(ids.len(), FIRST as usize, "padding and null come before the first key");
     match keys {

@@ -11,6 +11,7 @@
 //! | one pass: values to dense codes on disk | `gather`, `dictionary`, `splitter` |
 //! | vocabularies and moments of the training split | `encoding` |
 //! | codes to ids, one folder of columns a split | `encode`, `within`, `columns` |
+//! | the same for a model that there is: measured on the rows, or trained on with them | `known`, `grow` |
 //! | what is counted meanwhile, and what of it is odd | [`Facts`], `warnings` |
 //! | all of it, cached | [`prepare()`] |
 //! | the folder, mapped into memory | [`Dataset`] |
@@ -64,6 +65,7 @@ mod split;
 mod splitter;
 mod encoding;
 mod known;
+mod grow;
 mod slices;
 mod encode;
 mod facts;
@@ -103,10 +105,12 @@ pub use known::{Known, Rows};
 pub use look::{Look, LookColumn, RawType, check_sources, column_names, look, nearest_name};
 pub use manifest::DATA_PAGE;
 pub use memory::available_memory;
-pub use prepare::{PrepareOptions, prepare, prepare_known};
+pub use prepare::{PrepareOptions, prepare, prepare_grown, prepare_known};
 pub use profile::{FieldProfile, Profile};
 pub use progress::{Bar, Progress};
-pub use recipe::{ColumnType, Dialect, FieldRecipe, Format, Kind, LabelRecipe, Quote, Recipe, Source, SplitRecipe};
+pub use recipe::{
+    ColumnType, Dialect, FieldRecipe, Format, Growth, Kind, LabelRecipe, Quote, Recipe, Source, SplitRecipe,
+};
 pub use simulator::SimulatorConfig;
 pub use slices::Slice;
 pub use source::sniff;

@@ -159,6 +159,7 @@ fn recipe_of(source: &Source, names: &[String], types: &HashMap<String, DataType
         fields: Vec::new(),
         verdict: None,
         allow_leak: Vec::new(),
+        grow: crate::recipe::Growth::default(),
         labels: Vec::new(),
         split: SplitRecipe::Random { valid: 0.1, test: 0.1, seed: 1 },
         simulator: None,

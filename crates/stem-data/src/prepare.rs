@@ -46,7 +46,23 @@ pub struct PrepareOptions {
 /// # Errors
 /// See [`Error`]. What `out` held before then still stands, and no scratch is left.
 pub fn prepare(recipe: &Recipe, data: &Path, out: &Path, options: &PrepareOptions) -> Result<Dataset> {
-    prepare_as(recipe, None, data, out, options)
+    prepare_as(recipe, Basis::Nothing, data, out, options)
+}
+
+/// Encodes rows for a model that is trained on with them: vocabularies are the model's, with the keys that are new and frequent enough and
+/// without those that have not occurred for long ([`Growth`](crate::Growth), the recipe's `[grow]`); means and edges of numbers are the
+/// model's; fields that it does not have are fitted. Otherwise as [`prepare`].
+///
+/// # Errors
+/// [`Error::Recipe`] with every field and label that does not fit the model, and those of [`prepare`].
+pub fn prepare_grown(
+    recipe: &Recipe,
+    model: Known<'_>,
+    data: &Path,
+    out: &Path,
+    options: &PrepareOptions,
+) -> Result<Dataset> {
+    prepare_as(&model.grown_recipe(recipe)?, Basis::Grown(model), data, out, options)
 }
 
 /// Encodes rows as a model takes them that was trained before: with its vocabularies and transforms, and nothing is fitted. The rows are
@@ -64,18 +80,30 @@ pub fn prepare_known(
     options: &PrepareOptions,
 ) -> Result<Dataset> {
     let recipe = Recipe { slices: slices.to_vec(), ..known.recipe(recipe, rows)? };
-    prepare_as(&recipe, Some(known), data, out, options)
+    prepare_as(&recipe, Basis::Known(known), data, out, options)
 }
 
-fn prepare_as(
-    recipe: &Recipe,
-    known: Option<Known<'_>>,
-    data: &Path,
-    out: &Path,
-    options: &PrepareOptions,
-) -> Result<Dataset> {
+/// What decides vocabularies, means and edges.
+#[derive(Clone, Copy)]
+enum Basis<'k> {
+    /// The training rows.
+    Nothing,
+    /// A model, alone: the rows are measured.
+    Known(Known<'k>),
+    /// A model, and beside it the training rows: it is trained on with them.
+    Grown(Known<'k>),
+}
+
+impl Basis<'_> {
+    /// Whether the rows are only measured.
+    fn is_measured(&self) -> bool {
+        matches!(self, Self::Known(_))
+    }
+}
+
+fn prepare_as(recipe: &Recipe, basis: Basis<'_>, data: &Path, out: &Path, options: &PrepareOptions) -> Result<Dataset> {
     let bar = options.progress.counter();
-    let dataset = prepare_with(recipe, known, data, out, &options.stop, &bar);
+    let dataset = prepare_with(recipe, basis, data, out, &options.stop, &bar);
     drop(bar);
     let dataset = dataset?;
     dataset.warnings().iter().for_each(|warning| tracing::warn!("{}: {warning}", recipe.name));
@@ -84,7 +112,7 @@ fn prepare_as(
 
 fn prepare_with(
     recipe: &Recipe,
-    known: Option<Known<'_>>,
+    basis: Basis<'_>,
     data: &Path,
     out: &Path,
     stop: &StopFlag,
@@ -93,7 +121,7 @@ fn prepare_with(
     if let (Some(simulator), Some(source)) = (&recipe.simulator, recipe.sources.first()) {
         simulate(simulator, &data.join(&source.files[0]), stop, bar)?;
     }
-    let key = key(recipe, known, data)?;
+    let key = key(recipe, basis, data)?;
     let target = out.canonicalize().unwrap_or_else(|_| out.to_path_buf()); // what a link points to is replaced, not the link
     sweep_beside(&target);
     if let Some(dataset) = cached(out, &key) {
@@ -108,11 +136,11 @@ fn prepare_with(
     room::check(recipe, query.rows_about(), &coded)?;
     let mut notes = query.notes.clone();
     let mut rows = gather(recipe, query, &coded, stop, |n| bar.at(n))?;
-    check_splits(recipe, known.is_some(), &rows)?;
+    check_splits(recipe, basis.is_measured(), &rows)?;
     for (field, longest) in recipe.fields.iter().zip(&rows.longest) {
         if let Kind::Sequence { max_len, .. } = field.kind
             && *longest < max_len
-            && known.is_none()
+            && !basis.is_measured()
         {
             let (name, column) = (&recipe.name, &field.name);
             tracing::info!(
@@ -121,17 +149,16 @@ fn prepare_with(
         }
     }
     notes.extend(joined_rows(recipe, data, &rows)?);
-    if known.is_none() {
+    if !basis.is_measured() {
         notes.extend(leaks(recipe, &rows)?);
         refuse_two_spellings(recipe, &rows)?;
     }
     notes.extend(null_words(recipe, &rows));
-    let encoding = match known {
-        Some(known) => known.encoding(recipe, &mut rows)?,
-        None => {
-            bar.say("rows read, deciding vocabularies");
-            encoding(recipe, &mut rows, &coded)?
-        }
+    bar.say("rows read, deciding vocabularies");
+    let encoding = match basis {
+        Basis::Known(known) => known.encoding(recipe, &mut rows)?,
+        Basis::Grown(model) => encoding(recipe, Some(model), &mut rows, &coded)?,
+        Basis::Nothing => encoding(recipe, None, &mut rows, &coded)?,
     };
     bar.say("rows encoded");
     let (counted, facts) = rayon::join(
@@ -139,7 +166,7 @@ fn prepare_with(
         || facts::count(recipe, &rows, &encoding, stop),
     );
     let (counted, facts) = (counted?, facts?);
-    if known.is_none() {
+    if !basis.is_measured() {
         notes.extend(warnings(recipe, &rows, &encoding, &counted));
         notes.extend(facts::warnings(recipe, &facts, &counted.statistics));
     }
@@ -147,7 +174,7 @@ fn prepare_with(
     let mut keys = Vec::with_capacity(encoding.vocabularies.len());
     let mut checksums = counted.checksums.clone();
     for (v, vocabulary) in encoding.vocabularies.iter().enumerate() {
-        let (kind, written) = write_vocabulary(&encoded, v, vocabulary)?;
+        let (kind, written) = write_vocabulary(&encoded, v, vocabulary, &encoding.idle[v])?;
         keys.push(kind);
         checksums.extend(written);
     }
@@ -198,13 +225,16 @@ fn simulate(simulator: &SimulatorConfig, path: &Path, stop: &StopFlag, bar: &Bar
 }
 
 /// Hash of what the recipe means, and of each source's files: names, lengths, times of change, and how they begin and end.
-fn key(recipe: &Recipe, known: Option<Known<'_>>, data: &Path) -> Result<String> {
+fn key(recipe: &Recipe, basis: Basis<'_>, data: &Path) -> Result<String> {
     let mut hash = blake3::Hasher::new();
     hash.update(&FORMAT.to_le_bytes()).update(env!("CARGO_PKG_VERSION").as_bytes()).update(recipe.meaning().as_bytes());
-    if let Some(known) = known {
+    if let Basis::Known(known) | Basis::Grown(known) = basis {
         let decided =
             serde_json::to_string(&(known.mark, known.schema, &recipe.slices)).expect("a schema is plain data");
         hash.update(decided.as_bytes()).update(format!("{:?}", recipe.split).as_bytes());
+        if !basis.is_measured() {
+            hash.update(format!("{:?}", recipe.grow).as_bytes());
+        }
     }
     for source in &recipe.sources {
         for file in files::list(source, data)? {

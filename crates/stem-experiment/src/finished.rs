@@ -40,6 +40,12 @@ impl RunKey {
         })))
     }
 
+    /// The same, from the weights of the bundle with this checksum.
+    pub(crate) fn starting_from(mut self, checksum: Option<&str>) -> Self {
+        checksum.into_iter().for_each(|checksum| self.0["from"] = checksum.into());
+        self
+    }
+
     /// What `file` in `folder` says, if a training with this key was finished there and the files `besides` are still there. Else the
     /// training is done now, unless the stop flag is set, and `train` gives the same; `None` where it was stopped before its end. Until
     /// then nothing in the folder counts as finished.

@@ -4,7 +4,7 @@
 //! | what | module |
 //! |---|---|
 //! | one TOML per experiment: how to train, sizes of every model | [`Experiment`] |
-//! | a run: train by name, save, measure | [`run()`] |
+//! | a run: train by name, save, measure; the same from an earlier model, with rows of a later day | [`run()`], [`run_from()`] |
 //! | models against each other, and against single-task | [`compare()`], [`CompareConfig`] |
 //! | settings for them, on the validation split | [`search`] |
 //! | what a model is like | `inspect` |
@@ -51,6 +51,6 @@ pub use experiment::Experiment;
 pub use measured::{RunMetrics, measure};
 pub use metrics_table::metrics_table;
 pub use options::RunOptions;
-pub use run::run;
+pub use run::{run, run_from};
 pub use search::SearchConfig;
 pub use stem_core::ModelName;

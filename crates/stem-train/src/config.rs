@@ -14,6 +14,7 @@ use crate::optimizer::OptimizerConfig;
 use crate::prior::PriorConfig;
 use crate::schedule::ScheduleConfig;
 use crate::step::TableMode;
+use crate::warm::NewRows;
 
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +55,13 @@ pub struct TrainConfig {
     pub max_gradient_norm: f64,
     /// Standard deviation of the embeddings at the start.
     pub embedding_std: f32,
+    /// Where the rows of keys start that a model does not know yet, when it is trained on from an earlier training.
+    #[serde(skip_serializing_if = "is_default")]
+    pub new_rows: NewRows,
+    /// How many keys are shown as unseen, for the row of the unseen to be trained, which every new key reads: an occurrence of a key with
+    /// `n` occurrences with the probability `unseen / (unseen + n)`. 0 for none.
+    #[serde(skip_serializing_if = "is_default")]
+    pub unseen: f64,
     /// Whether the table, and the optimizer's state of it, start again with every epoch while the network goes on: against what a table
     /// learns by heart in its second epoch (MEDA, arXiv 2407.01607).
     pub table_restart: bool,
@@ -68,6 +76,10 @@ pub struct TrainConfig {
     pub precision: Precision,
     /// Of weights, shuffling and dropout.
     pub seed: u64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for TrainConfig {
@@ -89,6 +101,8 @@ impl Default for TrainConfig {
             network_l2: 0.0,
             max_gradient_norm: 10.0,
             embedding_std: 0.01,
+            new_rows: NewRows::default(),
+            unseen: 0.0,
             table_restart: false,
             task_weights: BTreeMap::new(),
             balance: BalanceConfig::default(),
@@ -144,6 +158,7 @@ impl TrainConfig {
         require("network_l2", self.network_l2, least, not_negative(self.network_l2))?;
         require("max_gradient_norm", self.max_gradient_norm, above, positive(self.max_gradient_norm))?;
         require("embedding_std", self.embedding_std, least, not_negative(f64::from(self.embedding_std)))?;
+        require("unseen", self.unseen, least, not_negative(self.unseen))?;
         for (name, &weight) in &self.task_weights {
             let holds = (weight as f32).is_finite() && weight >= 0.0;
             require("task_weights", format_args!("{name} = {weight}"), "numbers of 0 or more", holds)?;

@@ -58,6 +58,14 @@ pub enum Error {
         /// What differs, one by one.
         differences: String,
     },
+    /// A bundle that a training cannot start from.
+    #[error("{} cannot be trained on: {what}", path.display())]
+    Start {
+        /// The bundle.
+        path: std::path::PathBuf,
+        /// Why.
+        what: String,
+    },
     /// A checkpoint that does not fit its own settings.
     #[error("{} cannot be gone on from: {what}", path.display())]
     Checkpoint {

@@ -5,19 +5,20 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use stem_core::Predictor;
 use stem_core::lock::Lock;
 use stem_core::models::ModelSpec;
+use stem_core::{Bundle, Predictor};
 use stem_data::{BatchPlan, Dataset, Progress, Split, StopFlag};
 use stem_report::analysis::Metric;
 use stem_report::metrics::TaskMetrics;
 
 use crate::balance::BalanceConfig;
+use crate::checkpoint::settings;
 use crate::config::TrainConfig;
 use crate::error::{Result, require};
 use crate::keep::{BUNDLE, JOINT, Moment};
@@ -27,6 +28,7 @@ use crate::monitor::Monitor;
 use crate::step::TrainState;
 use crate::training::{Trained, Training, planned_steps, scores_of};
 use crate::unfinished::Unfinished;
+use crate::warm::{Before, place_of, warm};
 
 /// What a training came to.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -78,6 +80,8 @@ pub struct Learner<'a, C: ModelSpec> {
     pub(crate) with_joint: bool,
     /// Whether it goes on from a checkpoint.
     resume: bool,
+    /// A model that was trained before, which it starts from.
+    pub(crate) start: Option<Arc<Bundle<C>>>,
 }
 
 impl<'a, C: ModelSpec> Learner<'a, C> {
@@ -124,6 +128,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             task: None,
             with_joint: false,
             resume: false,
+            start: None,
         })
     }
 
@@ -169,6 +174,33 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     pub fn with_resume(mut self, wanted: bool) -> Self {
         self.resume = wanted;
         self
+    }
+
+    /// Starts from a model that was trained before, on rows of earlier days, in the place of drawn weights: from the weights of its latest
+    /// moment. The data set is one whose vocabularies have grown from the model's ([`stem_data::prepare_grown`]); a key's row is found again
+    /// by its key. Of a bundle of tasks that were trained apart, a training of one of them takes what is that task's.
+    ///
+    /// The model as it comes is the first that is validated: a training that makes nothing better leaves it as it was.
+    ///
+    /// # Errors
+    /// [`Error::Start`](crate::Error::Start) where it is of another kind, of other sizes or other tasks; bundles that do not load.
+    pub fn with_start(mut self, bundle: Arc<Bundle<C>>) -> Result<Self> {
+        let drawn = self.state.take().unwrap_or_else(|| draw(&self.spec, self.dataset, &self.config, &self.device));
+        self.state = Some(warm(drawn, &bundle, &self.spec, self.dataset, self.config.new_rows, &self.device)?);
+        self.start = Some(bundle);
+        Ok(self)
+    }
+
+    /// What the model that it starts from brings along; nothing where it starts from drawn weights.
+    pub(crate) fn before(&self) -> Before {
+        let place = |bundle: &Bundle<C>| place_of(bundle, &self.spec, self.dataset.schema()).ok().flatten();
+        self.start.as_deref().map(|bundle| Before::of(bundle, place(bundle))).unwrap_or_default()
+    }
+
+    /// What this training is, for checkpoints.
+    pub(crate) fn settings(&self) -> serde_json::Value {
+        let from = self.start.as_ref().map(|bundle| bundle.checksum.as_str());
+        settings(&self.spec, &self.config, self.dataset, self.task.as_deref(), from)
     }
 
     /// Where the bundle is when the training has ended.
@@ -244,7 +276,14 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
 
     fn train(&mut self) -> Result<FitSummary> {
         self.trained = OnceLock::new();
-        let state = self.state.take().unwrap_or_else(|| draw(&self.spec, self.dataset, &self.config, &self.device));
+        let state = match (self.state.take(), &self.start) {
+            (Some(state), _) => state,
+            (None, None) => draw(&self.spec, self.dataset, &self.config, &self.device),
+            (None, Some(bundle)) => {
+                let drawn = draw(&self.spec, self.dataset, &self.config, &self.device);
+                warm(drawn, bundle, &self.spec, self.dataset, self.config.new_rows, &self.device)?
+            }
+        };
         let Trained { moments, epochs, evaluations, rows, seconds } =
             (if self.resume { Training::go_on(self, state) } else { Training::new(self, state) })?.run()?;
         let judged = if evaluations > 0 { moments } else { Vec::new() };

@@ -7,6 +7,7 @@
 //! | how to train | [`TrainConfig`] |
 //! | what is monitored, how often, whose best is kept | [`Monitor`], [`EvaluateEvery`], [`Best`] |
 //! | epochs, evaluations, best weights | [`Learner`] |
+//! | weights to start from, where a model is trained on | [`NewRows`] |
 //! | where it works until it is whole | [`Unfinished`] |
 //! | gather, forward, loss, backward, clip, update | [`step`] |
 //! | the weight of each task's loss | [`balance`] |
@@ -33,6 +34,9 @@ mod config;
 mod monitor;
 mod learner;
 mod training;
+mod warm;
+mod counts;
+mod unseen;
 mod keep;
 pub mod step;
 pub mod balance;
@@ -62,3 +66,4 @@ pub use stem_data::{Bar, Progress, StopFlag};
 pub use stem_report::analysis::Metric;
 pub use step::{Objective, TableMode, TrainState};
 pub use unfinished::Unfinished;
+pub use warm::NewRows;

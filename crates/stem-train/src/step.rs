@@ -197,6 +197,12 @@ impl<M: Model> TrainState<M> {
         Self { precision, ..self }
     }
 
+    /// Starts from these weights, before the first step. `network` has the values of every parameter.
+    pub(crate) fn with_weights(self, table: EmbeddingTable, network: BTreeMap<String, TensorData>) -> Self {
+        let network = params::replace(self.network, network).expect("the shapes are those of the network");
+        Self { table, network, ..self }
+    }
+
     /// Draws the table anew; the optimizer forgets it.
     pub(crate) fn restart_table(&mut self, schema: &Schema, embedding_std: f32, seed: u64) {
         let widths = self.table.widths().to_vec();

@@ -13,7 +13,7 @@ use stem_data::{Bar, BatchPlan, Dataset, Split};
 use stem_report::metrics::{TaskMetrics, four_decimals};
 
 use crate::balance::Balance;
-use crate::checkpoint::{self, Clock, Place, settings};
+use crate::checkpoint::{self, Clock, Place};
 use crate::config::TrainConfig;
 use crate::early_stop::Verdict;
 use crate::error::{Error, Result};
@@ -25,6 +25,7 @@ use crate::monitor::{Best, Monitor};
 use crate::prior::{LearnedPrior, PriorConfig};
 use crate::schedule::RateSchedule;
 use crate::step::{Objective, TrainState};
+use crate::unseen::Unseen;
 
 /// What a training is at, between two steps.
 pub(crate) struct Training<'l, C: ModelSpec> {
@@ -36,6 +37,7 @@ pub(crate) struct Training<'l, C: ModelSpec> {
     schedule: RateSchedule,
     balance: Balance,
     prior: Option<LearnedPrior>,
+    unseen: Option<Unseen>,
     losses: LossMeter,
     keeper: Keeper,
     log: RunLog,
@@ -82,6 +84,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             schedule: RateSchedule::new(schedule, learning_rate, warm_up_steps, planned_steps(config, dataset)),
             balance: Balance::new(balance, tasks.len(), seed, device),
             prior: learned_prior(learner)?,
+            unseen: Unseen::new(config.unseen, dataset)?,
             keeper: Keeper::new(&learner.work, tasks, patience, is_joint, learner.with_joint),
             log,
             steps: 0,
@@ -97,7 +100,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
 
     /// Goes on from the last checkpoint of the folder; starts where there is none.
     pub(crate) fn go_on(learner: &'l Learner<'l, C>, state: TrainState<C::Model>) -> Result<Self> {
-        let settings = settings(&learner.spec, &learner.config, learner.dataset, learner.task.as_deref());
+        let settings = learner.settings();
         let Some(written) = checkpoint::newest(&learner.work, &settings)? else {
             tracing::info!("{}: no checkpoint to go on from: the training begins", learner.work.display());
             let training = Self::new(learner, state)?;
@@ -131,7 +134,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let learner = self.learner;
         let (matrices, table_steps, network_steps) = self.state().matrices();
         let place = Place {
-            settings: settings(&learner.spec, &learner.config, learner.dataset, learner.task.as_deref()),
+            settings: learner.settings(),
             steps: self.steps,
             epoch: self.epoch,
             taken: self.taken,
@@ -158,6 +161,9 @@ impl<'l, C: ModelSpec> Training<'l, C> {
     /// Runs epochs until the last one, early stopping, or the stop flag; leaves bundle and log.
     pub(crate) fn run(mut self) -> Result<Trained> {
         let _memory = ReleaseMemory;
+        if self.learner.start.is_some() && self.evaluations == 0 && !self.learner.stop.is_set() {
+            self.evaluate()?; // a day that makes nothing better leaves the model as it was
+        }
         while (self.taken > 0 || self.epoch < self.learner.config.epochs) && !self.learner.stop.is_set() {
             if self.run_epoch()? == Verdict::Stop {
                 break;
@@ -216,8 +222,11 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let (an_epoch, planned) = (steps_an_epoch(config, dataset), planned_steps(config, dataset));
         bar.advance((self.taken * config.batch_size).min(total));
         let mut begun = Instant::now();
-        for batch in dataset.batches_after(Split::Train, plan, self.taken) {
+        for mut batch in dataset.batches_after(Split::Train, plan, self.taken) {
             batch.check(dataset.schema())?;
+            if let Some(unseen) = &self.unseen {
+                unseen.show(&mut batch, seed_of_step(config.seed, self.steps + 1));
+            }
             self.step(&batch, &bar)?;
             self.taken += 1;
             let is_due = config.evaluate_every.is_due(self.steps, an_epoch, planned);
@@ -305,13 +314,14 @@ impl<'l, C: ModelSpec> Training<'l, C> {
     fn tell(&mut self, valid: &[TaskMetrics], best_of: &[usize], moment: Moment) -> Result<()> {
         let (schema, metric) = (self.learner.dataset.schema(), self.monitor.metric);
         let (loss, rate) = (self.losses.means(), self.schedule.rate(self.steps.saturating_sub(1)));
+        let is_start = moment.steps == 0; // a model that is trained on, as it came
         let best: Vec<&str> = best_of.iter().map(|&task| schema.tasks[task].name.as_str()).collect();
         let mut line = json!({
             "epoch": moment.epoch,
             "at": moment.at,
             "steps": moment.steps,
             "learning_rate": rate,
-            "loss": by_task(schema, &loss),
+            "loss": if is_start { json!({}) } else { by_task(schema, &loss) },
             "valid": by_task(schema, valid),
             "best": best,
         });
@@ -322,9 +332,12 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             |(task, metrics): (&Task, &TaskMetrics)| format!("{} {}", task.name, four_decimals(metrics.get(metric)));
         let is_whole = (moment.at - moment.at.round()).abs() < 1e-9;
         let when = if is_whole { moment.epoch.to_string() } else { format!("{:.2}", moment.at) };
+        let trained = match is_start {
+            true => "before the first step".into(),
+            false => format!("epoch {when}: loss {:.4}", loss.iter().sum::<f64>()),
+        };
         tracing::info!(
-            "epoch {when}: loss {:.4}, valid {} {}, rate {rate:.2e}{}",
-            loss.iter().sum::<f64>(),
+            "{trained}, valid {} {}, rate {rate:.2e}{}",
             metric.name(),
             schema.tasks.iter().zip(valid).map(of_task).collect::<Vec<_>>().join(", "),
             match best.len() {
@@ -343,6 +356,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             "at": moment.at,
             "steps": moment.steps,
             "seed": self.learner.config.seed,
+            "rows": self.learner.before().rows + self.learner.dataset.rows(Split::Train),
             "monitored": monitored,
         });
         if let Some(profile) = self.learner.dataset.profile(Split::Train) {
@@ -398,8 +412,8 @@ fn write<C: ModelSpec>(
     path: &Path,
     training: &serde_json::Value,
 ) -> Result<()> {
-    let (schema, vocabularies) = (learner.dataset.schema(), learner.dataset.vocabularies());
-    Ok(bundle::save(path, schema, vocabularies, &learner.spec, &state.table, &state.network, training)?)
+    let (schema, keys) = (learner.dataset.schema(), learner.dataset.known_keys());
+    Ok(bundle::save(path, schema, keys, &learner.spec, &state.table, &state.network, training)?)
 }
 
 /// Whether all weights are numbers.
@@ -417,12 +431,16 @@ impl Drop for ReleaseMemory {
     }
 }
 
-/// What a step draws from (dropout): numbers of its own, whatever was drawn before (the finalizer of SplitMix64).
+/// What a step draws from (dropout): numbers of its own, whatever was drawn before.
 fn seed_of_step(seed: u64, step: usize) -> u64 {
-    let mut mixed = seed.wrapping_add((step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    mixed(seed.wrapping_add((step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+/// The finalizer of SplitMix64.
+pub(crate) fn mixed(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }
 
 /// Steps of one epoch.
@@ -441,7 +459,11 @@ fn learned_prior<C: ModelSpec>(learner: &Learner<'_, C>) -> Result<Option<Learne
     let PriorConfig::Learned { tied, deviation, correlation } = config.prior() else { return Ok(None) };
     let widths = spec.widths(dataset.schema());
     let batches = dataset.batches(Split::Train, BatchPlan { size: 1 << 14, shuffle: None });
-    Ok(Some(LearnedPrior::new(dataset.schema(), batches, &widths, tied, deviation, correlation)?))
+    let prior = LearnedPrior::new(dataset.schema(), batches, &widths, tied, deviation, correlation)?;
+    Ok(Some(match &learner.start {
+        Some(_) => prior.after(&learner.before(), dataset.schema(), &spec.embedding_groups(dataset.schema())),
+        None => prior,
+    }))
 }
 
 /// The objective that a configuration asks for.

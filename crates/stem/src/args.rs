@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use stem_core::precision::Precision;
 use stem_core::{DeviceSpec, ModelName};
-use stem_data::{Dataset, Known, PrepareOptions, Recipe, Rows, prepare, prepare_known};
+use stem_data::{Dataset, Known, PrepareOptions, Recipe, Rows, prepare, prepare_grown, prepare_known};
 use stem_experiment::{Experiment, RunOptions};
 use stem_report::analysis::Metric;
 
@@ -118,6 +118,15 @@ impl Source {
     pub(crate) fn encode(&self, columns: &Path, console: &Console) -> Result<Dataset> {
         let options = PrepareOptions { progress: console.progress(), stop: console.stop() };
         Ok(prepare(&self.recipe, &self.data, columns, &options)?)
+    }
+
+    /// Encodes them for a model that is trained on with them: its vocabularies, and what is new.
+    ///
+    /// # Errors
+    /// Those of [`encode`](Self::encode), and a recipe that does not fit the model.
+    pub(crate) fn encode_grown(&self, model: Known<'_>, columns: &Path, console: &Console) -> Result<Dataset> {
+        let options = PrepareOptions { progress: console.progress(), stop: console.stop() };
+        Ok(prepare_grown(&self.recipe, model, &self.data, columns, &options)?)
     }
 
     /// Encodes rows as a model takes them that was trained before, cut by the columns `by`.

@@ -144,9 +144,7 @@ impl Args {
     /// The rows as a bundle takes them.
     fn encode(&self, source: &Source, predictor: &Predictor, columns: &Path, console: &Console) -> Result<Dataset> {
         let rows = if self.split == Split::All { Rows::All } else { Rows::BySplit };
-        let (schema, vocabularies) = (predictor.schema(), predictor.vocabularies());
-        let known = Known { schema, vocabularies, mark: predictor.checksum() };
-        source.encode_known(known, rows, &self.by, columns, console)
+        source.encode_known(Known::from(predictor), rows, &self.by, columns, console)
     }
 }
 

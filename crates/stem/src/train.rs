@@ -1,10 +1,13 @@
 //! Trains one model from a recipe and leaves a bundle.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
-use stem_core::ModelName;
-use stem_experiment::{RunMetrics, metrics_table, run as train};
+use stem_core::models::ModelSpec;
+use stem_core::{Bundle, ModelConfig, ModelName};
+use stem_data::Known;
+use stem_experiment::{RunMetrics, metrics_table, run as train, run_from};
 
 use crate::args::{DataArgs, RunArgs, by_force, model_names, options, refuse_replacing};
 use crate::console::{Console, Result};
@@ -14,15 +17,22 @@ use crate::console::{Console, Result};
 /// Encodes the raw tables (once), trains, and writes OUT/bundle.safetensors, OUT/report.html, OUT/metrics.json and OUT/log.jsonl.
 /// Ctrl-C finishes the step, keeps the best weights and writes the bundle; then the exit code is 130. With `checkpoint_every` in the
 /// experiment, the same command with --resume goes on from where it was stopped or killed.
+///
+/// With --from the model of an earlier training is trained on with these rows: known values keep their embeddings, new ones get a row
+/// (`[grow]` in the recipe), and a training that makes nothing better leaves the model as it was.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   stem train --recipe recipe.toml --out out/train
   stem train --recipe recipe.toml --out out/train --resume
+  stem train --from out/monday/bundle.safetensors --recipe recipe.toml --data tuesday --out out/tuesday
   stem train --recipe datasets/simulated/recipe.toml --data out/simulated --model mmoe --seed 2 --out out/mmoe")]
 pub(crate) struct Args {
-    #[arg(long, default_value = "stem", help = format!("Model: {}", model_names()))]
-    model: ModelName,
+    #[arg(long, help = format!("Model: {}. By default stem, or that of --from", model_names()))]
+    model: Option<ModelName>,
+    /// Bundle of an earlier training, to be trained on with these rows
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
     /// Folder for bundle, page, metrics and log
     #[arg(long, value_name = "FOLDER", default_value = "out/train")]
     out: PathBuf,
@@ -55,11 +65,26 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let of = |name: &str| args.out.join(name);
     let outputs = ["bundle.safetensors", "report.html", "metrics.json", "log.jsonl", "settings.json"].map(of);
     let tables: Vec<PathBuf> = source.tables().collect();
-    refuse_replacing(&outputs, tables.iter().map(PathBuf::as_path).chain(inputs(&args.data, &args.run)))?;
+    let inputs = inputs(&args.data, &args.run).chain(args.from.as_deref());
+    refuse_replacing(&outputs, tables.iter().map(PathBuf::as_path).chain(inputs))?;
 
-    let dataset = source.encode(&args.data.columns(&args.out), console)?;
-    let options = options(&args.run, console);
-    let metrics = train(args.model, &experiment, &dataset, &args.out, &options).map_err(by_force)?;
+    let (columns, options) = (args.data.columns(&args.out), options(&args.run, console));
+    let metrics = match &args.from {
+        None => {
+            let dataset = source.encode(&columns, console)?;
+            train(args.model.unwrap_or(ModelName::Stem), &experiment, &dataset, &args.out, &options)
+        }
+        Some(path) => {
+            let bundle = Arc::new(Bundle::<ModelConfig>::open(path)?);
+            let found = bundle.config.name();
+            if let Some(model) = args.model.filter(|model| model.as_str() != found) {
+                return Err(format!("{} is a model {found}, not {model}: leave --model out", path.display()).into());
+            }
+            let dataset = source.encode_grown(Known::from(&*bundle), &columns, console)?;
+            run_from(bundle, &experiment, &dataset, &args.out, &options)
+        }
+    };
+    let metrics = metrics.map_err(by_force)?;
     // Stopped where an older run stays, it is not in its place.
     let unfinished = metrics.interrupted && of("unfinished/bundle.safetensors").exists();
     let place = if unfinished { of("unfinished") } else { args.out.clone() };

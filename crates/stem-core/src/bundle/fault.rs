@@ -127,6 +127,14 @@ pub enum VocabularyFault {
         /// As the schema says.
         expected: usize,
     },
+    /// Not a count for every key.
+    #[error("it counts idle trainings of {found} keys, and has {expected}")]
+    Idle {
+        /// Counts.
+        found: usize,
+        /// Keys.
+        expected: usize,
+    },
     /// Keys that a look-up would miss.
     #[error("its keys are not in ascending order")]
     Order,

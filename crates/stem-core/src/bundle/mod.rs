@@ -2,7 +2,8 @@
 //!
 //! A bundle is a valid safetensors file. Its metadata holds the manifest under `stem.manifest`; its tensors are
 //! `embedding.table [V, W]`, `network.*`, and the vocabularies: `vocabulary.NAME.keys` (I64), or `vocabulary.NAME.bytes` (U8)
-//! cut by `vocabulary.NAME.offsets` (U64).
+//! cut by `vocabulary.NAME.offsets` (U64); where models are trained on from day to day, `vocabulary.NAME.idle` (U32) says for each key in how
+//! many trainings in a row it has not occurred.
 //!
 //! A training may keep the weights of several moments, each for the tasks that were best then: *states*. The manifest says which tasks
 //! each answers for; the tensors of the first state have the names above, those of state `K` begin with `state.K.`.
@@ -13,7 +14,7 @@ mod write;
 
 pub use fault::{BundleFault, VocabularyFault};
 pub use read::{Bundle, State};
-pub use write::{combine, save};
+pub use write::{KnownKeys, combine, save};
 
 use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ const MANIFEST: &str = "stem.manifest";
 const CHECKSUM: &str = "stem.checksum";
 const TABLE: &str = "embedding.table";
 const NETWORK: &str = "network.";
+const IDLE: &str = "idle";
 
 /// What a bundle says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::{
-    BundleFault, CHECKSUM, FORMAT_VERSION, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, VocabularyFault,
+    BundleFault, CHECKSUM, FORMAT_VERSION, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, VocabularyFault,
     checksum, prefix,
 };
 use crate::embedding::EmbeddingTable;
@@ -37,6 +37,8 @@ pub struct Bundle<C> {
     pub config: C,
     /// One per entry of the schema's vocabularies.
     pub vocabularies: Vec<Vocabulary>,
+    /// See [`KnownKeys::idle`](super::KnownKeys::idle). One per entry of the schema's vocabularies.
+    pub idle: Vec<Vec<u32>>,
     /// BLAKE3 of the whole, in hexadecimal digits: what tells it from others.
     pub checksum: String,
 }
@@ -89,8 +91,8 @@ impl<C: ModelSpec> Bundle<C> {
         let config: C = serde_json::from_value(manifest.model.clone()).map_err(BundleFault::Model)?;
         config.check(&manifest.schema).map_err(unusable)?;
         check_states(&manifest)?;
-        let vocabularies = read_vocabularies(&manifest.schema, &tensors)?;
-        Ok(Self { path: path.to_path_buf(), file, manifest, config, vocabularies, checksum: found })
+        let (vocabularies, idle) = read_vocabularies(&manifest.schema, &tensors)?;
+        Ok(Self { path: path.to_path_buf(), file, manifest, config, vocabularies, idle, checksum: found })
     }
 
     /// Puts the weights on a device; of several states the first's.
@@ -100,6 +102,20 @@ impl<C: ModelSpec> Bundle<C> {
     /// number that is not finite.
     pub fn load(&self, device: &Device) -> Result<(EmbeddingTable, C::Model)> {
         self.load_onto(device, 0).map_err(|fault| Error::Bundle { path: self.path.clone(), fault })
+    }
+
+    /// Puts the weights of the state of the latest moment on a device: what a training goes on from.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_latest(&self, device: &Device) -> Result<(EmbeddingTable, C::Model)> {
+        let latest = self.manifest.states.len().saturating_sub(1); // states are in the order of their moments
+        self.load_onto(device, latest).map_err(|fault| Error::Bundle { path: self.path.clone(), fault })
+    }
+
+    /// Where it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Puts the weights of every state on a device.
@@ -190,10 +206,23 @@ fn finite(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, BundleFault> {
     }
 }
 
-fn read_vocabularies(schema: &Schema, tensors: &SafeTensors<'_>) -> Result<Vec<Vocabulary>, BundleFault> {
+/// The vocabularies, and how long each of their keys has been idle.
+fn read_vocabularies(
+    schema: &Schema,
+    tensors: &SafeTensors<'_>,
+) -> Result<(Vec<Vocabulary>, Vec<Vec<u32>>), BundleFault> {
     let read = |(place, spec): (usize, &VocabularySpec)| {
-        read_vocabulary(spec, Vocabulary::without_keys(schema, place), tensors)
-            .map_err(|fault| BundleFault::Vocabulary { name: spec.name.clone(), fault })
+        let read = || {
+            let vocabulary = read_vocabulary(spec, Vocabulary::without_keys(schema, place), tensors)?;
+            let Ok(view) = tensors.tensor(&format!("vocabulary.{}.{IDLE}", spec.name)) else {
+                return Ok((vocabulary, Vec::new()));
+            };
+            let counts = if view.dtype() == Dtype::U32 { view.data() } else { &[] };
+            let idle: Vec<u32> = bytemuck::pod_collect_to_vec(counts);
+            let (found, expected) = (idle.len(), vocabulary.len());
+            if found == expected { Ok((vocabulary, idle)) } else { Err(VocabularyFault::Idle { found, expected }) }
+        };
+        read().map_err(|fault| BundleFault::Vocabulary { name: spec.name.clone(), fault })
     };
     schema.vocabularies.iter().enumerate().map(read).collect()
 }

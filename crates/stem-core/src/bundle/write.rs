@@ -8,7 +8,9 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, View};
 
 use super::read::read_tensors;
-use super::{Bundle, CHECKSUM, FORMAT_VERSION, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, checksum, prefix};
+use super::{
+    Bundle, CHECKSUM, FORMAT_VERSION, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, checksum, prefix,
+};
 use crate::embedding::EmbeddingTable;
 use crate::error::{Error, Result};
 use crate::files;
@@ -39,24 +41,52 @@ impl View for &Tensor<'_> {
     }
 }
 
+/// The vocabularies of a bundle, with what is known of their keys beside the keys.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownKeys<'k> {
+    /// One per entry of the schema's.
+    pub vocabularies: &'k [Vocabulary],
+    /// For each vocabulary, and each of its keys in order: in how many trainings in a row it has not occurred, where models are trained
+    /// on from day to day. Empty, as a whole or of one vocabulary: every key occurred.
+    pub idle: &'k [Vec<u32>],
+}
+
+impl<'k> From<&'k [Vocabulary]> for KnownKeys<'k> {
+    fn from(vocabularies: &'k [Vocabulary]) -> Self {
+        Self { vocabularies, idle: &[] }
+    }
+}
+
+impl<'k> From<&'k Vec<Vocabulary>> for KnownKeys<'k> {
+    fn from(vocabularies: &'k Vec<Vocabulary>) -> Self {
+        vocabularies.as_slice().into()
+    }
+}
+
+impl<'k, const N: usize> From<&'k [Vocabulary; N]> for KnownKeys<'k> {
+    fn from(vocabularies: &'k [Vocabulary; N]) -> Self {
+        vocabularies.as_slice().into()
+    }
+}
+
 /// Writes a bundle: a scratch file beside `path`, flushed, renamed, the folder synced. An older bundle of that name stays whole
 /// until the new one is. The table is read where it lies, not copied, on the CPU device `flex`.
 ///
 /// # Errors
 /// [`Error::File`](crate::Error::File).
-pub fn save<C: ModelSpec>(
+pub fn save<'k, C: ModelSpec>(
     path: &Path,
     schema: &Schema,
-    vocabularies: &[Vocabulary],
+    keys: impl Into<KnownKeys<'k>>,
     config: &C,
     table: &EmbeddingTable,
     network: &C::Model,
     training: &serde_json::Value,
 ) -> Result<()> {
-    let parameters = params::collect(network);
+    let (keys, parameters) = (keys.into(), params::collect(network));
     let shape = table.rows().dims().to_vec();
     table.rows().read(|values| {
-        let mut tensors = vocabulary_tensors(schema, vocabularies);
+        let mut tensors = vocabulary_tensors(schema, keys);
         for (name, data) in &parameters {
             let tensor =
                 Tensor { dtype: Dtype::F32, shape: data.shape().as_slice().to_vec(), bytes: data.as_bytes().into() };
@@ -123,9 +153,9 @@ fn write(path: &Path, tensors: &BTreeMap<String, Tensor<'_>>, manifest: &Manifes
     Ok(files::replace(path, write)?)
 }
 
-fn vocabulary_tensors<'a>(schema: &Schema, vocabularies: &'a [Vocabulary]) -> BTreeMap<String, Tensor<'a>> {
+fn vocabulary_tensors<'a>(schema: &Schema, known: KnownKeys<'a>) -> BTreeMap<String, Tensor<'a>> {
     let mut tensors = BTreeMap::new();
-    for (spec, vocabulary) in schema.vocabularies.iter().zip(vocabularies) {
+    for (place, (spec, vocabulary)) in schema.vocabularies.iter().zip(known.vocabularies).enumerate() {
         let mut add = |part: &str, dtype, len, bytes: &'a [u8]| {
             let name = format!("vocabulary.{}.{part}", spec.name);
             tensors.insert(name, Tensor { dtype, shape: vec![len], bytes: bytes.into() });
@@ -138,6 +168,9 @@ fn vocabulary_tensors<'a>(schema: &Schema, vocabularies: &'a [Vocabulary]) -> BT
                 add("bytes", Dtype::U8, bytes.len(), bytes);
                 add("offsets", Dtype::U64, offsets.len(), bytemuck::cast_slice(offsets));
             }
+        }
+        if let Some(idle) = known.idle.get(place).filter(|idle| !idle.is_empty()) {
+            add(IDLE, Dtype::U32, idle.len(), bytemuck::cast_slice(idle));
         }
     }
     tensors

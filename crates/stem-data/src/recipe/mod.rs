@@ -40,6 +40,8 @@ pub struct Recipe {
     pub split: SplitRecipe,
     /// What a comparison of models is decided by; AUC without it.
     pub verdict: Option<Metric>,
+    /// How vocabularies grow where a model is trained on from an earlier one.
+    pub grow: Growth,
     /// A log that is simulated when the first source's file is not there.
     pub simulator: Option<SimulatorConfig>,
     /// File it was read from, for messages.
@@ -50,6 +52,19 @@ pub struct Recipe {
     pub(crate) slices: Vec<String>,
     /// Lines of the keys that are checked only when the columns are known.
     pub(crate) lines: Lines,
+}
+
+/// How the vocabularies of a model change where it is trained on with rows of a later day: `[grow]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Growth {
+    /// A key that the model does not know is taken in when it occurs so often in the training rows; without it as often as its field's
+    /// `min_count` says.
+    pub admit_after: Option<usize>,
+    /// A key that has not occurred in so many trainings in a row is forgotten; without it none is.
+    pub evict_after: Option<usize>,
+    /// Rows of a vocabulary at most, those of padding and the unseen included: beyond them the keys go that have not occurred for the
+    /// longest, of those the rarest in the training rows.
+    pub max_rows: Option<usize>,
 }
 
 /// Where the recipe says what.
@@ -307,6 +322,7 @@ impl Recipe {
     pub(crate) fn meaning(&self) -> String {
         let table = toml::from_str::<toml::Table>(&self.text).map(|mut table| {
             table.remove("verdict"); // it reads the columns, and makes none of them
+            table.remove("grow"); // it changes what was made for an earlier model, whose key holds it
             table.to_string()
         });
         table.unwrap_or_else(|_| self.text.clone())

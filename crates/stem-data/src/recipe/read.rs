@@ -7,7 +7,9 @@ use toml::de::DeTable;
 
 use super::field::field;
 use super::section::{Faults, Section};
-use super::{ColumnType, Dialect, Format, LabelRecipe, Lines, Quote, Recipe, SPLIT_OF_FILES, Source, SplitRecipe};
+use super::{
+    ColumnType, Dialect, Format, Growth, LabelRecipe, Lines, Quote, Recipe, SPLIT_OF_FILES, Source, SplitRecipe,
+};
 use crate::error::Fault;
 use crate::simulator::SimulatorConfig;
 use crate::source::is_encoding;
@@ -35,6 +37,7 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
     let sources = top.tables("source", "[[source]]", faults).into_iter().map(|s| source(s, faults)).collect();
     let fields = top.tables("field", "[[field]]", faults).into_iter().map(|s| field(s, faults)).collect();
     let labels = top.tables("label", "[[label]]", faults).into_iter().map(|s| label(s, faults)).collect();
+    let grow = top.table("grow", "[grow]", faults).map(|s| grow(s, faults)).unwrap_or_default();
     let split_section = top.table("split", "[split]", faults);
     let split_line = split_section.as_ref().map_or(1, |s| s.line);
     let simulator = top.table("simulator", "[simulator]", faults).map(|s| simulator(s, faults));
@@ -64,6 +67,7 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
             labels,
             split,
             verdict,
+            grow,
             simulator,
             path,
             text,
@@ -250,6 +254,16 @@ fn split(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<SplitRecip
     }
     section.finish(faults);
     Some(split)
+}
+
+fn grow(mut section: Section<'_>, faults: &mut Faults<'_>) -> Growth {
+    let growth = Growth {
+        admit_after: section.count("admit_after", 1, faults),
+        evict_after: section.count("evict_after", 1, faults),
+        max_rows: section.count("max_rows", 3, faults),
+    };
+    section.finish(faults);
+    growth
 }
 
 fn simulator(mut section: Section<'_>, faults: &mut Faults<'_>) -> SimulatorConfig {

@@ -78,7 +78,7 @@ impl<C: ModelFamily> Job<C> {
             let _span = tracing::info_span!("run", model = %model, seed).entered();
             let run = |resume| {
                 let options = RunOptions { resume, ..options.clone() };
-                train_and_measure(model, experiment, dataset, folder, &options)
+                train_and_measure(model, experiment, dataset, None, folder, &options)
             };
             let run = match run(true) {
                 Err(Error::Train(stem_train::Error::OtherSettings { .. })) => run(false), // of an older comparison

@@ -12,11 +12,12 @@ mod train;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use stem_core::Predictor;
 use stem_core::files;
 use stem_core::lock::Lock;
 use stem_core::models::ModelFamily;
+use stem_core::{Bundle, Predictor};
 use stem_data::{Dataset, Split};
 use stem_report::report;
 use stem_train::{Unfinished, memory};
@@ -46,10 +47,40 @@ pub fn run<C: ModelFamily>(
     folder: &Path,
     options: &RunOptions,
 ) -> Result<RunMetrics> {
-    let model = C::find(model.as_ref())?;
+    run_with(C::find(model.as_ref())?, experiment, dataset, None, folder, options)
+}
+
+/// As [`run`], but trains on a model that was trained before, `bundle`, with rows of a later day: `dataset` is one whose vocabularies have
+/// grown from the bundle's ([`stem_data::prepare_grown`]). Model and sizes are the bundle's.
+///
+/// # Errors
+/// Those of [`run`]; a bundle of other sizes than `experiment` says, or of other tasks.
+pub fn run_from<C: ModelFamily>(
+    bundle: Arc<Bundle<C>>,
+    experiment: &Experiment<C>,
+    dataset: &Dataset,
+    folder: &Path,
+    options: &RunOptions,
+) -> Result<RunMetrics> {
+    let model = bundle.config.name();
+    let experiment = match experiment.has(model) {
+        true => experiment.clone(),
+        false => experiment.clone().with_model(bundle.config.clone()),
+    };
+    run_with(model, &experiment, dataset, Some(&bundle), folder, options)
+}
+
+fn run_with<C: ModelFamily>(
+    model: &'static str,
+    experiment: &Experiment<C>,
+    dataset: &Dataset,
+    start: Option<&Arc<Bundle<C>>>,
+    folder: &Path,
+    options: &RunOptions,
+) -> Result<RunMetrics> {
     check(model, experiment, dataset, memory::available_to(&options.device.open()?))?;
     let _lock = Lock::of(folder)?;
-    let key = RunKey::of(model, experiment, dataset, options)?;
+    let key = RunKey::of(model, experiment, dataset, options)?.starting_from(start.map(|bundle| &bundle.checksum[..]));
     if options.resume
         && let Some(done) = finished_before(&key, folder)?
     {
@@ -60,7 +91,7 @@ pub fn run<C: ModelFamily>(
     experiment.log_preset(model);
     let older = folder::finished_run(folder);
     let work = if options.resume { Unfinished::go_on(folder)? } else { Unfinished::start(folder)? };
-    let run = train_and_measure(model, experiment, dataset, &work.path, options)?;
+    let run = train_and_measure(model, experiment, dataset, start, &work.path, options)?;
     let (page, metrics) = inspect::page_of_run(run, experiment, dataset, &work.path, options)?;
     page.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     files::replace_text(&work.path.join(PAGE), &report::render(&page))?;
@@ -107,10 +138,11 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
     model: &'static str,
     experiment: &Experiment<C>,
     dataset: &Dataset,
+    start: Option<&Arc<Bundle<C>>>,
     folder: &Path,
     options: &RunOptions,
 ) -> Result<Measured<C>> {
-    let summary = train(model, experiment, dataset, folder, options, true)?;
+    let summary = train(model, experiment, dataset, start, folder, options, true)?;
     let device = options.device.open()?;
     let predictor = Predictor::open_model(folder.join(BUNDLE), &device)?;
     let joint = folder.join(JOINT);

@@ -75,7 +75,8 @@ impl<C: ModelSpec> Training<'_, C> {
     /// Trains the model of one task; a task that was finished before the run was stopped is not trained again.
     fn jointly_once(&self, task: &str) -> Result<FitSummary> {
         let done = self.folder.join(DONE);
-        let settings = settings(self.spec, self.train, self.dataset, Some(task));
+        let settings =
+            settings(self.spec, self.train, self.dataset, Some(task), self.start.map(|from| &from.checksum[..]));
         let before = std::fs::read(&done).ok().filter(|_| self.options.resume && self.folder.join(BUNDLE).exists());
         let before = before.and_then(|text| serde_json::from_slice::<Done>(&text).ok());
         if let Some(before) = before.filter(|before| before.settings == settings) {
@@ -143,5 +144,5 @@ fn merge<C: ModelSpec>(
     let network = params::replace(spec.init(schema, &mut ChaCha8Rng::seed_from_u64(0), device), values)
         .map_err(|e| Error::Core(stem_core::Error::Bundle { path: path.to_path_buf(), fault: e.into() }))?;
     let training = serde_json::Value::Array(training);
-    Ok(bundle::save(path, schema, dataset.vocabularies(), spec, &table, &network, &training)?)
+    Ok(bundle::save(path, schema, dataset.known_keys(), spec, &table, &network, &training)?)
 }

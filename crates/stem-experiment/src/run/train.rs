@@ -1,11 +1,11 @@
 //! A training: what is known before it, and how it is carried out.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::Device;
-use stem_core::files;
-use stem_core::models::ModelFamily;
-use stem_core::models::ModelSpec;
+use stem_core::models::{ModelFamily, ModelSpec};
+use stem_core::{Bundle, files};
 use stem_data::Dataset;
 use stem_train::{self as learner, FitSummary, Learner, TrainConfig};
 
@@ -23,6 +23,8 @@ pub(super) struct Training<'a, C> {
     pub folder: &'a Path,
     pub device: &'a Device,
     pub options: &'a RunOptions,
+    /// A model that was trained before, which it starts from.
+    pub start: Option<&'a Arc<Bundle<C>>>,
     /// Whether the weights that are best for all tasks together are wanted beside each task's own best.
     pub with_joint: bool,
 }
@@ -32,6 +34,10 @@ impl<C: ModelSpec> Training<'_, C> {
     pub(super) fn jointly(&self, alone: Option<&str>) -> Result<FitSummary> {
         let learner = Learner::new(self.spec.clone(), self.dataset, self.train.clone(), self.device, self.folder)?;
         let learner = learner.with_progress(self.options.progress.clone()).with_stop(self.options.stop.clone());
+        let learner = match self.start {
+            Some(bundle) => learner.with_start(bundle.clone())?,
+            None => learner,
+        };
         let learner = learner.with_task(alone.map(Into::into)).with_joint(self.with_joint);
         Ok(learner.with_resume(self.options.resume).fit_in_place()?)
     }
@@ -67,7 +73,7 @@ pub(crate) fn check<C: ModelFamily>(
     Ok(most)
 }
 
-/// Trains `model` as the experiment says; `folder`, which is the caller's alone, receives bundle and log, and `with_joint` a bundle of
+/// Trains `model` as the experiment says, from drawn weights or from those of `start`; `folder`, which is the caller's alone, receives bundle and log, and `with_joint` a bundle of
 /// the weights that are best for all tasks together, where they are not those of every task.
 ///
 /// # Errors
@@ -76,6 +82,7 @@ pub(crate) fn train<C: ModelFamily>(
     model: &str,
     experiment: &Experiment<C>,
     dataset: &Dataset,
+    start: Option<&Arc<Bundle<C>>>,
     folder: &Path,
     options: &RunOptions,
     with_joint: bool,
@@ -84,7 +91,7 @@ pub(crate) fn train<C: ModelFamily>(
     files::create_folder(folder)?;
     let spec = &experiment.model(model)?;
     spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
-    let training = Training { spec, train: &experiment.train, dataset, folder, device, options, with_joint };
+    let training = Training { spec, train: &experiment.train, dataset, folder, device, options, start, with_joint };
     if spec.trains_apart() { single_task::train(&training) } else { training.jointly(None) }
 }
 

@@ -112,7 +112,7 @@ impl<C: ModelFamily> Candidate<C> {
         work: &Path,
         options: &RunOptions,
     ) -> Result<Option<Outcome>> {
-        let score = match train(self.model, experiment, dataset, work, options, false) {
+        let score = match train(self.model, experiment, dataset, None, work, options, false) {
             Ok(summary) if summary.interrupted => return Ok(None),
             Ok(_) => {
                 let predictor = Predictor::<C>::open_model(work.join(BUNDLE), &options.device.open()?)?;

@@ -19,6 +19,7 @@ use stem_core::files::{self, FileError};
 
 pub(crate) use file::{Matrices, Written};
 pub(crate) use state::Place;
+pub(crate) use state::differences;
 pub use state::settings;
 
 use crate::error::{Error, Result, require};
@@ -118,7 +119,7 @@ pub(crate) fn newest(folder: &Path, settings: &serde_json::Value) -> Result<Opti
     for (_, path) in list(folder)? {
         match Written::read(&path) {
             Ok(written) => {
-                let differences = state::differences(&written.place.settings, settings);
+                let differences = differences(&written.place.settings, settings);
                 if differences.is_empty() {
                     return Ok(Some(written));
                 }

@@ -40,19 +40,28 @@ pub(crate) struct Place {
 }
 
 /// What two trainings must have in common for one to go on from the other's checkpoint.
-pub fn settings(spec: &impl ModelSpec, train: &TrainConfig, dataset: &Dataset, task: Option<&str>) -> Value {
+/// `from` is the checksum of the bundle that they start from.
+pub fn settings(
+    spec: &impl ModelSpec,
+    train: &TrainConfig,
+    dataset: &Dataset,
+    task: Option<&str>,
+    from: Option<&str>,
+) -> Value {
     let train = TrainConfig { checkpoint_every: None, ..train.written_out() };
-    json!({
+    let mut settings = json!({
         "model": spec,
         "train": train,
         "data": dataset.key(),
         "task": task,
         "version": env!("CARGO_PKG_VERSION"),
-    })
+    });
+    from.into_iter().for_each(|from| settings["from"] = from.into());
+    settings
 }
 
 /// What differs, one by one: `train.learning_rate is 0.001 there and 0.01 now`.
-pub(super) fn differences(there: &Value, now: &Value) -> Vec<String> {
+pub(crate) fn differences(there: &Value, now: &Value) -> Vec<String> {
     let mut found = Vec::new();
     compare("", there, now, &mut found);
     found

@@ -6,10 +6,11 @@ use stem_core::{Batch, Schema, fused};
 use stem_kernels::prior::Precisions;
 use stem_kernels::simd::dot;
 
-use super::counts::{Bucket, RowCounts};
 use super::matrix::inverse;
+use crate::counts::{Bucket, RowCounts};
 use crate::error::Result;
 use crate::step::{StepGradients, TableMode, TrainState};
+use crate::warm::Before;
 
 /// Steps from one look at the curvature to the next.
 const STEPS_A_LOOK: usize = 8;
@@ -49,6 +50,8 @@ pub struct LearnedPrior {
     seen: Vec<f64>,
     precisions: Precisions,
     steps: usize,
+    /// Training rows of all trainings of the model over those of this one.
+    days: f64,
 }
 
 /// What a learned prior has learned, for a checkpoint: what is counted of the data is counted again.
@@ -128,9 +131,41 @@ impl LearnedPrior {
             variances,
             precisions,
             steps: 0,
+            days: 1.0,
         };
         prior.refresh();
         prior
+    }
+
+    /// Goes on from what earlier trainings of the model have learned. The pull on a row is counted once over the rows of all of them, not
+    /// once in each, and a row's posterior is that of all of them, as far as it occurred in them as it does in this one.
+    #[must_use]
+    pub(crate) fn after(mut self, before: &Before, schema: &Schema, groups: &[usize]) -> Self {
+        self.days = (before.rows + self.counts.rows) as f64 / self.counts.rows.max(1) as f64;
+        self.histograms.iter_mut().flatten().for_each(|bucket| bucket.mass *= self.days);
+        let (size, count) = (self.size(), self.widths.len());
+        for (v, own) in self.summary(schema, groups).into_iter().enumerate() {
+            let learned = before.prior.iter().find(|prior| prior.fields.iter().any(|field| own.fields.contains(field)));
+            let Some(learned) = learned.filter(|learned| learned.groups.len() == count) else { continue };
+            let deviation = |g: usize| learned.groups[g].deviation;
+            let correlation = |g: usize, h: usize| learned.correlation.get(g).and_then(|row| row.get(h)).copied();
+            let mut column = 0;
+            let variances = &mut self.variances[v * size..][..size];
+            for g in 0..count {
+                if self.tied {
+                    for h in (0..count).filter(|&h| g == h || correlation(g, h).is_some()) {
+                        let related = if g == h { 1.0 } else { correlation(g, h).unwrap_or(0.0) };
+                        variances[g * count + h] = related * deviation(g) * deviation(h);
+                    }
+                } else {
+                    variances[column..column + self.widths[g]].fill(deviation(g) * deviation(g));
+                    column += self.widths[g];
+                }
+            }
+            bound(variances, self.tied.then_some(count));
+        }
+        self.refresh();
+        self
     }
 
     /// What was learned so far.
@@ -189,11 +224,11 @@ impl LearnedPrior {
         let strength = |(place, &id): (usize, &u32)| {
             let times = match mode {
                 TableMode::Dense => {
-                    f64::from(u8::from(self.counts.occurrences(id) > 0)) / self.counts.rows.max(1) as f64
+                    f64::from(u8::from(self.counts.occurrences(id) > 0)) / self.counts.rows.max(1) as f64 / self.days
                 }
                 TableMode::RowSparse => {
                     let times = starts[place + 1] - starts[place];
-                    f64::from(times) / (f64::from(self.counts.occurrences(id).max(1)) * batch_rows as f64)
+                    f64::from(times) / (f64::from(self.counts.occurrences(id).max(1)) * batch_rows as f64 * self.days)
                 }
             };
             times as f32

@@ -25,11 +25,10 @@
 //!
 //! | step | module |
 //! |---|---|
-//! | how often each row occurs | `counts` |
+//! | how often each row occurs | `counts`, beside this folder |
 //! | pull, looks, EM | `learned` |
 //! | small matrices | `matrix` |
 
-mod counts;
 mod learned;
 mod matrix;
 

@@ -5,9 +5,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stem_core::{Batch, Field, Schema, Task, VocabularySpec};
 
-use super::counts::RowCounts;
 use super::learned::LearnedPrior;
 use super::matrix::inverse;
+use crate::counts::RowCounts;
 
 const GROUPS: usize = 3;
 const DIM: usize = 4;

@@ -6,7 +6,7 @@ use crate::error::Result;
 
 /// Occurrences of the table's rows.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct RowCounts {
+pub(crate) struct RowCounts {
     /// Where the rows of each vocabulary begin, and where the last ends. `[vocabularies + 1]`
     starts: Vec<u32>,
     /// `o_r`: slots of the training rows that hold the row. `[V]`
@@ -14,21 +14,21 @@ pub(super) struct RowCounts {
     /// `n_r`: the sum of the squared weights of those slots. `[V]`
     masses: Vec<f32>,
     /// `N`
-    pub(super) rows: usize,
+    pub(crate) rows: usize,
 }
 
 /// Rows of a vocabulary that occur about equally often.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     /// Mean of their `n_r`.
-    pub(super) mass: f64,
+    pub(crate) mass: f64,
     /// How many they are.
-    pub(super) rows: f64,
+    pub(crate) rows: f64,
 }
 
 impl RowCounts {
     /// Counts the rows of batches.
-    pub(super) fn of(schema: &Schema, batches: impl IntoIterator<Item = Batch>) -> Result<Self> {
+    pub(crate) fn of(schema: &Schema, batches: impl IntoIterator<Item = Batch>) -> Result<Self> {
         let mut counts = Self::none(schema);
         for batch in batches {
             batch.check(schema)?;
@@ -38,13 +38,13 @@ impl RowCounts {
     }
 
     /// Before the first row.
-    pub(super) fn none(schema: &Schema) -> Self {
+    pub(crate) fn none(schema: &Schema) -> Self {
         let mut starts: Vec<u32> = schema.offsets();
         starts.push(schema.rows() as u32);
         Self { starts, occurrences: vec![0; schema.rows()], masses: vec![0.0; schema.rows()], rows: 0 }
     }
 
-    pub(super) fn add(&mut self, batch: &Batch) {
+    pub(crate) fn add(&mut self, batch: &Batch) {
         self.rows += batch.rows;
         for (&id, &weight) in batch.ids.iter().zip(&batch.weights) {
             self.occurrences[id as usize] = self.occurrences[id as usize].saturating_add(1);
@@ -52,32 +52,32 @@ impl RowCounts {
         }
     }
 
-    pub(super) fn vocabularies(&self) -> usize {
+    pub(crate) fn vocabularies(&self) -> usize {
         self.starts.len() - 1
     }
 
     /// The vocabulary of a row.
-    pub(super) fn vocabulary(&self, row: u32) -> usize {
+    pub(crate) fn vocabulary(&self, row: u32) -> usize {
         self.starts.partition_point(|&start| start <= row) - 1
     }
 
     /// `o_r`
-    pub(super) fn occurrences(&self, row: u32) -> u32 {
+    pub(crate) fn occurrences(&self, row: u32) -> u32 {
         self.occurrences[row as usize]
     }
 
     /// `n_r > 0`
-    pub(super) fn is_live(&self, row: u32) -> bool {
+    pub(crate) fn is_live(&self, row: u32) -> bool {
         self.masses[row as usize] > 0.0
     }
 
     /// Whether a row lies behind the last of a vocabulary.
-    pub(super) fn ends_before(&self, vocabulary: usize, row: u32) -> bool {
+    pub(crate) fn ends_before(&self, vocabulary: usize, row: u32) -> bool {
         self.starts[vocabulary + 1] <= row
     }
 
     /// The rows of a vocabulary that occur, by how often: eight buckets for every doubling.
-    pub(super) fn histogram(&self, vocabulary: usize) -> Vec<Bucket> {
+    pub(crate) fn histogram(&self, vocabulary: usize) -> Vec<Bucket> {
         let rows = self.starts[vocabulary] as usize..self.starts[vocabulary + 1] as usize;
         let mut buckets = std::collections::BTreeMap::<i64, Bucket>::new();
         for &mass in self.masses[rows].iter().filter(|mass| **mass > 0.0) {

@@ -1,0 +1,90 @@
+//! The row of the unseen is what every new key reads when a model scores. It is trained by showing some keys as unseen, rare ones above all.
+
+use stem_core::{Batch, Schema};
+use stem_data::{BatchPlan, Dataset, Split};
+
+use crate::counts::RowCounts;
+use crate::error::Result;
+
+/// Shows the occurrences of keys as unseen, each with the probability `share / (share + n)`, `n` the occurrences of the key in training
+/// (word dropout; Kiperwasser and Goldberg 2016, arXiv 1603.04351).
+pub(crate) struct Unseen {
+    share: f64,
+    counts: RowCounts,
+    /// Of each vocabulary: the rows of its keys, and the row of the unseen; `None` where every key has a row.
+    keys: Vec<Option<(std::ops::Range<u32>, u32)>>,
+}
+
+impl Unseen {
+    /// Counts the keys of the training rows; `None` where none is to be shown as unseen.
+    ///
+    /// # Errors
+    /// Batches that do not fit the schema.
+    pub(crate) fn new(share: f64, dataset: &Dataset) -> Result<Option<Self>> {
+        if share <= 0.0 {
+            return Ok(None);
+        }
+        let schema = dataset.schema();
+        let batches = dataset.batches(Split::Train, BatchPlan { size: 1 << 14, shuffle: None });
+        Ok(Some(Self { share, counts: RowCounts::of(schema, batches)?, keys: keys(schema) }))
+    }
+
+    /// Changes the ids of a batch; which, is decided by `seed`.
+    pub(crate) fn show(&self, batch: &mut Batch, seed: u64) {
+        for (slot, id) in batch.ids.iter_mut().enumerate() {
+            let Some((keys, unseen)) = &self.keys[self.counts.vocabulary(*id)] else { continue };
+            if !keys.contains(id) {
+                continue;
+            }
+            let probability = self.share / (self.share + f64::from(self.counts.occurrences(*id)));
+            if unit(seed, slot as u64) < probability {
+                *id = *unseen;
+            }
+        }
+    }
+}
+
+fn keys(schema: &Schema) -> Vec<Option<(std::ops::Range<u32>, u32)>> {
+    let has_keys = |v: usize| {
+        let mut fields = schema.fields.iter().filter(|field| field.vocabulary == v);
+        schema.vocabularies[v].hashed.is_none() && fields.all(|field| field.kind.has_keys())
+    };
+    let of = |(v, start): (usize, u32)| {
+        let unseen = start + schema.vocabularies[v].rows as u32 - 1;
+        has_keys(v).then_some((start + 1..unseen, unseen))
+    };
+    schema.offsets().into_iter().enumerate().map(of).collect()
+}
+
+/// A number in `[0, 1)` for a slot (the finalizer of SplitMix64).
+fn unit(seed: u64, slot: u64) -> f64 {
+    (crate::training::mixed(seed ^ slot.wrapping_mul(0xd6e8_feb8_6659_fd93)) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stem_core::{Field, Task, VocabularySpec};
+
+    #[test]
+    fn rare_keys_are_shown_as_unseen_more_often_than_others_and_nothing_else_is() {
+        let fields = vec![Field::category("user", 0), Field::number("age", 1)];
+        let vocabularies = vec![VocabularySpec::new("user", 4), VocabularySpec::new("age", 1)];
+        let schema = Schema::new(fields, vocabularies, vec![Task::new("a")]);
+        // key 1 once, key 2 in all other rows; the unseen is row 3, the number's row 4
+        let ids: Vec<u32> = (0..1000).flat_map(|row| [if row == 0 { 1 } else { 2 }, 4]).collect();
+        let batch = Batch::new(1000, ids, vec![1.0; 2000]);
+        let counts = RowCounts::of(&schema, [batch.clone().with_labels(vec![0.0; 1000])]).unwrap();
+        let unseen = Unseen { share: 1.0, counts, keys: keys(&schema) };
+        let (mut rare, mut frequent) = (0, 0);
+        for seed in 0..400 {
+            let mut shown = batch.clone();
+            unseen.show(&mut shown, crate::training::mixed(seed));
+            assert!(shown.ids.iter().skip(1).step_by(2).all(|&id| id == 4), "a number's row stays");
+            rare += usize::from(shown.ids[0] == 3);
+            frequent += shown.ids[2..].iter().filter(|&&id| id == 3).count();
+        }
+        assert!((150..250).contains(&rare), "half of 400 times: {rare}");
+        assert!((250..550).contains(&frequent), "once a batch of 999: {frequent}");
+    }
+}

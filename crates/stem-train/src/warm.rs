@@ -1,0 +1,229 @@
+//! Where a training starts: from weights that are drawn, or from a model that was trained before on the rows of earlier days.
+//!
+//! Of that model a row of the table is found again by its key, whatever its place: vocabularies may have grown and shrunk in between. A row
+//! that it does not have starts as [`NewRows`] says. Parameters of the network are found again by their names; one whose shape has changed,
+//! for fields came or went, is drawn.
+
+use std::ops::Range;
+
+use burn::tensor::{Device, TensorData};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stem_core::models::ModelSpec;
+use stem_core::nn::EmbeddingTable;
+use stem_core::{Bundle, PADDING, Schema, Vocabulary, params};
+use stem_data::{Dataset, Profile};
+
+use crate::error::{Error, Result};
+use crate::prior::VocabularyPrior;
+use crate::step::TrainState;
+
+/// Where the rows of keys start that a model does not know yet, when it is trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NewRows {
+    /// Around the mean of the rows that the model has in the vocabulary, drawn with `embedding_std`.
+    #[default]
+    Mean,
+    /// At the row of the unseen, which is what their keys have read until now.
+    Unseen,
+    /// As at the first training: around zero, drawn with `embedding_std`.
+    Drawn,
+}
+
+/// What a model brings along from the trainings before, weights apart.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Before {
+    /// Training rows of all of them.
+    pub(crate) rows: usize,
+    /// What is believed of the table's rows.
+    pub(crate) prior: Vec<VocabularyPrior>,
+}
+
+impl Before {
+    /// Of the trainings that made `bundle`; of the task `place` alone, where tasks were trained apart.
+    pub(crate) fn of<C: ModelSpec>(bundle: &Bundle<C>, place: Option<usize>) -> Self {
+        let training = training_of(&bundle.manifest.training, place);
+        let rows = training["rows"].as_u64().map(|rows| rows as usize);
+        let rows = rows.or_else(|| Profile::of_training(&bundle.manifest.training).map(|[train, _]| train.rows));
+        let prior = serde_json::from_value(training["prior"].clone()).unwrap_or_default();
+        Self { rows: rows.unwrap_or(0), prior }
+    }
+}
+
+/// What the training of the latest moment says, of one task where they were trained apart.
+fn training_of(training: &Value, place: Option<usize>) -> &Value {
+    let own = match (training, place) {
+        (Value::Array(all), place) => all.get(place.unwrap_or(0)).unwrap_or(&Value::Null),
+        (one, _) => one,
+    };
+    own["states"].as_array().and_then(|states| states.last()).unwrap_or(own)
+}
+
+/// The place in a model that was trained before of the one task of this training, where tasks are trained apart.
+///
+/// # Errors
+/// A model of another kind, other sizes or other tasks.
+pub(crate) fn place_of<C: ModelSpec>(bundle: &Bundle<C>, spec: &C, schema: &Schema) -> Result<Option<usize>> {
+    let unfit = |what: String| Error::Start { path: bundle.path().to_path_buf(), what };
+    let say = |config: &C| serde_json::to_value(config).expect("a configuration is plain data");
+    let differences = crate::checkpoint::differences(&say(&bundle.config), &say(spec));
+    if bundle.config.name() != spec.name() {
+        return Err(unfit(format!("it is a model {}, not {}", bundle.config.name(), spec.name())));
+    }
+    if !differences.is_empty() {
+        return Err(unfit(format!("its sizes are others: {}", differences.join("; "))));
+    }
+    let (theirs, ours) = (bundle.manifest.schema.task_names(), schema.task_names());
+    let place = theirs.iter().position(|task| [task.as_str()] == ours[..]);
+    match place {
+        _ if theirs == ours => Ok(None),
+        Some(place) if spec.trains_apart() => Ok(Some(place)),
+        _ => Err(unfit(format!("its tasks are {}, those of the data {}", theirs.join(", "), ours.join(", ")))),
+    }
+}
+
+/// Puts the weights of a model that was trained before in the place of drawn ones, as far as it has them.
+///
+/// # Errors
+/// A model of another kind, other sizes or other tasks, and bundles that do not load.
+pub(crate) fn warm<C: ModelSpec>(
+    drawn: TrainState<C::Model>,
+    bundle: &Bundle<C>,
+    spec: &C,
+    dataset: &Dataset,
+    new_rows: NewRows,
+    device: &Device,
+) -> Result<TrainState<C::Model>> {
+    let schema = dataset.schema();
+    let place = place_of(bundle, spec, schema)?;
+    let (table, network) = bundle.load_latest(device)?;
+    let widths = table.widths().to_vec();
+    let columns = match place {
+        Some(place) => widths[..place].iter().sum()..widths[..=place].iter().sum(),
+        None => 0..widths.iter().sum(),
+    };
+
+    let mut values = params::collect(&drawn.network);
+    let mut again = Vec::new();
+    for (name, known) in params::collect(&network) {
+        let known = match place {
+            Some(place) => of_task(&known, place, widths.len()),
+            None => known,
+        };
+        match values.get_mut(&name) {
+            Some(value) if value.shape() == known.shape() => *value = known,
+            _ => again.push(name),
+        }
+    }
+    if !again.is_empty() {
+        tracing::warn!(
+            "{}: its fields are not those of the data, so that these parameters are drawn anew: {}",
+            bundle.path().display(),
+            again.join(", ")
+        );
+    }
+
+    let mut rows = drawn.table.rows().read(<[f32]>::to_vec);
+    let width = columns.len();
+    let found = table.rows().read(|known| {
+        let known = Known { values: known, width: widths.iter().sum(), columns };
+        let mut found = Found::default();
+        for (v, (spec, start)) in schema.vocabularies.iter().zip(schema.offsets()).enumerate() {
+            let old = bundle.manifest.schema.vocabularies.iter().position(|old| old.name == spec.name);
+            let Some(old) = old else { continue };
+            let first = bundle.manifest.schema.offsets()[old] as usize;
+            let own = &mut rows[start as usize * width..][..spec.rows * width];
+            found += known.put(own, (first, &bundle.vocabularies[old]), &dataset.vocabularies()[v], new_rows);
+        }
+        found
+    });
+    tracing::info!("{}: {} rows of its table, {} new ones", bundle.path().display(), found.known, found.new);
+    let table = EmbeddingTable::from_values(rows, drawn.table.widths(), device);
+    Ok(drawn.with_weights(table, values))
+}
+
+/// The part of a bank of parameters that is one task's.
+fn of_task(bank: &TensorData, place: usize, tasks: usize) -> TensorData {
+    let mut shape = bank.shape().as_slice().to_vec();
+    let values = bank.as_slice::<f32>().expect("parameters are f32");
+    let own = values.len() / tasks;
+    shape[0] /= tasks;
+    TensorData::new(values[place * own..][..own].to_vec(), shape)
+}
+
+/// Rows that were found again, and rows that are new.
+#[derive(Debug, Default)]
+struct Found {
+    known: usize,
+    new: usize,
+}
+
+impl std::ops::AddAssign for Found {
+    fn add_assign(&mut self, other: Self) {
+        self.known += other.known;
+        self.new += other.new;
+    }
+}
+
+/// The table of a model that was trained before.
+struct Known<'k> {
+    values: &'k [f32], // [V, width]
+    width: usize,
+    /// Those that are of this training.
+    columns: Range<usize>,
+}
+
+impl Known<'_> {
+    fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.width..][self.columns.clone()]
+    }
+
+    /// Fills the rows of a vocabulary, `own`, from those of the vocabulary that begins at the row `first`.
+    fn put(&self, own: &mut [f32], (first, old): (usize, &Vocabulary), new: &Vocabulary, start: NewRows) -> Found {
+        let width = self.columns.len();
+        let unseen = |vocabulary: &Vocabulary| vocabulary.unseen() as usize;
+        let mut found = Found::default();
+        if new.is_keyless() {
+            for (place, row) in own.chunks_exact_mut(width).enumerate().take(old.rows()) {
+                row.copy_from_slice(self.row(first + place));
+                found.known += 1;
+            }
+            return found;
+        }
+        let mean = self.mean(first + 1..first + unseen(old));
+        for (id, row) in own.chunks_exact_mut(width).enumerate() {
+            let known = match id {
+                _ if id == PADDING as usize => Some(PADDING as usize),
+                _ if id == unseen(new) => Some(unseen(old)),
+                _ => Some(id_of(new, id, old)).filter(|&known| known != unseen(old)),
+            };
+            match (known, start) {
+                (Some(known), _) => row.copy_from_slice(self.row(first + known)),
+                (None, NewRows::Unseen) => row.copy_from_slice(self.row(first + unseen(old))),
+                (None, NewRows::Mean) => row.iter_mut().zip(&mean).for_each(|(drawn, mean)| *drawn += mean),
+                (None, NewRows::Drawn) => {}
+            }
+            *(if known.is_some() { &mut found.known } else { &mut found.new }) += 1;
+        }
+        found
+    }
+
+    fn mean(&self, rows: Range<usize>) -> Vec<f32> {
+        let mut sums = vec![0.0f64; self.columns.len()];
+        for row in rows.clone() {
+            sums.iter_mut().zip(self.row(row)).for_each(|(sum, value)| *sum += f64::from(*value));
+        }
+        sums.into_iter().map(|sum| (sum / rows.len().max(1) as f64) as f32).collect()
+    }
+}
+
+/// The local id that the key of a local id has in another vocabulary.
+fn id_of(vocabulary: &Vocabulary, id: usize, other: &Vocabulary) -> usize {
+    let id = match vocabulary {
+        Vocabulary::Integers(keys) => other.id_of_integer(keys[id - 1]),
+        Vocabulary::Texts(keys) => other.id_of_text(keys.get(id - 1)),
+        _ => id as u32, // a bucket
+    };
+    id as usize
+}
