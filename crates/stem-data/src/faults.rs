@@ -19,7 +19,10 @@ pub(crate) fn used_columns(recipe: &Recipe) -> Vec<(&str, usize)> {
     let group = recipe.group.iter().map(|g| (g.as_str(), recipe.lines.group));
     let split = match &recipe.split {
         SplitRecipe::Random { .. } => vec![],
-        SplitRecipe::Column { column, .. } | SplitRecipe::Hash { column, .. } | SplitRecipe::Time { column, .. } => {
+        SplitRecipe::Column { column, .. }
+        | SplitRecipe::Hash { column, .. }
+        | SplitRecipe::Days { column, .. }
+        | SplitRecipe::Time { column, .. } => {
             vec![column]
         }
         SplitRecipe::Last { column, order, .. } => vec![column, order],

@@ -67,6 +67,7 @@ mod encoding;
 mod known;
 mod grow;
 mod slices;
+mod days;
 mod encode;
 mod facts;
 mod within;
@@ -96,6 +97,7 @@ mod error;
 
 pub use batches::{BatchPlan, Batches};
 pub use dataset::Dataset;
+pub use days::days;
 pub use derive::Derivation;
 pub use error::{Error, Fault, Result};
 pub use facts::{

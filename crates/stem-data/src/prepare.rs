@@ -236,6 +236,9 @@ fn key(recipe: &Recipe, basis: Basis<'_>, data: &Path) -> Result<String> {
             hash.update(format!("{:?}", recipe.grow).as_bytes());
         }
     }
+    if let SplitRecipe::Days { .. } = recipe.split {
+        hash.update(format!("{:?}", recipe.split).as_bytes()); // the text of the recipe does not say it
+    }
     for source in &recipe.sources {
         for file in files::list(source, data)? {
             let name = file.path.strip_prefix(data).unwrap_or(&file.path);
@@ -359,6 +362,9 @@ fn check_splits(recipe: &Recipe, measured: bool, rows: &CodedRows) -> Result<()>
             | SplitRecipe::Hash { valid, test, .. }
             | SplitRecipe::Time { valid, test, .. } => [1.0, *valid, *test][split as usize] > 0.0,
             SplitRecipe::Last { valid, test, .. } => [1, *valid, *test][split as usize] > 0,
+            SplitRecipe::Days { train, valid, test, .. } => {
+                [!train.is_empty(), !train.is_empty() && *valid > 0.0, !test.is_empty()][split as usize]
+            }
             SplitRecipe::Column { named, .. } => split == Split::Train || named[split as usize],
         };
         let wanted = if measured { split == Split::Test } else { wanted };

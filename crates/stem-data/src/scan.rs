@@ -222,9 +222,10 @@ fn numbers(recipe: &Recipe) -> HashSet<&str> {
 fn mark_keys(recipe: &Recipe, origins: &Origins, joined: &BTreeSet<String>, texts: &mut [(usize, TextTable)]) {
     let fields = recipe.fields.iter().filter(|field| field.is_keyed()).flat_map(|field| &field.columns);
     let split = match &recipe.split {
-        SplitRecipe::Last { column, .. } | SplitRecipe::Hash { column, .. } | SplitRecipe::Column { column, .. } => {
-            Some(column)
-        }
+        SplitRecipe::Last { column, .. }
+        | SplitRecipe::Hash { column, .. }
+        | SplitRecipe::Days { column, .. }
+        | SplitRecipe::Column { column, .. } => Some(column),
         SplitRecipe::Random { .. } | SplitRecipe::Time { .. } => None,
     };
     let keys: HashSet<&String> = fields

@@ -45,7 +45,10 @@ const STRANGERS: usize = 20;
 
 impl<'r> Splitter<'r> {
     pub(crate) fn new(recipe: &'r SplitRecipe, users: Option<Dictionary>) -> Self {
-        let seed = if let SplitRecipe::Random { seed, .. } = recipe { *seed } else { 0 };
+        let seed = match recipe {
+            SplitRecipe::Random { seed, .. } | SplitRecipe::Days { seed, .. } => *seed,
+            _ => 0,
+        };
         let random = random::stream(b"split\0\0\0", seed, 0);
         let (splits, times, user_of_row, strangers) = (vec![], Times::default(), vec![], BTreeMap::new());
         Self { recipe, random, users, splits, times, user_of_row, strangers }
@@ -81,6 +84,18 @@ impl<'r> Splitter<'r> {
                             None => {}
                         }
                     }
+                }
+            }
+            SplitRecipe::Days { column, train, valid, test, .. } => {
+                let days = chunk.column(column).and_then(|c| c.strict_cast(&DataType::String)).map_err(Error::query)?;
+                for day in days.str().map_err(Error::query)?.iter() {
+                    let point = random::unit(&mut self.random); // of every row, so that days do not change each other's
+                    let is_of = |days: &[String]| days.iter().any(|own| Some(own.as_str()) == day);
+                    self.splits.push(match () {
+                        () if is_of(train) => at(point, *valid, 0.0),
+                        () if is_of(test) => Split::Test as u8,
+                        () => LEFT_OUT,
+                    });
                 }
             }
             SplitRecipe::Time { column, .. } => self.see_order(chunk, column, first)?,
@@ -119,7 +134,10 @@ impl<'r> Splitter<'r> {
         let (rows, order) = (self.times.order.len(), &self.times.order);
         let mut untrained = None;
         match self.recipe {
-            SplitRecipe::Random { .. } | SplitRecipe::Hash { .. } | SplitRecipe::Column { .. } => {}
+            SplitRecipe::Random { .. }
+            | SplitRecipe::Hash { .. }
+            | SplitRecipe::Days { .. }
+            | SplitRecipe::Column { .. } => {}
             SplitRecipe::Time { valid, test, .. } => {
                 let mut places: Vec<u32> = (0..rows as u32).collect();
                 places.sort_unstable_by_key(|&row| (order[row as usize], row));

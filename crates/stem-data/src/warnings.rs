@@ -7,7 +7,7 @@ use crate::encode::Encoded;
 use crate::encoding::Encoding;
 use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
-use crate::recipe::{ColumnType, FieldRecipe, Kind, Recipe};
+use crate::recipe::{ColumnType, FieldRecipe, Kind, Recipe, SplitRecipe};
 use crate::split::Split;
 use crate::splitter::LEFT_OUT;
 
@@ -38,7 +38,7 @@ pub(crate) fn refuse_two_spellings(recipe: &Recipe, rows: &CodedRows) -> Result<
 pub(crate) fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, counted: &Encoded) -> Vec<String> {
     let mut warnings = Vec::new();
     let left_out = rows.splits.iter().filter(|&&s| s == LEFT_OUT).count();
-    if left_out > 0 {
+    if left_out > 0 && !matches!(recipe.split, SplitRecipe::Days { .. }) {
         let strangers: Vec<String> = rows.strangers.keys().map(|value| format!("\"{value}\"")).collect();
         let others =
             if strangers.is_empty() { String::new() } else { format!("; it also holds {}", strangers.join(", ")) };

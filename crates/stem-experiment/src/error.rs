@@ -45,6 +45,16 @@ pub enum Error {
         /// What may stand there.
         expected: String,
     },
+    /// A setting that no log could be played again by.
+    #[error("replay: `{key}` is {found}, expected {expected}")]
+    Replay {
+        /// The field of [`ReplayConfig`](crate::ReplayConfig).
+        key: &'static str,
+        /// What stands there.
+        found: String,
+        /// What may stand there.
+        expected: String,
+    },
     /// Data whose models cannot be compared.
     #[error("this data cannot be compared on: {what}; {remedy}")]
     Incomparable {

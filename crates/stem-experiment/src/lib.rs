@@ -6,6 +6,7 @@
 //! | one TOML per experiment: how to train, sizes of every model | [`Experiment`] |
 //! | a run: train by name, save, measure; the same from an earlier model, with rows of a later day | [`run()`], [`run_from()`] |
 //! | models against each other, and against single-task | [`compare()`], [`CompareConfig`] |
+//! | a log played again, day by day, with a model that is kept up to date | [`replay()`] |
 //! | settings for them, on the validation split | [`search`] |
 //! | what a model is like | `inspect` |
 //! | metrics of runs, for a terminal | [`metrics_table()`] |
@@ -40,6 +41,7 @@ mod inspect;
 pub mod search;
 mod compare;
 mod evaluate;
+mod replay;
 mod metrics_table;
 mod error;
 
@@ -51,6 +53,7 @@ pub use experiment::Experiment;
 pub use measured::{RunMetrics, measure};
 pub use metrics_table::metrics_table;
 pub use options::RunOptions;
+pub use replay::{Replay, ReplayConfig, Way, replay};
 pub use run::{run, run_from};
 pub use search::SearchConfig;
 pub use stem_core::ModelName;

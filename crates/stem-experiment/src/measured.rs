@@ -12,7 +12,7 @@ use stem_train::Moment;
 use crate::error::Result;
 
 /// What a run writes to `metrics.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunMetrics {
     /// Name of the model.
     pub model: String,

@@ -359,6 +359,9 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             "rows": self.learner.before().rows + self.learner.dataset.rows(Split::Train),
             "monitored": monitored,
         });
+        if let Some(start) = &self.learner.start {
+            training["from"] = start.checksum.as_str().into();
+        }
         if let Some(profile) = self.learner.dataset.profile(Split::Train) {
             let unseen = self.learner.dataset.profile(Split::Valid);
             training["data"] = json!({ "train": profile, "valid": unseen });

@@ -106,6 +106,11 @@ impl Source {
         self.recipe.sources.iter().flat_map(|source| &source.files).map(|file| self.data.join(file))
     }
 
+    /// The recipe, and the folder of its tables.
+    pub(crate) fn parts(&self) -> (&Recipe, &Path) {
+        (&self.recipe, &self.data)
+    }
+
     /// What the recipe decides a comparison by.
     pub(crate) fn verdict(&self) -> Metric {
         self.recipe.verdict.unwrap_or_default()

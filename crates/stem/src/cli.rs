@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{compare, completions, console, demo, evaluate, import, init, inspect, parity, prepare, score, train};
+use crate::{
+    compare, completions, console, demo, evaluate, import, init, inspect, parity, prepare, replay, score, train,
+};
 
 /// Where a newcomer begins.
 const BEGIN: &str = "\
@@ -34,6 +36,7 @@ pub(crate) enum Command {
     Train(train::Args),
     Compare(compare::Args),
     Evaluate(evaluate::Args),
+    Replay(replay::Args),
     Score(score::Args),
     Inspect(inspect::Args),
     Import(import::Args),

@@ -13,6 +13,7 @@ mod train;
 mod compare;
 mod score;
 mod evaluate;
+mod replay;
 mod table;
 mod inspect;
 mod import;
@@ -53,6 +54,7 @@ fn run(cli: &Cli) -> Exit {
         Command::Train(args) => train::run(args, &console),
         Command::Compare(args) => compare::run(args, &console),
         Command::Evaluate(args) => evaluate::run(args, &console),
+        Command::Replay(args) => replay::run(args, &console),
         Command::Score(args) => score::run(args, &console),
         Command::Inspect(args) => inspect::run(args, &console),
         Command::Import(args) => import::run(args, &console),

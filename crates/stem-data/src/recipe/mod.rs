@@ -287,6 +287,20 @@ pub enum SplitRecipe {
         /// Share of the test split.
         test: f64,
     },
+    /// By lists of a column's values; rows with another value are left out. No key of a recipe: it is for programs that go from day to day,
+    /// with [`Recipe::with_split`].
+    Days {
+        /// The column.
+        column: String,
+        /// Values of rows that are trained on, but for a share of them.
+        train: Vec<String>,
+        /// The share of the rows of these values that is validated on, each row by a draw of its own.
+        valid: f64,
+        /// Values of rows that are tested on.
+        test: Vec<String>,
+        /// The same seed validates on the same rows.
+        seed: u64,
+    },
     /// The last rows of each user are tested on, those before them validated on.
     Last {
         /// The user.
@@ -310,6 +324,9 @@ impl SplitRecipe {
             SplitRecipe::Random { valid, test, .. } => format!("chance (valid {valid}, test {test})"),
             SplitRecipe::Hash { column, valid, test, .. } => format!("hash of '{column}' (valid {valid}, test {test})"),
             SplitRecipe::Time { column, valid, test } => format!("time '{column}' (valid {valid}, test {test})"),
+            SplitRecipe::Days { column, train, test, .. } => {
+                format!("'{column}' (train {}, test {})", train.join(", "), test.join(", "))
+            }
             SplitRecipe::Last { column, valid, test, .. } => {
                 format!("the last rows of each '{column}' (valid {valid}, test {test})")
             }
@@ -326,6 +343,12 @@ impl Recipe {
             table.to_string()
         });
         table.unwrap_or_else(|_| self.text.clone())
+    }
+
+    /// The same recipe with its rows split otherwise.
+    #[must_use]
+    pub fn with_split(self, split: SplitRecipe) -> Self {
+        Self { split, ..self }
     }
 
     /// Reads a recipe from a file.

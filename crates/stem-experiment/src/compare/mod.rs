@@ -160,6 +160,7 @@ pub fn compare<C: ModelFamily>(
         pairs,
         warnings,
         search,
+        replay: None,
         evaluation: None,
     };
     files::write_json(&out.join("comparison.json"), &Comparison::of(&found))?;

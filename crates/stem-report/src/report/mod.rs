@@ -28,8 +28,8 @@ mod verdict;
 pub use data::{
     CalibrationBin, DriftReport, EmbeddingReport, EpochPoint, EvaluationReport, FieldEmbedding, GateMap, GateReport,
     GateTask, GateVerdict, Interval, LearningCurve, MeasuredSlice, MeasuredTask, Metric, ModelReport, PairReport,
-    Picture, PriorReport, Provenance, Report, SearchReport, Spread, StratumModel, StratumReport, StratumTask,
-    TaskReport, Trial,
+    Picture, PriorReport, Provenance, ReplayDay, ReplayReport, ReplayWay, Report, SearchReport, Spread, StratumModel,
+    StratumReport, StratumTask, TaskReport, Trial,
 };
 pub use data_page::{DataDay, DataField, DataReport, DataTask, DataVocabulary, Shared, render_data};
 pub use judge::Transfer;

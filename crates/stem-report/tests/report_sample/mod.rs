@@ -56,6 +56,7 @@ pub fn sample() -> Report {
         ],
         search: Some(search(&mut noise)),
         evaluation: None,
+        replay: None,
     }
 }
 

@@ -3,10 +3,12 @@
 
 mod evaluation;
 mod learned;
+mod replay;
 mod users;
 
 pub use evaluation::{DriftReport, EvaluationReport, GateReport, GateTask, GateVerdict, MeasuredSlice, MeasuredTask};
 pub use learned::{EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, LearningCurve, Picture, PriorReport};
+pub use replay::{ReplayDay, ReplayReport, ReplayWay};
 pub use users::{PairReport, StratumModel, StratumReport, StratumTask};
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +38,8 @@ pub struct Report {
     pub search: Option<SearchReport>,
     /// What a model comes to on data of another day.
     pub evaluation: Option<EvaluationReport>,
+    /// What ways to keep a model up to date come to, day by day.
+    pub replay: Option<ReplayReport>,
 }
 
 /// Where the numbers come from.

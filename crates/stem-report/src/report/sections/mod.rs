@@ -10,6 +10,7 @@ mod learning;
 mod priors;
 mod provenance;
 mod quality;
+mod replay;
 mod search;
 mod strata;
 mod transfer;
@@ -106,6 +107,7 @@ pub(super) fn all(context: &Context<'_>) -> Vec<Section> {
     [
         verdict::section,
         evaluation::gate,
+        replay::section,
         provenance::section,
         evaluation::measured,
         evaluation::slices,

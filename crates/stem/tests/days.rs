@@ -1,0 +1,156 @@
+//! `stem train --from` and `stem replay` as a user runs them: a model that is kept up to date.
+#![allow(clippy::unwrap_used)]
+
+mod program;
+
+use program::{Small, device, fails, json, run, succeeds, text, texts};
+use serde_json::Value;
+
+/// A log of another day, in which every third user is new.
+fn next_day(small: &Small) -> String {
+    let log = small.read("log.csv");
+    let mut lines = log.lines();
+    let header = lines.next().unwrap().to_string();
+    let place = header.split(',').position(|name| name == "user").unwrap();
+    let rows = lines.map(|line| {
+        let mut cells: Vec<String> = line.split(',').map(String::from).collect();
+        let user: u64 = cells[place].parse().unwrap();
+        if user % 3 == 0 {
+            cells[place] = (user + 1000).to_string();
+        }
+        cells.join(",")
+    });
+    let rows: Vec<String> = rows.collect();
+    std::fs::create_dir_all(small.path("next")).unwrap();
+    small.write("next/log.csv", &format!("{header}\n{}\n", rows.join("\n")));
+    let recipe = small.read("recipe.toml");
+    small.write("next.toml", recipe.split("[simulator]").next().unwrap());
+    small.path("next")
+}
+
+fn train_from(small: &Small, bundle: &str, out: &str, more: &[&str]) -> Vec<String> {
+    let [recipe, data, sizes, out] =
+        [&small.path("next.toml"), &small.path("next"), &small.path("small.toml"), out].map(|text| text.to_string());
+    let own = ["train", "--from", bundle, "--recipe", &recipe, "--data", &data, "--experiment", &sizes];
+    let on = ["--out".to_string(), small.path(&out), "--device".into(), device()];
+    own.iter().chain(more).map(|arg| arg.to_string()).chain(on).collect()
+}
+
+#[test]
+fn a_model_is_trained_on_with_the_rows_of_the_next_day() {
+    let small = Small::new();
+    let bundle = small.trained();
+    next_day(&small);
+    let before = std::fs::read(&bundle).unwrap();
+    let answer = json(&texts(&train_from(&small, &bundle, "tuesday", &[])));
+    assert_eq!((answer["model"].as_str(), answer["epochs"].as_u64()), (Some("stem"), Some(2)));
+    assert_eq!(std::fs::read(&bundle).unwrap(), before, "Monday's stays");
+    let tuesday = small.path("tuesday/bundle.safetensors");
+    let rows = |bundle: &str| {
+        let found = json(&["inspect", bundle]);
+        let fields = found["fields"].as_array().unwrap().clone();
+        fields.iter().find(|field| field["column"] == "user").unwrap()["known"].as_u64().unwrap()
+    };
+    let (monday, grown) = (rows(&bundle), rows(&tuesday));
+    assert_eq!((monday, grown), (40, 54), "users 0, 3, 6 ... have other names");
+    // Wednesday from Tuesday's, with a limit on what may be forgotten.
+    let recipe = small.read("next.toml");
+    small.write("next.toml", &format!("{recipe}\n[grow]\nevict_after = 2\n"));
+    succeeds(&texts(&train_from(&small, &tuesday, "wednesday", &["--epochs", "1"])));
+    let gone = grown - monday; // each of the new was another before
+    let wednesday = rows(&small.path("wednesday/bundle.safetensors"));
+    assert_eq!(wednesday, grown - gone, "those that were renamed did not occur twice");
+}
+
+#[test]
+fn what_cannot_be_trained_on_says_why() {
+    let small = Small::new();
+    let bundle = small.trained();
+    next_day(&small);
+    let refused = |more: &[&str], out: &str| fails(&texts(&train_from(&small, &bundle, out, more)));
+    let message = refused(&["--model", "mmoe"], "tuesday");
+    assert!(message.contains("is a model stem, not mmoe: leave --model out"), "{message}");
+    let message = refused(&["--force"], "out");
+    assert!(message.contains("is read and would be replaced by"), "{message}");
+    small.write("small.toml", &small.read("small.toml").replace("experts = [8]", "experts = [9]"));
+    let message = refused(&[], "tuesday");
+    assert!(message.contains("its sizes are others: experts is [8] there and [9] now"), "{message}");
+    small.write("next.toml", &small.read("next.toml").replace(r#"label = [{ column = "a" }, "#, "label = ["));
+    let message = refused(&[], "tuesday");
+    assert!(message.contains("the model scores \"a\", which is no label of this recipe"), "{message}");
+    let message = fails(&texts(&train_from(&small, &small.path("recipe.toml"), "tuesday", &[])));
+    assert!(message.contains("recipe.toml"), "{message}");
+}
+
+/// The small log with a column of four days, whose names are in another order than their texts.
+fn days(small: &Small) -> Vec<String> {
+    small.trained(); // writes the log
+    let log = small.read("log.csv");
+    let lines: Vec<&str> = log.lines().collect();
+    let rows = lines[1..].iter().enumerate().map(|(row, line)| format!("{line},{}", 8 + row * 4 / (lines.len() - 1)));
+    let rows: Vec<String> = rows.collect();
+    std::fs::create_dir(small.path("days")).unwrap();
+    small.write("days/log.csv", &format!("{},day\n{}\n", lines[0], rows.join("\n")));
+    let recipe = small.read("recipe.toml");
+    small.write("days.toml", recipe.split("[simulator]").next().unwrap());
+    let own = ["replay", "--by", "day", "--recipe", &small.path("days.toml"), "--data", &small.path("days")];
+    let [sizes, out, on] = [small.path("small.toml"), small.path("replay"), device()];
+    let more = ["--experiment", &sizes, "--out", &out, "--device", &on];
+    own.iter().chain(&more).map(|arg| arg.to_string()).collect()
+}
+
+#[test]
+fn a_log_is_played_again_in_every_way_and_the_same_command_finds_its_days_done() {
+    let small = Small::new();
+    let args = days(&small);
+    let answer = json(&texts(&args));
+    assert_eq!(answer["days"], serde_json::json!(["9", "10", "11"]), "8 is trained on first, and 10 comes after 9");
+    assert_eq!(answer["rows"], serde_json::json!([500, 500, 500]));
+    let ways = answer["ways"].as_array().unwrap();
+    let names: Vec<&str> = ways.iter().map(|way| way["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["full", "warm", "frozen"]);
+    let auc = |way: usize, day: usize| ways[way]["days"][day]["tasks"][0]["auc"].as_f64().unwrap();
+    assert_eq!([auc(0, 0), auc(1, 0)], [auc(1, 0), auc(2, 0)], "all ways begin with one model");
+    assert!(auc(0, 2) != auc(1, 2) && auc(1, 2) != auc(2, 2), "and part");
+    let seconds = |way: usize, day: usize| ways[way]["days"][day]["seconds"].as_f64().unwrap();
+    assert!(seconds(1, 1) > 0.0 && seconds(2, 1) == 0.0);
+    let rows = |way: usize, day: usize| ways[way]["days"][day]["rows"].as_u64().unwrap();
+    assert!(rows(0, 2) > 2 * rows(1, 2), "{} and {} rows", rows(0, 2), rows(1, 2));
+    let page = small.read("replay/report.html");
+    assert!(page.contains("id=\"replay\"") && page.contains("a: AUC by day") && page.contains("b: AUC by day"));
+    let written: Value = serde_json::from_str(&small.read("replay/replay.json")).unwrap();
+    assert_eq!(written["ways"], answer["ways"]);
+
+    let bundle = small.path("replay/warm/10/bundle.safetensors");
+    let modified = || std::fs::metadata(&bundle).unwrap().modified().unwrap();
+    let before = modified();
+    assert_eq!(json(&texts(&args))["ways"], answer["ways"]);
+    assert_eq!(modified(), before, "no day is trained twice");
+    let printed = succeeds(&texts(&args));
+    assert!(printed.starts_with("means over 3 days, 9 to 11") && printed.contains("report.html"), "{printed}");
+}
+
+#[test]
+fn what_cannot_be_played_again_says_why() {
+    let small = Small::new();
+    let args = days(&small);
+    let with = |option: &str, value: &str| {
+        let mut args: Vec<String> = args.clone();
+        match args.iter().position(|arg| arg == option) {
+            Some(place) => args[place + 1] = value.into(),
+            None => args.extend([option.to_string(), value.to_string()]),
+        }
+        args
+    };
+    let message = fails(&texts(&with("--by", "week")));
+    assert!(message.contains("week"), "{message}");
+    let message = fails(&texts(&with("--first", "4")));
+    assert!(message.contains("`first` is 4, expected 1 to 3: the log has 4 days"), "{message}");
+    let message = fails(&texts(&with("--ways", "warm,warm")));
+    assert!(message.contains("`ways` is \"warm, warm\", expected one or more ways, each once"), "{message}");
+    let message = fails(&texts(&with("--valid", "1")));
+    assert!(message.contains("`valid` is 1, expected a share of at least 0 and under 1"), "{message}");
+    let output = run(&texts(&with("--ways", "hot")));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("expected some of full, warm, frozen"), "{}", text(&output.stderr));
+}
