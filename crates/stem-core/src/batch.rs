@@ -18,6 +18,8 @@ pub struct Batch {
     pub weights: Vec<f32>,
     /// 0, 1 or [`MISSING`]; empty when the batch is only scored. `[B, T]`
     pub labels: Vec<f32>,
+    /// How much each row counts in the loss; empty where all count alike. `[B]`
+    pub row_weights: Vec<f32>,
 }
 
 impl PartialEq for Batch {
@@ -26,6 +28,7 @@ impl PartialEq for Batch {
         self.rows == other.rows
             && self.ids == other.ids
             && self.weights == other.weights
+            && self.row_weights == other.row_weights
             && self.labels.len() == other.labels.len()
             && self.labels.iter().zip(&other.labels).all(same)
     }
@@ -34,7 +37,7 @@ impl PartialEq for Batch {
 impl Batch {
     /// Rows to be scored: `ids [B, S]` and `weights [B, S]`.
     pub fn new(rows: usize, ids: Vec<u32>, weights: Vec<f32>) -> Self {
-        Self { rows, ids, weights, labels: Vec::new() }
+        Self { rows, ids, weights, labels: Vec::new(), row_weights: Vec::new() }
     }
 
     /// The same rows with `labels [B, T]`.
@@ -43,16 +46,30 @@ impl Batch {
         Self { labels, ..self }
     }
 
+    /// The same rows, of which each counts as `row_weights [B]` says.
+    #[must_use]
+    pub fn with_row_weights(self, row_weights: Vec<f32>) -> Self {
+        Self { row_weights, ..self }
+    }
+
+    /// How much a row counts in the loss.
+    pub fn row_weight(&self, row: usize) -> f32 {
+        self.row_weights.get(row).copied().unwrap_or(1.0)
+    }
+
     /// The first rows, at most as many as there are.
     #[must_use]
     pub fn first(&self, rows: usize) -> Self {
         let rows = rows.min(self.rows);
         let of = |length: usize| length / self.rows.max(1) * rows;
         let (ids, weights) = (self.ids[..of(self.ids.len())].to_vec(), self.weights[..of(self.weights.len())].to_vec());
-        Self::new(rows, ids, weights).with_labels(self.labels[..of(self.labels.len())].to_vec())
+        let labels = self.labels[..of(self.labels.len())].to_vec();
+        Self::new(rows, ids, weights)
+            .with_labels(labels)
+            .with_row_weights(self.row_weights[..of(self.row_weights.len())].to_vec())
     }
 
-    /// Checks what no device checks: lengths, ids inside the table, finite weights, labels that are 0, 1 or missing.
+    /// Checks what no device checks: lengths, ids inside the table, finite weights, labels that are 0, 1 or missing, rows that count 0 or more.
     /// GPU gathers and scatters do not look at bounds, so every batch passes here first.
     ///
     /// # Errors
@@ -95,6 +112,13 @@ impl Batch {
                 self.labels[i]
             ));
         }
+        let counts = self.row_weights.len();
+        if !(counts == 0 || counts == rows) {
+            return fault(format!("{rows} rows need {rows} weights of rows, found {counts}"));
+        }
+        if let Some(row) = self.row_weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+            return fault(format!("row {row} counts {}, expected a finite number of 0 or more", self.row_weights[row]));
+        }
         Ok(())
     }
 }
@@ -134,13 +158,17 @@ mod tests {
         refused(|b| b.weights[3] = f32::INFINITY, "row 1, slot 1: weight inf is not finite");
         refused(|b| b.weights[3] = f32::NEG_INFINITY, "row 1, slot 1: weight -inf is not finite");
         refused(|b| b.labels[3] = 0.5, "row 1, task 'love': label 0.5 is neither 0, 1 nor missing");
+        refused(|b| b.row_weights = vec![1.0], "2 rows need 2 weights of rows, found 1");
+        refused(|b| b.row_weights = vec![1.0, -0.5], "row 1 counts -0.5, expected a finite number of 0 or more");
+        refused(|b| b.row_weights = vec![f32::NAN, 1.0], "row 0 counts NaN, expected a finite number of 0 or more");
         refused(|b| b.labels[0] = f32::INFINITY, "row 0, task 'like': label inf is neither 0, 1 nor missing");
     }
 
     #[test]
     fn the_first_rows_are_rows_with_all_that_belongs_to_them() {
         let all = batch();
-        let one = Batch::new(1, vec![1, 6], vec![1.0, 0.5]).with_labels(vec![0.0, 1.0]);
+        let all = all.with_row_weights(vec![2.0, 0.5]);
+        let one = Batch::new(1, vec![1, 6], vec![1.0, 0.5]).with_labels(vec![0.0, 1.0]).with_row_weights(vec![2.0]);
         assert_eq!([all.first(1), all.first(2), all.first(9)], [one, all.clone(), all.clone()]);
         assert_eq!((all.first(0), Batch::default().first(3)), (Batch::default(), Batch::default()));
     }

@@ -10,22 +10,35 @@ use crate::fused;
 pub struct Targets {
     /// 0 or 1; 0 where the label is missing. `[B, T]`
     pub labels: Tensor<2>,
-    /// `1 / n_t` where task `t`'s label is known, `n_t` of the batch; 0 where it is missing. `[B, T]`
+    /// `c_b / sum_b c_b` over the rows where task `t`'s label is known, `c_b` how much row `b` counts (1 where nothing is said); 0 where
+    /// the label is missing. `[B, T]`
     pub share: Tensor<2>,
 }
 
 impl Targets {
     /// Uploads the labels of a batch of `tasks` tasks.
     pub fn new(batch: &Batch, tasks: usize, device: &Device) -> Self {
-        let mut labelled = vec![0usize; tasks];
-        for row in batch.labels.chunks_exact(tasks) {
-            row.iter().zip(&mut labelled).for_each(|(label, n)| *n += usize::from(!label.is_nan()));
-        }
+        let counts = Self::counts(batch, tasks);
         let labels: Vec<f32> = batch.labels.iter().map(|y| if y.is_nan() { 0.0 } else { *y }).collect();
-        let share = |(i, y): (usize, &f32)| if y.is_nan() { 0.0 } else { 1.0 / labelled[i % tasks] as f32 };
+        let share = |(i, y): (usize, &f32)| match (y.is_nan(), counts[i % tasks]) {
+            (true, _) | (_, 0.0) => 0.0,
+            (false, of_task) => batch.row_weight(i / tasks) / of_task as f32,
+        };
         let share: Vec<f32> = batch.labels.iter().enumerate().map(share).collect();
         let tensor = |values| Tensor::from_data(TensorData::new(values, [batch.rows, tasks]), device);
         Self { labels: tensor(labels), share: tensor(share) }
+    }
+}
+
+impl Targets {
+    /// How much the rows of a batch count together whose label of a task is known. `[T]`
+    pub fn counts(batch: &Batch, tasks: usize) -> Vec<f64> {
+        let mut counts = vec![0.0; tasks];
+        for (row, labels) in batch.labels.chunks_exact(tasks).enumerate() {
+            let weight = f64::from(batch.row_weight(row));
+            labels.iter().zip(&mut counts).filter(|(label, _)| !label.is_nan()).for_each(|(_, sum)| *sum += weight);
+        }
+        counts
     }
 }
 
@@ -63,6 +76,28 @@ mod tests {
         let softplus = |z: f32| z.exp().ln_1p();
         assert!((loss[0] - (softplus(-2.0) + softplus(-1.0) + 200.0) / 3.0).abs() < 1e-4);
         assert!((loss[1] - 300.0).abs() < 1e-4, "one known label: {}", loss[1]);
+    }
+
+    #[test]
+    fn a_row_counts_as_often_as_its_weight_says() {
+        let device = DeviceSpec::from_env().unwrap().open().unwrap();
+        let loss = |labels: Vec<f32>, weights: Vec<f32>, logits: Vec<f32>| {
+            let rows = labels.len();
+            let batch = Batch { rows, labels, row_weights: weights, ..Batch::default() };
+            let logits = Tensor::<2>::from_data(TensorData::new(logits, [rows, 1]), &device).autodiff().require_grad();
+            let loss = bce_per_task(logits.clone(), &Targets::new(&batch, 1, &device));
+            let mut grads = loss.clone().backward();
+            let grad: Vec<f32> = logits.grad_remove(&mut grads).unwrap().into_data().try_into_vec().unwrap();
+            let loss: Vec<f32> = loss.into_data().try_into_vec().unwrap();
+            (loss[0], grad)
+        };
+        let (weighted, of_weighted) =
+            loss(vec![1.0, 0.0, MISSING, 1.0], vec![2.0, 1.0, 9.0, 0.0], vec![0.5, -1.0, 3.0, 2.0]);
+        let (repeated, of_repeated) = loss(vec![1.0, 1.0, 0.0], vec![], vec![0.5, 0.5, -1.0]);
+        assert!((weighted - repeated).abs() < 1e-6, "{weighted} {repeated}");
+        assert!((of_weighted[0] - 2.0 * of_repeated[0]).abs() < 1e-6 && (of_weighted[1] - of_repeated[2]).abs() < 1e-6);
+        assert_eq!(of_weighted[2..], [0.0, 0.0]);
+        assert_eq!(loss(vec![1.0], vec![0.0], vec![0.5]).0, 0.0, "nothing counts");
     }
 
     #[test]

@@ -113,6 +113,9 @@ impl Dataset {
         let offsets = schema.offsets();
         let mut batch = Batch::new(rows.len(), Vec::with_capacity(rows.len() * slots), vec![1.0; rows.len() * slots])
             .with_labels(Vec::with_capacity(rows.len() * tasks));
+        if let Some(weights) = self.weights(split) {
+            batch.row_weights = rows.iter().map(|&row| weights[row]).collect();
+        }
         for &row in rows {
             let first = row * stride + of_first;
             batch.labels.extend(labels[first..first + tasks].iter().map(|&byte| label(byte)));

@@ -7,7 +7,7 @@ use stem_core::bundle::KnownKeys;
 use stem_core::{MISSING, Schema, Texts, Vocabulary};
 
 use crate::columns::{ColumnWriter, Columns, Element};
-use crate::encode::SLICES;
+use crate::encode::{SLICES, WEIGHTS};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::ids::Ids;
@@ -19,10 +19,11 @@ use crate::split::{Split, SplitStatistics};
 #[derive(Debug)]
 struct SplitColumns {
     ids: Ids,
-    numbers: Columns<f32>,        // [N, numbers of all fields]
-    labels: Labels,               // [N, T], 0, 1 or NO_LABEL
-    groups: Option<Columns<u32>>, // [N, 1]
-    slices: Option<Columns<u32>>, // [N, slices]
+    numbers: Columns<f32>,         // [N, numbers of all fields]
+    labels: Labels,                // [N, T], 0, 1 or NO_LABEL
+    groups: Option<Columns<u32>>,  // [N, 1]
+    weights: Option<Columns<f32>>, // [N, 1]
+    slices: Option<Columns<u32>>,  // [N, slices]
     /// All labels as floats, made by the first call of [`Dataset::labels`]; batches read the column.
     floats: OnceLock<Vec<f32>>,
 }
@@ -106,12 +107,15 @@ impl Dataset {
             let name = |file: &str| format!("{}/{file}", split.name());
             let (rows, schema) = (manifest.statistics[split as usize].rows, &manifest.schema);
             let groups = || manifest.open(folder, &name("groups.u32"), [rows, 1]);
+            let has_weights = manifest.files.contains_key(&name(WEIGHTS));
+            let weights = || manifest.open(folder, &name(WEIGHTS), [rows, 1]);
             let slices = || manifest.open(folder, &name(SLICES), [rows, manifest.slices.len()]);
             Ok(SplitColumns {
                 ids: Ids::open(&manifest, folder, split.name(), rows)?,
                 numbers: manifest.open(folder, &name("numbers.f32"), [rows, manifest.numbers()])?,
                 labels: Labels::open(&manifest, folder, split, [rows, schema.tasks.len()])?,
                 groups: schema.group.is_some().then(groups).transpose()?,
+                weights: has_weights.then(weights).transpose()?,
                 slices: (!manifest.slices.is_empty()).then(slices).transpose()?,
                 floats: OnceLock::new(),
             })
@@ -180,6 +184,11 @@ impl Dataset {
     /// Group of each row, the same index in every split; `None` when the recipe names none. `[N]`
     pub fn groups(&self, split: Split) -> Option<&[u32]> {
         self.inner.splits[split as usize].groups.as_ref().map(Columns::values)
+    }
+
+    /// How much each row counts in losses and metrics; `None` where all count alike. `[N]`
+    pub fn weights(&self, split: Split) -> Option<&[f32]> {
+        self.inner.splits[split as usize].weights.as_ref().map(Columns::values)
     }
 
     /// Columns that a measurement is cut by, each with the place among its values that every row of a split has. `[N]`

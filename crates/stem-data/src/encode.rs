@@ -22,12 +22,15 @@ struct SplitWriter {
     numbers: ColumnWriter<f32>,
     labels: ColumnWriter<u8>,
     groups: Option<ColumnWriter<u32>>,
+    weights: Option<ColumnWriter<f32>>,
     slices: Option<ColumnWriter<u32>>,
     statistics: SplitStatistics,
 }
 
 /// Which value each row has of the columns that a measurement is cut by.
 pub(crate) const SLICES: &str = "slices.u32";
+/// How much each row counts.
+pub(crate) const WEIGHTS: &str = "weights.f32";
 
 /// What was counted on the way.
 pub(crate) struct Encoded {
@@ -58,6 +61,7 @@ pub(crate) fn encode(
             numbers: ColumnWriter::create(folder.join("numbers.f32"), cols)?,
             labels: ColumnWriter::create(folder.join("labels.u8"), tasks)?,
             groups: rows.groups.as_ref().map(|_| ColumnWriter::create(folder.join("groups.u32"), 1)).transpose()?,
+            weights: rows.weights.as_ref().map(|_| ColumnWriter::create(folder.join(WEIGHTS), 1)).transpose()?,
             slices: (!recipe.slices.is_empty())
                 .then(|| ColumnWriter::create(folder.join(SLICES), recipe.slices.len()))
                 .transpose()?,
@@ -95,6 +99,9 @@ pub(crate) fn encode(
             if let (Some(file), Some(groups)) = (&mut writer.groups, &rows.groups) {
                 file.write_marked(&own.iter().map(|(_, row)| groups.values()[*row]).collect::<Vec<_>>())?;
             }
+            if let (Some(file), Some(weights)) = (&mut writer.weights, &rows.weights) {
+                file.write_marked(&own.iter().map(|(_, row)| weights.values()[*row]).collect::<Vec<_>>())?;
+            }
             if let Some(file) = &mut writer.slices {
                 own.iter().try_for_each(|(_, row)| file.write_marked(rows.slices.row(*row)))?;
             }
@@ -111,6 +118,9 @@ pub(crate) fn encode(
         sealed("labels.u8", writer.labels.seal()?);
         if let Some(groups) = writer.groups {
             sealed("groups.u32", groups.seal()?);
+        }
+        if let Some(weights) = writer.weights {
+            sealed(WEIGHTS, weights.seal()?);
         }
         if let Some(slices) = writer.slices {
             sealed(SLICES, slices.seal()?);

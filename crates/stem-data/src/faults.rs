@@ -17,6 +17,7 @@ pub(crate) fn used_columns(recipe: &Recipe) -> Vec<(&str, usize)> {
     let fields = recipe.fields.iter().flat_map(|f| f.columns.iter().map(|column| (column.as_str(), f.line)));
     let labels = recipe.labels.iter().map(|l| (l.column.as_str(), l.line));
     let group = recipe.group.iter().map(|g| (g.as_str(), recipe.lines.group));
+    let weight = recipe.weight.iter().map(|w| (w.as_str(), recipe.lines.weight));
     let split = match &recipe.split {
         SplitRecipe::Random { .. } => vec![],
         SplitRecipe::Column { column, .. }
@@ -29,7 +30,7 @@ pub(crate) fn used_columns(recipe: &Recipe) -> Vec<(&str, usize)> {
     };
     let split = split.into_iter().map(|column| (column.as_str(), recipe.lines.split));
     let slices = recipe.slices.iter().map(|column| (column.as_str(), recipe.lines.sql));
-    fields.chain(labels).chain(group).chain(split).chain(slices).collect()
+    fields.chain(labels).chain(group).chain(weight).chain(split).chain(slices).collect()
 }
 
 /// Every fault, in the order of the recipe's lines.
@@ -99,6 +100,16 @@ pub(crate) fn faults(
             );
             add(field.line, what);
         }
+    }
+    if let Some((weight, dtype)) = recipe.weight.as_ref().and_then(|weight| Some((weight, types.get(weight)?)))
+        && !dtype.is_primitive_numeric()
+    {
+        let what = format!(
+            "`weight` is \"{weight}\", which is {}{}, expected numbers: CAST(\"{weight}\" AS DOUBLE) in the sql",
+            words(dtype),
+            example(weight)
+        );
+        add(recipe.lines.weight, what);
     }
     for label in &recipe.labels {
         let Some(dtype) = types.get(&label.column) else { continue };

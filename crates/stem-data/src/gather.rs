@@ -16,7 +16,7 @@ use crate::dictionary::{Dictionary, FIRST, NULL, has_integer_keys};
 use crate::error::{Error, Result};
 use crate::facts::Times;
 use crate::memory::{KeyMemory, KeysHeld, available_memory};
-use crate::numbers::{labels_of, numbers_of, side_by_side};
+use crate::numbers::{labels_of, numbers_of, side_by_side, weights_of};
 use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe};
 use crate::scan::Query;
 use crate::slices::{Slice, slice_codes};
@@ -43,9 +43,10 @@ pub(crate) struct CodedRows {
     pub(crate) numbers: Columns<f64>, // [N, numbers of all fields], NaN for null
     /// What was done to the values of each field. `[F]`
     pub(crate) steps: Vec<Steps>,
-    pub(crate) labels: Columns<u8>,          // [N, T], 0, 1 or NO_LABEL
-    pub(crate) groups: Option<Columns<u32>>, // [N, 1]
-    pub(crate) splits: Splits,               // [N]
+    pub(crate) labels: Columns<u8>,           // [N, T], 0, 1 or NO_LABEL
+    pub(crate) groups: Option<Columns<u32>>,  // [N, 1]
+    pub(crate) weights: Option<Columns<f32>>, // [N, 1]
+    pub(crate) splits: Splits,                // [N]
     /// Values of a split column that name no split, and how many rows hold each.
     pub(crate) strangers: BTreeMap<String, usize>,
     pub(crate) times: Times,
@@ -101,6 +102,7 @@ pub(crate) fn gather(
     let mut numbers_file = ColumnWriter::create(scratch.join("numbers"), width)?;
     let mut labels_file = ColumnWriter::create(scratch.join("labels"), recipe.labels.len())?;
     let mut groups_file = ColumnWriter::create(scratch.join("groups"), 1)?;
+    let mut weights_file = ColumnWriter::create(scratch.join("weights"), 1)?;
     let mut slices: Vec<Dictionary> = recipe.slices.iter().map(|column| Dictionary::of(&query.types[column])).collect();
     let mut slices_file = ColumnWriter::create(scratch.join("slices"), slices.len())?;
     let users = match &recipe.split {
@@ -141,6 +143,9 @@ pub(crate) fn gather(
         numbers_file.write(&side_by_side(height, &parts.collect::<Result<Vec<_>>>()?))?;
         labels_file.write(&labels_of(&chunk, recipe.labels.iter().map(|l| l.column.as_str()), first)?)?;
         groups_file.write(&grouped?)?;
+        if let Some(weight) = &recipe.weight {
+            weights_file.write(&weights_of(&chunk, weight, first)?)?;
+        }
         slices_file.write(&slice_codes(&recipe.slices, &mut slices, &chunk, first)?)?;
         splitter.see(&chunk, first)?;
         rows += height;
@@ -161,6 +166,11 @@ pub(crate) fn gather(
         numbers: Columns::open(&numbers_file.finish()?)?,
         labels: Columns::open(&labels_file.finish()?)?,
         groups: groups.map(|_| groups_file.finish().and_then(|path| Columns::open(&path))).transpose()?,
+        weights: recipe
+            .weight
+            .as_ref()
+            .map(|_| weights_file.finish().and_then(|path| Columns::open(&path)))
+            .transpose()?,
         slices: Columns::open(&slices_file.finish()?)?,
         slice_values: recipe.slices.iter().zip(slices).map(|(column, own)| Slice::new(column, own)).collect(),
         splits,

@@ -155,6 +155,7 @@ fn recipe_of(source: &Source, names: &[String], types: &HashMap<String, DataType
         name: "look".into(),
         sql: Some(format!("SELECT {columns} FROM {}", quoted(&source.name))),
         group: None,
+        weight: None,
         sources: vec![source.clone()],
         fields: Vec::new(),
         verdict: None,

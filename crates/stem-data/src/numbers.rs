@@ -107,6 +107,25 @@ pub(crate) fn labels_of<'c>(
     Ok(values)
 }
 
+/// How much each row of a chunk counts. `[n]`
+pub(crate) fn weights_of(chunk: &DataFrame, name: &str, first: usize) -> Result<Vec<f32>> {
+    let column = chunk.column(name).and_then(|c| c.strict_cast(&DataType::Float64)).map_err(Error::query)?;
+    let wrong = |row: usize, found: String| {
+        Error::value(
+            name,
+            first + row,
+            "a weight: a finite number of 0 or more (COALESCE in the sql fills nulls)",
+            found,
+        )
+    };
+    let weights = column.f64().map_err(Error::query)?.iter().enumerate().map(|(row, value)| match value {
+        Some(value) if value >= 0.0 && (value as f32).is_finite() => Ok(value as f32),
+        Some(value) => Err(wrong(row, value.to_string())),
+        None => Err(wrong(row, "null".into())),
+    });
+    weights.collect()
+}
+
 /// Row after row what fields have column by column, each with its width. `[n, sum of widths]`
 pub(crate) fn side_by_side(height: usize, parts: &[(usize, Vec<f64>)]) -> Vec<f64> {
     let width = parts.iter().map(|(width, _)| width).sum::<usize>();

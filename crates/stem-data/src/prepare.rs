@@ -9,7 +9,7 @@ use stem_core::files::{FileError, replace_text, write_json};
 use crate::dataset::{Dataset, write_vocabulary};
 use crate::encode::encode;
 use crate::encoding::encoding;
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::facts;
 use crate::gather::{CodedRows, gather};
 use crate::known::{Known, Rows};
@@ -370,6 +370,16 @@ fn check_splits(recipe: &Recipe, measured: bool, rows: &CodedRows) -> Result<()>
         let wanted = if measured { split == Split::Test } else { wanted };
         if wanted && count(split) == 0 {
             return Err(Error::EmptySplit { split, rows: rows.rows, by: by() });
+        }
+    }
+    let Some(weights) = &rows.weights else { return Ok(()) };
+    for split in Split::ALL.into_iter().filter(|split| count(*split) > 0) {
+        if rows.splits.iter().zip(weights.values()).all(|(of, weight)| *of != split as u8 || *weight == 0.0) {
+            let what = format!("`weight` is 0 in every row of the {split} split: none of them would count");
+            return Err(Error::Recipe {
+                path: recipe.path.clone(),
+                faults: vec![Fault { line: recipe.lines.weight, what }],
+            });
         }
     }
     Ok(())

@@ -63,6 +63,7 @@ pub(crate) fn open(recipe: &Recipe, data: &Path, unpacked: Unpacked, stop: &Stop
 pub(crate) fn open_to_score(recipe: &Recipe, data: &Path, stop: &StopFlag) -> Result<Query> {
     let plain = Recipe {
         group: None,
+        weight: None,
         labels: Vec::new(),
         split: SplitRecipe::Random { valid: 0.1, test: 0.1, seed: 1 },
         ..recipe.clone()

@@ -81,7 +81,13 @@ pub fn measure<C: ModelSpec>(
 /// Metrics of every task, from scores `[N, T]` of a split.
 pub(crate) fn by_task(scores: &[f32], dataset: &Dataset, split: Split) -> BTreeMap<String, TaskMetrics> {
     let tasks = dataset.schema().task_names();
-    let metrics = TaskMetrics::per_task(scores, dataset.labels(split), dataset.groups(split), tasks.len());
+    let metrics = TaskMetrics::per_task(
+        scores,
+        dataset.labels(split),
+        dataset.groups(split),
+        dataset.weights(split),
+        tasks.len(),
+    );
     tasks.into_iter().zip(metrics).collect()
 }
 

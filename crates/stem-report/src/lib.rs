@@ -8,7 +8,7 @@
 //!
 //! ```
 //! let (scores, labels) = ([0.9, 0.2, 0.6], [1.0, 0.0, f32::NAN]); // NaN: no label
-//! let metrics = stem_report::metrics::TaskMetrics::of(&scores, &labels, None);
+//! let metrics = stem_report::metrics::TaskMetrics::of(&scores, &labels, None, None);
 //! assert_eq!(metrics.auc, Some(1.0));
 //! ```
 

@@ -34,32 +34,40 @@ impl TaskMetrics {
     }
 
     /// Measures probabilities against labels (NaN is missing), both of one task; `groups` are the rows' users. A probability that is
-    /// no number leaves AUC and gAUC undefined.
+    /// no number leaves AUC and gAUC undefined. With `weights` a row counts as often as its weight says, in every metric.
     ///
     /// # Panics
     /// When the slices differ in length, or there are 2^31 rows or more.
-    pub fn of(scores: &[f32], labels: &[f32], groups: Option<&[u32]>) -> Self {
+    pub fn of(scores: &[f32], labels: &[f32], groups: Option<&[u32]>, weights: Option<&[f32]>) -> Self {
         let sample = groups.map_or_else(|| Sample::ungrouped(labels), |groups| Sample::new(labels, groups, None));
-        let all = Self::on(&sample, scores);
+        let all = Self::on(&sample.weighted(weights), scores);
         Self { gauc: all.gauc.filter(|_| groups.is_some()), ..all }
     }
 
     /// Measures probabilities on the rows of a sample; `scores` are those of all rows.
     pub fn on(sample: &Sample, scores: &[f32]) -> Self {
         let ranked = sample.rank(scores);
-        let (scores, labels): (Vec<f32>, Vec<bool>) = sample.rows(scores).unzip();
+        let rows = || sample.rows(scores).zip(sample.weights()).map(|((p, y), weight)| (p, y, weight));
+        let mean = |of: fn(f32, bool) -> f64| rows().map(|(p, y, weight)| weight * of(p, y)).sum::<f64>();
+        let (weights, positives) = (mean(|_, _| 1.0), mean(|_, y| f64::from(u8::from(y))));
         Self {
             auc: ranked.auc(),
             gauc: ranked.gauc(),
-            logloss: logloss(&scores, &labels),
-            calibration: calibration(&scores, &labels),
+            logloss: (weights > 0.0).then(|| mean(loss) / weights),
+            calibration: (positives > 0.0).then(|| mean(|p, _| f64::from(p)) / positives),
         }
     }
 
-    /// Measures every task of a split: `scores` and `labels` are `[N, T]`, row-major.
-    pub fn per_task(scores: &[f32], labels: &[f32], groups: Option<&[u32]>, tasks: usize) -> Vec<Self> {
+    /// Measures every task of a split: `scores` and `labels` are `[N, T]`, row-major; `weights [N]`.
+    pub fn per_task(
+        scores: &[f32],
+        labels: &[f32],
+        groups: Option<&[u32]>,
+        weights: Option<&[f32]>,
+        tasks: usize,
+    ) -> Vec<Self> {
         let of = |values, t: usize| column(values, t, tasks).copied().collect::<Vec<f32>>();
-        (0..tasks).into_par_iter().map(|t| Self::of(&of(scores, t), &of(labels, t), groups)).collect()
+        (0..tasks).into_par_iter().map(|t| Self::of(&of(scores, t), &of(labels, t), groups, weights)).collect()
     }
 }
 
@@ -68,22 +76,10 @@ pub fn column(values: &[f32], t: usize, tasks: usize) -> impl Iterator<Item = &f
     values.iter().skip(t).step_by(tasks)
 }
 
-/// Mean cross-entropy; probabilities are kept `1e-7` away from 0 and 1.
-pub fn logloss(scores: &[f32], labels: &[bool]) -> Option<f64> {
-    let sum = || scores.iter().zip(labels).map(|(&p, &y)| loss(p, y)).sum::<f64>();
-    (!scores.is_empty()).then(|| sum() / scores.len() as f64)
-}
-
-/// Cross-entropy of one row, in nats.
+/// Cross-entropy of one row, in nats; the probability is kept `1e-7` away from 0 and 1.
 pub(crate) fn loss(p: f32, y: bool) -> f64 {
     let p = f64::from(p).clamp(1e-7, 1.0 - 1e-7);
     -(if y { p } else { 1.0 - p }).ln()
-}
-
-/// Mean prediction over mean label.
-pub fn calibration(scores: &[f32], labels: &[bool]) -> Option<f64> {
-    let positives = labels.iter().filter(|&&y| y).count();
-    (positives > 0).then(|| scores.iter().map(|&p| f64::from(p)).sum::<f64>() / positives as f64)
 }
 
 /// Four decimals, or a dash.
@@ -97,27 +93,27 @@ mod tests {
 
     #[test]
     fn undefined_metrics_are_none_and_written_as_a_dash() {
-        let one_class = TaskMetrics::of(&[0.2, 0.7], &[0.0, 0.0], Some(&[0, 0]));
+        let one_class = TaskMetrics::of(&[0.2, 0.7], &[0.0, 0.0], Some(&[0, 0]), None);
         assert_eq!((one_class.auc, one_class.gauc, one_class.calibration), (None, None, None));
         assert!(one_class.logloss.is_some());
-        assert_eq!(TaskMetrics::of(&[], &[], None), TaskMetrics::default());
+        assert_eq!(TaskMetrics::of(&[], &[], None, None), TaskMetrics::default());
         assert_eq!(four_decimals(None), "-");
     }
 
     #[test]
     fn missing_labels_take_no_part() {
-        let all = TaskMetrics::of(&[0.9, 0.1, 0.8], &[1.0, 0.0, f32::NAN], Some(&[0, 0, 0]));
-        assert_eq!(all, TaskMetrics::of(&[0.9, 0.1], &[1.0, 0.0], Some(&[0, 0])));
+        let all = TaskMetrics::of(&[0.9, 0.1, 0.8], &[1.0, 0.0, f32::NAN], Some(&[0, 0, 0]), None);
+        assert_eq!(all, TaskMetrics::of(&[0.9, 0.1], &[1.0, 0.0], Some(&[0, 0]), None));
     }
 
     #[test]
     fn logloss_and_calibration_are_the_textbook_numbers() {
-        let m = TaskMetrics::of(&[0.5, 0.25], &[1.0, 0.0], None);
+        let m = TaskMetrics::of(&[0.5, 0.25], &[1.0, 0.0], None, None);
         assert!((m.logloss.unwrap() - (2f64.ln() + (4.0f64 / 3.0).ln()) / 2.0).abs() < 1e-12);
         assert_eq!(m.calibration, Some(0.75));
         let limit = -1e-7f64.ln();
         for (score, label) in [(0.0, true), (1.0, false)] {
-            assert!((logloss(&[score], &[label]).unwrap() - limit).abs() < 1e-6, "kept 1e-7 away from both ends");
+            assert!((loss(score, label) - limit).abs() < 1e-6, "kept 1e-7 away from both ends");
         }
         assert_eq!(four_decimals(Some(0.123_456)), "0.1235");
     }
@@ -127,7 +123,7 @@ mod tests {
         let m = TaskMetrics { auc: Some(0.7), gauc: Some(0.6), logloss: Some(0.5), calibration: Some(1.1) };
         assert_eq!(Metric::ALL.map(|metric| m.get(metric)), [Some(0.7), Some(0.6), Some(0.5)]);
         assert_eq!(Metric::ALL.map(|metric| m.goodness(metric)), [Some(0.7), Some(0.6), Some(-0.5)]);
-        let sure = TaskMetrics::of(&[0.9, 0.8, 0.3], &[1.0, 1.0, 0.0], None); // 2.0 predicted, 2 positives
+        let sure = TaskMetrics::of(&[0.9, 0.8, 0.3], &[1.0, 1.0, 0.0], None, None); // 2.0 predicted, 2 positives
         assert!((sure.calibration.unwrap() - 1.0).abs() < 1e-6);
     }
 
@@ -136,9 +132,9 @@ mod tests {
         let scores = [0.9, 0.1, 0.2, 0.3, 0.7, 0.2]; // [3, 2]
         let labels = [1.0, 1.0, 0.0, 0.0, 1.0, f32::NAN];
         assert!(column(&scores, 1, 2).eq(&[0.1, 0.3, 0.2]));
-        let found = TaskMetrics::per_task(&scores, &labels, Some(&[4, 4, 5]), 2);
-        assert_eq!(found[0], TaskMetrics::of(&[0.9, 0.2, 0.7], &[1.0, 0.0, 1.0], Some(&[4, 4, 5])));
-        assert_eq!(found[1], TaskMetrics::of(&[0.1, 0.3], &[1.0, 0.0], Some(&[4, 4])));
+        let found = TaskMetrics::per_task(&scores, &labels, Some(&[4, 4, 5]), None, 2);
+        assert_eq!(found[0], TaskMetrics::of(&[0.9, 0.2, 0.7], &[1.0, 0.0, 1.0], Some(&[4, 4, 5]), None));
+        assert_eq!(found[1], TaskMetrics::of(&[0.1, 0.3], &[1.0, 0.0], Some(&[4, 4]), None));
         assert_eq!((found[0].auc, found[1].auc, found[1].gauc), (Some(1.0), Some(0.0), Some(0.0)));
     }
 }

@@ -310,7 +310,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
 
     pub(crate) fn measure(&self, scores: &[f32], split: Split) -> Vec<TaskMetrics> {
         let (labels, groups) = (self.dataset.labels(split), self.dataset.groups(split));
-        TaskMetrics::per_task(scores, labels, groups, self.dataset.schema().tasks.len())
+        TaskMetrics::per_task(scores, labels, groups, self.dataset.weights(split), self.dataset.schema().tasks.len())
     }
 
     /// Probabilities of every row of a split, in order, by the drawn weights before a training and the best ones after it. `[N, T]`,

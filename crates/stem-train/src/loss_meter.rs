@@ -4,9 +4,10 @@
 //! mean of task t = sum over batches of n_bt L_bt / sum over batches of n_bt
 //! ```
 //!
-//! `L_bt` is a batch's mean over its `n_bt` labelled rows. A batch without labels of a task says nothing of it.
+//! `L_bt` is a batch's mean over its labelled rows, and `n_bt` their number, or the sum of their weights where rows count differently. A batch without labels of a task says nothing of it.
 
 use burn::tensor::Tensor;
+use stem_core::loss::Targets;
 use stem_core::{Batch, Schema};
 
 use crate::step::Losses;
@@ -23,7 +24,7 @@ pub(crate) struct LossMeter {
     /// `sum_b n_bt L_bt` of what was read. `[T]`
     sums: Vec<f64>,
     /// `sum_b n_bt` of all that was added. `[T]`
-    labelled: Vec<usize>,
+    labelled: Vec<f64>,
     broken: Option<(usize, f32)>,
 }
 
@@ -32,16 +33,20 @@ impl LossMeter {
     pub(crate) fn new(schema: &Schema, on_host: bool) -> Self {
         let tasks = schema.tasks.len();
         let every = if on_host { 1 } else { STEPS_PER_LOOK };
-        Self { pending: None, pending_steps: 0, every, sums: vec![0.0; tasks], labelled: vec![0; tasks], broken: None }
+        Self {
+            pending: None,
+            pending_steps: 0,
+            every,
+            sums: vec![0.0; tasks],
+            labelled: vec![0.0; tasks],
+            broken: None,
+        }
     }
 
     /// Adds a step's losses on `batch`; gives the sum of the tasks' mean losses so far when they were read.
     pub(crate) fn add(&mut self, losses: Losses, batch: &Batch) -> Option<f64> {
         let tasks = self.labelled.len();
-        let mut labelled = vec![0; tasks]; // n_bt
-        for row in batch.labels.chunks_exact(tasks) {
-            row.iter().zip(&mut labelled).for_each(|(label, n)| *n += usize::from(!label.is_nan()));
-        }
+        let labelled = Targets::counts(batch, tasks); // n_bt
         self.labelled.iter_mut().zip(&labelled).for_each(|(sum, n)| *sum += n);
         let weights: Vec<f32> = labelled.into_iter().map(|n| n as f32).chain([1.0]).collect();
         let weights = Tensor::<1>::from_floats(weights.as_slice(), &losses.tasks.device());
@@ -68,12 +73,12 @@ impl LossMeter {
     }
 
     /// Sums and rows with a label, of what was read.
-    pub(crate) fn state(&self) -> (Vec<f64>, Vec<usize>) {
+    pub(crate) fn state(&self) -> (Vec<f64>, Vec<f64>) {
         (self.sums.clone(), self.labelled.clone())
     }
 
     /// Goes on from there.
-    pub(crate) fn restore(&mut self, (sums, labelled): (Vec<f64>, Vec<usize>)) {
+    pub(crate) fn restore(&mut self, (sums, labelled): (Vec<f64>, Vec<f64>)) {
         (self.sums, self.labelled) = (sums, labelled);
     }
 
@@ -84,7 +89,7 @@ impl LossMeter {
 
     /// Mean loss of each task over its labelled rows, of what was read; 0 without such rows.
     pub(crate) fn means(&self) -> Vec<f64> {
-        self.sums.iter().zip(&self.labelled).map(|(sum, &n)| sum / n.max(1) as f64).collect()
+        self.sums.iter().zip(&self.labelled).map(|(sum, &n)| if n > 0.0 { sum / n } else { 0.0 }).collect()
     }
 }
 

@@ -320,7 +320,7 @@ fn each_task_is_scored_with_the_weights_that_were_best_for_it() {
     let predictor = Predictor::<ModelConfig>::open_model(learner.joint_path(), &spec().open().unwrap()).unwrap();
     let batch = dataset.batches(Split::Valid, BatchPlan { size: 1_000_000, shuffle: None }).next().unwrap();
     let scores: Vec<f32> = predictor.score(&batch).unwrap().rows().flatten().copied().collect();
-    let metrics = TaskMetrics::per_task(&scores, dataset.labels(Split::Valid), dataset.groups(Split::Valid), 2);
+    let metrics = TaskMetrics::per_task(&scores, dataset.labels(Split::Valid), dataset.groups(Split::Valid), None, 2);
     assert!((metrics[0].logloss.unwrap() - curve(&log, "a", "logloss")[joint]).abs() < 1e-6);
     let left: Vec<_> =
         std::fs::read_dir(folder.path().join("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -90,6 +90,11 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
         let near = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
         add(recipe.lines.allow_leak, format!("`allow_leak` names \"{name}\", which is no field{near}"));
     }
+    if let Some(weight) = &recipe.weight
+        && recipe.labels.iter().any(|label| label.column == *weight)
+    {
+        add(recipe.lines.weight, format!("`weight` is \"{weight}\", which is a label: rows would count by the answer"));
+    }
     for field in &recipe.fields {
         if recipe.labels.iter().any(|label| field.columns.contains(&label.column)) {
             add(field.line, format!("field \"{}\" is a label too: the model would read the answer", field.name));

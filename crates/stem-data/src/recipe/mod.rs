@@ -28,6 +28,8 @@ pub struct Recipe {
     pub sql: Option<String>,
     /// Column whose values group rows for gAUC.
     pub group: Option<String>,
+    /// Column that says how much a row counts, in losses and metrics; all alike without it.
+    pub weight: Option<String>,
     /// Tables that the SELECT may name.
     pub sources: Vec<Source>,
     /// `F` features.
@@ -72,6 +74,7 @@ pub struct Growth {
 pub(crate) struct Lines {
     pub(crate) sql: usize,
     pub(crate) group: usize,
+    pub(crate) weight: usize,
     pub(crate) split: usize,
     pub(crate) allow_leak: usize,
     pub(crate) verdict: usize,

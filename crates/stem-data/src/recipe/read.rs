@@ -31,6 +31,7 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
     let name = top.need_text("name", faults);
     let sql = top.text("sql", faults);
     let group = top.text("group", faults);
+    let weight = top.text("weight", faults);
     let allow_leak = top.texts("allow_leak", faults).unwrap_or_default();
     let metrics = Metric::ALL.map(|metric| (metric.key(), metric));
     let verdict = top.choice("verdict", &metrics, faults);
@@ -41,10 +42,16 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
     let split_section = top.table("split", "[split]", faults);
     let split_line = split_section.as_ref().map_or(1, |s| s.line);
     let simulator = top.table("simulator", "[simulator]", faults).map(|s| simulator(s, faults));
-    let [sql_line, group_line, leak_line, verdict_line] =
-        ["sql", "group", "allow_leak", "verdict"].map(|key| top.line_of(key, faults));
-    let lines =
-        Lines { sql: sql_line, group: group_line, split: split_line, allow_leak: leak_line, verdict: verdict_line };
+    let [sql_, group_, weight_, allow_leak_, verdict_] =
+        ["sql", "group", "weight", "allow_leak", "verdict"].map(|key| top.line_of(key, faults));
+    let lines = Lines {
+        sql: sql_,
+        group: group_,
+        weight: weight_,
+        split: split_line,
+        allow_leak: allow_leak_,
+        verdict: verdict_,
+    };
     top.finish(faults);
     let split = match split_section {
         Some(section) => split(section, faults),
@@ -61,6 +68,7 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
             name,
             sql,
             group,
+            weight,
             sources,
             fields,
             allow_leak,

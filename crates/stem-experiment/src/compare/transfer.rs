@@ -104,7 +104,8 @@ impl Compared<'_> {
     /// The labelled ones of some of the test rows; of all by default.
     fn sample(&self, t: usize, rows: Option<&[u32]>) -> Sample {
         let labels = self.of_task(self.dataset.labels(Split::Test), t);
-        Sample::new(&labels, self.dataset.groups(Split::Test).unwrap_or_default(), rows)
+        let sample = Sample::new(&labels, self.dataset.groups(Split::Test).unwrap_or_default(), rows);
+        sample.weighted(self.dataset.weights(Split::Test))
     }
 
     fn measure(&self, t: usize, sample: &Sample) -> Transfers {

@@ -47,6 +47,7 @@ pub(super) fn gate(
     let groups = groups(dataset);
     let tasks = dataset.schema().tasks.iter().enumerate().map(|(t, task)| {
         let sample = Sample::new(&of_task(dataset.labels(Split::Test), t, dataset), &groups, None);
+        let sample = sample.weighted(dataset.weights(Split::Test));
         let rank = |scores: &[f32]| sample.rank(&of_task(scores, t, dataset));
         let gain = bootstrap.paired_by(metric, &[rank(others)], &[vec![rank(scores)]]);
         let gain = gain.into_iter().next().flatten().map(|difference| difference.users);

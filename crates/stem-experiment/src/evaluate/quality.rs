@@ -22,29 +22,35 @@ pub(super) fn groups(dataset: &Dataset) -> Vec<u32> {
 
 /// Of all rows. `scores [N, T]`
 pub(super) fn tasks(scores: &[f32], dataset: &Dataset, bootstrap: &Bootstrap) -> Vec<MeasuredTask> {
-    let groups = groups(dataset);
+    let (groups, weights) = (groups(dataset), dataset.weights(Split::Test));
     let tasks = dataset.schema().tasks.iter().enumerate().map(|(t, task)| {
         let (scores, labels) = (of_task(scores, t, dataset), of_task(dataset.labels(Split::Test), t, dataset));
-        let sample = Sample::new(&labels, &groups, None);
+        let sample = Sample::new(&labels, &groups, None).weighted(weights);
         let ranked = sample.rank(&scores);
         let intervals =
             Metric::ALL.into_iter().filter(|metric| *metric != Metric::Gauc || dataset.schema().group.is_some());
         let intervals = intervals.filter_map(|metric| Some((metric.key(), bootstrap.interval(metric, &ranked)?)));
         MeasuredTask {
             intervals: intervals.collect::<BTreeMap<_, _>>(),
-            deciles: calibration_curve(&scores, &labels, DECILES).unwrap_or_default(),
-            ..measured(&task.name, &scores, &labels, dataset.groups(Split::Test))
+            deciles: calibration_curve(&scores, &labels, weights, DECILES).unwrap_or_default(),
+            ..measured(&task.name, &scores, &labels, dataset.groups(Split::Test), weights)
         }
     });
     tasks.collect()
 }
 
-fn measured(task: &str, scores: &[f32], labels: &[f32], groups: Option<&[u32]>) -> MeasuredTask {
+fn measured(
+    task: &str,
+    scores: &[f32],
+    labels: &[f32],
+    groups: Option<&[u32]>,
+    weights: Option<&[f32]>,
+) -> MeasuredTask {
     MeasuredTask {
         task: task.into(),
         rows: labels.iter().filter(|label| !label.is_nan()).count(),
         positives: labels.iter().filter(|label| **label == 1.0).count(),
-        metrics: TaskMetrics::of(scores, labels, groups),
+        metrics: TaskMetrics::of(scores, labels, groups, weights),
         ..MeasuredTask::default()
     }
 }
@@ -52,6 +58,7 @@ fn measured(task: &str, scores: &[f32], labels: &[f32], groups: Option<&[u32]>) 
 /// Of the rows of each value of each column that rows are cut by; the values with the most rows first.
 pub(super) fn slices(scores: &[f32], dataset: &Dataset) -> Vec<MeasuredSlice> {
     let (labels, groups) = (dataset.labels(Split::Test), dataset.groups(Split::Test));
+    let weights = dataset.weights(Split::Test);
     let tasks = dataset.schema().tasks.len();
     let mut all = Vec::new();
     for (slice, codes) in dataset.slices(Split::Test) {
@@ -63,12 +70,10 @@ pub(super) fn slices(scores: &[f32], dataset: &Dataset) -> Vec<MeasuredSlice> {
         for (value, rows) in own {
             let of = |values: &[f32], t: usize| rows.iter().map(|row| values[row * tasks + t]).collect::<Vec<f32>>();
             let groups = groups.map(|groups| rows.iter().map(|&row| groups[row]).collect::<Vec<u32>>());
-            let measured = dataset
-                .schema()
-                .tasks
-                .iter()
-                .enumerate()
-                .map(|(t, task)| measured(&task.name, &of(scores, t), &of(labels, t), groups.as_deref()));
+            let weights = weights.map(|weights| rows.iter().map(|&row| weights[row]).collect::<Vec<f32>>());
+            let measured = dataset.schema().tasks.iter().enumerate().map(|(t, task)| {
+                measured(&task.name, &of(scores, t), &of(labels, t), groups.as_deref(), weights.as_deref())
+            });
             let tasks = measured.collect();
             all.push(MeasuredSlice { column: slice.column.clone(), value: value.clone(), rows: rows.len(), tasks });
         }

@@ -30,12 +30,14 @@ pub(crate) fn spreads(seeds: &[TaskMetrics]) -> [Option<Spread>; 4] {
 pub(crate) fn task_report(seeds: &[Vec<f32>], dataset: &Dataset, t: usize) -> TaskReport {
     let of_task = |values| column(values, t, dataset.schema().tasks.len()).copied().collect::<Vec<f32>>();
     let (labels, groups) = (of_task(dataset.labels(Split::Test)), dataset.groups(Split::Test));
+    let weights = dataset.weights(Split::Test);
     let columns: Vec<Vec<f32>> = seeds.iter().map(|scores| of_task(scores)).collect();
-    let metrics: Vec<TaskMetrics> = columns.iter().map(|scores| TaskMetrics::of(scores, &labels, groups)).collect();
+    let metrics = columns.iter().map(|scores| TaskMetrics::of(scores, &labels, groups, weights));
+    let metrics: Vec<TaskMetrics> = metrics.collect();
     let [auc, gauc, logloss, calibration] = spreads(&metrics);
     let first = columns.first();
-    let roc = first.and_then(|scores| roc_curve(scores, &labels, ROC_POINTS)).unwrap_or_default();
-    let bins = first.and_then(|scores| calibration_curve(scores, &labels, CALIBRATION_BINS));
+    let roc = first.and_then(|scores| roc_curve(scores, &labels, weights, ROC_POINTS)).unwrap_or_default();
+    let bins = first.and_then(|scores| calibration_curve(scores, &labels, weights, CALIBRATION_BINS));
     let calibration_curve = bins.unwrap_or_default();
     TaskReport { auc, gauc, logloss, calibration, roc, calibration_curve, ..TaskReport::default() }
 }

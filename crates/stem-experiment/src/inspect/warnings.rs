@@ -2,7 +2,7 @@
 
 use stem_data::{Dataset, Split};
 
-use stem_report::metrics::{column, logloss};
+use stem_report::metrics::{TaskMetrics, column};
 use stem_report::report::ModelReport;
 
 /// Positives below which an AUC is mostly noise.
@@ -98,13 +98,15 @@ pub(crate) fn constants(dataset: &Dataset) -> Vec<Option<Constant>> {
 }
 
 fn constant(dataset: &Dataset, t: usize) -> Option<Constant> {
-    let tasks = dataset.schema().tasks.len();
-    let known = |split| column(dataset.labels(split), t, tasks).filter(|y| !y.is_nan());
-    let (count, sum) = known(Split::Train).fold((0usize, 0.0), |(n, sum), y| (n + 1, sum + f64::from(*y)));
-    let mean = sum / count as f64;
-    let labels: Vec<bool> = known(Split::Test).map(|y| *y > 0.5).collect();
-    let logloss = logloss(&vec![mean as f32; labels.len()], &labels)?;
-    (count > 0).then_some(Constant { mean, logloss })
+    let of = |split| column(dataset.labels(split), t, dataset.schema().tasks.len()).copied().collect::<Vec<f32>>();
+    let (train, weights) = (of(Split::Train), dataset.weights(Split::Train));
+    let weight = |row: usize| weights.map_or(1.0, |weights| f64::from(weights[row]));
+    let known = train.iter().enumerate().filter(|(_, y)| !y.is_nan());
+    let (count, sum) =
+        known.fold((0.0, 0.0), |(n, sum), (row, y)| (n + weight(row), sum + weight(row) * f64::from(*y)));
+    let (mean, labels) = (sum / count, of(Split::Test));
+    let of_mean = TaskMetrics::of(&vec![mean as f32; labels.len()], &labels, None, dataset.weights(Split::Test));
+    (count > 0.0).then_some(Constant { mean, logloss: of_mean.logloss? })
 }
 
 #[cfg(test)]

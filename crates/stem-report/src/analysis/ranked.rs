@@ -2,6 +2,7 @@
 //! pass over the rows.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -16,6 +17,8 @@ pub struct Sample {
     /// `2 * group + label`; groups are counted from 0 in the order of their first row.
     marks: Vec<u32>,
     groups: usize,
+    /// How much each row counts, where they count differently.
+    weights: Option<Vec<f32>>,
 }
 
 impl Sample {
@@ -38,7 +41,7 @@ impl Sample {
             2 * group + u32::from(labels[row as usize] > 0.5)
         });
         let marks = marks.collect();
-        Self { rows, marks, groups: numbers.len() }
+        Self { rows, marks, groups: numbers.len(), weights: None }
     }
 
     /// All rows with a label, as one group.
@@ -49,7 +52,25 @@ impl Sample {
         assert!(u32::try_from(labels.len()).is_ok(), "a row has 32 bits");
         let known = (0u32..).zip(labels).filter(|(_, y)| !y.is_nan());
         let (rows, marks) = known.map(|(row, y)| (row, u32::from(*y > 0.5))).unzip();
-        Self { rows, marks, groups: 1 }
+        Self { rows, marks, groups: 1, weights: None }
+    }
+
+    /// The same rows, each counted as often as its weight says; `weights` are those of all rows. A row of weight 0 takes no part.
+    ///
+    /// # Panics
+    /// When a row of the sample has no weight.
+    #[must_use]
+    pub fn weighted(mut self, weights: Option<&[f32]>) -> Self {
+        let Some(weights) = weights else { return self };
+        let counts = |(row, _): &(u32, u32)| weights[*row as usize] > 0.0;
+        (self.rows, self.marks) = self.rows.into_iter().zip(self.marks).filter(counts).unzip();
+        self.weights = Some(self.rows.iter().map(|&row| weights[row as usize]).collect());
+        self
+    }
+
+    /// How much each row counts that takes part.
+    pub fn weights(&self) -> impl Iterator<Item = f64> + '_ {
+        (0..self.rows.len()).map(|place| self.weights.as_ref().map_or(1.0, |weights| f64::from(weights[place])))
     }
 
     /// How many rows take part.
@@ -79,12 +100,20 @@ impl Sample {
 
     /// Sorts the sample by the scores of one model; `scores` are those of all rows.
     pub fn rank(&self, scores: &[f32]) -> Ranked {
-        let score = |&row: &u32| scores[row as usize];
+        let score = |row: u32| scores[row as usize];
         let mut losses = vec![0.0; self.groups];
-        for (&row, mark) in self.rows.iter().zip(&self.marks) {
-            losses[(mark >> 1) as usize] += loss(scores[row as usize], mark & 1 == 1);
+        for ((&row, mark), weight) in self.rows.iter().zip(&self.marks).zip(self.weights()) {
+            losses[(mark >> 1) as usize] += weight * loss(score(row), mark & 1 == 1);
         }
-        let rows = ascending(self.rows.iter().map(score).zip(self.marks.iter().copied()));
+        let of_rows = self.rows.iter().map(|&row| score(row)).zip(self.marks.iter().copied());
+        let (rows, weights): (Vec<(f32, u32)>, _) = match &self.weights {
+            None => (ascending(of_rows), None),
+            Some(weights) => {
+                let rows = ascending(of_rows.zip(weights).map(|((score, mark), weight)| (score, (mark, *weight))));
+                let (rows, weights) = rows.into_iter().map(|(score, (mark, weight))| ((score, mark), weight)).unzip();
+                (rows, Some(weights))
+            }
+        };
         let comparable = rows.iter().all(|(score, _)| !score.is_nan());
         let mut ties = Vec::new();
         let mut start = 0;
@@ -95,13 +124,8 @@ impl Sample {
             }
             start = end;
         }
-        Ranked {
-            marks: rows.into_iter().map(|(_, mark)| mark).collect(),
-            ties,
-            groups: self.groups,
-            losses,
-            comparable,
-        }
+        let marks = rows.into_iter().map(|(_, mark)| mark).collect();
+        Ranked { marks, ties, groups: self.groups, losses, weights, comparable }
     }
 }
 
@@ -122,6 +146,8 @@ pub struct Ranked {
     groups: usize,
     /// Sum of the cross-entropy of the rows of each group, in nats.
     losses: Vec<f64>,
+    /// How much each row counts, in the order of `marks`, where they count differently.
+    weights: Option<Vec<f32>>,
     /// Whether every score is a number.
     comparable: bool,
 }
@@ -149,8 +175,23 @@ impl Ranked {
     /// AUC with every row as often as the weight of its group says, groups in the order of their first row in the sample:
     /// `sum_ij w_i w_j [s_i > s_j] / sum_ij w_i w_j` over positives `i` and negatives `j`, equal scores counted half.
     pub fn weighted_auc<W: Copy + Into<u64>>(&self, weights: &[W]) -> Option<f64> {
+        if let Some(of_rows) = &self.weights {
+            let mut pass = WeightedPass::default();
+            self.runs(|rows, tied| {
+                let of_group = |mark: u32| {
+                    let weight: u64 = weights[(mark >> 1) as usize].into();
+                    weight as f64
+                };
+                let rows = self.marks[rows.clone()].iter().zip(&of_rows[rows]);
+                pass.add(rows.map(|(mark, weight)| (*mark, of_group(*mark) * f64::from(*weight))), tied);
+            });
+            return pass.auc().filter(|_| self.comparable);
+        }
         let mut pass = Pass::default();
-        self.runs(|marks, tied| if tied { pass.equal(marks, weights) } else { pass.distinct(marks, weights) });
+        self.runs(|rows, tied| match tied {
+            true => pass.equal(&self.marks[rows], weights),
+            false => pass.distinct(&self.marks[rows], weights),
+        });
         pass.auc().filter(|_| self.comparable)
     }
 
@@ -181,8 +222,27 @@ impl Ranked {
 
     /// `n_g AUC_g` and `n_g` of every group, zeros where it lacks a class. `[G]`
     pub(super) fn auc_by_group(&self) -> Vec<[f64; 2]> {
+        if let Some(of_rows) = &self.weights {
+            let mut groups = vec![WeightedPass::default(); self.groups];
+            self.runs(|rows, tied| {
+                let rows = self.marks[rows.clone()].iter().zip(&of_rows[rows]);
+                let mut rows: Vec<(u32, f64)> = rows.map(|(mark, weight)| (*mark, f64::from(*weight))).collect();
+                if tied {
+                    rows.sort_by_key(|(mark, _)| mark >> 1);
+                }
+                for run in rows.chunk_by(|a, b| tied && a.0 >> 1 == b.0 >> 1) {
+                    groups[(run[0].0 >> 1) as usize].add(run.iter().copied(), tied);
+                }
+            });
+            let rows = |group: &WeightedPass| group.positives + group.negatives;
+            return groups
+                .iter()
+                .map(|group| group.auc().map_or([0.0; 2], |auc| [auc * rows(group), rows(group)]))
+                .collect();
+        }
         let mut groups = vec![Pass::default(); self.groups];
-        self.runs(|marks, tied| {
+        self.runs(|rows, tied| {
+            let marks = &self.marks[rows];
             for run in marks.chunks(if tied { marks.len() } else { 1 }) {
                 let of =
                     |class: u32| run.iter().filter(move |mark| *mark & 1 == class).map(|mark| (mark >> 1) as usize);
@@ -200,19 +260,55 @@ impl Ranked {
     /// Sum of the cross-entropy and number of rows of every group. `[G]`
     pub(super) fn loss_by_group(&self) -> Vec<[f64; 2]> {
         let mut groups: Vec<[f64; 2]> = self.losses.iter().map(|&sum| [sum, 0.0]).collect();
-        self.marks.iter().for_each(|mark| groups[(mark >> 1) as usize][1] += 1.0);
+        for (place, mark) in self.marks.iter().enumerate() {
+            let weight = self.weights.as_ref().map_or(1.0, |weights| f64::from(weights[place]));
+            groups[(mark >> 1) as usize][1] += weight;
+        }
         groups
     }
 
     /// Walks the rows from the lowest score on: stretches in which no two of different classes have one score, and between them ties.
-    fn runs(&self, mut each: impl FnMut(&[u32], bool)) {
+    fn runs(&self, mut each: impl FnMut(Range<usize>, bool)) {
         let mut start = 0;
         for &[tie, end] in &self.ties {
-            each(&self.marks[start..tie as usize], false);
-            each(&self.marks[tie as usize..end as usize], true);
+            each(start..tie as usize, false);
+            each(tie as usize..end as usize, true);
             start = end as usize;
         }
-        each(&self.marks[start..], false);
+        each(start..self.marks.len(), false);
+    }
+}
+
+/// The same of rows that count differently.
+#[derive(Clone, Default)]
+struct WeightedPass {
+    positives: f64,
+    negatives: f64,
+    /// Pairs of a positive above a negative by the product of their weights, equal scores counted half.
+    won: f64,
+}
+
+impl WeightedPass {
+    /// Adds rows: marks and weights, all of one score where they are `tied`.
+    fn add(&mut self, rows: impl Iterator<Item = (u32, f64)>, tied: bool) {
+        let mut tie = [0.0; 2]; // weights of negatives and positives
+        for (mark, weight) in rows {
+            match (tied, mark & 1 == 1) {
+                (true, _) => tie[(mark & 1) as usize] += weight,
+                (false, true) => {
+                    (self.positives, self.won) = (self.positives + weight, self.won + weight * self.negatives)
+                }
+                (false, false) => self.negatives += weight,
+            }
+        }
+        self.won += tie[1] * (self.negatives + tie[0] / 2.0);
+        (self.negatives, self.positives) = (self.negatives + tie[0], self.positives + tie[1]);
+    }
+
+    /// `None` unless both classes are present.
+    fn auc(&self) -> Option<f64> {
+        let pairs = self.positives * self.negatives;
+        (pairs > 0.0).then(|| self.won / pairs)
     }
 }
 
@@ -260,6 +356,7 @@ impl Pass {
 mod tests {
     use super::*;
     use crate::analysis::tests::by_pairs;
+    use crate::metrics::TaskMetrics;
     use proptest::prelude::*;
 
     type Row = (u8, Option<bool>, u32);
@@ -339,6 +436,34 @@ mod tests {
             let (s, l, g) = columns(&rows.iter().copied().rev().collect::<Vec<_>>());
             let [a, b] = [(&scores, &labels, &groups), (&s, &l, &g)].map(|(s, l, g)| Sample::new(l, g, None).rank(s).gauc());
             prop_assert!(close(a, b));
+        }
+    }
+
+    proptest! {
+        /// Whole weights are repetitions of rows, in every metric and also under weights of the groups; weight 0 is a row less.
+        #[test]
+        fn weights_of_rows_are_repetitions_of_them(rows in rows(), weights in prop::collection::vec(0u8..4, 60), drawn in prop::collection::vec(0u8..3, 6)) {
+            let (scores, labels, groups) = columns(&rows);
+            let of_rows: Vec<f32> = rows.iter().zip(&weights).map(|(_, weight)| f32::from(*weight)).collect();
+            let repeated = rows.iter().zip(&weights).flat_map(|(row, &times)| vec![*row; times.into()]);
+            let repeated: Vec<Row> = repeated.collect();
+            let (s, l, g) = columns(&repeated);
+            let weighted = Sample::new(&labels, &groups, None).weighted(Some(&of_rows));
+            let plain = Sample::new(&l, &g, None);
+            let [a, b] = [(&weighted, &scores), (&plain, &s)].map(|(sample, scores)| sample.rank(scores));
+            for metric in Metric::ALL {
+                prop_assert!(close(a.metric(metric), b.metric(metric)), "{:?}", metric);
+            }
+            let of_sample = |sample: &Sample, groups: &[u32]| {
+                let mut counts = vec![0u8; sample.groups()];
+                for (row, mark) in sample.rows.iter().zip(&sample.marks) {
+                    counts[(mark >> 1) as usize] = drawn[(groups[*row as usize] - 100) as usize];
+                }
+                counts
+            };
+            prop_assert!(close(a.weighted_auc(&of_sample(&weighted, &groups)), b.weighted_auc(&of_sample(&plain, &g))));
+            let [a, b] = [(&weighted, &scores), (&plain, &s)].map(|(sample, scores)| TaskMetrics::on(sample, scores));
+            prop_assert!(close(a.calibration, b.calibration) && close(a.logloss, b.logloss));
         }
     }
 

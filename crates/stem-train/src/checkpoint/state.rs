@@ -28,8 +28,8 @@ pub(crate) struct Place {
     /// The rate after the warm-up, as validation has lowered it.
     pub(crate) rate: f64,
     pub(crate) keeper: KeeperState,
-    /// Losses since the last evaluation: sums, and rows with a label. `[T]`
-    pub(crate) losses: (Vec<f64>, Vec<usize>),
+    /// Losses since the last evaluation: sums, and rows with a label, as they count. `[T]`
+    pub(crate) losses: (Vec<f64>, Vec<f64>),
     pub(crate) balance: BalanceState,
     pub(crate) prior: Option<PriorState>,
     /// Length of the log.
