@@ -84,6 +84,7 @@ pub mod loss;
 pub mod params;
 pub mod nn;
 pub mod bundle;
+mod calibration;
 mod scores;
 mod predictor;
 mod device;
@@ -94,6 +95,7 @@ pub use burn;
 
 pub use batch::{Batch, MISSING};
 pub use bundle::Bundle;
+pub use calibration::{Calibration, logit};
 pub use device::DeviceSpec;
 pub use error::{Error, Result};
 pub use featurize::encode_rows;

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::batch::Batch;
 use crate::bundle::{Bundle, Manifest, State};
+use crate::calibration::Calibration;
 use crate::embedding::{EmbeddingTable, SlotLayout};
 use crate::error::Result;
 use crate::featurize::{encode_part, encode_rows};
@@ -42,6 +43,8 @@ pub struct Predictor<C: ModelSpec = ModelConfig> {
     layout: SlotLayout,
     /// One, or one for each moment of the training that was the best of some tasks.
     states: Vec<State<C::Model>>,
+    /// What is done to the scores of each task. `[T]`
+    calibration: Vec<Option<Calibration>>,
     precision: Precision,
 }
 
@@ -65,14 +68,28 @@ impl<C: ModelSpec> Predictor<C> {
         let states = bundle.load_states(device)?;
         let layout = SlotLayout::new(&bundle.manifest.schema, states[0].table.widths());
         let Bundle { manifest, config, vocabularies, checksum, .. } = bundle;
-        let tasks = manifest.schema.task_names().into();
-        Ok(Self { manifest, config, vocabularies, checksum, tasks, layout, states, precision: Precision::F32 })
+        let tasks = manifest.schema.task_names();
+        let calibration = tasks.iter().map(|task| manifest.calibration.get(task).cloned()).collect();
+        let (tasks, precision) = (tasks.into(), Precision::F32);
+        Ok(Self { manifest, config, vocabularies, checksum, tasks, layout, states, calibration, precision })
     }
 
     /// Takes products in another precision than f32, on any thread that scores.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// Gives the scores as the model makes them, not as they were calibrated when it was trained.
+    #[must_use]
+    pub fn uncalibrated(mut self) -> Self {
+        self.calibration.fill(None);
+        self
+    }
+
+    /// What is done to the scores of each task, in their order.
+    pub fn calibration(&self) -> &[Option<Calibration>] {
+        &self.calibration
     }
 
     /// Fields and tasks.
@@ -165,6 +182,12 @@ impl<C: ModelSpec> Predictor<C> {
             let own = score(state);
             for (all, own) in scores.chunks_exact_mut(self.tasks.len()).zip(own.chunks_exact(self.tasks.len())) {
                 state.tasks.iter().for_each(|&task| all[task] = own[task]);
+            }
+        }
+        for (task, calibration) in self.calibration.iter().enumerate() {
+            if let Some(calibration) = calibration {
+                let own = scores.iter_mut().skip(task).step_by(self.tasks.len());
+                own.for_each(|score| *score = calibration.apply(*score));
             }
         }
         scores

@@ -130,8 +130,8 @@ fn what_is_no_bundle_says_which_check_failed() {
     contains(&edited, "its checksum is another: it was damaged or edited");
     let large = serde_json::json!([60000, 60000]);
     contains(&with_manifest(&whole, |m| m["model"]["experts"] = large.clone()), "and the file holds");
-    contains(&with_manifest(&whole, |m| m["version"] = 1.into()), "format version 1, this program reads 2 to 3");
-    contains(&with_manifest(&whole, |m| m["version"] = "x".into()), "format version none, this program reads 2 to 3");
+    contains(&with_manifest(&whole, |m| m["version"] = 1.into()), "format version 1, this program reads 2 to 4");
+    contains(&with_manifest(&whole, |m| m["version"] = "x".into()), "format version none, this program reads 2 to 4");
     contains(
         &with_manifest(&whole, |m| m["model"]["dim"] = 5.into()),
         "has shape [11, 12], schema and model need [11, 15]",
@@ -166,8 +166,8 @@ fn a_fault_is_a_type_with_its_source() {
     assert_eq!(other_type.to_string(), "tensor 'embedding.table' holds I32, expected F32");
     assert!(matches!(fault(&whole[..9]), BundleFault::NotSafetensors(_)));
     assert!(fault(&whole[..9]).source().is_some());
-    let version = fault(&with_manifest(&whole, |m| m["version"] = 4.into()));
-    assert!(matches!(version, BundleFault::Version { found: Some(4), reads: 3 }));
+    let version = fault(&with_manifest(&whole, |m| m["version"] = 5.into()));
+    assert!(matches!(version, BundleFault::Version { found: Some(5), reads: 4 }));
     assert!(version.source().is_none());
     let manifest = fault(&with_manifest(&whole, |m| m["schema"]["field"] = 3.into()));
     assert!(matches!(&manifest, BundleFault::Manifest(_)) && chain(&manifest).contains("unknown field `field`"));
@@ -337,6 +337,86 @@ fn a_bundle_of_several_states_scores_each_task_with_its_own() {
     let twice = parts.into_iter().map(|(bundle, _)| (bundle, vec!["like".to_string()])).collect::<Vec<_>>();
     assert!(bundle::combine(&path("twice"), &twice, &serde_json::Value::Null).is_err());
     assert!(!path("twice").exists());
+}
+
+/// What is done to scores goes with the bundle, of several states with the state that answers for the task.
+#[test]
+fn a_calibrated_bundle_scores_by_its_maps_and_one_that_maps_to_no_probabilities_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (table, network) = init(&stem(), &device());
+    let platt = Calibration::Platt { slope: 0.5, offset: -1.0 };
+    let isotonic = Calibration::Isotonic { scores: vec![0.2, 0.8], probabilities: vec![0.1, 0.3] };
+    let maps = |of: &[(&str, &Calibration)]| of.iter().map(|(task, map)| (task.to_string(), (*map).clone())).collect();
+    let save = |name: &str, calibration: &BTreeMap<String, Calibration>| {
+        let (path, said) = (path(name), serde_json::Value::Null);
+        let (schema, keys) = (schema(), vocabularies());
+        bundle::save_calibrated(&path, &schema, &keys, &stem(), &table, &network, &said, calibration).unwrap();
+        Bundle::<ModelConfig>::open(&path).unwrap()
+    };
+    let scores = |path: &Path| Predictor::open(path, &device()).unwrap();
+    assert_eq!(save("plain", &BTreeMap::new()).manifest.version, 2, "others need not know of calibration");
+    let plain = scores(&path("plain")).predict(&rows()).unwrap();
+    let one = save("one", &maps(&[("like", &platt), ("love", &isotonic)]));
+    assert_eq!(one.manifest.version, 4);
+    let predictor = scores(&path("one"));
+    let calibrated = predictor.predict(&rows()).unwrap();
+    for row in 0..rows().len() {
+        let of = |scores: &Scores, task: &str| scores.get(row, task).unwrap();
+        for (task, map) in [("like", &platt), ("love", &isotonic)] {
+            let expected = map.apply(of(&plain, task));
+            assert!((of(&calibrated, task) - expected).abs() < 1e-6, "{task}");
+            assert!((expected - of(&plain, task)).abs() > 1e-3);
+        }
+    }
+    assert_eq!(predictor.uncalibrated().predict(&rows()).unwrap(), plain);
+
+    let other = save("other", &maps(&[("like", &isotonic)]));
+    let parts = [(one, vec!["like".to_string()]), (other, vec!["love".to_string()])];
+    bundle::combine(&path("whole"), &parts, &serde_json::Value::Null).unwrap();
+    let whole = Bundle::<ModelConfig>::open(path("whole")).unwrap();
+    assert_eq!((whole.manifest.version, &whole.manifest.calibration), (4, &maps(&[("like", &platt)])));
+
+    let bytes = std::fs::read(path("one")).unwrap();
+    for (key, value, expected) in [
+        ("like", serde_json::json!({ "name": "platt", "slope": -1.0, "offset": 0.0 }), "a slope above 0 and an offset"),
+        ("hate", serde_json::to_value(&platt).unwrap(), "one of the model's tasks"),
+    ] {
+        let edited = with_manifest(&bytes, |manifest| manifest["calibration"][key] = value.clone());
+        match fault(&edited) {
+            BundleFault::Calibration { task, expected: found } => assert_eq!((task.as_str(), found), (key, expected)),
+            other => panic!("{other}"),
+        }
+    }
+    assert!(matches!(
+        fault(&with_manifest(&bytes, |manifest| manifest["version"] = 2.into())),
+        BundleFault::Calibration { .. }
+    ));
+}
+
+#[test]
+fn idle_counts_of_keys_come_back_and_must_be_as_many_as_the_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b.safetensors");
+    let (table, network) = init(&stem(), &device());
+    let (vocabularies, said) = (vocabularies(), serde_json::Value::Null);
+    let counted: Vec<Vec<u32>> = vocabularies.iter().map(|vocabulary| (0..vocabulary.len() as u32).collect()).collect();
+    let keys = bundle::KnownKeys { vocabularies: &vocabularies, idle: &counted };
+    bundle::save(&path, &schema(), keys, &stem(), &table, &network, &said).unwrap();
+    let bundle = Bundle::<ModelConfig>::open(&path).unwrap();
+    assert_eq!((bundle.idle, bundle.manifest.version), (counted, 2));
+    let bytes = std::fs::read(&path).unwrap();
+    let name = "vocabulary.user.idle";
+    for (dtype, shape, values) in [(Dtype::U32, vec![1], vec![0; 4]), (Dtype::U8, vec![3], vec![0; 3])] {
+        let edited = rewritten(
+            &bytes,
+            |_| {},
+            |tensors| drop(tensors.insert(name.into(), (dtype, shape.clone(), values.clone()))),
+        );
+        assert!(matches!(fault(&edited), BundleFault::Vocabulary { fault: VocabularyFault::Idle { .. }, .. }));
+    }
+    save(&stem(), &path);
+    assert!(Bundle::<ModelConfig>::open(&path).unwrap().idle.iter().all(Vec::is_empty));
 }
 
 #[test]

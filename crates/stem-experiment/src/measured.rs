@@ -49,6 +49,9 @@ pub struct RunMetrics {
     /// By task, on the test split, had one moment been kept for all tasks; empty where that is so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub joint_test: BTreeMap<String, TaskMetrics>,
+    /// By task, on the test split, before the scores were calibrated; empty where they are not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub uncalibrated_test: BTreeMap<String, TaskMetrics>,
 }
 
 fn one() -> usize {

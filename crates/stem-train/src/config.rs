@@ -7,6 +7,7 @@ use stem_core::Schema;
 use stem_core::precision::Precision;
 
 use crate::balance::BalanceConfig;
+use crate::calibrate::Calibrate;
 use crate::checkpoint::CheckpointEvery;
 use crate::error::{Error, Result, require};
 use crate::monitor::{Best, EvaluateEvery, Monitor};
@@ -55,6 +56,10 @@ pub struct TrainConfig {
     pub max_gradient_norm: f64,
     /// Standard deviation of the embeddings at the start.
     pub embedding_std: f32,
+    /// Whether scores become probabilities that can be taken at their word, and how: by a map for each task, fitted on validation and kept in
+    /// the bundle.
+    #[serde(skip_serializing_if = "is_default")]
+    pub calibrate: Calibrate,
     /// Where the rows of keys start that a model does not know yet, when it is trained on from an earlier training.
     #[serde(skip_serializing_if = "is_default")]
     pub new_rows: NewRows,
@@ -101,6 +106,7 @@ impl Default for TrainConfig {
             network_l2: 0.0,
             max_gradient_norm: 10.0,
             embedding_std: 0.01,
+            calibrate: Calibrate::default(),
             new_rows: NewRows::default(),
             unseen: 0.0,
             table_restart: false,

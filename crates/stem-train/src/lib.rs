@@ -8,6 +8,7 @@
 //! | what is monitored, how often, whose best is kept | [`Monitor`], [`EvaluateEvery`], [`Best`] |
 //! | epochs, evaluations, best weights | [`Learner`] |
 //! | weights to start from, where a model is trained on | [`NewRows`] |
+//! | from score to probability, on validation | [`Calibrate`] |
 //! | where it works until it is whole | [`Unfinished`] |
 //! | gather, forward, loss, backward, clip, update | [`step`] |
 //! | the weight of each task's loss | [`balance`] |
@@ -37,6 +38,7 @@ mod training;
 mod warm;
 mod counts;
 mod unseen;
+mod calibrate;
 mod keep;
 pub mod step;
 pub mod balance;
@@ -52,6 +54,7 @@ mod unfinished;
 mod error;
 
 pub use balance::BalanceConfig;
+pub use calibrate::Calibrate;
 pub use checkpoint::{CheckpointEvery, settings};
 pub use config::TrainConfig;
 pub use error::{Error, Result, require};

@@ -1,5 +1,6 @@
 //! The one training loop: epochs of steps, evaluations in between, the best weights kept on disk.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -8,11 +9,12 @@ use burn::tensor::TensorData;
 use serde_json::json;
 use stem_core::models::{Model, ModelSpec};
 use stem_core::nn::score;
-use stem_core::{Batch, Task, bundle, fused, params};
+use stem_core::{Batch, Calibration, Task, bundle, fused, params};
 use stem_data::{Bar, BatchPlan, Dataset, Split};
 use stem_report::metrics::{TaskMetrics, four_decimals};
 
 use crate::balance::Balance;
+use crate::calibrate;
 use crate::checkpoint::{self, Clock, Place};
 use crate::config::TrainConfig;
 use crate::early_stop::Verdict;
@@ -173,7 +175,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             // Stopped before the first evaluation: what there is, is kept, and judged by nothing.
             let moment = self.moment();
             self.keeper.judge(&vec![None; self.tasks().len()], None, moment);
-            self.save(moment, None)?;
+            self.save(moment, None, &BTreeMap::new())?;
         }
         self.state = None; // its memory is needed to put the bundle together
         self.keeper.finish::<C>(self.learner.config.seed, self.clock.is_some())?;
@@ -299,7 +301,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let (moment, before) = (self.moment(), self.keeper.all());
         let judged = self.keeper.judge(&of_tasks, mean, moment);
         if judged.keep {
-            self.save(moment, mean)?;
+            self.save(moment, mean, &calibrate::fit(learner.config.calibrate, &scores, learner.dataset))?;
             self.keeper.clean(&before)?;
         }
         self.tell(&valid, &judged.best_of, moment)?;
@@ -349,8 +351,13 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         Ok(())
     }
 
-    /// Writes the weights as they are, as those of `moment`.
-    fn save(&mut self, moment: Moment, monitored: Option<f64>) -> Result<()> {
+    /// Writes the weights as they are, as those of `moment`, with what makes probabilities of their scores.
+    fn save(
+        &mut self,
+        moment: Moment,
+        monitored: Option<f64>,
+        calibration: &BTreeMap<String, Calibration>,
+    ) -> Result<()> {
         let mut training = json!({
             "epoch": moment.epoch,
             "at": moment.at,
@@ -370,7 +377,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             let schema = self.learner.dataset.schema();
             training["prior"] = json!(prior.summary(schema, &self.learner.spec.embedding_groups(schema)));
         }
-        write(self.learner, self.state(), &self.keeper.path(moment), &training)
+        write(self.learner, self.state(), &self.keeper.path(moment), &training, calibration)
     }
 
     /// The error for a loss or score that is not finite. This training's best weights are on disk already; without any, the
@@ -384,7 +391,8 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             self.keeper.finish::<C>(learner.config.seed, false)?;
             format!("the weights of epoch {} are in {}", last.epoch, learner.work.join(BUNDLE).display())
         } else if whole && is_finite(self.state()) {
-            write(learner, self.state(), &last_good, &json!({ "epoch": 0, "seed": learner.config.seed }))?;
+            let training = json!({ "epoch": 0, "seed": learner.config.seed });
+            write(learner, self.state(), &last_good, &training, &BTreeMap::new())?;
             format!("the weights before that step are in {}", last_good.display())
         } else {
             "no epoch was finished before, so nothing was saved".into()
@@ -414,9 +422,11 @@ fn write<C: ModelSpec>(
     state: &TrainState<C::Model>,
     path: &Path,
     training: &serde_json::Value,
+    calibration: &BTreeMap<String, Calibration>,
 ) -> Result<()> {
     let (schema, keys) = (learner.dataset.schema(), learner.dataset.known_keys());
-    Ok(bundle::save(path, schema, keys, &learner.spec, &state.table, &state.network, training)?)
+    let (table, network) = (&state.table, &state.network);
+    Ok(bundle::save_calibrated(path, schema, keys, &learner.spec, table, network, training, calibration)?)
 }
 
 /// Whether all weights are numbers.

@@ -207,3 +207,24 @@ fn a_demo_leaves_what_the_next_command_needs() {
     let other = stem(&["demo", "--epochs", "0", "--out", out]).output().unwrap();
     assert_eq!(other.status.code(), Some(1));
 }
+
+#[test]
+fn calibrated_scores_are_told_before_and_after() {
+    let small = Small::new();
+    let sizes = small.read("small.toml").replace("epochs = 2", "epochs = 2\ncalibrate = \"platt\"");
+    small.write("small.toml", &sizes);
+    for model in ["stem", "single-task"] {
+        let answer = json(&texts(&small.args("train", model, &["--model", model])));
+        let (before, after) = (&answer["uncalibrated_test"], &answer["test"]);
+        for task in ["a", "b"] {
+            let [before, after] = [before, after].map(|metrics| metrics[task].clone());
+            assert_ne!(before["logloss"], after["logloss"]);
+            let auc = |metrics: &serde_json::Value| metrics["auc"].as_f64().unwrap();
+            assert!((auc(&before) - auc(&after)).abs() < 1e-6, "a line keeps the order");
+        }
+        assert!(small.read(&format!("{model}/report.html")).contains("Calibration before and after"));
+        let bundle = small.path(&format!("{model}/bundle.safetensors"));
+        assert!(succeeds(&["inspect", &bundle]).contains("calibrated: a by a line (slope "));
+        assert_eq!(json(&["inspect", &bundle])["calibration"]["b"]["name"], "platt");
+    }
+}

@@ -36,6 +36,14 @@ pub enum BundleFault {
         /// The schema's tasks.
         expected: String,
     },
+    /// A calibration that is none.
+    #[error("the calibration of '{task}' cannot be used: expected {expected}")]
+    Calibration {
+        /// The task that it names.
+        task: String,
+        /// What it has to be.
+        expected: &'static str,
+    },
     /// Bytes that are not those that were written.
     #[error("its checksum is another: it was damaged or edited")]
     Checksum,

@@ -14,16 +14,21 @@ mod write;
 
 pub use fault::{BundleFault, VocabularyFault};
 pub use read::{Bundle, State};
-pub use write::{KnownKeys, combine, save};
+pub use write::{KnownKeys, combine, save, save_calibrated};
+
+use std::collections::BTreeMap;
 
 use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::Calibration;
 use crate::schema::Schema;
 
-/// The newest version that is read and written: that of bundles with several states. Those with one are written as version
-/// [`OLDEST_VERSION`], which has no word for states.
-pub const FORMAT_VERSION: u32 = 3;
+/// The newest version that is read and written: that of bundles whose scores are calibrated. A bundle is written as the oldest version that
+/// can say what it holds: with several states as version 3, with one as version [`OLDEST_VERSION`], which has no word for states.
+pub const FORMAT_VERSION: u32 = 4;
+/// The first version with states.
+const WITH_STATES: u32 = 3;
 /// The oldest version that is read.
 pub const OLDEST_VERSION: u32 = 2;
 const MANIFEST: &str = "stem.manifest";
@@ -47,6 +52,20 @@ pub struct Manifest {
     /// Tasks that each state answers for; empty where there is one state for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub states: Vec<Vec<String>>,
+    /// What is done to the scores of a task, by its name; a task that is not there has its scores as they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calibration: BTreeMap<String, Calibration>,
+}
+
+impl Manifest {
+    /// The oldest version that can say what it holds.
+    fn version_needed(&self) -> u32 {
+        match (self.calibration.is_empty(), self.states.is_empty()) {
+            (false, _) => FORMAT_VERSION,
+            (true, false) => WITH_STATES,
+            (true, true) => OLDEST_VERSION,
+        }
+    }
 }
 
 /// What the names of a state's tensors begin with.

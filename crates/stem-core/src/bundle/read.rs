@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::{
     BundleFault, CHECKSUM, FORMAT_VERSION, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, VocabularyFault,
-    checksum, prefix,
+    WITH_STATES, checksum, prefix,
 };
 use crate::embedding::EmbeddingTable;
 use crate::error::{Error, Result};
@@ -91,6 +91,7 @@ impl<C: ModelSpec> Bundle<C> {
         let config: C = serde_json::from_value(manifest.model.clone()).map_err(BundleFault::Model)?;
         config.check(&manifest.schema).map_err(unusable)?;
         check_states(&manifest)?;
+        check_calibration(&manifest)?;
         let (vocabularies, idle) = read_vocabularies(&manifest.schema, &tensors)?;
         Ok(Self { path: path.to_path_buf(), file, manifest, config, vocabularies, idle, checksum: found })
     }
@@ -182,12 +183,24 @@ pub(super) fn check_states(manifest: &Manifest) -> Result<(), BundleFault> {
     let mut tasks: Vec<&str> = manifest.schema.tasks.iter().map(|task| task.name.as_str()).collect();
     named.sort_unstable();
     tasks.sort_unstable();
-    let is_one = manifest.states.is_empty() && manifest.version == OLDEST_VERSION;
+    let is_one = manifest.states.is_empty() && manifest.version != WITH_STATES;
     let are_several = manifest.states.iter().all(|tasks| !tasks.is_empty()) && named == tasks;
-    if is_one || (manifest.version > OLDEST_VERSION && are_several) {
+    if is_one || (manifest.version >= WITH_STATES && are_several) {
         return Ok(());
     }
     Err(BundleFault::States { found: format!("[{}]", named.join(", ")), expected: tasks.join(", ") })
+}
+
+/// Every calibration is one of a task, and maps probabilities to probabilities.
+fn check_calibration(manifest: &Manifest) -> Result<(), BundleFault> {
+    for (task, calibration) in &manifest.calibration {
+        let of_task = manifest.schema.task(task).is_some() && manifest.version == FORMAT_VERSION;
+        let expected = if of_task { calibration.fault() } else { Some("one of the model's tasks") };
+        if let Some(expected) = expected {
+            return Err(BundleFault::Calibration { task: task.clone(), expected });
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn read_tensors(file: &Mmap) -> Result<SafeTensors<'_>, BundleFault> {

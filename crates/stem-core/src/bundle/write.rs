@@ -8,9 +8,8 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, View};
 
 use super::read::read_tensors;
-use super::{
-    Bundle, CHECKSUM, FORMAT_VERSION, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, checksum, prefix,
-};
+use super::{Bundle, CHECKSUM, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, checksum, prefix};
+use crate::calibration::Calibration;
 use crate::embedding::EmbeddingTable;
 use crate::error::{Error, Result};
 use crate::files;
@@ -83,6 +82,24 @@ pub fn save<'k, C: ModelSpec>(
     network: &C::Model,
     training: &serde_json::Value,
 ) -> Result<()> {
+    save_calibrated(path, schema, keys, config, table, network, training, &BTreeMap::new())
+}
+
+/// As [`save`], with what is done to the scores of tasks, by their names.
+///
+/// # Errors
+/// [`Error::File`](crate::Error::File).
+#[allow(clippy::too_many_arguments)] // what a bundle holds, one by one
+pub fn save_calibrated<'k, C: ModelSpec>(
+    path: &Path,
+    schema: &Schema,
+    keys: impl Into<KnownKeys<'k>>,
+    config: &C,
+    table: &EmbeddingTable,
+    network: &C::Model,
+    training: &serde_json::Value,
+    calibration: &BTreeMap<String, Calibration>,
+) -> Result<()> {
     let (keys, parameters) = (keys.into(), params::collect(network));
     let shape = table.rows().dims().to_vec();
     table.rows().read(|values| {
@@ -94,13 +111,15 @@ pub fn save<'k, C: ModelSpec>(
         }
         let bytes: &[u8] = bytemuck::cast_slice(values);
         tensors.insert(TABLE.into(), Tensor { dtype: Dtype::F32, shape, bytes: bytes.into() });
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             version: OLDEST_VERSION,
             schema: schema.clone(),
             model: serde_json::to_value(config).expect("a configuration is plain data"),
             training: training.clone(),
             states: Vec::new(),
+            calibration: calibration.clone(),
         };
+        manifest.version = manifest.version_needed();
         write(path, &tensors, &manifest)
     })
 }
@@ -132,9 +151,15 @@ pub fn combine<C: ModelSpec>(
     };
     let mut manifest = Manifest { training: training.clone(), ..first.manifest.clone() };
     if bundles.len() > 1 {
-        manifest.version = FORMAT_VERSION;
         manifest.states = bundles.iter().map(|(_, tasks)| tasks.clone()).collect();
+        let of = |(bundle, tasks): &(Bundle<C>, Vec<String>)| {
+            let mut own = bundle.manifest.calibration.clone();
+            own.retain(|task, _| tasks.contains(task));
+            own
+        };
+        manifest.calibration = bundles.iter().flat_map(of).collect();
     }
+    manifest.version = manifest.version_needed();
     super::read::check_states(&manifest).map_err(fault)?;
     write(path, &tensors, &manifest)
 }

@@ -10,7 +10,7 @@ use stem_data::{Dataset, Split};
 
 use super::priors::priors;
 use super::strata::Pair;
-use super::{Colours, embedding_report, gate_map, learning_curve, spread, task_report};
+use super::{Colours, embedding_report, gate_map, learning_curve, spread, spreads, task_report};
 use crate::error::Result;
 use crate::measured::{RunMetrics, in_order};
 use stem_report::analysis::{Metric, Stratum};
@@ -113,7 +113,10 @@ impl<'a> ModelRuns<'a> {
             tasks: (0..self.tasks.len())
                 .map(|t| {
                     let (valid, joint) = beside_test(runs, metric, &self.tasks[t]);
-                    TaskReport { valid, joint, ..task_report(&self.scores, self.dataset, t) }
+                    let before = runs.iter().filter_map(|run| run.uncalibrated_test.get(&self.tasks[t]).copied());
+                    let [_, _, logloss, calibration] = spreads(&before.collect::<Vec<_>>());
+                    let uncalibrated = logloss.zip(calibration).map(|(logloss, calibration)| [logloss, calibration]);
+                    TaskReport { valid, joint, uncalibrated, ..task_report(&self.scores, self.dataset, t) }
                 })
                 .collect(),
             gates: self.gate_maps(),

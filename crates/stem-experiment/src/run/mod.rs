@@ -154,6 +154,12 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
         BTreeMap::new()
     };
     let scores = score_split(&predictor, dataset, Split::Test)?;
+    let uncalibrated_test = if predictor.calibration().iter().any(Option::is_some) {
+        let predictor = Predictor::<C>::open_model(folder.join(BUNDLE), &device)?.uncalibrated();
+        measure(&predictor, dataset, Split::Test)?
+    } else {
+        BTreeMap::new()
+    };
     let metrics = RunMetrics {
         model: model.into(),
         seed: experiment.train.seed,
@@ -170,6 +176,7 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
         test: by_task(&scores, dataset, Split::Test),
         valid: measure(&predictor, dataset, Split::Valid)?,
         joint_test,
+        uncalibrated_test,
     };
     files::write_json(&folder.join(METRICS), &metrics)?;
     Ok(Measured { metrics, predictor, scores })

@@ -115,7 +115,7 @@ fn merge<C: ModelSpec>(
 ) -> Result<()> {
     let mut values: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
     let mut tables: Vec<Vec<f32>> = Vec::new();
-    let mut training = Vec::new();
+    let (mut training, mut calibration) = (Vec::new(), BTreeMap::new());
     for part in parts {
         let bundle = Bundle::<C>::open(part)?;
         let (table, network) = bundle.load(device)?;
@@ -130,6 +130,7 @@ fn merge<C: ModelSpec>(
         }
         tables.push(table.rows().read(<[f32]>::to_vec));
         training.push(bundle.manifest.training);
+        calibration.extend(bundle.manifest.calibration);
     }
     let schema = dataset.schema();
     let widths = spec.widths(schema);
@@ -144,5 +145,6 @@ fn merge<C: ModelSpec>(
     let network = params::replace(spec.init(schema, &mut ChaCha8Rng::seed_from_u64(0), device), values)
         .map_err(|e| Error::Core(stem_core::Error::Bundle { path: path.to_path_buf(), fault: e.into() }))?;
     let training = serde_json::Value::Array(training);
-    Ok(bundle::save(path, schema, dataset.known_keys(), spec, &table, &network, &training)?)
+    let keys = dataset.known_keys();
+    Ok(bundle::save_calibrated(path, schema, keys, spec, &table, &network, &training, &calibration)?)
 }

@@ -142,6 +142,7 @@ fn task(name: &str, t: usize, auc: f64, noise: &mut Noise) -> TaskReport {
         valid: spread(auc + 0.002, 0.0015, noise),
         joint: ["stem", "ple-me"].contains(&name).then(|| spread(auc - 0.004, 0.0015, noise)).flatten(),
         roc: (0..=60).map(|i| f64::from(i) / 60.0).map(|x| [x, x.powf(k)]).collect(),
+        uncalibrated: None,
         auc: measured,
     }
 }

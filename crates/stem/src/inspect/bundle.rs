@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use stem_core::bundle::Manifest;
-use stem_core::{Bundle, DeviceSpec, Field, ModelConfig, Predictor, Row};
+use stem_core::{Bundle, Calibration, DeviceSpec, Field, ModelConfig, Predictor, Row};
 use stem_data::Profile;
 use stem_train::prior::VocabularyPrior;
 
@@ -23,6 +23,9 @@ pub(super) struct Report {
     bytes: u64,
     /// Tasks that each state answers for; empty where there is one state.
     states: Vec<Vec<String>>,
+    /// What is done to the scores of a task.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    calibration: BTreeMap<String, Calibration>,
     format_version: u32,
     checksum: String,
     model: Value,
@@ -91,6 +94,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
         scores,
         training: manifest.training.clone(),
         states: manifest.states.clone(),
+        calibration: manifest.calibration.clone(),
         metrics,
         notes,
     })
@@ -155,6 +159,14 @@ impl Report {
             let states: Vec<String> = self.states.iter().map(|tasks| tasks.join(", ")).collect();
             let all = format!("states: {}, of the moments that were best for {}", states.len(), states.join("; for "));
             lines.push(format!("{all}; the parameters are of one"));
+        }
+        let map = |(task, map): (&String, &Calibration)| match map {
+            Calibration::Platt { slope, offset } => format!("{task} by a line (slope {slope:.3}, offset {offset:+.3})"),
+            Calibration::Isotonic { scores, .. } => format!("{task} by a rising map of {} points", scores.len()),
+            _ => task.clone(),
+        };
+        if !self.calibration.is_empty() {
+            lines.push(format!("calibrated: {}", self.calibration.iter().map(map).collect::<Vec<_>>().join(", ")));
         }
         lines.push("\nfields:".into());
         lines.push(FieldReport::table(&self.fields));

@@ -120,6 +120,9 @@ pub struct TaskReport {
     pub valid: Option<Spread>,
     /// [`Report::metric`] on the test split, had one stopping point been kept for all tasks. `None` where that is what was kept.
     pub joint: Option<Spread>,
+    /// Logloss and calibration before the scores were calibrated. `None` where they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncalibrated: Option<[Spread; 2]>,
     /// Points of the ROC curve: false positive rate, true positive rate; ascending. For the page alone.
     #[serde(skip)]
     pub roc: Vec<[f64; 2]>,

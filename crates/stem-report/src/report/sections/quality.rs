@@ -44,6 +44,10 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
         );
     }
     table.draw(&mut body);
+    if let Some(table) = calibrated(context) {
+        intro(&mut body, "Scores were calibrated on the validation split; before and after, on the test split:");
+        table.draw(&mut body);
+    }
     if let [model] = &context.report.models[..] {
         let takes = takes(model);
         if !takes.is_empty() {
@@ -56,6 +60,28 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     }
     let heading = if one { "How good the model is" } else { "How good the models are" };
     Some(Section { id: "quality", heading, body })
+}
+
+/// Logloss and calibration before and after; `None` where no score is calibrated.
+fn calibrated(context: &Context<'_>) -> Option<Table> {
+    let head = ["task", "model", "calibration before", "after", "logloss before", "after"];
+    let mut table = Table::new("Calibration before and after", head).named_twice();
+    for (t, task) in context.tasks() {
+        for (i, model) in context.report.models.iter().enumerate() {
+            let Some(own) = context.task(i, t) else { continue };
+            let Some([logloss, calibration]) = &own.uncalibrated else { continue };
+            let after = [own.calibration.as_ref(), own.logloss.as_ref()];
+            let cells = [
+                model.name.clone(),
+                spread_to(calibration, 3),
+                or_dash(after[0], |spread| spread_to(spread, 3)),
+                spread(logloss),
+                or_dash(after[1], spread),
+            ];
+            table.row(task, cells);
+        }
+    }
+    (!table.is_empty()).then_some(table)
 }
 
 /// What the only model costs.

@@ -1,0 +1,218 @@
+//! Calibration: for each task a map from score to probability, fitted on the validation split when its weights are kept.
+//!
+//! ```text
+//! Platt       min over a, b of  sum_i c_i BCE(sigmoid(a logit(p_i) + b), y_i)                     Newton's method
+//! isotonic    min over rising f of  sum_i c_i (f(p_i) - y_i)^2                                    pool adjacent violators
+//! ```
+//!
+//! with `c_i` how much row `i` counts. The blocks of the isotonic fit are joined by lines from middle to middle, so that the order of scores
+//! is kept within them as far as probabilities differ.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use stem_core::{Calibration, logit};
+use stem_data::{Dataset, Split};
+use stem_report::metrics::column;
+
+/// How scores become probabilities that can be taken at their word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Calibrate {
+    /// They are left as the model makes them.
+    #[default]
+    None,
+    /// By a line through their logits: two numbers a task, for few validation rows too.
+    Platt,
+    /// By a rising map: of any form, for thousands of positives.
+    Isotonic,
+}
+
+/// Rows of label 0 and of label 1 that a map is fitted on at least.
+const LEAST: usize = 10;
+/// Steps of Newton's method at most.
+const STEPS: usize = 50;
+
+/// Fits a map for each task; none for a task with fewer than 10 validation rows of either label. `scores [N, T]`
+pub(crate) fn fit(method: Calibrate, scores: &[f32], dataset: &Dataset) -> BTreeMap<String, Calibration> {
+    let tasks = dataset.schema().task_names();
+    let (labels, weights) = (dataset.labels(Split::Valid), dataset.weights(Split::Valid));
+    let of = |(t, name): (usize, &String)| {
+        let rows = column(scores, t, tasks.len()).zip(column(labels, t, tasks.len())).enumerate();
+        let rows = rows.filter(|(_, (_, label))| !label.is_nan()).map(|(row, (score, label))| Row {
+            score: f64::from(*score),
+            label: f64::from(*label),
+            weight: weights.map_or(1.0, |weights| f64::from(weights[row])),
+        });
+        let rows: Vec<Row> = rows.filter(|row| row.weight > 0.0).collect();
+        let positives = rows.iter().filter(|row| row.label == 1.0).count();
+        if positives.min(rows.len() - positives) < LEAST {
+            return None;
+        }
+        let map = match method {
+            Calibrate::None => return None,
+            Calibrate::Platt => platt(&rows),
+            Calibrate::Isotonic => isotonic(rows),
+        };
+        Some((name.clone(), map))
+    };
+    tasks.iter().enumerate().filter_map(of).collect()
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    score: f64,
+    label: f64,
+    weight: f64,
+}
+
+fn platt(rows: &[Row]) -> Calibration {
+    let logits: Vec<f64> = rows.iter().map(|row| logit(row.score)).collect();
+    let fitted = newton(rows, &logits, true).filter(|(slope, _)| *slope > 0.0);
+    // Scores that are worse than chance are not turned round: only their level is set right.
+    let (slope, offset) = fitted.or_else(|| newton(rows, &logits, false)).unwrap_or((1.0, 0.0));
+    Calibration::Platt { slope, offset }
+}
+
+/// Slope and offset, or the offset alone beside a slope of 1; `None` where they run away.
+fn newton(rows: &[Row], logits: &[f64], with_slope: bool) -> Option<(f64, f64)> {
+    let (mut slope, mut offset) = (1.0, 0.0);
+    for _ in 0..STEPS {
+        let (mut g, mut h) = ([0.0; 2], [1e-9, 0.0, 1e-9]); // gradient by slope and offset, and the Hessian's upper half
+        for (row, z) in rows.iter().zip(logits) {
+            let p = 1.0 / (1.0 + (-(slope * z + offset)).exp());
+            let (error, curve) = (row.weight * (p - row.label), row.weight * p * (1.0 - p));
+            g = [g[0] + error * z, g[1] + error];
+            h = [h[0] + curve * z * z, h[1] + curve * z, h[2] + curve];
+        }
+        let determinant = h[0] * h[2] - h[1] * h[1];
+        let step = match with_slope {
+            true => [(h[2] * g[0] - h[1] * g[1]) / determinant, (h[0] * g[1] - h[1] * g[0]) / determinant],
+            false => [0.0, g[1] / h[2]],
+        };
+        if !step.iter().all(|part| part.is_finite()) {
+            return None;
+        }
+        let bounded = step.map(|part: f64| part.clamp(-2.0, 2.0));
+        (slope, offset) = (slope - bounded[0], offset - bounded[1]);
+        if step.iter().all(|part| part.abs() < 1e-9) {
+            break;
+        }
+    }
+    (slope.is_finite() && offset.is_finite()).then_some((slope, offset))
+}
+
+/// A block of neighbouring rows: sums of weights, of weighted labels and of weighted scores.
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    weight: f64,
+    label: f64,
+    score: f64,
+}
+
+impl Block {
+    fn level(&self) -> f64 {
+        self.label / self.weight
+    }
+}
+
+fn isotonic(mut rows: Vec<Row>) -> Calibration {
+    rows.sort_unstable_by(|a, b| a.score.total_cmp(&b.score));
+    let mut blocks: Vec<Block> = Vec::new();
+    for tied in rows.chunk_by(|a, b| a.score == b.score) {
+        let sum = |of: fn(&Row) -> f64| tied.iter().map(|row| row.weight * of(row)).sum::<f64>();
+        let mut block = Block { weight: sum(|_| 1.0), label: sum(|row| row.label), score: sum(|row| row.score) };
+        while let Some(before) = blocks.pop_if(|before| before.level() >= block.level()) {
+            block = Block {
+                weight: block.weight + before.weight,
+                label: block.label + before.label,
+                score: block.score + before.score,
+            };
+        }
+        blocks.push(block);
+    }
+    let (mut scores, mut probabilities): (Vec<f32>, Vec<f32>) = (Vec::new(), Vec::new());
+    for block in blocks {
+        let (score, level) = ((block.score / block.weight) as f32, block.level().clamp(0.0, 1.0) as f32);
+        match scores.last() {
+            Some(last) if *last >= score => {} // apart by less than 32 bits tell
+            _ => {
+                scores.push(score.clamp(0.0, 1.0));
+                probabilities.push(level);
+            }
+        }
+    }
+    Calibration::Isotonic { scores, probabilities }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Scores whose true odds are `factor` times what they say.
+    fn rows(factor: f64) -> Vec<Row> {
+        (0..20_000)
+            .map(|i| {
+                let score = (0.5 + f64::from(i % 200)) / 200.0;
+                let odds = factor * score / (1.0 - score);
+                let label = f64::from(u8::from((f64::from(i / 200) + 0.5) / 100.0 < odds / (1.0 + odds)));
+                Row { score, label, weight: 1.0 }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn platt_finds_the_shift_of_the_odds_and_turns_nothing_round() {
+        let Calibration::Platt { slope, offset } = platt(&rows(0.25)) else { panic!("Platt") };
+        assert!((slope - 1.0).abs() < 0.03 && (offset - 0.25f64.ln()).abs() < 0.03, "{slope} {offset}");
+        let against: Vec<Row> = rows(1.0).into_iter().map(|row| Row { label: 1.0 - row.label, ..row }).collect();
+        let Calibration::Platt { slope, offset } = platt(&against) else { panic!("Platt") };
+        assert!(slope == 1.0 && offset.abs() < 0.01, "half of the labels are 1: {slope} {offset}");
+    }
+
+    #[test]
+    fn rows_count_as_often_as_their_weights_say() {
+        let weighted: Vec<Row> =
+            rows(0.5).into_iter().enumerate().map(|(i, row)| Row { weight: (i % 3) as f64, ..row }).collect();
+        let repeated: Vec<Row> =
+            weighted.iter().flat_map(|row| vec![Row { weight: 1.0, ..*row }; row.weight as usize]).collect();
+        let positive: Vec<Row> = weighted.iter().copied().filter(|row| row.weight > 0.0).collect();
+        let (Calibration::Platt { slope: a, offset: b }, Calibration::Platt { slope: c, offset: d }) =
+            (platt(&positive), platt(&repeated))
+        else {
+            panic!("Platt")
+        };
+        assert!((a - c).abs() < 1e-6 && (b - d).abs() < 1e-6);
+        let [one, other] = [positive, repeated].map(isotonic);
+        assert!((0..=100).all(|p| (one.apply(p as f32 / 100.0) - other.apply(p as f32 / 100.0)).abs() < 1e-5));
+    }
+
+    #[test]
+    fn an_isotonic_fit_has_the_level_of_each_stretch() {
+        let of = |score: f64, label: f64| Row { score, label, weight: 1.0 };
+        let fitted = isotonic(vec![of(0.1, 0.0), of(0.2, 1.0), of(0.3, 0.0), of(0.4, 1.0), of(0.4, 1.0)]);
+        // 0.2 and 0.3 are pooled: half of them are 1
+        let expected = Calibration::Isotonic { scores: vec![0.1, 0.25, 0.4], probabilities: vec![0.0, 0.5, 1.0] };
+        assert_eq!(fitted, expected);
+    }
+
+    proptest! {
+        /// Of a mean over all rows nothing is lost, and the map never falls.
+        #[test]
+        fn isotonic_blocks_keep_the_sum_of_labels_and_the_order(raw in prop::collection::vec((0u8..50, any::<bool>()), 1..200)) {
+            let rows: Vec<Row> = raw
+                .iter()
+                .map(|(score, label)| Row { score: f64::from(*score) / 50.0, label: f64::from(u8::from(*label)), weight: 1.0 })
+                .collect();
+            let map = isotonic(rows.clone());
+            let Calibration::Isotonic { scores, probabilities } = &map else { panic!("isotonic") };
+            prop_assert!(scores.windows(2).all(|pair| pair[0] < pair[1]));
+            prop_assert!(probabilities.windows(2).all(|pair| pair[0] <= pair[1]));
+            let mut ascending: Vec<f64> = rows.iter().map(|row| row.score).collect();
+            ascending.sort_by(f64::total_cmp);
+            let applied: Vec<f32> = ascending.iter().map(|score| map.apply(*score as f32)).collect();
+            prop_assert!(applied.windows(2).all(|pair| pair[0] <= pair[1] + 1e-6));
+        }
+    }
+}
