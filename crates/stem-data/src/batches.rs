@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use stem_core::{Batch, FieldKind, PADDING};
 
 use crate::dataset::{Dataset, label};
+use crate::negatives::Sampled;
 use crate::random;
 use crate::shuffle::Shuffled;
 use crate::split::Split;
@@ -31,27 +32,30 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub(crate) fn new(dataset: Dataset, split: Split, plan: BatchPlan, taken: usize) -> Self {
+    pub(crate) fn new(dataset: Dataset, split: Split, plan: BatchPlan, taken: usize, keep: Option<f64>) -> Self {
         let (rows, size) = (dataset.rows(split), plan.size.max(1));
+        let kept = dataset.rows_kept(split, keep);
         let (sender, receiver) = sync_channel(AHEAD);
         let thread = std::thread::spawn(move || {
-            let mut order: Box<dyn Iterator<Item = usize>> = match plan.shuffle {
+            let sampled = keep.map(|keep| Sampled::draw(&dataset, split, keep, plan.shuffle.unwrap_or_default()));
+            let all: Box<dyn Iterator<Item = usize>> = match plan.shuffle {
                 Some((seed, epoch)) => Box::new(Shuffled::new(rows, random::stream(b"batches\0", seed, epoch))),
                 None => Box::new(0..rows),
             };
-            if let Some(last) = taken.saturating_mul(size).min(rows).checked_sub(1) {
+            let mut order = all.filter(|&row| sampled.as_ref().is_none_or(|sampled| sampled.has(row)));
+            if let Some(last) = taken.saturating_mul(size).min(kept).checked_sub(1) {
                 order.nth(last);
             }
             let mut places = Vec::with_capacity(size.min(rows));
             loop {
                 places.clear();
                 places.extend(order.by_ref().take(size));
-                if places.is_empty() || sender.send(dataset.fill(split, &places)).is_err() {
+                if places.is_empty() || sender.send(dataset.fill(split, &places, sampled.as_ref())).is_err() {
                     return; // all rows are through, or the other end was dropped
                 }
             }
         });
-        Self { batches: Some(receiver), thread: Some(thread), left: rows.div_ceil(size).saturating_sub(taken) }
+        Self { batches: Some(receiver), thread: Some(thread), left: kept.div_ceil(size).saturating_sub(taken) }
     }
 }
 
@@ -101,11 +105,17 @@ impl Dataset {
 
     /// The same without the first `taken` batches: a training goes on in the middle of an epoch.
     pub fn batches_after(&self, split: Split, plan: BatchPlan, taken: usize) -> Batches {
-        Batches::new(self.clone(), split, plan, taken)
+        self.sampled_batches(split, plan, taken, None)
+    }
+
+    /// The same with all rows that are positive for some task and a share of the others, drawn anew in every epoch. A row that is kept of
+    /// the others counts by as much more ([`Batch::row_weights`]), so that a loss is, in expectation, that of all rows.
+    pub fn sampled_batches(&self, split: Split, plan: BatchPlan, taken: usize, keep: Option<f64>) -> Batches {
+        Batches::new(self.clone(), split, plan, taken, keep)
     }
 
     /// Copies rows out of the columns and derives the weights that the columns leave out.
-    fn fill(&self, split: Split, rows: &[usize]) -> Batch {
+    fn fill(&self, split: Split, rows: &[usize], sampled: Option<&Sampled>) -> Batch {
         let schema = self.schema();
         let (labels, of_first, stride) = self.strided_labels(split); // [N, stride]
         let (ids, numbers) = self.features(split);
@@ -146,6 +156,10 @@ impl Dataset {
                     }
                 }
             }
+        }
+        if let Some(sampled) = sampled {
+            let of_rows = batch.labels.chunks_exact(tasks).enumerate();
+            batch.row_weights = of_rows.map(|(row, labels)| batch.row_weight(row) * sampled.weight(labels)).collect();
         }
         batch
     }

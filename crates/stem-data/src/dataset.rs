@@ -24,6 +24,8 @@ struct SplitColumns {
     groups: Option<Columns<u32>>,  // [N, 1]
     weights: Option<Columns<f32>>, // [N, 1]
     slices: Option<Columns<u32>>,  // [N, slices]
+    /// Rows that are positive for some task.
+    positives: OnceLock<usize>,
     /// All labels as floats, made by the first call of [`Dataset::labels`]; batches read the column.
     floats: OnceLock<Vec<f32>>,
 }
@@ -85,6 +87,7 @@ struct TaskView {
     schema: Schema,
     /// Copied by the first call of [`Dataset::labels`]; batches read the columns.
     labels: [OnceLock<Vec<f32>>; 3],
+    positives: [OnceLock<usize>; 3],
     statistics: [SplitStatistics; 3],
     facts: Option<Facts>,
 }
@@ -117,6 +120,7 @@ impl Dataset {
                 groups: schema.group.is_some().then(groups).transpose()?,
                 weights: has_weights.then(weights).transpose()?,
                 slices: (!manifest.slices.is_empty()).then(slices).transpose()?,
+                positives: OnceLock::new(),
                 floats: OnceLock::new(),
             })
         };
@@ -213,8 +217,23 @@ impl Dataset {
         let of_all = self.view.as_ref().map_or(task, |view| view.task);
         let schema = self.schema().only_task(task);
         let facts = self.facts().map(|facts| facts.only_task(task));
-        let view = TaskView { task: of_all, schema, labels: Default::default(), statistics, facts };
+        let view = TaskView {
+            task: of_all,
+            schema,
+            labels: Default::default(),
+            positives: Default::default(),
+            statistics,
+            facts,
+        };
         Dataset { inner: self.inner.clone(), view: Some(Arc::new(view)) }
+    }
+
+    /// Where the count of rows is kept that are positive for some task.
+    pub(crate) fn positives(&self, split: Split) -> &OnceLock<usize> {
+        match &self.view {
+            Some(view) => &view.positives[split as usize],
+            None => &self.inner.splits[split as usize].positives,
+        }
     }
 
     /// Labels of all tasks in the folder, `[N, stride]`, the first of them that this data set has, and `stride`.

@@ -16,6 +16,8 @@ use crate::transform::Steps;
 pub(crate) fn used_columns(recipe: &Recipe) -> Vec<(&str, usize)> {
     let fields = recipe.fields.iter().flat_map(|f| f.columns.iter().map(|column| (column.as_str(), f.line)));
     let labels = recipe.labels.iter().map(|l| (l.column.as_str(), l.line));
+    let times = recipe.labels.iter().filter_map(|l| Some((l.mature.as_ref()?.column.as_str(), l.line)));
+    let labels = labels.chain(times);
     let group = recipe.group.iter().map(|g| (g.as_str(), recipe.lines.group));
     let weight = recipe.weight.iter().map(|w| (w.as_str(), recipe.lines.weight));
     let split = match &recipe.split {
@@ -110,6 +112,18 @@ pub(crate) fn faults(
             example(weight)
         );
         add(recipe.lines.weight, what);
+    }
+    for (mature, line) in recipe.labels.iter().filter_map(|label| Some((label.mature.as_ref()?, label.line))) {
+        let Some(dtype) = types.get(&mature.column) else { continue };
+        if !(dtype.is_primitive_numeric() || matches!(dtype, DataType::Date | DataType::Datetime(..))) {
+            let (column, dtype, example) = (&mature.column, words(dtype), example(&mature.column));
+            add(
+                line,
+                format!(
+                    "`mature_after` reads \"{column}\", which is {dtype}{example}, expected a number, a date or a time: STRPTIME(\"{column}\", '%Y-%m-%d %H:%M:%S') in the sql reads a time in text by its form"
+                ),
+            );
+        }
     }
     for label in &recipe.labels {
         let Some(dtype) = types.get(&label.column) else { continue };

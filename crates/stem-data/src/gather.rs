@@ -15,6 +15,7 @@ use crate::columns::{ColumnWriter, Columns};
 use crate::dictionary::{Dictionary, FIRST, NULL, has_integer_keys};
 use crate::error::{Error, Result};
 use crate::facts::Times;
+use crate::mature::Maturity;
 use crate::memory::{KeyMemory, KeysHeld, available_memory};
 use crate::numbers::{labels_of, numbers_of, side_by_side, weights_of};
 use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe};
@@ -43,7 +44,9 @@ pub(crate) struct CodedRows {
     pub(crate) numbers: Columns<f64>, // [N, numbers of all fields], NaN for null
     /// What was done to the values of each field. `[F]`
     pub(crate) steps: Vec<Steps>,
-    pub(crate) labels: Columns<u8>,           // [N, T], 0, 1 or NO_LABEL
+    pub(crate) labels: Columns<u8>, // [N, T], 0, 1 or NO_LABEL
+    /// What a reader should know of them, in words.
+    pub(crate) notes: Vec<String>,
     pub(crate) groups: Option<Columns<u32>>,  // [N, 1]
     pub(crate) weights: Option<Columns<f32>>, // [N, 1]
     pub(crate) splits: Splits,                // [N]
@@ -102,6 +105,7 @@ pub(crate) fn gather(
     let mut numbers_file = ColumnWriter::create(scratch.join("numbers"), width)?;
     let mut labels_file = ColumnWriter::create(scratch.join("labels"), recipe.labels.len())?;
     let mut groups_file = ColumnWriter::create(scratch.join("groups"), 1)?;
+    let mut maturity = Maturity::new(recipe, scratch)?;
     let mut weights_file = ColumnWriter::create(scratch.join("weights"), 1)?;
     let mut slices: Vec<Dictionary> = recipe.slices.iter().map(|column| Dictionary::of(&query.types[column])).collect();
     let mut slices_file = ColumnWriter::create(scratch.join("slices"), slices.len())?;
@@ -143,6 +147,9 @@ pub(crate) fn gather(
         numbers_file.write(&side_by_side(height, &parts.collect::<Result<Vec<_>>>()?))?;
         labels_file.write(&labels_of(&chunk, recipe.labels.iter().map(|l| l.column.as_str()), first)?)?;
         groups_file.write(&grouped?)?;
+        if let Some(maturity) = &mut maturity {
+            maturity.see(&chunk, first)?;
+        }
         if let Some(weight) = &recipe.weight {
             weights_file.write(&weights_of(&chunk, weight, first)?)?;
         }
@@ -159,12 +166,17 @@ pub(crate) fn gather(
         Ok(())
     })?;
     let Placed { splits, strangers, times, untrained } = splitter.finish();
+    let (mut labels, mut notes) = (Columns::open(&labels_file.finish()?)?, Vec::new());
+    if let Some(maturity) = maturity {
+        (labels, notes) = maturity.mask(recipe, &labels, scratch)?;
+    }
     Ok(CodedRows {
         rows,
         codes: Arc::new(codes_file.finish()?),
         longest,
         numbers: Columns::open(&numbers_file.finish()?)?,
-        labels: Columns::open(&labels_file.finish()?)?,
+        labels,
+        notes,
         groups: groups.map(|_| groups_file.finish().and_then(|path| Columns::open(&path))).transpose()?,
         weights: recipe
             .weight

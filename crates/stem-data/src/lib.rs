@@ -71,6 +71,7 @@ mod days;
 mod encode;
 mod facts;
 mod within;
+mod mature;
 mod mapped;
 mod codes;
 mod columns;
@@ -86,6 +87,7 @@ mod dataset;
 mod profile;
 mod shuffle;
 mod batches;
+mod negatives;
 mod values;
 mod derive;
 mod tables;
@@ -111,7 +113,7 @@ pub use prepare::{PrepareOptions, prepare, prepare_grown, prepare_known};
 pub use profile::{FieldProfile, Profile};
 pub use progress::{Bar, Progress};
 pub use recipe::{
-    ColumnType, Dialect, FieldRecipe, Format, Growth, Kind, LabelRecipe, Quote, Recipe, Source, SplitRecipe,
+    ColumnType, Dialect, FieldRecipe, Format, Growth, Kind, LabelRecipe, Mature, Quote, Recipe, Source, SplitRecipe,
 };
 pub use simulator::SimulatorConfig;
 pub use slices::Slice;

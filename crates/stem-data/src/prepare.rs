@@ -136,6 +136,7 @@ fn prepare_with(
     room::check(recipe, query.rows_about(), &coded)?;
     let mut notes = query.notes.clone();
     let mut rows = gather(recipe, query, &coded, stop, |n| bar.at(n))?;
+    notes.append(&mut rows.notes);
     check_splits(recipe, basis.is_measured(), &rows)?;
     for (field, longest) in recipe.fields.iter().zip(&rows.longest) {
         if let Kind::Sequence { max_len, .. } = field.kind

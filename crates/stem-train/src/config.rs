@@ -56,6 +56,10 @@ pub struct TrainConfig {
     pub max_gradient_norm: f64,
     /// Standard deviation of the embeddings at the start.
     pub embedding_std: f32,
+    /// Whether an epoch sees only a share of the rows that are positive for no task; those count by as much more, so that scores stay
+    /// probabilities of all rows. All rows where it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative_sampling: Option<NegativeSampling>,
     /// Whether scores become probabilities that can be taken at their word, and how: by a map for each task, fitted on validation and kept in
     /// the bundle.
     #[serde(skip_serializing_if = "is_default")]
@@ -83,6 +87,18 @@ pub struct TrainConfig {
     pub seed: u64,
 }
 
+/// Which rows without a positive an epoch sees.
+///
+/// ```toml
+/// negative_sampling = { keep = 0.1 }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table like { keep = 0.1 }")]
+pub struct NegativeSampling {
+    /// Their share, drawn anew in every epoch.
+    pub keep: f64,
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -106,6 +122,7 @@ impl Default for TrainConfig {
             network_l2: 0.0,
             max_gradient_norm: 10.0,
             embedding_std: 0.01,
+            negative_sampling: None,
             calibrate: Calibrate::default(),
             new_rows: NewRows::default(),
             unseen: 0.0,
@@ -124,6 +141,11 @@ impl TrainConfig {
     pub fn prior(&self) -> PriorConfig {
         let given = || self.embedding_l2.map(|l2| PriorConfig::Fixed { l2 });
         self.prior.or_else(given).unwrap_or_default()
+    }
+
+    /// The share of rows without a positive that an epoch sees, where it is not all of them.
+    pub fn kept_negatives(&self) -> Option<f64> {
+        self.negative_sampling.map(|sampling| sampling.keep)
     }
 
     /// The same settings with the prior that they ask for written out.
@@ -164,6 +186,9 @@ impl TrainConfig {
         require("network_l2", self.network_l2, least, not_negative(self.network_l2))?;
         require("max_gradient_norm", self.max_gradient_norm, above, positive(self.max_gradient_norm))?;
         require("embedding_std", self.embedding_std, least, not_negative(f64::from(self.embedding_std)))?;
+        if let Some(NegativeSampling { keep }) = self.negative_sampling {
+            require("negative_sampling.keep", keep, "a share above 0 and at most 1", keep > 0.0 && keep <= 1.0)?;
+        }
         require("unseen", self.unseen, least, not_negative(self.unseen))?;
         for (name, &weight) in &self.task_weights {
             let holds = (weight as f32).is_finite() && weight >= 0.0;

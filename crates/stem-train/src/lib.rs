@@ -56,7 +56,7 @@ mod error;
 pub use balance::BalanceConfig;
 pub use calibrate::Calibrate;
 pub use checkpoint::{CheckpointEvery, settings};
-pub use config::TrainConfig;
+pub use config::{NegativeSampling, TrainConfig};
 pub use error::{Error, Result, require};
 pub use keep::{BUNDLE, JOINT, Moment};
 pub use learner::{FitSummary, Learner, check};

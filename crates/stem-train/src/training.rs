@@ -219,12 +219,12 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             let state = self.state.as_mut().expect("a step takes the state and puts it back");
             state.restart_table(dataset.schema(), config.embedding_std, seed);
         }
-        let total = dataset.rows(Split::Train);
+        let total = dataset.rows_kept(Split::Train, config.kept_negatives());
         let bar = progress.rows(format!("{} epoch {}/{}", spec.name(), self.epoch, config.epochs), total);
         let (an_epoch, planned) = (steps_an_epoch(config, dataset), planned_steps(config, dataset));
         bar.advance((self.taken * config.batch_size).min(total));
         let mut begun = Instant::now();
-        for mut batch in dataset.batches_after(Split::Train, plan, self.taken) {
+        for mut batch in dataset.sampled_batches(Split::Train, plan, self.taken, config.kept_negatives()) {
             batch.check(dataset.schema())?;
             if let Some(unseen) = &self.unseen {
                 unseen.show(&mut batch, seed_of_step(config.seed, self.steps + 1));
@@ -458,7 +458,7 @@ pub(crate) fn mixed(mut bits: u64) -> u64 {
 
 /// Steps of one epoch.
 fn steps_an_epoch(config: &TrainConfig, dataset: &Dataset) -> usize {
-    dataset.rows(Split::Train).div_ceil(config.batch_size)
+    dataset.rows_kept(Split::Train, config.kept_negatives()).div_ceil(config.batch_size)
 }
 
 /// Steps of all epochs.

@@ -12,8 +12,8 @@ use stem_core::{Bundle, DeviceSpec, ModelConfig, ModelName};
 use stem_data::{Dataset, StopFlag};
 use stem_train::optimizer::{Adagrad, Adam, AdamW, Sgd};
 use stem_train::{
-    BalanceConfig, CheckpointEvery, Error, EvaluateEvery, Learner, OptimizerConfig, PriorConfig, ScheduleConfig,
-    TableMode, TrainConfig,
+    BalanceConfig, Calibrate, CheckpointEvery, Error, EvaluateEvery, Learner, NegativeSampling, OptimizerConfig,
+    PriorConfig, ScheduleConfig, TableMode, TrainConfig,
 };
 
 fn config(change: impl FnOnce(&mut TrainConfig)) -> TrainConfig {
@@ -122,6 +122,14 @@ fn a_training_that_was_stopped_goes_on_to_the_same_bits() {
             config(|c| {
                 c.optimizer = OptimizerConfig::Sgd(Sgd { momentum: 0.9, ..Sgd::default() });
                 (c.balance, c.table_restart) = (BalanceConfig::PcGrad {}, true);
+            }),
+        ),
+        (
+            "part of the negatives, keys shown as unseen, calibrated scores",
+            small(ModelName::Mmoe),
+            config(|c| {
+                c.negative_sampling = Some(NegativeSampling { keep: 0.5 });
+                (c.unseen, c.calibrate) = (2.0, Calibrate::Isotonic);
             }),
         ),
         (

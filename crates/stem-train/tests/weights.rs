@@ -6,10 +6,10 @@ use std::path::Path;
 
 use common::by_hand::*;
 use common::*;
-use stem_core::ModelName;
+use stem_core::{ModelConfig, ModelName, Predictor};
 use stem_data::{BatchPlan, Dataset, Error, PrepareOptions, Recipe, Split, prepare};
 use stem_report::metrics::TaskMetrics;
-use stem_train::TrainConfig;
+use stem_train::{NegativeSampling, OptimizerConfig, TrainConfig};
 
 /// A log whose column `w` is `weight` of the row, and whose labels are missing where `hidden` says so.
 fn log(weight: impl Fn(usize) -> String, hidden: impl Fn(usize) -> bool) -> String {
@@ -76,6 +76,42 @@ fn a_row_of_weight_0_is_a_row_without_labels_and_equal_weights_are_none() {
     for (task, (one, other)) in none.2[2].iter().zip(&several.2[2]).enumerate() {
         assert!((one.auc.unwrap() - other.auc.unwrap()).abs() > 1e-6, "task {task}");
     }
+}
+
+/// A third of the negatives, drawn anew in every epoch: fewer steps, and a model that says as much as before.
+#[test]
+fn scores_stay_probabilities_of_all_rows_where_negatives_are_sampled() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = without_validation(folder.path());
+    let model = small(ModelName::SharedBottom);
+    let train = |keep: Option<f64>| {
+        let negative_sampling = keep.map(|keep| NegativeSampling { keep });
+        let (optimizer, learning_rate) = (OptimizerConfig::default(), 0.003);
+        let config =
+            TrainConfig { negative_sampling, optimizer, learning_rate, epochs: 20, batch_size: 100, ..plain() };
+        let out = folder.path().join(format!("{keep:?}"));
+        fit(&model, &dataset, &config, &out);
+        let device = spec().open().unwrap();
+        let predictor = Predictor::<ModelConfig>::open_model(out.join("bundle.safetensors"), &device).unwrap();
+        let mut scores = Vec::new();
+        for batch in dataset.batches(Split::Train, BatchPlan { size: 500, shuffle: None }) {
+            scores.extend(predictor.score(&batch).unwrap().into_values());
+        }
+        (TaskMetrics::per_task(&scores, dataset.labels(Split::Train), None, None, 2), log_of(&out))
+    };
+    let (all, of_all) = train(None);
+    let (sampled, of_sampled) = train(Some(0.3));
+    let steps = |log: &[serde_json::Value]| log.last().unwrap()["steps"].as_u64().unwrap();
+    let [rows, kept] = [None, Some(0.3)].map(|keep| dataset.rows_kept(Split::Train, keep) as u64);
+    assert_eq!((steps(&of_all), steps(&of_sampled)), (20 * rows.div_ceil(100), 20 * kept.div_ceil(100)));
+    assert!(kept < rows * 4 / 5);
+    for (all, sampled) in all.iter().zip(&sampled) {
+        let [all, sampled] = [all, sampled].map(|metrics| metrics.calibration.unwrap());
+        assert!((sampled / all - 1.0).abs() < 0.15, "{all} {sampled}"); // where they count as one, 1.4
+    }
+    let bad = TrainConfig { negative_sampling: Some(NegativeSampling { keep: 1.5 }), ..plain() };
+    let message = bad.check().unwrap_err().to_string();
+    assert!(message.contains("`negative_sampling.keep` is 1.5, expected a share above 0 and at most 1"), "{message}");
 }
 
 #[test]

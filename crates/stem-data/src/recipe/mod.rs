@@ -242,8 +242,19 @@ pub struct LabelRecipe {
     pub column: String,
     /// Where this other label is not 1, the label counts as missing.
     pub within: Option<String>,
+    /// When it is known.
+    pub mature: Option<Mature>,
     /// Line in the recipe.
     pub line: usize,
+}
+
+/// A label that arrives late.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mature {
+    /// Column with the time of the impression: a number, a date or a time.
+    pub column: String,
+    /// What the newest row has to be older by for the label to be known: in days of a date or time, else as the column counts.
+    pub wait: f64,
 }
 
 /// The column that a source has whose files are listed by split.

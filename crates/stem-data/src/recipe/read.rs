@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::field::field;
 use super::section::{Faults, Section};
 use super::{
-    ColumnType, Dialect, Format, Growth, LabelRecipe, Lines, Quote, Recipe, SPLIT_OF_FILES, Source, SplitRecipe,
+    ColumnType, Dialect, Format, Growth, LabelRecipe, Lines, Mature, Quote, Recipe, SPLIT_OF_FILES, Source, SplitRecipe,
 };
 use crate::error::Fault;
 use crate::simulator::SimulatorConfig;
@@ -202,9 +202,21 @@ fn dialect(section: &mut Section<'_>, text: bool, faults: &mut Faults<'_>) -> Di
 fn label(mut section: Section<'_>, faults: &mut Faults<'_>) -> LabelRecipe {
     let column = section.need_text("column", faults);
     let within = section.text("within", faults);
+    let mature =
+        section.table("mature_after", "mature_after = { column = \"time\", wait = 7 }", faults).map(|mut own| {
+            let (column, wait) = (own.need_text("column", faults), own.number("wait", faults));
+            if !wait.is_some_and(|wait| wait.is_finite() && wait > 0.0) {
+                faults.add(
+                    own.line,
+                    "`mature_after` needs a `wait` above 0: in days of a date or time, else as the column counts",
+                );
+            }
+            own.finish(faults);
+            Mature { column, wait: wait.unwrap_or(1.0) }
+        });
     let line = section.line_of("column", faults);
     section.finish(faults);
-    LabelRecipe { column, within, line }
+    LabelRecipe { column, within, mature, line }
 }
 
 fn split(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<SplitRecipe> {
