@@ -154,3 +154,41 @@ fn what_cannot_be_played_again_says_why() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("expected some of full, warm, frozen"), "{}", text(&output.stderr));
 }
+
+/// `examples/daily.sh`, as the manual shows it.
+#[test]
+fn the_daily_script_trains_measures_and_replaces() {
+    let small = Small::new();
+    succeeds(&texts(&small.args("train", "out", &["--epochs", "1"]))); // writes the log
+    next_day(&small);
+    let recipe = small.write("daily.toml", &small.read("next.toml"));
+    small.write("experiment.toml", &small.read("small.toml"));
+    let script = |day: &str, data: &str, margin: &str| {
+        let mut command = std::process::Command::new("sh");
+        let args = ["examples/daily.sh", &recipe, data, &small.path("models"), day];
+        command.args(args).env("STEM", env!("CARGO_BIN_EXE_stem")).env("MARGIN", margin);
+        command.current_dir(program::workspace()).output().unwrap()
+    };
+    std::fs::create_dir(small.path("models")).unwrap();
+    std::fs::create_dir(small.path("monday")).unwrap();
+    small.write("monday/log.csv", &small.read("log.csv"));
+    let served = || std::fs::read(small.path("models/served.safetensors")).unwrap();
+    let first = script("monday", &small.path("monday"), "0.5");
+    assert!(first.status.success(), "{}", text(&first.stderr));
+    let monday = served();
+    let second = script("tuesday", &small.path("next"), "0.5");
+    assert!(second.status.success(), "{}", text(&second.stderr));
+    let tuesday = served();
+    assert_ne!(monday, tuesday, "the new model is served");
+    for file in ["before/evaluation.json", "after/evaluation.json", "bundle.safetensors", "report.html"] {
+        assert!(std::path::Path::new(&small.path(&format!("models/tuesday/{file}"))).exists(), "{file}");
+    }
+    // With no margin at all nothing of so few rows is shown to be no worse, unless it is better.
+    let third = script("wednesday", &small.path("monday"), "0");
+    if third.status.code() == Some(3) {
+        assert!(text(&third.stderr).contains("wednesday: the new model is not shown to be no worse"));
+        assert_eq!(served(), tuesday, "the old one stays");
+    } else {
+        assert!(third.status.success(), "{}", text(&third.stderr));
+    }
+}
