@@ -81,7 +81,7 @@ pub struct Learner<'a, C: ModelSpec> {
     /// Whether it goes on from a checkpoint.
     resume: bool,
     /// A model that was trained before, which it starts from.
-    pub(crate) start: Option<Arc<Bundle<C>>>,
+    pub(crate) start: Option<(Arc<Bundle<C>>, usize)>,
 }
 
 impl<'a, C: ModelSpec> Learner<'a, C> {
@@ -176,31 +176,31 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self
     }
 
-    /// Starts from a model that was trained before, on rows of earlier days, in the place of drawn weights: from the weights of its latest
-    /// moment. The data set is one whose vocabularies have grown from the model's ([`stem_data::prepare_grown`]); a key's row is found again
+    /// Starts from a model that was trained before, on rows of earlier days, in the place of drawn weights: from one of its states, counted
+    /// from 0. The data set is one whose vocabularies have grown from the model's ([`stem_data::prepare_grown`]); a key's row is found again
     /// by its key. Of a bundle of tasks that were trained apart, a training of one of them takes what is that task's.
     ///
     /// The model as it comes is the first that is validated: a training that makes nothing better leaves it as it was.
     ///
     /// # Errors
     /// [`Error::Start`](crate::Error::Start) where it is of another kind, of other sizes or other tasks; bundles that do not load.
-    pub fn with_start(mut self, bundle: Arc<Bundle<C>>) -> Result<Self> {
+    pub fn with_start(mut self, bundle: Arc<Bundle<C>>, state: usize) -> Result<Self> {
         let drawn = self.state.take().unwrap_or_else(|| draw(&self.spec, self.dataset, &self.config, &self.device));
-        self.state = Some(warm(drawn, &bundle, &self.spec, self.dataset, self.config.new_rows, &self.device)?);
-        self.start = Some(bundle);
+        self.state = Some(warm(drawn, (&bundle, state), &self.spec, self.dataset, self.config.new_rows, &self.device)?);
+        self.start = Some((bundle, state));
         Ok(self)
     }
 
     /// What the model that it starts from brings along; nothing where it starts from drawn weights.
     pub(crate) fn before(&self) -> Before {
         let place = |bundle: &Bundle<C>| place_of(bundle, &self.spec, self.dataset.schema()).ok().flatten();
-        self.start.as_deref().map(|bundle| Before::of(bundle, place(bundle))).unwrap_or_default()
+        self.start.as_ref().map(|(bundle, state)| Before::of(bundle, *state, place(bundle))).unwrap_or_default()
     }
 
     /// What this training is, for checkpoints.
     pub(crate) fn settings(&self) -> serde_json::Value {
-        let from = self.start.as_ref().map(|bundle| bundle.checksum.as_str());
-        settings(&self.spec, &self.config, self.dataset, self.task.as_deref(), from)
+        let from = self.start.as_ref().map(|(bundle, state)| format!("{}:{state}", bundle.checksum));
+        settings(&self.spec, &self.config, self.dataset, self.task.as_deref(), from.as_deref())
     }
 
     /// Where the bundle is when the training has ended.
@@ -279,9 +279,9 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let state = match (self.state.take(), &self.start) {
             (Some(state), _) => state,
             (None, None) => draw(&self.spec, self.dataset, &self.config, &self.device),
-            (None, Some(bundle)) => {
+            (None, Some((bundle, start))) => {
                 let drawn = draw(&self.spec, self.dataset, &self.config, &self.device);
-                warm(drawn, bundle, &self.spec, self.dataset, self.config.new_rows, &self.device)?
+                warm(drawn, (bundle, *start), &self.spec, self.dataset, self.config.new_rows, &self.device)?
             }
         };
         let Trained { moments, epochs, evaluations, rows, seconds } =

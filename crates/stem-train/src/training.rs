@@ -366,7 +366,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             "rows": self.learner.before().rows + self.learner.dataset.rows(Split::Train),
             "monitored": monitored,
         });
-        if let Some(start) = &self.learner.start {
+        if let Some((start, _)) = &self.learner.start {
             training["from"] = start.checksum.as_str().into();
         }
         if let Some(profile) = self.learner.dataset.profile(Split::Train) {

@@ -41,9 +41,9 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    /// Of the trainings that made `bundle`; of the task `place` alone, where tasks were trained apart.
-    pub(crate) fn of<C: ModelSpec>(bundle: &Bundle<C>, place: Option<usize>) -> Self {
-        let training = training_of(&bundle.manifest.training, place);
+    /// Of the trainings that made a state of `bundle`; of the task `place` alone, where tasks were trained apart.
+    pub(crate) fn of<C: ModelSpec>(bundle: &Bundle<C>, state: usize, place: Option<usize>) -> Self {
+        let training = training_of(&bundle.manifest.training, state, place);
         let rows = training["rows"].as_u64().map(|rows| rows as usize);
         let rows = rows.or_else(|| Profile::of_training(&bundle.manifest.training).map(|[train, _]| train.rows));
         let prior = serde_json::from_value(training["prior"].clone()).unwrap_or_default();
@@ -51,13 +51,13 @@ impl Before {
     }
 }
 
-/// What the training of the latest moment says, of one task where they were trained apart.
-fn training_of(training: &Value, place: Option<usize>) -> &Value {
+/// What the training of a state says, of one task where they were trained apart.
+fn training_of(training: &Value, state: usize, place: Option<usize>) -> &Value {
     let own = match (training, place) {
         (Value::Array(all), place) => all.get(place.unwrap_or(0)).unwrap_or(&Value::Null),
         (one, _) => one,
     };
-    own["states"].as_array().and_then(|states| states.last()).unwrap_or(own)
+    own["states"].as_array().and_then(|states| states.get(state)).unwrap_or(own)
 }
 
 /// The place in a model that was trained before of the one task of this training, where tasks are trained apart.
@@ -89,7 +89,7 @@ pub(crate) fn place_of<C: ModelSpec>(bundle: &Bundle<C>, spec: &C, schema: &Sche
 /// A model of another kind, other sizes or other tasks, and bundles that do not load.
 pub(crate) fn warm<C: ModelSpec>(
     drawn: TrainState<C::Model>,
-    bundle: &Bundle<C>,
+    (bundle, state): (&Bundle<C>, usize),
     spec: &C,
     dataset: &Dataset,
     new_rows: NewRows,
@@ -97,7 +97,7 @@ pub(crate) fn warm<C: ModelSpec>(
 ) -> Result<TrainState<C::Model>> {
     let schema = dataset.schema();
     let place = place_of(bundle, spec, schema)?;
-    let (table, network) = bundle.load_latest(device)?;
+    let (table, network) = bundle.load_state(device, state)?;
     let widths = table.widths().to_vec();
     let columns = match place {
         Some(place) => widths[..place].iter().sum()..widths[..=place].iter().sum(),

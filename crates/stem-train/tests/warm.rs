@@ -85,7 +85,9 @@ fn started(
     let stop = StopFlag::default();
     stop.stop();
     let out = folder.join("started");
-    let learner = learner(&start.config, dataset, config, out.clone()).with_start(start.clone()).unwrap();
+    let learner = learner(&start.config, dataset, config, out.clone())
+        .with_start(start.clone(), start.manifest.states.len().saturating_sub(1))
+        .unwrap();
     learner.with_stop(stop).fit().unwrap();
     bundle(&out)
 }
@@ -157,7 +159,7 @@ fn keys_that_have_not_occurred_for_so_many_trainings_are_forgotten_and_the_rare_
         let dataset = tuesday(folder.path(), &before, grow);
         assert_eq!(keys(&dataset), (first..=30).collect::<Vec<i64>>(), "training {training}");
         let out = folder.path().join(format!("out-{training}"));
-        let learner = learner(&model, &dataset, &plain(), out.clone()).with_start(before.clone());
+        let learner = learner(&model, &dataset, &plain(), out.clone()).with_start(before.clone(), 0);
         learner.unwrap().fit().unwrap();
         before = bundle(&out);
     }
@@ -177,7 +179,7 @@ fn a_training_that_makes_nothing_better_leaves_the_model_as_it_was() {
     let dataset = monday(folder.path());
     let ruin = TrainConfig { learning_rate: 300.0, epochs: 1, ..plain() };
     let out = folder.path().join("ruined");
-    let summary = learner(&model, &dataset, &ruin, out.clone()).with_start(before.clone()).unwrap().fit().unwrap();
+    let summary = learner(&model, &dataset, &ruin, out.clone()).with_start(before.clone(), 0).unwrap().fit().unwrap();
     assert_eq!((summary.epochs, summary.best_epoch, summary.evaluations), (1, 0, 2));
     assert_eq!(weights_in(before.path()), weights_in(&out.join("bundle.safetensors")));
     let log = log_of(&out);
@@ -185,7 +187,7 @@ fn a_training_that_makes_nothing_better_leaves_the_model_as_it_was() {
 }
 
 #[test]
-fn of_tasks_that_were_trained_apart_each_takes_its_part_and_of_several_moments_the_latest_is_taken() {
+fn of_tasks_that_were_trained_apart_each_takes_its_part() {
     let folder = tempfile::tempdir().unwrap();
     let config = TrainConfig { best: Best::PerTask, epochs: 3, ..plain() };
     let both = trained(folder.path(), &small(ModelName::SingleTask), &config); // as if they were trained together
@@ -194,7 +196,10 @@ fn of_tasks_that_were_trained_apart_each_takes_its_part_and_of_several_moments_t
         let alone = dataset.only_task(task);
         let part = started(folder.path(), &both, &alone, &config);
         let device = spec().open().unwrap();
-        let [(own, _), (all, _)] = [part.load(&device).unwrap(), both.load_latest(&device).unwrap()];
+        let [(own, _), (all, _)] = [
+            part.load(&device).unwrap(),
+            both.load_state(&device, both.manifest.states.len().saturating_sub(1)).unwrap(),
+        ];
         let [width, widths] = [&own, &all].map(|table| table.rows().dims()[1]);
         let (own, all) = (own.rows().read(<[f32]>::to_vec), all.rows().read(<[f32]>::to_vec));
         let expected = all.chunks_exact(widths).flat_map(|row| row[task * width..][..width].to_vec());
@@ -231,7 +236,7 @@ fn a_model_of_another_kind_other_sizes_or_other_tasks_is_refused_by_what_differs
     let dataset = monday(folder.path());
     let refused = |model: &ModelConfig, dataset: &Dataset| {
         let learner = learner(model, dataset, &plain(), folder.path().join("refused"));
-        match learner.with_start(before.clone()) {
+        match learner.with_start(before.clone(), 0) {
             Err(error @ Error::Start { .. }) => error.to_string(),
             other => panic!("{:?}", other.map(|_| ())),
         }

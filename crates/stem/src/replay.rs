@@ -21,7 +21,7 @@ use crate::table::table;
 #[command(after_help = "\
 Examples:
   stem replay --by date --recipe recipe.toml --out out/replay
-  stem replay --by week --ways full,warm --warm-epochs 2 --first 4 --recipe recipe.toml --data logs --out out/weeks")]
+  stem replay --by week --ways full,warm --warm-epochs 1 --first 4 --recipe recipe.toml --data logs --out out/weeks")]
 #[command(mut_arg("resume", |resume| resume.hide(true)), mut_arg("force", |force| force.hide(true)))]
 #[command(mut_arg("columns", |columns| columns.hide(true)))]
 pub(crate) struct Args {
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Share of the rows trained on that is validated on
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     valid: f64,
-    /// Epochs at most of a day's training in the way `warm`, instead of the experiment's
+    /// Passes over all rows of a day in the way `warm`, instead of the experiment's epochs with validation
     #[arg(long, value_name = "N")]
     warm_epochs: Option<usize>,
     /// Folder for page, numbers and bundles

@@ -63,6 +63,32 @@ fn a_model_is_trained_on_with_the_rows_of_the_next_day() {
 }
 
 #[test]
+fn of_a_model_of_several_states_each_is_trained_on() {
+    let small = Small::new();
+    let sizes = small
+        .read("small.toml")
+        .replace("epochs = 2", "epochs = 8\nevaluate_every = { epochs = 0.5 }\nlearning_rate = 0.02");
+    small.write("small.toml", &sizes);
+    let states = |bundle: &str| json(&["inspect", bundle])["states"].clone();
+    let of_two = (1..9).find_map(|seed| {
+        let seed = seed.to_string();
+        succeeds(&texts(&small.args("train", "out", &["--seed", &seed, "--force"])));
+        let bundle = small.path("out/bundle.safetensors");
+        (states(&bundle).as_array().unwrap().len() == 2).then_some(bundle)
+    });
+    let bundle = of_two.expect("a training whose tasks are best at two moments");
+    next_day(&small);
+    let answer = json(&texts(&train_from(&small, &bundle, "tuesday", &["--epochs", "1"])));
+    let tuesday = small.path("tuesday/bundle.safetensors");
+    assert_eq!(states(&tuesday), states(&bundle), "the same tasks of the same states");
+    assert_eq!(answer["kept"].as_object().unwrap().keys().collect::<Vec<_>>(), ["a", "b"]);
+    let log = small.read("tuesday/log.jsonl");
+    let of = |task: &str| log.lines().filter(|line| line.contains(&format!("\"{task}\":{{"))).count();
+    assert!(of("a") > 0 && of("b") > 0 && !small.read("tuesday/log.jsonl").contains("\"a\":{},\"b\":{}"));
+    assert!(!std::path::Path::new(&small.path("tuesday/state-0")).exists(), "what it was made of is gone");
+}
+
+#[test]
 fn what_cannot_be_trained_on_says_why() {
     let small = Small::new();
     let bundle = small.trained();

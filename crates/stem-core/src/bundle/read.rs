@@ -105,13 +105,12 @@ impl<C: ModelSpec> Bundle<C> {
         self.load_onto(device, 0).map_err(|fault| Error::Bundle { path: self.path.clone(), fault })
     }
 
-    /// Puts the weights of the state of the latest moment on a device: what a training goes on from.
+    /// Puts the weights of one state on a device; states are counted from 0.
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub fn load_latest(&self, device: &Device) -> Result<(EmbeddingTable, C::Model)> {
-        let latest = self.manifest.states.len().saturating_sub(1); // states are in the order of their moments
-        self.load_onto(device, latest).map_err(|fault| Error::Bundle { path: self.path.clone(), fault })
+    pub fn load_state(&self, device: &Device, state: usize) -> Result<(EmbeddingTable, C::Model)> {
+        self.load_onto(device, state).map_err(|fault| Error::Bundle { path: self.path.clone(), fault })
     }
 
     /// Where it was read from.

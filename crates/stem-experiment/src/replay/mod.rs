@@ -32,7 +32,8 @@ pub struct ReplayConfig {
     pub valid: f64,
     /// The ways to keep the model up to date; the gains of the others are over the first.
     pub ways: Vec<Way>,
-    /// Epochs of a day's training, where the model of the day before is trained on; those of the experiment without it.
+    /// Passes over a day's rows, all of them, where the model of the day before is trained on. `None`: as many epochs as the experiment
+    /// says, validated on a share of the day's rows.
     pub warm_epochs: Option<usize>,
 }
 

@@ -53,8 +53,12 @@ impl Way {
         match self {
             Self::Full => format!("trained anew on all days until the day before, {}", epochs(all)),
             Self::Warm => {
-                let own = config.warm_epochs.unwrap_or(all);
-                format!("yesterday's model trained on with the rows of the day before, {}", epochs(own))
+                let passes = match config.warm_epochs {
+                    Some(1) => "one pass over all of them".into(),
+                    Some(passes) => format!("{passes} passes over all of them"),
+                    None => epochs(all),
+                };
+                format!("yesterday's model trained on with the rows of the day before, {passes}")
             }
             Self::Frozen => "the first model, never trained again".into(),
         }
@@ -128,12 +132,12 @@ impl<C: ModelFamily> Days<'_, C> {
     }
 
     /// The rows of some days to be trained on, and those of `today` to be measured.
-    fn recipe(&self, days: std::ops::Range<usize>, today: usize) -> Recipe {
-        let ReplayConfig { column, valid, .. } = self.config;
+    fn recipe(&self, days: std::ops::Range<usize>, today: usize, valid: f64) -> Recipe {
+        let ReplayConfig { column, .. } = self.config;
         self.recipe.clone().with_split(SplitRecipe::Days {
             column: column.clone(),
             train: self.names[days].to_vec(),
-            valid: *valid,
+            valid,
             test: vec![self.names[today].clone()],
             seed: self.experiment.train.seed,
         })
@@ -144,13 +148,14 @@ impl<C: ModelFamily> Days<'_, C> {
     }
 
     fn trained(&self, today: usize, folder: &Path, columns: &Path) -> Result<RunMetrics> {
-        let dataset = prepare(&self.recipe(0..today, today), self.data, columns, &self.reading())?;
+        let dataset = prepare(&self.recipe(0..today, today, self.config.valid), self.data, columns, &self.reading())?;
         run(self.model, self.experiment, &dataset, folder, &self.going_on())
     }
 
     fn trained_on(&self, bundle: &Path, today: usize, folder: &Path, columns: &Path) -> Result<RunMetrics> {
         let start = Arc::new(Bundle::<C>::open(bundle)?);
-        let recipe = self.recipe(today - 1..today, today);
+        let valid = if self.config.warm_epochs.is_some() { 0.0 } else { self.config.valid };
+        let recipe = self.recipe(today - 1..today, today, valid);
         let dataset = prepare_grown(&recipe, Known::from(&*start), self.data, columns, &self.reading())?;
         let mut experiment = self.experiment.clone();
         experiment.train.epochs = self.config.warm_epochs.unwrap_or(experiment.train.epochs);
@@ -159,7 +164,7 @@ impl<C: ModelFamily> Days<'_, C> {
 
     fn measured(&self, bundle: &Path, today: usize, columns: &Path) -> Result<RunMetrics> {
         let predictor = Predictor::<C>::open_model(bundle, &self.options.device.open()?)?;
-        let (recipe, known) = (self.recipe(0..0, today), Known::from(&predictor));
+        let (recipe, known) = (self.recipe(0..0, today, 0.0), Known::from(&predictor));
         let dataset = prepare_known(&recipe, known, Rows::BySplit, &[], self.data, columns, &self.reading())?;
         let (tasks, test) = (dataset.schema().task_names(), measure(&predictor, &dataset, Split::Test)?);
         Ok(RunMetrics { tasks, test, ..RunMetrics::default() })

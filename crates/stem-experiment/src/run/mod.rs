@@ -3,11 +3,12 @@
 //! | step | module |
 //! |---|---|
 //! | is the folder free? | `folder` |
-//! | settings that fit the data; the training itself | `train`, `single_task` |
+//! | settings that fit the data; the training itself | `train`, `single_task`, `states` |
 //! | validation and test | `measured` |
 //! | the page | `inspect` |
 
 mod single_task;
+mod states;
 mod train;
 
 use std::collections::BTreeMap;

@@ -76,7 +76,7 @@ impl<C: ModelSpec> Training<'_, C> {
     fn jointly_once(&self, task: &str) -> Result<FitSummary> {
         let done = self.folder.join(DONE);
         let settings =
-            settings(self.spec, self.train, self.dataset, Some(task), self.start.map(|from| &from.checksum[..]));
+            settings(self.spec, self.train, self.dataset, Some(task), self.start.map(|(from, _)| &from.checksum[..]));
         let before = std::fs::read(&done).ok().filter(|_| self.options.resume && self.folder.join(BUNDLE).exists());
         let before = before.and_then(|text| serde_json::from_slice::<Done>(&text).ok());
         if let Some(before) = before.filter(|before| before.settings == settings) {

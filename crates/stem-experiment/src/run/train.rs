@@ -9,7 +9,7 @@ use stem_core::{Bundle, files};
 use stem_data::Dataset;
 use stem_train::{self as learner, FitSummary, Learner, TrainConfig};
 
-use super::single_task;
+use super::{single_task, states};
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::options::RunOptions;
@@ -23,8 +23,8 @@ pub(super) struct Training<'a, C> {
     pub folder: &'a Path,
     pub device: &'a Device,
     pub options: &'a RunOptions,
-    /// A model that was trained before, which it starts from.
-    pub start: Option<&'a Arc<Bundle<C>>>,
+    /// A model that was trained before, and its state that it starts from.
+    pub start: Option<(&'a Arc<Bundle<C>>, usize)>,
     /// Whether the weights that are best for all tasks together are wanted beside each task's own best.
     pub with_joint: bool,
 }
@@ -35,7 +35,7 @@ impl<C: ModelSpec> Training<'_, C> {
         let learner = Learner::new(self.spec.clone(), self.dataset, self.train.clone(), self.device, self.folder)?;
         let learner = learner.with_progress(self.options.progress.clone()).with_stop(self.options.stop.clone());
         let learner = match self.start {
-            Some(bundle) => learner.with_start(bundle.clone())?,
+            Some((bundle, state)) => learner.with_start(bundle.clone(), state)?,
             None => learner,
         };
         let learner = learner.with_task(alone.map(Into::into)).with_joint(self.with_joint);
@@ -91,8 +91,13 @@ pub(crate) fn train<C: ModelFamily>(
     files::create_folder(folder)?;
     let spec = &experiment.model(model)?;
     spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
+    let start = start.map(|bundle| (bundle, 0));
     let training = Training { spec, train: &experiment.train, dataset, folder, device, options, start, with_joint };
-    if spec.trains_apart() { single_task::train(&training) } else { training.jointly(None) }
+    match start {
+        _ if spec.trains_apart() => single_task::train(&training),
+        Some((bundle, _)) if bundle.manifest.states.len() > 1 => states::train(&training, bundle),
+        _ => training.jointly(None),
+    }
 }
 
 /// The error with the section that the key stands in.

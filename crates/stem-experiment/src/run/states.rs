@@ -1,0 +1,98 @@
+//! A model of several states that is trained on: each state goes on from its own weights, for the tasks that it answers for, and the bundle
+//! has as many states as before. Were one of them taken for all, a task would start where it was no longer, or not yet, at its best.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use stem_core::models::ModelSpec;
+use stem_core::{Bundle, bundle, files};
+use stem_train::{Best, FitSummary, TrainConfig};
+
+use super::train::Training;
+use crate::error::Result;
+use crate::folder::{BUNDLE, LOG};
+
+/// Trains every state of `start` on in `folder/state-K`; then one bundle and one log of them all.
+///
+/// # Errors
+/// Whatever keeps a state from being trained, and bundles and logs that cannot be put together.
+pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>, start: &Arc<Bundle<C>>) -> Result<FitSummary> {
+    let Training { train, folder, .. } = all;
+    let mut sum = FitSummary::default();
+    let mut rows = 0.0;
+    let (mut parts, mut said, mut log) = (Vec::new(), Vec::new(), String::new());
+    for (state, tasks) in start.manifest.states.iter().enumerate() {
+        let own = folder.join(format!("state-{state}"));
+        tracing::info!("the state for {}", tasks.join(", "));
+        let of_state = train_of(train, tasks);
+        let one =
+            Training { train: &of_state, folder: &own, start: Some((start, state)), with_joint: false, ..all.clone() };
+        let summary = one.jointly(None)?;
+        let part = Bundle::<C>::open(own.join(BUNDLE))?;
+        let mut training = part.manifest.training.clone();
+        training["tasks"] = tasks.clone().into();
+        said.push(training);
+        parts.push((part, tasks.clone()));
+        log.push_str(&log_of(&files::read_text(&own.join(LOG))?, tasks));
+        rows += summary.rows_per_second * summary.seconds;
+        sum.parameters = summary.parameters;
+        sum.memory = sum.memory.max(summary.memory);
+        sum.epochs = sum.epochs.max(summary.epochs);
+        sum.best_epoch = sum.best_epoch.max(summary.best_epoch);
+        sum.evaluations = sum.evaluations.max(summary.evaluations);
+        sum.kept.extend(summary.kept.into_iter().filter(|(task, _)| tasks.contains(task)));
+        sum.seconds += summary.seconds;
+        sum.interrupted |= summary.interrupted;
+    }
+    sum.rows_per_second = if sum.seconds > 0.0 { rows / sum.seconds } else { 0.0 };
+    files::replace_text(&folder.join(LOG), &log)?;
+    bundle::combine(&folder.join(BUNDLE), &parts, &serde_json::json!({ "seed": train.seed, "states": said }))?;
+    for state in 0..parts.len() {
+        files::remove_folder(&folder.join(format!("state-{state}")))?;
+    }
+    Ok(sum)
+}
+
+/// How a state is trained: one set of weights, judged by its own tasks.
+fn train_of(train: &TrainConfig, tasks: &[String]) -> TrainConfig {
+    let mut train = TrainConfig { best: Best::Joint, ..train.clone() };
+    match train.monitor.weights.is_empty() {
+        true => train.monitor.weights = tasks.iter().map(|task| (task.clone(), 1.0)).collect(),
+        false => train.monitor.weights.retain(|task, _| tasks.contains(task)),
+    }
+    train
+}
+
+/// The lines of a state's log with what they say of its tasks.
+fn log_of(log: &str, tasks: &[String]) -> String {
+    let of_tasks = |mut line: Value| {
+        for key in ["loss", "valid"] {
+            if let Some(values) = line[key].as_object_mut() {
+                values.retain(|task, _| tasks.contains(task));
+            }
+        }
+        if let Some(best) = line["best"].as_array_mut() {
+            best.retain(|task| task.as_str().is_some_and(|task| tasks.iter().any(|own| own == task)));
+        }
+        format!("{line}\n")
+    };
+    log.lines().filter_map(|line| serde_json::from_str(line).ok()).map(of_tasks).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_judged_by_its_own_tasks_and_its_log_speaks_of_them() {
+        let tasks = ["like".to_string()];
+        let plain = train_of(&TrainConfig::default(), &tasks);
+        assert_eq!((plain.best, plain.monitor.weights), (Best::Joint, [("like".to_string(), 1.0)].into()));
+        let mut weighed = TrainConfig::default();
+        weighed.monitor.weights = [("like".to_string(), 0.5), ("click".to_string(), 2.0)].into();
+        assert_eq!(train_of(&weighed, &tasks).monitor.weights, [("like".to_string(), 0.5)].into());
+        let line = r#"{"epoch":1,"loss":{"click":0.5,"like":0.1},"valid":{"click":{},"like":{"auc":0.7}},"best":["click","like"]}"#;
+        let expected = r#"{"best":["like"],"epoch":1,"loss":{"like":0.1},"valid":{"like":{"auc":0.7}}}"#;
+        assert_eq!(log_of(&format!("{line}\n"), &tasks), format!("{expected}\n"));
+    }
+}
