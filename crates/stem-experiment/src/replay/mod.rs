@@ -75,7 +75,9 @@ pub fn replay<C: ModelFamily>(
     let (mut tasks, mut seconds) = (Vec::new(), 0.0);
     for way in &config.ways {
         let Replayed { days, tasks: of_way } = days.play(*way)?;
-        (tasks, seconds) = (of_way, seconds + days.iter().map(|day| day.seconds).sum::<f64>());
+        let trained_before = usize::from(!ways.is_empty()); // the first model is all ways'
+        seconds += days.iter().skip(trained_before).map(|day| day.seconds).sum::<f64>();
+        tasks = of_way;
         ways.push(ReplayWay { name: way.name().into(), does: way.does(config, experiment), days });
     }
     let (measured, rows) = found[config.first..].iter().cloned().unzip();

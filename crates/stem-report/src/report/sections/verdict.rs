@@ -7,8 +7,9 @@ use crate::report::verdict::{Verdict, summary, verdicts};
 
 pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let verdicts = verdicts(context.report);
-    if verdicts.is_empty() || context.report.evaluation.is_some() {
-        return None; // of two bundles the gate speaks
+    let is_of_days = context.report.evaluation.is_some() || context.report.replay.is_some();
+    if verdicts.is_empty() || is_of_days {
+        return None; // of two bundles the gate speaks, of a replay its means
     }
     let heading = if verdicts.iter().any(|v| v.model.is_some()) { "What to ship" } else { "In short" };
     let mut body = Markup::new();
