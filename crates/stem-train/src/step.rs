@@ -197,10 +197,10 @@ impl<M: Model> TrainState<M> {
         Self { precision, ..self }
     }
 
-    /// Starts from these weights, before the first step. `network` has the values of every parameter.
-    pub(crate) fn with_weights(self, table: EmbeddingTable, network: BTreeMap<String, TensorData>) -> Self {
+    /// Starts from these parameters, before the first step; there is a value for each of the network's.
+    pub(crate) fn with_network(self, network: BTreeMap<String, TensorData>) -> Self {
         let network = params::replace(self.network, network).expect("the shapes are those of the network");
-        Self { table, network, ..self }
+        Self { network, ..self }
     }
 
     /// Draws the table anew; the optimizer forgets it.

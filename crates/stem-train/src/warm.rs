@@ -10,7 +10,6 @@ use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stem_core::models::ModelSpec;
-use stem_core::nn::EmbeddingTable;
 use stem_core::{Bundle, PADDING, Schema, Vocabulary, params};
 use stem_data::{Dataset, Profile};
 
@@ -88,7 +87,7 @@ pub(crate) fn place_of<C: ModelSpec>(bundle: &Bundle<C>, spec: &C, schema: &Sche
 /// # Errors
 /// A model of another kind, other sizes or other tasks, and bundles that do not load.
 pub(crate) fn warm<C: ModelSpec>(
-    drawn: TrainState<C::Model>,
+    mut drawn: TrainState<C::Model>,
     (bundle, state): (&Bundle<C>, usize),
     spec: &C,
     dataset: &Dataset,
@@ -124,23 +123,33 @@ pub(crate) fn warm<C: ModelSpec>(
         );
     }
 
-    let mut rows = drawn.table.rows().read(<[f32]>::to_vec);
     let width = columns.len();
-    let found = table.rows().read(|known| {
-        let known = Known { values: known, width: widths.iter().sum(), columns };
-        let mut found = Found::default();
-        for (v, (spec, start)) in schema.vocabularies.iter().zip(schema.offsets()).enumerate() {
-            let old = bundle.manifest.schema.vocabularies.iter().position(|old| old.name == spec.name);
-            let Some(old) = old else { continue };
-            let first = bundle.manifest.schema.offsets()[old] as usize;
-            let own = &mut rows[start as usize * width..][..spec.rows * width];
-            found += known.put(own, (first, &bundle.vocabularies[old]), &dataset.vocabularies()[v], new_rows);
-        }
-        found
+    let found = table.rows().read(|values| {
+        let known = Known { values, width: widths.iter().sum(), columns };
+        drawn.table.rows_mut().host_mut(|rows| fill(rows, &known, width, bundle, dataset, new_rows))
     });
     tracing::info!("{}: {} rows of its table, {} new ones", bundle.path().display(), found.known, found.new);
-    let table = EmbeddingTable::from_values(rows, drawn.table.widths(), device);
-    Ok(drawn.with_weights(table, values))
+    Ok(drawn.with_network(values))
+}
+
+/// Fills the rows of all vocabularies that both have, in place: two tables are held, and no third.
+fn fill<C: ModelSpec>(
+    rows: &mut [f32],
+    known: &Known<'_>,
+    width: usize,
+    bundle: &Bundle<C>,
+    dataset: &Dataset,
+    new_rows: NewRows,
+) -> Found {
+    let (schema, before) = (dataset.schema(), &bundle.manifest.schema);
+    let mut found = Found::default();
+    for (v, (spec, start)) in schema.vocabularies.iter().zip(schema.offsets()).enumerate() {
+        let Some(old) = before.vocabularies.iter().position(|old| old.name == spec.name) else { continue };
+        let own = &mut rows[start as usize * width..][..spec.rows * width];
+        let first = before.offsets()[old] as usize;
+        found += known.put(own, (first, &bundle.vocabularies[old]), &dataset.vocabularies()[v], new_rows);
+    }
+    found
 }
 
 /// The part of a bank of parameters that is one task's.

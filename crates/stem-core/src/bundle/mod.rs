@@ -79,7 +79,7 @@ fn checksum<'a>(manifest: &str, tensors: impl Iterator<Item = (&'a str, Dtype, &
     hasher.update(manifest.as_bytes());
     for (name, dtype, shape, bytes) in tensors {
         hasher.update(format!("{name} {dtype:?} {shape:?}\n").as_bytes());
-        hasher.update(bytes);
+        hasher.update_rayon(bytes); // by all threads: a table may have gigabytes
     }
     hasher.finalize().to_hex().to_string()
 }
