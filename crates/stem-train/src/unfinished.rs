@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use stem_core::files::{self, FileError};
 
+/// Where files of a training before are while those of this one take their places.
+const REPLACED: &str = ".replaced";
+
 /// The folder `unfinished` in that of a training: until what is there is published, what was in the folder before stays as it was.
 #[derive(Debug)]
 pub struct Unfinished {
@@ -52,18 +55,50 @@ impl Unfinished {
         names.sort_by_key(|name| together.iter().position(|file| name.as_os_str() == *file));
         // Where a kill comes in between, some are missing: never do those of one training stand beside the first of another.
         // What is not here any more was put in its place before the kill.
-        let coming = together.iter().skip(1).rev().filter(|name| self.path.join(name).exists());
-        for path in coming.map(|name| self.folder.join(name)).filter(|path| path.exists()) {
-            files::remove_file(&path)?;
-        }
-        for name in names {
-            let (from, to) = (self.path.join(&name), self.folder.join(&name));
-            if to.is_dir() {
-                files::remove_folder(&to)?; // a folder takes no other's place by being renamed
-            }
-            fs::rename(&from, &to).map_err(FileError::of("move into place", &from))?;
+        self.set_aside(together)?;
+        let first = together.first().map(OsString::from);
+        let mut is_in_place = first.as_ref().is_none_or(|first| !names.contains(first));
+        for name in &names {
+            // Until the first of them is in its place it is that of before that counts, with all that belongs to it.
+            self.put(name).inspect_err(|_| {
+                if !is_in_place {
+                    self.put_back()
+                }
+            })?;
+            is_in_place |= first.as_ref() == Some(name);
         }
         files::remove_folder(&self.path)
+    }
+
+    /// Moves what will be replaced, but for the first of the files `together`, out of the way; all of it back where that fails.
+    fn set_aside(&self, together: &[&str]) -> Result<(), FileError> {
+        let replaced = self.path.join(REPLACED);
+        let coming = together.iter().skip(1).rev().filter(|name| self.path.join(name).exists());
+        for name in coming.filter(|name| self.folder.join(name).exists()) {
+            let from = self.folder.join(name);
+            files::create_folder(&replaced)
+                .and_then(|()| fs::rename(&from, replaced.join(name)).map_err(FileError::of("move aside", &from)))
+                .inspect_err(|_| self.put_back())?;
+        }
+        Ok(())
+    }
+
+    /// Puts back what was set aside, as far as the disk lets it.
+    fn put_back(&self) {
+        for entry in fs::read_dir(self.path.join(REPLACED)).into_iter().flatten().flatten() {
+            if let Err(error) = fs::rename(entry.path(), self.folder.join(entry.file_name())) {
+                tracing::warn!("{} could not be put back: {error}", entry.path().display());
+            }
+        }
+    }
+
+    /// Puts one file or folder in its place.
+    fn put(&self, name: &OsString) -> Result<(), FileError> {
+        let (from, to) = (self.path.join(name), self.folder.join(name));
+        if to.is_dir() {
+            files::remove_folder(&to)?; // a folder takes no other's place by being renamed
+        }
+        fs::rename(&from, &to).map_err(FileError::of("move into place", &from))
     }
 }
 
