@@ -98,12 +98,12 @@ fn text(answer: &Answer<'_>) -> String {
         for (place, way) in ways.iter().enumerate() {
             let of = |of: fn(&ReplayDay, usize) -> Option<f64>| move |day: &ReplayDay| of(day, t);
             let auc = of(|day, t| day.tasks.get(t)?.auc);
-            let gain = ways.first().filter(|_| place > 0).and_then(|first| way.gain(first, &auc));
+            let gain = ways.first().filter(|_| place > 0).and_then(|first| way.gain(first, auc));
             let gain = gain.map_or(String::new(), |(mean, error)| format!("{mean:+.4} \u{b1} {error:.4}"));
             rows.push(vec![
                 task.clone(),
                 way.name.clone(),
-                four_decimals(way.mean(&auc)),
+                four_decimals(way.mean(auc)),
                 gain,
                 four_decimals(way.mean(of(|day, t| day.tasks.get(t)?.gauc))),
                 four_decimals(way.mean(of(|day, t| day.tasks.get(t)?.logloss))),

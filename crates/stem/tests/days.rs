@@ -15,7 +15,7 @@ fn next_day(small: &Small) -> String {
     let rows = lines.map(|line| {
         let mut cells: Vec<String> = line.split(',').map(String::from).collect();
         let user: u64 = cells[place].parse().unwrap();
-        if user % 3 == 0 {
+        if user.is_multiple_of(3) {
             cells[place] = (user + 1000).to_string();
         }
         cells.join(",")
