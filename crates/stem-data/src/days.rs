@@ -6,7 +6,7 @@ use std::path::Path;
 use polars::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::prepare::PrepareOptions;
+use crate::prepare::{PrepareOptions, simulate_missing};
 use crate::recipe::{Recipe, SplitRecipe};
 use crate::scan;
 use crate::source::Unpacked;
@@ -20,10 +20,11 @@ const MOST: usize = 10_000;
 /// # Errors
 /// Tables that cannot be read as the recipe says, a column that the SELECT does not have, one with nulls or very many values, and a stop.
 pub fn days(recipe: &Recipe, data: &Path, column: &str, options: &PrepareOptions) -> Result<Vec<(String, usize)>> {
+    let bar = options.progress.counter();
+    simulate_missing(recipe, data, &options.stop, &bar)?;
     let (train, test) = (Vec::new(), Vec::new());
     let split = SplitRecipe::Days { column: column.into(), train, valid: 0.0, test, seed: 0 };
     let query = scan::open(&recipe.clone().with_split(split), data, Unpacked::default(), &options.stop)?;
-    let bar = options.progress.counter();
     bar.say(format!("rows read for the values of {column}"));
     let mut found = BTreeMap::<(i64, String), usize>::new();
     let mut rows = 0;

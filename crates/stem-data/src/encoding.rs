@@ -98,7 +98,12 @@ pub(crate) fn encoding(
             vocabulary_of[f] = v;
             kinds[f] = match recipe.fields[f].kind {
                 Kind::Category => FieldKind::Category,
-                Kind::Sequence { pooling, keep, .. } => FieldKind::Sequence { max_len: rows.longest[f], pooling, keep },
+                Kind::Sequence { pooling, keep, max_len } => {
+                    let before =
+                        model.and_then(|model| model.numbers_of(&recipe.fields[f])).map(|(kind, _)| kind.slots());
+                    let max_len = rows.longest[f].max(before.unwrap_or(0).min(max_len)); // a day of short lists cuts none later
+                    FieldKind::Sequence { max_len, pooling, keep }
+                }
                 Kind::Vector { len } => {
                     spread = moments[places[f]..][..len].iter().any(|(_, std)| *std > 0.0);
                     FieldKind::Vector { len }

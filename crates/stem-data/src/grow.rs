@@ -1,6 +1,6 @@
 //! Vocabularies of a model that is trained on with rows of a later day: what it knows, less what has not occurred for long, and what is new.
 
-use stem_core::{FieldKind, KeyKind, Transform, Vocabulary};
+use stem_core::{FieldKind, KeyKind, Texts, Transform, Vocabulary};
 
 use crate::dictionary::{FIRST, Keys, NULL};
 use crate::error::{Error, Fault, Result};
@@ -59,6 +59,9 @@ impl<'k> Known<'k> {
                 Err(what) => faults.push(Fault { line: own.line, what }),
             }
         }
+        // In the model's order, which its network reads them in; what is new comes after.
+        let place = |field: &FieldRecipe| self.schema.fields.iter().position(|known| known.name == field.name);
+        fields.sort_by_key(|field| place(field).unwrap_or(usize::MAX));
         let labels = self.labels(recipe, &mut faults);
         for own in recipe.labels.iter().filter(|own| self.schema.task(&own.column).is_none()) {
             let what =
@@ -89,13 +92,19 @@ impl<'k> Known<'k> {
         let old = &self.vocabularies[place];
         let idle = self.idle.get(place).map_or(&[][..], Vec::as_slice);
         let least = growth.admit_after.map_or(least, |least| least as u64);
-        let limits = Limits { least, evict_after: growth.evict_after, keys: growth.max_rows.map(|rows| rows - 2) };
+        let limits =
+            Limits { least, evict_after: growth.evict_after, keys: growth.max_rows.map(|rows| rows.saturating_sub(2)) };
         let counts = &counts[FIRST as usize..];
         let (vocabulary, idle, change) = match (keys, old) {
             (Keys::Hashed(vocabulary), _) => (vocabulary.clone(), Vec::new(), Change::default()),
             (Keys::Integers(keys), Vocabulary::Integers(old)) => {
                 let (kept, idle, change) = grow(old.iter().copied(), idle, keys.iter().copied().zip(counts), limits);
                 (Vocabulary::Integers(kept), idle, change)
+            }
+            (Keys::Texts(keys), Vocabulary::Texts(old)) => {
+                let today = (0..keys.len()).map(|place| keys.get(place)).zip(counts);
+                let (kept, idle, change) = grow((0..old.len()).map(|place| old.get(place)), idle, today, limits);
+                (Vocabulary::Texts(Texts::new(kept)), idle, change)
             }
             (keys, old) => {
                 let (old, today) = (texts_of(old), texts_of_keys(keys));

@@ -45,7 +45,7 @@ impl Sampled {
 }
 
 fn kept_of(negatives: usize, keep: f64) -> usize {
-    ((negatives as f64 * keep).round() as usize).min(negatives)
+    ((negatives as f64 * keep).round() as usize).max(1).min(negatives)
 }
 
 /// For every row whether some task's label is 1.

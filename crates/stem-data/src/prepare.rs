@@ -118,9 +118,7 @@ fn prepare_with(
     stop: &StopFlag,
     bar: &Bar,
 ) -> Result<Dataset> {
-    if let (Some(simulator), Some(source)) = (&recipe.simulator, recipe.sources.first()) {
-        simulate(simulator, &data.join(&source.files[0]), stop, bar)?;
-    }
+    simulate_missing(recipe, data, stop, bar)?;
     let key = key(recipe, basis, data)?;
     let target = out.canonicalize().unwrap_or_else(|_| out.to_path_buf()); // what a link points to is replaced, not the link
     sweep_beside(&target);
@@ -209,6 +207,14 @@ fn mark(folder: &Path, name: String, checksum: String) -> Result<(String, FileMa
     Ok((name, FileMark { bytes: found.len(), modified: modified(&found), checksum }))
 }
 
+/// Writes the log of a recipe that simulates it.
+pub(crate) fn simulate_missing(recipe: &Recipe, data: &Path, stop: &StopFlag, bar: &Bar) -> Result<()> {
+    match (&recipe.simulator, recipe.sources.first()) {
+        (Some(simulator), Some(source)) => simulate(simulator, &data.join(&source.files[0]), stop, bar),
+        _ => Ok(()),
+    }
+}
+
 /// Writes the simulated log. The settings stand beside the log they made: a log of other settings is made anew, a log that was not
 /// simulated is left.
 fn simulate(simulator: &SimulatorConfig, path: &Path, stop: &StopFlag, bar: &Bar) -> Result<()> {
@@ -237,7 +243,7 @@ fn key(recipe: &Recipe, basis: Basis<'_>, data: &Path) -> Result<String> {
             hash.update(format!("{:?}", recipe.grow).as_bytes());
         }
     }
-    if let SplitRecipe::Days { .. } = recipe.split {
+    if recipe.lines.split_again {
         hash.update(format!("{:?}", recipe.split).as_bytes()); // the text of the recipe does not say it
     }
     for source in &recipe.sources {

@@ -106,8 +106,47 @@ fn a_field_that_is_new_is_fitted_and_one_that_is_gone_is_left() {
     );
     let dataset = model.grown(&other, &second_day(), folder.path()).unwrap();
     let names: Vec<&str> = dataset.schema().fields.iter().map(|field| field.name.as_str()).collect();
-    assert_eq!(names, ["user", "price bucket", "age"]);
+    assert_eq!(names, ["user", "age", "price bucket"], "what is new comes last");
     assert_eq!(integers(&dataset, 0), [3, 5, 7, 9, 11]);
+}
+
+#[test]
+fn fields_keep_the_order_of_the_model_and_a_day_of_short_lists_cuts_none_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_list = |user: &str, list: &str, last: &str| {
+        format!(
+            r#"
+            name = "days"
+            source = [{{ name = "log", file = "log.csv" }}]
+            field = [{user}, {list}{last}]
+            label = [{{ column = "a" }}]
+            split = {{ kind = "column", column = "split" }}
+            "#
+        )
+    };
+    let user = r#"{ column = "user", kind = "category" }"#;
+    let list = r#"{ column = "seen", kind = "sequence", separator = "|", max_len = 9 }"#;
+    let new = r#", { name = "again", column = "user", kind = "category" }"#;
+    let log = |list: &str| {
+        let rows = (0..12)
+            .map(|row| format!("{},{list},{},{}\n", row % 4, row % 2, ["train", "train", "valid", "test"][row % 4]));
+        ["user,seen,a,split\n".to_string()].into_iter().chain(rows).collect::<String>()
+    };
+    std::fs::write(folder.path().join("log.csv"), log("1|2|3|4|5")).unwrap();
+    let recipe = Recipe::parse(&with_list(user, list, ""), "recipe.toml").unwrap();
+    let first = prepare(&recipe, folder.path(), &folder.path().join("first"), &PrepareOptions::default()).unwrap();
+    let model = Model { dataset: first, idle: vec![] };
+    let other_order = with_list(list, user, "").replacen(list, &format!("{list}{}", &new[..0]), 1);
+    let dataset = model.grown(
+        &other_order.replace("]\n            label", &format!("{new}]\n            label")),
+        &log("7|8"),
+        folder.path(),
+    );
+    let dataset = dataset.unwrap();
+    let names: Vec<&str> = dataset.schema().fields.iter().map(|field| field.name.as_str()).collect();
+    assert_eq!(names, ["user", "seen", "again"]);
+    let FieldKind::Sequence { max_len, .. } = dataset.schema().fields[1].kind else { panic!("a sequence") };
+    assert_eq!(max_len, 5, "the longest list of before");
 }
 
 #[test]

@@ -68,38 +68,52 @@ struct Row {
 
 fn platt(rows: &[Row]) -> Calibration {
     let logits: Vec<f64> = rows.iter().map(|row| logit(row.score)).collect();
-    let fitted = newton(rows, &logits, true).filter(|(slope, _)| *slope > 0.0);
+    let fitted = newton(rows, &logits, true);
     // Scores that are worse than chance are not turned round: only their level is set right.
-    let (slope, offset) = fitted.or_else(|| newton(rows, &logits, false)).unwrap_or((1.0, 0.0));
+    let (slope, offset) = if fitted.0 > 0.0 { fitted } else { newton(rows, &logits, false) };
     Calibration::Platt { slope, offset }
 }
 
-/// Slope and offset, or the offset alone beside a slope of 1; `None` where they run away.
-fn newton(rows: &[Row], logits: &[f64], with_slope: bool) -> Option<(f64, f64)> {
-    let (mut slope, mut offset) = (1.0, 0.0);
+/// The loss of a line through the logits.
+fn loss_of(rows: &[Row], logits: &[f64], (slope, offset): (f64, f64)) -> f64 {
+    let of = |(row, z): (&Row, &f64)| {
+        let z = slope * z + offset;
+        row.weight * (z.max(0.0) - z * row.label + (-z.abs()).exp().ln_1p())
+    };
+    rows.iter().zip(logits).map(of).sum()
+}
+
+/// Slope and offset, or the offset alone beside a slope of 1. A step is halved until the loss falls: what is given is never worse than the
+/// scores as they are.
+fn newton(rows: &[Row], logits: &[f64], with_slope: bool) -> (f64, f64) {
+    let mut line = (1.0, 0.0);
+    let mut loss = loss_of(rows, logits, line);
     for _ in 0..STEPS {
         let (mut g, mut h) = ([0.0; 2], [1e-9, 0.0, 1e-9]); // gradient by slope and offset, and the Hessian's upper half
         for (row, z) in rows.iter().zip(logits) {
-            let p = 1.0 / (1.0 + (-(slope * z + offset)).exp());
+            let p = 1.0 / (1.0 + (-(line.0 * z + line.1)).exp());
             let (error, curve) = (row.weight * (p - row.label), row.weight * p * (1.0 - p));
             g = [g[0] + error * z, g[1] + error];
             h = [h[0] + curve * z * z, h[1] + curve * z, h[2] + curve];
         }
         let determinant = h[0] * h[2] - h[1] * h[1];
-        let step = match with_slope {
+        let step = match with_slope && determinant > 0.0 {
             true => [(h[2] * g[0] - h[1] * g[1]) / determinant, (h[0] * g[1] - h[1] * g[0]) / determinant],
             false => [0.0, g[1] / h[2]],
         };
-        if !step.iter().all(|part| part.is_finite()) {
-            return None;
-        }
-        let bounded = step.map(|part: f64| part.clamp(-2.0, 2.0));
-        (slope, offset) = (slope - bounded[0], offset - bounded[1]);
-        if step.iter().all(|part| part.abs() < 1e-9) {
+        let halved = (0..60).map(|times| 0.5f64.powi(times)).find_map(|part| {
+            let line = (line.0 - part * step[0], line.1 - part * step[1]);
+            let found = loss_of(rows, logits, line);
+            (found < loss).then_some((line, found))
+        });
+        let Some((next, found)) = halved else { break };
+        let gained = loss - found;
+        (line, loss) = (next, found);
+        if gained <= 1e-12 * loss.abs() {
             break;
         }
     }
-    (slope.is_finite() && offset.is_finite()).then_some((slope, offset))
+    line
 }
 
 /// A block of neighbouring rows: sums of weights, of weighted labels and of weighted scores.
@@ -169,6 +183,22 @@ mod tests {
         let against: Vec<Row> = rows(1.0).into_iter().map(|row| Row { label: 1.0 - row.label, ..row }).collect();
         let Calibration::Platt { slope, offset } = platt(&against) else { panic!("Platt") };
         assert!(slope == 1.0 && offset.abs() < 0.01, "half of the labels are 1: {slope} {offset}");
+    }
+
+    /// Logits close together, far from 0: what a short training leaves of a rare task. The first step of Newton's method leads far astray.
+    #[test]
+    fn platt_finds_a_steep_line_through_narrow_logits() {
+        let (slope, offset) = (8.0, 27.0);
+        let rows: Vec<Row> = (0..20_000)
+            .map(|i| {
+                let z = -4.0 + 0.3 * (f64::from(i % 200) - 99.5) / 50.0;
+                let p = 1.0 / (1.0 + (-(slope * z + offset)).exp());
+                let label = f64::from(u8::from((f64::from(i / 200) + 0.5) / 100.0 < p));
+                Row { score: 1.0 / (1.0 + (-z).exp()), label, weight: 1.0 }
+            })
+            .collect();
+        let Calibration::Platt { slope: found, offset: level } = platt(&rows) else { panic!("Platt") };
+        assert!((found / slope - 1.0).abs() < 0.1 && (level / offset - 1.0).abs() < 0.1, "{found} {level}");
     }
 
     #[test]

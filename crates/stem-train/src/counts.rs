@@ -52,6 +52,25 @@ impl RowCounts {
         }
     }
 
+    /// The same where part of the occurrences of `from` are shown as those of `to`, as many as come of it in the mean.
+    pub(crate) fn show_as(&mut self, from: std::ops::Range<u32>, to: u32, part: impl Fn(u32) -> f64) {
+        let (mut occurrences, mut mass) = (0.0, 0.0);
+        for row in from {
+            let (own, part) = (row as usize, part(self.occurrences[row as usize]));
+            if self.occurrences[own] == 0 {
+                continue;
+            }
+            let shown = f64::from(self.occurrences[own]) * part;
+            occurrences += shown;
+            mass += f64::from(self.masses[own]) * part;
+            self.occurrences[own] = ((f64::from(self.occurrences[own]) - shown).round() as u32).max(1);
+            self.masses[own] *= (1.0 - part) as f32;
+        }
+        let to = to as usize;
+        self.occurrences[to] = self.occurrences[to].saturating_add(occurrences.round() as u32);
+        self.masses[to] += mass as f32;
+    }
+
     pub(crate) fn vocabularies(&self) -> usize {
         self.starts.len() - 1
     }
@@ -93,6 +112,17 @@ impl RowCounts {
 mod tests {
     use super::*;
     use stem_core::{Field, Task, VocabularySpec};
+
+    #[test]
+    fn occurrences_that_are_shown_as_another_row_are_that_ones() {
+        let schema =
+            Schema::new(vec![Field::category("user", 0)], vec![VocabularySpec::new("user", 4)], vec![Task::new("a")]);
+        let mut counts = RowCounts::none(&schema);
+        counts.add(&Batch::new(11, [vec![1], vec![2; 10]].concat(), vec![1.0; 11]));
+        counts.show_as(1..3, 3, |n| 1.0 / (1.0 + f64::from(n)));
+        assert_eq!([1, 2, 3].map(|row| counts.occurrences(row)), [1, 9, 1], "half of one, and one of eleven of ten");
+        assert!(counts.is_live(3) && counts.rows == 11);
+    }
 
     #[test]
     fn rows_are_counted_with_their_squared_weights_and_padding_is_not() {

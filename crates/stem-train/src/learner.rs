@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use stem_core::lock::Lock;
 use stem_core::models::ModelSpec;
-use stem_core::{Bundle, Predictor};
+use stem_core::{Bundle, Calibration, Predictor};
 use stem_data::{BatchPlan, Dataset, Progress, Split, StopFlag};
 use stem_report::analysis::Metric;
 use stem_report::metrics::TaskMetrics;
@@ -185,6 +185,8 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// # Errors
     /// [`Error::Start`](crate::Error::Start) where it is of another kind, of other sizes or other tasks; bundles that do not load.
     pub fn with_start(mut self, bundle: Arc<Bundle<C>>, state: usize) -> Result<Self> {
+        let expected = "false where a model is trained on: all that its rows have learned would be lost";
+        require("table_restart", self.config.table_restart, expected, !self.config.table_restart)?;
         let drawn = self.state.take().unwrap_or_else(|| draw(&self.spec, self.dataset, &self.config, &self.device));
         self.state = Some(warm(drawn, (&bundle, state), &self.spec, self.dataset, self.config.new_rows, &self.device)?);
         self.start = Some((bundle, state));
@@ -195,6 +197,13 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     pub(crate) fn before(&self) -> Before {
         let place = |bundle: &Bundle<C>| place_of(bundle, &self.spec, self.dataset.schema()).ok().flatten();
         self.start.as_ref().map(|(bundle, state)| Before::of(bundle, *state, place(bundle))).unwrap_or_default()
+    }
+
+    /// What is done to the scores of the model that it starts from.
+    pub(crate) fn calibration_before(&self) -> BTreeMap<String, Calibration> {
+        let mut maps = self.start.as_ref().map(|(bundle, _)| bundle.manifest.calibration.clone()).unwrap_or_default();
+        maps.retain(|task, _| self.dataset.schema().task(task).is_some());
+        maps
     }
 
     /// What this training is, for checkpoints.

@@ -17,6 +17,7 @@ use crate::balance::Balance;
 use crate::calibrate;
 use crate::checkpoint::{self, Clock, Place};
 use crate::config::TrainConfig;
+use crate::counts::RowCounts;
 use crate::early_stop::Verdict;
 use crate::error::{Error, Result};
 use crate::keep::{BUNDLE, Keeper, KeeperState, Moment};
@@ -27,7 +28,7 @@ use crate::monitor::{Best, Monitor};
 use crate::prior::{LearnedPrior, PriorConfig};
 use crate::schedule::RateSchedule;
 use crate::step::{Objective, TrainState};
-use crate::unseen::Unseen;
+use crate::unseen::{Unseen, as_shown};
 
 /// What a training is at, between two steps.
 pub(crate) struct Training<'l, C: ModelSpec> {
@@ -175,7 +176,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             // Stopped before the first evaluation: what there is, is kept, and judged by nothing.
             let moment = self.moment();
             self.keeper.judge(&vec![None; self.tasks().len()], None, moment);
-            self.save(moment, None, &BTreeMap::new())?;
+            self.save(moment, None, &self.learner.calibration_before())?;
         }
         self.state = None; // its memory is needed to put the bundle together
         self.keeper.finish::<C>(self.learner.config.seed, self.clock.is_some())?;
@@ -301,7 +302,11 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let (moment, before) = (self.moment(), self.keeper.all());
         let judged = self.keeper.judge(&of_tasks, mean, moment);
         if judged.keep {
-            self.save(moment, mean, &calibrate::fit(learner.config.calibrate, &scores, learner.dataset))?;
+            let mut maps = learner.calibration_before(); // of a task for which none can be fitted, and of the model as it came
+            if self.steps > 0 || maps.is_empty() {
+                maps.extend(calibrate::fit(learner.config.calibrate, &scores, learner.dataset));
+            }
+            self.save(moment, mean, &maps)?;
             self.keeper.clean(&before)?;
         }
         self.tell(&valid, &judged.best_of, moment)?;
@@ -363,7 +368,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             "at": moment.at,
             "steps": moment.steps,
             "seed": self.learner.config.seed,
-            "rows": self.learner.before().rows + self.learner.dataset.rows(Split::Train),
+            "rows": self.learner.before().rows + if moment.steps > 0 { self.learner.dataset.rows(Split::Train) } else { 0 },
             "monitored": monitored,
         });
         if let Some((start, _)) = &self.learner.start {
@@ -472,7 +477,8 @@ fn learned_prior<C: ModelSpec>(learner: &Learner<'_, C>) -> Result<Option<Learne
     let PriorConfig::Learned { tied, deviation, correlation } = config.prior() else { return Ok(None) };
     let widths = spec.widths(dataset.schema());
     let batches = dataset.batches(Split::Train, BatchPlan { size: 1 << 14, shuffle: None });
-    let prior = LearnedPrior::new(dataset.schema(), batches, &widths, tied, deviation, correlation)?;
+    let counts = as_shown(RowCounts::of(dataset.schema(), batches)?, config.unseen, dataset.schema());
+    let prior = LearnedPrior::of_counts(counts, &widths, tied, deviation, correlation);
     Ok(Some(match &learner.start {
         Some(_) => prior.after(&learner.before(), dataset.schema(), &spec.embedding_groups(dataset.schema())),
         None => prior,

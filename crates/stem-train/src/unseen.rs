@@ -36,12 +36,25 @@ impl Unseen {
             if !keys.contains(id) {
                 continue;
             }
-            let probability = self.share / (self.share + f64::from(self.counts.occurrences(*id)));
-            if unit(seed, slot as u64) < probability {
+            if unit(seed, slot as u64) < probability(self.share, self.counts.occurrences(*id)) {
                 *id = *unseen;
             }
         }
     }
+}
+
+/// The occurrences as a training with this share sees them in the mean.
+pub(crate) fn as_shown(mut counts: RowCounts, share: f64, schema: &Schema) -> RowCounts {
+    if share > 0.0 {
+        for (keys, unseen) in keys(schema).into_iter().flatten() {
+            counts.show_as(keys, unseen, |n| probability(share, n));
+        }
+    }
+    counts
+}
+
+fn probability(share: f64, occurrences: u32) -> f64 {
+    share / (share + f64::from(occurrences))
 }
 
 fn keys(schema: &Schema) -> Vec<Option<(std::ops::Range<u32>, u32)>> {

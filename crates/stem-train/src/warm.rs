@@ -4,13 +4,16 @@
 //! that it does not have starts as [`NewRows`] says. Parameters of the network are found again by their names; one whose shape has changed,
 //! for fields came or went, is drawn.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use burn::tensor::{Device, TensorData};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stem_core::models::ModelSpec;
-use stem_core::{Bundle, PADDING, Schema, Vocabulary, params};
+use stem_core::{Bundle, Field, PADDING, Schema, Vocabulary, VocabularySpec, params};
 use stem_data::{Dataset, Profile};
 
 use crate::error::{Error, Result};
@@ -104,6 +107,7 @@ pub(crate) fn warm<C: ModelSpec>(
     };
 
     let mut values = params::collect(&drawn.network);
+    let of_other_fields = of_other_fields(&values, &bundle.manifest.schema, spec, schema, device);
     let mut again = Vec::new();
     for (name, known) in params::collect(&network) {
         let known = match place {
@@ -111,7 +115,7 @@ pub(crate) fn warm<C: ModelSpec>(
             None => known,
         };
         match values.get_mut(&name) {
-            Some(value) if value.shape() == known.shape() => *value = known,
+            Some(value) if value.shape() == known.shape() && !of_other_fields.contains(&name) => *value = known,
             _ => again.push(name),
         }
     }
@@ -145,11 +149,42 @@ fn fill<C: ModelSpec>(
     let mut found = Found::default();
     for (v, (spec, start)) in schema.vocabularies.iter().zip(schema.offsets()).enumerate() {
         let Some(old) = before.vocabularies.iter().position(|old| old.name == spec.name) else { continue };
+        if !same_kind(&bundle.vocabularies[old], &dataset.vocabularies()[v]) {
+            let name = &spec.name;
+            tracing::warn!(
+                "vocabulary \"{name}\" holds other keys than the model's (hashed, or other buckets): its rows are new"
+            );
+            found.new += spec.rows;
+            continue;
+        }
         let own = &mut rows[start as usize * width..][..spec.rows * width];
         let first = before.offsets()[old] as usize;
         found += known.put(own, (first, &bundle.vocabularies[old]), &dataset.vocabularies()[v], new_rows);
     }
     found
+}
+
+/// The parameters that read the fields, where these are not those of `before`, in its order: each of their columns is one field's.
+fn of_other_fields<C: ModelSpec>(
+    values: &BTreeMap<String, TensorData>,
+    before: &Schema,
+    spec: &C,
+    schema: &Schema,
+    device: &Device,
+) -> Vec<String> {
+    let names = |schema: &Schema| schema.fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>();
+    if names(before) == names(schema) {
+        return Vec::new();
+    }
+    // A parameter reads the fields if its shape is another with one field more.
+    let mut more = schema.clone();
+    more.fields.push(Field::number("one more", more.vocabularies.len()));
+    more.vocabularies.push(VocabularySpec::new("one more", 1));
+    let network = spec.init(&more, &mut ChaCha8Rng::seed_from_u64(0), device);
+    let of_more = params::collect(&network);
+    let reads =
+        |(name, value): (&String, &TensorData)| of_more.get(name).is_none_or(|own| own.shape() != value.shape());
+    values.iter().filter(|(name, value)| reads((name, value))).map(|(name, _)| name.clone()).collect()
 }
 
 /// The part of a bank of parameters that is one task's.
@@ -159,6 +194,12 @@ fn of_task(bank: &TensorData, place: usize, tasks: usize) -> TensorData {
     let own = values.len() / tasks;
     shape[0] /= tasks;
     TensorData::new(values[place * own..][..own].to_vec(), shape)
+}
+
+/// Whether the rows of one vocabulary can be found by the keys of the other.
+fn same_kind(old: &Vocabulary, new: &Vocabulary) -> bool {
+    let has_keys = |vocabulary: &Vocabulary| matches!(vocabulary, Vocabulary::Integers(_) | Vocabulary::Texts(_));
+    (has_keys(old) && has_keys(new)) || old == new
 }
 
 /// Rows that were found again, and rows that are new.

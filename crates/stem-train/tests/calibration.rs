@@ -3,6 +3,7 @@
 
 mod common;
 use std::path::Path;
+use std::sync::Arc;
 
 use common::by_hand::*;
 use common::*;
@@ -55,6 +56,23 @@ fn scores_of_the_bundle_are_calibrated_on_validation_and_the_training_is_the_sam
         }
         assert_eq!(measured(&open(&path).uncalibrated(), &dataset), before);
     }
+}
+
+#[test]
+fn a_model_that_is_trained_on_keeps_its_maps_until_others_are_fitted() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let config = TrainConfig { calibrate: Calibrate::Platt, ..plain() };
+    let model = small(ModelName::SharedBottom);
+    fit(&model, &dataset, &config, &folder.path().join("out"));
+    let before = Arc::new(Bundle::<ModelConfig>::open(folder.path().join("out/bundle.safetensors")).unwrap());
+    let maps = before.manifest.calibration.clone();
+    assert_eq!(maps.len(), 2);
+    let ruin = TrainConfig { learning_rate: 300.0, epochs: 1, ..config };
+    let learner = learner(&model, &dataset, &ruin, folder.path().join("again"));
+    learner.with_start(before, 0).unwrap().fit().unwrap();
+    let after = Bundle::<ModelConfig>::open(folder.path().join("again/bundle.safetensors")).unwrap();
+    assert_eq!(after.manifest.calibration, maps, "nothing was better, and the model is as it was");
 }
 
 #[test]

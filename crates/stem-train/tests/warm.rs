@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::by_hand::*;
 use common::*;
-use stem_core::{Bundle, ModelConfig, ModelName, Predictor, Row, Vocabulary};
+use stem_core::{Bundle, ModelConfig, ModelName, Predictor, Row, Vocabulary, params};
 use stem_data::{Dataset, Known, PrepareOptions, Recipe, Split, prepare, prepare_grown};
 use stem_train::{Best, Error, NewRows, PriorConfig, StopFlag, TrainConfig};
 
@@ -125,6 +125,72 @@ fn rows_and_network_are_found_again_whatever_their_place_and_scores_stay() {
     }
 }
 
+/// Tuesday's rows by a recipe with other fields.
+fn with_fields(folder: &Path, name: &str, model: &Bundle<ModelConfig>, fields: &str) -> Dataset {
+    let folder = folder.join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("log.csv"), log((0..1200).map(|row| (11 + row % 20, 6 + row * 13 % 15)))).unwrap();
+    let text = format!(
+        "name = \"days\"\ngroup = \"user\"\nsource = [{{ name = \"log\", file = \"log.csv\" }}]\nfield = [{fields}]\n\
+         label = [{{ column = \"a\" }}, {{ column = \"b\" }}]\nsplit = {{ kind = \"random\", valid = 0.2, test = 0.1, seed = 3 }}\n"
+    );
+    let recipe = Recipe::parse(&text, "recipe.toml").unwrap();
+    let columns = folder.join("columns");
+    prepare_grown(&recipe, Known::from(model), &folder, &columns, &PrepareOptions::default()).unwrap()
+}
+
+#[test]
+fn a_recipe_in_another_order_changes_nothing_and_what_reads_other_fields_starts_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = trained(folder.path(), &small(ModelName::Stem), &plain());
+    let device = spec().open().unwrap();
+    let [user, item, c] = [
+        r#"{ column = "user", kind = "category" }"#,
+        r#"{ column = "item", kind = "category" }"#,
+        r#"{ column = "c", kind = "number" }"#,
+    ];
+    let turned = with_fields(folder.path(), "turned", &before, &format!("{c}, {item}, {user}"));
+    let after = started(folder.path(), &before, &turned, &plain());
+    let [old, new] = [&before, &after].map(|bundle| Predictor::open(bundle.path(), &device).unwrap());
+    let rows: Vec<Row> = (1..=9).map(|k| Row::new().with("user", k).with("item", 10 - k).with("c", 0.5)).collect();
+    assert_eq!(old.predict(&rows).unwrap(), new.predict(&rows).unwrap());
+
+    // `c` goes and `d` comes: as many fields, and yet others.
+    let d = r#"{ name = "d", column = "c", kind = "number" }"#;
+    let other = with_fields(folder.path(), "other", &before, &format!("{user}, {item}, {d}"));
+    let after = started(folder.path(), &before, &other, &plain());
+    let of = |bundle: &Bundle<ModelConfig>| params::collect(&bundle.load(&device).unwrap().1);
+    let (old, new) = (of(&before), of(&after));
+    let same: Vec<&String> = old.keys().filter(|name| old[*name] == new[*name]).collect();
+    let is_tower = |name: &&String| name.contains("tower");
+    assert!(old.keys().filter(is_tower).all(|name| same.contains(&name)), "towers read no field: {same:?}");
+    let fresh = old.keys().filter(|name| !same.contains(name)).count();
+    assert!(fresh >= 3, "first layers of experts and gates read fields: only {same:?} are as they were");
+    assert_eq!(row_of(&before, 0, Some(12)), row_of(&after, 0, Some(12)), "rows of users are those of before");
+    // A vocabulary that is hashed now has no row of before.
+    let hashed = with_fields(
+        folder.path(),
+        "hashed",
+        &before,
+        &format!(
+            r#"{{ name = "u", column = "user", kind = "category", vocabulary = "user", hash = 500 }}, {item}, {c}"#
+        ),
+    );
+    started(folder.path(), &before, &hashed, &plain());
+}
+
+#[test]
+fn a_table_that_restarts_is_refused_where_a_model_is_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = small(ModelName::SharedBottom);
+    let before = trained(folder.path(), &model, &plain());
+    let dataset = monday(folder.path());
+    let restarts = TrainConfig { table_restart: true, ..plain() };
+    let refused = learner(&model, &dataset, &restarts, folder.path().join("out-2")).with_start(before, 0);
+    let message = refused.err().unwrap().to_string();
+    assert!(message.contains("`table_restart` is true, expected false where a model is trained on"), "{message}");
+}
+
 #[test]
 fn new_rows_start_around_the_mean_at_the_unseen_or_around_zero() {
     let folder = tempfile::tempdir().unwrap();
@@ -222,7 +288,12 @@ fn a_prior_is_counted_once_over_all_days_and_goes_on_from_what_was_learned() {
     let other = PriorConfig::Learned { tied: true, deviation: Some(0.1), correlation: 0.9 };
     let dataset = monday(folder.path());
     let after = started(folder.path(), &before, &dataset, &TrainConfig { prior: Some(other), ..config });
-    assert_eq!(training(&after)["rows"].as_u64().unwrap(), 2 * rows);
+    assert_eq!(training(&after)["rows"].as_u64().unwrap(), rows, "no step was made, and no row seen");
+    let out = folder.path().join("gone-on");
+    let gentle = TrainConfig { learning_rate: 0.01, ..config.clone() };
+    let summary = learner(&model, &dataset, &gentle, out.clone()).with_start(before.clone(), 0).unwrap().fit().unwrap();
+    let moved = u64::from(summary.kept["a"].steps > 0);
+    assert_eq!(training(&bundle(&out))["rows"].as_u64().unwrap(), rows + moved * rows);
     let deviation = |bundle| training(bundle)["prior"][0]["groups"][0]["deviation"].as_f64().unwrap();
     assert!((deviation(&before) - 0.7).abs() < 1e-6 && (deviation(&after) - 0.7).abs() < 1e-6);
     let correlation = |bundle| training(bundle)["prior"][0]["correlation"][0][1].as_f64().unwrap();

@@ -22,7 +22,7 @@ use crate::table::table;
 Examples:
   stem replay --by date --recipe recipe.toml --out out/replay
   stem replay --by week --ways full,warm --warm-epochs 1 --first 4 --recipe recipe.toml --data logs --out out/weeks")]
-#[command(mut_arg("resume", |resume| resume.hide(true)), mut_arg("force", |force| force.hide(true)))]
+#[command(mut_arg("resume", |resume| resume.hide(true)))]
 #[command(mut_arg("columns", |columns| columns.hide(true)))]
 pub(crate) struct Args {
     /// Column of the SELECT that cuts the log into days: a date, a number or a text whose values ascend

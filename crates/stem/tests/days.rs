@@ -178,6 +178,13 @@ fn what_cannot_be_played_again_says_why() {
     assert!(message.contains("`ways` is \"warm, warm\", expected one or more ways, each once"), "{message}");
     let message = fails(&texts(&with("--valid", "1")));
     assert!(message.contains("`valid` is 1, expected a share of at least 0 and under 1"), "{message}");
+    let message = fails(&texts(&with("--out", &small.path("out"))));
+    assert!(message.contains("holds a run of 'stem'"), "{message}");
+    let late = small
+        .read("days.toml")
+        .replace(r#"{ column = "b" }"#, r#"{ column = "b", mature_after = { column = "day", wait = 1 } }"#);
+    let message = fails(&texts(&with("--recipe", &small.write("late.toml", &late))));
+    assert!(message.contains("`mature_after` is set for \"b\", expected none"), "{message}");
     let output = run(&texts(&with("--ways", "hot")));
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("expected some of full, warm, frozen"), "{}", text(&output.stderr));

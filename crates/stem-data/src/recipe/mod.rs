@@ -78,6 +78,8 @@ pub(crate) struct Lines {
     pub(crate) split: usize,
     pub(crate) allow_leak: usize,
     pub(crate) verdict: usize,
+    /// Whether the split is another than the text says.
+    pub(crate) split_again: bool,
 }
 
 /// One raw table: one file, or many that are read as one.
@@ -362,7 +364,8 @@ impl Recipe {
     /// The same recipe with its rows split otherwise.
     #[must_use]
     pub fn with_split(self, split: SplitRecipe) -> Self {
-        Self { split, ..self }
+        let lines = Lines { split_again: true, ..self.lines };
+        Self { split, lines, ..self }
     }
 
     /// Reads a recipe from a file.

@@ -51,6 +51,7 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
         split: split_line,
         allow_leak: allow_leak_,
         verdict: verdict_,
+        split_again: false,
     };
     top.finish(faults);
     let split = match split_section {

@@ -13,7 +13,7 @@ use stem_report::report::{self, Provenance, ReplayReport, ReplayWay, Report};
 
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
-use crate::folder::PAGE;
+use crate::folder::{self, PAGE};
 use crate::options::RunOptions;
 
 pub use way::Way;
@@ -51,7 +51,7 @@ pub struct Replay {
 /// The numbers in the folder.
 const NUMBERS: &str = "replay.json";
 
-/// Plays a log again. `out` receives a page, the numbers, and the bundle of every day and way, `WAY/DAY/bundle.safetensors`. Days that were
+/// Plays a log again. `out` receives a page, the numbers, and the bundle of every day and way, `WAY/DAY/bundle.safetensors` (that of the first days is all ways', `first/DAY`). Days that were
 /// trained before in that folder, by the same settings and rows, are not trained again.
 ///
 /// # Errors
@@ -66,9 +66,16 @@ pub fn replay<C: ModelFamily>(
 ) -> Result<Replay> {
     let model = C::find(&config.model)?;
     let reading = PrepareOptions { progress: options.progress.clone(), stop: options.stop.clone() };
+    if let Some(late) = recipe.labels.iter().find(|label| label.mature.is_some()) {
+        let (found, key) = (format!("set for \"{}\"", late.column), "mature_after");
+        let expected =
+            "none: a replay reads the whole log, in which labels are older than they were on their day".into();
+        return Err(Error::Replay { key, found, expected });
+    }
     let found = days(recipe, data, &config.column, &reading)?;
     check(config, found.len())?;
     let _lock = Lock::of(out)?;
+    folder::check_free(out, options.overwrite)?;
     let names: Vec<String> = found.iter().map(|(day, _)| day.clone()).collect();
     let days = Days { model, config, experiment, recipe, data, out, names: &names, options };
     let mut ways = Vec::new();

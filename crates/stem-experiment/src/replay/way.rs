@@ -149,7 +149,7 @@ impl<C: ModelFamily> Days<'_, C> {
 
     fn trained(&self, today: usize, folder: &Path, columns: &Path) -> Result<RunMetrics> {
         let dataset = prepare(&self.recipe(0..today, today, self.config.valid), self.data, columns, &self.reading())?;
-        run(self.model, self.experiment, &dataset, folder, &self.going_on())
+        self.going_on(|options| run(self.model, self.experiment, &dataset, folder, options))
     }
 
     fn trained_on(&self, bundle: &Path, today: usize, folder: &Path, columns: &Path) -> Result<RunMetrics> {
@@ -159,7 +159,7 @@ impl<C: ModelFamily> Days<'_, C> {
         let dataset = prepare_grown(&recipe, Known::from(&*start), self.data, columns, &self.reading())?;
         let mut experiment = self.experiment.clone();
         experiment.train.epochs = self.config.warm_epochs.unwrap_or(experiment.train.epochs);
-        run_from(start, &experiment, &dataset, folder, &self.going_on())
+        self.going_on(|options| run_from(start.clone(), &experiment, &dataset, folder, options))
     }
 
     fn measured(&self, bundle: &Path, today: usize, columns: &Path) -> Result<RunMetrics> {
@@ -170,9 +170,15 @@ impl<C: ModelFamily> Days<'_, C> {
         Ok(RunMetrics { tasks, test, ..RunMetrics::default() })
     }
 
-    /// Days that are finished are not trained again; what is left of others is gone on with, or replaced.
-    fn going_on(&self) -> RunOptions {
-        RunOptions { resume: true, overwrite: true, ..self.options.clone() }
+    /// A day that is finished is not trained again, one that was stopped goes on; what is left of other settings is replaced.
+    fn going_on(&self, train: impl Fn(&RunOptions) -> Result<RunMetrics>) -> Result<RunMetrics> {
+        let options = RunOptions { resume: true, overwrite: true, ..self.options.clone() };
+        match train(&options) {
+            Err(Error::Train(stem_train::Error::OtherSettings { .. })) => {
+                train(&RunOptions { resume: false, ..options })
+            }
+            done => done,
+        }
     }
 }
 

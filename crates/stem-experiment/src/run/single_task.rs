@@ -34,8 +34,8 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
         tracing::info!("single-task: {}", task.name);
         let train = train_of(train, &task.name);
         let one = Training { train: &train, dataset: &dataset.only_task(t), folder: &part, ..all.clone() };
-        let summary = one.jointly_once(&task.name)?;
-        if options.stop.is_set() && summary.best_epoch == 0 {
+        let summary = one.jointly_once(Some(&task.name))?;
+        if options.stop.is_set() && summary.evaluations == 0 {
             return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });
         }
         parts.push(part.join(BUNDLE));
@@ -72,17 +72,18 @@ struct Done {
 }
 
 impl<C: ModelSpec> Training<'_, C> {
-    /// Trains the model of one task; a task that was finished before the run was stopped is not trained again.
-    fn jointly_once(&self, task: &str) -> Result<FitSummary> {
+    /// Trains one part of a run, the model of one task where it is `alone`; a part that was finished before the run was stopped is not trained
+    /// again.
+    pub(super) fn jointly_once(&self, alone: Option<&str>) -> Result<FitSummary> {
         let done = self.folder.join(DONE);
-        let settings =
-            settings(self.spec, self.train, self.dataset, Some(task), self.start.map(|(from, _)| &from.checksum[..]));
+        let from = self.start.map(|(from, state)| format!("{}:{state}", from.checksum));
+        let settings = settings(self.spec, self.train, self.dataset, alone, from.as_deref());
         let before = std::fs::read(&done).ok().filter(|_| self.options.resume && self.folder.join(BUNDLE).exists());
         let before = before.and_then(|text| serde_json::from_slice::<Done>(&text).ok());
         if let Some(before) = before.filter(|before| before.settings == settings) {
             return Ok(before.summary);
         }
-        let summary = self.jointly(Some(task))?;
+        let summary = self.jointly(alone)?;
         if !summary.interrupted {
             files::write_json(&done, &Done { settings, summary: summary.clone() })?;
         }

@@ -27,7 +27,7 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>, start: &Arc<Bundle<C>>)
         let of_state = train_of(train, tasks);
         let one =
             Training { train: &of_state, folder: &own, start: Some((start, state)), with_joint: false, ..all.clone() };
-        let summary = one.jointly(None)?;
+        let summary = one.jointly_once(None)?;
         let part = Bundle::<C>::open(own.join(BUNDLE))?;
         let mut training = part.manifest.training.clone();
         training["tasks"] = tasks.clone().into();
@@ -47,7 +47,8 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>, start: &Arc<Bundle<C>>)
     sum.rows_per_second = if sum.seconds > 0.0 { rows / sum.seconds } else { 0.0 };
     files::replace_text(&folder.join(LOG), &log)?;
     bundle::combine(&folder.join(BUNDLE), &parts, &serde_json::json!({ "seed": train.seed, "states": said }))?;
-    for state in 0..parts.len() {
+    // Stopped before its end, it goes on from what is there.
+    for state in (0..parts.len()).filter(|_| !sum.interrupted) {
         files::remove_folder(&folder.join(format!("state-{state}")))?;
     }
     Ok(sum)
@@ -56,9 +57,9 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>, start: &Arc<Bundle<C>>)
 /// How a state is trained: one set of weights, judged by its own tasks.
 fn train_of(train: &TrainConfig, tasks: &[String]) -> TrainConfig {
     let mut train = TrainConfig { best: Best::Joint, ..train.clone() };
-    match train.monitor.weights.is_empty() {
-        true => train.monitor.weights = tasks.iter().map(|task| (task.clone(), 1.0)).collect(),
-        false => train.monitor.weights.retain(|task, _| tasks.contains(task)),
+    train.monitor.weights.retain(|task, weight| tasks.contains(task) && *weight > 0.0);
+    if train.monitor.weights.is_empty() {
+        train.monitor.weights = tasks.iter().map(|task| (task.clone(), 1.0)).collect();
     }
     train
 }
@@ -91,6 +92,8 @@ mod tests {
         let mut weighed = TrainConfig::default();
         weighed.monitor.weights = [("like".to_string(), 0.5), ("click".to_string(), 2.0)].into();
         assert_eq!(train_of(&weighed, &tasks).monitor.weights, [("like".to_string(), 0.5)].into());
+        weighed.monitor.weights.remove("like");
+        assert_eq!(train_of(&weighed, &tasks).monitor.weights, [("like".to_string(), 1.0)].into(), "no other's");
         let line = r#"{"epoch":1,"loss":{"click":0.5,"like":0.1},"valid":{"click":{},"like":{"auc":0.7}},"best":["click","like"]}"#;
         let expected = r#"{"best":["like"],"epoch":1,"loss":{"like":0.1},"valid":{"like":{"auc":0.7}}}"#;
         assert_eq!(log_of(&format!("{line}\n"), &tasks), format!("{expected}\n"));

@@ -99,11 +99,21 @@ impl LearnedPrior {
         deviation: Option<f64>,
         correlation: f64,
     ) -> Result<Self> {
+        Ok(Self::of_counts(RowCounts::of(schema, batches)?, widths, tied, deviation, correlation))
+    }
+
+    /// The same of rows that were counted.
+    pub(crate) fn of_counts(
+        counts: RowCounts,
+        widths: &[usize],
+        tied: bool,
+        deviation: Option<f64>,
+        correlation: f64,
+    ) -> Self {
         let tied = tied && widths.windows(2).all(|pair| pair[0] == pair[1]);
-        let counts = RowCounts::of(schema, batches)?;
         let deviation =
             deviation.unwrap_or_else(|| (ROWS_OF_A_NARROW_PRIOR / counts.rows.max(1) as f64).sqrt().max(NARROW));
-        Ok(Self::start(counts, widths, tied, deviation, correlation))
+        Self::start(counts, widths, tied, deviation, correlation)
     }
 
     pub(super) fn start(counts: RowCounts, widths: &[usize], tied: bool, deviation: f64, correlation: f64) -> Self {
