@@ -287,7 +287,7 @@ fn a_prior_is_counted_once_over_all_days_and_goes_on_from_what_was_learned() {
     assert_eq!(rows as usize, monday(folder.path()).rows(Split::Train));
     let other = PriorConfig::Learned { tied: true, deviation: Some(0.1), correlation: 0.9 };
     let dataset = monday(folder.path());
-    let after = started(folder.path(), &before, &dataset, &TrainConfig { prior: Some(other), ..config });
+    let after = started(folder.path(), &before, &dataset, &TrainConfig { prior: Some(other), ..config.clone() });
     assert_eq!(training(&after)["rows"].as_u64().unwrap(), rows, "no step was made, and no row seen");
     let out = folder.path().join("gone-on");
     let gentle = TrainConfig { learning_rate: 0.01, ..config.clone() };
