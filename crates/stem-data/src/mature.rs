@@ -9,6 +9,7 @@ use crate::columns::{ColumnWriter, Columns};
 use crate::dataset::NO_LABEL;
 use crate::error::{Error, Result};
 use crate::recipe::{Mature, Recipe};
+use crate::splitter::a_day;
 
 /// Sees the times of the rows chunk by chunk.
 pub(crate) struct Maturity<'r> {
@@ -35,7 +36,7 @@ impl<'r> Maturity<'r> {
         let mut values = vec![0.0; chunk.height() * width];
         for (place, (_, mature)) in self.labels.iter().enumerate() {
             let column = chunk.column(&mature.column).map_err(Error::query)?;
-            let unit = in_a_day(column.dtype());
+            let unit = a_day(column.dtype()).unwrap_or(1) as f64; // numbers are taken as they count
             let times = column.strict_cast(&DataType::Float64).map_err(Error::query)?;
             for (row, time) in times.f64().map_err(Error::query)?.iter().enumerate() {
                 let time = time.filter(|time| time.is_finite()).ok_or_else(|| {
@@ -75,15 +76,5 @@ impl<'r> Maturity<'r> {
             format!("label \"{name}\": {young} of {rows} rows are less than {wait} older than the newest \"{column}\", and take no part")
         });
         Ok((Columns::open(&masked.finish()?)?, told.collect()))
-    }
-}
-
-/// What a day is in the numbers of a column: dates and times are counted in days, numbers as they are.
-fn in_a_day(dtype: &DataType) -> f64 {
-    match dtype {
-        DataType::Datetime(TimeUnit::Milliseconds, _) => 86_400e3,
-        DataType::Datetime(TimeUnit::Microseconds, _) => 86_400e6,
-        DataType::Datetime(TimeUnit::Nanoseconds, _) => 86_400e9,
-        _ => 1.0,
     }
 }

@@ -162,7 +162,7 @@ impl<'r> Splitter<'r> {
 }
 
 /// How much of a column's values is a day, where its type tells.
-fn a_day(dtype: &DataType) -> Option<i64> {
+pub(crate) fn a_day(dtype: &DataType) -> Option<i64> {
     match dtype {
         DataType::Date => Some(1),
         DataType::Datetime(unit, _) => Some(match unit {

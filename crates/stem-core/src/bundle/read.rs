@@ -102,7 +102,7 @@ impl<C: ModelSpec> Bundle<C> {
     /// [`Error::Bundle`] when a tensor is missing, left over or of another shape than schema and configuration say, or holds a
     /// number that is not finite.
     pub fn load(&self, device: &Device) -> Result<(EmbeddingTable, C::Model)> {
-        self.load_onto(device, 0).map_err(|fault| Error::Bundle { path: self.path.clone(), fault })
+        self.load_state(device, 0)
     }
 
     /// Puts the weights of one state on a device; states are counted from 0.

@@ -42,15 +42,14 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
     let split_section = top.table("split", "[split]", faults);
     let split_line = split_section.as_ref().map_or(1, |s| s.line);
     let simulator = top.table("simulator", "[simulator]", faults).map(|s| simulator(s, faults));
-    let [sql_, group_, weight_, allow_leak_, verdict_] =
-        ["sql", "group", "weight", "allow_leak", "verdict"].map(|key| top.line_of(key, faults));
+    let line = |key| top.line_of(key, faults);
     let lines = Lines {
-        sql: sql_,
-        group: group_,
-        weight: weight_,
+        sql: line("sql"),
+        group: line("group"),
+        weight: line("weight"),
         split: split_line,
-        allow_leak: allow_leak_,
-        verdict: verdict_,
+        allow_leak: line("allow_leak"),
+        verdict: line("verdict"),
         split_again: false,
     };
     top.finish(faults);
