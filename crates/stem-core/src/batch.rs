@@ -16,7 +16,7 @@ pub struct Batch {
     pub ids: Vec<u32>,
     /// What each slot's row is multiplied with; 0 for padding. `[B, S]`
     pub weights: Vec<f32>,
-    /// 0, 1 or [`MISSING`]; empty when the batch is only scored. `[B, T]`
+    /// 0, 1, or a number as the task's [kind](crate::TaskKind) has it, or [`MISSING`]; empty when the batch is only scored. `[B, T]`
     pub labels: Vec<f32>,
     /// How much each row counts in the loss; empty where all count alike. `[B]`
     pub row_weights: Vec<f32>,
@@ -69,7 +69,7 @@ impl Batch {
             .with_row_weights(self.row_weights[..of(self.row_weights.len())].to_vec())
     }
 
-    /// Checks what no device checks: lengths, ids inside the table, finite weights, labels that are 0, 1 or missing, rows that count 0 or more.
+    /// Checks what no device checks: lengths, ids inside the table, finite weights, labels that are what their tasks say or missing, rows that count 0 or more.
     /// GPU gathers and scatters do not look at bounds, so every batch passes here first.
     ///
     /// # Errors
@@ -104,9 +104,13 @@ impl Batch {
         if let Some(i) = self.weights.iter().position(|w| !w.is_finite()) {
             return fault(format!("row {}, slot {}: weight {} is not finite", i / slots, i % slots, self.weights[i]));
         }
-        if let Some(i) = self.labels.iter().position(|&y| !(y == 0.0 || y == 1.0 || y.is_nan())) {
+        let misfit = |(i, y): (usize, &f32)| match y.is_nan() {
+            true => None,
+            false => Some((i, schema.tasks[i % tasks].kind.misfit(*y)?)),
+        };
+        if let Some((i, expected)) = self.labels.iter().enumerate().find_map(misfit) {
             return fault(format!(
-                "row {}, task '{}': label {} is neither 0, 1 nor missing",
+                "row {}, task '{}': label {} is neither {expected} nor missing",
                 i / tasks,
                 schema.tasks[i % tasks].name,
                 self.labels[i]

@@ -1,17 +1,27 @@
-//! From an encoded batch to a device, to embeddings, to probabilities: what trainer and predictor share.
+//! From an encoded batch to a device, to embeddings, to scores: what trainer and predictor share.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation::sigmoid};
 
 use crate::batch::Batch;
 use crate::embedding::{EmbeddingTable, Pooled, SlotLayout};
 use crate::models::Model;
+use crate::schema::Task;
+#[cfg(doc)]
+use crate::schema::TaskKind;
 
-/// Probabilities of a batch without labels needed: gather, pool, network, sigmoid. Trainer and predictor both score here.
+/// Scores of a batch without labels needed: gather, pool, network, and of each task's outputs what they [stand for](TaskKind::score): a
+/// probability where the label is 0 or 1. Trainer and predictor both score here.
 ///
 /// # Shapes
-/// Gives `B * T` probabilities, row-major.
-pub fn score<M: Model>(network: &M, table: &EmbeddingTable, layout: &SlotLayout, batch: &Batch) -> Vec<f32> {
-    score_slots(network, table, layout, &batch.ids, &batch.weights)
+/// Gives `B * T` scores, row-major.
+pub fn score<M: Model>(
+    network: &M,
+    table: &EmbeddingTable,
+    layout: &SlotLayout,
+    tasks: &[Task],
+    batch: &Batch,
+) -> Vec<f32> {
+    score_slots(network, table, layout, tasks, (&batch.ids, &batch.weights))
 }
 
 /// As [`score`], of `ids [B * S]` and `weights [B * S]`.
@@ -19,14 +29,26 @@ pub(crate) fn score_slots<M: Model>(
     network: &M,
     table: &EmbeddingTable,
     layout: &SlotLayout,
-    ids: &[u32],
-    weights: &[f32],
+    tasks: &[Task],
+    (ids, weights): (&[u32], &[f32]),
 ) -> Vec<f32> {
     if ids.is_empty() {
         return Vec::new();
     }
-    let y = sigmoid(network.forward(pool_slots(table, layout, ids, weights))); // [B, T]
-    y.into_data().try_into_vec().expect("probabilities are f32")
+    let logits = network.forward(pool_slots(table, layout, ids, weights)); // [B, L]
+    let floats = |tensor: Tensor<2>| -> Vec<f32> { tensor.into_data().try_into_vec().expect("logits are f32") };
+    if tasks.iter().all(|task| task.kind.is_binary()) {
+        return floats(sigmoid(logits)); // [B, T]
+    }
+    let outputs = logits.dims()[1];
+    let (logits, mut scores) = (floats(logits), Vec::with_capacity(ids.len() / layout.slots() * tasks.len()));
+    for mut row in logits.chunks_exact(outputs) {
+        for task in tasks {
+            let own = row.split_off(..task.kind.outputs()).expect("a model gives every task its outputs");
+            scores.push(task.kind.score(own));
+        }
+    }
+    scores
 }
 
 /// The embeddings of a batch's fields: what a network reads.

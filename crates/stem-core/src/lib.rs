@@ -101,7 +101,9 @@ pub use error::{Error, Result};
 pub use featurize::encode_rows;
 pub use models::{ModelConfig, ModelName};
 pub use predictor::Predictor;
-pub use schema::{ColumnType, Derived, Field, FieldKind, Keep, Pooling, Schema, Task, VocabularySpec};
+pub use schema::{
+    ColumnType, Derived, Field, FieldKind, Keep, Pooling, Schema, TargetTransform, Task, TaskKind, VocabularySpec,
+};
 pub use scores::Scores;
 pub use transform::{KeyKind, TimePart, TimeUnit, Transform, hash_bucket};
 pub use value::{Row, Value};

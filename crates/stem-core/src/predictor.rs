@@ -175,7 +175,8 @@ impl<C: ModelSpec> Predictor<C> {
     fn score_part(&self, ids: &[u32], weights: &[f32]) -> Vec<f32> {
         let score = |state: &State<C::Model>| {
             let (network, table) = (&state.network, &state.table);
-            precision::with(self.precision, || score_slots(network, table, &self.layout, ids, weights)) // B * T
+            let tasks = &self.manifest.schema.tasks;
+            precision::with(self.precision, || score_slots(network, table, &self.layout, tasks, (ids, weights))) // B * T
         };
         let mut scores = score(&self.states[0]);
         for state in &self.states[1..] {

@@ -55,12 +55,12 @@ impl ModelSpec for PlainConfig {
         vec![self.dim]
     }
     fn size(&self, schema: &Schema) -> NetworkSize {
-        Towers::shape(schema.tasks.len(), schema.fields.len() * self.dim, &self.tower, &HiddenConfig::default()).size()
+        Towers::shape(&schema.tasks, schema.fields.len() * self.dim, &self.tower, &HiddenConfig::default()).size()
     }
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Plain {
         let hidden = HiddenConfig::default();
-        let shape = Towers::shape(schema.tasks.len(), schema.fields.len() * self.dim, &self.tower, &hidden);
-        Plain { towers: Towers::init(shape, rng, device) }
+        let shape = Towers::shape(&schema.tasks, schema.fields.len() * self.dim, &self.tower, &hidden);
+        Plain { towers: Towers::init(shape, schema, rng, device) }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use stem_core::Schema;
+use stem_core::loss::{Criterion, TaskLoss};
 use stem_core::precision::Precision;
 
 use crate::balance::BalanceConfig;
@@ -74,6 +75,9 @@ pub struct TrainConfig {
     /// Whether the table, and the optimizer's state of it, start again with every epoch while the network goes on: against what a table
     /// learns by heart in its second epoch (MEDA, arXiv 2407.01607).
     pub table_restart: bool,
+    /// The loss of a task by its name, where it is another than its label's kind has by default: `[train.losses.like]`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub losses: BTreeMap<String, TaskLoss>,
     /// Weight of each task's loss by name; 1 where it is not named.
     pub task_weights: BTreeMap<String, f64>,
     /// How the tasks' losses are balanced against each other while training.
@@ -127,6 +131,7 @@ impl Default for TrainConfig {
             new_rows: NewRows::default(),
             unseen: 0.0,
             table_restart: false,
+            losses: BTreeMap::new(),
             task_weights: BTreeMap::new(),
             balance: BalanceConfig::default(),
             table: TableMode::RowSparse,
@@ -209,11 +214,20 @@ impl TrainConfig {
         self.balance.check()
     }
 
-    /// Refuses weights of tasks that the schema does not have.
+    /// The losses that these settings ask for.
+    ///
+    /// # Errors
+    /// As [`Criterion::with`].
+    pub fn criterion(&self, schema: &Schema) -> Result<Criterion> {
+        Ok(Criterion::with(schema, &self.losses)?)
+    }
+
+    /// Refuses weights and losses of tasks that the schema does not have, and losses that are not for a task's kind.
     ///
     /// # Errors
     /// [`Error::Config`] with the task.
     pub fn check_tasks(&self, schema: &Schema) -> Result<()> {
+        self.criterion(schema)?;
         match self.task_weights.keys().find(|name| schema.task(name).is_none()) {
             None => Ok(()),
             Some(name) => {

@@ -353,6 +353,7 @@ fn draw<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig, device:
     TrainState::init(spec, dataset.schema(), config.embedding_std, config.seed, config.table, device)
         .with_optimizer(config.optimizer)
         .with_precision(config.precision)
+        .with_criterion(config.criterion(dataset.schema()).expect("the learner has checked its settings"))
 }
 
 /// Refuses a configuration that cannot train on the data; gives what memory the training will take. Whether there is so much is for

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use stem_core::loss::{Targets, bce_per_task};
+use stem_core::loss::{Criterion, Targets};
 use stem_core::models::{Model, ModelSpec};
 use stem_core::nn::{DistinctRows, EmbeddingTable, RowMatrix, SlotLayout, upload, upload_index};
 use stem_core::precision::{self, Precision};
@@ -72,7 +72,7 @@ pub struct TrainState<M> {
     /// The network, its parameters leaves of the autodiff graph.
     pub network: M,
     layout: SlotLayout,
-    tasks: usize,
+    criterion: Criterion,
     mode: TableMode,
     precision: Precision,
     optimizer: OptimizerConfig,
@@ -83,7 +83,7 @@ pub struct TrainState<M> {
 /// The losses of a step, still on the device.
 #[derive(Debug, Clone)]
 pub struct Losses {
-    /// Mean cross-entropy of each task. `[T]`
+    /// Mean loss of each task over its labelled rows. `[T]`
     pub tasks: Tensor<1>,
     /// Everything else: L2 of rows and network, and the model's penalty. `[1]`
     pub regularization: Tensor<1>,
@@ -174,7 +174,7 @@ impl<M: Model> TrainState<M> {
     pub fn new(schema: &Schema, table: EmbeddingTable, network: M, mode: TableMode) -> Self {
         Self {
             layout: SlotLayout::new(schema, table.widths()),
-            tasks: schema.tasks.len(),
+            criterion: Criterion::of(schema),
             table,
             network,
             mode,
@@ -189,6 +189,12 @@ impl<M: Model> TrainState<M> {
     #[must_use]
     pub fn with_optimizer(self, optimizer: OptimizerConfig) -> Self {
         Self { optimizer, table_state: None, network_optimizer: NetworkOptimizer::new(optimizer), ..self }
+    }
+
+    /// Other losses than the tasks' kinds have by default.
+    #[must_use]
+    pub fn with_criterion(self, criterion: Criterion) -> Self {
+        Self { criterion, ..self }
     }
 
     /// Products of another precision than f32, where the device has them. Weights and all sums stay f32.
@@ -276,7 +282,7 @@ impl<M: Model> TrainState<M> {
         let (inverse, slot_weights) = upload(&slots, &batch.weights, batch.rows, &device);
         let gathered = Gathered {
             values: self.table.rows().gather(upload_index(&batch.ids, &device)),
-            targets: Targets::new(batch, self.tasks, &device),
+            targets: self.criterion.targets(batch, &device),
             index: inverse.clone(),
             distinct: DistinctRows::of(&slots).into(),
             inverse,
@@ -312,7 +318,7 @@ impl<M: Model> TrainState<M> {
         let (inverse, weights) = upload(&distinct.inverse, &batch.weights, batch.rows, &device);
         Gathered {
             values: self.table.rows().gather(index.clone()),
-            targets: Targets::new(batch, self.tasks, &device),
+            targets: self.criterion.targets(batch, &device),
             distinct: distinct.into(),
             index,
             inverse,
@@ -326,9 +332,9 @@ impl<M: Model> TrainState<M> {
         let rows = batch.values.clone().autodiff().require_grad(); // [U, W], the leaf
         let (inverse, weights) = (batch.inverse.clone().autodiff(), batch.weights.clone().autodiff());
         let x = self.layout.pool(rows.clone(), inverse, weights).with_distinct(batch.distinct.clone());
-        let logits = precision::with(self.precision, || self.network.forward(x)); // [B, T]
+        let logits = precision::with(self.precision, || self.network.forward(x)); // [B, L]
         let penalty = self.network.penalty(&logits); // [1]
-        let tasks = bce_per_task(logits, &batch.targets); // [T]
+        let tasks = self.criterion.forward(logits, &batch.targets); // [T]
 
         let mut loss = (tasks.clone() * share.weights.autodiff()).sum();
         let mut regularization = Tensor::zeros([1], &self.device());

@@ -406,18 +406,19 @@ impl<'l, C: ModelSpec> Training<'l, C> {
     }
 }
 
-/// Probabilities of every row of a split, in order, by weights that are being trained. `[N, T]`, row-major.
+/// Scores of every row of a split, in order, by weights that are being trained. `[N, T]`, row-major.
 pub(crate) fn scores_of<C: ModelSpec>(
     learner: &Learner<'_, C>,
     state: &TrainState<C::Model>,
     split: Split,
 ) -> Result<Vec<f32>> {
     let network = state.network.valid();
+    let schema = learner.dataset.schema();
     let mut scores = Vec::new();
     let plan = BatchPlan { size: learner.config.batch_size, shuffle: None };
     for batch in learner.dataset.batches(split, plan) {
-        batch.check(learner.dataset.schema())?;
-        scores.extend(score(&network, &state.table, state.layout(), &batch));
+        batch.check(schema)?;
+        scores.extend(score(&network, &state.table, state.layout(), &schema.tasks, &batch));
     }
     Ok(scores)
 }

@@ -24,9 +24,12 @@ use serde::{Deserialize, Serialize};
 use crate::calibration::Calibration;
 use crate::schema::Schema;
 
-/// The newest version that is read and written: that of bundles whose scores are calibrated. A bundle is written as the oldest version that
-/// can say what it holds: with several states as version 3, with one as version [`OLDEST_VERSION`], which has no word for states.
-pub const FORMAT_VERSION: u32 = 4;
+/// The newest version that is read and written: that of bundles with tasks whose label is not 0 or 1. A bundle is written as the oldest
+/// version that can say what it holds: calibrated scores as version 4, several states as version 3, one as version [`OLDEST_VERSION`], which
+/// has no word for states.
+pub const FORMAT_VERSION: u32 = 5;
+/// The first version with calibrated scores.
+const CALIBRATED: u32 = 4;
 /// The first version with states.
 const WITH_STATES: u32 = 3;
 /// The oldest version that is read.
@@ -61,7 +64,8 @@ impl Manifest {
     /// The oldest version that can say what it holds.
     fn version_needed(&self) -> u32 {
         match (self.calibration.is_empty(), self.states.is_empty()) {
-            (false, _) => FORMAT_VERSION,
+            _ if self.schema.tasks.iter().any(|task| !task.kind.is_binary()) => FORMAT_VERSION,
+            (false, _) => CALIBRATED,
             (true, false) => WITH_STATES,
             (true, true) => OLDEST_VERSION,
         }

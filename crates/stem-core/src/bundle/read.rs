@@ -10,8 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::{
-    BundleFault, CHECKSUM, FORMAT_VERSION, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, VocabularyFault,
-    WITH_STATES, checksum, prefix,
+    BundleFault, CALIBRATED, CHECKSUM, FORMAT_VERSION, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE,
+    VocabularyFault, WITH_STATES, checksum, prefix,
 };
 use crate::embedding::EmbeddingTable;
 use crate::error::{Error, Result};
@@ -193,7 +193,7 @@ pub(super) fn check_states(manifest: &Manifest) -> Result<(), BundleFault> {
 /// Every calibration is one of a task, and maps probabilities to probabilities.
 fn check_calibration(manifest: &Manifest) -> Result<(), BundleFault> {
     for (task, calibration) in &manifest.calibration {
-        let of_task = manifest.schema.task(task).is_some() && manifest.version == FORMAT_VERSION;
+        let of_task = manifest.schema.task(task).is_some() && manifest.version >= CALIBRATED;
         let expected = if of_task { calibration.fault() } else { Some("one of the model's tasks") };
         if let Some(expected) = expected {
             return Err(BundleFault::Calibration { task: task.clone(), expected });

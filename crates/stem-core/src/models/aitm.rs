@@ -72,6 +72,12 @@ impl ModelSpec for AitmConfig {
             );
             return Err(Error::Unfit { model: "aitm", what });
         }
+        let value = schema.tasks.iter().find(|task| !task.kind.is_binary()).filter(|_| self.order_penalty > 0.0);
+        if let Some(task) = value {
+            let (name, kind) = (&task.name, task.kind.name());
+            let what = format!("`order_penalty` compares probabilities, and '{name}' is {kind}: take the penalty away");
+            return Err(Error::Unfit { model: "aitm", what });
+        }
         if schema.tasks.len() < 2 {
             let what =
                 "it passes knowledge from one task to the next and needs two or more, the recipe has 1: name another \
@@ -105,7 +111,7 @@ impl ModelSpec for AitmConfig {
             value,
             key,
             query,
-            towers: Towers::init(sizes.towers(schema), rng, device),
+            towers: Towers::init(sizes.towers(schema), schema, rng, device),
             order_penalty: self.order_penalty,
         }
     }

@@ -48,7 +48,7 @@ impl BottomSizes {
 
     /// A tower per task.
     pub fn towers(&self, schema: &Schema) -> MlpShape<'_> {
-        Towers::shape(schema.tasks.len(), last(&self.bottom), &self.tower, &self.hidden)
+        Towers::shape(&schema.tasks, last(&self.bottom), &self.tower, &self.hidden)
     }
 
     pub(crate) fn size(&self, members: usize, schema: &Schema) -> NetworkSize {

@@ -49,7 +49,7 @@ impl Default for EsmmConfig {
 
 impl EsmmConfig {
     fn towers(&self, schema: &Schema) -> MlpShape<'_> {
-        Towers::shape(2, schema.fields.len() * self.dim, &self.tower, &self.hidden)
+        Towers::shape(&schema.tasks, schema.fields.len() * self.dim, &self.tower, &self.hidden)
     }
 }
 
@@ -70,6 +70,10 @@ impl ModelSpec for EsmmConfig {
                 "it learns exactly two labels, a click and a conversion of clicked rows, and the recipe has {}: name two",
                 schema.tasks.len()
             ));
+        }
+        if let Some(task) = schema.tasks.iter().find(|task| !task.kind.is_binary()) {
+            let (name, kind) = (&task.name, task.kind.name());
+            return unfit(format!("it multiplies probabilities, and task '{name}' is {kind}: take another model"));
         }
         match schema.tasks.iter().find_map(|task| Some((&task.name, task.within.as_ref()?))) {
             Some((name, within)) => unfit(format!(
@@ -93,7 +97,7 @@ impl ModelSpec for EsmmConfig {
     }
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Esmm {
-        Esmm { towers: Towers::init(self.towers(schema), rng, device) }
+        Esmm { towers: Towers::init(self.towers(schema), schema, rng, device) }
     }
 }
 

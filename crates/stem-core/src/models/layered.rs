@@ -102,7 +102,7 @@ impl LayeredSizes {
     }
 
     fn towers(&self, schema: &Schema) -> MlpShape<'_> {
-        Towers::shape(schema.tasks.len(), last(&self.experts), &self.tower, &self.hidden)
+        Towers::shape(&schema.tasks, last(&self.experts), &self.tower, &self.hidden)
     }
 
     pub(crate) fn size<'a>(&'a self, layers: impl Iterator<Item = LayerShape<'a>>, schema: &Schema) -> NetworkSize {
@@ -118,7 +118,7 @@ impl LayeredSizes {
     ) -> Layered {
         Layered {
             layers: layers.map(|layer| layer.init(rng, device)).collect(),
-            towers: Towers::init(self.towers(schema), rng, device),
+            towers: Towers::init(self.towers(schema), schema, rng, device),
         }
     }
 
@@ -138,7 +138,7 @@ pub struct Layered {
 }
 
 impl Layered {
-    /// Logits `[B, T]`.
+    /// Logits `[B, L]`.
     pub fn forward(&self, x: Streams) -> Tensor<2> {
         let o = self.layers.iter().fold(x, |x, layer| layer.forward(&x));
         self.towers.forward(o.tasks)

@@ -82,7 +82,7 @@ impl WiredMixture<'_> {
         [
             MlpShape { members: expert_count, input, widths: experts, output: None, hidden },
             MlpShape { members: self.gates(schema), input, widths: gate, output: Some(expert_count), hidden },
-            Towers::shape(schema.tasks.len(), last(experts), tower, hidden),
+            Towers::shape(&schema.tasks, last(experts), tower, hidden),
         ]
     }
 
@@ -103,7 +103,7 @@ impl WiredMixture<'_> {
         let net = Net {
             experts: experts.init(rng, device),
             gates: Gates::init(gates, rng, device),
-            towers: Towers::init(towers, rng, device),
+            towers: Towers::init(towers, schema, rng, device),
             mask: AftbMask::open(self.gates(schema), self.sizes.expert_count),
         };
         Mixture { net }

@@ -60,10 +60,11 @@ use crate::embedding::Pooled;
 use crate::error::{Result, require};
 use crate::schema::Schema;
 
-/// A network from pooled embeddings to one logit per task.
+/// A network from pooled embeddings to logits: one a task, or as many as its [kind](crate::TaskKind) has outputs.
 pub trait Model: Module + ModuleDisplay + Sync + 'static {
     /// # Shapes
-    /// `x`: `G` groups of `[B, F * D]`; gives logits `[B, T]`.
+    /// `x`: `G` groups of `[B, F * D]`; gives logits `[B, L]`, `L` the [outputs](Schema::outputs) of all tasks side by side: `T` where every
+    /// label is 0 or 1.
     fn forward(&self, x: Pooled) -> Tensor<2>;
 
     /// Weight that each stream's gate gives every expert, layer by layer, for models that have gates. `[T, B, E]` a layer;
@@ -72,7 +73,7 @@ pub trait Model: Module + ModuleDisplay + Sync + 'static {
         Vec::new()
     }
 
-    /// What the model adds to the tasks' losses, given its `logits [B, T]`. `[1]`
+    /// What the model adds to the tasks' losses, given its `logits [B, L]`. `[1]`
     fn penalty(&self, _logits: &Tensor<2>) -> Option<Tensor<1>> {
         None
     }

@@ -46,7 +46,7 @@ impl ModelSpec for SharedBottomConfig {
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> SharedBottom {
         SharedBottom {
             bottom: self.0.bottoms(1, schema).init(rng, device),
-            towers: Towers::init(self.0.towers(schema), rng, device),
+            towers: Towers::init(self.0.towers(schema), schema, rng, device),
         }
     }
 }

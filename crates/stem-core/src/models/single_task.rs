@@ -48,7 +48,7 @@ impl ModelSpec for SingleTaskConfig {
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> SingleTask {
         SingleTask {
             bottoms: self.0.bottoms(schema.tasks.len(), schema).init(rng, device),
-            towers: Towers::init(self.0.towers(schema), rng, device),
+            towers: Towers::init(self.0.towers(schema), schema, rng, device),
         }
     }
 

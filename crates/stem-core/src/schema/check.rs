@@ -94,6 +94,15 @@ impl Schema {
             if let Some(space) = space.filter(|space| self.task(space).is_none()) {
                 return Err(format!("task '{name}' is within '{space}', which is no task"));
             }
+            if let Some(space) = within(task).map(|space| &self.tasks[space]).filter(|space| !space.kind.is_binary()) {
+                let (space, kind) = (&space.name, space.kind.name());
+                return Err(format!(
+                    "task '{name}' is within '{space}', whose label is {kind}: only one of 0 and 1 has positives"
+                ));
+            }
+            if let Some(fault) = task.kind.fault() {
+                return Err(format!("task '{name}' {fault}"));
+            }
             let mut spaces = std::iter::successors(within(task), |&space| within(&self.tasks[space]));
             if spaces.by_ref().take(self.tasks.len()).any(|space| self.tasks[space].name == *name) {
                 return Err(format!("task '{name}' is within itself, by way of '{}'", space.unwrap_or(name)));

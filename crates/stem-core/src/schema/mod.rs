@@ -22,6 +22,7 @@
 mod check;
 mod derived;
 mod field;
+mod task;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use derived::{ColumnType, Derived};
 pub use field::{Field, FieldKind, Keep, Pooling};
+pub use task::{TargetTransform, Task, TaskKind};
 
 use crate::transform::KeyKind;
 use crate::value::Value;
@@ -57,32 +59,6 @@ impl VocabularySpec {
     /// A block of `buckets` for keys that are hashed.
     pub fn hashed(name: impl Into<String>, buckets: usize, keys: KeyKind) -> Self {
         Self { hashed: Some(keys), ..Self::new(name, buckets.saturating_add(2)) }
-    }
-}
-
-/// One kind of feedback that is learned.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Task {
-    /// Column of its 0/1 label, and its name in reports.
-    pub name: String,
-    /// Another task whose positives are this one's sample space (a purchase is judged among clicks).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub within: Option<String>,
-}
-
-impl Task {
-    /// A task that is judged on every row.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), within: None }
-    }
-
-    /// Makes another task's positives this one's sample space.
-    #[must_use]
-    pub fn within(mut self, task: impl Into<String>) -> Self {
-        self.within = Some(task.into());
-        self
     }
 }
 
@@ -171,6 +147,11 @@ impl Schema {
         ranges.collect()
     }
 
+    /// `L`: numbers that the towers end in, all tasks together; `T` where every label is 0 or 1.
+    pub fn outputs(&self) -> usize {
+        self.tasks.iter().map(|task| task.kind.outputs()).fold(0, usize::saturating_add)
+    }
+
     /// Names of the tasks, in order.
     pub fn task_names(&self) -> Vec<String> {
         self.tasks.iter().map(|task| task.name.clone()).collect()
@@ -184,6 +165,6 @@ impl Schema {
     /// The same schema with one task alone, as a single-task model sees it. Labels outside of the task's space are missing
     /// already, and no other task is there to be named as that space.
     pub fn only_task(&self, task: usize) -> Schema {
-        Schema { tasks: vec![Task::new(&self.tasks[task].name)], ..self.clone() }
+        Schema { tasks: vec![Task { within: None, ..self.tasks[task].clone() }], ..self.clone() }
     }
 }

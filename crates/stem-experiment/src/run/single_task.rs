@@ -95,6 +95,7 @@ impl<C: ModelSpec> Training<'_, C> {
 pub(super) fn train_of(train: &TrainConfig, task: &str) -> TrainConfig {
     let mut train = train.clone();
     train.task_weights.retain(|name, _| name == task);
+    train.losses.retain(|name, _| name == task);
     train.balance = BalanceConfig::default();
     train.monitor.weights.clear(); // its own metric decides
     train
@@ -103,7 +104,8 @@ pub(super) fn train_of(train: &TrainConfig, task: &str) -> TrainConfig {
 /// Reads the bundles of the tasks' models, in task order, and writes one that holds them all.
 ///
 /// The wiring of a single-task model keeps every task's parameters in banks: putting models side by side is appending their
-/// banks, and their table rows column by column.
+/// banks, and their table rows column by column. A tower that ends in fewer numbers than the widest is given zeros beside them, which
+/// nothing reads.
 ///
 /// # Errors
 /// A bundle that does not open, or that cannot be written.
@@ -114,20 +116,14 @@ fn merge<C: ModelSpec>(
     path: &Path,
     device: &Device,
 ) -> Result<()> {
-    let mut values: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
+    let mut values: BTreeMap<String, Vec<TensorData>> = BTreeMap::new();
     let mut tables: Vec<Vec<f32>> = Vec::new();
     let (mut training, mut calibration) = (Vec::new(), BTreeMap::new());
     for part in parts {
         let bundle = Bundle::<C>::open(part)?;
         let (table, network) = bundle.load(device)?;
         for (name, data) in params::collect(&network) {
-            let (shape, all) = values.entry(name).or_insert_with(|| {
-                let mut shape = data.shape().as_slice().to_vec();
-                shape[0] = 0;
-                (shape, Vec::new())
-            });
-            shape[0] += data.shape().as_slice()[0];
-            all.extend_from_slice(data.as_slice::<f32>().expect("parameters are f32"));
+            values.entry(name).or_default().push(data);
         }
         tables.push(table.rows().read(<[f32]>::to_vec));
         training.push(bundle.manifest.training);
@@ -142,10 +138,31 @@ fn merge<C: ModelSpec>(
         .copied()
         .collect();
     let table = EmbeddingTable::from_values(rows, &widths, device);
-    let values = values.into_iter().map(|(name, (shape, values))| (name, TensorData::new(values, shape))).collect();
+    let values = values.into_iter().map(|(name, parts)| (name, appended(&parts))).collect();
     let network = params::replace(spec.init(schema, &mut ChaCha8Rng::seed_from_u64(0), device), values)
         .map_err(|e| Error::Core(stem_core::Error::Bundle { path: path.to_path_buf(), fault: e.into() }))?;
     let training = serde_json::Value::Array(training);
     let keys = dataset.known_keys();
     Ok(bundle::save_calibrated(path, schema, keys, spec, &table, &network, &training, &calibration)?)
+}
+
+/// Banks one after another, all as wide as the widest. `[E_p, .., O_p]` each
+fn appended(parts: &[TensorData]) -> TensorData {
+    let width = |part: &TensorData| part.shape().as_slice().last().copied().unwrap_or(1);
+    let widest = parts.iter().map(width).max().unwrap_or(1);
+    let mut shape = parts[0].shape().as_slice().to_vec();
+    shape[0] = parts.iter().map(|part| part.shape().as_slice()[0]).sum();
+    if shape.len() > 1 {
+        *shape.last_mut().expect("it has an axis") = widest;
+        let mut values = Vec::with_capacity(shape.iter().product());
+        for part in parts {
+            for row in part.as_slice::<f32>().expect("parameters are f32").chunks_exact(width(part)) {
+                values.extend_from_slice(row);
+                values.resize(values.len() + widest - row.len(), 0.0);
+            }
+        }
+        return TensorData::new(values, shape);
+    }
+    let values = parts.iter().flat_map(|part| part.as_slice::<f32>().expect("parameters are f32")).copied();
+    TensorData::new(values.collect::<Vec<f32>>(), shape)
 }

@@ -1,14 +1,39 @@
-//! Binary cross-entropy from logits, per task, missing labels left out.
+//! What is minimised, per task, missing labels left out: [`Criterion`] holds each task's [`TaskLoss`].
+//!
+//! ```text
+//! L_t = sum_b share[b,t] l_t(z[b,t], y[b,t])        share[b,t] = c_b / sum_b c_b over the rows where t's label is known
+//!
+//! loss                l(z, y)
+//! cross-entropy       -y ln p - (1 - y) ln(1 - p),  p = sigmoid(z);  smoothed: y (1 - s) + s / 2 in place of y
+//! focal               -alpha_y (1 - p_y)^gamma ln p_y,  p_1 = p, p_0 = 1 - p               Lin et al., ICCV 2017
+//! mse                 (z - y)^2
+//! huber               (z - y)^2 / 2 where |z - y| <= delta, else delta (|z - y| - delta / 2)
+//! poisson             exp(z) - y z
+//! weighted-logistic   y ln(1 + exp(-z)) + ln(1 + exp(z))                                     Covington et al., RecSys 2016
+//! softmax             -ln softmax(z)_y
+//! zero-inflated       BCE(z, y > 0) - [y > 0] ln LogNormal(y; m, softplus(s))                 Wang et al., arXiv 1912.07753
+//! ```
+//!
+//! `y` is the label as it is learned ([`TaskKind::target`](crate::TaskKind::target)): of a regression standardised, of a count or a time
+//! divided by its scale.
+
+mod binary;
+mod criterion;
+mod value;
+
+pub use binary::bce_per_task;
+#[cfg(test)]
+pub(crate) use binary::plain_bce;
+pub use criterion::{Criterion, TaskLoss};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::batch::Batch;
-use crate::fused;
 
 /// A batch's labels on a device, with each row's share of its task's mean.
 #[derive(Debug, Clone)]
 pub struct Targets {
-    /// 0 or 1; 0 where the label is missing. `[B, T]`
+    /// Each label as it is learned; 0 where it is missing. `[B, T]`
     pub labels: Tensor<2>,
     /// `c_b / sum_b c_b` over the rows where task `t`'s label is known, `c_b` how much row `b` counts (1 where nothing is said); 0 where
     /// the label is missing. `[B, T]`
@@ -16,10 +41,16 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Uploads the labels of a batch of `tasks` tasks.
+    /// Uploads the labels of a batch of `tasks` tasks whose labels are 0 or 1.
     pub fn new(batch: &Batch, tasks: usize, device: &Device) -> Self {
+        Self::learned(batch, tasks, device, |_, y| y)
+    }
+
+    /// Uploads what `target` makes of a task's label.
+    fn learned(batch: &Batch, tasks: usize, device: &Device, target: impl Fn(usize, f32) -> f32) -> Self {
         let counts = Self::counts(batch, tasks);
-        let labels: Vec<f32> = batch.labels.iter().map(|y| if y.is_nan() { 0.0 } else { *y }).collect();
+        let of = |(i, y): (usize, &f32)| if y.is_nan() { 0.0 } else { target(i % tasks, *y) };
+        let labels: Vec<f32> = batch.labels.iter().enumerate().map(of).collect();
         let share = |(i, y): (usize, &f32)| match (y.is_nan(), counts[i % tasks]) {
             (true, _) | (_, 0.0) => 0.0,
             (false, of_task) => batch.row_weight(i / tasks) / of_task as f32,
@@ -40,24 +71,6 @@ impl Targets {
         }
         counts
     }
-}
-
-/// `L_t = mean over task t's known rows of max(z, 0) - z y + log(1 + exp(-|z|))`, the stable form of
-/// `-y log sigmoid(z) - (1 - y) log(1 - sigmoid(z))`. A task without known labels in the batch has loss 0.
-///
-/// # Shapes
-/// `logits [B, T]`; gives `[T]`.
-pub fn bce_per_task(logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
-    fused::bce(&logits, &targets.labels, &targets.share).unwrap_or_else(|| plain_bce(logits, targets))
-}
-
-/// The same as plain operations.
-pub(crate) fn plain_bce(logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
-    let (z, size) = (logits.clone(), logits.abs());
-    let softplus = size.clone().neg().exp().log1p(); // [B, T]
-    let positive = (z.clone() + size) * 0.5; // max(z, 0), with the gradient 1/2 at 0
-    let loss = positive - z * targets.labels.clone() + softplus;
-    (loss * targets.share.clone()).sum_dim(0).squeeze_dim(0) // [T]
 }
 
 #[cfg(test)]

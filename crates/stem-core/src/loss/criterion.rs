@@ -1,0 +1,227 @@
+//! Which loss each task has.
+
+use std::ops::Range;
+
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::binary::{Column, focal};
+use super::{Targets, bce_per_task, value};
+use crate::batch::Batch;
+use crate::error::{Result, require};
+use crate::schema::{Schema, Task, TaskKind};
+
+/// The loss of one task, in the experiment's words. Which there are depends on the task's [kind](TaskKind); the equations stand in
+/// [`loss`](super).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum TaskLoss {
+    /// Of a binary label, by default.
+    CrossEntropy {
+        /// `s`, 0 or more and less than 1: how much of a label is given to the other one.
+        #[serde(default)]
+        label_smoothing: f64,
+    },
+    /// Of a binary label: rows that are easy count less.
+    Focal {
+        /// 0 or more; 0 is cross-entropy.
+        #[serde(default = "two")]
+        gamma: f64,
+        /// What a positive row counts, between 0 and 1; a negative row counts `1 - alpha`. Both count 1 where it is left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        alpha: Option<f64>,
+    },
+    /// Of a regression, by default: squares.
+    Mse,
+    /// Of a regression: squares near by, sizes further out.
+    Huber {
+        /// Where the one becomes the other, above 0: in standard deviations where the label is standardised.
+        #[serde(default = "one")]
+        delta: f64,
+    },
+    /// Of a count.
+    Poisson,
+    /// Of a watch time.
+    WeightedLogistic,
+    /// Of an ordinal label.
+    Softmax,
+    /// Of an amount with many zeros.
+    ZeroInflated,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn two() -> f64 {
+    2.0
+}
+
+impl TaskLoss {
+    /// What a task of that kind minimises where nothing else is asked for.
+    pub fn of_kind(kind: &TaskKind) -> Self {
+        match kind {
+            TaskKind::Binary => Self::CrossEntropy { label_smoothing: 0.0 },
+            TaskKind::Regression { .. } => Self::Mse,
+            TaskKind::Count { .. } => Self::Poisson,
+            TaskKind::WatchTime { .. } => Self::WeightedLogistic,
+            TaskKind::Ordinal { .. } => Self::Softmax,
+            TaskKind::ZeroInflated { .. } => Self::ZeroInflated,
+        }
+    }
+
+    /// As experiments have it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CrossEntropy { .. } => "cross-entropy",
+            Self::Focal { .. } => "focal",
+            Self::Mse => "mse",
+            Self::Huber { .. } => "huber",
+            Self::Poisson => "poisson",
+            Self::WeightedLogistic => "weighted-logistic",
+            Self::Softmax => "softmax",
+            Self::ZeroInflated => "zero-inflated",
+        }
+    }
+
+    /// Refuses a loss that is not for a task's kind, and numbers outside of what they mean.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming task and key.
+    pub fn check(&self, task: &Task) -> Result<()> {
+        let key = |key: &str| format!("losses.{}.{key}", task.name);
+        let kinds = match self {
+            Self::CrossEntropy { .. } | Self::Focal { .. } => "a label of kind binary",
+            Self::Mse | Self::Huber { .. } => "a label of kind regression",
+            Self::Poisson => "a label of kind count",
+            Self::WeightedLogistic => "a label of kind watch-time",
+            Self::Softmax => "a label of kind ordinal",
+            Self::ZeroInflated => "a label of kind zero-inflated",
+        };
+        let default = Self::of_kind(&task.kind);
+        let is_for = |loss: &Self| match loss {
+            Self::Focal { .. } => "cross-entropy",
+            Self::Huber { .. } => "mse",
+            other => other.name(),
+        };
+        let found = format!("{} of a label of kind {}", self.name(), task.kind.name());
+        require(&key("name"), found, kinds, is_for(self) == is_for(&default))?;
+        match *self {
+            Self::CrossEntropy { label_smoothing: s } => {
+                require(&key("label_smoothing"), s, "0 or more, and less than 1", (0.0..1.0).contains(&s))
+            }
+            Self::Focal { gamma, alpha } => {
+                let holds = gamma.is_finite() && gamma >= 0.0;
+                require(&key("gamma"), gamma, "a number of 0 or more", holds)?;
+                let alpha = alpha.unwrap_or(0.5);
+                require(&key("alpha"), alpha, "a number between 0 and 1", (0.0..=1.0).contains(&alpha))
+            }
+            Self::Huber { delta } => {
+                require(&key("delta"), delta, "a number above 0", delta.is_finite() && delta > 0.0)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The losses of all tasks of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Criterion {
+    tasks: Vec<(TaskKind, TaskLoss)>,
+}
+
+impl Criterion {
+    /// The loss that each task's kind has by default.
+    pub fn of(schema: &Schema) -> Self {
+        let tasks = schema.tasks.iter().map(|task| (task.kind, TaskLoss::of_kind(&task.kind)));
+        Self { tasks: tasks.collect() }
+    }
+
+    /// The same, with other losses for the tasks that are named.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) where a task is not there, or a loss is not for it.
+    pub fn with<'a>(schema: &Schema, losses: impl IntoIterator<Item = (&'a String, &'a TaskLoss)>) -> Result<Self> {
+        let mut criterion = Self::of(schema);
+        for (name, loss) in losses {
+            let place = schema.task(name);
+            let expected = format!("a loss of one of the labels {}", schema.task_names().join(", "));
+            require("losses", name, expected, place.is_some())?;
+            if let Some(place) = place {
+                loss.check(&schema.tasks[place])?;
+                criterion.tasks[place].1 = *loss;
+            }
+        }
+        Ok(criterion)
+    }
+
+    /// `T`
+    pub fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// The loss of each task. `[T]`
+    pub fn losses(&self) -> impl Iterator<Item = TaskLoss> + '_ {
+        self.tasks.iter().map(|(_, loss)| *loss)
+    }
+
+    /// A batch's labels as they are learned, on a device.
+    pub fn targets(&self, batch: &Batch, device: &Device) -> Targets {
+        Targets::learned(batch, self.tasks(), device, |task, label| {
+            let (kind, loss) = &self.tasks[task];
+            let target = kind.target(label);
+            match loss {
+                TaskLoss::CrossEntropy { label_smoothing: s } if *s > 0.0 => {
+                    (f64::from(target) * (1.0 - s) + s / 2.0) as f32
+                }
+                _ => target,
+            }
+        })
+    }
+
+    /// `L_t` of every task. A task without known labels in the batch has loss 0.
+    ///
+    /// # Shapes
+    /// `logits [B, L]`; gives `[T]`.
+    ///
+    /// # Panics
+    /// When the logits are not as many as the tasks' kinds have outputs: the model is to be mended.
+    pub fn forward(&self, logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
+        let is_plain = |(_, loss): &(TaskKind, TaskLoss)| matches!(loss, TaskLoss::CrossEntropy { .. });
+        let outputs = self.tasks.iter().map(|(kind, _)| kind.outputs()).sum::<usize>();
+        let found = logits.dims()[1];
+        assert_eq!(found, outputs, "a model gives one logit a task, or as many as its kind has outputs");
+        if self.tasks.iter().all(is_plain) {
+            return bce_per_task(logits, targets);
+        }
+        let mut next = 0;
+        let columns = self.tasks.iter().enumerate().map(|(task, (kind, loss))| {
+            let own = next..next + kind.outputs();
+            next = own.end;
+            of_task(loss, column(&logits, targets, task, own)) // [1]
+        });
+        Tensor::cat(columns.collect(), 0)
+    }
+}
+
+fn column(logits: &Tensor<2>, targets: &Targets, task: usize, outputs: Range<usize>) -> Column {
+    let of = |tensor: &Tensor<2>| tensor.clone().slice_dim(1, task..task + 1);
+    Column { z: logits.clone().slice_dim(1, outputs), y: of(&targets.labels), share: of(&targets.share) }
+}
+
+fn of_task(loss: &TaskLoss, of: Column) -> Tensor<1> {
+    match *loss {
+        TaskLoss::CrossEntropy { .. } => {
+            let Column { z, y, share } = of;
+            bce_per_task(z, &Targets { labels: y, share })
+        }
+        TaskLoss::Focal { gamma, alpha } => focal(&of, gamma, alpha),
+        TaskLoss::Mse => value::mse(&of),
+        TaskLoss::Huber { delta } => value::huber(&of, delta),
+        TaskLoss::Poisson => value::poisson(&of),
+        TaskLoss::WeightedLogistic => value::weighted_logistic(&of),
+        TaskLoss::Softmax => value::softmax(&of),
+        TaskLoss::ZeroInflated => value::zero_inflated(&of),
+    }
+}

@@ -1,0 +1,141 @@
+//! Every loss beside PyTorch's numbers, values and gradients (`fixtures/losses.py`).
+
+use burn::tensor::{Tensor, TensorData};
+use serde::Deserialize;
+use stem_core::loss::{Criterion, TaskLoss};
+use stem_core::{Batch, DeviceSpec, Field, MISSING, Schema, TargetTransform, Task, TaskKind, VocabularySpec};
+
+#[derive(Deserialize)]
+struct Case {
+    loss: TaskLoss,
+    z: Vec<f32>,
+    y: Vec<f32>,
+    share: Vec<f32>,
+    value: f64,
+    grad: Vec<f64>,
+}
+
+fn cases() -> Vec<Case> {
+    serde_json::from_str(include_str!("fixtures/losses.json")).unwrap()
+}
+
+/// A kind that the loss is for, whose labels are learned as they are.
+fn kind(loss: &TaskLoss) -> TaskKind {
+    match loss {
+        TaskLoss::CrossEntropy { .. } | TaskLoss::Focal { .. } => TaskKind::Binary,
+        TaskLoss::Mse | TaskLoss::Huber { .. } => {
+            TaskKind::Regression { transform: TargetTransform::None, mean: 0.0, std: 1.0 }
+        }
+        TaskLoss::Poisson => TaskKind::Count { scale: 1.0 },
+        TaskLoss::WeightedLogistic => TaskKind::WatchTime { scale: 1.0 },
+        TaskLoss::Softmax => TaskKind::Ordinal { classes: 4 },
+        TaskLoss::ZeroInflated => TaskKind::ZeroInflated { scale: 1.0 },
+        other => panic!("{other:?} has no case here"),
+    }
+}
+
+fn schema(kinds: &[TaskKind]) -> Schema {
+    let tasks = kinds.iter().enumerate().map(|(t, kind)| Task::new(format!("task-{t}")).of_kind(*kind));
+    Schema::new(vec![Field::category("user", 0)], vec![VocabularySpec::new("user", 3)], tasks.collect())
+}
+
+/// Losses `[T]` and gradient `[B, L]` of some cases side by side, each a task.
+fn of_tasks(cases: &[Case]) -> (Vec<f32>, Vec<f32>) {
+    let device = DeviceSpec::from_env().unwrap().open().unwrap();
+    let kinds: Vec<TaskKind> = cases.iter().map(|case| kind(&case.loss)).collect();
+    let (schema, rows, tasks) = (schema(&kinds), cases[0].y.len(), cases.len());
+    let losses: Vec<(String, TaskLoss)> = schema.task_names().into_iter().zip(cases.iter().map(|c| c.loss)).collect();
+    let criterion = Criterion::with(&schema, losses.iter().map(|(name, loss)| (name, loss))).unwrap();
+    // a row counts differently for each task, and a row of share 0 is one without the label
+    let mut loss = vec![0.0; tasks];
+    let outputs = schema.outputs();
+    let z: Vec<f32> = (0..rows)
+        .flat_map(|row| cases.iter().flat_map(move |case| case.z.chunks_exact(case.z.len() / rows).nth(row).unwrap()))
+        .copied()
+        .collect(); // [B, L]
+    let mut grad = vec![0.0; rows * outputs];
+    for (t, case) in cases.iter().enumerate() {
+        let labels = (0..rows).flat_map(|row| {
+            cases.iter().enumerate().map(move |(other, of)| {
+                let known = case.share[row] > 0.0 && other == t;
+                if known { of.y[row] } else { MISSING }
+            })
+        });
+        let batch = Batch::new(rows, vec![1; rows], vec![1.0; rows])
+            .with_labels(labels.collect())
+            .with_row_weights(case.share.clone());
+        batch.check(&schema).unwrap();
+        let logits =
+            Tensor::<2>::from_data(TensorData::new(z.clone(), [rows, outputs]), &device).autodiff().require_grad();
+        let found = criterion.forward(logits.clone(), &criterion.targets(&batch, &device)); // [T]
+        let mut grads = found.clone().slice_dim(0, t..t + 1).backward();
+        let own: Vec<f32> = logits.grad_remove(&mut grads).unwrap().into_data().try_into_vec().unwrap();
+        grad.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+        let found: Vec<f32> = found.into_data().try_into_vec().unwrap();
+        loss[t] = found[t];
+        assert!(
+            found.iter().enumerate().all(|(other, loss)| other == t || *loss == 0.0),
+            "no label, no loss: {found:?}"
+        );
+    }
+    (loss, grad)
+}
+
+#[test]
+fn every_loss_and_its_gradient_are_pytorchs() {
+    for case in cases() {
+        let name = format!("{:?}", case.loss);
+        let (loss, grad) = of_tasks(std::slice::from_ref(&case));
+        assert!(
+            (f64::from(loss[0]) - case.value).abs() < 1e-6 * case.value.abs().max(1.0),
+            "{name}: {loss:?} {}",
+            case.value
+        );
+        for (found, expected) in grad.iter().zip(&case.grad) {
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-5 * expected.abs().max(1.0),
+                "{name}: {found} {expected}"
+            );
+        }
+    }
+}
+
+/// Tasks of several kinds beside each other: a task's loss reads its own outputs and no others.
+#[test]
+fn tasks_of_all_kinds_stand_side_by_side() {
+    let all = cases();
+    let (losses, grad) = of_tasks(&all);
+    let outputs: usize = all.iter().map(|case| case.z.len() / case.y.len()).sum();
+    let mut first = 0;
+    for (case, loss) in all.iter().zip(losses) {
+        assert!((f64::from(loss) - case.value).abs() < 1e-6 * case.value.abs().max(1.0), "{:?}", case.loss);
+        let width = case.z.len() / case.y.len();
+        for (row, expected) in case.grad.chunks_exact(width).enumerate() {
+            let found = &grad[row * outputs + first..][..width];
+            assert!(found.iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{:?}", case.loss);
+        }
+        first += width;
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_for_a_label_names_task_and_kind() {
+    let schema = schema(&[TaskKind::Binary, TaskKind::Ordinal { classes: 3 }]);
+    let message = |task: &str, loss: TaskLoss| {
+        Criterion::with(&schema, [(&task.to_string(), &loss)]).map(drop).unwrap_err().to_string()
+    };
+    let found = message("task-0", TaskLoss::Mse);
+    assert!(found.contains("losses.task-0.name") && found.contains("mse of a label of kind binary"), "{found}");
+    let found = message("task-1", TaskLoss::Focal { gamma: 2.0, alpha: None });
+    assert!(found.contains("focal of a label of kind ordinal"), "{found}");
+    let found = message("like", TaskLoss::Mse);
+    assert!(found.contains("task-0, task-1"), "{found}");
+    for (loss, key) in [
+        (TaskLoss::Focal { gamma: -1.0, alpha: None }, "gamma"),
+        (TaskLoss::Focal { gamma: 2.0, alpha: Some(1.5) }, "alpha"),
+        (TaskLoss::CrossEntropy { label_smoothing: 1.0 }, "label_smoothing"),
+    ] {
+        let found = message("task-0", loss);
+        assert!(found.contains(&format!("losses.task-0.{key}")), "{found}");
+    }
+}
