@@ -42,7 +42,7 @@ impl Model for WideDeep {
 
 impl WideDeepConfig {
     fn bank<'a>(&'a self, schema: &Schema, tower: &'a [usize]) -> MlpShape<'a> {
-        Towers::shape(schema.tasks.len(), schema.fields.len() * self.dim, tower, &self.hidden)
+        Towers::shape(&schema.tasks, schema.fields.len() * self.dim, tower, &self.hidden)
     }
 }
 
@@ -63,7 +63,7 @@ impl ModelSpec for WideDeepConfig {
     }
     fn init(&self, schema: &Schema, rng: &mut Rng, device: &Device) -> WideDeep {
         let (deep, wide) = (self.bank(schema, &self.tower), self.bank(schema, &[]));
-        WideDeep { deep: Towers::init(deep, rng, device), wide: Towers::init(wide, rng, device) }
+        WideDeep { deep: Towers::init(deep, schema, rng, device), wide: Towers::init(wide, schema, rng, device) }
     }
 }
 

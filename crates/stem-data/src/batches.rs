@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use stem_core::{Batch, FieldKind, PADDING};
 
-use crate::dataset::{Dataset, label};
+use crate::dataset::Dataset;
 use crate::negatives::Sampled;
 use crate::random;
 use crate::shuffle::Shuffled;
@@ -117,7 +117,6 @@ impl Dataset {
     /// Copies rows out of the columns and derives the weights that the columns leave out.
     fn fill(&self, split: Split, rows: &[usize], sampled: Option<&Sampled>) -> Batch {
         let schema = self.schema();
-        let (labels, of_first, stride) = self.strided_labels(split); // [N, stride]
         let (ids, numbers) = self.features(split);
         let (slots, tasks) = (schema.slots(), schema.tasks.len());
         let offsets = schema.offsets();
@@ -126,9 +125,8 @@ impl Dataset {
         if let Some(weights) = self.weights(split) {
             batch.row_weights = rows.iter().map(|&row| weights[row]).collect();
         }
+        self.append_labels(split, rows.iter().copied(), &mut batch.labels);
         for &row in rows {
-            let first = row * stride + of_first;
-            batch.labels.extend(labels[first..first + tasks].iter().map(|&byte| label(byte)));
             let (mut own_ids, mut own_numbers) = (ids.row(row), numbers.row(row));
             for field in &schema.fields {
                 let (start, padding) = (batch.ids.len(), offsets[field.vocabulary] + PADDING);
@@ -158,8 +156,8 @@ impl Dataset {
             }
         }
         if let Some(sampled) = sampled {
-            let of_rows = batch.labels.chunks_exact(tasks).enumerate();
-            batch.row_weights = of_rows.map(|(row, labels)| batch.row_weight(row) * sampled.weight(labels)).collect();
+            let of_rows = rows.iter().enumerate();
+            batch.row_weights = of_rows.map(|(place, &row)| batch.row_weight(place) * sampled.weight(row)).collect();
         }
         batch
     }

@@ -7,20 +7,22 @@ use stem_core::bundle::KnownKeys;
 use stem_core::{MISSING, Schema, Texts, Vocabulary};
 
 use crate::columns::{ColumnWriter, Columns, Element};
-use crate::encode::{SLICES, WEIGHTS};
+use crate::encode::{SLICES, VALUES, WEIGHTS};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::ids::Ids;
 use crate::manifest::{FLOAT_LABELS, Keys, Manifest};
 use crate::slices::Slice;
 use crate::split::{Split, SplitStatistics};
+use crate::targets::value_places;
 
 /// The columns of one split.
 #[derive(Debug)]
 struct SplitColumns {
     ids: Ids,
     numbers: Columns<f32>,         // [N, numbers of all fields]
-    labels: Labels,                // [N, T], 0, 1 or NO_LABEL
+    labels: Labels,                // [N, T], 0, 1 or NO_LABEL; of a number whether it is above 0
+    values: Option<Columns<f32>>,  // [N, labels that are numbers]
     groups: Option<Columns<u32>>,  // [N, 1]
     weights: Option<Columns<f32>>, // [N, 1]
     slices: Option<Columns<u32>>,  // [N, slices]
@@ -69,6 +71,8 @@ struct Inner {
     manifest: Manifest,
     vocabularies: Vec<Vocabulary>,
     idle: Vec<Vec<u32>>,
+    /// Of each task of the folder, where its numbers stand in a row of them.
+    places: Vec<Option<usize>>,
     splits: [SplitColumns; 3],
 }
 
@@ -112,11 +116,14 @@ impl Dataset {
             let groups = || manifest.open(folder, &name("groups.u32"), [rows, 1]);
             let has_weights = manifest.files.contains_key(&name(WEIGHTS));
             let weights = || manifest.open(folder, &name(WEIGHTS), [rows, 1]);
+            let numeric = schema.tasks.iter().filter(|task| !task.kind.is_binary()).count();
+            let values = || manifest.open(folder, &name(VALUES), [rows, numeric]);
             let slices = || manifest.open(folder, &name(SLICES), [rows, manifest.slices.len()]);
             Ok(SplitColumns {
                 ids: Ids::open(&manifest, folder, split.name(), rows)?,
                 numbers: manifest.open(folder, &name("numbers.f32"), [rows, manifest.numbers()])?,
                 labels: Labels::open(&manifest, folder, split, [rows, schema.tasks.len()])?,
+                values: (numeric > 0).then(values).transpose()?,
                 groups: schema.group.is_some().then(groups).transpose()?,
                 weights: has_weights.then(weights).transpose()?,
                 slices: (!manifest.slices.is_empty()).then(slices).transpose()?,
@@ -125,7 +132,8 @@ impl Dataset {
             })
         };
         let splits = [open(Split::Train)?, open(Split::Valid)?, open(Split::Test)?];
-        Ok(Self { inner: Arc::new(Inner { manifest, vocabularies, idle, splits }), view: None })
+        let places = value_places(manifest.schema.tasks.iter().map(|task| task.kind.is_binary()));
+        Ok(Self { inner: Arc::new(Inner { manifest, vocabularies, idle, places, splits }), view: None })
     }
 
     /// Name of the data set.
@@ -173,15 +181,35 @@ impl Dataset {
         self.inner.manifest.statistics[split as usize].rows
     }
 
-    /// 0, 1 or NaN for missing. `[N, T]`, four bytes each from the first call on; batches hold their own.
+    /// 0 or 1, or a number as the task's kind has it, or NaN for missing. `[N, T]`, four bytes each from the first call on; batches hold
+    /// their own.
     pub fn labels(&self, split: Split) -> &[f32] {
-        let (labels, first, tasks) = self.strided_labels(split);
-        match &self.view {
-            Some(view) => view.labels[split as usize]
-                .get_or_init(|| labels.iter().skip(first).step_by(tasks).map(|&byte| label(byte)).collect()),
-            None => self.inner.splits[split as usize]
-                .floats
-                .get_or_init(|| labels.iter().map(|&byte| label(byte)).collect()),
+        let floats = match &self.view {
+            Some(view) => &view.labels[split as usize],
+            None => &self.inner.splits[split as usize].floats,
+        };
+        floats.get_or_init(|| {
+            let mut labels = Vec::with_capacity(self.rows(split) * self.schema().tasks.len());
+            self.append_labels(split, 0..self.rows(split), &mut labels);
+            labels
+        })
+    }
+
+    /// The labels of some rows, as a batch has them. `[n, T]`, appended
+    pub(crate) fn append_labels(&self, split: Split, rows: impl Iterator<Item = usize>, out: &mut Vec<f32>) {
+        let (marks, first, stride) = self.strided_labels(split); // [N, stride]
+        let tasks = self.schema().tasks.len();
+        let values = self.inner.splits[split as usize].values.as_ref();
+        for row in rows {
+            let own = &marks[row * stride + first..][..tasks];
+            match values {
+                None => out.extend(own.iter().map(|&mark| label(mark))),
+                Some(values) => {
+                    let numbers = values.row(row); // missing where the mark says so
+                    let places = own.iter().zip(&self.inner.places[first..]);
+                    out.extend(places.map(|(&mark, place)| place.map_or_else(|| label(mark), |place| numbers[place])));
+                }
+            }
         }
     }
 

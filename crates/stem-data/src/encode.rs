@@ -12,15 +12,17 @@ use crate::encoding::{Encoding, number_places};
 use crate::error::{Error, Result};
 use crate::gather::CodedRows;
 use crate::ids::{IdRows, IdsWriter};
-use crate::recipe::{FieldRecipe, Recipe};
+use crate::recipe::{FieldRecipe, LabelKind, Recipe};
 use crate::split::{Split, SplitStatistics};
 use crate::stop::StopFlag;
+use crate::targets::{masked_values, value_places};
 use crate::within::Spaces;
 
 struct SplitWriter {
     ids: IdsWriter,
     numbers: ColumnWriter<f32>,
     labels: ColumnWriter<u8>,
+    values: Option<ColumnWriter<f32>>,
     groups: Option<ColumnWriter<u32>>,
     weights: Option<ColumnWriter<f32>>,
     slices: Option<ColumnWriter<u32>>,
@@ -29,6 +31,8 @@ struct SplitWriter {
 
 /// Which value each row has of the columns that a measurement is cut by.
 pub(crate) const SLICES: &str = "slices.u32";
+/// The labels that are numbers.
+pub(crate) const VALUES: &str = "values.f32";
 /// How much each row counts.
 pub(crate) const WEIGHTS: &str = "weights.f32";
 
@@ -60,6 +64,11 @@ pub(crate) fn encode(
             ids: IdsWriter::create(&folder, &encoding.schema)?,
             numbers: ColumnWriter::create(folder.join("numbers.f32"), cols)?,
             labels: ColumnWriter::create(folder.join("labels.u8"), tasks)?,
+            values: rows
+                .values
+                .as_ref()
+                .map(|values| ColumnWriter::create(folder.join(VALUES), values.cols()))
+                .transpose()?,
             groups: rows.groups.as_ref().map(|_| ColumnWriter::create(folder.join("groups.u32"), 1)).transpose()?,
             weights: rows.weights.as_ref().map(|_| ColumnWriter::create(folder.join(WEIGHTS), 1)).transpose()?,
             slices: (!recipe.slices.is_empty())
@@ -70,8 +79,11 @@ pub(crate) fn encode(
     };
     let mut writers = [create(Split::Train)?, create(Split::Valid)?, create(Split::Test)?];
     let spaces = Spaces::of(recipe);
+    let is_binary = |task: usize| recipe.labels[task].kind == LabelKind::Binary;
     let mut same: Vec<(usize, usize)> = (0..tasks).flat_map(|a| (a + 1..tasks).map(move |b| (a, b))).collect();
-    let (mut masked, mut labels) = (vec![0; tasks], Vec::new());
+    same.retain(|&(a, b)| is_binary(a) && is_binary(b));
+    let places = value_places((0..tasks).map(is_binary));
+    let (mut masked, mut labels, mut values) = (vec![0; tasks], Vec::new(), Vec::new());
     let mut walk = rows.walk_last(recipe)?;
     while let Some(block) = walk.next()? {
         if stop.is_set() {
@@ -84,6 +96,7 @@ pub(crate) fn encode(
             writer.ids.write(ids_of(&block, &own, rows, &inputs))?;
             writer.numbers.write_marked(&weights_of(&own, rows, &inputs, cols)?)?;
             labels.clear();
+            values.clear();
             for (_, row) in &own {
                 spaces.mask(rows.labels.row(*row), &mut masked);
                 for (task, label) in masked.iter().enumerate() {
@@ -94,8 +107,14 @@ pub(crate) fn encode(
                     same.retain(|&(a, b)| masked[a] == masked[b]);
                 }
                 labels.extend_from_slice(&masked);
+                if let Some(numbers) = &rows.values {
+                    masked_values(&masked, numbers.row(*row), &places, &mut values);
+                }
             }
             writer.labels.write_marked(&labels)?;
+            if let Some(file) = &mut writer.values {
+                file.write_marked(&values)?;
+            }
             if let (Some(file), Some(groups)) = (&mut writer.groups, &rows.groups) {
                 file.write_marked(&own.iter().map(|(_, row)| groups.values()[*row]).collect::<Vec<_>>())?;
             }
@@ -116,6 +135,9 @@ pub(crate) fn encode(
         writer.ids.seal()?.into_iter().for_each(|(name, checksum)| sealed(name, checksum));
         sealed("numbers.f32", writer.numbers.seal()?);
         sealed("labels.u8", writer.labels.seal()?);
+        if let Some(values) = writer.values {
+            sealed(VALUES, values.seal()?);
+        }
         if let Some(groups) = writer.groups {
             sealed("groups.u32", groups.seal()?);
         }
@@ -172,7 +194,7 @@ fn weights_of(own: &[(usize, usize)], rows: &CodedRows, inputs: &[Input<'_>], co
                 let weight = if value.is_nan() { 0.0 } else { field.kind.number_weight(value) };
                 if !weight.is_finite() {
                     let (column, expected) = (field.columns().join(", "), "a number that 32-bit floats can hold");
-                    return Err(Error::Value { column, row, expected, found: value.to_string() });
+                    return Err(Error::value(&column, row, expected, value.to_string()));
                 }
                 all.push(weight);
             }

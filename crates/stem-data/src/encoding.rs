@@ -13,8 +13,9 @@ use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
 use crate::grow;
 use crate::known::Known;
-use crate::recipe::{FieldRecipe, Kind, Recipe};
+use crate::recipe::{FieldRecipe, Kind, LabelRecipe, Recipe};
 use crate::split::Split;
+use crate::targets::fitted;
 
 /// Schema, vocabularies, and how codes become ids.
 pub(crate) struct Encoding {
@@ -50,7 +51,7 @@ pub(crate) fn encoding(
     let moments = moments(rows);
     let (mut vocabularies, mut ids, mut varied, mut idle) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut offset = 0u64;
-    let mut fitted = rows.steps.iter().map(|steps| steps.transforms.clone()).collect::<Vec<_>>();
+    let mut steps = rows.steps.iter().map(|steps| steps.transforms.clone()).collect::<Vec<_>>();
     let places = number_places(recipe);
     let mut kinds = vec![FieldKind::Category; recipe.fields.len()];
     let mut vocabulary_of = vec![0; recipe.fields.len()];
@@ -81,7 +82,7 @@ pub(crate) fn encoding(
                         let decided = model.and_then(|model| model.numbers_of(field)?.1.map(<[f64]>::to_vec));
                         let edges = decided.map_or_else(|| edges(recipe, rows, field, places[f], buckets), Ok)?;
                         let vocabulary = Vocabulary::integers(0..=edges.len() as i64);
-                        fitted[f].push(Transform::Bucketize { edges });
+                        steps[f].push(Transform::Bucketize { edges });
                         vocabulary
                     }
                     _ => Vocabulary::Number,
@@ -123,7 +124,7 @@ pub(crate) fn encoding(
         varied.push(spread || distinct > 1);
         vocabularies.push(vocabulary);
     }
-    let fields = recipe.fields.iter().zip(kinds).zip(vocabulary_of).zip(fitted);
+    let fields = recipe.fields.iter().zip(kinds).zip(vocabulary_of).zip(steps);
     let fields = fields.map(|(((field, kind), vocabulary), transforms)| {
         let mut fitted = Field::new(&field.name, kind, vocabulary);
         if field.columns != [field.name.as_str()] {
@@ -138,8 +139,12 @@ pub(crate) fn encoding(
         Vocabulary::Hashed { buckets, keys } => VocabularySpec::hashed(&coded.name, *buckets, *keys),
         _ => VocabularySpec::new(&coded.name, vocabulary.rows()),
     });
-    let tasks = recipe.labels.iter().map(|label| {
-        let mut task = Task::new(&label.column);
+    // A model that is trained on keeps what its tasks' labels were divided by: its towers have learned those.
+    let decided =
+        |label: &LabelRecipe| model.and_then(|model| Some(model.schema.tasks[model.schema.task(&label.column)?].kind));
+    let fitted = fitted(recipe, rows)?;
+    let tasks = recipe.labels.iter().zip(fitted).map(|(label, fitted)| {
+        let mut task = Task::new(&label.column).of_kind(decided(label).unwrap_or(fitted));
         task.within = label.within.clone();
         task
     });

@@ -1,5 +1,6 @@
 //! Everything that can go wrong between raw tables and batches: where, what was expected, what was found, what to do.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -160,7 +161,7 @@ pub enum Error {
         /// Row of the SELECT's result, counted from 0.
         row: usize,
         /// What the column takes.
-        expected: &'static str,
+        expected: Cow<'static, str>,
         /// What stands there.
         found: String,
     },
@@ -226,8 +227,8 @@ fn reads(expected: &str, found: &str) -> &'static str {
 
 impl Error {
     /// A value that its field, label or split cannot take.
-    pub(crate) fn value(column: &str, row: usize, expected: &'static str, found: String) -> Error {
-        Error::Value { column: column.into(), row, expected, found }
+    pub(crate) fn value(column: &str, row: usize, expected: impl Into<Cow<'static, str>>, found: String) -> Error {
+        Error::Value { column: column.into(), row, expected: expected.into(), found }
     }
 
     /// A message of Polars without its advice, which speaks of an API the reader does not use.

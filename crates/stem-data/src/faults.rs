@@ -8,7 +8,7 @@ use stem_core::Value;
 use crate::dictionary::has_integer_keys;
 use crate::error::Fault;
 use crate::provenance::{Origins, cast_to_times, drifting};
-use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe, nearest};
+use crate::recipe::{FieldRecipe, Kind, LabelKind, Recipe, SplitRecipe, nearest};
 use crate::source::{ColumnFacts, words};
 use crate::transform::Steps;
 
@@ -132,9 +132,10 @@ pub(crate) fn faults(
         let is_read = is_number || (*dtype == DataType::String && is_undecided(name));
         if !is_read {
             let what = format!(
-                "label \"{name}\" is {}{}, expected 0, 1 or null: write CAST(\"{name}\" AS DOUBLE) in the sql where it holds numbers, CASE WHEN ... THEN 1 ELSE 0 END where it holds words",
+                "label \"{name}\" is {}{}, expected {} or null: write CAST(\"{name}\" AS DOUBLE) in the sql where it holds numbers, CASE WHEN ... THEN 1 ELSE 0 END where it holds words",
                 words(dtype),
-                example(name)
+                example(name),
+                if label.kind == LabelKind::Binary { "0, 1" } else { "a number" }
             );
             add(label.line, what);
         }

@@ -18,11 +18,12 @@ use crate::facts::Times;
 use crate::mature::Maturity;
 use crate::memory::{KeyMemory, KeysHeld, available_memory};
 use crate::numbers::{labels_of, numbers_of, side_by_side, weights_of};
-use crate::recipe::{FieldRecipe, Kind, Recipe, SplitRecipe};
+use crate::recipe::{FieldRecipe, Kind, LabelKind, Recipe, SplitRecipe};
 use crate::scan::Query;
 use crate::slices::{Slice, slice_codes};
 use crate::splitter::{Placed, Splits, Splitter};
 use crate::stop::StopFlag;
+use crate::targets::value_places;
 use crate::transform::Steps;
 
 /// One vocabulary as codes, and the fields that feed it.
@@ -44,7 +45,8 @@ pub(crate) struct CodedRows {
     pub(crate) numbers: Columns<f64>, // [N, numbers of all fields], NaN for null
     /// What was done to the values of each field. `[F]`
     pub(crate) steps: Vec<Steps>,
-    pub(crate) labels: Columns<u8>, // [N, T], 0, 1 or NO_LABEL
+    pub(crate) labels: Columns<u8>, // [N, T], 0, 1 or NO_LABEL; of a number whether it is above 0
+    pub(crate) values: Option<Columns<f32>>, // [N, labels that are numbers]
     /// What a reader should know of them, in words.
     pub(crate) notes: Vec<String>,
     pub(crate) groups: Option<Columns<u32>>,  // [N, 1]
@@ -104,6 +106,9 @@ pub(crate) fn gather(
     let mut codes_file = CodesWriter::create(scratch)?;
     let mut numbers_file = ColumnWriter::create(scratch.join("numbers"), width)?;
     let mut labels_file = ColumnWriter::create(scratch.join("labels"), recipe.labels.len())?;
+    let places = value_places(recipe.labels.iter().map(|label| label.kind == LabelKind::Binary));
+    let numeric = places.iter().flatten().count();
+    let mut values_file = ColumnWriter::create(scratch.join("values"), numeric)?;
     let mut groups_file = ColumnWriter::create(scratch.join("groups"), 1)?;
     let mut maturity = Maturity::new(recipe, scratch)?;
     let mut weights_file = ColumnWriter::create(scratch.join("weights"), 1)?;
@@ -145,7 +150,9 @@ pub(crate) fn gather(
             Ok((field.numbers(), numbers_of(field, steps.default.as_ref(), &column, first)?))
         });
         numbers_file.write(&side_by_side(height, &parts.collect::<Result<Vec<_>>>()?))?;
-        labels_file.write(&labels_of(&chunk, recipe.labels.iter().map(|l| l.column.as_str()), first)?)?;
+        let (marks, values) = labels_of(&chunk, &recipe.labels, &places, first)?;
+        labels_file.write(&marks)?;
+        values_file.write(&values)?;
         groups_file.write(&grouped?)?;
         if let Some(maturity) = &mut maturity {
             maturity.see(&chunk, first)?;
@@ -176,6 +183,7 @@ pub(crate) fn gather(
         longest,
         numbers: Columns::open(&numbers_file.finish()?)?,
         labels,
+        values: (numeric > 0).then(|| values_file.finish().and_then(|path| Columns::open(&path))).transpose()?,
         notes,
         groups: groups.map(|_| groups_file.finish().and_then(|path| Columns::open(&path))).transpose()?,
         weights: recipe

@@ -1,7 +1,9 @@
 //! Data of a later day, encoded as a model takes them: fields, transforms and vocabularies are those of its training.
 
 use stem_core::models::ModelSpec;
-use stem_core::{Bundle, Field, FieldKind, PADDING, Predictor, Schema, Transform, Vocabulary};
+use stem_core::{
+    Bundle, Field, FieldKind, PADDING, Predictor, Schema, TargetTransform, TaskKind, Transform, Vocabulary,
+};
 
 use crate::dictionary::{Dictionary, FIRST, Keys};
 use crate::encoding::{Encoding, count};
@@ -85,6 +87,12 @@ impl Known<'_> {
         let line = recipe.labels.first().map_or(1, |label| label.line);
         let labels = self.schema.tasks.iter().filter_map(|task| {
             let own = recipe.labels.iter().find(|label| label.column == task.name);
+            if let Some((own, here)) = own.map(|own| (own, of_label(&own.kind.unfitted())))
+                && here != of_label(&task.kind)
+            {
+                let what = format!("label \"{}\" is {here} here and {} in the model", own.column, of_label(&task.kind));
+                faults.push(Fault { line: own.line, what });
+            }
             if own.is_none() {
                 let what = format!("the model scores \"{}\", which is no label of this recipe", task.name);
                 faults.push(Fault { line, what });
@@ -164,6 +172,15 @@ pub(crate) fn ids_of(keys: &Keys, known: &Vocabulary) -> Vec<u32> {
         Keys::Hashed(buckets) => ids.extend(1..=buckets.len() as u32),
     }
     ids
+}
+
+/// What a label is, beside what is fitted of it.
+fn of_label(kind: &TaskKind) -> String {
+    match kind {
+        TaskKind::Regression { transform: TargetTransform::Log1p, .. } => "regression of log1p".into(),
+        TaskKind::Ordinal { classes } => format!("ordinal of {classes} classes"),
+        kind => kind.name().into(),
+    }
 }
 
 fn word(kind: Kind) -> &'static str {

@@ -70,6 +70,7 @@ mod slices;
 mod days;
 mod encode;
 mod facts;
+mod targets;
 mod within;
 mod mature;
 mod mapped;
@@ -113,7 +114,8 @@ pub use prepare::{PrepareOptions, prepare, prepare_grown, prepare_known};
 pub use profile::{FieldProfile, Profile};
 pub use progress::{Bar, Progress};
 pub use recipe::{
-    ColumnType, Dialect, FieldRecipe, Format, Growth, Kind, LabelRecipe, Mature, Quote, Recipe, Source, SplitRecipe,
+    ColumnType, Dialect, FieldRecipe, Format, Growth, Kind, LabelKind, LabelRecipe, Mature, Quote, Recipe, Source,
+    SplitRecipe,
 };
 pub use simulator::SimulatorConfig;
 pub use slices::Slice;

@@ -7,8 +7,9 @@ use crate::split::Split;
 
 /// The rows of an epoch.
 pub(crate) struct Sampled {
-    /// A bit for every row.
-    bits: Vec<u64>,
+    /// A bit for every row: whether the epoch sees it, and whether it is positive.
+    seen: Vec<u64>,
+    positive: Vec<u64>,
     /// How much a negative row counts that is among them.
     weight: f32,
 }
@@ -20,7 +21,8 @@ impl Sampled {
         let (mut wanted, mut left) = (kept_of(negatives, keep), negatives);
         let weight = if wanted > 0 { negatives as f32 / wanted as f32 } else { 1.0 };
         let mut random = random::stream(b"negative", seed, epoch);
-        let mut bits = vec![0u64; dataset.rows(split).div_ceil(64)];
+        let mut seen = vec![0u64; dataset.rows(split).div_ceil(64)];
+        let mut positive = seen.clone();
         for (row, is_positive) in is_positive(dataset, split).enumerate() {
             let is_kept = is_positive || {
                 let is_drawn = random::unit(&mut random) * (left as f64) < wanted as f64;
@@ -28,36 +30,43 @@ impl Sampled {
                 wanted -= usize::from(is_drawn);
                 is_drawn
             };
-            bits[row / 64] |= u64::from(is_kept) << (row % 64);
+            seen[row / 64] |= u64::from(is_kept) << (row % 64);
+            positive[row / 64] |= u64::from(is_positive) << (row % 64);
         }
-        Self { bits, weight }
+        Self { seen, positive, weight }
     }
 
     /// Whether the epoch sees the row.
     pub(crate) fn has(&self, row: usize) -> bool {
-        self.bits[row / 64] >> (row % 64) & 1 == 1
+        bit(&self.seen, row)
     }
 
-    /// How much a row counts with these labels.
-    pub(crate) fn weight(&self, labels: &[f32]) -> f32 {
-        if labels.contains(&1.0) { 1.0 } else { self.weight }
+    /// How much a row counts that the epoch sees.
+    pub(crate) fn weight(&self, row: usize) -> f32 {
+        if bit(&self.positive, row) { 1.0 } else { self.weight }
     }
+}
+
+fn bit(bits: &[u64], row: usize) -> bool {
+    bits[row / 64] >> (row % 64) & 1 == 1
 }
 
 fn kept_of(negatives: usize, keep: f64) -> usize {
     ((negatives as f64 * keep).round() as usize).max(1).min(negatives)
 }
 
-/// For every row whether some task's label is 1.
+/// For every row whether some task's label is 1; labels that are numbers are not asked.
 fn is_positive(dataset: &Dataset, split: Split) -> impl Iterator<Item = bool> {
     let (labels, first, stride) = dataset.strided_labels(split);
-    let tasks = dataset.schema().tasks.len();
     debug_assert_ne!(NO_LABEL, 1);
-    labels.chunks_exact(stride.max(1)).map(move |row| row[first..first + tasks].contains(&1))
+    let binary: Vec<bool> = dataset.schema().tasks.iter().map(|task| task.kind.is_binary()).collect();
+    labels
+        .chunks_exact(stride.max(1))
+        .map(move |row| row[first..].iter().zip(&binary).any(|(mark, of)| *of && *mark == 1))
 }
 
 impl Dataset {
-    /// Rows of a split that are positive for some task.
+    /// Rows of a split that are positive for some task whose label is 0 or 1.
     pub fn positive_rows(&self, split: Split) -> usize {
         *self.positives(split).get_or_init(|| is_positive(self, split).filter(|is_positive| *is_positive).count())
     }

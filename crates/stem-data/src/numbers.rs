@@ -1,11 +1,11 @@
 //! What goes in as numbers: number fields, vectors, categories that quantiles cut, and labels.
 
 use polars::prelude::*;
-use stem_core::Value;
+use stem_core::{MISSING, Value};
 
 use crate::dataset::NO_LABEL;
 use crate::error::{Error, Result};
-use crate::recipe::{FieldRecipe, Kind};
+use crate::recipe::{FieldRecipe, Kind, LabelRecipe};
 
 /// The numbers of a field in a chunk that begins with row `first`, NaN for null. `[n, width]`
 pub(crate) fn numbers_of(
@@ -86,25 +86,50 @@ fn parsed(text: &str, separator: Option<&str>) -> Option<Vec<Option<f64>>> {
     }
 }
 
-/// Labels side by side. `[n, T]`
-pub(crate) fn labels_of<'c>(
+/// Labels side by side: a mark for each, `[n, T]`, and the numbers of those that are numbers, at their `places`. `[n, R]`
+pub(crate) fn labels_of(
     chunk: &DataFrame,
-    columns: impl ExactSizeIterator<Item = &'c str>,
+    labels: &[LabelRecipe],
+    places: &[Option<usize>],
     first: usize,
-) -> Result<Vec<u8>> {
-    let width = columns.len();
-    let mut values = vec![0; chunk.height() * width];
-    for (place, name) in columns.enumerate() {
+) -> Result<(Vec<u8>, Vec<f32>)> {
+    let (width, numeric) = (labels.len(), places.iter().flatten().count());
+    let (mut marks, mut values) = (vec![0; chunk.height() * width], vec![MISSING; chunk.height() * numeric]);
+    for ((own, label), place) in labels.iter().enumerate().zip(places) {
+        let (name, kind) = (&label.column, label.kind.unfitted());
         let column = chunk.column(name).and_then(|c| c.strict_cast(&DataType::Float64)).map_err(Error::query)?;
         for (row, value) in column.f64().map_err(Error::query)?.iter().enumerate() {
-            values[row * width + place] = match value {
-                Some(value) if value == 0.0 || value == 1.0 => value as u8,
-                Some(value) => return Err(Error::value(name, first + row, "0, 1 or null", value.to_string())),
-                None => NO_LABEL,
+            let Some(exact) = value else {
+                marks[row * width + own] = NO_LABEL;
+                continue;
             };
+            let value = exact as f32;
+            // 0.99999999999 is not 1, though as 32 bits it would be
+            let misfit = if kind.is_binary() { misfit_of_bits(exact) } else { kind.misfit(value) };
+            if let Some(expected) = misfit {
+                return Err(Error::value(
+                    name,
+                    first + row,
+                    expected_of(expected, kind.is_binary()),
+                    exact.to_string(),
+                ));
+            }
+            marks[row * width + own] = u8::from(value > 0.0);
+            if let Some(place) = place {
+                values[row * numeric + place] = value;
+            }
         }
     }
-    Ok(values)
+    Ok((marks, values))
+}
+
+fn expected_of(expected: &str, is_binary: bool) -> String {
+    let hint = if is_binary { " (a label of numbers has a `kind`: \"regression\", \"count\" ...)" } else { "" };
+    format!("{expected} or null{hint}")
+}
+
+fn misfit_of_bits(label: f64) -> Option<&'static str> {
+    (label != 0.0 && label != 1.0).then_some("0, 1")
 }
 
 /// How much each row of a chunk counts. `[n]`

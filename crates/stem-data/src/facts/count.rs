@@ -98,6 +98,7 @@ fn hash(hashed: &mut Vec<u32>, rows: &CodedRows, row: usize, labels: &[u8]) -> u
     rows.numbers.row(row).iter().for_each(|value| long(value.to_bits()));
     rows.times.order.get(row).iter().for_each(|time| long(**time as u64));
     hashed.extend(labels.iter().map(|label| u32::from(*label)));
+    hashed.extend(rows.values.iter().flat_map(|values| values.row(row)).map(|value| value.to_bits()));
     hashed.extend(rows.groups.iter().map(|groups| groups.values()[row]));
     xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(hashed))
 }

@@ -240,14 +240,42 @@ impl FieldRecipe {
 /// One kind of feedback.
 #[derive(Debug, Clone)]
 pub struct LabelRecipe {
-    /// Column of the SELECT: 0, 1 or null (missing).
+    /// Column of the SELECT: 0 or 1, or a number as its kind has it, or null (missing).
     pub column: String,
+    /// What it holds.
+    pub kind: LabelKind,
     /// Where this other label is not 1, the label counts as missing.
     pub within: Option<String>,
     /// When it is known.
     pub mature: Option<Mature>,
     /// Line in the recipe.
     pub line: usize,
+}
+
+/// What a label holds: see [`TaskKind`](stem_core::TaskKind) for what is learned of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LabelKind {
+    /// 0 or 1.
+    #[default]
+    Binary,
+    /// Any number.
+    Regression {
+        /// Whether `ln(1 + y)` is learned in place of `y`, for numbers of 0 or more with a long tail.
+        log1p: bool,
+        /// Whether mean and standard deviation of the training split are taken out.
+        standardize: bool,
+    },
+    /// 0, 1, 2 ...
+    Count,
+    /// A time or an amount of 0 or more.
+    WatchTime,
+    /// A level, 0 to `classes - 1`.
+    Ordinal {
+        /// How many levels there are.
+        classes: usize,
+    },
+    /// An amount of 0 or more with many zeros.
+    ZeroInflated,
 }
 
 /// A label that arrives late.

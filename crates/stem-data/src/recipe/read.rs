@@ -8,7 +8,8 @@ use toml::de::DeTable;
 use super::field::field;
 use super::section::{Faults, Section};
 use super::{
-    ColumnType, Dialect, Format, Growth, LabelRecipe, Lines, Mature, Quote, Recipe, SPLIT_OF_FILES, Source, SplitRecipe,
+    ColumnType, Dialect, Format, Growth, LabelKind, LabelRecipe, Lines, Mature, Quote, Recipe, SPLIT_OF_FILES, Source,
+    SplitRecipe,
 };
 use crate::error::Fault;
 use crate::simulator::SimulatorConfig;
@@ -202,6 +203,7 @@ fn dialect(section: &mut Section<'_>, text: bool, faults: &mut Faults<'_>) -> Di
 fn label(mut section: Section<'_>, faults: &mut Faults<'_>) -> LabelRecipe {
     let column = section.need_text("column", faults);
     let within = section.text("within", faults);
+    let kind = label_kind(&mut section, faults);
     let mature =
         section.table("mature_after", "mature_after = { column = \"time\", wait = 7 }", faults).map(|mut own| {
             let (column, wait) = (own.need_text("column", faults), own.number("wait", faults));
@@ -216,7 +218,55 @@ fn label(mut section: Section<'_>, faults: &mut Faults<'_>) -> LabelRecipe {
         });
     let line = section.line_of("column", faults);
     section.finish(faults);
-    LabelRecipe { column, within, mature, line }
+    LabelRecipe { column, kind, within, mature, line }
+}
+
+fn label_kind(section: &mut Section<'_>, faults: &mut Faults<'_>) -> LabelKind {
+    let regression = LabelKind::Regression { log1p: false, standardize: true };
+    let kinds = [
+        ("binary", LabelKind::Binary),
+        ("regression", regression),
+        ("count", LabelKind::Count),
+        ("watch-time", LabelKind::WatchTime),
+        ("ordinal", LabelKind::Ordinal { classes: 0 }),
+        ("zero-inflated", LabelKind::ZeroInflated),
+    ];
+    let kind = section.choice("kind", &kinds, faults);
+    let transform = section.choice("transform", &[("none", false), ("log1p", true)], faults);
+    let standardize = section.flag("standardize", faults);
+    let classes = section.count("classes", 2, faults);
+    let mut only = |key: &str, of: &str, is_there: bool| {
+        if is_there {
+            faults.add(section.line_of(key, faults), format!("`{key}` is for a label of `kind = \"{of}\"`"));
+        }
+    };
+    let is_regression = kind == Some(regression);
+    only("transform", "regression", transform.is_some() && !is_regression);
+    only("standardize", "regression", standardize.is_some() && !is_regression);
+    match kind {
+        // `classes` alone says what the label is
+        None | Some(LabelKind::Ordinal { .. }) if classes.is_some() => {
+            LabelKind::Ordinal { classes: classes.unwrap_or(2) }
+        }
+        Some(LabelKind::Ordinal { .. }) => {
+            if !section.has("classes") {
+                faults.add(
+                    section.line,
+                    "a label of `kind = \"ordinal\"` needs `classes`: how many levels there are, 0 among them",
+                );
+            }
+            LabelKind::Ordinal { classes: 2 }
+        }
+        Some(LabelKind::Regression { .. }) => {
+            only("classes", "ordinal", classes.is_some());
+            LabelKind::Regression { log1p: transform.unwrap_or(false), standardize: standardize.unwrap_or(true) }
+        }
+        Some(kind) => {
+            only("classes", "ordinal", classes.is_some());
+            kind
+        }
+        None => LabelKind::Binary,
+    }
 }
 
 fn split(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<SplitRecipe> {
