@@ -101,7 +101,7 @@ fn a_single_task_bundle_holds_what_each_task_learned_alone() {
     let device = spec().open().unwrap();
     for (t, task) in ["a", "b"].into_iter().enumerate() {
         let alone = Predictor::open(out.join(format!("task-{t}/bundle.safetensors")), &device).unwrap();
-        let alone = measure(&alone, &dataset.only_task(t), Split::Test).unwrap()[task];
+        let alone = &measure(&alone, &dataset.only_task(t), Split::Test).unwrap()[task];
         assert!((alone.auc.unwrap() - metrics.test[task].auc.unwrap()).abs() < 1e-6);
     }
     // What it took is that of both tasks together, one after the other.

@@ -14,7 +14,7 @@ use stem_core::lock::Lock;
 use stem_core::models::ModelSpec;
 use stem_core::{Bundle, Calibration, Predictor};
 use stem_data::{BatchPlan, Dataset, Progress, Split, StopFlag};
-use stem_report::analysis::Metric;
+use stem_report::analysis::{LabelKind, Metric};
 use stem_report::metrics::TaskMetrics;
 
 use crate::balance::BalanceConfig;
@@ -319,7 +319,9 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
 
     pub(crate) fn measure(&self, scores: &[f32], split: Split) -> Vec<TaskMetrics> {
         let (labels, groups) = (self.dataset.labels(split), self.dataset.groups(split));
-        TaskMetrics::per_task(scores, labels, groups, self.dataset.weights(split), self.dataset.schema().tasks.len())
+        let kinds = vec![LabelKind::Binary; self.dataset.schema().tasks.len()];
+        let monitored = |_| vec![self.config.monitor.metric];
+        TaskMetrics::per_task(&kinds, scores, labels, groups, self.dataset.weights(split), monitored)
     }
 
     /// Probabilities of every row of a split, in order, by the drawn weights before a training and the best ones after it. `[N, T]`,

@@ -1,5 +1,6 @@
 //! What says how good the weights are while they are trained, when it is asked, and which weights are kept.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -86,7 +87,7 @@ impl Serialize for Monitor {
 
 impl Monitor {
     /// As people write it.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> Cow<'static, str> {
         self.metric.name()
     }
 
@@ -122,9 +123,9 @@ impl Monitor {
     /// # Errors
     /// [`Error::Config`] with the task, or that there are no groups.
     pub(crate) fn check_schema(&self, schema: &Schema) -> Result<()> {
-        let groups = self.metric != Metric::Gauc || schema.group.is_some();
-        let expected = "auc or logloss, or a `group` in the recipe: without groups there is no gAUC";
-        require("monitor", "gauc", expected, groups)?;
+        let groups = !self.metric.needs_groups() || schema.group.is_some();
+        let expected = "auc or logloss, or a `group` in the recipe: it is measured within groups";
+        require("monitor", self.metric, expected, groups)?;
         match self.weights.keys().find(|name| schema.task(name).is_none()) {
             None => Ok(()),
             Some(name) => {

@@ -9,6 +9,7 @@ use common::by_hand::*;
 use common::*;
 use stem_core::{Bundle, Calibration, ModelConfig, ModelName, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
+use stem_report::analysis::LabelKind;
 use stem_report::metrics::TaskMetrics;
 use stem_train::{Best, Calibrate, TrainConfig};
 
@@ -19,7 +20,8 @@ fn measured(predictor: &Predictor<ModelConfig>, dataset: &Dataset) -> Vec<TaskMe
         scores.extend(predictor.score(&batch).unwrap().into_values());
     }
     let (labels, groups) = (dataset.labels(Split::Valid), dataset.groups(Split::Valid));
-    TaskMetrics::per_task(&scores, labels, groups, None, dataset.schema().tasks.len())
+    let kinds = vec![LabelKind::Binary; dataset.schema().tasks.len()];
+    TaskMetrics::per_task(&kinds, &scores, labels, groups, None, |_| vec![])
 }
 
 #[test]

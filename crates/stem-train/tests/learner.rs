@@ -11,6 +11,7 @@ use stem_core::nn::HiddenConfig;
 use stem_core::precision::Precision;
 use stem_core::{Bundle, DeviceSpec, ModelConfig, ModelName, Predictor};
 use stem_data::{BatchPlan, Dataset, PrepareOptions, Recipe, Split, prepare};
+use stem_report::analysis::LabelKind;
 use stem_report::metrics::TaskMetrics;
 use stem_train::optimizer::{Adagrad, Sgd};
 use stem_train::{
@@ -320,7 +321,8 @@ fn each_task_is_scored_with_the_weights_that_were_best_for_it() {
     let predictor = Predictor::<ModelConfig>::open_model(learner.joint_path(), &spec().open().unwrap()).unwrap();
     let batch = dataset.batches(Split::Valid, BatchPlan { size: 1_000_000, shuffle: None }).next().unwrap();
     let scores: Vec<f32> = predictor.score(&batch).unwrap().rows().flatten().copied().collect();
-    let metrics = TaskMetrics::per_task(&scores, dataset.labels(Split::Valid), dataset.groups(Split::Valid), None, 2);
+    let (labels, groups) = (dataset.labels(Split::Valid), dataset.groups(Split::Valid));
+    let metrics = TaskMetrics::per_task(&[LabelKind::Binary; 2], &scores, labels, groups, None, |_| vec![]);
     assert!((metrics[0].logloss.unwrap() - curve(&log, "a", "logloss")[joint]).abs() < 1e-6);
     let left: Vec<_> =
         std::fs::read_dir(folder.path().join("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -370,7 +372,7 @@ split = { kind = "random", valid = 0.3, test = 0.1, seed = 1 }
     let model = small(ModelName::SharedBottom);
     let best = |metric: Metric| {
         let config = TrainConfig { monitor: metric.into(), batch_size: 100, epochs: 9, patience: 2, ..plain() };
-        let summary = fit(&model, &dataset, &config, &folder.path().join(metric.name()));
+        let summary = fit(&model, &dataset, &config, &folder.path().join(metric.key().as_ref()));
         (summary.best_epoch, summary.epochs)
     };
     let (gauc, auc) = (best(Metric::Gauc), best(Metric::Auc));

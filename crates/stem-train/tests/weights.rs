@@ -8,6 +8,7 @@ use common::by_hand::*;
 use common::*;
 use stem_core::{ModelConfig, ModelName, Predictor};
 use stem_data::{BatchPlan, Dataset, Error, PrepareOptions, Recipe, Split, prepare};
+use stem_report::analysis::LabelKind;
 use stem_report::metrics::TaskMetrics;
 use stem_train::{NegativeSampling, OptimizerConfig, TrainConfig};
 
@@ -100,7 +101,17 @@ fn scores_stay_probabilities_of_all_rows_where_negatives_are_sampled() {
         for batch in dataset.batches(Split::Train, BatchPlan { size: 500, shuffle: None }) {
             scores.extend(predictor.score(&batch).unwrap().into_values());
         }
-        (TaskMetrics::per_task(&scores, dataset.labels(Split::Train), None, None, 2), log_of(&out))
+        (
+            TaskMetrics::per_task(
+                &[LabelKind::Binary; 2],
+                &scores,
+                dataset.labels(Split::Train),
+                None,
+                None,
+                |_| vec![],
+            ),
+            log_of(&out),
+        )
     };
     let (all, of_all) = train(None);
     let (sampled, of_sampled) = train(Some(0.3));

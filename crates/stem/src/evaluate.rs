@@ -70,7 +70,7 @@ enum Split {
 
 fn metric(text: &str) -> Result<Metric, String> {
     let found = Metric::ALL.into_iter().find(|metric| metric.key() == text);
-    found.ok_or_else(|| format!("expected {}", Metric::ALL.map(Metric::key).join(", ")))
+    found.ok_or_else(|| format!("expected {}", Metric::ALL.map(String::from).join(", ")))
 }
 
 /// What was measured.
@@ -186,7 +186,7 @@ fn text(answer: &Answer<'_>, evaluation: &Evaluation) -> String {
 
 fn row(mut cells: Vec<String>, task: &MeasuredTask) -> Vec<String> {
     let ends = |metric: Metric| {
-        let ends = task.intervals.get(metric.key());
+        let ends = task.intervals.get(&metric);
         ends.map_or(String::new(), |Interval { low, high, .. }| format!(" ({low:.4} to {high:.4})"))
     };
     cells.extend([task.rows.to_string(), task.positives.to_string()]);

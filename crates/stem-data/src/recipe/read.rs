@@ -35,6 +35,7 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
     let weight = top.text("weight", faults);
     let allow_leak = top.texts("allow_leak", faults).unwrap_or_default();
     let metrics = Metric::ALL.map(|metric| (metric.key(), metric));
+    let metrics = metrics.each_ref().map(|(key, metric)| (key.as_ref(), *metric));
     let verdict = top.choice("verdict", &metrics, faults);
     let sources = top.tables("source", "[[source]]", faults).into_iter().map(|s| source(s, faults)).collect();
     let fields = top.tables("field", "[[field]]", faults).into_iter().map(|s| field(s, faults)).collect();

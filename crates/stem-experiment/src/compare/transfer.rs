@@ -110,7 +110,7 @@ impl Compared<'_> {
 
     fn measure(&self, t: usize, sample: &Sample) -> Transfers {
         let rank = |seeds: &TestScores| -> Vec<Ranked> {
-            seeds.iter().map(|scores| sample.rank(&self.of_task(scores, t))).collect()
+            seeds.iter().map(|scores| sample.rank_for(&self.of_task(scores, t), &[self.metric])).collect()
         };
         let mut ranked: Vec<Vec<Ranked>> = self.scores.iter().map(rank).collect();
         let reference = ranked.remove(self.reference);
@@ -128,7 +128,7 @@ impl Compared<'_> {
     fn numbers(&self, t: usize, sample: &Sample) -> Vec<StratumTask> {
         let (labelled, positives) = (sample.len() as u64, sample.positives() as u64);
         let numbers = |seeds: &TestScores| {
-            let on = |scores: &Vec<f32>| TaskMetrics::on(sample, &self.of_task(scores, t));
+            let on = |scores: &Vec<f32>| TaskMetrics::on(sample, &self.of_task(scores, t), &[]);
             let metrics: Vec<TaskMetrics> = seeds.iter().map(on).collect();
             let [auc, gauc, logloss, calibration] = spreads(&metrics).map(|over| over.map(|s| s.mean));
             StratumTask { labelled, positives, auc, gauc, logloss, calibration, ..StratumTask::default() }

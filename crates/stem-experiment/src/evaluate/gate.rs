@@ -42,13 +42,13 @@ pub(super) fn gate(
     options: &EvaluateOptions,
 ) -> GateReport {
     let EvaluateOptions { margin, bootstrap, .. } = options;
-    let is_defined = options.metric != Metric::Gauc || dataset.schema().group.is_some();
+    let is_defined = !options.metric.needs_groups() || dataset.schema().group.is_some();
     let metric = if is_defined { options.metric } else { Metric::Auc };
     let groups = groups(dataset);
     let tasks = dataset.schema().tasks.iter().enumerate().map(|(t, task)| {
         let sample = Sample::new(&of_task(dataset.labels(Split::Test), t, dataset), &groups, None);
         let sample = sample.weighted(dataset.weights(Split::Test));
-        let rank = |scores: &[f32]| sample.rank(&of_task(scores, t, dataset));
+        let rank = |scores: &[f32]| sample.rank_for(&of_task(scores, t, dataset), &[metric]);
         let gain = bootstrap.paired_by(metric, &[rank(others)], &[vec![rank(scores)]]);
         let gain = gain.into_iter().next().flatten().map(|difference| difference.users);
         GateTask { task: task.name.clone(), gain, verdict: GateVerdict::of(gain, *margin) }

@@ -28,8 +28,8 @@ pub(super) fn tasks(scores: &[f32], dataset: &Dataset, bootstrap: &Bootstrap) ->
         let sample = Sample::new(&labels, &groups, None).weighted(weights);
         let ranked = sample.rank(&scores);
         let intervals =
-            Metric::ALL.into_iter().filter(|metric| *metric != Metric::Gauc || dataset.schema().group.is_some());
-        let intervals = intervals.filter_map(|metric| Some((metric.key(), bootstrap.interval(metric, &ranked)?)));
+            Metric::ALL.into_iter().filter(|metric| !metric.needs_groups() || dataset.schema().group.is_some());
+        let intervals = intervals.filter_map(|metric| Some((metric, bootstrap.interval(metric, &ranked)?)));
         MeasuredTask {
             intervals: intervals.collect::<BTreeMap<_, _>>(),
             deciles: calibration_curve(&scores, &labels, weights, DECILES).unwrap_or_default(),

@@ -113,7 +113,7 @@ impl<'a> ModelRuns<'a> {
             tasks: (0..self.tasks.len())
                 .map(|t| {
                     let (valid, joint) = beside_test(runs, metric, &self.tasks[t]);
-                    let before = runs.iter().filter_map(|run| run.uncalibrated_test.get(&self.tasks[t]).copied());
+                    let before = runs.iter().filter_map(|run| run.uncalibrated_test.get(&self.tasks[t]).cloned());
                     let [_, _, logloss, calibration] = spreads(&before.collect::<Vec<_>>());
                     let uncalibrated = logloss.zip(calibration).map(|(logloss, calibration)| [logloss, calibration]);
                     TaskReport { valid, joint, uncalibrated, ..task_report(&self.scores, self.dataset, t) }

@@ -121,7 +121,7 @@ impl<C: ModelFamily> Days<'_, C> {
                 true => (metrics.seconds, (metrics.seconds * metrics.rows_per_second).round() as u64),
                 false => (0.0, 0),
             };
-            let tasks = metrics.tasks.iter().map(|task| metrics.test.get(task).copied().unwrap_or_default()).collect();
+            let tasks = metrics.tasks.iter().map(|task| metrics.test.get(task).cloned().unwrap_or_default()).collect();
             played.days.push(ReplayDay { seconds, rows, tasks });
             played.tasks = metrics.tasks;
             if way != Way::Frozen || last.is_none() {

@@ -25,7 +25,7 @@ pub(super) fn report<C>(
         most.map_or(0, Rungs::budget)
     );
     let first = all.iter().flatten().next();
-    let monitor = first.map_or("AUC", |candidate| candidate.experiment.train.monitor.name());
+    let monitor = first.map_or("AUC".into(), |candidate| candidate.experiment.train.monitor.name());
     let fewer: Vec<String> = all.iter().filter(|of| of.len() < trials).filter_map(|of| fewer(of)).collect();
     let mut note = format!(
         "Judged by the mean validation {monitor} over the tasks; the test split was looked at once, by the winner of each model."

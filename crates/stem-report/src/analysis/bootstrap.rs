@@ -23,8 +23,9 @@
 //! Of simulated nulls 91 to 95 in 100 are covered with 2, 3 or 5 seeds, whether users, seeds or both are the luck (`coverage.rs`);
 //! 1 to 80 in 100 by the interval over users alone where seeds have a part in it.
 //!
-//! Under `c`, gAUC is `sum_g c_g n_g AUC_g / sum_g c_g n_g`, and logloss is `sum_g c_g L_g / sum_g c_g n_g` with `L_g` the sum over
-//! the rows of group `g`.
+//! Under `c`, gAUC is `sum_g c_g n_g AUC_g / sum_g c_g n_g`; logloss, MAE and RMSE's square are `sum_g c_g L_g / sum_g c_g n_g` with `L_g`
+//! the sum over the rows of group `g`; NDCG, MRR, recall and hit rate are `sum_g c_g m_g / sum_g c_g` over the groups with a positive. A
+//! resample of them takes a step for each group, of AUC, PR-AUC and ECE for each row, of XAUC `log L` for each row with `L` different labels.
 //!
 //! ```
 //! # use stem_report::analysis::{Bootstrap, Sample};
@@ -42,7 +43,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::ranked::{Ranked, ratio};
+use super::ranked::{Measure, Ranked};
 use super::{Metric, luck};
 
 /// The share of resamples within an interval. The quantiles of t in `luck` are for this one.
@@ -104,7 +105,8 @@ impl Bootstrap {
     /// [`paired`](Self::paired) in any metric. A positive difference is a gain: of logloss it is the reference's less the model's.
     ///
     /// # Panics
-    /// When the models are ranked on samples with different numbers of groups.
+    /// When the models are ranked on samples with different numbers of groups, or one was not ranked for the metric
+    /// ([`Sample::rank_for`](super::Sample::rank_for)).
     pub fn paired_by(&self, metric: Metric, reference: &[Ranked], others: &[Vec<Ranked>]) -> Vec<Option<Difference>> {
         let Some(groups) = reference.first().map(Ranked::groups) else { return vec![None; others.len()] };
         let same = others.iter().flatten().chain(reference).all(|ranked| ranked.groups() == groups);
@@ -131,6 +133,9 @@ impl Bootstrap {
     }
 
     /// A metric of one model, as it is reported, with its interval over groups. `None` where it is undefined, or in half of the resamples.
+    ///
+    /// # Panics
+    /// When it was not ranked for the metric ([`Sample::rank_for`](super::Sample::rank_for)).
     pub fn interval(&self, metric: Metric, ranked: &Ranked) -> Option<Interval> {
         let (weighted, groups) = (Weighted::new(metric, ranked), ranked.groups());
         let mean = weighted.value(&vec![1; groups])?;
@@ -200,27 +205,18 @@ fn widened(of: Interval, half: f64) -> Interval {
 }
 
 /// The metric of one run under any weights of the groups, more is better.
-enum Weighted<'a> {
-    Auc(&'a Ranked),
-    /// Above and below the line, group by group; empty where a score is no number.
-    Ratio(Metric, Vec<[f64; 2]>),
+struct Weighted<'a> {
+    metric: Metric,
+    measure: Measure<'a>,
 }
 
 impl<'a> Weighted<'a> {
     fn new(metric: Metric, ranked: &'a Ranked) -> Self {
-        match metric {
-            Metric::Auc => Self::Auc(ranked),
-            _ if !ranked.comparable() => Self::Ratio(metric, Vec::new()),
-            Metric::Gauc => Self::Ratio(metric, ranked.auc_by_group()),
-            Metric::Logloss => Self::Ratio(metric, ranked.loss_by_group()),
-        }
+        Self { metric, measure: ranked.measure(metric) }
     }
 
     fn value(&self, counts: &[u8]) -> Option<f64> {
-        match self {
-            Self::Auc(ranked) => ranked.weighted_auc(counts),
-            Self::Ratio(metric, parts) => ratio(parts, Some(counts)).map(|value| metric.goodness(value)),
-        }
+        self.measure.value(counts).map(|value| self.metric.goodness(value))
     }
 }
 

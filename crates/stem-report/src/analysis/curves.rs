@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-use super::ranked::{Sample, ascending};
+use super::Sample;
+use super::order::ascending;
 
 /// Rows of neighbouring predictions.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]

@@ -2,13 +2,20 @@
 //!
 //! | question | answer |
 //! |---|---|
-//! | how well does a model rank? is it better than another, or is it luck? | [`Sample`], [`Ranked`], [`Metric`], [`Bootstrap`] |
+//! | how well does a model rank? is it better than another, or is it luck? | [`Sample`], [`LabelKind`], [`Ranked`], [`Metric`], [`Bootstrap`] |
 //! | on whose samples? | [`Shares`], [`Strata`] |
 //! | how alike are two representations? | [`linear_cka`] |
 //! | how many directions does one use, and what does it look like? | [`effective_rank`], [`singular_values`], [`project`] |
 //! | what do ranking and calibration look like? | [`roc_curve`], [`calibration_curve`] |
 
+mod label;
 mod metric;
+mod sample;
+mod order;
+mod within_groups;
+mod bins;
+mod pairs;
+mod prepared;
 mod ranked;
 mod bootstrap;
 mod luck;
@@ -24,8 +31,10 @@ mod curves;
 pub use bootstrap::{Bootstrap, Difference, Interval};
 pub use cka::linear_cka;
 pub use curves::{CalibrationBin, calibration_curve, roc_curve};
-pub use metric::Metric;
-pub use ranked::{Ranked, Sample};
+pub use label::LabelKind;
+pub use metric::{Metric, UnknownMetric};
+pub use ranked::Ranked;
+pub use sample::Sample;
 pub use spectrum::{Projection, effective_rank, project, singular_values};
 pub use strata::{Shares, Strata, Stratum};
 

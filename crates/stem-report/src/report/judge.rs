@@ -145,6 +145,7 @@ pub(super) fn measured(task: &TaskReport, metric: Metric) -> Option<&Spread> {
         Metric::Auc => &task.auc,
         Metric::Gauc => &task.gauc,
         Metric::Logloss => &task.logloss,
+        _ => &None, // the page has no others
     };
     finite(spread)
 }

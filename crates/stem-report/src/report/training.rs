@@ -41,11 +41,11 @@ fn best(curve: &LearningCurve, of: impl Fn(&EpochPoint) -> Option<f64>) -> Optio
     known.fold(None, |best: Option<(usize, f64)>, own| best.filter(|best| best.1 >= own.1).or(Some(own))).map(|b| b.0)
 }
 
-/// What a measurement is as good as: more is better. AUC for gAUC, which is not measured in training.
+/// What a measurement is as good as: more is better. AUC for all that the curve has not.
 fn value(point: &EpochPoint, t: usize, metric: Metric) -> Option<f64> {
     match metric {
         Metric::Logloss => logloss(point, t).map(|loss| -loss),
-        Metric::Auc | Metric::Gauc => point.auc.get(t).copied().flatten().filter(|auc| auc.is_finite()),
+        _ => point.auc.get(t).copied().flatten().filter(|auc| auc.is_finite()),
     }
 }
 

@@ -32,9 +32,9 @@ pub struct MeasuredTask {
     /// AUC, gAUC, logloss and calibration.
     #[serde(flatten)]
     pub metrics: TaskMetrics,
-    /// 95 % intervals of AUC, gAUC and logloss over the groups (over rows where there are no groups), by the metric's key.
+    /// 95 % intervals of AUC, gAUC and logloss over the groups (over rows where there are no groups), by the metric.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub intervals: BTreeMap<&'static str, Interval>,
+    pub intervals: BTreeMap<Metric, Interval>,
     /// Tenths of the rows by ascending prediction.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deciles: Vec<CalibrationBin>,

@@ -37,7 +37,7 @@ pub(super) fn measured(context: &Context<'_>) -> Option<Section> {
     let mut table = Table::new("Quality on these rows", head);
     for task in &evaluation.tasks {
         let of = |metric: Metric| {
-            let ends = task.intervals.get(metric.key());
+            let ends = task.intervals.get(&metric);
             or_dash(task.metrics.get(metric), |value| with_ends(value, ends))
         };
         let counts = [count(task.rows as u64), count(task.positives as u64)];

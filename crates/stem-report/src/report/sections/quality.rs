@@ -116,6 +116,8 @@ fn by_task_and_model(context: &Context<'_>, caption: String) -> Option<Table> {
         Metric::Auc => ("valid AUC", valid, |v| -v, mean),
         Metric::Gauc => ("valid gAUC", valid, |v| -v, mean),
         Metric::Logloss => ("valid logloss", valid, |v| v, mean),
+        other if other.higher_is_better() => ("valid", valid, |v| -v, mean),
+        _ => ("valid", valid, |v| v, mean),
     };
     let values = |t: usize, of: Of| -> Vec<Option<&Spread>> {
         (0..models.len()).map(|i| context.task(i, t).and_then(of).filter(|s| s.mean.is_finite())).collect()

@@ -42,7 +42,7 @@ fn verdict(report: &Report, t: usize) -> Verdict {
     let reference = reference(report).and_then(|index| all.iter().find(|c| c.index == index).cloned());
     match (all.is_empty(), reference) {
         (true, _) => {
-            let metric = if report.metric == Metric::Auc { "an AUC" } else { report.metric.name() };
+            let metric = a(report.metric);
             let reasons = vec![format!("no model has {metric} on it.")];
             Verdict { headline: format!("Nothing to say about {task}"), reasons, task, ..Verdict::default() }
         }
@@ -157,8 +157,8 @@ fn reference_stays(report: &Report, task: String, sharing: &[ModelOnTask<'_>], r
     let mut reasons = Vec::new();
     match sharing.first() {
         None => {
-            let an = if metric == Metric::Auc { "an AUC" } else { metric.name() };
-            reasons.push(format!("no other model has {an} on it. Its own is {}.", spread(reference.score)));
+            let a = a(metric);
+            reasons.push(format!("no other model has {a} on it. Its own is {}.", spread(reference.score)));
         }
         Some(nearest) => {
             let by = match nearest.transfer {
@@ -191,6 +191,12 @@ fn reference_stays(report: &Report, task: String, sharing: &[ModelOnTask<'_>], r
     let headline = format!("Ship {name} for {task}");
     let found = Verdict { headline, reasons, model: Some(name.clone()), task, ..Verdict::default() };
     caution::unless_epochs_ran_out(found, &[reference])
+}
+
+/// What a model has none of.
+fn a(metric: Metric) -> String {
+    let name = metric.name();
+    if metric == Metric::Auc { format!("an {name}") } else { name.into_owned() }
 }
 
 /// A difference with its sign and its unit: above zero is a gain, also of logloss.

@@ -1,0 +1,83 @@
+//! Metrics that need no order of all rows: sums by group, and what is made of them.
+
+use super::bins::Bins;
+use super::pairs::Pairs;
+use super::{Metric, Sample, within_groups};
+use crate::metrics::loss;
+
+/// A metric of one model, taken apart by group.
+#[derive(Debug, Clone)]
+pub(super) enum Prepared {
+    /// `sum_g c_g a_g / sum_g c_g b_g` of `[a_g, b_g]`.
+    Mean(Vec<[f64; 2]>),
+    /// Its root.
+    RootOfMean(Vec<[f64; 2]>),
+    /// Cross-entropy, rows and positives of each group.
+    Entropy(Vec<[f64; 3]>),
+    Bins(Bins),
+    Pairs(Pairs),
+}
+
+impl Prepared {
+    /// Of each of these metrics, in their order.
+    pub(super) fn all(
+        sample: &Sample,
+        scores: &[f32],
+        metrics: impl Iterator<Item = Metric> + Clone,
+    ) -> Vec<(Metric, Self)> {
+        let within: Vec<Metric> = metrics.clone().filter(|metric| metric.is_within_groups()).collect();
+        let mut within = within_groups::means(sample, scores, &within).into_iter();
+        let mut one = |metric| match metric {
+            Metric::Logloss => Self::Mean(sample.sums(scores, cross_entropy)),
+            Metric::Ne => {
+                let (losses, positives) = (sample.sums(scores, cross_entropy), sample.sums(scores, |_, y| y));
+                Self::Entropy(losses.into_iter().zip(positives).map(|([loss, n], [p, _])| [loss, n, p]).collect())
+            }
+            Metric::Ece => Self::Bins(Bins::new(sample, scores)),
+            Metric::Rmse => Self::RootOfMean(sample.sums(scores, |s, y| (s - y) * (s - y))),
+            Metric::Mae => Self::Mean(sample.sums(scores, |s, y| (s - y).abs())),
+            Metric::Xauc => Self::Pairs(Pairs::new(sample, scores)),
+            Metric::Ndcg(_) | Metric::Mrr | Metric::Recall(_) | Metric::HitRate(_) => {
+                Self::Mean(within.next().expect("one of every metric within groups"))
+            }
+            Metric::Auc | Metric::Gauc | Metric::PrAuc => unreachable!("measured on rows in the order of their scores"),
+        };
+        metrics.map(|metric| (metric, one(metric))).collect()
+    }
+
+    /// With every group as often as it is counted.
+    pub(super) fn value(&self, counts: &[u8]) -> Option<f64> {
+        match self {
+            Self::Mean(parts) => ratio(parts, counts),
+            Self::RootOfMean(parts) => ratio(parts, counts).map(f64::sqrt),
+            Self::Entropy(parts) => {
+                let [loss, rows, positives] = sums(parts, counts);
+                let p = positives / rows;
+                let entropy = -p * p.ln() - (1.0 - p) * (1.0 - p).ln();
+                (0.0 < p && p < 1.0).then(|| loss / rows / entropy)
+            }
+            Self::Bins(bins) => bins.error(counts),
+            Self::Pairs(pairs) => pairs.in_order(counts),
+        }
+    }
+}
+
+/// Of a probability `s`, in nats.
+fn cross_entropy(s: f64, y: f64) -> f64 {
+    loss(s as f32, y > 0.5)
+}
+
+/// `sum_g c_g a_g / sum_g c_g b_g` of parts `[a_g, b_g]`. `None` where the denominator is 0.
+fn ratio(parts: &[[f64; 2]], counts: &[u8]) -> Option<f64> {
+    let [above, below] = sums(parts, counts);
+    (below > 0.0).then(|| above / below)
+}
+
+/// `sum_g c_g a_g` of parts `a_g`.
+fn sums<const N: usize>(parts: &[[f64; N]], counts: &[u8]) -> [f64; N] {
+    let mut sums = [0.0; N];
+    for (part, &count) in parts.iter().zip(counts) {
+        sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(count) * part);
+    }
+    sums
+}
