@@ -1,15 +1,24 @@
-//! From a model's probability to one that can be taken at its word: a map for each task, fitted on rows that were not trained on, kept in the
+//! From a model's score to one that can be taken at its word: a map for each task, fitted on rows that were not trained on, kept in the
 //! bundle, and applied by whoever scores with it.
 
 use serde::{Deserialize, Serialize};
 
-/// What is done to the probabilities of a task. Both keep their order; an isotonic map may make neighbours equal.
+use crate::schema::TaskKind;
+
+/// What is done to the scores of a task. All keep their order; an isotonic map may make neighbours equal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Calibration {
-    /// `p' = sigmoid(slope * logit(p) + offset)` (Platt, 1999, on logits).
+    /// `p' = sigmoid(slope * logit(p) + offset)` (Platt, 1999, on logits), of probabilities.
     Platt {
+        /// Above 0.
+        slope: f64,
+        /// Any number.
+        offset: f64,
+    },
+    /// `s' = slope * s + offset`, of scores that are numbers.
+    Linear {
         /// Above 0.
         slope: f64,
         /// Any number.
@@ -18,9 +27,9 @@ pub enum Calibration {
     /// Lines between points `(score, probability)`, level before the first and after the last (isotonic regression: Zadrozny and Elkan,
     /// 2002).
     Isotonic {
-        /// Ascending, between 0 and 1.
+        /// Ascending; of probabilities between 0 and 1.
         scores: Vec<f32>,
-        /// As many, never falling, between 0 and 1.
+        /// As many, never falling; of probabilities between 0 and 1, else numbers of the label's unit.
         probabilities: Vec<f32>,
     },
 }
@@ -29,13 +38,14 @@ pub enum Calibration {
 const NEAREST: f64 = 1e-7;
 
 impl Calibration {
-    /// The probability that a score stands for.
+    /// What a score stands for.
     pub fn apply(&self, score: f32) -> f32 {
         match self {
             Self::Platt { slope, offset } => {
                 let z = slope * logit(f64::from(score)) + offset;
                 (1.0 / (1.0 + (-z).exp())) as f32
             }
+            Self::Linear { slope, offset } => (slope * f64::from(score) + offset) as f32,
             Self::Isotonic { scores, probabilities } => {
                 let next = scores.partition_point(|point| *point < score);
                 match (next.checked_sub(1), scores.get(next)) {
@@ -50,11 +60,14 @@ impl Calibration {
         }
     }
 
-    /// Why it maps no probability to one; `None` where it does.
-    pub(crate) fn fault(&self) -> Option<&'static str> {
-        let within = |values: &[f32]| values.iter().all(|value| (0.0..=1.0).contains(value));
+    /// What it must be and is not, to map scores of such a task to ones; `None` where it does.
+    pub(crate) fn fault(&self, kind: &TaskKind) -> Option<&'static str> {
+        let is_fit = |value: &f32| if kind.is_binary() { (0.0..=1.0).contains(value) } else { value.is_finite() };
+        let within = |values: &[f32]| values.iter().all(is_fit);
         match self {
-            Self::Platt { slope, offset } => {
+            Self::Platt { .. } if !kind.is_binary() => Some("a map of numbers: linear or isotonic"),
+            Self::Linear { .. } if kind.is_binary() => Some("a map of probabilities: platt or isotonic"),
+            Self::Platt { slope, offset } | Self::Linear { slope, offset } => {
                 (!(slope.is_finite() && *slope > 0.0 && offset.is_finite())).then_some("a slope above 0 and an offset")
             }
             Self::Isotonic { scores, probabilities } => {
@@ -62,7 +75,7 @@ impl Calibration {
                 let never_falls = probabilities.windows(2).all(|pair| pair[0] <= pair[1]);
                 let fits = !scores.is_empty() && scores.len() == probabilities.len();
                 let holds = fits && rises && never_falls && within(scores) && within(probabilities);
-                (!holds).then_some("points whose scores rise and whose probabilities never fall, all within 0 and 1")
+                (!holds).then_some("points whose scores rise and whose probabilities never fall, all within 0 and 1 where labels are 0 and 1")
             }
         }
     }
@@ -100,7 +113,8 @@ mod tests {
     #[test]
     fn what_is_no_map_of_probabilities_says_what_is_expected() {
         let isotonic = |scores: &[f32], probabilities: &[f32]| {
-            Calibration::Isotonic { scores: scores.into(), probabilities: probabilities.into() }.fault()
+            Calibration::Isotonic { scores: scores.into(), probabilities: probabilities.into() }
+                .fault(&TaskKind::Binary)
         };
         assert_eq!(isotonic(&[0.1, 0.2], &[0.3, 0.3]), None);
         for (scores, probabilities) in [
@@ -112,8 +126,15 @@ mod tests {
         ] {
             assert!(isotonic(scores, probabilities).is_some(), "{scores:?} {probabilities:?}");
         }
-        let platt = |slope, offset| Calibration::Platt { slope, offset }.fault();
+        let platt = |slope, offset| Calibration::Platt { slope, offset }.fault(&TaskKind::Binary);
         assert_eq!(platt(0.5, -3.0), None);
+        let count = TaskKind::Count { scale: 1.0 };
+        let linear = Calibration::Linear { slope: 2.0, offset: -1.0 };
+        assert_eq!((linear.fault(&count), linear.apply(3.0)), (None, 5.0));
+        assert!(linear.fault(&TaskKind::Binary).is_some());
+        assert!(Calibration::Platt { slope: 1.0, offset: 0.0 }.fault(&count).is_some());
+        let seconds = Calibration::Isotonic { scores: vec![1.0, 9.0], probabilities: vec![2.0, 30.0] };
+        assert!(seconds.fault(&count).is_none() && seconds.fault(&TaskKind::Binary).is_some());
         assert!(platt(0.0, 0.0).is_some() && platt(f64::NAN, 0.0).is_some() && platt(1.0, f64::INFINITY).is_some());
     }
 }

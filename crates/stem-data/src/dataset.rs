@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use stem_core::bundle::KnownKeys;
-use stem_core::{MISSING, Schema, Texts, Vocabulary};
+use stem_core::{MISSING, Schema, Task, Texts, Vocabulary};
+use stem_report::analysis::LabelKind;
 
 use crate::columns::{ColumnWriter, Columns, Element};
 use crate::encode::{SLICES, VALUES, WEIGHTS};
@@ -211,6 +212,12 @@ impl Dataset {
                 }
             }
         }
+    }
+
+    /// What the label of each task is, for what is measured of it. `[T]`
+    pub fn label_kinds(&self) -> Vec<LabelKind> {
+        let of = |task: &Task| if task.kind.is_binary() { LabelKind::Binary } else { LabelKind::Value };
+        self.schema().tasks.iter().map(of).collect()
     }
 
     /// Group of each row, the same index in every split; `None` when the recipe names none. `[N]`

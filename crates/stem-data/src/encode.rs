@@ -12,7 +12,7 @@ use crate::encoding::{Encoding, number_places};
 use crate::error::{Error, Result};
 use crate::gather::CodedRows;
 use crate::ids::{IdRows, IdsWriter};
-use crate::recipe::{FieldRecipe, LabelKind, Recipe};
+use crate::recipe::{Feedback, FieldRecipe, Recipe};
 use crate::split::{Split, SplitStatistics};
 use crate::stop::StopFlag;
 use crate::targets::{masked_values, value_places};
@@ -79,7 +79,7 @@ pub(crate) fn encode(
     };
     let mut writers = [create(Split::Train)?, create(Split::Valid)?, create(Split::Test)?];
     let spaces = Spaces::of(recipe);
-    let is_binary = |task: usize| recipe.labels[task].kind == LabelKind::Binary;
+    let is_binary = |task: usize| recipe.labels[task].kind == Feedback::Binary;
     let mut same: Vec<(usize, usize)> = (0..tasks).flat_map(|a| (a + 1..tasks).map(move |b| (a, b))).collect();
     same.retain(|&(a, b)| is_binary(a) && is_binary(b));
     let places = value_places((0..tasks).map(is_binary));

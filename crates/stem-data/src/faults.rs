@@ -8,7 +8,7 @@ use stem_core::Value;
 use crate::dictionary::has_integer_keys;
 use crate::error::Fault;
 use crate::provenance::{Origins, cast_to_times, drifting};
-use crate::recipe::{FieldRecipe, Kind, LabelKind, Recipe, SplitRecipe, nearest};
+use crate::recipe::{Feedback, FieldRecipe, Kind, Recipe, SplitRecipe, nearest};
 use crate::source::{ColumnFacts, words};
 use crate::transform::Steps;
 
@@ -135,7 +135,7 @@ pub(crate) fn faults(
                 "label \"{name}\" is {}{}, expected {} or null: write CAST(\"{name}\" AS DOUBLE) in the sql where it holds numbers, CASE WHEN ... THEN 1 ELSE 0 END where it holds words",
                 words(dtype),
                 example(name),
-                if label.kind == LabelKind::Binary { "0, 1" } else { "a number" }
+                if label.kind == Feedback::Binary { "0, 1" } else { "a number" }
             );
             add(label.line, what);
         }

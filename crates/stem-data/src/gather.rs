@@ -18,7 +18,7 @@ use crate::facts::Times;
 use crate::mature::Maturity;
 use crate::memory::{KeyMemory, KeysHeld, available_memory};
 use crate::numbers::{labels_of, numbers_of, side_by_side, weights_of};
-use crate::recipe::{FieldRecipe, Kind, LabelKind, Recipe, SplitRecipe};
+use crate::recipe::{Feedback, FieldRecipe, Kind, Recipe, SplitRecipe};
 use crate::scan::Query;
 use crate::slices::{Slice, slice_codes};
 use crate::splitter::{Placed, Splits, Splitter};
@@ -106,7 +106,7 @@ pub(crate) fn gather(
     let mut codes_file = CodesWriter::create(scratch)?;
     let mut numbers_file = ColumnWriter::create(scratch.join("numbers"), width)?;
     let mut labels_file = ColumnWriter::create(scratch.join("labels"), recipe.labels.len())?;
-    let places = value_places(recipe.labels.iter().map(|label| label.kind == LabelKind::Binary));
+    let places = value_places(recipe.labels.iter().map(|label| label.kind == Feedback::Binary));
     let numeric = places.iter().flatten().count();
     let mut values_file = ColumnWriter::create(scratch.join("values"), numeric)?;
     let mut groups_file = ColumnWriter::create(scratch.join("groups"), 1)?;

@@ -114,7 +114,7 @@ pub use prepare::{PrepareOptions, prepare, prepare_grown, prepare_known};
 pub use profile::{FieldProfile, Profile};
 pub use progress::{Bar, Progress};
 pub use recipe::{
-    ColumnType, Dialect, FieldRecipe, Format, Growth, Kind, LabelKind, LabelRecipe, Mature, Quote, Recipe, Source,
+    ColumnType, Dialect, Feedback, FieldRecipe, Format, Growth, Kind, LabelRecipe, Mature, Quote, Recipe, Source,
     SplitRecipe,
 };
 pub use simulator::SimulatorConfig;

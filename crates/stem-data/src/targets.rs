@@ -7,11 +7,11 @@ use stem_core::{MISSING, TargetTransform, TaskKind};
 use crate::dataset::NO_LABEL;
 use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
-use crate::recipe::{LabelKind, Recipe};
+use crate::recipe::{Feedback, Recipe};
 use crate::split::Split;
 use crate::within::Spaces;
 
-impl LabelKind {
+impl Feedback {
     /// The kind of the task before anything is fitted.
     pub(crate) fn unfitted(self) -> TaskKind {
         match self {
@@ -71,7 +71,7 @@ pub(crate) fn fitted(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<TaskKind>>
     }
     let mut faults = Vec::new();
     for ((kind, label), found) in kinds.iter_mut().zip(&recipe.labels).zip(&moments) {
-        if label.kind != LabelKind::Binary && found.count > 0.0 && found.lowest == found.highest {
+        if label.kind != Feedback::Binary && found.count > 0.0 && found.lowest == found.highest {
             let (column, rows, value) = (&label.column, found.count, found.lowest);
             let what = format!(
                 "label \"{column}\" is {value} in all {rows} training rows that have it: there is nothing to learn"
@@ -79,7 +79,7 @@ pub(crate) fn fitted(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<TaskKind>>
             faults.push(Fault { line: label.line, what });
         }
         match (kind, label.kind) {
-            (TaskKind::Regression { mean, std, .. }, LabelKind::Regression { standardize: true, .. }) => {
+            (TaskKind::Regression { mean, std, .. }, Feedback::Regression { standardize: true, .. }) => {
                 (*mean, *std) = (found.mean as f32, found.deviation() as f32);
                 if !(*std > 0.0 && std.is_finite()) {
                     (*mean, *std) = (0.0, 1.0);

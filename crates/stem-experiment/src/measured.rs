@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use stem_core::models::ModelSpec;
 use stem_core::{Batch, DeviceSpec, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
-use stem_report::analysis::LabelKind;
+use stem_report::analysis::Metric;
 use stem_report::metrics::TaskMetrics;
 use stem_train::Moment;
 
@@ -86,12 +86,12 @@ pub fn measure<C: ModelSpec>(
 pub(crate) fn by_task(scores: &[f32], dataset: &Dataset, split: Split) -> BTreeMap<String, TaskMetrics> {
     let tasks = dataset.schema().task_names();
     let metrics = TaskMetrics::per_task(
-        &vec![LabelKind::Binary; tasks.len()],
+        &dataset.label_kinds(),
         scores,
         dataset.labels(split),
         dataset.groups(split),
         dataset.weights(split),
-        |_| vec![],
+        Metric::usual,
     );
     tasks.into_iter().zip(metrics).collect()
 }

@@ -1,7 +1,8 @@
-//! Calibration: for each task a map from score to probability, fitted on the validation split when its weights are kept.
+//! Calibration: for each task a map from a score to one that can be taken at its word, fitted on the validation split when its weights are kept.
 //!
 //! ```text
 //! Platt       min over a, b of  sum_i c_i BCE(sigmoid(a logit(p_i) + b), y_i)                     Newton's method
+//! linear      min over a, b of  sum_i c_i (a s_i + b - y_i)^2                                     of labels that are numbers
 //! isotonic    min over rising f of  sum_i c_i (f(p_i) - y_i)^2                                    pool adjacent violators
 //! ```
 //!
@@ -11,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use stem_core::{Calibration, logit};
+use stem_core::{Calibration, Task, logit};
 use stem_data::{Dataset, Split};
 use stem_report::metrics::column;
 
@@ -22,22 +23,24 @@ pub enum Calibrate {
     /// They are left as the model makes them.
     #[default]
     None,
-    /// By a line through their logits: two numbers a task, for few validation rows too.
+    /// By a line through their logits, or through the scores themselves where the label is a number: two numbers a task, for few
+    /// validation rows too.
     Platt,
     /// By a rising map: of any form, for thousands of positives.
     Isotonic,
 }
 
-/// Rows of label 0 and of label 1 that a map is fitted on at least.
+/// Rows of label 0 and of label 1 that a map is fitted on at least; of numbers, rows that are above 0.
 const LEAST: usize = 10;
 /// Steps of Newton's method at most.
 const STEPS: usize = 50;
 
-/// Fits a map for each task; none for a task with fewer than 10 validation rows of either label. `scores [N, T]`
+/// Fits a map for each task; none for a task with fewer than 10 validation rows of either label, or with fewer than 10 above 0 where the
+/// label is a number. `scores [N, T]`
 pub(crate) fn fit(method: Calibrate, scores: &[f32], dataset: &Dataset) -> BTreeMap<String, Calibration> {
-    let tasks = dataset.schema().task_names();
+    let tasks = &dataset.schema().tasks;
     let (labels, weights) = (dataset.labels(Split::Valid), dataset.weights(Split::Valid));
-    let of = |(t, name): (usize, &String)| {
+    let of = |(t, task): (usize, &Task)| {
         let rows = column(scores, t, tasks.len()).zip(column(labels, t, tasks.len())).enumerate();
         let rows = rows.filter(|(_, (_, label))| !label.is_nan()).map(|(row, (score, label))| Row {
             score: f64::from(*score),
@@ -45,16 +48,18 @@ pub(crate) fn fit(method: Calibrate, scores: &[f32], dataset: &Dataset) -> BTree
             weight: weights.map_or(1.0, |weights| f64::from(weights[row])),
         });
         let rows: Vec<Row> = rows.filter(|row| row.weight > 0.0).collect();
-        let positives = rows.iter().filter(|row| row.label == 1.0).count();
-        if positives.min(rows.len() - positives) < LEAST {
+        let is_binary = task.kind.is_binary();
+        let positives = rows.iter().filter(|row| row.label > 0.0).count();
+        if positives.min(if is_binary { rows.len() - positives } else { positives }) < LEAST {
             return None;
         }
         let map = match method {
             Calibrate::None => return None,
-            Calibrate::Platt => platt(&rows),
-            Calibrate::Isotonic => isotonic(rows),
+            Calibrate::Platt if is_binary => platt(&rows),
+            Calibrate::Platt => linear(&rows),
+            Calibrate::Isotonic => isotonic(rows, if is_binary { 1.0 } else { f64::INFINITY }),
         };
-        Some((name.clone(), map))
+        Some((task.name.clone(), map))
     };
     tasks.iter().enumerate().filter_map(of).collect()
 }
@@ -72,6 +77,17 @@ fn platt(rows: &[Row]) -> Calibration {
     // Scores that are worse than chance are not turned round: only their level is set right.
     let (slope, offset) = if fitted.0 > 0.0 { fitted } else { newton(rows, &logits, false) };
     Calibration::Platt { slope, offset }
+}
+
+/// A least-squares line; where it would fall, or the scores are all one, their level alone is set right.
+fn linear(rows: &[Row]) -> Calibration {
+    let sum = |of: &dyn Fn(&Row) -> f64| rows.iter().map(|row| row.weight * of(row)).sum::<f64>();
+    let weight = sum(&|_| 1.0);
+    let (score, label) = (sum(&|row| row.score) / weight, sum(&|row| row.label) / weight);
+    let spread = sum(&|row| (row.score - score) * (row.score - score));
+    let slope = sum(&|row| (row.score - score) * (row.label - label)) / spread;
+    let slope = if slope.is_finite() && slope > 0.0 { slope } else { 1.0 };
+    Calibration::Linear { slope, offset: label - slope * score }
 }
 
 /// The loss of a line through the logits.
@@ -130,7 +146,7 @@ impl Block {
     }
 }
 
-fn isotonic(mut rows: Vec<Row>) -> Calibration {
+fn isotonic(mut rows: Vec<Row>, most: f64) -> Calibration {
     rows.sort_unstable_by(|a, b| a.score.total_cmp(&b.score));
     let mut blocks: Vec<Block> = Vec::new();
     for tied in rows.chunk_by(|a, b| a.score == b.score) {
@@ -147,11 +163,12 @@ fn isotonic(mut rows: Vec<Row>) -> Calibration {
     }
     let (mut scores, mut probabilities): (Vec<f32>, Vec<f32>) = (Vec::new(), Vec::new());
     for block in blocks {
-        let (score, level) = ((block.score / block.weight) as f32, block.level().clamp(0.0, 1.0) as f32);
+        let of = |mean: f64| mean.clamp(if most == 1.0 { 0.0 } else { f64::NEG_INFINITY }, most) as f32;
+        let (score, level) = ((block.score / block.weight) as f32, of(block.level()));
         match scores.last() {
             Some(last) if *last >= score => {} // apart by less than 32 bits tell
             _ => {
-                scores.push(score.clamp(0.0, 1.0));
+                scores.push(of(f64::from(score)));
                 probabilities.push(level);
             }
         }
@@ -214,14 +231,28 @@ mod tests {
             panic!("Platt")
         };
         assert!((a - c).abs() < 1e-6 && (b - d).abs() < 1e-6);
-        let [one, other] = [positive, repeated].map(isotonic);
+        let [one, other] = [positive, repeated].map(|rows| isotonic(rows, 1.0));
         assert!((0..=100).all(|p| (one.apply(p as f32 / 100.0) - other.apply(p as f32 / 100.0)).abs() < 1e-5));
+    }
+
+    #[test]
+    fn scores_of_numbers_are_set_right_by_a_line_that_never_falls() {
+        let row = |score: f64, label: f64| Row { score, label, weight: 1.0 };
+        let of: Vec<Row> = (0..20).map(|i| row(f64::from(i), 3.0 * f64::from(i) + 5.0)).collect();
+        let Calibration::Linear { slope, offset } = linear(&of) else { panic!("a line") };
+        assert!((slope - 3.0).abs() < 1e-9 && (offset - 5.0).abs() < 1e-9, "{slope} {offset}");
+        let falling: Vec<Row> = of.iter().map(|row| Row { label: -row.label, ..*row }).collect();
+        let Calibration::Linear { slope, offset } = linear(&falling) else { panic!("a line") };
+        let mean = -(3.0 * 9.5 + 5.0);
+        assert!(slope == 1.0 && (9.5 + offset - mean).abs() < 1e-9, "{slope} {offset}");
+        let Calibration::Isotonic { probabilities, .. } = isotonic(of, f64::INFINITY) else { panic!("a map") };
+        assert_eq!(probabilities.last(), Some(&62.0), "seconds are no probabilities");
     }
 
     #[test]
     fn an_isotonic_fit_has_the_level_of_each_stretch() {
         let of = |score: f64, label: f64| Row { score, label, weight: 1.0 };
-        let fitted = isotonic(vec![of(0.1, 0.0), of(0.2, 1.0), of(0.3, 0.0), of(0.4, 1.0), of(0.4, 1.0)]);
+        let fitted = isotonic(vec![of(0.1, 0.0), of(0.2, 1.0), of(0.3, 0.0), of(0.4, 1.0), of(0.4, 1.0)], 1.0);
         // 0.2 and 0.3 are pooled: half of them are 1
         let expected = Calibration::Isotonic { scores: vec![0.1, 0.25, 0.4], probabilities: vec![0.0, 0.5, 1.0] };
         assert_eq!(fitted, expected);
@@ -235,7 +266,7 @@ mod tests {
                 .iter()
                 .map(|(score, label)| Row { score: f64::from(*score) / 50.0, label: f64::from(u8::from(*label)), weight: 1.0 })
                 .collect();
-            let map = isotonic(rows.clone());
+            let map = isotonic(rows.clone(), 1.0);
             let Calibration::Isotonic { scores, probabilities } = &map else { panic!("isotonic") };
             prop_assert!(scores.windows(2).all(|pair| pair[0] < pair[1]));
             prop_assert!(probabilities.windows(2).all(|pair| pair[0] <= pair[1]));

@@ -264,8 +264,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let monitor = self.config.monitor.clone();
         let labels = self.dataset.labels(Split::Valid).len();
         let measured = self.measure(&vec![0.5; labels], Split::Valid); // whether a metric is defined does not hang on the scores
-        let names = self.dataset.schema().tasks.iter().map(|task| task.name.as_str());
-        let mean = |monitor: &Monitor| monitor.mean(names.clone().zip(&measured));
+        let mean = |monitor: &Monitor| monitor.mean(self.named(&measured));
         if labels == 0 || mean(&monitor).is_some() {
             return monitor;
         }
@@ -319,12 +318,27 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
 
     pub(crate) fn measure(&self, scores: &[f32], split: Split) -> Vec<TaskMetrics> {
         let (labels, groups) = (self.dataset.labels(split), self.dataset.groups(split));
-        let kinds = vec![LabelKind::Binary; self.dataset.schema().tasks.len()];
-        let monitored = |_| vec![self.config.monitor.metric];
-        TaskMetrics::per_task(&kinds, scores, labels, groups, self.dataset.weights(split), monitored)
+        let monitored = |kind| vec![self.config.monitor.metric_of(kind)];
+        TaskMetrics::per_task(
+            &self.dataset.label_kinds(),
+            scores,
+            labels,
+            groups,
+            self.dataset.weights(split),
+            monitored,
+        )
     }
 
-    /// Probabilities of every row of a split, in order, by the drawn weights before a training and the best ones after it. `[N, T]`,
+    /// Each task's name and kind of label beside its metrics.
+    pub(crate) fn named<'m>(
+        &self,
+        metrics: &'m [TaskMetrics],
+    ) -> impl Iterator<Item = (&str, LabelKind, &'m TaskMetrics)> {
+        let names = self.dataset.schema().tasks.iter().map(|task| task.name.as_str());
+        names.zip(self.dataset.label_kinds()).zip(metrics).map(|((name, kind), metrics)| (name, kind, metrics))
+    }
+
+    /// Scores of every row of a split, in order, by the drawn weights before a training and the best ones after it. `[N, T]`,
     /// row-major.
     ///
     /// # Errors
@@ -371,6 +385,15 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
     spec.check(schema)?;
     config.check_tasks(schema)?;
     config.monitor.check_schema(schema)?;
+    if config.negative_sampling.is_some() {
+        let expected = "no sampling, or a label of 0 and 1 beside: of numbers no row is negative";
+        require(
+            "negative_sampling",
+            "with labels that are numbers alone",
+            expected,
+            schema.tasks.iter().any(|task| task.kind.is_binary()),
+        )?;
+    }
     let several = config.balance == BalanceConfig::default() || schema.tasks.len() > 1;
     let expected = "fixed where there is one task: there is nothing to balance";
     require("balance", config.balance.name(), expected, several)?;

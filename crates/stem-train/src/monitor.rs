@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{self, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use stem_core::Schema;
-use stem_report::analysis::Metric;
+use stem_report::analysis::{LabelKind, Metric};
 use stem_report::metrics::TaskMetrics;
 
 use crate::error::{Error, Result, require};
@@ -91,13 +91,23 @@ impl Monitor {
         self.metric.name()
     }
 
-    /// `sum_t w_t m_t / sum_t w_t` over the tasks that have the metric, more being better; `None` when none has. `tasks` are names and
-    /// metrics.
-    pub fn mean<'a>(&self, tasks: impl IntoIterator<Item = (&'a str, &'a TaskMetrics)>) -> Option<f64> {
+    /// What is measured of a task with a label of that kind: XAUC, the AUC of numbers, where the metric is one of labels 0 and 1 alone.
+    pub fn metric_of(&self, kind: LabelKind) -> Metric {
+        if self.metric.applies_to(kind) { self.metric } else { Metric::Xauc }
+    }
+
+    /// How good a task is, more being better; `None` where that is undefined.
+    pub fn goodness(&self, kind: LabelKind, metrics: &TaskMetrics) -> Option<f64> {
+        metrics.goodness(self.metric_of(kind))
+    }
+
+    /// `sum_t w_t m_t / sum_t w_t` over the tasks that have the metric, more being better; `None` when none has. `tasks` are names, kinds
+    /// of labels, and metrics.
+    pub fn mean<'a>(&self, tasks: impl IntoIterator<Item = (&'a str, LabelKind, &'a TaskMetrics)>) -> Option<f64> {
         let (mut sum, mut weights) = (0.0, 0.0);
-        for (task, metrics) in tasks {
+        for (task, kind, metrics) in tasks {
             let weight = if self.weights.is_empty() { 1.0 } else { self.weights.get(task).copied().unwrap_or(0.0) };
-            if let Some(gain) = metrics.goodness(self.metric).filter(|_| weight > 0.0) {
+            if let Some(gain) = self.goodness(kind, metrics).filter(|_| weight > 0.0) {
                 sum += weight * gain;
                 weights += weight;
             }
@@ -275,12 +285,26 @@ mod tests {
     fn means_are_weighted_leave_out_what_is_undefined_and_grow_with_quality() {
         let of = |auc: Option<f64>, logloss: f64| TaskMetrics { auc, logloss: Some(logloss), ..TaskMetrics::default() };
         let tasks = [("a", of(Some(0.8), 0.5)), ("b", of(Some(0.6), 0.3)), ("c", of(None, 0.1))];
-        let tasks = || tasks.iter().map(|(name, metrics)| (*name, metrics));
+        let tasks = || tasks.iter().map(|(name, metrics)| (*name, LabelKind::Binary, metrics));
         let mean = |text: &str| monitor(text).unwrap().mean(tasks());
         assert!((mean("monitor = \"auc\"").unwrap() - 0.7).abs() < 1e-12);
         assert!((mean("monitor = { weights = { a = 3.0, b = 1.0, c = 9.0 } }").unwrap() - 0.75).abs() < 1e-12);
         assert_eq!(mean("monitor = { task = \"c\" }"), None);
         assert!((mean("monitor = \"logloss\"").unwrap() + 0.3).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_task_of_numbers_is_monitored_by_xauc_where_the_metric_is_not_for_it() {
+        let clicks = TaskMetrics { auc: Some(0.8), ..TaskMetrics::default() };
+        let others = [(Metric::Xauc, 0.6), (Metric::Rmse, 3.0)].into();
+        let seconds = TaskMetrics { others, ..TaskMetrics::default() };
+        let mean = |text: &str| {
+            let tasks = [("click", LabelKind::Binary, &clicks), ("seconds", LabelKind::Value, &seconds)];
+            monitor(text).unwrap().mean(tasks)
+        };
+        assert!((mean("monitor = \"auc\"").unwrap() - 0.7).abs() < 1e-12);
+        assert_eq!(mean("monitor = { metric = \"rmse\", task = \"seconds\" }"), Some(-3.0), "less is better");
+        assert_eq!(mean("monitor = { metric = \"logloss\", task = \"seconds\" }"), Some(0.6));
     }
 
     #[test]

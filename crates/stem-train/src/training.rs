@@ -11,6 +11,7 @@ use stem_core::models::{Model, ModelSpec};
 use stem_core::nn::score;
 use stem_core::{Batch, Calibration, Task, bundle, fused, params};
 use stem_data::{Bar, BatchPlan, Dataset, Split};
+use stem_report::analysis::LabelKind;
 use stem_report::metrics::{TaskMetrics, four_decimals};
 
 use crate::balance::Balance;
@@ -296,9 +297,9 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             return Err(self.not_finite((place % schema.tasks.len(), scores[place]), false)?);
         }
         let valid = learner.measure(&scores, Split::Valid);
-        let named = schema.tasks.iter().map(|task| task.name.as_str()).zip(&valid);
-        let mean = self.monitor.mean(named);
-        let of_tasks: Vec<Option<f64>> = valid.iter().map(|metrics| metrics.goodness(self.monitor.metric)).collect();
+        let mean = self.monitor.mean(learner.named(&valid));
+        let of_tasks = learner.named(&valid).map(|(_, kind, metrics)| self.monitor.goodness(kind, metrics));
+        let of_tasks: Vec<Option<f64>> = of_tasks.collect();
         let (moment, before) = (self.moment(), self.keeper.all());
         let judged = self.keeper.judge(&of_tasks, mean, moment);
         if judged.keep {
@@ -319,7 +320,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
 
     /// A line of the log, and one for the reader.
     fn tell(&mut self, valid: &[TaskMetrics], best_of: &[usize], moment: Moment) -> Result<()> {
-        let (schema, metric) = (self.learner.dataset.schema(), self.monitor.metric);
+        let schema = self.learner.dataset.schema();
         let (loss, rate) = (self.losses.means(), self.schedule.rate(self.steps.saturating_sub(1)));
         let is_start = moment.steps == 0; // a model that is trained on, as it came
         let best: Vec<&str> = best_of.iter().map(|&task| schema.tasks[task].name.as_str()).collect();
@@ -335,8 +336,12 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         self.learner.task.iter().for_each(|task| line["task"] = task.as_str().into());
         self.balance.weights().into_iter().for_each(|weights| line["balance"] = by_task(schema, weights));
         self.log.write(&line)?;
-        let of_task =
-            |(task, metrics): (&Task, &TaskMetrics)| format!("{} {}", task.name, four_decimals(metrics.get(metric)));
+        let all_alike = schema.tasks.iter().all(|task| task.kind.is_binary());
+        let of_task = |(task, kind, metrics): (&str, LabelKind, &TaskMetrics)| {
+            let metric = self.monitor.metric_of(kind);
+            let named = if all_alike { String::new() } else { format!(" {}", metric.name()) };
+            format!("{task}{named} {}", four_decimals(metrics.get(metric)))
+        };
         let is_whole = (moment.at - moment.at.round()).abs() < 1e-9;
         let when = if is_whole { moment.epoch.to_string() } else { format!("{:.2}", moment.at) };
         let trained = match is_start {
@@ -344,9 +349,9 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             false => format!("epoch {when}: loss {:.4}", loss.iter().sum::<f64>()),
         };
         tracing::info!(
-            "{trained}, valid {} {}, rate {rate:.2e}{}",
-            metric.name(),
-            schema.tasks.iter().zip(valid).map(of_task).collect::<Vec<_>>().join(", "),
+            "{trained}, valid {}{}, rate {rate:.2e}{}",
+            if all_alike { format!("{} ", self.monitor.name()) } else { String::new() },
+            self.learner.named(valid).map(of_task).collect::<Vec<_>>().join(", "),
             match best.len() {
                 0 => String::new(),
                 all if all == schema.tasks.len() => ", best so far".into(),

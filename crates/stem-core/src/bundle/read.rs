@@ -193,8 +193,11 @@ pub(super) fn check_states(manifest: &Manifest) -> Result<(), BundleFault> {
 /// Every calibration is one of a task, and maps probabilities to probabilities.
 fn check_calibration(manifest: &Manifest) -> Result<(), BundleFault> {
     for (task, calibration) in &manifest.calibration {
-        let of_task = manifest.schema.task(task).is_some() && manifest.version >= CALIBRATED;
-        let expected = if of_task { calibration.fault() } else { Some("one of the model's tasks") };
+        let place = manifest.schema.task(task).filter(|_| manifest.version >= CALIBRATED);
+        let expected = match place {
+            Some(place) => calibration.fault(&manifest.schema.tasks[place].kind),
+            None => Some("one of the model's tasks"),
+        };
         if let Some(expected) = expected {
             return Err(BundleFault::Calibration { task: task.clone(), expected });
         }

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 
 use stem_report::analysis::Metric;
 
-use super::{FieldRecipe, Format, LabelKind, Recipe, nearest};
+use super::{Feedback, FieldRecipe, Format, Recipe, nearest};
 use crate::error::Fault;
 
 pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
@@ -119,7 +119,7 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
             add(label.line, format!("label \"{within}\" is within itself"));
         } else if !recipe.labels.iter().any(|other| other.column == *within) {
             add(label.line, format!("label \"{}\" is within \"{within}\", which is not a label", label.column));
-        } else if recipe.labels.iter().any(|other| other.column == *within && other.kind != LabelKind::Binary) {
+        } else if recipe.labels.iter().any(|other| other.column == *within && other.kind != Feedback::Binary) {
             let what = "is a number: only a label of 0 and 1 has positives. Name one, CASE WHEN ... THEN 1 ELSE 0 END in the sql makes it";
             add(label.line, format!("label \"{}\" is within \"{within}\", which {what}", label.column));
         }

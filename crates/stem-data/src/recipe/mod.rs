@@ -243,7 +243,7 @@ pub struct LabelRecipe {
     /// Column of the SELECT: 0 or 1, or a number as its kind has it, or null (missing).
     pub column: String,
     /// What it holds.
-    pub kind: LabelKind,
+    pub kind: Feedback,
     /// Where this other label is not 1, the label counts as missing.
     pub within: Option<String>,
     /// When it is known.
@@ -254,7 +254,7 @@ pub struct LabelRecipe {
 
 /// What a label holds: see [`TaskKind`](stem_core::TaskKind) for what is learned of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LabelKind {
+pub enum Feedback {
     /// 0 or 1.
     #[default]
     Binary,

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::field::field;
 use super::section::{Faults, Section};
 use super::{
-    ColumnType, Dialect, Format, Growth, LabelKind, LabelRecipe, Lines, Mature, Quote, Recipe, SPLIT_OF_FILES, Source,
+    ColumnType, Dialect, Feedback, Format, Growth, LabelRecipe, Lines, Mature, Quote, Recipe, SPLIT_OF_FILES, Source,
     SplitRecipe,
 };
 use crate::error::Fault;
@@ -204,7 +204,7 @@ fn dialect(section: &mut Section<'_>, text: bool, faults: &mut Faults<'_>) -> Di
 fn label(mut section: Section<'_>, faults: &mut Faults<'_>) -> LabelRecipe {
     let column = section.need_text("column", faults);
     let within = section.text("within", faults);
-    let kind = label_kind(&mut section, faults);
+    let kind = feedback(&mut section, faults);
     let mature =
         section.table("mature_after", "mature_after = { column = \"time\", wait = 7 }", faults).map(|mut own| {
             let (column, wait) = (own.need_text("column", faults), own.number("wait", faults));
@@ -222,15 +222,15 @@ fn label(mut section: Section<'_>, faults: &mut Faults<'_>) -> LabelRecipe {
     LabelRecipe { column, kind, within, mature, line }
 }
 
-fn label_kind(section: &mut Section<'_>, faults: &mut Faults<'_>) -> LabelKind {
-    let regression = LabelKind::Regression { log1p: false, standardize: true };
+fn feedback(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Feedback {
+    let regression = Feedback::Regression { log1p: false, standardize: true };
     let kinds = [
-        ("binary", LabelKind::Binary),
+        ("binary", Feedback::Binary),
         ("regression", regression),
-        ("count", LabelKind::Count),
-        ("watch-time", LabelKind::WatchTime),
-        ("ordinal", LabelKind::Ordinal { classes: 0 }),
-        ("zero-inflated", LabelKind::ZeroInflated),
+        ("count", Feedback::Count),
+        ("watch-time", Feedback::WatchTime),
+        ("ordinal", Feedback::Ordinal { classes: 0 }),
+        ("zero-inflated", Feedback::ZeroInflated),
     ];
     let kind = section.choice("kind", &kinds, faults);
     let transform = section.choice("transform", &[("none", false), ("log1p", true)], faults);
@@ -246,27 +246,27 @@ fn label_kind(section: &mut Section<'_>, faults: &mut Faults<'_>) -> LabelKind {
     only("standardize", "regression", standardize.is_some() && !is_regression);
     match kind {
         // `classes` alone says what the label is
-        None | Some(LabelKind::Ordinal { .. }) if classes.is_some() => {
-            LabelKind::Ordinal { classes: classes.unwrap_or(2) }
+        None | Some(Feedback::Ordinal { .. }) if classes.is_some() => {
+            Feedback::Ordinal { classes: classes.unwrap_or(2) }
         }
-        Some(LabelKind::Ordinal { .. }) => {
+        Some(Feedback::Ordinal { .. }) => {
             if !section.has("classes") {
                 faults.add(
                     section.line,
                     "a label of `kind = \"ordinal\"` needs `classes`: how many levels there are, 0 among them",
                 );
             }
-            LabelKind::Ordinal { classes: 2 }
+            Feedback::Ordinal { classes: 2 }
         }
-        Some(LabelKind::Regression { .. }) => {
+        Some(Feedback::Regression { .. }) => {
             only("classes", "ordinal", classes.is_some());
-            LabelKind::Regression { log1p: transform.unwrap_or(false), standardize: standardize.unwrap_or(true) }
+            Feedback::Regression { log1p: transform.unwrap_or(false), standardize: standardize.unwrap_or(true) }
         }
         Some(kind) => {
             only("classes", "ordinal", classes.is_some());
             kind
         }
-        None => LabelKind::Binary,
+        None => Feedback::Binary,
     }
 }
 

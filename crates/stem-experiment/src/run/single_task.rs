@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stem_core::models::ModelSpec;
 use stem_core::nn::EmbeddingTable;
-use stem_core::{Bundle, bundle, files, params};
+use stem_core::{Bundle, Task, bundle, files, params};
 use stem_data::Dataset;
 use stem_train::{BalanceConfig, FitSummary, TrainConfig, settings};
 
@@ -32,7 +32,7 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
     for (t, task) in dataset.schema().tasks.iter().enumerate() {
         let part = folder.join(format!("task-{t}"));
         tracing::info!("single-task: {}", task.name);
-        let train = train_of(train, &task.name);
+        let train = train_of(train, task);
         let one = Training { train: &train, dataset: &dataset.only_task(t), folder: &part, ..all.clone() };
         let summary = one.jointly_once(Some(&task.name))?;
         if options.stop.is_set() && summary.evaluations == 0 {
@@ -91,11 +91,12 @@ impl<C: ModelSpec> Training<'_, C> {
     }
 }
 
-/// How a task is trained alone: it has nothing to be weighed or balanced against.
-pub(super) fn train_of(train: &TrainConfig, task: &str) -> TrainConfig {
+/// How a task is trained alone: it has nothing to be weighed or balanced against, and where its label is a number no row is negative.
+pub(super) fn train_of(train: &TrainConfig, task: &Task) -> TrainConfig {
     let mut train = train.clone();
-    train.task_weights.retain(|name, _| name == task);
-    train.losses.retain(|name, _| name == task);
+    train.task_weights.retain(|name, _| *name == task.name);
+    train.losses.retain(|name, _| *name == task.name);
+    train.negative_sampling = train.negative_sampling.filter(|_| task.kind.is_binary());
     train.balance = BalanceConfig::default();
     train.monitor.weights.clear(); // its own metric decides
     train

@@ -68,7 +68,7 @@ pub(crate) fn check<C: ModelFamily>(
     }
     let mut most = 0; // one task is trained after the other
     for (t, task) in schema.tasks.iter().enumerate() {
-        most = most.max(bytes(&dataset.only_task(t), &single_task::train_of(train, &task.name))?);
+        most = most.max(bytes(&dataset.only_task(t), &single_task::train_of(train, task))?);
     }
     Ok(most)
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use stem_core::models::ModelFamily;
 use stem_core::{Predictor, files};
 use stem_data::{Dataset, Split};
+use stem_report::analysis::LabelKind;
 
 use super::{SearchConfig, Settings, Space};
 use crate::error::{Error, Result};
@@ -117,7 +118,10 @@ impl<C: ModelFamily> Candidate<C> {
             Ok(_) => {
                 let predictor = Predictor::<C>::open_model(work.join(BUNDLE), &options.device.open()?)?;
                 let valid = measure(&predictor, dataset, Split::Valid)?;
-                experiment.train.monitor.mean(valid.iter().map(|(task, metrics)| (task.as_str(), metrics)))
+                let kinds = dataset.schema().task_names().into_iter().zip(dataset.label_kinds());
+                let kinds: Vec<(String, LabelKind)> = kinds.collect();
+                let named = kinds.iter().filter_map(|(task, kind)| Some((task.as_str(), *kind, valid.get(task)?)));
+                experiment.train.monitor.mean(named)
             }
             Err(Error::Interrupted { .. }) => return Ok(None),
             Err(error @ Error::Train(stem_train::Error::NotFinite { .. })) => {
