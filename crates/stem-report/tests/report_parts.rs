@@ -96,6 +96,7 @@ fn curve(seed: u64, logloss: &[f64]) -> LearningCurve {
         loss: vec![0.5 - 0.01 * i as f64],
         auc: vec![Some(0.7 + 0.01 * i as f64)],
         logloss: vec![Some(logloss)],
+        ..EpochPoint::default()
     };
     let epochs = logloss.iter().enumerate().map(point).collect();
     LearningCurve { seed, epochs, kept: vec![Some(1)], max_epochs: Some(2), ..LearningCurve::default() }

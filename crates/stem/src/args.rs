@@ -1,10 +1,11 @@
 //! Options that several subcommands have: what is read, and how it is trained.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use stem_core::precision::Precision;
 use stem_core::{DeviceSpec, ModelName};
-use stem_data::{Dataset, Known, PrepareOptions, Recipe, Rows, prepare, prepare_grown, prepare_known};
+use stem_data::{Dataset, Known, LabelRecipe, PrepareOptions, Recipe, Rows, prepare, prepare_grown, prepare_known};
 use stem_experiment::{Experiment, RunOptions};
 use stem_report::analysis::Metric;
 
@@ -114,6 +115,12 @@ impl Source {
     /// What the recipe decides a comparison by.
     pub(crate) fn verdict(&self) -> Metric {
         self.recipe.verdict.unwrap_or_default()
+    }
+
+    /// What it decides each label by, where it says so.
+    pub(crate) fn metrics(&self) -> BTreeMap<String, Metric> {
+        let of = |label: &LabelRecipe| Some((label.column.clone(), label.metric?));
+        self.recipe.labels.iter().filter_map(of).collect()
     }
 
     /// Encodes them; only opens `columns` where nothing has changed.

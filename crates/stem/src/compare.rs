@@ -85,6 +85,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         cuts: args.cuts,
         picture: args.picture.clone(),
         metric: source.verdict(),
+        metrics: source.metrics(),
         bootstrap: Bootstrap { resamples: args.resamples, ..Bootstrap::default() },
         search: args.search.as_ref().map(SearchConfig::load).transpose()?,
     };

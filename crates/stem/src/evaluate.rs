@@ -40,8 +40,8 @@ pub(crate) struct Args {
     /// A loss of less than this is none: of AUC, or of what --metric says
     #[arg(long, value_name = "LOSS", default_value_t = 0.001, requires = "against")]
     margin: f64,
-    /// What bundles are compared in: auc, gauc or logloss. By default the recipe's verdict, else auc
-    #[arg(long, value_parser = metric, requires = "against")]
+    /// What bundles are compared in: auc, gauc, logloss, ndcg@10, rmse ... By default the label's metric, the recipe's verdict, or auc
+    #[arg(long, requires = "against")]
     metric: Option<Metric>,
     /// Rows that are measured: all, or those of the recipe's test split
     #[arg(long, value_enum, default_value_t = Split::All)]
@@ -66,11 +66,6 @@ pub(crate) struct Args {
 enum Split {
     All,
     Test,
-}
-
-fn metric(text: &str) -> Result<Metric, String> {
-    let found = Metric::ALL.into_iter().find(|metric| metric.key() == text);
-    found.ok_or_else(|| format!("expected {}", Metric::ALL.map(String::from).join(", ")))
 }
 
 /// What was measured.
@@ -119,6 +114,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let other = other.as_ref().map(|(name, predictor, dataset)| Measurement { name: name.clone(), predictor, dataset });
     let options = EvaluateOptions {
         metric: args.metric.unwrap_or_else(|| source.verdict()),
+        metrics: if args.metric.is_some() { Default::default() } else { source.metrics() },
         margin: args.margin,
         bootstrap: Bootstrap { resamples: args.resamples, ..Bootstrap::default() },
         device: args.device.device,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Component, Path};
 
-use stem_report::analysis::Metric;
+use stem_report::analysis::{LabelKind, Metric};
 
 use super::{Feedback, FieldRecipe, Format, Recipe, nearest};
 use crate::error::Fault;
@@ -22,11 +22,26 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
     if recipe.sql.is_none() && recipe.sources.len() > 1 {
         add(1, format!("{} sources need a `sql` SELECT that joins them", recipe.sources.len()));
     }
-    if recipe.verdict == Some(Metric::Gauc) && recipe.group.is_none() {
+    let without_group = |metric: &Metric| metric.needs_groups() && recipe.group.is_none();
+    if let Some(metric) = recipe.verdict.filter(without_group) {
+        let (key, name) = (metric.key(), metric.name());
         add(
             recipe.lines.verdict,
-            "`verdict` is gauc, and without a `group` there is no gAUC: name the users' column".into(),
+            format!("`verdict` is {key}, and without a `group` there is no {name}: name the users' column"),
         );
+    }
+    for label in &recipe.labels {
+        let Some(metric) = label.metric else { continue };
+        let (key, name, column) = (metric.key(), metric.name(), &label.column);
+        if without_group(&metric) {
+            let what = "and without a `group` there is none: name the users' column";
+            add(label.line, format!("`metric` of label \"{column}\" is {key}, {what}"));
+        }
+        let kind = if label.kind == Feedback::Binary { LabelKind::Binary } else { LabelKind::Value };
+        if !metric.applies_to(kind) {
+            let what = "which is measured of labels 0 and 1: xauc, rmse, mae, ndcg@10 and others within groups are for numbers";
+            add(label.line, format!("`metric` of label \"{column}\" is {name}, {what}"));
+        }
     }
     let mut twice = |what: &str, names: Vec<(&str, usize)>| {
         let mut first = HashMap::new();

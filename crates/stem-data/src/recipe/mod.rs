@@ -244,6 +244,8 @@ pub struct LabelRecipe {
     pub column: String,
     /// What it holds.
     pub kind: Feedback,
+    /// What a comparison decides by on it; where it is not said, the recipe's `verdict`.
+    pub metric: Option<Metric>,
     /// Where this other label is not 1, the label counts as missing.
     pub within: Option<String>,
     /// When it is known.
@@ -383,6 +385,9 @@ impl Recipe {
     pub(crate) fn meaning(&self) -> String {
         let table = toml::from_str::<toml::Table>(&self.text).map(|mut table| {
             table.remove("verdict"); // it reads the columns, and makes none of them
+            for label in table.get_mut("label").and_then(|labels| labels.as_array_mut()).into_iter().flatten() {
+                label.as_table_mut().map(|label| label.remove("metric")); // as well
+            }
             table.remove("grow"); // it changes what was made for an earlier model, whose key holds it
             table.to_string()
         });

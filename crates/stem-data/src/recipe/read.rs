@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use stem_report::analysis::Metric;
 use toml::de::DeTable;
 
 use super::field::field;
@@ -34,9 +33,7 @@ pub(super) fn read(text: &str, path: &Path) -> (Option<Recipe>, Vec<Fault>) {
     let group = top.text("group", faults);
     let weight = top.text("weight", faults);
     let allow_leak = top.texts("allow_leak", faults).unwrap_or_default();
-    let metrics = Metric::ALL.map(|metric| (metric.key(), metric));
-    let metrics = metrics.each_ref().map(|(key, metric)| (key.as_ref(), *metric));
-    let verdict = top.choice("verdict", &metrics, faults);
+    let verdict = top.metric("verdict", faults);
     let sources = top.tables("source", "[[source]]", faults).into_iter().map(|s| source(s, faults)).collect();
     let fields = top.tables("field", "[[field]]", faults).into_iter().map(|s| field(s, faults)).collect();
     let labels = top.tables("label", "[[label]]", faults).into_iter().map(|s| label(s, faults)).collect();
@@ -205,6 +202,7 @@ fn label(mut section: Section<'_>, faults: &mut Faults<'_>) -> LabelRecipe {
     let column = section.need_text("column", faults);
     let within = section.text("within", faults);
     let kind = feedback(&mut section, faults);
+    let metric = section.metric("metric", faults);
     let mature =
         section.table("mature_after", "mature_after = { column = \"time\", wait = 7 }", faults).map(|mut own| {
             let (column, wait) = (own.need_text("column", faults), own.number("wait", faults));
@@ -219,7 +217,7 @@ fn label(mut section: Section<'_>, faults: &mut Faults<'_>) -> LabelRecipe {
         });
     let line = section.line_of("column", faults);
     section.finish(faults);
-    LabelRecipe { column, kind, within, mature, line }
+    LabelRecipe { column, kind, metric, within, mature, line }
 }
 
 fn feedback(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Feedback {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use stem_report::analysis::Metric;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -151,6 +152,18 @@ impl<'a> Section<'a> {
             let word = v.as_str()?;
             choices.iter().find(|(w, _)| *w == word).map(|(_, value)| *value)
         })
+    }
+
+    /// A metric.
+    pub(super) fn metric(&mut self, key: &'static str, faults: &mut Faults<'_>) -> Option<Metric> {
+        let text = self.text(key, faults)?;
+        match text.parse::<Metric>() {
+            Ok(metric) => Some(metric),
+            Err(unknown) => {
+                faults.add(self.line_of(key, faults), format!("`{key}`: {unknown}"));
+                None
+            }
+        }
     }
 
     /// Words that each name one of a few choices, by key: `types = { item = "text" }`.

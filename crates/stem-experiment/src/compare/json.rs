@@ -15,6 +15,9 @@ pub struct Comparison {
     /// What `transfer`, `valid` and `joint` are measured in.
     #[serde(default)]
     pub metric: Metric,
+    /// The same of tasks of which another metric decides, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, Metric>,
     /// By name of the model.
     pub models: BTreeMap<String, ModelComparison>,
     /// By `TASK_A|TASK_B`, then by stratum: `TASK_A-dominant`, `comparable`, `TASK_B-dominant`.
@@ -60,14 +63,18 @@ pub struct StratumComparison {
 impl Comparison {
     /// The numbers of a report.
     pub fn of(report: &Report) -> Self {
-        // Of the reference against itself nothing, where it has an AUC.
+        // Of the reference against itself nothing, where it has one of its metrics.
         let transfer = |model: &String, measured: Option<Interval>, has_auc: bool| match report.reference.as_ref() {
             Some(reference) if reference == model => has_auc.then(Interval::default),
             _ => measured,
         };
         let model = |m: &ModelReport| {
             let task = |task: &TaskReport| TaskReport {
-                transfer: transfer(&m.name, task.transfer, task.auc.is_some()),
+                transfer: transfer(
+                    &m.name,
+                    task.transfer,
+                    task.auc.is_some() || task.others.contains_key(&Metric::Xauc),
+                ),
                 ..task.clone()
             };
             let embeddings = m.embeddings.clone().map(|found| EmbeddingReport { pictures: Vec::new(), ..found });
@@ -94,6 +101,13 @@ impl Comparison {
         let pairs = || report.pairs.iter().map(|pair| (format!("{}|{}", pair.a, pair.b), pair));
         Self {
             metric: report.metric,
+            metrics: report
+                .tasks
+                .iter()
+                .enumerate()
+                .map(|(t, task)| (task.clone(), report.metric_of(t)))
+                .filter(|(_, metric)| *metric != report.metric)
+                .collect(),
             models: report.models.iter().map(model).collect(),
             strata: pairs().map(|(name, pair)| (name, pair.strata.iter().map(stratum).collect())).collect(),
             notes: pairs().filter_map(|(name, pair)| Some((name, pair.note.clone()?))).collect(),

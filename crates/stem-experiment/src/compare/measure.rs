@@ -24,7 +24,7 @@ pub(super) fn models<C: ModelFamily>(
     dataset: &Dataset,
     pairs: &[Pair],
     field: usize,
-    metric: Metric,
+    metrics: &[Metric],
     out: &Path,
     options: &RunOptions,
 ) -> Result<(Vec<ModelReport>, Vec<TestScores>)> {
@@ -44,7 +44,7 @@ pub(super) fn models<C: ModelFamily>(
             found.add(&predictor, scores, run.seed, &folder, experiment.train.epochs, picture)?;
             bar.advance(1);
         }
-        measured.push(found.report(runs, metric, model_settings(&config, &experiment.train, &plan.train)));
+        measured.push(found.report(runs, metrics, model_settings(&config, &experiment.train, &plan.train)));
     }
     Ok(measured.into_iter().unzip())
 }

@@ -32,12 +32,12 @@ mod plan;
 mod runs;
 mod transfer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use stem_core::lock::Lock;
 use stem_core::models::ModelFamily;
-use stem_core::{ModelName, files};
+use stem_core::{ModelName, Task, files};
 use stem_data::Dataset;
 
 pub use json::{Comparison, ModelComparison, StratumComparison};
@@ -49,7 +49,7 @@ use crate::inspect::{self, pairs, picture_field, provenance};
 use crate::options::RunOptions;
 use crate::search::{Search, SearchConfig};
 use plan::Plan;
-use stem_report::analysis::{Bootstrap, Metric};
+use stem_report::analysis::{Bootstrap, LabelKind, Metric};
 use stem_report::report::{self, Report};
 use stem_train::memory;
 use transfer::Compared;
@@ -72,6 +72,9 @@ pub struct CompareConfig {
     pub picture: Option<String>,
     /// What decides: a recipe's `verdict`.
     pub metric: Metric,
+    /// What decides on a task, by its name: a label's `metric`. Of the others `metric` does, or XAUC where their label is a number and it
+    /// is a metric of labels 0 and 1.
+    pub metrics: BTreeMap<String, Metric>,
     /// How intervals are drawn.
     pub bootstrap: Bootstrap,
     /// Finds settings for every model first.
@@ -87,6 +90,7 @@ impl Default for CompareConfig {
             cuts: None,
             picture: None,
             metric: Metric::default(),
+            metrics: BTreeMap::new(),
             bootstrap: Bootstrap::default(),
             search: None,
         }
@@ -132,7 +136,8 @@ pub fn compare<C: ModelFamily>(
 
     let tasks = dataset.schema().task_names();
     let pairs = pairs(dataset, config.cuts);
-    let (mut models, scores) = measure::models(&plan, &runs, dataset, &pairs, field, config.metric, out, options)?;
+    let metrics = metrics_of(dataset, config.metric, &config.metrics);
+    let (mut models, scores) = measure::models(&plan, &runs, dataset, &pairs, field, &metrics, out, options)?;
     warnings.extend(plan.warnings(experiment, config, &runs));
     let constants = inspect::constants(dataset);
     for (model, seeds) in models.iter().zip(&scores) {
@@ -142,7 +147,7 @@ pub fn compare<C: ModelFamily>(
         scores: &scores,
         reference: plan.reference,
         dataset,
-        metric: config.metric,
+        metrics: &metrics,
         bootstrap: config.bootstrap,
     };
     let (pairs, doubtful) = transfer::fill(&mut models, &compared, &pairs, out, options)?;
@@ -156,6 +161,7 @@ pub fn compare<C: ModelFamily>(
         tasks,
         reference: Some(REFERENCE.into()),
         metric: config.metric,
+        metrics,
         models,
         pairs,
         warnings,
@@ -166,4 +172,13 @@ pub fn compare<C: ModelFamily>(
     files::write_json(&out.join("comparison.json"), &Comparison::of(&found))?;
     files::replace_text(&out.join("report.html"), &report::render(&found))?;
     Ok(found)
+}
+
+/// What decides on each task.
+pub(crate) fn metrics_of(dataset: &Dataset, metric: Metric, own: &BTreeMap<String, Metric>) -> Vec<Metric> {
+    let of = |(task, kind): (&Task, LabelKind)| {
+        let fallback = if metric.applies_to(kind) { metric } else { Metric::Xauc };
+        own.get(&task.name).copied().filter(|own| own.applies_to(kind)).unwrap_or(fallback)
+    };
+    dataset.schema().tasks.iter().zip(dataset.label_kinds()).map(of).collect()
 }

@@ -80,8 +80,8 @@ pub(super) struct Compared<'a> {
     pub scores: &'a [TestScores],
     pub reference: usize,
     pub dataset: &'a Dataset,
-    /// What differences are measured in.
-    pub metric: Metric,
+    /// What differences are measured in, task by task.
+    pub metrics: &'a [Metric],
     pub bootstrap: Bootstrap,
 }
 
@@ -104,17 +104,18 @@ impl Compared<'_> {
     /// The labelled ones of some of the test rows; of all by default.
     fn sample(&self, t: usize, rows: Option<&[u32]>) -> Sample {
         let labels = self.of_task(self.dataset.labels(Split::Test), t);
-        let sample = Sample::new(&labels, self.dataset.groups(Split::Test).unwrap_or_default(), rows);
+        let groups = Some(self.dataset.groups(Split::Test).unwrap_or_default());
+        let sample = Sample::of(self.dataset.label_kinds()[t], &labels, groups, rows);
         sample.weighted(self.dataset.weights(Split::Test))
     }
 
     fn measure(&self, t: usize, sample: &Sample) -> Transfers {
         let rank = |seeds: &TestScores| -> Vec<Ranked> {
-            seeds.iter().map(|scores| sample.rank_for(&self.of_task(scores, t), &[self.metric])).collect()
+            seeds.iter().map(|scores| sample.rank_for(&self.of_task(scores, t), &[self.metrics[t]])).collect()
         };
         let mut ranked: Vec<Vec<Ranked>> = self.scores.iter().map(rank).collect();
         let reference = ranked.remove(self.reference);
-        let mut differences = self.bootstrap.paired_by(self.metric, &reference, &ranked);
+        let mut differences = self.bootstrap.paired_by(self.metrics[t], &reference, &ranked);
         if !bears_an_interval(sample.groups()) {
             differences.fill(None);
         }

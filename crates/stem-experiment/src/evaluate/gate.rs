@@ -1,11 +1,12 @@
 //! Whether one model is no worse than another, on the same rows.
 
 use stem_data::{Dataset, Split};
-use stem_report::analysis::{Metric, Sample};
+use stem_report::analysis::{LabelKind, Metric, Sample};
 use stem_report::report::{GateReport, GateTask, GateVerdict};
 
 use super::quality::{groups, of_task};
 use super::{EvaluateOptions, Measurement, unlike};
+use crate::compare::metrics_of;
 use crate::error::Result;
 
 /// The scores of another model with the tasks in the order of the data set's. `[N, T]`
@@ -42,18 +43,21 @@ pub(super) fn gate(
     options: &EvaluateOptions,
 ) -> GateReport {
     let EvaluateOptions { margin, bootstrap, .. } = options;
-    let is_defined = !options.metric.needs_groups() || dataset.schema().group.is_some();
-    let metric = if is_defined { options.metric } else { Metric::Auc };
+    let metrics = metrics_of(dataset, options.metric, &options.metrics);
     let groups = groups(dataset);
     let tasks = dataset.schema().tasks.iter().enumerate().map(|(t, task)| {
-        let sample = Sample::new(&of_task(dataset.labels(Split::Test), t, dataset), &groups, None);
+        let is_defined = !metrics[t].needs_groups() || dataset.schema().group.is_some();
+        let kind = dataset.label_kinds()[t];
+        let plain = if kind == LabelKind::Binary { Metric::Auc } else { Metric::Xauc };
+        let metric = if is_defined { metrics[t] } else { plain };
+        let sample = Sample::of(kind, &of_task(dataset.labels(Split::Test), t, dataset), Some(&groups), None);
         let sample = sample.weighted(dataset.weights(Split::Test));
         let rank = |scores: &[f32]| sample.rank_for(&of_task(scores, t, dataset), &[metric]);
         let gain = bootstrap.paired_by(metric, &[rank(others)], &[vec![rank(scores)]]);
         let gain = gain.into_iter().next().flatten().map(|difference| difference.users);
-        GateTask { task: task.name.clone(), gain, verdict: GateVerdict::of(gain, *margin) }
+        GateTask { task: task.name.clone(), metric, gain, verdict: GateVerdict::of(gain, *margin) }
     });
     let tasks: Vec<GateTask> = tasks.collect();
     let passed = tasks.iter().all(|task| task.verdict.passes());
-    GateReport { against: against.into(), metric, margin: *margin, tasks, passed }
+    GateReport { against: against.into(), metric: options.metric, margin: *margin, tasks, passed }
 }

@@ -10,6 +10,7 @@ mod drift;
 mod gate;
 mod quality;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use stem_core::{DeviceSpec, Predictor, files};
@@ -37,6 +38,8 @@ pub struct Measurement<'m> {
 pub struct EvaluateOptions {
     /// What two bundles are compared in.
     pub metric: Metric,
+    /// The same of a task, by its name, where it is another.
+    pub metrics: BTreeMap<String, Metric>,
     /// A loss of less than this is no loss.
     pub margin: f64,
     /// How intervals are drawn.
@@ -96,7 +99,7 @@ pub fn evaluate(
         evaluation.gate = Some(gate::gate(&other.name, &scores, &others, dataset, options));
         models.push(model(&other.name, &others, dataset));
     }
-    let without = |task: &&report::MeasuredTask| task.metrics.auc.is_none();
+    let without = |task: &&report::MeasuredTask| task.metrics.auc.is_none() && !task.is_of_numbers();
     warnings.extend(evaluation.tasks.iter().filter(without).map(|task| {
         format!(
             "{}: {} of {} rows with the label have label 1: AUC needs both labels",

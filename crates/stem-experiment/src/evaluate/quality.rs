@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use stem_data::{Dataset, Split};
-use stem_report::analysis::{Bootstrap, Metric, Sample, calibration_curve};
+use stem_report::analysis::{Bootstrap, LabelKind, Metric, Sample, calibration_curve};
 use stem_report::metrics::{TaskMetrics, column};
 use stem_report::report::{MeasuredSlice, MeasuredTask};
 
@@ -25,22 +25,28 @@ pub(super) fn tasks(scores: &[f32], dataset: &Dataset, bootstrap: &Bootstrap) ->
     let (groups, weights) = (groups(dataset), dataset.weights(Split::Test));
     let tasks = dataset.schema().tasks.iter().enumerate().map(|(t, task)| {
         let (scores, labels) = (of_task(scores, t, dataset), of_task(dataset.labels(Split::Test), t, dataset));
-        let sample = Sample::new(&labels, &groups, None).weighted(weights);
-        let ranked = sample.rank(&scores);
-        let intervals =
-            Metric::ALL.into_iter().filter(|metric| !metric.needs_groups() || dataset.schema().group.is_some());
+        let kind = dataset.label_kinds()[t];
+        let sample = Sample::of(kind, &labels, Some(&groups), None).weighted(weights);
+        let usual = Metric::ALL.into_iter().filter(|metric| metric.applies_to(kind)).chain(Metric::usual(kind));
+        let usual = usual.filter(|metric| !metric.needs_groups() || dataset.schema().group.is_some());
+        let usual: Vec<Metric> = usual.collect();
+        let ranked = sample.rank_for(&scores, &usual);
+        let intervals = usual.into_iter();
         let intervals = intervals.filter_map(|metric| Some((metric, bootstrap.interval(metric, &ranked)?)));
         MeasuredTask {
             intervals: intervals.collect::<BTreeMap<_, _>>(),
-            deciles: calibration_curve(&scores, &labels, weights, DECILES).unwrap_or_default(),
-            ..measured(&task.name, &scores, &labels, dataset.groups(Split::Test), weights)
+            deciles: match kind {
+                LabelKind::Binary => calibration_curve(&scores, &labels, weights, DECILES).unwrap_or_default(),
+                LabelKind::Value => Vec::new(),
+            },
+            ..measured((&task.name, kind), &scores, &labels, dataset.groups(Split::Test), weights)
         }
     });
     tasks.collect()
 }
 
 fn measured(
-    task: &str,
+    (task, kind): (&str, LabelKind),
     scores: &[f32],
     labels: &[f32],
     groups: Option<&[u32]>,
@@ -49,8 +55,8 @@ fn measured(
     MeasuredTask {
         task: task.into(),
         rows: labels.iter().filter(|label| !label.is_nan()).count(),
-        positives: labels.iter().filter(|label| **label == 1.0).count(),
-        metrics: TaskMetrics::of(scores, labels, groups, weights),
+        positives: labels.iter().filter(|label| kind.is_positive(**label)).count(),
+        metrics: TaskMetrics::measure(kind, scores, labels, groups, weights, &Metric::usual(kind)),
         ..MeasuredTask::default()
     }
 }
@@ -59,7 +65,7 @@ fn measured(
 pub(super) fn slices(scores: &[f32], dataset: &Dataset) -> Vec<MeasuredSlice> {
     let (labels, groups) = (dataset.labels(Split::Test), dataset.groups(Split::Test));
     let weights = dataset.weights(Split::Test);
-    let tasks = dataset.schema().tasks.len();
+    let (tasks, kinds) = (dataset.schema().tasks.len(), dataset.label_kinds());
     let mut all = Vec::new();
     for (slice, codes) in dataset.slices(Split::Test) {
         let mut rows: Vec<Vec<usize>> = vec![Vec::new(); slice.values.len()];
@@ -72,7 +78,8 @@ pub(super) fn slices(scores: &[f32], dataset: &Dataset) -> Vec<MeasuredSlice> {
             let groups = groups.map(|groups| rows.iter().map(|&row| groups[row]).collect::<Vec<u32>>());
             let weights = weights.map(|weights| rows.iter().map(|&row| weights[row]).collect::<Vec<f32>>());
             let measured = dataset.schema().tasks.iter().enumerate().map(|(t, task)| {
-                measured(&task.name, &of(scores, t), &of(labels, t), groups.as_deref(), weights.as_deref())
+                let named = (task.name.as_str(), kinds[t]);
+                measured(named, &of(scores, t), &of(labels, t), groups.as_deref(), weights.as_deref())
             });
             let tasks = measured.collect();
             all.push(MeasuredSlice { column: slice.column.clone(), value: value.clone(), rows: rows.len(), tasks });

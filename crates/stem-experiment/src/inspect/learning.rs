@@ -56,6 +56,7 @@ pub(crate) fn learning_curve(folder: &Path, seed: u64, tasks: &[String]) -> Resu
             loss: vec![f64::NAN; tasks.len()],
             auc: vec![None; tasks.len()],
             logloss: vec![None; tasks.len()],
+            others: vec![BTreeMap::new(); tasks.len()],
         };
         let when = (line.epoch, line.steps);
         let point = points.entry(when).or_insert_with(empty);
@@ -63,6 +64,7 @@ pub(crate) fn learning_curve(folder: &Path, seed: u64, tasks: &[String]) -> Resu
             line.loss.get(task).into_iter().for_each(|loss| point.loss[t] = *loss);
             let Some(metrics) = line.valid.get(task) else { continue };
             (point.auc[t], point.logloss[t]) = (metrics.auc, metrics.logloss);
+            point.others[t].clone_from(&metrics.others);
             if match &line.best {
                 Best::Of(tasks) => tasks.contains(task),
                 Best::All(is_best) => *is_best,

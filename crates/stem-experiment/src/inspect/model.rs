@@ -92,11 +92,11 @@ impl<'a> ModelRuns<'a> {
         Ok(())
     }
 
-    /// All of it, with the metrics of the same `runs`, of which `metric` decides.
+    /// All of it, with the metrics of the same `runs`, of which those of `metrics` decide, one for each task.
     pub(crate) fn report(
         self,
         runs: &[RunMetrics],
-        metric: Metric,
+        metrics: &[Metric],
         mut settings: Vec<(String, String)>,
     ) -> (ModelReport, TestScores) {
         let first = runs.first();
@@ -112,7 +112,7 @@ impl<'a> ModelRuns<'a> {
             memory_gb: first.map(|run| run.memory as f64 / 1e9),
             tasks: (0..self.tasks.len())
                 .map(|t| {
-                    let (valid, joint) = beside_test(runs, metric, &self.tasks[t]);
+                    let (valid, joint) = beside_test(runs, metrics[t], &self.tasks[t]);
                     let before = runs.iter().filter_map(|run| run.uncalibrated_test.get(&self.tasks[t]).cloned());
                     let [_, _, logloss, calibration] = spreads(&before.collect::<Vec<_>>());
                     let uncalibrated = logloss.zip(calibration).map(|(logloss, calibration)| [logloss, calibration]);

@@ -1,11 +1,13 @@
 //! The page of one run: the same as of a comparison, with one model.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use stem_core::models::ModelFamily;
 use stem_data::Dataset;
 
 use super::{ModelRuns, constants, model_settings, of_dataset, of_model, provenance};
+use crate::compare::metrics_of;
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::measured::{Measured, RunMetrics};
@@ -29,7 +31,8 @@ pub(crate) fn page_of_run<C: ModelFamily>(
     let mut runs = ModelRuns::new(predictor.config(), dataset, &[]);
     runs.add(&predictor, scores, seed, folder, train.epochs, None)?;
     let settings = model_settings(predictor.config(), train, train);
-    let (model, scores) = runs.report(std::slice::from_ref(&metrics), Metric::default(), settings);
+    let decide = metrics_of(dataset, Metric::default(), &BTreeMap::new());
+    let (model, scores) = runs.report(std::slice::from_ref(&metrics), &decide, settings);
     let mut warnings = of_dataset(dataset);
     warnings.extend(of_model(&model, &scores, &constants(dataset), dataset));
     if metrics.interrupted {
@@ -39,6 +42,7 @@ pub(crate) fn page_of_run<C: ModelFamily>(
         title: format!("{} on {}", model.name, dataset.name()),
         provenance: provenance(dataset, train, &[seed], options, metrics.seconds),
         tasks: dataset.schema().task_names(),
+        metrics: decide,
         models: vec![model],
         warnings,
         ..Report::default()

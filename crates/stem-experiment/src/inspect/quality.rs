@@ -2,7 +2,7 @@
 
 use stem_data::{Dataset, Split};
 
-use stem_report::analysis::{calibration_curve, roc_curve};
+use stem_report::analysis::{LabelKind, Metric, calibration_curve, roc_curve};
 use stem_report::metrics::{TaskMetrics, column};
 use stem_report::report::{Spread, TaskReport};
 
@@ -32,14 +32,18 @@ pub(crate) fn task_report(seeds: &[Vec<f32>], dataset: &Dataset, t: usize) -> Ta
     let (labels, groups) = (of_task(dataset.labels(Split::Test)), dataset.groups(Split::Test));
     let weights = dataset.weights(Split::Test);
     let columns: Vec<Vec<f32>> = seeds.iter().map(|scores| of_task(scores)).collect();
-    let metrics = columns.iter().map(|scores| TaskMetrics::of(scores, &labels, groups, weights));
+    let kind = dataset.label_kinds()[t];
+    let usual = Metric::usual(kind);
+    let metrics = columns.iter().map(|scores| TaskMetrics::measure(kind, scores, &labels, groups, weights, &usual));
     let metrics: Vec<TaskMetrics> = metrics.collect();
     let [auc, gauc, logloss, calibration] = spreads(&metrics);
-    let first = columns.first();
+    let others = usual.iter().filter_map(|metric| Some((*metric, spread(metrics.iter().map(|m| m.get(*metric)))?)));
+    let others = others.collect();
+    let first = columns.first().filter(|_| kind == LabelKind::Binary);
     let roc = first.and_then(|scores| roc_curve(scores, &labels, weights, ROC_POINTS)).unwrap_or_default();
     let bins = first.and_then(|scores| calibration_curve(scores, &labels, weights, CALIBRATION_BINS));
     let calibration_curve = bins.unwrap_or_default();
-    TaskReport { auc, gauc, logloss, calibration, roc, calibration_curve, ..TaskReport::default() }
+    TaskReport { auc, gauc, logloss, calibration, others, roc, calibration_curve, ..TaskReport::default() }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub(crate) struct Pair {
     pub strata: Strata,
 }
 
-/// All pairs of tasks, cut at terciles of the test rows where no `cuts` are given. None without groups.
+/// All pairs of tasks whose labels are 0 and 1, cut at terciles of the test rows where no `cuts` are given. None without groups.
 pub(crate) fn pairs(dataset: &Dataset, cuts: Option<[f64; 2]>) -> Vec<Pair> {
     let (Some(train), Some(test)) = (dataset.groups(Split::Train), dataset.groups(Split::Test)) else {
         return Vec::new();
@@ -32,7 +32,10 @@ pub(crate) fn pairs(dataset: &Dataset, cuts: Option<[f64; 2]>) -> Vec<Pair> {
         let dominant = |t: usize| format!("{}-dominant", names[t]);
         Pair { tasks: [a, b], names: [dominant(a), "comparable".into(), dominant(b)], strata }
     };
-    (0..names.len()).flat_map(|a| (a + 1..names.len()).map(move |b| (a, b))).map(|(a, b)| pair(a, b)).collect()
+    let tasks = &dataset.schema().tasks;
+    let binary: Vec<usize> = (0..tasks.len()).filter(|&t| tasks[t].kind.is_binary()).collect();
+    let pairs = binary.iter().enumerate().flat_map(|(place, &a)| binary[place + 1..].iter().map(move |&b| (a, b)));
+    pairs.map(|(a, b)| pair(a, b)).collect()
 }
 
 impl Pair {

@@ -2,6 +2,7 @@
 
 use stem_data::{Dataset, Split};
 
+use stem_report::analysis::Metric;
 use stem_report::metrics::{TaskMetrics, column};
 use stem_report::report::ModelReport;
 
@@ -27,6 +28,9 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
             if (1..FEW_POSITIVES).contains(&positives) {
                 warnings.push(format!("Task '{name}' has only {positives} positives in the {split} split: {what}."));
             }
+        }
+        if !task.kind.is_binary() {
+            continue;
         }
         let test = dataset.statistics(Split::Test);
         let (known, positives) = (test.rows - test.missing[t], test.positives[t]);
@@ -61,11 +65,13 @@ pub(crate) fn of_model(
                     .push(format!("{model} has a test AUC of {auc:.4} on '{task}': does a feature hold the label?"));
             }
         }
-        if let (Some(found), Some(Constant { mean, logloss: constant })) = (&report.logloss, &constants[t])
+        let rmse = report.others.get(&Metric::Rmse);
+        let (error, what) = report.logloss.as_ref().map_or((rmse, "RMSE"), |logloss| (Some(logloss), "logloss"));
+        if let (Some(found), Some(Constant { mean, error: constant })) = (error, &constants[t])
             && found.mean >= *constant
         {
             warnings.push(format!(
-                "{model} is no better than predicting the mean on '{task}': its logloss is {:.4}, and that of always saying \
+                "{model} is no better than predicting the mean on '{task}': its {what} is {:.4}, and that of always saying \
                  {mean:.4}, the mean of the training rows, is {constant:.4}.",
                 found.mean
             ));
@@ -88,8 +94,8 @@ pub(crate) fn of_model(
 pub(crate) struct Constant {
     /// The mean label of the training rows.
     mean: f64,
-    /// Of predicting that on the test rows.
-    logloss: f64,
+    /// Of predicting that on the test rows: logloss, or root mean squared error where labels are numbers.
+    error: f64,
 }
 
 /// The mean of every task; `None` without labels.
@@ -105,8 +111,11 @@ fn constant(dataset: &Dataset, t: usize) -> Option<Constant> {
     let (count, sum) =
         known.fold((0.0, 0.0), |(n, sum), (row, y)| (n + weight(row), sum + weight(row) * f64::from(*y)));
     let (mean, labels) = (sum / count, of(Split::Test));
-    let of_mean = TaskMetrics::of(&vec![mean as f32; labels.len()], &labels, None, dataset.weights(Split::Test));
-    (count > 0.0).then_some(Constant { mean, logloss: of_mean.logloss? })
+    let kind = dataset.label_kinds()[t];
+    let (scores, weights) = (vec![mean as f32; labels.len()], dataset.weights(Split::Test));
+    let of_mean = TaskMetrics::measure(kind, &scores, &labels, None, weights, &[Metric::Rmse]);
+    let error = of_mean.logloss.or_else(|| of_mean.get(Metric::Rmse))?;
+    (count > 0.0).then_some(Constant { mean, error })
 }
 
 #[cfg(test)]

@@ -101,7 +101,8 @@ impl ModelOnTask<'_> {
     /// Whether it ranks better than guessing, as far as that is known.
     fn ranks(&self) -> bool {
         let guesses = |spread: &Spread| spread.mean <= 0.5;
-        !self.auc.is_some_and(guesses) && (self.metric == Metric::Logloss || !guesses(self.score))
+        let is_auc = matches!(self.metric, Metric::Auc | Metric::Gauc | Metric::Xauc);
+        !self.auc.is_some_and(guesses) && !(is_auc && guesses(self.score))
     }
 
     /// Whether users and seeds cannot tell the two apart: intervals that overlap, or means closer than the larger deviation.
@@ -142,28 +143,28 @@ pub(super) fn reference(report: &Report) -> Option<usize> {
 /// The metric of a task on the test split.
 pub(super) fn measured(task: &TaskReport, metric: Metric) -> Option<&Spread> {
     let spread = match metric {
-        Metric::Auc => &task.auc,
-        Metric::Gauc => &task.gauc,
-        Metric::Logloss => &task.logloss,
-        _ => &None, // the page has no others
+        Metric::Auc => task.auc.as_ref(),
+        Metric::Gauc => task.gauc.as_ref(),
+        Metric::Logloss => task.logloss.as_ref(),
+        other => task.others.get(&other),
     };
     finite(spread)
 }
 
-fn finite(spread: &Option<Spread>) -> Option<&Spread> {
-    spread.as_ref().filter(|spread| spread.mean.is_finite())
+fn finite(spread: Option<&Spread>) -> Option<&Spread> {
+    spread.filter(|spread| spread.mean.is_finite())
 }
 
 /// Whether all models that have the metric on task `t` have it on the validation split, too.
 pub(super) fn chosen_on_validation(report: &Report, t: usize) -> bool {
     let tasks = report.models.iter().filter_map(|model| model.tasks.get(t));
-    let mut measured = tasks.filter(|task| measured(task, report.metric).is_some()).peekable();
-    measured.peek().is_some() && measured.all(|task| finite(&task.valid).is_some())
+    let mut measured = tasks.filter(|task| measured(task, report.metric_of(t)).is_some()).peekable();
+    measured.peek().is_some() && measured.all(|task| finite(task.valid.as_ref()).is_some())
 }
 
 /// Every model with the metric on task `t`, the best first: by the validation split where it is known, or else by the test split.
 pub(super) fn models_on_task<'a>(report: &'a Report, t: usize) -> Vec<ModelOnTask<'a>> {
-    let metric = report.metric;
+    let metric = report.metric_of(t);
     let on_validation = chosen_on_validation(report, t);
     let score = |model: &'a ModelReport| measured(model.tasks.get(t)?, metric);
     let against = reference(report).and_then(|index| score(&report.models[index]));
@@ -180,10 +181,10 @@ pub(super) fn models_on_task<'a>(report: &'a Report, t: usize) -> Vec<ModelOnTas
             model,
             metric,
             score,
-            choice: finite(&task.valid).filter(|_| on_validation).unwrap_or(score),
-            auc: finite(&task.auc),
+            choice: finite(task.valid.as_ref()).filter(|_| on_validation).unwrap_or(score),
+            auc: finite(task.auc.as_ref()),
             validated: on_validation,
-            joint: finite(&task.joint),
+            joint: finite(task.joint.as_ref()),
             transfer: known(task.transfer),
             by_seed: by_seed(score),
             ran_out: model.learning.iter().filter(|curve| training::ran_out(curve, t, metric)).count(),

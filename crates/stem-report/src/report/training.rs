@@ -41,11 +41,18 @@ fn best(curve: &LearningCurve, of: impl Fn(&EpochPoint) -> Option<f64>) -> Optio
     known.fold(None, |best: Option<(usize, f64)>, own| best.filter(|best| best.1 >= own.1).or(Some(own))).map(|b| b.0)
 }
 
-/// What a measurement is as good as: more is better. AUC for all that the curve has not.
+/// What a measurement is as good as: more is better. AUC for all that the curve has not, and of labels that are numbers what it has.
 fn value(point: &EpochPoint, t: usize, metric: Metric) -> Option<f64> {
+    let others = point.others.get(t).into_iter().flatten();
+    let mut finite =
+        others.filter(|(_, value)| value.is_finite()).map(|(other, value)| (other, other.goodness(*value)));
+    let auc = || point.auc.get(t).copied().flatten().filter(|auc| auc.is_finite());
     match metric {
         Metric::Logloss => logloss(point, t).map(|loss| -loss),
-        _ => point.auc.get(t).copied().flatten().filter(|auc| auc.is_finite()),
+        _ => match finite.clone().find(|(other, _)| **other == metric) {
+            Some((_, found)) => Some(found),
+            None => auc().or_else(|| finite.next().map(|(_, found)| found)),
+        },
     }
 }
 

@@ -19,6 +19,7 @@ pub fn learning(name: &str, seed: u64, aucs: [f64; 2], noise: &mut Noise) -> Lea
             loss: [0.62, 0.44].map(|l| l - 0.09 * done - 0.003 * at + 0.0005 * noise.next()).into(),
             auc: auc.into(),
             logloss: [0.63, 0.45].map(|l| Some(l - 0.08 * done + 3.0 * over + 0.0005 * noise.next())).into(),
+            others: Vec::new(),
         };
         // Trained apart: the second task had stopped three epochs before the first.
         if name == "single-task" && epoch + 3 > last {

@@ -48,6 +48,7 @@ pub fn sample() -> Report {
         tasks: TASKS.map(Into::into).into(),
         reference: Some("single-task".into()),
         metric: Metric::Auc,
+        metrics: Vec::new(),
         models: MODELS.iter().map(|facts| model(facts, &mut noise)).collect(),
         pairs: vec![pair(&mut noise)],
         warnings: vec![
@@ -143,6 +144,7 @@ fn task(name: &str, t: usize, auc: f64, noise: &mut Noise) -> TaskReport {
         joint: ["stem", "ple-me"].contains(&name).then(|| spread(auc - 0.004, 0.0015, noise)).flatten(),
         roc: (0..=60).map(|i| f64::from(i) / 60.0).map(|x| [x, x.powf(k)]).collect(),
         uncalibrated: None,
+        others: Default::default(),
         auc: measured,
     }
 }

@@ -27,17 +27,24 @@ pub struct MeasuredTask {
     pub task: String,
     /// Rows that have its label.
     pub rows: usize,
-    /// Those with label 1.
+    /// Those with label 1, or above 0.
     pub positives: usize,
-    /// AUC, gAUC, logloss and calibration.
+    /// What was measured.
     #[serde(flatten)]
     pub metrics: TaskMetrics,
-    /// 95 % intervals of AUC, gAUC and logloss over the groups (over rows where there are no groups), by the metric.
+    /// 95 % intervals of the metrics over the groups (over rows where there are no groups), by the metric.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub intervals: BTreeMap<Metric, Interval>,
     /// Tenths of the rows by ascending prediction.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deciles: Vec<CalibrationBin>,
+}
+
+impl MeasuredTask {
+    /// Whether its label is a number.
+    pub fn is_of_numbers(&self) -> bool {
+        self.metrics.get(Metric::Rmse).is_some()
+    }
 }
 
 /// The rows of one value of a column.
@@ -86,6 +93,8 @@ pub struct GateReport {
 pub struct GateTask {
     /// Its name.
     pub task: String,
+    /// What it is measured in.
+    pub metric: Metric,
     /// By how much it is better, above zero in any metric, with its 95 % interval over groups; `None` where a metric is undefined.
     pub gain: Option<Interval>,
     /// What that means.

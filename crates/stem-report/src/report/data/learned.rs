@@ -1,6 +1,10 @@
 //! What models learned: their trainings, their gates, their embeddings.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::analysis::Metric;
 
 /// A training, from one measurement on the validation split to the next: once an epoch, or several times.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,6 +35,8 @@ pub struct EpochPoint {
     pub auc: Vec<Option<f64>>,
     /// Mean cross-entropy on the validation split, in nats, per task; `None` where there is none.
     pub logloss: Vec<Option<f64>>,
+    /// What else was measured on the validation split, per task.
+    pub others: Vec<BTreeMap<Metric, f64>>,
 }
 
 /// Mean weights of a layer's gates.

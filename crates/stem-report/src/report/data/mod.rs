@@ -11,6 +11,8 @@ pub use learned::{EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, Learning
 pub use replay::{ReplayDay, ReplayReport, ReplayWay};
 pub use users::{PairReport, StratumModel, StratumReport, StratumTask};
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use crate::analysis::{CalibrationBin, Interval, Metric};
@@ -26,8 +28,10 @@ pub struct Report {
     pub tasks: Vec<String>,
     /// Name of the single-task model, which transfer is measured against.
     pub reference: Option<String>,
-    /// The metric that decides, and that transfer is measured in.
+    /// The metric that decides, and that transfer is measured in, for tasks without one of their own.
     pub metric: Metric,
+    /// The metric of each task; empty where it is `metric` for all.
+    pub metrics: Vec<Metric>,
     /// The models, the reference among them.
     pub models: Vec<ModelReport>,
     /// Pairs of tasks, and users split by which of the two they give more of.
@@ -40,6 +44,19 @@ pub struct Report {
     pub evaluation: Option<EvaluationReport>,
     /// What ways to keep a model up to date come to, day by day.
     pub replay: Option<ReplayReport>,
+}
+
+impl Report {
+    /// The metric that decides on task `t`, and that its transfer is measured in.
+    pub fn metric_of(&self, t: usize) -> Metric {
+        self.metrics.get(t).copied().unwrap_or(self.metric)
+    }
+
+    /// The metric that decides on every task; `None` where they differ.
+    pub(super) fn one_metric(&self) -> Option<Metric> {
+        let first = self.metric_of(0);
+        (1..self.tasks.len()).all(|t| self.metric_of(t) == first).then_some(first)
+    }
 }
 
 /// Where the numbers come from.
@@ -113,12 +130,15 @@ pub struct TaskReport {
     pub logloss: Option<Spread>,
     /// Mean prediction over mean label; 1 is calibrated.
     pub calibration: Option<Spread>,
-    /// By how much [`Report::metric`] is better than the reference's, with its interval over users and seeds: above zero is a gain in
+    /// By what metric else.
+    #[serde(flatten)]
+    pub others: BTreeMap<Metric, Spread>,
+    /// By how much [the task's metric](Report::metric_of) is better than the reference's, with its interval over users and seeds: above zero is a gain in
     /// any metric.
     pub transfer: Option<Interval>,
-    /// [`Report::metric`] on the validation split, by which models are chosen.
+    /// [The task's metric](Report::metric_of) on the validation split, by which models are chosen.
     pub valid: Option<Spread>,
-    /// [`Report::metric`] on the test split, had one stopping point been kept for all tasks. `None` where that is what was kept.
+    /// [The task's metric](Report::metric_of) on the test split, had one stopping point been kept for all tasks. `None` where that is what was kept.
     pub joint: Option<Spread>,
     /// Logloss and calibration before the scores were calibrated. `None` where they are not.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -60,6 +60,6 @@ pub struct StratumTask {
     pub logloss: Option<f64>,
     /// Mean prediction over mean label; 1 is calibrated.
     pub calibration: Option<f64>,
-    /// By how much [`Report::metric`](super::Report::metric) is better than the reference's on the same rows.
+    /// By how much [the task's metric](super::Report::metric_of) is better than the reference's on the same rows.
     pub transfer: Option<Interval>,
 }

@@ -33,21 +33,48 @@ pub(super) fn measured(context: &Context<'_>) -> Option<Section> {
         &mut body,
         "With 95 % intervals over groups. Calibration is the mean prediction over the share of label 1; 1 is calibrated.",
     );
-    let head = ["task", "rows", "label 1", "AUC", "gAUC", "logloss", "calibration"];
-    let mut table = Table::new("Quality on these rows", head);
-    for task in &evaluation.tasks {
-        let of = |metric: Metric| {
-            let ends = task.intervals.get(&metric);
-            or_dash(task.metrics.get(metric), |value| with_ends(value, ends))
-        };
-        let counts = [count(task.rows as u64), count(task.positives as u64)];
-        let metrics = Metric::ALL.map(of);
-        let calibration = or_dash(task.metrics.calibration, |value| decimals(value, 3));
-        table.row(&task.task, counts.into_iter().chain(metrics).chain([calibration]));
+    for (numbers, caption, positive, shown) in [
+        (false, "Quality on these rows", "label 1", Metric::ALL),
+        (true, "Quality of labels that are numbers", "above 0", OF_NUMBERS),
+    ] {
+        let [a, b, c] = shown.map(Metric::name);
+        let head = ["task".into(), "rows".into(), positive.into(), a, b, c, "calibration".into()];
+        let mut table = Table::new(caption, head);
+        for task in evaluation.tasks.iter().filter(|task| task.is_of_numbers() == numbers) {
+            let counts = [count(task.rows as u64), count(task.positives as u64)];
+            let calibration = or_dash(task.metrics.calibration, |value| decimals(value, 3));
+            table.row(
+                &task.task,
+                counts.into_iter().chain(shown.map(|metric| of_task(task, metric))).chain([calibration]),
+            );
+        }
+        if !table.is_empty() {
+            table.draw(&mut body);
+        }
     }
-    table.draw(&mut body);
+    more(&mut body, evaluation);
     deciles(&mut body, evaluation);
     Some(Section { id: "measured", heading: "How good it is", body })
+}
+
+/// What is told of a label that is a number.
+const OF_NUMBERS: [Metric; 3] = [Metric::Xauc, Metric::Rmse, Metric::Mae];
+
+fn of_task(task: &MeasuredTask, metric: Metric) -> String {
+    or_dash(task.metrics.get(metric), |value| with_ends(value, task.intervals.get(&metric)))
+}
+
+/// All other metrics, a row each.
+fn more(body: &mut Markup, evaluation: &EvaluationReport) {
+    let mut table = Table::new("More metrics", ["task", "metric", "value"]).named_twice();
+    for task in &evaluation.tasks {
+        for metric in task.metrics.others.keys().filter(|metric| !OF_NUMBERS.contains(metric)) {
+            table.row(&task.task, [metric.name().into_owned(), of_task(task, *metric)]);
+        }
+    }
+    if !table.is_empty() {
+        super::folded(body, "Ranking within groups, and more of the probabilities", |m| table.draw(m));
+    }
 }
 
 /// `0.7839 (0.7801 to 0.7872)`
@@ -81,19 +108,27 @@ fn deciles(body: &mut Markup, evaluation: &EvaluationReport) {
 pub(super) fn slices(context: &Context<'_>) -> Option<Section> {
     let evaluation = context.report.evaluation.as_ref().filter(|evaluation| !evaluation.slices.is_empty())?;
     let mut body = Markup::new();
-    let head = ["slice", "task", "rows", "label 1", "AUC", "gAUC", "logloss", "calibration"];
-    let mut table = Table::new("Quality by slice", head).named_twice();
-    for slice in &evaluation.slices {
-        for task in &slice.tasks {
-            let MeasuredTask { task, rows, positives, metrics, .. } = task;
-            let calibration = or_dash(metrics.calibration, |value| decimals(value, 3));
-            let counts = [task.clone(), count(*rows as u64), count(*positives as u64)];
-            let values = Metric::ALL.map(|metric| maybe(metrics.get(metric)));
-            let name = format!("{} = {}", slice.column, slice.value);
-            table.row(name, counts.into_iter().chain(values).chain([calibration]));
+    for (numbers, caption, positive, shown) in [
+        (false, "Quality by slice", "label 1", Metric::ALL),
+        (true, "Quality by slice, of numbers", "above 0", OF_NUMBERS),
+    ] {
+        let [a, b, c] = shown.map(Metric::name);
+        let head = ["slice".into(), "task".into(), "rows".into(), positive.into(), a, b, c, "calibration".into()];
+        let mut table = Table::new(caption, head).named_twice();
+        for slice in &evaluation.slices {
+            for own in slice.tasks.iter().filter(|task| task.is_of_numbers() == numbers) {
+                let MeasuredTask { task, rows, positives, metrics, .. } = own;
+                let calibration = or_dash(metrics.calibration, |value| decimals(value, 3));
+                let counts = [task.clone(), count(*rows as u64), count(*positives as u64)];
+                let values = shown.map(|metric| maybe(metrics.get(metric)));
+                let name = format!("{} = {}", slice.column, slice.value);
+                table.row(name, counts.into_iter().chain(values).chain([calibration]));
+            }
+        }
+        if !table.is_empty() {
+            table.draw(&mut body);
         }
     }
-    table.draw(&mut body);
     Some(Section { id: "slices", heading: "For whom", body })
 }
 

@@ -1,8 +1,10 @@
 //! How training went, measurement by measurement, and what happened in words.
 
+use std::collections::BTreeSet;
+
 use super::{Context, Section, intro};
 use crate::report::charts::{Axis, Chart, Line, LineChart, legend};
-use crate::report::data::{EpochPoint, LearningCurve};
+use crate::report::data::{EpochPoint, LearningCurve, Metric};
 use crate::report::markup::Markup;
 use crate::report::number::{compact, decimals, four, list, mean, or_dash};
 use crate::report::table::Table;
@@ -24,10 +26,17 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let kinds: [(&str, &str, Of); 3] = [
         ("AUC on the validation split", "AUC, validation", |e, t| e.auc.get(t).copied().flatten()),
         ("logloss on the validation split", "logloss, validation, nats", |e, t| e.logloss.get(t).copied().flatten()),
-        ("training loss", "training loss, nats", |e, t| e.loss.get(t).copied()),
+        ("training loss", "training loss", |e, t| e.loss.get(t).copied()),
     ];
     let mut figures = Vec::new();
     for (t, task) in context.tasks() {
+        for metric in others(context, t) {
+            let (title, axis) = (
+                format!("{task}: {} on the validation split", metric.name()),
+                format!("{}, validation", metric.name()),
+            );
+            figures.extend(figure(context, title, &axis, t, |e, t| e.others.get(t)?.get(&metric).copied()));
+        }
         for (what, axis, of) in kinds {
             figures.extend(figure(context, format!("{task}: {what}"), axis, t, of));
         }
@@ -54,6 +63,12 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     Some(Section { id: "learning", heading, body })
 }
 
+/// What else was measured of a task while models were trained.
+fn others(context: &Context<'_>, t: usize) -> BTreeSet<Metric> {
+    let points = context.report.models.iter().flat_map(|model| &model.learning).flat_map(|curve| &curve.epochs);
+    points.filter_map(|point| point.others.get(t)).flat_map(|others| others.keys().copied()).collect()
+}
+
 /// What happened to a task's trainings: overfitting, epochs that ran out.
 fn notes(context: &Context<'_>, t: usize, task: &str) -> Vec<String> {
     let (mut over, mut out) = (Vec::new(), Vec::new());
@@ -66,7 +81,7 @@ fn notes(context: &Context<'_>, t: usize, task: &str) -> Vec<String> {
             let seeds = if all > 1 { format!("{}, ", of(risen.len())) } else { String::new() };
             over.push(format!("{name} ({seeds}up to {most} %)"));
         }
-        let short = |curve: &&LearningCurve| training::ran_out(curve, t, context.report.metric);
+        let short = |curve: &&LearningCurve| training::ran_out(curve, t, context.report.metric_of(t));
         let short = model.learning.iter().filter(short).count();
         if short > 0 {
             out.push(if all > 1 { format!("{name} ({})", of(short)) } else { name.clone() });
@@ -88,13 +103,19 @@ fn notes(context: &Context<'_>, t: usize, task: &str) -> Vec<String> {
     over.into_iter().chain(out).collect()
 }
 
-fn figure(context: &Context<'_>, title: String, axis: &str, t: usize, of: Of) -> Option<(Chart, Table)> {
+fn figure(
+    context: &Context<'_>,
+    title: String,
+    axis: &str,
+    t: usize,
+    of: impl Fn(&EpochPoint, usize) -> Option<f64>,
+) -> Option<(Chart, Table)> {
     let value = |e: &EpochPoint| (training::place(e), of(e, t).filter(|v| v.is_finite()).unwrap_or(f64::NAN));
     let run = |model: usize, curve: &LearningCurve| Run {
         model,
         seed: curve.seed,
         points: trimmed(curve.epochs.iter().map(value).collect()),
-        kept: training::kept(curve, t, context.report.metric).map(|kept| value(&curve.epochs[kept])),
+        kept: training::kept(curve, t, context.report.metric_of(t)).map(|kept| value(&curve.epochs[kept])),
     };
     let models = context.report.models.iter().enumerate();
     let runs: Vec<Run> = models

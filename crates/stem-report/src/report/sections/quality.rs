@@ -14,23 +14,74 @@ type Text = fn(&Spread) -> String;
 /// A column: its name, the metric, how far a value is from the best possible, and how it is written.
 type Column = (&'static str, Of, fn(f64) -> f64, Text);
 
+const CALIBRATION: Column = ("calibration", |t| t.calibration.as_ref(), |v| (v - 1.0).abs(), |s| spread_to(s, 3));
+
+/// Of tasks whose label is 0 or 1.
 const COLUMNS: [Column; 4] = [
     ("AUC", |t| t.auc.as_ref(), |v| -v, spread),
     ("gAUC", |t| t.gauc.as_ref(), |v| -v, spread),
     ("logloss", |t| t.logloss.as_ref(), |v| v, spread),
-    ("calibration", |t| t.calibration.as_ref(), |v| (v - 1.0).abs(), |s| spread_to(s, 3)),
+    CALIBRATION,
+];
+
+/// Of tasks whose label is a number.
+const OF_NUMBERS: [Column; 4] = [
+    ("XAUC", |t| t.others.get(&Metric::Xauc), |v| -v, spread),
+    ("RMSE", |t| t.others.get(&Metric::Rmse), |v| v, spread),
+    ("MAE", |t| t.others.get(&Metric::Mae), |v| v, spread),
+    CALIBRATION,
+];
+
+/// Within users, and what else is told of probabilities.
+const RANKING: [Column; 7] = [
+    ("NDCG@10", |t| t.others.get(&Metric::Ndcg(10)), |v| -v, spread),
+    ("MRR", |t| t.others.get(&Metric::Mrr), |v| -v, spread),
+    ("recall@10", |t| t.others.get(&Metric::Recall(10)), |v| -v, spread),
+    ("hit rate@10", |t| t.others.get(&Metric::HitRate(10)), |v| -v, spread),
+    ("PR-AUC", |t| t.others.get(&Metric::PrAuc), |v| -v, spread),
+    ("NE", |t| t.others.get(&Metric::Ne), |v| v, spread),
+    ("ECE", |t| t.others.get(&Metric::Ece), |v| v, spread),
 ];
 
 pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let one = context.report.models.len() == 1;
     let seeds = |t: usize| {
-        (0..context.report.models.len()).filter_map(move |i| Some(context.task(i, t)?.auc.as_ref()?.values.len()))
+        let of = move |i| {
+            let task = context.task(i, t)?;
+            Some(task.auc.as_ref().or_else(|| task.others.get(&Metric::Xauc))?.values.len())
+        };
+        (0..context.report.models.len()).filter_map(of)
     };
     let single = context.tasks().flat_map(|(t, _)| seeds(t)).max() == Some(1);
     let over = if single { "" } else { ": mean and standard deviation over seeds" };
-    let caption = format!("The test split{over}");
-    let table = if one { by_task(context, caption) } else { by_task_and_model(context, caption) }?;
+    let is_number = |t: usize| {
+        (0..context.report.models.len())
+            .any(|i| context.task(i, t).is_some_and(|task| task.others.contains_key(&Metric::Rmse)))
+    };
+    let (numbers, binary): (Vec<usize>, Vec<usize>) = context.tasks().map(|(t, _)| t).partition(|t| is_number(*t));
+    let table = |what: &str, tasks: &[usize], columns: &[Column], with_valid: bool| {
+        let caption = format!("{what}{over}");
+        if one {
+            by_task(context, caption, tasks, columns)
+        } else {
+            by_task_and_model(context, caption, tasks, columns, with_valid)
+        }
+    };
+    let all: Vec<usize> = context.tasks().map(|(t, _)| t).collect();
+    let mut tables = table("The test split", &binary, &COLUMNS, true).into_iter().collect::<Vec<_>>();
+    tables.extend(table("Tasks whose label is a number, the test split", &numbers, &OF_NUMBERS, true));
+    if tables.is_empty() {
+        return None;
+    }
+    let ranking = table("Ranking within users, the test split", &all, &RANKING, false);
     let mut body = Markup::new();
+    if !numbers.is_empty() {
+        intro(
+            &mut body,
+            "Of labels that are numbers XAUC, the share of pairs of rows in the right order, is better the higher, RMSE and MAE, in \
+             the label's unit, the lower.",
+        );
+    }
     intro(
         &mut body,
         "AUC and gAUC (AUC within users) are better the higher, logloss (nats) the lower, calibration (mean prediction over \
@@ -43,7 +94,17 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
             "Where the best and others are closer than the larger of their deviations, all of them are marked as a tie.",
         );
     }
-    table.draw(&mut body);
+    tables.iter().for_each(|table| table.draw(&mut body));
+    if let Some(table) = ranking {
+        super::folded(&mut body, "Ranking within users, and more of the probabilities", |m| {
+            intro(
+                m,
+                "NDCG, MRR, recall and hit rate are means over users with a positive; PR-AUC is average precision. NE, the logloss over \
+                 that of always predicting the mean, and ECE, the expected calibration error, are better the lower.",
+            );
+            table.draw(m);
+        });
+    }
     if let Some(table) = calibrated(context) {
         intro(&mut body, "Scores were calibrated on the validation split; before and after, on the test split:");
         table.draw(&mut body);
@@ -95,41 +156,50 @@ fn takes(model: &ModelReport) -> Vec<String> {
 }
 
 /// Tasks by metrics of the only model; `None` if it has none.
-fn by_task(context: &Context<'_>, caption: String) -> Option<Table> {
+fn by_task(context: &Context<'_>, caption: String, tasks: &[usize], columns: &[Column]) -> Option<Table> {
     let value = |t: usize, of: Of| context.task(0, t).and_then(of).filter(|s| s.mean.is_finite());
     let metrics: Vec<&Column> =
-        COLUMNS.iter().filter(|(_, of, ..)| context.tasks().any(|(t, _)| value(t, *of).is_some())).collect();
+        columns.iter().filter(|(_, of, ..)| tasks.iter().any(|t| value(*t, *of).is_some())).collect();
     let mut table = Table::new(caption, ["task"].into_iter().chain(metrics.iter().map(|(name, ..)| *name)));
-    for (t, task) in context.tasks() {
+    for (t, task) in context.tasks().filter(|(t, _)| tasks.contains(t)) {
         table.row(task, metrics.iter().map(|(_, of, _, text)| or_dash(value(t, *of), text)));
     }
     (!metrics.is_empty()).then_some(table)
 }
 
 /// A row for every task and model, so that many tasks make a long table and not a wide one; `None` if no model has a number.
-fn by_task_and_model(context: &Context<'_>, caption: String) -> Option<Table> {
+fn by_task_and_model(
+    context: &Context<'_>,
+    caption: String,
+    tasks: &[usize],
+    columns: &[Column],
+    with_valid: bool,
+) -> Option<Table> {
     let models = &context.report.models;
-    let metric = context.report.metric;
+    let first = tasks.first().map_or(context.report.metric, |t| context.report.metric_of(*t));
+    let metric = Some(first).filter(|first| tasks.iter().all(|t| context.report.metric_of(*t) == *first));
     // Alone without its deviation, so that the table is no wider than the page.
     let (valid, mean): (Of, Text) = (|t| t.valid.as_ref(), |s| four(s.mean));
     let valid: Column = match metric {
-        Metric::Auc => ("valid AUC", valid, |v| -v, mean),
-        Metric::Gauc => ("valid gAUC", valid, |v| -v, mean),
-        Metric::Logloss => ("valid logloss", valid, |v| v, mean),
-        other if other.higher_is_better() => ("valid", valid, |v| -v, mean),
-        _ => ("valid", valid, |v| v, mean),
+        Some(Metric::Auc) => ("valid AUC", valid, |v| -v, mean),
+        Some(Metric::Gauc) => ("valid gAUC", valid, |v| -v, mean),
+        Some(Metric::Logloss) => ("valid logloss", valid, |v| v, mean),
+        Some(Metric::Xauc) => ("valid XAUC", valid, |v| -v, mean),
+        Some(other) if !other.higher_is_better() => ("valid", valid, |v| v, mean),
+        _ => ("valid", valid, |v| -v, mean),
     };
     let values = |t: usize, of: Of| -> Vec<Option<&Spread>> {
         (0..models.len()).map(|i| context.task(i, t).and_then(of).filter(|s| s.mean.is_finite())).collect()
     };
-    let known = |(_, of, ..): &Column| context.tasks().any(|(t, _)| values(t, *of).iter().any(Option::is_some));
-    let columns: Vec<Column> = [valid].into_iter().chain(COLUMNS).filter(known).collect();
+    let known = |(_, of, ..): &Column| tasks.iter().any(|t| values(*t, *of).iter().any(Option::is_some));
+    let columns: Vec<Column> =
+        [valid].into_iter().filter(|_| with_valid).chain(columns.iter().copied()).filter(known).collect();
     if columns.is_empty() {
         return None;
     }
     let names = columns.iter().map(|(name, ..)| *name);
     let mut table = Table::new(caption, ["task", "model"].into_iter().chain(names)).named_twice().tight();
-    for (t, task) in context.tasks() {
+    for (t, task) in context.tasks().filter(|(t, _)| tasks.contains(t)) {
         let cells: Vec<Vec<Cell>> =
             columns.iter().map(|(_, of, loss, text)| column(&values(t, *of), *loss, *text)).collect();
         for (i, model) in models.iter().enumerate() {

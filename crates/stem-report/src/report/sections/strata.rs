@@ -3,7 +3,7 @@
 use super::transfer::{against, difference, interval_cells};
 use super::{Context, OPEN_PAIRS, Section, folded, intro};
 use crate::report::charts::{Chart, Forest, ForestGroup, ForestRow, transfer_legend};
-use crate::report::data::{PairReport, StratumReport, StratumTask};
+use crate::report::data::{Metric, PairReport, StratumReport, StratumTask};
 use crate::report::judge::known;
 use crate::report::markup::Markup;
 use crate::report::number::{DASH, count, decimals, fit, list, maybe, things};
@@ -97,11 +97,17 @@ fn figure(context: &Context<'_>, pair: &PairReport, task: &str) -> Option<(Chart
     let chart = Forest {
         kind: "strata",
         title: format!("Transfer to {task}"),
-        axis: against(context),
+        axis: against(context, metric_of(context, task)),
         groups: pair.strata.iter().map(group).collect(),
     };
     let about = format!("users of {} and {}", pair.a, pair.b);
     Some((chart.draw()?.about(&about), table(context, pair, task)))
+}
+
+/// What decides on a task.
+fn metric_of(context: &Context<'_>, task: &str) -> Metric {
+    let place = context.report.tasks.iter().position(|name| name == task);
+    place.map_or(context.report.metric, |t| context.report.metric_of(t))
 }
 
 /// Name, cut if need be, rows and positives of a stratum.
@@ -135,7 +141,7 @@ fn filled(context: &Context<'_>, pair: &PairReport, task: &str) -> Option<Table>
 fn table(context: &Context<'_>, pair: &PairReport, task: &str) -> Table {
     let head =
         ["users", "model", "positives", "AUC", "gAUC", "logloss", "calibration", "mean", "low", "high", "transfer"];
-    let difference = difference(context);
+    let difference = difference(metric_of(context, task));
     let caption = format!("{task}, by users of {} and {}: quality, and {difference}", pair.a, pair.b);
     let above = vec![(String::new(), 7), (difference, 4)];
     let mut table = Table::new(caption, head).above(above).named_twice();

@@ -2,9 +2,10 @@
 
 use super::{Context, Section, intro};
 use crate::report::charts::{Chart, Forest, ForestGroup, ForestRow, transfer_legend};
+use crate::report::data::Metric;
 use crate::report::judge::{Transfer, known, models_on_task};
 use crate::report::markup::Markup;
-use crate::report::number::{DASH, signed};
+use crate::report::number::{DASH, list, signed};
 use crate::report::table::Table;
 
 pub(super) fn section(context: &Context<'_>) -> Option<Section> {
@@ -16,10 +17,16 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
         return None;
     }
     let mut body = Markup::new();
-    let metric = context.report.metric;
-    let what = match metric.higher_is_better() {
-        true => format!("A model's {0} less that of a model trained for the task alone", metric.name()),
-        false => format!("The {0} of a model trained for the task alone less a model's", metric.name()),
+    let what = match context.report.one_metric() {
+        Some(metric) if metric.higher_is_better() => {
+            format!("A model's {0} less that of a model trained for the task alone", metric.name())
+        }
+        Some(metric) => format!("The {0} of a model trained for the task alone less a model's", metric.name()),
+        None => {
+            let of = |(t, task): (usize, &str)| format!("of {task} {}", context.report.metric_of(t).name());
+            let all: Vec<String> = context.tasks().map(of).collect();
+            format!("How much better a model is than one trained for the task alone, {}", list(&all))
+        }
     };
     intro(
         &mut body,
@@ -44,7 +51,8 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
 
 /// How much of each difference is the stopping; `None` where no model was stopped task by task.
 fn stopping(context: &Context<'_>) -> Option<Table> {
-    let caption = format!("Mean {}, and how much of it is the stopping", against(context));
+    let all = context.report.one_metric().map_or("gain".into(), |metric| against(context, metric));
+    let caption = format!("Mean {all}, and how much of it is the stopping");
     let head = ["task", "model", "each task's best", "one stopping point", "of that the stopping"];
     let mut table = Table::new(caption, head).named_twice();
     for (t, task) in context.tasks() {
@@ -62,7 +70,7 @@ fn stopping(context: &Context<'_>) -> Option<Table> {
 fn figure(context: &Context<'_>, t: usize, task: &str) -> Option<(Chart, Table)> {
     let models = &context.report.models;
     let mut table = Table::new(
-        format!("Transfer to {task}: {}", difference(context)),
+        format!("Transfer to {task}: {}", difference(context.report.metric_of(t))),
         ["model", "mean", "low", "high", "transfer"],
     );
     let mut rows = Vec::new();
@@ -74,7 +82,7 @@ fn figure(context: &Context<'_>, t: usize, task: &str) -> Option<(Chart, Table)>
     let chart = Forest {
         kind: "transfer",
         title: format!("Transfer to {task}"),
-        axis: against(context),
+        axis: against(context, context.report.metric_of(t)),
         groups: vec![ForestGroup { heading: String::new(), rows }],
     };
     Some((chart.draw()?, table))
@@ -89,15 +97,14 @@ pub(super) fn interval_cells(interval: Option<crate::report::data::Interval>) ->
 }
 
 /// What the axis of differences is called.
-pub(super) fn against(context: &Context<'_>) -> String {
+pub(super) fn against(context: &Context<'_>, metric: Metric) -> String {
     let name = context.reference.and_then(|i| context.report.models.get(i)).map_or("single-task", |m| m.name.as_str());
-    let to = if context.report.metric.higher_is_better() { "to" } else { "against" };
-    format!("{} {to} {name}", difference(context))
+    let to = if metric.higher_is_better() { "to" } else { "against" };
+    format!("{} {to} {name}", difference(metric))
 }
 
 /// What differences are of.
-pub(super) fn difference(context: &Context<'_>) -> String {
-    let metric = context.report.metric;
+pub(super) fn difference(metric: Metric) -> String {
     match metric.higher_is_better() {
         true => format!("difference in {}", metric.name()),
         false => format!("{} saved", metric.name()),

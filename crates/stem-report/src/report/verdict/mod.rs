@@ -8,8 +8,8 @@ use serde::Serialize;
 
 pub(super) use summary::summary;
 
-use super::data::{Interval, Metric, Report, Spread};
-use super::judge::{ModelOnTask, Transfer, leaders, models_on_task, reference};
+use super::data::{Interval, Metric, Report};
+use super::judge::{ModelOnTask, Transfer, leaders, measured, models_on_task, reference};
 use super::number::{count, list, signed, spread, things};
 
 /// The answer for one task.
@@ -42,7 +42,7 @@ fn verdict(report: &Report, t: usize) -> Verdict {
     let reference = reference(report).and_then(|index| all.iter().find(|c| c.index == index).cloned());
     match (all.is_empty(), reference) {
         (true, _) => {
-            let metric = a(report.metric);
+            let metric = a(report.metric_of(t));
             let reasons = vec![format!("no model has {metric} on it.")];
             Verdict { headline: format!("Nothing to say about {task}"), reasons, task, ..Verdict::default() }
         }
@@ -55,17 +55,12 @@ fn verdict(report: &Report, t: usize) -> Verdict {
 /// One model, and no other in the report.
 fn single_model(task: String, t: usize, only: &ModelOnTask<'_>) -> Verdict {
     let numbers = &only.model.tasks[t];
-    let named = [
-        ("AUC", &numbers.auc),
-        ("gAUC", &numbers.gauc),
-        ("logloss", &numbers.logloss),
-        ("calibration", &numbers.calibration),
-    ];
-    let known = |(name, value): (&str, &Option<Spread>)| {
-        value.as_ref().filter(|s| s.mean.is_finite()).map(|s| format!("{name} {}", spread(s)))
-    };
+    let shown = Metric::ALL.into_iter().chain([Metric::Xauc, Metric::Rmse, Metric::Mae]);
+    let named = shown.filter_map(|metric| Some((metric.name(), measured(numbers, metric)?)));
+    let calibration = numbers.calibration.as_ref().filter(|s| s.mean.is_finite()).map(|s| ("calibration".into(), s));
     let metric = only.metric.name();
-    let others: Vec<String> = named.into_iter().filter(|(name, _)| *name != metric).filter_map(known).collect();
+    let others = named.chain(calibration).filter(|(name, _)| *name != metric);
+    let others: Vec<String> = others.map(|(name, value)| format!("{name} {}", spread(value))).collect();
     let headline = format!("{} scores {metric} {} on {task}", only.model.name, spread(only.score));
     let mut reasons = if others.is_empty() { Vec::new() } else { vec![format!("{}.", list(&others))] };
     reasons.extend(caution::more_epochs(&[only]));
