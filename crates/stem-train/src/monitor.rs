@@ -261,7 +261,7 @@ mod tests {
             assert_eq!(serde_json::from_str::<Monitor>(&json).unwrap(), found, "{json}");
         }
         for (text, what) in [
-            ("monitor = \"acc\"", "unknown variant `acc`"),
+            ("monitor = \"acc\"", "unknown metric \"acc\""),
             ("monitor = { task = \"a\", weights = { b = 1.0 } }", "either `task` or `weights`"),
             ("monitor = { tasks = \"a\" }", "unknown field `tasks`"),
             ("monitor = 3", "\"auc\", \"gauc\", \"logloss\", or a table"),
