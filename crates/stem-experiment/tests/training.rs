@@ -253,7 +253,7 @@ fn gauc_needs_groups() {
     let message = run(ModelName::Stem, &experiment, &dataset, &out, &options()).unwrap_err().to_string();
     assert_eq!(
         message,
-        "training configuration: `monitor` is gauc, expected auc or logloss, or a `group` in the recipe: without groups there is no gAUC"
+        "training configuration: `monitor` is gauc, expected auc or logloss, or a `group` in the recipe: it is measured within groups"
     );
     experiment.train = TrainConfig { monitor: Metric::Auc.into(), epochs: 1, ..experiment.train };
     let metrics = run(ModelName::Stem, &experiment, &dataset, &out, &options()).unwrap();

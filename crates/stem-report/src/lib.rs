@@ -2,7 +2,7 @@
 //!
 //! | what | module |
 //! |---|---|
-//! | AUC, gAUC, logloss, calibration of one task | [`metrics`] |
+//! | AUC, logloss, NDCG, XAUC and more of one task, whose label is 0 or 1, or a number | [`metrics`] |
 //! | intervals over users and seeds, strata, likeness of embeddings, curves | [`analysis`] |
 //! | one HTML page: does sharing help, for whom, what to ship | [`report`] |
 //!

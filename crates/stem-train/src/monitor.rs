@@ -51,7 +51,7 @@ impl<'de> Deserialize<'de> for Monitor {
             type Value = Monitor;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"auc\", \"gauc\", \"logloss\", or a table like { metric = \"auc\", task = \"click\" }")
+                f.write_str("a metric like \"auc\", \"logloss\" or \"ndcg@10\", or a table like { metric = \"auc\", task = \"click\" }")
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<Monitor, E> {
@@ -262,6 +262,7 @@ mod tests {
         let weights = |of: &[(&str, f64)]| of.iter().map(|(task, weight)| (task.to_string(), *weight)).collect();
         for (text, metric, expected) in [
             ("monitor = \"gauc\"", Metric::Gauc, weights(&[])),
+            ("monitor = { metric = \"ndcg@5\" }", Metric::Ndcg(5), weights(&[])),
             ("monitor = { metric = \"logloss\", task = \"click\" }", Metric::Logloss, weights(&[("click", 1.0)])),
             ("monitor = { weights = { a = 1.0, b = 0.5 } }", Metric::Auc, weights(&[("a", 1.0), ("b", 0.5)])),
         ] {
@@ -271,10 +272,10 @@ mod tests {
             assert_eq!(serde_json::from_str::<Monitor>(&json).unwrap(), found, "{json}");
         }
         for (text, what) in [
-            ("monitor = \"acc\"", "unknown variant `acc`"),
+            ("monitor = \"acc\"", "unknown metric \"acc\""),
             ("monitor = { task = \"a\", weights = { b = 1.0 } }", "either `task` or `weights`"),
             ("monitor = { tasks = \"a\" }", "unknown field `tasks`"),
-            ("monitor = 3", "\"auc\", \"gauc\", \"logloss\", or a table"),
+            ("monitor = 3", "a metric like \"auc\", \"logloss\" or \"ndcg@10\", or a table"),
         ] {
             let message = monitor(text).unwrap_err();
             assert!(message.contains(what), "{message}");

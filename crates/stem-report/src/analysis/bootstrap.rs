@@ -242,8 +242,8 @@ fn quantile(ascending: &[f64], share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::Sample;
     use crate::analysis::tests::by_pairs;
+    use crate::analysis::{LabelKind, Sample};
     use rand_distr::{Distribution, StandardNormal};
     use rayon::ThreadPoolBuilder;
 
@@ -362,18 +362,42 @@ mod tests {
     fn any_metric_can_be_compared_and_a_gain_is_positive_in_each() {
         let (labels, users, scores) = simulated(17, &[0.8, 0.2]);
         let sample = Sample::new(&labels, &users, None);
-        let [reference, better] = [0, 1].map(|m| sample.rank(&scores[m]));
         let bootstrap = Bootstrap { resamples: 200, ..Bootstrap::default() };
-        for metric in Metric::ALL {
+        let every: Vec<Metric> = Metric::ALL.into_iter().chain(Metric::usual(LabelKind::Binary)).collect();
+        let [reference, better] = [0, 1].map(|m| sample.rank_for(&scores[m], &every));
+        for &metric in &every {
             let found = bootstrap.paired_by(metric, std::slice::from_ref(&reference), &[vec![better.clone()]]);
             let Interval { mean, low, high } = found[0].unwrap().interval;
             let gain = metric.gain(better.metric(metric).unwrap(), reference.metric(metric).unwrap());
-            assert!((mean - gain).abs() < 1e-12 && 0.0 < low && low < mean && mean < high, "{metric:?}");
+            let is_gain = (mean - gain).abs() < 1e-12 && low < mean && mean < high;
+            assert!(is_gain, "{metric}: {mean} ({low} to {high}), {gain}");
+            assert!(0.0 < low || !Metric::ALL.contains(&metric), "the others are not so sure of 200 users");
         }
-        let unknown = sample.rank(&vec![f32::NAN; ROWS]);
-        for metric in Metric::ALL {
+        let unknown = sample.rank_for(&vec![f32::NAN; ROWS], &every);
+        for &metric in &every {
             assert_eq!(bootstrap.paired_by(metric, std::slice::from_ref(&reference), &[vec![unknown.clone()]]), [None]);
         }
+    }
+
+    #[test]
+    fn a_difference_of_predicted_numbers_has_an_interval_in_the_metrics_of_numbers() {
+        let (_, users, scores) = simulated(19, &[0.0, 3.0, 0.2]);
+        let seconds: Vec<f32> = scores[0].iter().map(|chance| 60.0 * (chance - 0.5).max(0.0)).collect();
+        let predicted = |m: usize| scores[m].iter().map(|chance| 60.0 * (chance - 0.5)).collect::<Vec<f32>>();
+        let sample = Sample::values(&seconds, &users, None);
+        let usual = Metric::usual(LabelKind::Value);
+        let [worse, better] = [1, 2].map(|m| sample.rank_for(&predicted(m), &usual));
+        let bootstrap = Bootstrap { resamples: 100, ..Bootstrap::default() };
+        for metric in usual {
+            let found = bootstrap.paired_by(metric, std::slice::from_ref(&worse), &[vec![better.clone()]]);
+            let Interval { mean, low, high } = found[0].unwrap().interval;
+            let gain = metric.gain(better.metric(metric).unwrap(), worse.metric(metric).unwrap());
+            assert!((mean - gain).abs() < 1e-12 && low <= mean && mean <= high, "{metric}: {mean} ({low} to {high})");
+            assert!(0.0 < low || metric.needs_groups(), "{metric} is sure: {mean} ({low} to {high})");
+            let own = bootstrap.interval(metric, &better).unwrap();
+            assert!(Some(own.mean) == better.metric(metric) && own.low <= own.mean && own.mean <= own.high, "{metric}");
+        }
+        assert_eq!(bootstrap.interval(Metric::Auc, &better), None, "it says nothing of numbers");
     }
 
     #[test]

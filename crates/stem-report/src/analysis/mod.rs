@@ -21,6 +21,8 @@ mod bootstrap;
 mod luck;
 #[cfg(test)]
 mod coverage;
+#[cfg(test)]
+mod naive;
 mod strata;
 mod matrix;
 mod cka;
