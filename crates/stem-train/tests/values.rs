@@ -1,0 +1,144 @@
+//! Tasks whose label is a number, of every kind: they learn, are judged by metrics of numbers, and a bundle scores as the training did.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use stem_core::loss::TaskLoss;
+use stem_core::models::{MmoeConfig, SharedBottomConfig, StemConfig};
+use stem_core::{ModelConfig, Predictor};
+use stem_data::{Dataset, PrepareOptions, Recipe, Split, prepare};
+use stem_report::analysis::Metric;
+use stem_train::{Calibrate, Learner, TrainConfig};
+
+mod common;
+use common::device;
+
+/// 40 items; each has a rate of clicks, and a time that it is watched, with noise that two rows in three share.
+fn dataset(folder: &Path, labels: &str) -> Dataset {
+    let mut log = "item,click,seconds,stars,split\n".to_string();
+    for row in 0..6000usize {
+        let item = (row * 7919) % 40;
+        let chance = (row * 104_729 % 1009) as f64 / 1009.0;
+        let click = u8::from(chance < (item as f64 + 1.0) / 42.0);
+        let seconds = if chance < 0.3 { 0.0 } else { (1.0 + item as f64) * (0.5 + chance) };
+        let stars = (item / 10).min(3);
+        let split = ["train", "train", "train", "valid", "test"][row % 5];
+        log.push_str(&format!("{item},{click},{seconds:.0},{stars},{split}\n"));
+    }
+    std::fs::write(folder.join("log.csv"), log).unwrap();
+    let recipe = format!(
+        r#"
+        name = "watched"
+        source = [{{ name = "log", file = "log.csv" }}]
+        field = [{{ column = "item", kind = "category" }}]
+        label = [{labels}]
+        split = {{ kind = "column", column = "split" }}
+        "#
+    );
+    let recipe = Recipe::parse(&recipe, "recipe.toml").unwrap();
+    prepare(&recipe, folder, &folder.join("columns"), &PrepareOptions::default()).unwrap()
+}
+
+fn config() -> TrainConfig {
+    TrainConfig { batch_size: 256, epochs: 12, learning_rate: 0.01, patience: 12, ..TrainConfig::default() }
+}
+
+fn small() -> StemConfig {
+    StemConfig { dim: 4, experts: vec![8], gate: vec![], tower: vec![8], ..StemConfig::default() }
+}
+
+#[test]
+fn every_kind_of_label_is_learned_beside_clicks_and_scored_in_its_own_unit() {
+    for (kind, least, loss) in [
+        (r#"kind = "regression""#, 0.75, None),
+        (r#"kind = "regression", transform = "log1p""#, 0.75, None),
+        (r#"kind = "regression""#, 0.75, Some(TaskLoss::Huber { delta: 1.0 })),
+        (r#"kind = "count""#, 0.75, None),
+        (r#"kind = "watch-time""#, 0.75, None),
+        (r#"kind = "zero-inflated""#, 0.75, None),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = dataset(folder.path(), &format!(r#"{{ column = "click" }}, {{ column = "seconds", {kind} }}"#));
+        let mut train = config();
+        train.losses.extend(loss.map(|loss| ("seconds".to_string(), loss)));
+        let run = folder.path().join("run");
+        let mut learner = Learner::new(ModelConfig::Stem(small()), &data, train, &device(), &run).unwrap();
+        let before = learner.evaluate(Split::Test).unwrap();
+        learner.fit().unwrap();
+        let after = learner.evaluate(Split::Test).unwrap();
+        let [was, is] = [&before, &after].map(|metrics| metrics[1].get(Metric::Xauc).unwrap());
+        assert!(is > least && is > was + 0.1, "{kind} {loss:?}: {was} {is}");
+        assert_eq!((after[1].auc, after[1].logloss), (None, None));
+        assert!(after[0].auc.unwrap() > 0.7, "{kind}: clicks are learned beside it, {:?}", after[0]);
+        // The mean is that of the label's unit; of a logarithm it is the median that is learned, and the mean is less.
+        let ratio = after[1].calibration.unwrap();
+        let range = if kind.contains("log1p") || loss.is_some() { 0.3..1.1 } else { 0.85..1.2 };
+        assert!(range.contains(&ratio), "{kind} {loss:?}: {ratio}");
+        let predictor = Predictor::open(run.join("bundle.safetensors"), &device()).unwrap();
+        let scores = learner.score(Split::Test).unwrap();
+        let batch = data.batches(Split::Test, stem_data::BatchPlan { size: 4096, shuffle: None }).next().unwrap();
+        let again = predictor.score(&batch).unwrap().into_values();
+        assert!(scores.len() == again.len() && scores.iter().zip(&again).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs()));
+        assert!(scores.chunks_exact(2).any(|row| row[1] > 2.0), "seconds are no probabilities");
+    }
+}
+
+#[test]
+fn levels_have_as_many_outputs_as_there_are_and_an_expectation_for_a_score() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = r#"{ column = "stars", kind = "ordinal", classes = 4 }, { column = "click" }"#;
+    let data = dataset(folder.path(), labels);
+    let mmoe =
+        MmoeConfig { dim: 4, experts: vec![8], gate: vec![], tower: vec![8], expert_count: 2, ..MmoeConfig::default() };
+    let bottom = SharedBottomConfig { dim: 4, bottom: vec![8], tower: vec![8], ..SharedBottomConfig::default() };
+    for model in [ModelConfig::Stem(small()), ModelConfig::Mmoe(mmoe), ModelConfig::SharedBottom(bottom)] {
+        let run = folder.path().join(model.name());
+        let mut learner = Learner::new(model, &data, config(), &device(), &run).unwrap();
+        learner.fit().unwrap();
+        let metrics = learner.evaluate(Split::Test).unwrap();
+        assert!(metrics[0].get(Metric::Xauc).unwrap() > 0.95, "{:?}", metrics[0]);
+        let scores = learner.score(Split::Test).unwrap();
+        let labels = data.labels(Split::Test);
+        let error =
+            scores.iter().zip(labels).step_by(2).map(|(s, y)| (s - y).abs()).sum::<f32>() / (labels.len() / 2) as f32;
+        assert!(error < 0.3, "an item has one level: {error}");
+    }
+}
+
+#[test]
+fn scores_of_numbers_are_calibrated_by_a_line_or_a_rising_map() {
+    for method in [Calibrate::Platt, Calibrate::Isotonic] {
+        let folder = tempfile::tempdir().unwrap();
+        let labels = r#"{ column = "seconds", kind = "regression", transform = "log1p" }"#;
+        let data = dataset(folder.path(), labels);
+        let ratio = |calibrate: Calibrate| {
+            let run = folder.path().join(format!("{calibrate:?}"));
+            let mut learner =
+                Learner::new(ModelConfig::Stem(small()), &data, TrainConfig { calibrate, ..config() }, &device(), &run)
+                    .unwrap();
+            learner.fit().unwrap();
+            learner.evaluate(Split::Test).unwrap()[0].calibration.unwrap()
+        };
+        let (raw, calibrated) = (ratio(Calibrate::None), ratio(method));
+        assert!(raw < 0.9, "the median of a skewed time is below its mean: {raw}");
+        assert!((calibrated - 1.0).abs() < 0.05, "{method:?}: {calibrated}");
+    }
+}
+
+#[test]
+fn settings_that_are_not_for_the_labels_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = dataset(folder.path(), r#"{ column = "seconds", kind = "count" }"#);
+    let message = |train: TrainConfig| {
+        Learner::new(ModelConfig::Stem(small()), &data, train, &device(), folder.path().join("run"))
+            .map(drop)
+            .unwrap_err()
+            .to_string()
+    };
+    let mut train = config();
+    train.losses.insert("seconds".into(), TaskLoss::Huber { delta: 1.0 });
+    let found = message(train);
+    assert!(found.contains("losses.seconds.name") && found.contains("huber of a label of kind count"), "{found}");
+    let sampled = TrainConfig { negative_sampling: Some(stem_train::NegativeSampling { keep: 0.5 }), ..config() };
+    assert!(message(sampled).contains("of numbers no row is negative"));
+}
