@@ -5,7 +5,7 @@ mod program;
 
 use std::path::Path;
 
-use program::{json, succeeds};
+use program::{fails, json, succeeds, texts};
 use serde_json::Value;
 
 const RECIPE: &str = r#"
@@ -148,6 +148,20 @@ fn a_comparison_decides_on_each_task_by_its_own_metric() {
     assert_eq!(found["strata"].as_object().unwrap().len(), 0, "one binary task makes no pair");
     let page = std::fs::read_to_string(format!("{out}/report.html")).unwrap();
     assert!(page.contains("of seconds XAUC") && page.contains("of stars RMSE"), "what decides is said");
+}
+
+#[test]
+fn the_order_within_users_is_learned_from_pairs() {
+    let case = Case::new();
+    let experiment = EXPERIMENT.replace("{ name = \"focal\", gamma = 1.0 }", "{ name = \"pairwise\", share = 0.5 }");
+    std::fs::write(case.path("experiment.toml"), experiment).unwrap();
+    let metrics = case.train("stem", "pairs");
+    assert!(metrics["test"]["click"]["gauc"].as_f64().unwrap() > 0.65, "{metrics}");
+    let ungrouped = RECIPE.replace("group = \"user\"\n", "");
+    std::fs::write(case.path("recipe.toml"), ungrouped).unwrap();
+    let (experiment, out) = (case.path("experiment.toml"), case.path("ungrouped"));
+    let message = fails(&texts(&case.args(&["train", "--experiment", &experiment, "--out", &out])));
+    assert!(message.contains("losses.click.name") && message.contains("`group` in the recipe"), "{message}");
 }
 
 #[test]
