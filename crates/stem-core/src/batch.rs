@@ -20,6 +20,8 @@ pub struct Batch {
     pub labels: Vec<f32>,
     /// How much each row counts in the loss; empty where all count alike. `[B]`
     pub row_weights: Vec<f32>,
+    /// The group (user) of each row, for losses of pairs; empty where nothing asks for it. `[B]`
+    pub groups: Vec<u32>,
 }
 
 impl PartialEq for Batch {
@@ -29,6 +31,7 @@ impl PartialEq for Batch {
             && self.ids == other.ids
             && self.weights == other.weights
             && self.row_weights == other.row_weights
+            && self.groups == other.groups
             && self.labels.len() == other.labels.len()
             && self.labels.iter().zip(&other.labels).all(same)
     }
@@ -37,7 +40,7 @@ impl PartialEq for Batch {
 impl Batch {
     /// Rows to be scored: `ids [B, S]` and `weights [B, S]`.
     pub fn new(rows: usize, ids: Vec<u32>, weights: Vec<f32>) -> Self {
-        Self { rows, ids, weights, labels: Vec::new(), row_weights: Vec::new() }
+        Self { rows, ids, weights, ..Self::default() }
     }
 
     /// The same rows with `labels [B, T]`.
@@ -64,9 +67,10 @@ impl Batch {
         let of = |length: usize| length / self.rows.max(1) * rows;
         let (ids, weights) = (self.ids[..of(self.ids.len())].to_vec(), self.weights[..of(self.weights.len())].to_vec());
         let labels = self.labels[..of(self.labels.len())].to_vec();
-        Self::new(rows, ids, weights)
+        let first = Self::new(rows, ids, weights)
             .with_labels(labels)
-            .with_row_weights(self.row_weights[..of(self.row_weights.len())].to_vec())
+            .with_row_weights(self.row_weights[..of(self.row_weights.len())].to_vec());
+        Self { groups: self.groups[..of(self.groups.len())].to_vec(), ..first }
     }
 
     /// Checks what no device checks: lengths, ids inside the table, finite weights, labels that are what their tasks say or missing, rows that count 0 or more.
@@ -119,6 +123,10 @@ impl Batch {
         let counts = self.row_weights.len();
         if !(counts == 0 || counts == rows) {
             return fault(format!("{rows} rows need {rows} weights of rows, found {counts}"));
+        }
+        let groups = self.groups.len();
+        if !(groups == 0 || groups == rows) {
+            return fault(format!("{rows} rows need {rows} groups, found {groups}"));
         }
         if let Some(row) = self.row_weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
             return fault(format!("row {row} counts {}, expected a finite number of 0 or more", self.row_weights[row]));

@@ -11,6 +11,8 @@ struct Case {
     z: Vec<f32>,
     y: Vec<f32>,
     share: Vec<f32>,
+    #[serde(default)]
+    groups: Vec<u32>,
     value: f64,
     grad: Vec<f64>,
 }
@@ -22,7 +24,7 @@ fn cases() -> Vec<Case> {
 /// A kind that the loss is for, whose labels are learned as they are.
 fn kind(loss: &TaskLoss) -> TaskKind {
     match loss {
-        TaskLoss::CrossEntropy { .. } | TaskLoss::Focal { .. } => TaskKind::Binary,
+        TaskLoss::CrossEntropy { .. } | TaskLoss::Focal { .. } | TaskLoss::Pairwise { .. } => TaskKind::Binary,
         TaskLoss::Mse | TaskLoss::Huber { .. } => {
             TaskKind::Regression { transform: TargetTransform::None, mean: 0.0, std: 1.0 }
         }
@@ -36,7 +38,7 @@ fn kind(loss: &TaskLoss) -> TaskKind {
 
 fn schema(kinds: &[TaskKind]) -> Schema {
     let tasks = kinds.iter().enumerate().map(|(t, kind)| Task::new(format!("task-{t}")).of_kind(*kind));
-    Schema::new(vec![Field::category("user", 0)], vec![VocabularySpec::new("user", 3)], tasks.collect())
+    Schema::new(vec![Field::category("user", 0)], vec![VocabularySpec::new("user", 3)], tasks.collect()).grouped_by("user")
 }
 
 /// Losses `[T]` and gradient `[B, L]` of some cases side by side, each a task.
@@ -61,9 +63,10 @@ fn of_tasks(cases: &[Case]) -> (Vec<f32>, Vec<f32>) {
                 if known { of.y[row] } else { MISSING }
             })
         });
-        let batch = Batch::new(rows, vec![1; rows], vec![1.0; rows])
+        let mut batch = Batch::new(rows, vec![1; rows], vec![1.0; rows])
             .with_labels(labels.collect())
             .with_row_weights(case.share.clone());
+        batch.groups.clone_from(&case.groups);
         batch.check(&schema).unwrap();
         let logits =
             Tensor::<2>::from_data(TensorData::new(z.clone(), [rows, outputs]), &device).autodiff().require_grad();
@@ -134,8 +137,12 @@ fn a_loss_that_is_not_for_a_label_names_task_and_kind() {
         (TaskLoss::Focal { gamma: -1.0, alpha: None }, "gamma"),
         (TaskLoss::Focal { gamma: 2.0, alpha: Some(1.5) }, "alpha"),
         (TaskLoss::CrossEntropy { label_smoothing: 1.0 }, "label_smoothing"),
+        (TaskLoss::Pairwise { share: 0.0 }, "share"),
     ] {
         let found = message("task-0", loss);
         assert!(found.contains(&format!("losses.task-0.{key}")), "{found}");
     }
+    let (ungrouped, pairs) = (Schema { group: None, ..schema.clone() }, TaskLoss::Pairwise { share: 0.5 });
+    let found = Criterion::with(&ungrouped, [(&"task-0".to_string(), &pairs)]).map(drop).unwrap_err().to_string();
+    assert!(found.contains("`group` in the recipe"), "{found}");
 }

@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
+use rayon::prelude::*;
 use stem_core::{Batch, FieldKind, PADDING};
 
 use crate::dataset::Dataset;
@@ -23,6 +24,30 @@ pub struct BatchPlan {
     pub shuffle: Option<(u64, u64)>,
 }
 
+/// Which rows an epoch is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct EpochRows {
+    /// All rows that are positive for some task and this share of the others, drawn anew in every epoch; all of them where it is `None`. A
+    /// row that is kept of the others counts by as much more ([`Batch::row_weights`]), so that a loss is, in expectation, that of all rows.
+    pub keep: Option<f64>,
+    /// Whether the rows of a group follow each other, and batches name each row's group ([`Batch::groups`]). Groups are in an order that seed
+    /// and epoch decide, and so are the rows within them; a group is cut where a batch ends. Without groups in the data nothing of this.
+    pub whole_groups: bool,
+}
+
+/// Rows in groups: by a draw for each group, then by one for each row.
+fn in_groups(dataset: &Dataset, split: Split, seed: u64, epoch: u64) -> impl Iterator<Item = usize> + use<> {
+    let groups = dataset.groups(split).unwrap_or_default();
+    let draw = |of: u64, salt: u64| xxhash_rust::xxh3::xxh3_64_with_seed(&[of, epoch, salt].map(u64::to_le_bytes).concat(), seed);
+    let mut order: Vec<(u64, u64, u32)> = groups
+        .par_iter()
+        .enumerate()
+        .map(|(row, group)| (draw(u64::from(*group), 0), draw(row as u64, 1), row as u32))
+        .collect();
+    order.par_sort_unstable();
+    order.into_iter().map(|(_, _, row)| row as usize)
+}
+
 /// Iterator over the batches of a split. Dropping it stops its thread.
 #[derive(Debug)]
 pub struct Batches {
@@ -32,13 +57,16 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub(crate) fn new(dataset: Dataset, split: Split, plan: BatchPlan, taken: usize, keep: Option<f64>) -> Self {
+    pub(crate) fn new(dataset: Dataset, split: Split, plan: BatchPlan, taken: usize, of: EpochRows) -> Self {
+        let EpochRows { keep, whole_groups } = of;
+        let groups = whole_groups && dataset.groups(split).is_some();
         let (rows, size) = (dataset.rows(split), plan.size.max(1));
         let kept = dataset.rows_kept(split, keep);
         let (sender, receiver) = sync_channel(AHEAD);
         let thread = std::thread::spawn(move || {
             let sampled = keep.map(|keep| Sampled::draw(&dataset, split, keep, plan.shuffle.unwrap_or_default()));
             let all: Box<dyn Iterator<Item = usize>> = match plan.shuffle {
+                Some((seed, epoch)) if groups => Box::new(in_groups(&dataset, split, seed, epoch)),
                 Some((seed, epoch)) => Box::new(Shuffled::new(rows, random::stream(b"batches\0", seed, epoch))),
                 None => Box::new(0..rows),
             };
@@ -50,7 +78,7 @@ impl Batches {
             loop {
                 places.clear();
                 places.extend(order.by_ref().take(size));
-                if places.is_empty() || sender.send(dataset.fill(split, &places, sampled.as_ref())).is_err() {
+                if places.is_empty() || sender.send(dataset.fill(split, &places, sampled.as_ref(), groups)).is_err() {
                     return; // all rows are through, or the other end was dropped
                 }
             }
@@ -105,17 +133,16 @@ impl Dataset {
 
     /// The same without the first `taken` batches: a training goes on in the middle of an epoch.
     pub fn batches_after(&self, split: Split, plan: BatchPlan, taken: usize) -> Batches {
-        self.sampled_batches(split, plan, taken, None)
+        self.batches_of(split, plan, taken, EpochRows::default())
     }
 
-    /// The same with all rows that are positive for some task and a share of the others, drawn anew in every epoch. A row that is kept of
-    /// the others counts by as much more ([`Batch::row_weights`]), so that a loss is, in expectation, that of all rows.
-    pub fn sampled_batches(&self, split: Split, plan: BatchPlan, taken: usize, keep: Option<f64>) -> Batches {
-        Batches::new(self.clone(), split, plan, taken, keep)
+    /// The same with the rows that an epoch is made of: part of them, or in groups.
+    pub fn batches_of(&self, split: Split, plan: BatchPlan, taken: usize, of: EpochRows) -> Batches {
+        Batches::new(self.clone(), split, plan, taken, of)
     }
 
     /// Copies rows out of the columns and derives the weights that the columns leave out.
-    fn fill(&self, split: Split, rows: &[usize], sampled: Option<&Sampled>) -> Batch {
+    fn fill(&self, split: Split, rows: &[usize], sampled: Option<&Sampled>, with_groups: bool) -> Batch {
         let schema = self.schema();
         let (ids, numbers) = self.features(split);
         let (slots, tasks) = (schema.slots(), schema.tasks.len());
@@ -124,6 +151,9 @@ impl Dataset {
             .with_labels(Vec::with_capacity(rows.len() * tasks));
         if let Some(weights) = self.weights(split) {
             batch.row_weights = rows.iter().map(|&row| weights[row]).collect();
+        }
+        if let Some(groups) = self.groups(split).filter(|_| with_groups) {
+            batch.groups = rows.iter().map(|&row| groups[row]).collect();
         }
         self.append_labels(split, rows.iter().copied(), &mut batch.labels);
         for &row in rows {

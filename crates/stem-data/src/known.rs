@@ -1,9 +1,7 @@
 //! Data of a later day, encoded as a model takes them: fields, transforms and vocabularies are those of its training.
 
 use stem_core::models::ModelSpec;
-use stem_core::{
-    Bundle, Field, FieldKind, PADDING, Predictor, Schema, TargetTransform, TaskKind, Transform, Vocabulary,
-};
+use stem_core::{Bundle, Field, FieldKind, PADDING, Predictor, Schema, Transform, Vocabulary};
 
 use crate::dictionary::{Dictionary, FIRST, Keys};
 use crate::encoding::{Encoding, count};
@@ -87,10 +85,10 @@ impl Known<'_> {
         let line = recipe.labels.first().map_or(1, |label| label.line);
         let labels = self.schema.tasks.iter().filter_map(|task| {
             let own = recipe.labels.iter().find(|label| label.column == task.name);
-            if let Some((own, here)) = own.map(|own| (own, of_label(&own.kind.unfitted())))
-                && here != of_label(&task.kind)
+            if let Some((own, here)) = own.map(|own| (own, own.kind.unfitted().to_string()))
+                && here != task.kind.to_string()
             {
-                let what = format!("label \"{}\" is {here} here and {} in the model", own.column, of_label(&task.kind));
+                let what = format!("label \"{}\" is {here} here and {} in the model", own.column, task.kind);
                 faults.push(Fault { line: own.line, what });
             }
             if own.is_none() {
@@ -172,15 +170,6 @@ pub(crate) fn ids_of(keys: &Keys, known: &Vocabulary) -> Vec<u32> {
         Keys::Hashed(buckets) => ids.extend(1..=buckets.len() as u32),
     }
     ids
-}
-
-/// What a label is, beside what is fitted of it.
-fn of_label(kind: &TaskKind) -> String {
-    match kind {
-        TaskKind::Regression { transform: TargetTransform::Log1p, .. } => "regression of log1p".into(),
-        TaskKind::Ordinal { classes } => format!("ordinal of {classes} classes"),
-        kind => kind.name().into(),
-    }
 }
 
 fn word(kind: Kind) -> &'static str {

@@ -82,7 +82,11 @@ impl Dataset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BatchPlan, PrepareOptions, Recipe, prepare};
+    use crate::{BatchPlan, EpochRows, PrepareOptions, Recipe, prepare};
+
+    fn sampled() -> EpochRows {
+        EpochRows { keep: Some(0.25), ..EpochRows::default() }
+    }
 
     /// 1000 rows, of which every tenth is positive for `a`, every 25th for `b`.
     fn dataset(folder: &std::path::Path) -> Dataset {
@@ -109,7 +113,7 @@ mod tests {
         assert_eq!(dataset.rows_kept(Split::Train, Some(0.25)), 120 + 220);
         let epoch = |epoch| {
             let plan = BatchPlan { size: 64, shuffle: Some((7, epoch)) };
-            let batches = dataset.sampled_batches(Split::Train, plan, 0, Some(0.25));
+            let batches = dataset.batches_of(Split::Train, plan, 0, sampled());
             assert_eq!(batches.len(), 340usize.div_ceil(64));
             let mut rows: Vec<(u32, bool, f32)> = Vec::new();
             for batch in batches {
@@ -137,8 +141,8 @@ mod tests {
         let both = negatives(&first).intersection(&negatives(&second)).count();
         assert!((35..80).contains(&both), "a quarter of 220 by chance: {both}");
         let plan = BatchPlan { size: 64, shuffle: Some((7, 1)) };
-        let rest: Vec<_> = dataset.sampled_batches(Split::Train, plan, 2, Some(0.25)).collect();
-        let all: Vec<_> = dataset.sampled_batches(Split::Train, plan, 0, Some(0.25)).collect();
+        let rest: Vec<_> = dataset.batches_of(Split::Train, plan, 2, sampled()).collect();
+        let all: Vec<_> = dataset.batches_of(Split::Train, plan, 0, sampled()).collect();
         assert_eq!(rest, all[2..], "gone on with in the middle");
     }
 }

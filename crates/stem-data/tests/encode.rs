@@ -6,7 +6,7 @@ mod common;
 use common::{Case, LOG, RECIPE};
 use proptest::prelude::*;
 use stem_core::{FieldKind, Row, Task, Value, Vocabulary, encode_rows};
-use stem_data::{BatchPlan, Dataset, Split};
+use stem_data::{BatchPlan, Dataset, EpochRows, Split};
 
 const IN_ORDER: BatchPlan = BatchPlan { size: 1 << 20, shuffle: None };
 
@@ -367,4 +367,27 @@ fn one_task_alone_has_its_labels_in_batches_and_in_all() {
             assert_eq!(alone.statistics(Split::Train).positives, [dataset.statistics(Split::Train).positives[task]]);
         }
     }
+}
+
+#[test]
+fn rows_of_a_group_follow_each_other_where_that_is_asked_for_in_an_order_of_each_epoch() {
+    let row = |i: usize| format!("{},x,1,{},train\n", i * 7919 % 40, i % 2);
+    let log: String = (0..400).map(row).collect();
+    let dataset = Case::new(format!("{LOG}{log}"), RECIPE).prepare().unwrap();
+    let groups = |epoch: u64| -> Vec<u32> {
+        let plan = BatchPlan { size: 64, shuffle: Some((5, epoch)) };
+        let of = EpochRows { whole_groups: true, ..EpochRows::default() };
+        dataset.batches_of(Split::Train, plan, 0, of).flat_map(|batch| batch.groups).collect()
+    };
+    let first = groups(0);
+    let runs = first.chunk_by(|a, b| a == b).count();
+    let mut distinct = first.clone();
+    distinct.sort_unstable();
+    assert_eq!(distinct.len(), dataset.rows(Split::Train), "every row once");
+    distinct.dedup();
+    assert_eq!(runs, distinct.len(), "no group is in two places");
+    assert_eq!(first, groups(0));
+    assert_ne!(first, groups(1));
+    let plain = dataset.batches(Split::Train, IN_ORDER).next().unwrap();
+    assert!(plain.groups.is_empty(), "nothing asks for them");
 }

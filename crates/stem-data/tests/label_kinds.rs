@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use stem_core::{TargetTransform, TaskKind};
-use stem_data::{BatchPlan, Dataset, Error, Known, PrepareOptions, Recipe, Rows, Split, prepare, prepare_known};
+use stem_data::{BatchPlan, Dataset, EpochRows, Error, Known, PrepareOptions, Recipe, Rows, Split, prepare, prepare_known};
 
 const LOG: &str = "item,click,seconds,stars,split
 1,1,10,4,train
@@ -117,7 +117,7 @@ fn an_epoch_of_sampled_negatives_asks_binary_labels_alone() {
     let dataset = read(folder.path(), &log, labels).unwrap();
     assert_eq!(dataset.positive_rows(Split::Train), 50);
     let plan = BatchPlan { size: 64, shuffle: Some((1, 0)) };
-    for batch in dataset.sampled_batches(Split::Train, plan, 0, Some(0.5)) {
+    for batch in dataset.batches_of(Split::Train, plan, 0, EpochRows { keep: Some(0.5), ..EpochRows::default() }) {
         for (labels, weight) in batch.labels.chunks_exact(2).zip(&batch.row_weights) {
             assert_eq!(*weight, if labels[1] == 1.0 { 1.0 } else { 2.0 }, "{labels:?}");
         }

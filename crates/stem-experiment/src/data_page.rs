@@ -58,7 +58,7 @@ fn tasks(dataset: &Dataset) -> Vec<DataTask> {
     let tasks = dataset.schema().tasks.iter().enumerate();
     let counts = |place: usize| Split::ALL.map(|split| (dataset.statistics(split), place));
     let tasks = tasks.map(|(place, task)| DataTask {
-        name: task.name.clone(),
+        name: if task.kind.is_binary() { task.name.clone() } else { format!("{} above 0", task.name) },
         within: task.within.clone(),
         labelled: counts(place).map(|(found, place)| (found.rows - found.missing[place]) as u64),
         positives: counts(place).map(|(found, place)| found.positives[place] as u64),

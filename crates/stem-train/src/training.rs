@@ -10,7 +10,7 @@ use serde_json::json;
 use stem_core::models::{Model, ModelSpec};
 use stem_core::nn::score;
 use stem_core::{Batch, Calibration, Task, bundle, fused, params};
-use stem_data::{Bar, BatchPlan, Dataset, Split};
+use stem_data::{Bar, BatchPlan, Dataset, EpochRows, Split};
 use stem_report::analysis::LabelKind;
 use stem_report::metrics::{TaskMetrics, four_decimals};
 
@@ -226,7 +226,9 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let (an_epoch, planned) = (steps_an_epoch(config, dataset), planned_steps(config, dataset));
         bar.advance((self.taken * config.batch_size).min(total));
         let mut begun = Instant::now();
-        for mut batch in dataset.sampled_batches(Split::Train, plan, self.taken, config.kept_negatives()) {
+        let whole_groups = config.criterion(dataset.schema())?.is_of_groups();
+        let rows = EpochRows { keep: config.kept_negatives(), whole_groups };
+        for mut batch in dataset.batches_of(Split::Train, plan, self.taken, rows) {
             batch.check(dataset.schema())?;
             if let Some(unseen) = &self.unseen {
                 unseen.show(&mut batch, seed_of_step(config.seed, self.steps + 1));

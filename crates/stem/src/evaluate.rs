@@ -150,13 +150,18 @@ const SHOWN: usize = 12;
 /// Tables of what was measured.
 fn text(answer: &Answer<'_>, evaluation: &Evaluation) -> String {
     let EvaluationReport { tasks, slices, gate, .. } = &evaluation.report;
-    let head = ["rows", "label 1", "AUC", "gAUC", "logloss", "calibration"];
     let mut lines = vec![format!("{} rows", answer.rows)];
-    let mut rows = vec![[""].into_iter().chain(head).map(String::from).collect()];
-    rows.extend(tasks.iter().map(|task| row(vec![task.task.clone()], task)));
-    lines.push(table(&rows));
-    if !slices.is_empty() {
-        let mut rows = vec![["", ""].into_iter().chain(head).map(String::from).collect()];
+    let kinds = [(false, Metric::ALL), (true, [Metric::Xauc, Metric::Rmse, Metric::Mae])];
+    let kinds = kinds.into_iter().filter(|(numbers, _)| tasks.iter().any(|task| task.is_of_numbers() == *numbers));
+    let kinds: Vec<(bool, [Metric; 3])> = kinds.collect();
+    for (numbers, metrics) in &kinds {
+        let mut rows = vec![head(1, *numbers, metrics)];
+        let own = tasks.iter().filter(|task| task.is_of_numbers() == *numbers);
+        rows.extend(own.map(|task| row(vec![task.task.clone()], task, metrics)));
+        lines.push(table(&rows));
+    }
+    for (numbers, metrics) in kinds.iter().filter(|_| !slices.is_empty()) {
+        let mut rows = vec![head(2, *numbers, metrics)];
         let mut columns = BTreeMap::<&str, usize>::new();
         for slice in slices {
             let shown = columns.entry(&slice.column).or_default();
@@ -165,7 +170,8 @@ fn text(answer: &Answer<'_>, evaluation: &Evaluation) -> String {
                 continue;
             }
             let name = format!("{} = {}", slice.column, slice.value);
-            rows.extend(slice.tasks.iter().map(|task| row(vec![name.clone(), task.task.clone()], task)));
+            let own = slice.tasks.iter().filter(|task| task.is_of_numbers() == *numbers);
+            rows.extend(own.map(|task| row(vec![name.clone(), task.task.clone()], task, metrics)));
         }
         lines.push(table(&rows));
         let more = columns.into_iter().filter(|(_, values)| *values > SHOWN);
@@ -180,13 +186,19 @@ fn text(answer: &Answer<'_>, evaluation: &Evaluation) -> String {
     lines.join("\n")
 }
 
-fn row(mut cells: Vec<String>, task: &MeasuredTask) -> Vec<String> {
+fn head(names: usize, numbers: bool, metrics: &[Metric; 3]) -> Vec<String> {
+    let counted = ["rows", if numbers { "above 0" } else { "label 1" }].map(String::from);
+    let metrics = metrics.iter().map(|metric| metric.name().into_owned());
+    std::iter::repeat_n(String::new(), names).chain(counted).chain(metrics).chain(["calibration".into()]).collect()
+}
+
+fn row(mut cells: Vec<String>, task: &MeasuredTask, metrics: &[Metric; 3]) -> Vec<String> {
     let ends = |metric: Metric| {
         let ends = task.intervals.get(&metric);
         ends.map_or(String::new(), |Interval { low, high, .. }| format!(" ({low:.4} to {high:.4})"))
     };
     cells.extend([task.rows.to_string(), task.positives.to_string()]);
-    cells.extend(Metric::ALL.map(|metric| format!("{}{}", four_decimals(task.metrics.get(metric)), ends(metric))));
+    cells.extend(metrics.map(|metric| format!("{}{}", four_decimals(task.metrics.get(metric)), ends(metric))));
     cells.push(four_decimals(task.metrics.calibration));
     cells
 }
@@ -196,13 +208,13 @@ fn gate_text(gate: &GateReport) -> String {
         let gain = task
             .gain
             .map_or("-".into(), |Interval { mean, low, high }| format!("{mean:+.4} ({low:+.4} to {high:+.4})"));
-        vec![task.task.clone(), gain, task.verdict.words().into()]
+        vec![task.task.clone(), task.metric.name().into_owned(), gain, task.verdict.words().into()]
     });
     let passed = if gate.passed { "no worse than" } else { "not shown to be no worse than" };
-    let (metric, margin) = (gate.metric.name(), gate.margin);
+    let margin = gate.margin;
     let rows = table(&rows.collect::<Vec<_>>());
     format!(
-        "gain in {metric} over {}, where a loss of less than {margin} is none:\n{rows}\n{passed} {}",
+        "gain over {}, where a loss of less than {margin} is none:\n{rows}\n{passed} {}",
         gate.against, gate.against
     )
 }

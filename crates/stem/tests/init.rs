@@ -7,7 +7,7 @@ use common::{Case, csv, noise, pick, taste, text};
 use polars::prelude::{DataType, NamedFrom, ParquetWriter, Series, TimeUnit, df};
 use proptest::prelude::*;
 use serde_json::Value;
-use stem_data::{FieldRecipe, Kind, PrepareOptions, Recipe, Split, SplitRecipe, prepare};
+use stem_data::{Feedback, FieldRecipe, Kind, PrepareOptions, Recipe, Split, SplitRecipe, prepare};
 use stem_experiment::{Experiment, ModelName, RunOptions, run};
 
 /// The recipe that `init` writes, and its answer as JSON.
@@ -384,6 +384,27 @@ fn labels_that_cannot_be_learned_are_refused_with_what_was_found() {
     label("never", "is 0 in all 300 rows");
     label("void", "empty in every row");
     label("ratng", "no column \"ratng\", did you mean \"rating\"?");
+}
+
+#[test]
+fn a_number_is_a_label_of_the_kind_that_is_asked_for() {
+    let log = csv("user,item,like,seconds,stars", 600, |i| {
+        let (user, item, like) = taste(i);
+        format!("{user},{item},{like},{},{}", pick(i, 70, 40), pick(i, 71, 5))
+    });
+    let case = Case::new("log.csv", log);
+    let (recipe, answer) = init(&case, &["--data", "@log.csv", "--labels", "like,seconds:watch-time,stars:ordinal"]);
+    let kinds: Vec<Feedback> = recipe.labels.iter().map(|label| label.kind).collect();
+    assert_eq!(kinds, [Feedback::Binary, Feedback::WatchTime, Feedback::Ordinal { classes: 5 }]);
+    assert!(reason(&answer, "seconds").1.starts_with("a number, above 0 in "), "{answer}");
+    let refused = |label: &str, words: &str| refuses(&Case::new("log.csv", plain(100)), &["--data", "@log.csv", "--labels", label], words);
+    refused("item", "--labels item:regression, or :count, :watch-time, :ordinal, :zero-inflated");
+    refused("item:stars", "asked for as \"stars\", expected binary or one of regression");
+    let text = csv("user,item,word,at", 100, |i| format!("{i},{},w{i},{}", i % 7, -(i as i64)));
+    let refused = |label: &str, words: &str| refuses(&Case::new("log.csv", text.clone()), &["--data", "@log.csv", "--labels", label], words);
+    refused("word:regression", "expected numbers");
+    refused("at:count", "expected whole numbers of 0 or more");
+    refused("at:watch-time", "expected numbers of 0 or more");
 }
 
 #[test]

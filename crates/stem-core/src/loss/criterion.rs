@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::binary::{Column, focal};
-use super::{Targets, bce_per_task, value};
+use super::{Pairs, Targets, bce_per_task, value};
 use crate::batch::Batch;
 use crate::error::{Result, require};
 use crate::schema::{Schema, Task, TaskKind};
@@ -32,6 +32,12 @@ pub enum TaskLoss {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         alpha: Option<f64>,
     },
+    /// Of a binary label: cross-entropy, and beside it the order of the rows of a group (a user). Batches hold whole groups then.
+    Pairwise {
+        /// `s`, how much the pairs count, above 0 and at most 1; cross-entropy counts `1 - s`.
+        #[serde(default = "half")]
+        share: f64,
+    },
     /// Of a regression, by default: squares.
     Mse,
     /// Of a regression: squares near by, sizes further out.
@@ -52,6 +58,10 @@ pub enum TaskLoss {
 
 fn one() -> f64 {
     1.0
+}
+
+fn half() -> f64 {
+    0.5
 }
 
 fn two() -> f64 {
@@ -76,6 +86,7 @@ impl TaskLoss {
         match self {
             Self::CrossEntropy { .. } => "cross-entropy",
             Self::Focal { .. } => "focal",
+            Self::Pairwise { .. } => "pairwise",
             Self::Mse => "mse",
             Self::Huber { .. } => "huber",
             Self::Poisson => "poisson",
@@ -92,7 +103,7 @@ impl TaskLoss {
     pub fn check(&self, task: &Task) -> Result<()> {
         let key = |key: &str| format!("losses.{}.{key}", task.name);
         let kinds = match self {
-            Self::CrossEntropy { .. } | Self::Focal { .. } => "a label of kind binary",
+            Self::CrossEntropy { .. } | Self::Focal { .. } | Self::Pairwise { .. } => "a label of kind binary",
             Self::Mse | Self::Huber { .. } => "a label of kind regression",
             Self::Poisson => "a label of kind count",
             Self::WeightedLogistic => "a label of kind watch-time",
@@ -101,7 +112,7 @@ impl TaskLoss {
         };
         let default = Self::of_kind(&task.kind);
         let is_for = |loss: &Self| match loss {
-            Self::Focal { .. } => "cross-entropy",
+            Self::Focal { .. } | Self::Pairwise { .. } => "cross-entropy",
             Self::Huber { .. } => "mse",
             other => other.name(),
         };
@@ -116,6 +127,9 @@ impl TaskLoss {
                 require(&key("gamma"), gamma, "a number of 0 or more", holds)?;
                 let alpha = alpha.unwrap_or(0.5);
                 require(&key("alpha"), alpha, "a number between 0 and 1", (0.0..=1.0).contains(&alpha))
+            }
+            Self::Pairwise { share } => {
+                require(&key("share"), share, "a number above 0 and at most 1", share > 0.0 && share <= 1.0)
             }
             Self::Huber { delta } => {
                 require(&key("delta"), delta, "a number above 0", delta.is_finite() && delta > 0.0)
@@ -150,10 +164,18 @@ impl Criterion {
             require("losses", name, expected, place.is_some())?;
             if let Some(place) = place {
                 loss.check(&schema.tasks[place])?;
+                let key = format!("losses.{name}.name");
+                let grouped = schema.group.is_some() || !matches!(loss, TaskLoss::Pairwise { .. });
+                require(&key, "pairwise", "another loss, or a `group` in the recipe: pairs are of one group", grouped)?;
                 criterion.tasks[place].1 = *loss;
             }
         }
         Ok(criterion)
+    }
+
+    /// Whether some task is learned from pairs of rows of a group, so that batches are to hold whole groups.
+    pub fn is_of_groups(&self) -> bool {
+        self.tasks.iter().any(|(_, loss)| matches!(loss, TaskLoss::Pairwise { .. }))
     }
 
     /// `T`
@@ -168,7 +190,7 @@ impl Criterion {
 
     /// A batch's labels as they are learned, on a device.
     pub fn targets(&self, batch: &Batch, device: &Device) -> Targets {
-        Targets::learned(batch, self.tasks(), device, |task, label| {
+        let mut targets = Targets::learned(batch, self.tasks(), device, |task, label| {
             let (kind, loss) = &self.tasks[task];
             let target = kind.target(label);
             match loss {
@@ -177,7 +199,15 @@ impl Criterion {
                 }
                 _ => target,
             }
-        })
+        });
+        if self.is_of_groups() {
+            let of = |(task, (_, loss)): (usize, &(TaskKind, TaskLoss))| match loss {
+                TaskLoss::Pairwise { .. } => Pairs::of(batch, task, self.tasks(), device),
+                _ => None,
+            };
+            targets.pairs = self.tasks.iter().enumerate().map(of).collect();
+        }
+        targets
     }
 
     /// `L_t` of every task. A task without known labels in the batch has loss 0.
@@ -199,7 +229,8 @@ impl Criterion {
         let columns = self.tasks.iter().enumerate().map(|(task, (kind, loss))| {
             let own = next..next + kind.outputs();
             next = own.end;
-            of_task(loss, column(&logits, targets, task, own)) // [1]
+            let pairs = targets.pairs.get(task).and_then(Option::as_ref);
+            of_task(loss, column(&logits, targets, task, own), pairs) // [1]
         });
         Tensor::cat(columns.collect(), 0)
     }
@@ -210,11 +241,18 @@ fn column(logits: &Tensor<2>, targets: &Targets, task: usize, outputs: Range<usi
     Column { z: logits.clone().slice_dim(1, outputs), y: of(&targets.labels), share: of(&targets.share) }
 }
 
-fn of_task(loss: &TaskLoss, of: Column) -> Tensor<1> {
+fn cross_entropy(of: Column) -> Tensor<1> {
+    let Column { z, y, share } = of;
+    bce_per_task(z, &Targets { labels: y, share, pairs: Vec::new() })
+}
+
+fn of_task(loss: &TaskLoss, of: Column, pairs: Option<&Pairs>) -> Tensor<1> {
     match *loss {
-        TaskLoss::CrossEntropy { .. } => {
-            let Column { z, y, share } = of;
-            bce_per_task(z, &Targets { labels: y, share })
+        TaskLoss::CrossEntropy { .. } => cross_entropy(of),
+        TaskLoss::Pairwise { share } => {
+            let order = pairs.map(|pairs| pairs.loss(&of) * share);
+            let each = cross_entropy(of) * (1.0 - share);
+            order.map_or(each.clone(), |order| order + each)
         }
         TaskLoss::Focal { gamma, alpha } => focal(&of, gamma, alpha),
         TaskLoss::Mse => value::mse(&of),

@@ -6,6 +6,7 @@
 //! loss                l(z, y)
 //! cross-entropy       -y ln p - (1 - y) ln(1 - p),  p = sigmoid(z);  smoothed: y (1 - s) + s / 2 in place of y
 //! focal               -alpha_y (1 - p_y)^gamma ln p_y,  p_1 = p, p_0 = 1 - p               Lin et al., ICCV 2017
+//! pairwise            (1 - s) of cross-entropy, and s of ln(1 + exp(z_j - z_i)) over pairs of a group, y_i = 1, y_j = 0
 //! mse                 (z - y)^2
 //! huber               (z - y)^2 / 2 where |z - y| <= delta, else delta (|z - y| - delta / 2)
 //! poisson             exp(z) - y z
@@ -19,6 +20,7 @@
 
 mod binary;
 mod criterion;
+mod pairs;
 mod value;
 
 pub use binary::bce_per_task;
@@ -27,6 +29,7 @@ pub(crate) use binary::plain_bce;
 pub use criterion::{Criterion, TaskLoss};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use pairs::Pairs;
 
 use crate::batch::Batch;
 
@@ -38,6 +41,8 @@ pub struct Targets {
     /// `c_b / sum_b c_b` over the rows where task `t`'s label is known, `c_b` how much row `b` counts (1 where nothing is said); 0 where
     /// the label is missing. `[B, T]`
     pub share: Tensor<2>,
+    /// Pairs of rows of the tasks that are learned from them; empty where there is no such task. `[T]`
+    pairs: Vec<Option<Pairs>>,
 }
 
 impl Targets {
@@ -57,7 +62,7 @@ impl Targets {
         };
         let share: Vec<f32> = batch.labels.iter().enumerate().map(share).collect();
         let tensor = |values| Tensor::from_data(TensorData::new(values, [batch.rows, tasks]), device);
-        Self { labels: tensor(labels), share: tensor(share) }
+        Self { labels: tensor(labels), share: tensor(share), pairs: Vec::new() }
     }
 }
 

@@ -10,6 +10,8 @@
 //! zero-inflated    z, m, s              scale sigmoid(z) exp(m + softplus(s)^2 / 2) E y     (Wang et al., arXiv 1912.07753)
 //! ```
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One kind of feedback that is learned.
@@ -212,6 +214,17 @@ impl TaskKind {
                 Some(format!("has {classes} classes, expected 2 to {MOST_CLASSES}"))
             }
             _ => None,
+        }
+    }
+}
+
+/// In words, with what sets it apart from others of its name and is not fitted: `ordinal of 5 classes`.
+impl fmt::Display for TaskKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Regression { transform: TargetTransform::Log1p, .. } => f.write_str("regression of log1p"),
+            Self::Ordinal { classes } => write!(f, "ordinal of {classes} classes"),
+            kind => f.write_str(kind.name()),
         }
     }
 }

@@ -70,7 +70,10 @@ fn column(facts: &Facts, labels: &[Label], is_group: bool, is_split: bool) -> Gu
         let missing = facts.rows - label.known;
         let missing = if missing > 0 { format!(", missing in {} rows", count(missing)) } else { String::new() };
         let (positives, known, rate) = (count(label.positives), count(label.known), 100.0 * label.rate());
-        return guess(Verdict::Label, format!("1 in {positives} of {known} rows ({rate:.2} %){missing}"));
+        return match label.kind {
+            None => guess(Verdict::Label, format!("1 in {positives} of {known} rows ({rate:.2} %){missing}")),
+            Some(_) => guess(Verdict::Label, format!("a number, above 0 in {positives} of {known} rows ({rate:.2} %){missing}")),
+        };
     }
     if let Some(reason) = useless(facts) {
         return guess(Verdict::LeftOut(None), reason);
@@ -157,6 +160,10 @@ fn words_of_splits(facts: &Facts) -> Option<String> {
 /// How the values of a column give a label away, or its name does.
 fn gives_away(facts: &Facts, label: &Label) -> Option<String> {
     let name = &label.column;
+    if label.kind.is_some() {
+        let is_prediction = facts.numbers().is_some() && names::is_prediction_of(facts.name(), name);
+        return is_prediction.then(|| format!("by its name a prediction of label \"{name}\""));
+    }
     if facts.is_binary() {
         let answers = leak::answers(facts);
         if let Some(equal) = leak::copy(&answers, &label.answers) {

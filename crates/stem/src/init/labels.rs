@@ -12,6 +12,9 @@ use crate::console::Result;
 /// A label that can be learned.
 pub(super) struct Label {
     pub(super) column: String,
+    /// The lines that say what it holds, where that is not 0 and 1.
+    pub(super) kind: Option<String>,
+    /// Of a number whether it is above 0.
     pub(super) answers: Answers,
     pub(super) positives: usize,
     pub(super) known: usize,
@@ -25,17 +28,32 @@ impl Label {
     }
 }
 
+/// What a label may be besides 0 and 1.
+const KINDS: [&str; 5] = ["regression", "count", "watch-time", "ordinal", "zero-inflated"];
+
+/// The column of `COLUMN` or `COLUMN:KIND`, and the kind. A column whose name holds the colon goes before.
+pub(super) fn parts<'a>(asked: &'a str, facts: &[Facts]) -> (&'a str, Option<&'a str>) {
+    match asked.rsplit_once(':') {
+        Some((column, kind)) if !facts.iter().any(|facts| facts.name() == asked) => (column, Some(kind)),
+        _ => (asked, None),
+    }
+}
+
 /// Checks every label asked for. `table` is the name of the first source, for the SELECT that a message shows.
 pub(super) fn check(asked: &[String], facts: &[Facts], table: &str, data: &str) -> Result<Vec<Label>> {
     if asked.is_empty() {
         return Err(none_asked(facts, data).into());
     }
     let mut labels: Vec<Label> = Vec::new();
-    for name in asked {
-        if labels.iter().any(|label| label.column == *name) {
+    for asked in asked {
+        let (name, kind) = parts(asked, facts);
+        if labels.iter().any(|label| label.column == name) {
             return Err(format!("label \"{name}\" is named twice").into());
         }
-        labels.push(label(name, facts, table, data)?);
+        labels.push(match kind.filter(|kind| *kind != "binary") {
+            None => label(name, facts, table, data)?,
+            Some(kind) => of_numbers(name, kind, find(name, facts, data)?)?,
+        });
     }
     let inside: Vec<Option<String>> = labels.iter().map(|label| outer(label, &labels)).collect();
     labels.iter_mut().zip(inside).for_each(|(label, inside)| label.inside = inside);
@@ -58,12 +76,45 @@ fn label(name: &str, facts: &[Facts], table: &str, data: &str) -> Result<Label> 
     }
     let answers = leak::answers(found);
     let positives = answers.iter().filter(|answer| **answer == Some(true)).count();
-    let label = Label { column: name.into(), answers, positives, known: found.known, inside: None };
+    let label = Label { column: name.into(), kind: None, answers, positives, known: found.known, inside: None };
     if positives == 0 || positives == found.known {
         let always = format!("{} in all {} rows that have it", u8::from(positives > 0), count(found.known));
         return Err(format!("label \"{name}\" is {always}: a model learns from rows of both kinds").into());
     }
     Ok(label)
+}
+
+/// A label that is learned as a number.
+fn of_numbers(name: &str, kind: &str, found: &Facts) -> Result<Label> {
+    if !KINDS.contains(&kind) {
+        let known = KINDS.join(", ");
+        return Err(format!("label \"{name}\" is asked for as \"{kind}\", expected binary or one of {known}").into());
+    }
+    let refuse = |expected: &str| {
+        let examples = found.examples(6);
+        Err(format!("label \"{name}\" as {kind} holds {examples}, expected {expected}").into())
+    };
+    let Some(numbers) = found.numbers() else { return refuse("numbers") };
+    let is_whole = numbers.iter().all(|y| *y >= 0.0 && y.fract() == 0.0);
+    let highest = numbers.iter().copied().fold(0.0, f64::max);
+    match kind {
+        "regression" => {}
+        "count" | "ordinal" if !is_whole => return refuse("whole numbers of 0 or more"),
+        "ordinal" if highest > 1000.0 => return refuse("levels from 0 to 1000 at most"),
+        _ if numbers.iter().any(|y| *y < 0.0) => return refuse("numbers of 0 or more"),
+        _ => {}
+    }
+    if found.distinct() < 2 {
+        return refuse("different numbers: a label that is always the same teaches nothing");
+    }
+    let above = |code: &u32| Some(numbers[(*code as usize).checked_sub(1)?] > 0.0);
+    let answers: Answers = found.column.codes.iter().map(above).collect();
+    let positives = answers.iter().filter(|answer| **answer == Some(true)).count();
+    let lines = match kind {
+        "ordinal" => format!("kind = \"ordinal\"\nclasses = {}", highest as usize + 1),
+        kind => format!("kind = \"{kind}\""),
+    };
+    Ok(Label { column: name.into(), kind: Some(lines), answers, positives, known: found.known, inside: None })
 }
 
 /// What a label that is no 0 and 1 holds, and the SELECT that makes one of it.
@@ -81,6 +132,12 @@ fn not_binary(name: &str, facts: &Facts, table: &str) -> String {
         count(facts.distinct()),
         facts.examples(6)
     );
+    if facts.numbers().is_some() {
+        message.push_str(&format!(
+            ".\nLearn it as a number: --labels {name}:regression, or :{} (docs/labels.md)",
+            KINDS[1..].join(", :")
+        ));
+    }
     if let Some((condition, derived)) = condition(name, facts) {
         message.push_str(&format!(
             ".\nDerive a label: add a column to the log, or write a recipe whose `sql` does it:\n    \
@@ -121,7 +178,8 @@ fn outer(label: &Label, labels: &[Label]) -> Option<String> {
     let contains = |other: &&Label| {
         let mut rows = label.answers.iter().zip(&other.answers);
         let wherever = rows.all(|(inner, outer)| *inner != Some(true) || *outer == Some(true));
-        other.column != label.column && other.positives > label.positives && wherever
+        let are_binary = label.kind.is_none() && other.kind.is_none();
+        are_binary && other.column != label.column && other.positives > label.positives && wherever
     };
     labels.iter().filter(contains).min_by_key(|other| other.positives).map(|other| other.column.clone())
 }

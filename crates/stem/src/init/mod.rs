@@ -38,7 +38,8 @@ pub(crate) struct Args {
     /// The log: CSV, TSV, Parquet or Arrow IPC; several files are parts of one log.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     data: Vec<PathBuf>,
-    /// Columns of feedback to predict, 0 or 1 in each row; empty where it is not known.
+    /// Columns of feedback to predict, 0 or 1 in each row; empty where it is not known. Of a number its kind stands behind a colon:
+    /// play_time:regression, or :count, :watch-time, :ordinal, :zero-inflated.
     #[arg(long, value_delimiter = ',', num_args = 1.., value_name = "COLUMN,...")]
     labels: Vec<String>,
     /// Column of who saw the row, for metrics within users. By default the one that is named as users are.
@@ -79,8 +80,9 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         let needed = format!("at least {FEWEST_ROWS} are needed to train, validate and test on");
         return Err(format!("{data} has {rows} rows: {needed}").into());
     }
-    let group = split::group(args.group.as_deref(), &facts, &args.labels, &data)?;
-    let split = split::guess(&facts, &args.labels);
+    let columns: Vec<String> = labels.iter().map(|label| label.column.clone()).collect();
+    let group = split::group(args.group.as_deref(), &facts, &columns, &data)?;
+    let split = split::guess(&facts, &columns);
     let guesses = guess::columns(&facts, &labels, group.as_ref().map(|(column, _)| column.as_str()), split.column());
     if !guesses.iter().any(|guess| matches!(guess.verdict, Verdict::Field(_))) {
         let left_out: Vec<String> = guesses
@@ -140,7 +142,7 @@ fn checks(draft: &Draft<'_>) -> Vec<String> {
     let mut checks: Vec<String> = draft.guesses.iter().filter_map(|guess| guess.check.clone()).collect();
     for label in draft.labels {
         let rarer = label.positives.min(label.known - label.positives);
-        if rarer < FEW_POSITIVES {
+        if label.kind.is_none() && rarer < FEW_POSITIVES {
             checks.push(format!(
                 "label \"{}\" has {} rows of the rarer kind: its metrics will be uncertain",
                 label.column,

@@ -142,6 +142,7 @@ impl Draft<'_> {
         }
         line(out, "[[label]]");
         line(out, format!("column = {}", toml_text(&label.column)));
+        label.kind.iter().for_each(|lines| line(out, lines.clone()));
         if let Some(outer) = &label.inside {
             comment(
                 out,

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use stem_core::bundle::Manifest;
-use stem_core::{Bundle, Calibration, DeviceSpec, Field, ModelConfig, Predictor, Row};
+use stem_core::{Bundle, Calibration, DeviceSpec, Field, ModelConfig, Predictor, Row, Task};
 use stem_data::Profile;
 use stem_train::prior::VocabularyPrior;
 
@@ -77,7 +77,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
     let schema = &manifest.schema;
     let vocabulary = |field: &Field| opened.as_ref()?.vocabularies.get(field.vocabulary);
     let fields = schema.fields.iter().map(|field| FieldReport::new(field, schema, vocabulary(field))).collect();
-    let tasks = schema.tasks.iter().map(|task| json!({ "name": task.name, "within": task.within })).collect();
+    let tasks = schema.tasks.iter().map(|task| task_of(task)).collect();
     let metrics = metrics_beside(path, model_name.as_deref(), &schema.task_names(), &manifest.training, &mut notes);
     Ok(Report {
         path: path.display().to_string(),
@@ -162,6 +162,7 @@ impl Report {
         }
         let map = |(task, map): (&String, &Calibration)| match map {
             Calibration::Platt { slope, offset } => format!("{task} by a line (slope {slope:.3}, offset {offset:+.3})"),
+            Calibration::Linear { slope, offset } => format!("{task} by a line (slope {slope:.3}, offset {offset:+.3})"),
             Calibration::Isotonic { scores, .. } => format!("{task} by a rising map of {} points", scores.len()),
             _ => task.clone(),
         };
@@ -172,7 +173,10 @@ impl Report {
         lines.push(FieldReport::table(&self.fields));
         let task = |task: &Value| {
             let name = task["name"].as_str().unwrap_or_default();
-            task["within"].as_str().map_or(name.to_string(), |within| format!("{name} (within {within})"))
+            let kind = task["kind"].as_str().filter(|kind| *kind != "binary").map(String::from);
+            let within = task["within"].as_str().map(|within| format!("within {within}"));
+            let told: Vec<String> = kind.into_iter().chain(within).collect();
+            if told.is_empty() { name.to_string() } else { format!("{name} ({})", told.join(", ")) }
         };
         lines.push(format!("\ntasks: {}", self.tasks.iter().map(task).collect::<Vec<_>>().join(", ")));
         lines.extend(self.group.as_ref().map(|group| format!("group: {group} (not read when scoring)")));
@@ -208,7 +212,7 @@ fn trained_on(training: &mut Value) -> Option<String> {
     let [Profile { rows, base_rates, .. }, _] = Profile::of_training(training)?;
     states_of(training).into_iter().filter_map(Value::as_object_mut).for_each(|state| drop(state.remove("data")));
     let rates: Vec<String> = base_rates.iter().map(|(task, rate)| format!("{task} {rate:.4}")).collect();
-    Some(format!("\ntrained on {rows} rows; label 1: {}", rates.join(", ")))
+    Some(format!("\ntrained on {rows} rows; label above 0: {}", rates.join(", ")))
 }
 
 /// What learned priors came to, as a table, and no longer in `training`: of the last state, where there are several.
@@ -234,21 +238,34 @@ fn priors(training: &mut Value) -> Option<String> {
     ))
 }
 
-/// Metrics by split and task.
+fn task_of(task: &Task) -> Value {
+    json!({ "name": task.name, "within": task.within, "kind": task.kind.to_string() })
+}
+
+/// Metrics by split and task; of labels that are numbers below.
 fn quality(metrics: &Value) -> String {
-    let mut rows = vec![["split", "task", "AUC", "gAUC", "logloss", "calibration"].map(str::to_string).to_vec()];
+    let tables = [
+        (false, ["auc", "gauc", "logloss", "calibration"], ["AUC", "gAUC", "logloss", "calibration"]),
+        (true, ["xauc", "rmse", "mae", "calibration"], ["XAUC", "RMSE", "MAE", "calibration"]),
+    ];
     let number = |value: &Value| value.as_f64().map_or("-".to_string(), |x| format!("{x:.4}"));
-    for (split, key) in [("validation", "valid"), ("test", "test")] {
-        for (task, of) in metrics[key].as_object().into_iter().flatten() {
-            let cells = ["auc", "gauc", "logloss", "calibration"].map(|name| number(&of[name]));
-            rows.push([vec![split.to_string(), task.clone()], cells.to_vec()].concat());
+    let of_kind = |(numbers, keys, names): (bool, [&str; 4], [&str; 4])| {
+        let mut rows = vec![[&["split", "task"][..], &names].concat().into_iter().map(str::to_string).collect::<Vec<_>>()];
+        for (split, key) in [("validation", "valid"), ("test", "test")] {
+            let tasks = metrics[key].as_object().into_iter().flatten();
+            for (task, of) in tasks.filter(|(_, of)| of["rmse"].is_number() == numbers) {
+                let cells = keys.map(|name| number(&of[name]));
+                rows.push([vec![split.to_string(), task.clone()], cells.to_vec()].concat());
+            }
         }
-    }
+        (rows.len() > 1).then(|| table(&rows))
+    };
+    let tables: Vec<String> = tables.into_iter().filter_map(of_kind).collect();
     format!(
         "how good it was (metrics.json beside it; {} epochs, seed {}):\n{}",
         metrics["epochs"],
         metrics["seed"],
-        table(&rows)
+        tables.join("\n")
     )
 }
 

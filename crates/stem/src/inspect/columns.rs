@@ -35,6 +35,9 @@ struct SplitReport {
 struct TaskReport {
     task: String,
     within: Option<String>,
+    /// What the label is, where it is not 0 and 1; positives are those above 0 then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
     positives: usize,
     missing: usize,
 }
@@ -48,6 +51,7 @@ pub(super) fn read(path: &Path) -> Result<Report> {
         let tasks = schema.tasks.iter().enumerate().map(|(t, task)| TaskReport {
             task: task.name.clone(),
             within: task.within.clone(),
+            kind: (!task.kind.is_binary()).then(|| task.kind.to_string()),
             positives: statistics.positives.get(t).copied().unwrap_or(0),
             missing: statistics.missing.get(t).copied().unwrap_or(0),
         });
@@ -82,8 +86,11 @@ impl Report {
                     0 => "-".into(),
                     _ => format!("{:.2} %", 100.0 * task.positives as f64 / labelled as f64),
                 };
-                let within = task.within.as_ref().map_or(String::new(), |within| format!(" (within {within})"));
-                let name = format!("{}{within}", task.task);
+                let within = task.within.as_ref().map(|within| format!("within {within}"));
+                let kind = task.kind.iter().map(|kind| format!("{kind}: above 0"));
+                let told: Vec<String> = kind.chain(within).collect();
+                let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) };
+                let name = format!("{}{told}", task.task);
                 let [of, positives, missing] = [split.rows, task.positives, task.missing].map(|n| n.to_string());
                 rows.push(vec![split.split.into(), of, name, positives, rate, missing]);
             }
