@@ -22,7 +22,7 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    serde_json::from_str(include_str!("fixtures/metrics.json")).unwrap()
+    serde_json::from_str(include_str!("fixtures/metrics.json")).expect("metrics.py writes what is read here")
 }
 
 #[test]

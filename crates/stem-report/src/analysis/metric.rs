@@ -89,9 +89,11 @@ const PLAIN: [(&str, Metric); 10] = [
     ("mae", Metric::Mae),
 ];
 
+/// A metric of the first `k` rows.
+type OfFirst = fn(u16) -> Metric;
+
 /// Names with `@k`.
-const CUT: [(&str, fn(u16) -> Metric); 3] =
-    [("ndcg", Metric::Ndcg), ("recall", Metric::Recall), ("hitrate", Metric::HitRate)];
+const CUT: [(&str, OfFirst); 3] = [("ndcg", Metric::Ndcg), ("recall", Metric::Recall), ("hitrate", Metric::HitRate)];
 
 impl Metric {
     /// The three that every comparison of tasks with labels 0 and 1 shows.
