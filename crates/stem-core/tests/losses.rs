@@ -38,7 +38,8 @@ fn kind(loss: &TaskLoss) -> TaskKind {
 
 fn schema(kinds: &[TaskKind]) -> Schema {
     let tasks = kinds.iter().enumerate().map(|(t, kind)| Task::new(format!("task-{t}")).of_kind(*kind));
-    Schema::new(vec![Field::category("user", 0)], vec![VocabularySpec::new("user", 3)], tasks.collect()).grouped_by("user")
+    Schema::new(vec![Field::category("user", 0)], vec![VocabularySpec::new("user", 3)], tasks.collect())
+        .grouped_by("user")
 }
 
 /// Losses `[T]` and gradient `[B, L]` of some cases side by side, each a task.
@@ -142,7 +143,8 @@ fn a_loss_that_is_not_for_a_label_names_task_and_kind() {
         let found = message("task-0", loss);
         assert!(found.contains(&format!("losses.task-0.{key}")), "{found}");
     }
-    let (ungrouped, pairs) = (Schema { group: None, ..schema.clone() }, TaskLoss::Pairwise { share: 0.5 });
+    let (mut ungrouped, pairs) = (schema.clone(), TaskLoss::Pairwise { share: 0.5 });
+    ungrouped.group = None;
     let found = Criterion::with(&ungrouped, [(&"task-0".to_string(), &pairs)]).map(drop).unwrap_err().to_string();
     assert!(found.contains("`group` in the recipe"), "{found}");
 }

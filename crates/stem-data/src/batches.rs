@@ -38,7 +38,9 @@ pub struct EpochRows {
 /// Rows in groups: by a draw for each group, then by one for each row.
 fn in_groups(dataset: &Dataset, split: Split, seed: u64, epoch: u64) -> impl Iterator<Item = usize> + use<> {
     let groups = dataset.groups(split).unwrap_or_default();
-    let draw = |of: u64, salt: u64| xxhash_rust::xxh3::xxh3_64_with_seed(&[of, epoch, salt].map(u64::to_le_bytes).concat(), seed);
+    let draw = |of: u64, salt: u64| {
+        xxhash_rust::xxh3::xxh3_64_with_seed(&[of, epoch, salt].map(u64::to_le_bytes).concat(), seed)
+    };
     let mut order: Vec<(u64, u64, u32)> = groups
         .par_iter()
         .enumerate()

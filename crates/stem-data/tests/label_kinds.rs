@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use stem_core::{TargetTransform, TaskKind};
-use stem_data::{BatchPlan, Dataset, EpochRows, Error, Known, PrepareOptions, Recipe, Rows, Split, prepare, prepare_known};
+use stem_data::{
+    BatchPlan, Dataset, EpochRows, Error, Known, PrepareOptions, Recipe, Rows, Split, prepare, prepare_known,
+};
 
 const LOG: &str = "item,click,seconds,stars,split
 1,1,10,4,train

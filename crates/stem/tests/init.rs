@@ -397,11 +397,15 @@ fn a_number_is_a_label_of_the_kind_that_is_asked_for() {
     let kinds: Vec<Feedback> = recipe.labels.iter().map(|label| label.kind).collect();
     assert_eq!(kinds, [Feedback::Binary, Feedback::WatchTime, Feedback::Ordinal { classes: 5 }]);
     assert!(reason(&answer, "seconds").1.starts_with("a number, above 0 in "), "{answer}");
-    let refused = |label: &str, words: &str| refuses(&Case::new("log.csv", plain(100)), &["--data", "@log.csv", "--labels", label], words);
+    let refused = |label: &str, words: &str| {
+        refuses(&Case::new("log.csv", plain(100)), &["--data", "@log.csv", "--labels", label], words)
+    };
     refused("item", "--labels item:regression, or :count, :watch-time, :ordinal, :zero-inflated");
     refused("item:stars", "asked for as \"stars\", expected binary or one of regression");
     let text = csv("user,item,word,at", 100, |i| format!("{i},{},w{i},{}", i % 7, -(i as i64)));
-    let refused = |label: &str, words: &str| refuses(&Case::new("log.csv", text.clone()), &["--data", "@log.csv", "--labels", label], words);
+    let refused = |label: &str, words: &str| {
+        refuses(&Case::new("log.csv", text.clone()), &["--data", "@log.csv", "--labels", label], words)
+    };
     refused("word:regression", "expected numbers");
     refused("at:count", "expected whole numbers of 0 or more");
     refused("at:watch-time", "expected numbers of 0 or more");

@@ -118,7 +118,8 @@ fn metrics_stand_in_the_run_by_their_names_and_scores_are_in_the_labels_units() 
     let heading: Vec<&str> = scores.lines().next().unwrap().split(',').collect();
     let column = |name: &str| heading.iter().rposition(|column| column.contains(name)).unwrap();
     let most = |name: &str| {
-        let values = scores.lines().skip(1).map(|line| line.split(',').nth(column(name)).unwrap().parse::<f64>().unwrap());
+        let values =
+            scores.lines().skip(1).map(|line| line.split(',').nth(column(name)).unwrap().parse::<f64>().unwrap());
         values.fold(0.0, f64::max)
     };
     assert!(most("click") <= 1.0 && most("seconds") > 10.0 && (2.0..=4.0).contains(&most("stars")), "{heading:?}");
@@ -133,11 +134,23 @@ fn a_comparison_decides_on_each_task_by_its_own_metric() {
     let case = Case::new();
     let (experiment, out) = (case.path("experiment.toml"), case.path("compared"));
     let args = case.args(&[
-        "compare", "--models", "shared-bottom", "--seeds", "1,2", "--experiment", &experiment, "--out", &out,
+        "compare",
+        "--models",
+        "shared-bottom",
+        "--seeds",
+        "1,2",
+        "--experiment",
+        &experiment,
+        "--out",
+        &out,
     ]);
     json(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    let found: Value = serde_json::from_str(&std::fs::read_to_string(format!("{out}/comparison.json")).unwrap()).unwrap();
-    assert_eq!((&found["metric"], &found["metrics"]["seconds"], &found["metrics"]["stars"]), (&"auc".into(), &"xauc".into(), &"rmse".into()));
+    let found: Value =
+        serde_json::from_str(&std::fs::read_to_string(format!("{out}/comparison.json")).unwrap()).unwrap();
+    assert_eq!(
+        (&found["metric"], &found["metrics"]["seconds"], &found["metrics"]["stars"]),
+        (&"auc".into(), &"xauc".into(), &"rmse".into())
+    );
     assert!(found["metrics"].get("click").is_none());
     for task in ["click", "seconds", "stars"] {
         let own = &found["models"]["shared-bottom"]["tasks"][task];

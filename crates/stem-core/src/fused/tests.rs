@@ -178,7 +178,9 @@ proptest! {
         let label = |x: &f32| if *x < -0.6 { MISSING } else { f32::from(u8::from(*x > 0.2)) };
         let labels = numbers(rows * tasks, seed).iter().map(label).collect();
         let targets = Targets::new(&Batch { rows, labels, ..Batch::default() }, tasks, &device());
-        let targets = Targets { labels: targets.labels.autodiff(), share: targets.share.autodiff() };
+        let mut targets = targets;
+        targets.labels = targets.labels.autodiff();
+        targets.share = targets.share.autodiff();
         let logits = (tensor([rows, tasks], seed ^ 1) * 9.0).autodiff().require_grad();
         let leaves: [Taken; 1] = [&of(&logits)];
         let fused = super::bce(&logits, &targets.labels, &targets.share).unwrap();

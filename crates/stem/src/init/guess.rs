@@ -72,7 +72,10 @@ fn column(facts: &Facts, labels: &[Label], is_group: bool, is_split: bool) -> Gu
         let (positives, known, rate) = (count(label.positives), count(label.known), 100.0 * label.rate());
         return match label.kind {
             None => guess(Verdict::Label, format!("1 in {positives} of {known} rows ({rate:.2} %){missing}")),
-            Some(_) => guess(Verdict::Label, format!("a number, above 0 in {positives} of {known} rows ({rate:.2} %){missing}")),
+            Some(_) => guess(
+                Verdict::Label,
+                format!("a number, above 0 in {positives} of {known} rows ({rate:.2} %){missing}"),
+            ),
         };
     }
     if let Some(reason) = useless(facts) {

@@ -162,7 +162,9 @@ impl Report {
         }
         let map = |(task, map): (&String, &Calibration)| match map {
             Calibration::Platt { slope, offset } => format!("{task} by a line (slope {slope:.3}, offset {offset:+.3})"),
-            Calibration::Linear { slope, offset } => format!("{task} by a line (slope {slope:.3}, offset {offset:+.3})"),
+            Calibration::Linear { slope, offset } => {
+                format!("{task} by a line (slope {slope:.3}, offset {offset:+.3})")
+            }
             Calibration::Isotonic { scores, .. } => format!("{task} by a rising map of {} points", scores.len()),
             _ => task.clone(),
         };
@@ -250,7 +252,8 @@ fn quality(metrics: &Value) -> String {
     ];
     let number = |value: &Value| value.as_f64().map_or("-".to_string(), |x| format!("{x:.4}"));
     let of_kind = |(numbers, keys, names): (bool, [&str; 4], [&str; 4])| {
-        let mut rows = vec![[&["split", "task"][..], &names].concat().into_iter().map(str::to_string).collect::<Vec<_>>()];
+        let mut rows =
+            vec![[&["split", "task"][..], &names].concat().into_iter().map(str::to_string).collect::<Vec<_>>()];
         for (split, key) in [("validation", "valid"), ("test", "test")] {
             let tasks = metrics[key].as_object().into_iter().flatten();
             for (task, of) in tasks.filter(|(_, of)| of["rmse"].is_number() == numbers) {
