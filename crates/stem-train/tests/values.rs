@@ -4,14 +4,11 @@
 use std::path::Path;
 
 use stem_core::loss::TaskLoss;
-use stem_core::models::{MmoeConfig, SharedBottomConfig, StemConfig};
-use stem_core::{ModelConfig, Predictor};
+use stem_core::models::{ModelFamily, Preset, StemConfig};
+use stem_core::{DeviceSpec, ModelConfig, Predictor};
 use stem_data::{Dataset, PrepareOptions, Recipe, Split, prepare};
 use stem_report::analysis::Metric;
 use stem_train::{Calibrate, Learner, TrainConfig};
-
-mod common;
-use common::device;
 
 /// 40 items; each has a rate of clicks, and a time that it is watched, with noise that two rows in three share.
 fn dataset(folder: &Path, labels: &str) -> Dataset {
@@ -37,6 +34,10 @@ fn dataset(folder: &Path, labels: &str) -> Dataset {
     );
     let recipe = Recipe::parse(&recipe, "recipe.toml").unwrap();
     prepare(&recipe, folder, &folder.join("columns"), &PrepareOptions::default()).unwrap()
+}
+
+fn device() -> stem_core::burn::tensor::Device {
+    DeviceSpec::from_env().unwrap().open().unwrap()
 }
 
 fn config() -> TrainConfig {
@@ -88,11 +89,9 @@ fn levels_have_as_many_outputs_as_there_are_and_an_expectation_for_a_score() {
     let folder = tempfile::tempdir().unwrap();
     let labels = r#"{ column = "stars", kind = "ordinal", classes = 4 }, { column = "click" }"#;
     let data = dataset(folder.path(), labels);
-    let mmoe =
-        MmoeConfig { dim: 4, experts: vec![8], gate: vec![], tower: vec![8], expert_count: 2, ..MmoeConfig::default() };
-    let bottom = SharedBottomConfig { dim: 4, bottom: vec![8], tower: vec![8], ..SharedBottomConfig::default() };
-    for model in [ModelConfig::Stem(small()), ModelConfig::Mmoe(mmoe), ModelConfig::SharedBottom(bottom)] {
-        let run = folder.path().join(model.name());
+    for name in ["stem", "mmoe", "shared-bottom", "aitm", "ple-me"] {
+        let model = ModelConfig::of_preset(name, Preset::Small).unwrap();
+        let run = folder.path().join(name);
         let mut learner = Learner::new(model, &data, config(), &device(), &run).unwrap();
         learner.fit().unwrap();
         let metrics = learner.evaluate(Split::Test).unwrap();
