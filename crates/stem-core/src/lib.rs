@@ -72,6 +72,7 @@ pub mod precision;
 pub mod fused;
 mod activation;
 mod mlp;
+mod cross;
 mod experts;
 mod gate;
 mod gate_sums;

@@ -60,13 +60,15 @@ pub fn replace<M: Module>(module: M, values: BTreeMap<String, TensorData>) -> Re
     }
 }
 
-/// Where the walk is. Enum variants are left out: a wrapped model and the model itself name their parameters alike.
+/// Where the walk is. Enum variants are left out, and the field that holds a model beside what stands before it: a wrapped model and the
+/// model itself name their parameters alike.
 #[derive(Default)]
 struct Path(Vec<Option<String>>);
 
 impl Path {
     fn enter(&mut self, name: &str, container: &str) {
-        self.0.push((!container.starts_with("Enum:")).then(|| name.to_string()));
+        let is_wrap = container.starts_with("Enum:") || (container == "Struct:AnyModel" && name == "model");
+        self.0.push((!is_wrap).then(|| name.to_string()));
     }
     fn exit(&mut self) {
         self.0.pop();

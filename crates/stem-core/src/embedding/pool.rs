@@ -7,6 +7,7 @@ use burn::tensor::{Int, Tensor};
 use stem_kernels::bag::{BagLayout, ColumnGroups};
 
 use super::DistinctRows;
+use crate::cross::Cross;
 use crate::fused::{self, Slots};
 use crate::schema::Schema;
 
@@ -34,7 +35,7 @@ impl SlotLayout {
     /// # Shapes
     /// `rows [U, W]` (the table, or a batch's distinct rows as a leaf), `index [B * S]` into it, `weights [B, S]`.
     pub fn pool(&self, rows: Tensor<2>, index: Tensor<1, Int>, weights: Tensor<2>) -> Pooled {
-        Pooled { rows, index, weights, layout: self.clone(), distinct: None }
+        Pooled { rows, index, weights, layout: self.clone(), distinct: None, cross: None }
     }
 }
 
@@ -46,6 +47,7 @@ pub struct Pooled {
     weights: Tensor<2>,    // [B, S]
     layout: SlotLayout,
     distinct: Option<Arc<DistinctRows>>,
+    cross: Option<Cross>,
 }
 
 impl Pooled {
@@ -53,6 +55,12 @@ impl Pooled {
     #[must_use]
     pub fn with_distinct(self, distinct: Arc<DistinctRows>) -> Self {
         Self { distinct: Some(distinct), ..self }
+    }
+
+    /// Crosses every group before a model reads it. All groups have one width.
+    #[must_use]
+    pub fn crossed(self, cross: Option<&Cross>) -> Self {
+        Self { cross: cross.cloned(), ..self }
     }
 
     /// `G`
@@ -80,6 +88,19 @@ impl Pooled {
     /// # Panics
     /// When the widths of a bag's groups differ, or there are none.
     pub fn streams<const N: usize>(&self, bags: [Vec<Vec<usize>>; N]) -> [Tensor<3>; N] {
+        let Some(cross) = &self.cross else { return self.plain_groups(bags) };
+        let [x0] = self.plain_groups([(0..self.groups()).map(|k| vec![k]).collect()]); // [G, B, F * D]
+        let x = cross.forward(x0);
+        let group = |k: &usize| x.clone().slice_dim(0, *k..*k + 1);
+        let stream = |groups: &Vec<usize>| groups.iter().map(group).reduce(|a, b| a + b).expect("a stream has a group");
+        bags.map(|streams| match streams.iter().map(Vec::as_slice).eq((0..self.groups()).map(|k| [k])) {
+            true => x.clone(),
+            false => Tensor::cat(streams.iter().map(stream).collect(), 0),
+        })
+    }
+
+    /// The same of groups that are not crossed.
+    fn plain_groups<const N: usize>(&self, bags: [Vec<Vec<usize>>; N]) -> [Tensor<3>; N] {
         let bags = bags.map(|streams| self.columns(streams));
         let slots = Slots {
             rows: &self.rows,

@@ -14,6 +14,8 @@ pub struct Calls {
     pub mix: u64,
     /// Readings of the table's rows; several streams that are read at once are one.
     pub bag: u64,
+    /// Layers of crosses.
+    pub cross: u64,
     /// Cross-entropies.
     pub bce: u64,
     /// Norms of gradients, with and without an L2 term.
@@ -21,7 +23,8 @@ pub struct Calls {
 }
 
 thread_local! {
-    static CALLS: Cell<Calls> = const { Cell::new(Calls { linear: 0, chain: 0, mix: 0, bag: 0, bce: 0, norm: 0 }) };
+    static CALLS: Cell<Calls> =
+        const { Cell::new(Calls { linear: 0, chain: 0, mix: 0, bag: 0, cross: 0, bce: 0, norm: 0 }) };
 }
 
 /// Notes a call.

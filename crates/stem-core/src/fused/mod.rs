@@ -5,6 +5,7 @@
 //! | `linear`, `chain` | [`LinearBank`](crate::nn::LinearBank): `y_e = relu(x_e W_e + b_e)` |
 //! | `mix` | [`aftb`](crate::aftb): softmax, mix, masked backward |
 //! | `bags` | [`Pooled`](crate::nn::Pooled): rows of the table into the models' inputs, and back |
+//! | `cross` | [`Cross`](crate::nn::Cross): a layer of crosses, number by number |
 //! | `bce` | [`loss`](crate::loss): cross-entropy from logits |
 //! | [`squared_norm`], [`add_scaled`] | norms of gradients, L2 |
 //!
@@ -19,6 +20,8 @@ mod calls;
 mod bag;
 #[cfg(feature = "flex")]
 mod bce;
+#[cfg(feature = "flex")]
+mod cross;
 #[cfg(feature = "flex")]
 mod differentiable;
 #[cfg(feature = "flex")]
@@ -35,14 +38,14 @@ mod tensors;
 mod tests;
 
 #[cfg(feature = "flex")]
-pub(crate) use {bag::bags, bce::bce, linear::chain, linear::linear, mix::mix};
+pub(crate) use {bag::bags, bce::bce, cross::cross, linear::chain, linear::linear, mix::mix};
 
 #[cfg(not(feature = "flex"))]
 mod none;
 #[cfg(not(feature = "flex"))]
 use none as norms;
 #[cfg(not(feature = "flex"))]
-pub(crate) use none::{bags, bce, chain, linear, mix};
+pub(crate) use none::{bags, bce, chain, cross, linear, mix};
 
 pub use calls::{Calls, count_calls};
 

@@ -17,6 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{BottomSizes, Model, ModelSpec, NetworkSize, last};
+use crate::cross::CrossConfig;
 use crate::embedding::Pooled;
 use crate::error::{Error, Result, require};
 use crate::mlp::{HiddenConfig, LinearBank, MlpBank};
@@ -35,6 +36,9 @@ pub struct AitmConfig {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// Crosses of features before the bottoms; none by default.
+    #[serde(skip_serializing_if = "CrossConfig::is_none")]
+    pub cross: CrossConfig,
     /// Weight of the behavioural-order penalty `mean over rows of sum_t max(y_t - y_{t-1}, 0)`: a later step cannot be likelier
     /// than the one before. The paper takes 0.6; 0 is off. All tasks must be judged among the same rows.
     pub order_penalty: f64,
@@ -42,14 +46,20 @@ pub struct AitmConfig {
 
 impl Default for AitmConfig {
     fn default() -> Self {
-        let BottomSizes { dim, bottom, tower, hidden } = BottomSizes::default();
-        Self { dim, bottom, tower, hidden, order_penalty: 0.0 }
+        let BottomSizes { dim, bottom, tower, hidden, cross } = BottomSizes::default();
+        Self { dim, bottom, tower, hidden, cross, order_penalty: 0.0 }
     }
 }
 
 impl AitmConfig {
     fn sizes(&self) -> BottomSizes {
-        BottomSizes { dim: self.dim, bottom: self.bottom.clone(), tower: self.tower.clone(), hidden: self.hidden }
+        BottomSizes {
+            dim: self.dim,
+            bottom: self.bottom.clone(),
+            tower: self.tower.clone(),
+            hidden: self.hidden,
+            cross: self.cross,
+        }
     }
 }
 
@@ -86,6 +96,10 @@ impl ModelSpec for AitmConfig {
             return Err(Error::Unfit { model: "aitm", what });
         }
         Ok(())
+    }
+
+    fn cross(&self) -> CrossConfig {
+        self.cross
     }
 
     fn widths(&self, _schema: &Schema) -> Vec<usize> {

@@ -13,6 +13,7 @@ use super::{
     AitmConfig, EsmmConfig, MmoeConfig, MmoeMeConfig, Model, ModelFamily, ModelSpec, NetworkSize, OmoeConfig,
     PleConfig, PleMeConfig, SharedBottomConfig, SingleTaskConfig, StemConfig,
 };
+use crate::cross::Cross;
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
 use crate::schema::Schema;
@@ -65,24 +66,85 @@ macro_rules! models {
             }
         }
 
-        /// What [`ModelConfig`] builds.
+        /// The wiring of a model, without what stands before it.
         #[derive(Module, Debug)]
         #[allow(clippy::large_enum_variant)] // one a program
         #[non_exhaustive]
-        pub enum AnyModel {
+        pub enum AnyWiring {
             $($(#[doc = $doc])+ $model(<$config as ModelSpec>::Model),)+
         }
 
-        impl Model for AnyModel {
+        impl Model for AnyWiring {
             ask_model!($($model),+);
+        }
+
+        impl ModelConfig {
+            /// The sizes of the wiring alone.
+            fn wiring_size(&self, schema: &Schema) -> NetworkSize {
+                match self { $(ModelConfig::$model(config) => config.size(schema)),+ }
+            }
+
+            fn init_wiring(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> AnyWiring {
+                match self { $(ModelConfig::$model(config) => AnyWiring::$model(config.init(schema, rng, device))),+ }
+            }
+
+            fn check_wiring(&self, schema: &Schema) -> Result<()> {
+                match self { $(ModelConfig::$model(config) => config.check(schema)),+ }
+            }
         }
 
         impl ModelSpec for ModelConfig {
             type Model = AnyModel;
 
-            ask_config!(AnyModel: $($model),+);
+            ask_facts!($($model),+);
+
+            fn check(&self, schema: &Schema) -> Result<()> {
+                self.check_wiring(schema)?;
+                self.cross().check(&self.widths(schema))
+            }
+
+            fn size(&self, schema: &Schema) -> NetworkSize {
+                let (groups, input) = self.crossed(schema);
+                self.wiring_size(schema) + self.cross().size(groups, input)
+            }
+
+            fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> AnyModel {
+                let (groups, input) = self.crossed(schema);
+                let model = self.init_wiring(schema, rng, device);
+                AnyModel { cross: self.cross().init(groups, input, rng, device), model }
+            }
         }
     };
+}
+
+/// What [`ModelConfig`] builds: the wiring of a model, and what stands before it in every model.
+#[derive(Module, Debug)]
+pub struct AnyModel {
+    cross: Option<Cross>,
+    /// The model itself.
+    pub model: AnyWiring,
+}
+
+impl Model for AnyModel {
+    fn forward(&self, x: Pooled) -> Tensor<2> {
+        self.model.forward(x.crossed(self.cross.as_ref()))
+    }
+
+    fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
+        self.model.gates(x.crossed(self.cross.as_ref()))
+    }
+
+    fn penalty(&self, logits: &Tensor<2>) -> Option<Tensor<1>> {
+        self.model.penalty(logits)
+    }
+}
+
+impl ModelConfig {
+    /// Groups that are crossed, and the width of each. `G`, `F * D`
+    fn crossed(&self, schema: &Schema) -> (usize, usize) {
+        let widths = self.widths(schema);
+        (widths.len(), schema.fields.len() * widths.first().copied().unwrap_or(0))
+    }
 }
 
 models! {

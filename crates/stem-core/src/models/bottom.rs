@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{NetworkSize, check_size, check_widths, last};
+use crate::cross::CrossConfig;
 use crate::error::Result;
 use crate::mlp::{HiddenConfig, MlpShape};
 use crate::schema::Schema;
@@ -20,11 +21,14 @@ pub struct BottomSizes {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// Crosses of features before the experts; none by default.
+    #[serde(skip_serializing_if = "CrossConfig::is_none")]
+    pub cross: CrossConfig,
 }
 
 impl Default for BottomSizes {
     fn default() -> Self {
-        Self { dim: 16, bottom: vec![512, 512, 512], tower: vec![128, 64], hidden: HiddenConfig::default() }
+        Self { dim: 16, bottom: vec![512, 512, 512], tower: vec![128, 64], hidden: HiddenConfig::default(), cross: CrossConfig::default() }
     }
 }
 

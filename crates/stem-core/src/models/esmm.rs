@@ -18,6 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Model, ModelSpec, NetworkSize, check_size, check_widths};
+use crate::cross::CrossConfig;
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
 use crate::mlp::{HiddenConfig, MlpShape};
@@ -39,11 +40,14 @@ pub struct EsmmConfig {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// Crosses of features before the towers; none by default.
+    #[serde(skip_serializing_if = "CrossConfig::is_none")]
+    pub cross: CrossConfig,
 }
 
 impl Default for EsmmConfig {
     fn default() -> Self {
-        Self { dim: 16, tower: vec![512, 512, 512], hidden: HiddenConfig::default() }
+        Self { dim: 16, tower: vec![512, 512, 512], hidden: HiddenConfig::default(), cross: CrossConfig::default() }
     }
 }
 
@@ -86,6 +90,10 @@ impl ModelSpec for EsmmConfig {
 
     fn tasks_stand_apart(&self) -> bool {
         false
+    }
+
+    fn cross(&self) -> CrossConfig {
+        self.cross
     }
 
     fn widths(&self, _schema: &Schema) -> Vec<usize> {

@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{check_size, check_widths, last};
+use crate::cross::CrossConfig;
 use crate::error::{Result, require};
 use crate::experts::Streams;
 use crate::layer::{Layer, LayerShape, Wiring};
@@ -34,6 +35,9 @@ pub struct LayeredSizes {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// Crosses of features before the experts; none by default.
+    #[serde(skip_serializing_if = "CrossConfig::is_none")]
+    pub cross: CrossConfig,
 }
 
 impl Default for LayeredSizes {
@@ -47,6 +51,7 @@ impl Default for LayeredSizes {
             gate: vec![128, 64],
             tower: vec![128, 64],
             hidden: HiddenConfig::default(),
+            cross: CrossConfig::default(),
         }
     }
 }

@@ -18,20 +18,31 @@ macro_rules! ask_model {
 /// Whatever an enum of configurations is asked, it asks the one that it holds. `$model` is the enum of the models that they build.
 macro_rules! ask_config {
     ($model:ident: $($variant:ident),+) => {
-        fn name(&self) -> &'static str {
-            match self { $(Self::$variant(config) => config.name()),+ }
-        }
+        ask_facts!($($variant),+);
+
         fn check(&self, schema: &Schema) -> Result<()> {
             match self { $(Self::$variant(config) => config.check(schema)),+ }
-        }
-        fn widths(&self, schema: &Schema) -> Vec<usize> {
-            match self { $(Self::$variant(config) => config.widths(schema)),+ }
         }
         fn size(&self, schema: &Schema) -> NetworkSize {
             match self { $(Self::$variant(config) => config.size(schema)),+ }
         }
         fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model {
             match self { $(Self::$variant(config) => $model::$variant(config.init(schema, rng, device))),+ }
+        }
+    };
+}
+
+/// All but what depends on what is built.
+macro_rules! ask_facts {
+    ($($variant:ident),+) => {
+        fn name(&self) -> &'static str {
+            match self { $(Self::$variant(config) => config.name()),+ }
+        }
+        fn widths(&self, schema: &Schema) -> Vec<usize> {
+            match self { $(Self::$variant(config) => config.widths(schema)),+ }
+        }
+        fn cross(&self) -> crate::cross::CrossConfig {
+            match self { $(Self::$variant(config) => config.cross()),+ }
         }
         fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
             match self { $(Self::$variant(config) => config.embedding_groups(schema)),+ }
@@ -73,6 +84,9 @@ macro_rules! variant {
             fn widths(&self, schema: &Schema) -> Vec<usize> {
                 let $binding = &self.0;
                 $wiring.widths(schema)
+            }
+            fn cross(&self) -> crate::cross::CrossConfig {
+                self.0.cross
             }
             fn size(&self, schema: &Schema) -> NetworkSize {
                 let $binding = &self.0;

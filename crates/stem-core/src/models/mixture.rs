@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Model, check_size, check_widths, last};
 use crate::aftb::{self, AftbMask};
 use crate::embedding::Pooled;
+use crate::cross::CrossConfig;
 use crate::error::Result;
 use crate::gate::Gates;
 use crate::mlp::{HiddenConfig, MlpBank, MlpShape};
@@ -31,6 +32,9 @@ pub struct MixtureSizes {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// Crosses of features before the experts; none by default.
+    #[serde(skip_serializing_if = "CrossConfig::is_none")]
+    pub cross: CrossConfig,
 }
 
 impl Default for MixtureSizes {
@@ -42,6 +46,7 @@ impl Default for MixtureSizes {
             gate: vec![128, 64],
             tower: vec![128, 64],
             hidden: HiddenConfig::default(),
+            cross: CrossConfig::default(),
         }
     }
 }
@@ -77,7 +82,7 @@ impl WiredMixture<'_> {
 
     /// Experts, gates over them, and a tower per task.
     fn shapes(&self, schema: &Schema) -> [MlpShape<'_>; 3] {
-        let MixtureSizes { dim, expert_count, ref experts, ref gate, ref tower, ref hidden } = *self.sizes;
+        let MixtureSizes { dim, expert_count, ref experts, ref gate, ref tower, ref hidden, .. } = *self.sizes;
         let input = schema.fields.len() * dim;
         [
             MlpShape { members: expert_count, input, widths: experts, output: None, hidden },

@@ -32,7 +32,7 @@ mod single_task;
 mod stem;
 
 pub use aitm::{Aitm, AitmConfig};
-pub use any::{AnyModel, ModelConfig, ModelName};
+pub use any::{AnyModel, AnyWiring, ModelConfig, ModelName};
 pub use bottom::BottomSizes;
 pub use esmm::{Esmm, EsmmConfig};
 pub use family::{Extended, ExtendedModel, ModelFamily, Preset};
@@ -56,6 +56,7 @@ use std::fmt::Debug;
 
 pub use crate::size::NetworkSize;
 
+use crate::cross::CrossConfig;
 use crate::embedding::Pooled;
 use crate::error::{Result, require};
 use crate::schema::Schema;
@@ -105,6 +106,12 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
     /// # Panics
     /// May, where [`check`](Self::check) refuses.
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model;
+
+    /// Crosses of features that stand before the model; none by default. [`ModelConfig`] puts them there; another specification whose
+    /// model crosses its input ([`Pooled::crossed`]) does so itself.
+    fn cross(&self) -> CrossConfig {
+        CrossConfig::default()
+    }
 
     /// Whose embedding each of [`widths`](Self::widths) is: a task's index, or `T` for a shared one. Empty where there are several
     /// that belong to nobody.

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{BottomSizes, Model, ModelSpec, NetworkSize};
+use crate::cross::CrossConfig;
 use crate::embedding::Pooled;
 use crate::error::Result;
 use crate::mlp::MlpBank;
@@ -33,6 +34,10 @@ impl ModelSpec for SharedBottomConfig {
 
     fn check(&self, _schema: &Schema) -> Result<()> {
         self.0.check()
+    }
+
+    fn cross(&self) -> CrossConfig {
+        self.0.cross
     }
 
     fn widths(&self, _schema: &Schema) -> Vec<usize> {

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{BottomSizes, Model, ModelSpec, NetworkSize};
+use crate::cross::CrossConfig;
 use crate::embedding::Pooled;
 use crate::error::Result;
 use crate::mlp::MlpBank;
@@ -30,6 +31,10 @@ impl ModelSpec for SingleTaskConfig {
 
     fn check(&self, _schema: &Schema) -> Result<()> {
         self.0.check()
+    }
+
+    fn cross(&self) -> CrossConfig {
+        self.0.cross
     }
 
     /// One group per task, none shared.

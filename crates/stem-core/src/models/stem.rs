@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::layered::FirstInput;
 use super::{Layered, LayeredSizes, Model, ModelSpec, NetworkSize, check_size};
 use crate::embedding::Pooled;
+use crate::cross::CrossConfig;
 use crate::error::{Result, require};
 use crate::experts::Streams;
 use crate::layer::{GateInput, Reach, Wiring};
@@ -45,6 +46,9 @@ pub struct StemConfig {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// Crosses of features before the experts, of each task's and of the shared embedding; none by default.
+    #[serde(skip_serializing_if = "CrossConfig::is_none")]
+    pub cross: CrossConfig,
     /// Whether a task's loss is kept out of other tasks' experts. Without it gating is plain: every loss changes every expert.
     pub stop_gradient: bool,
     /// Experts that a task reads: all, or its own and the shared ones, as PLE does.
@@ -66,7 +70,7 @@ impl Default for StemConfig {
 /// The whole STEM of those sizes.
 impl From<LayeredSizes> for StemConfig {
     fn from(sizes: LayeredSizes) -> Self {
-        let LayeredSizes { dim, layers, specific_experts, shared_experts, experts, gate, tower, hidden } = sizes;
+        let LayeredSizes { dim, layers, specific_experts, shared_experts, experts, gate, tower, hidden, cross } = sizes;
         Self {
             dim,
             shared_dim: None,
@@ -77,6 +81,7 @@ impl From<LayeredSizes> for StemConfig {
             gate,
             tower,
             hidden,
+            cross,
             stop_gradient: true,
             reach: Reach::All,
             gate_input: GateInput::OwnPlusShared,
@@ -98,6 +103,7 @@ impl StemConfig {
             gate: self.gate.clone(),
             tower: self.tower.clone(),
             hidden: self.hidden,
+            cross: self.cross,
         }
     }
 
@@ -186,6 +192,10 @@ impl ModelSpec for StemConfig {
             task_groups: self.task_groups(schema),
             gates_read_sums: self.gates_read_sums(),
         }
+    }
+
+    fn cross(&self) -> CrossConfig {
+        self.cross
     }
 
     fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
