@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use stem_core::lock::Lock;
 use stem_core::models::ModelSpec;
-use stem_core::{Bundle, Calibration, Predictor};
+use stem_core::{Bundle, Calibration, Predictor, Task, TaskKind};
 use stem_data::{BatchPlan, Dataset, Progress, Split, StopFlag};
 use stem_report::analysis::{LabelKind, Metric};
 use stem_report::metrics::TaskMetrics;
@@ -393,6 +393,13 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
             expected,
             schema.tasks.iter().any(|task| task.kind.is_binary()),
         )?;
+    }
+    let below_zero = |task: &&Task| matches!(task.kind, TaskKind::Count { .. } | TaskKind::ZeroInflated { .. });
+    let by_size = matches!(config.balance, BalanceConfig::Uncertainty { .. } | BalanceConfig::GradNorm { .. });
+    if let Some(task) = schema.tasks.iter().find(below_zero).filter(|_| by_size) {
+        let found = format_args!("{} beside '{}' ({})", config.balance.name(), task.name, task.kind);
+        let expected = "fixed or pc-grad: it goes by the sizes of losses, and this one may be below 0";
+        require("balance", found, expected, false)?;
     }
     let several = config.balance == BalanceConfig::default() || schema.tasks.len() > 1;
     let expected = "fixed where there is one task: there is nothing to balance";

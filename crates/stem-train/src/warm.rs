@@ -76,6 +76,11 @@ pub(crate) fn place_of<C: ModelSpec>(bundle: &Bundle<C>, spec: &C, schema: &Sche
     if !differences.is_empty() {
         return Err(unfit(format!("its sizes are others: {}", differences.join("; "))));
     }
+    let kind_of = |task: &Task| bundle.manifest.schema.task(&task.name).map(|place| bundle.manifest.schema.tasks[place].kind);
+    if let Some((task, theirs)) = schema.tasks.iter().find_map(|task| Some((task, kind_of(task).filter(|kind| *kind != task.kind)?))) {
+        let (name, ours) = (&task.name, task.kind);
+        return Err(unfit(format!("it learned '{name}' as {theirs:?}, the data have {ours:?}: encode them for the model, as `--from` does")));
+    }
     let (theirs, ours) = (bundle.manifest.schema.task_names(), schema.task_names());
     let place = theirs.iter().position(|task| [task.as_str()] == ours[..]);
     match place {
@@ -111,7 +116,7 @@ pub(crate) fn warm<C: ModelSpec>(
     let mut again = Vec::new();
     for (name, known) in params::collect(&network) {
         let known = match place {
-            Some(place) => of_task(&known, place, widths.len()),
+            Some(place) => of_task(&known, place, widths.len(), values.get(&name)),
             None => known,
         };
         match values.get_mut(&name) {
@@ -187,13 +192,21 @@ fn of_other_fields<C: ModelSpec>(
     values.iter().filter(|(name, value)| reads((name, value))).map(|(name, _)| name.clone()).collect()
 }
 
-/// The part of a bank of parameters that is one task's.
-fn of_task(bank: &TensorData, place: usize, tasks: usize) -> TensorData {
+/// The part of a bank of parameters that is one task's. Where towers of several widths were put into one bank, the numbers beyond the
+/// task's own are left out: nothing reads them.
+fn of_task(bank: &TensorData, place: usize, tasks: usize, own: Option<&TensorData>) -> TensorData {
     let mut shape = bank.shape().as_slice().to_vec();
     let values = bank.as_slice::<f32>().expect("parameters are f32");
-    let own = values.len() / tasks;
+    let size = values.len() / tasks;
     shape[0] /= tasks;
-    TensorData::new(values[place * own..][..own].to_vec(), shape)
+    let values = &values[place * size..][..size];
+    let width = |shape: &[usize]| shape.last().copied().unwrap_or(1);
+    let (wide, narrow) = (width(&shape), own.map_or(0, |own| width(own.shape().as_slice())));
+    if shape.len() < 2 || narrow == 0 || narrow >= wide {
+        return TensorData::new(values.to_vec(), shape);
+    }
+    *shape.last_mut().expect("it has an axis") = narrow;
+    TensorData::new(values.chunks_exact(wide).flat_map(|row| &row[..narrow]).copied().collect::<Vec<f32>>(), shape)
 }
 
 /// Whether the rows of one vocabulary can be found by the keys of the other.

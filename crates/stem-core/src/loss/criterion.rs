@@ -183,12 +183,10 @@ impl Criterion {
         self.tasks.len()
     }
 
-    /// The loss of each task. `[T]`
-    pub fn losses(&self) -> impl Iterator<Item = TaskLoss> + '_ {
-        self.tasks.iter().map(|(_, loss)| *loss)
-    }
-
     /// A batch's labels as they are learned, on a device.
+    ///
+    /// # Panics
+    /// Where a task is learned from pairs and the batch does not say of which groups its rows are ([`Batch::groups`]).
     pub fn targets(&self, batch: &Batch, device: &Device) -> Targets {
         let mut targets = Targets::learned(batch, self.tasks(), device, |task, label| {
             let (kind, loss) = &self.tasks[task];
@@ -201,6 +199,7 @@ impl Criterion {
             }
         });
         if self.is_of_groups() {
+            assert_eq!(batch.groups.len(), batch.rows, "a loss of pairs wants the group of every row: batches in whole groups");
             let of = |(task, (_, loss)): (usize, &(TaskKind, TaskLoss))| match loss {
                 TaskLoss::Pairwise { .. } => Pairs::of(batch, task, self.tasks(), device),
                 _ => None,
@@ -238,7 +237,12 @@ impl Criterion {
 
 fn column(logits: &Tensor<2>, targets: &Targets, task: usize, outputs: Range<usize>) -> Column {
     let of = |tensor: &Tensor<2>| tensor.clone().slice_dim(1, task..task + 1);
-    Column { z: logits.clone().slice_dim(1, outputs), y: of(&targets.labels), share: of(&targets.share) }
+    let share = of(&targets.share);
+    // A row without the label has no part: whatever its logits are, and whatever a loss would make of them.
+    let z = logits.clone().slice_dim(1, outputs); // [B, outputs]
+    let width = z.dims()[1];
+    let z = z.mask_fill(share.clone().equal_elem(0.0).repeat_dim(1, width), 0.0);
+    Column { z, y: of(&targets.labels), share }
 }
 
 fn cross_entropy(of: Column) -> Tensor<1> {

@@ -20,9 +20,14 @@ pub(super) fn huber(of: &Column, delta: f64) -> Tensor<1> {
     of.sum(near.clone() * (size - near * 0.5))
 }
 
+/// Where an exponential goes on as its tangent, so that a step far off does not end in infinity.
+const FAR: f64 = 30.0;
+
 /// `exp(z) - y z`
 pub(super) fn poisson(of: &Column) -> Tensor<1> {
-    of.sum(of.z.clone().exp() - of.y.clone() * of.z.clone())
+    let near = of.z.clone().clamp_max(FAR);
+    let rate = near.clone().exp() * (of.z.clone() - near + 1.0);
+    of.sum(rate - of.y.clone() * of.z.clone())
 }
 
 /// `y ln(1 + exp(-z)) + ln(1 + exp(z))`

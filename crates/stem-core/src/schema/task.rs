@@ -150,9 +150,14 @@ impl TaskKind {
     }
 
     /// What a label must be, in words; `None` where this one is.
-    pub fn misfit(&self, label: f32) -> Option<&'static str> {
+    pub fn misfit(&self, label: f32) -> Option<String> {
         let (fits, expected) = match self {
             Self::Binary => (label == 0.0 || label == 1.0, "0, 1"),
+            Self::Ordinal { classes } => {
+                let fits = label >= 0.0 && label.fract() == 0.0 && label < *classes as f32;
+                let last = classes.saturating_sub(1);
+                return (!fits).then(|| format!("a level from 0 to {last} (`classes = {classes}`, counted from 0)"));
+            }
             Self::Regression { transform: TargetTransform::None, .. } => (label.is_finite(), "a finite number"),
             Self::Regression { .. } | Self::WatchTime { .. } | Self::ZeroInflated { .. } => {
                 (label.is_finite() && label >= 0.0, "a finite number of 0 or more")
@@ -160,12 +165,8 @@ impl TaskKind {
             Self::Count { .. } => {
                 (label.is_finite() && label >= 0.0 && label.fract() == 0.0, "a whole number of 0 or more")
             }
-            Self::Ordinal { classes } => (
-                label >= 0.0 && label.fract() == 0.0 && label < *classes as f32,
-                "a whole number from 0 to classes - 1",
-            ),
         };
-        (!fits).then_some(expected)
+        (!fits).then(|| expected.into())
     }
 
     /// What is learned of a label.
@@ -196,7 +197,8 @@ impl TaskKind {
                 f64::from(*scale) * sigmoid(z) * (mean + spread * spread / 2.0).exp()
             }
         };
-        score.min(f64::from(f32::MAX)) as f32 // an odd row gets a large number, not an infinite one
+        // An odd row gets a large number, not an infinite one; what is no number stays none, for whoever looks after broken weights.
+        score.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
     }
 
     /// Why nothing can be learned of it; `None` where it can.
@@ -260,6 +262,16 @@ mod tests {
         // softplus(0.541325) is 1, so that the mean of the amount is exp(0.5 + 0.5)
         close(TaskKind::ZeroInflated { scale: 4.0 }.score(&[0.0, 0.5, 0.541_324_85]), 2.0 * 1f64.exp());
         assert_eq!(TaskKind::Count { scale: 1.0 }.score(&[1e4]), f32::MAX);
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_hidden_and_nothing_is_infinite() {
+        let plain = TaskKind::Regression { transform: TargetTransform::None, mean: 0.0, std: 1.0 };
+        for kind in [TaskKind::Binary, plain, TaskKind::Count { scale: 1.0 }, TaskKind::Ordinal { classes: 3 }, TaskKind::ZeroInflated { scale: 1.0 }] {
+            assert!(kind.score(&[f32::NAN; 3]).is_nan(), "{kind}");
+            assert!(kind.score(&[300.0, 300.0, 300.0]).is_finite() && kind.score(&[-300.0; 3]).is_finite(), "{kind}");
+        }
+        assert_eq!(plain.score(&[f32::NEG_INFINITY]), f32::MIN);
     }
 
     #[test]
