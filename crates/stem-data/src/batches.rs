@@ -39,15 +39,11 @@ pub struct EpochRows {
 fn in_groups(dataset: &Dataset, split: Split, seed: u64, epoch: u64) -> impl Iterator<Item = usize> + use<> {
     let groups = dataset.groups(split).unwrap_or_default();
     let draw = |of: u64, salt: u64| {
-        xxhash_rust::xxh3::xxh3_64_with_seed(&[of, epoch, salt].map(u64::to_le_bytes).concat(), seed)
+        xxhash_rust::xxh3::xxh3_64_with_seed(bytemuck::bytes_of(&[of, epoch, salt]), seed)
     };
-    let mut order: Vec<(u64, u64, u32)> = groups
-        .par_iter()
-        .enumerate()
-        .map(|(row, group)| (draw(u64::from(*group), 0), draw(row as u64, 1), row as u32))
-        .collect();
-    order.par_sort_unstable();
-    order.into_iter().map(|(_, _, row)| row as usize)
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    order.par_sort_unstable_by_key(|&row| (draw(u64::from(groups[row]), 0), groups[row], draw(row as u64, 1), row));
+    order.into_iter()
 }
 
 /// Iterator over the batches of a split. Dropping it stops its thread.

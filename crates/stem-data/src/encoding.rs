@@ -142,7 +142,7 @@ pub(crate) fn encoding(
     // A model that is trained on keeps what its tasks' labels were divided by: its towers have learned those.
     let decided =
         |label: &LabelRecipe| model.and_then(|model| Some(model.schema.tasks[model.schema.task(&label.column)?].kind));
-    let fitted = fitted(recipe, rows)?;
+    let fitted = fitted(recipe, rows, |label| decided(label).is_some())?;
     let tasks = recipe.labels.iter().zip(fitted).map(|(label, fitted)| {
         let mut task = Task::new(&label.column).of_kind(decided(label).unwrap_or(fitted));
         task.within = label.within.clone();

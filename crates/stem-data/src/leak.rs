@@ -5,8 +5,9 @@ use crate::dictionary::PAD;
 use crate::encoding::number_places;
 use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
-use crate::recipe::{Kind, Recipe};
+use crate::recipe::{Feedback, Kind, Recipe};
 use crate::split::Split;
+use crate::targets::value_places;
 
 /// Training rows that are looked at.
 const ROWS: usize = 200_000;
@@ -32,6 +33,9 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
             codes.iter_mut().zip(first).for_each(|(codes, first)| codes.push(first));
         }
     }
+    let places = value_places(recipe.labels.iter().map(|label| label.kind == Feedback::Binary));
+    let cuts: Vec<Option<(usize, f32)>> =
+        places.into_iter().enumerate().map(|(task, own)| Some((own?, cut(rows, &training, task, own?)?))).collect();
     let (mut warnings, mut faults) = (Vec::new(), Vec::new());
     for (f, (field, number)) in recipe.fields.iter().zip(number_places(recipe)).enumerate() {
         let has_several = matches!(field.kind, Kind::Sequence { .. } | Kind::Vector { .. });
@@ -40,8 +44,9 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
         }
         for (task, label) in recipe.labels.iter().enumerate() {
             let known = training.iter().enumerate().filter_map(|(place, &row)| {
-                let y = rows.labels.row(row)[task];
-                (y != NO_LABEL).then_some((place, y == 1))
+                let mark = rows.labels.row(row)[task];
+                let is_high = || cuts[task].map_or(mark == 1, |(own, cut)| value_of(rows, row, own) > cut);
+                (mark != NO_LABEL).then(|| (place, is_high()))
             });
             let known: Vec<(usize, bool)> = known.collect();
             let positives = known.iter().filter(|(_, y)| *y).count();
@@ -56,9 +61,10 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
             };
             if auc == 1.0 && values == 2 {
                 let what = format!(
-                    "field \"{}\" is label \"{}\" under another name: its two values are the two of the label in all {} training rows looked at. If it is known before the feedback all the same: `allow_leak = [\"{}\"]` at the top of the recipe",
+                    "field \"{}\" is label \"{}\" under another name{}: its two values are the two of the label in all {} training rows looked at. If it is known before the feedback all the same: `allow_leak = [\"{}\"]` at the top of the recipe",
                     field.name,
                     label.column,
+                    cuts[task].map_or(String::new(), |(_, cut)| format!(", cut at {cut}")),
                     known.len(),
                     field.name
                 );
@@ -72,6 +78,20 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
         }
     }
     if faults.is_empty() { Ok(warnings) } else { Err(Error::Recipe { path: recipe.path.clone(), faults }) }
+}
+
+/// The number of a row's label at its place among those that are numbers.
+fn value_of(rows: &CodedRows, row: usize, own: usize) -> f32 {
+    rows.values.as_ref().map_or(f32::NAN, |values| values.row(row)[own])
+}
+
+/// Where a label that is a number is cut in two: above the median, or above the least where half of the rows or more have the highest.
+fn cut(rows: &CodedRows, training: &[usize], task: usize, own: usize) -> Option<f32> {
+    let known = training.iter().filter(|&&row| rows.labels.row(row)[task] != NO_LABEL);
+    let mut values: Vec<f32> = known.map(|&row| value_of(rows, row, own)).collect();
+    values.sort_unstable_by(f32::total_cmp);
+    let (median, highest) = (*values.get(values.len() / 2)?, *values.last()?);
+    Some(if median < highest { median } else { values[0] })
 }
 
 /// AUC of a number, in the direction that tells more, and how many values it has (3 for more than two).

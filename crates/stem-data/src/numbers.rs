@@ -1,7 +1,7 @@
 //! What goes in as numbers: number fields, vectors, categories that quantiles cut, and labels.
 
 use polars::prelude::*;
-use stem_core::{MISSING, Value};
+use stem_core::{MISSING, TaskKind, Value};
 
 use crate::dataset::NO_LABEL;
 use crate::error::{Error, Result};
@@ -105,12 +105,19 @@ pub(crate) fn labels_of(
             };
             let value = exact as f32;
             // 0.99999999999 is not 1, though as 32 bits it would be
-            let misfit = if kind.is_binary() { misfit_of_bits(exact) } else { kind.misfit(value) };
+            let is_whole = matches!(kind, TaskKind::Count { .. } | TaskKind::Ordinal { .. });
+            let misfit = match kind.misfit(value) {
+                _ if kind.is_binary() => misfit_of_bits(exact).map(String::from),
+                None if is_whole && f64::from(value) != exact => Some("a whole number that 32-bit floats can hold".into()),
+                None => None,
+                Some(_) if value.is_infinite() && exact.is_finite() => Some("a number that 32-bit floats can hold".into()),
+                misfit => misfit,
+            };
             if let Some(expected) = misfit {
                 return Err(Error::value(
                     name,
                     first + row,
-                    expected_of(expected, kind.is_binary()),
+                    expected_of(&expected, kind.is_binary()),
                     exact.to_string(),
                 ));
             }

@@ -7,7 +7,7 @@ use stem_core::{MISSING, TargetTransform, TaskKind};
 use crate::dataset::NO_LABEL;
 use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
-use crate::recipe::{Feedback, Recipe};
+use crate::recipe::{Feedback, LabelRecipe, Recipe};
 use crate::split::Split;
 use crate::within::Spaces;
 
@@ -47,11 +47,16 @@ pub(crate) fn masked_values(masked: &[u8], values: &[f32], places: &[Option<usiz
     }
 }
 
-/// What each task learns: of a regression mean and deviation of its training rows, of a count or time their mean.
+/// What each task learns: of a regression mean and deviation of its training rows, of a count or time their mean. What a model has decided
+/// already is not asked for.
 ///
 /// # Errors
 /// A number that is the same in all training rows.
-pub(crate) fn fitted(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<TaskKind>> {
+pub(crate) fn fitted(
+    recipe: &Recipe,
+    rows: &CodedRows,
+    is_decided: impl Fn(&LabelRecipe) -> bool,
+) -> Result<Vec<TaskKind>> {
     let mut kinds: Vec<TaskKind> = recipe.labels.iter().map(|label| label.kind.unfitted()).collect();
     let Some(values) = &rows.values else { return Ok(kinds) };
     let places = value_places(kinds.iter().map(TaskKind::is_binary));
@@ -71,10 +76,11 @@ pub(crate) fn fitted(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<TaskKind>>
     }
     let mut faults = Vec::new();
     for ((kind, label), found) in kinds.iter_mut().zip(&recipe.labels).zip(&moments) {
-        if label.kind != Feedback::Binary && found.count > 0.0 && found.lowest == found.highest {
+        let is_asked = label.kind != Feedback::Binary && !is_decided(label);
+        if is_asked && found.count > 0.0 && found.lowest == found.highest {
             let (column, rows, value) = (&label.column, found.count, found.lowest);
             let what = format!(
-                "label \"{column}\" is {value} in all {rows} training rows that have it: there is nothing to learn"
+                "label \"{column}\" is {value} in all {rows} training rows that have it: there is nothing to learn; take this [[label]] out"
             );
             faults.push(Fault { line: label.line, what });
         }

@@ -7,7 +7,7 @@ use crate::encode::Encoded;
 use crate::encoding::Encoding;
 use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
-use crate::recipe::{ColumnType, FieldRecipe, Kind, Recipe, SplitRecipe};
+use crate::recipe::{Feedback, ColumnType, FieldRecipe, Kind, Recipe, SplitRecipe};
 use crate::split::Split;
 use crate::splitter::LEFT_OUT;
 
@@ -51,8 +51,10 @@ pub(crate) fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, c
     for (split, counts) in Split::ALL.iter().zip(&counted.statistics).filter(|(_, counts)| counts.rows > 0) {
         for (task, label) in recipe.labels.iter().enumerate() {
             let (positives, labelled) = (counts.positives[task], counts.rows - counts.missing[task]);
+            let is_binary = label.kind == Feedback::Binary;
             let what = match (positives, labelled) {
                 (_, 0) => "no labels",
+                _ if !is_binary => continue,
                 (0, _) => "only label 0",
                 (p, n) if p == n => "only label 1",
                 _ => continue,

@@ -141,11 +141,11 @@ fn labels_that_do_not_fit_their_kind_are_told_with_row_and_value() {
             r#"{ column = "seconds", kind = "count" }"#,
             "row 2: expected a whole number of 0 or more or null, found 2.5",
         ),
-        ("1e40", r#"{ column = "seconds", kind = "watch-time" }"#, "row 2: expected a finite number"),
+        ("1e40", r#"{ column = "seconds", kind = "watch-time" }"#, "row 2: expected a number that 32-bit floats can hold"),
         (
             "501",
             r#"{ column = "seconds", kind = "ordinal", classes = 501 }"#,
-            "row 2: expected a whole number from 0 to classes - 1 or null, found 501",
+            "row 2: expected a level from 0 to 500 (`classes = 501`, counted from 0) or null, found 501",
         ),
         ("30", r#"{ column = "seconds" }"#, "row 0: expected 0, 1 or null (a label of numbers has a `kind`"),
     ] {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use stem_core::models::ModelSpec;
 use stem_core::{Batch, DeviceSpec, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
-use stem_report::analysis::Metric;
+use stem_report::analysis::{LabelKind, Metric};
 use stem_report::metrics::TaskMetrics;
 use stem_train::Moment;
 
@@ -43,6 +43,9 @@ pub struct RunMetrics {
     /// Tasks in the recipe's order.
     #[serde(default)]
     pub tasks: Vec<String>,
+    /// Those whose label is a number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numbers: Vec<String>,
     /// By task, on the test split.
     pub test: BTreeMap<String, TaskMetrics>,
     /// By task, on the validation split.
@@ -79,11 +82,37 @@ pub fn measure<C: ModelSpec>(
     dataset: &Dataset,
     split: Split,
 ) -> Result<BTreeMap<String, TaskMetrics>> {
-    Ok(by_task(&score_split(predictor, dataset, split)?, dataset, split))
+    measure_in(predictor, dataset, split, &[])
+}
+
+/// The same, in these metrics too.
+pub(crate) fn measure_in<C: ModelSpec>(
+    predictor: &Predictor<C>,
+    dataset: &Dataset,
+    split: Split,
+    also: &[Metric],
+) -> Result<BTreeMap<String, TaskMetrics>> {
+    Ok(by_task(&score_split(predictor, dataset, split)?, dataset, split, also))
+}
+
+/// What a task is measured in: the usual, and what else is asked for and says something of its labels.
+pub(crate) fn metrics_for(kind: LabelKind, also: &[Metric]) -> Vec<Metric> {
+    let mut metrics = Metric::usual(kind);
+    for metric in also.iter().filter(|metric| metric.applies_to(kind)) {
+        if !metrics.contains(metric) {
+            metrics.push(*metric);
+        }
+    }
+    metrics
 }
 
 /// Metrics of every task, from scores `[N, T]` of a split.
-pub(crate) fn by_task(scores: &[f32], dataset: &Dataset, split: Split) -> BTreeMap<String, TaskMetrics> {
+pub(crate) fn by_task(
+    scores: &[f32],
+    dataset: &Dataset,
+    split: Split,
+    also: &[Metric],
+) -> BTreeMap<String, TaskMetrics> {
     let tasks = dataset.schema().task_names();
     let metrics = TaskMetrics::per_task(
         &dataset.label_kinds(),
@@ -91,7 +120,7 @@ pub(crate) fn by_task(scores: &[f32], dataset: &Dataset, split: Split) -> BTreeM
         dataset.labels(split),
         dataset.groups(split),
         dataset.weights(split),
-        Metric::usual,
+        |kind| metrics_for(kind, also),
     );
     tasks.into_iter().zip(metrics).collect()
 }
@@ -113,4 +142,10 @@ pub(crate) fn in_order(dataset: &Dataset, split: Split) -> impl Iterator<Item = 
         next += batch.rows;
         (first, batch)
     })
+}
+
+/// Names of the tasks whose label is a number.
+pub(crate) fn of_numbers(dataset: &Dataset) -> Vec<String> {
+    let tasks = dataset.schema().tasks.iter().filter(|task| !task.kind.is_binary());
+    tasks.map(|task| task.name.clone()).collect()
 }

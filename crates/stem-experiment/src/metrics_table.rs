@@ -11,15 +11,15 @@ use crate::measured::RunMetrics;
 /// of their own.
 pub fn metrics_table<'a>(runs: impl IntoIterator<Item = &'a RunMetrics>) -> String {
     let of = |run: &'a RunMetrics| run.tasks.iter().filter_map(move |task| Some((run, task, run.test.get(task)?)));
+    let is_of_numbers = |run: &RunMetrics, task: &String| run.numbers.contains(task);
     let all = runs.into_iter().flat_map(of).collect::<Vec<_>>();
-    let is_of_numbers = |metrics: &TaskMetrics| metrics.get(Metric::Rmse).is_some();
     let block =
         |columns: &[(Cow<'static, str>, usize)], numbers: bool, value: &dyn Fn(&TaskMetrics, usize) -> Option<f64>| {
             let line = |model: &str, task: &str, cells: Vec<String>| {
                 let cells = cells.iter().zip(columns).map(|(cell, (_, width))| format!(" {cell:>width$}"));
                 format!("{model:<14} {task:<10}{}\n", cells.collect::<String>())
             };
-            let own = all.iter().filter(|(_, _, metrics)| is_of_numbers(metrics) == numbers);
+            let own = all.iter().filter(|(run, task, _)| is_of_numbers(run, task) == numbers);
             let lines = own.map(|(run, task, metrics)| {
                 let cells = (0..columns.len()).map(|column| four_decimals(value(metrics, column)));
                 line(&run.model, task, cells.collect())
@@ -67,7 +67,7 @@ mod tests {
         });
         let mut run = serde_json::json!({
             "model": "stem", "seed": 1, "device": "flex", "epochs": 2, "seconds": 1.0, "rows_per_second": 1.0, "parameters": 1,
-            "interrupted": false, "tasks": ["play", "click"], "test": { "click": clicks, "play": seconds }, "valid": {},
+            "interrupted": false, "tasks": ["play", "click"], "numbers": ["play"], "test": { "click": clicks, "play": seconds }, "valid": {},
         });
         let table = |run: &serde_json::Value| {
             let run: RunMetrics = serde_json::from_value(run.clone()).expect("a run's metrics");

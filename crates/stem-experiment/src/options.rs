@@ -1,6 +1,7 @@
 //! How a run is carried out.
 
 use stem_core::DeviceSpec;
+use stem_report::analysis::Metric;
 use stem_train::{Progress, StopFlag};
 
 /// How a run or a comparison is carried out.
@@ -16,6 +17,8 @@ pub struct RunOptions {
     pub overwrite: bool,
     /// Whether a run goes on from the checkpoint that it left when it was stopped or killed, where there is one. A comparison always does.
     pub resume: bool,
+    /// What tasks are measured in beside [the usual](stem_report::analysis::Metric::usual): metrics that a recipe names.
+    pub metrics: Vec<Metric>,
     /// The command line that does it again, for the page; empty where there is none.
     pub command: String,
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Platt       min over a, b of  sum_i c_i BCE(sigmoid(a logit(p_i) + b), y_i)                     Newton's method
-//! linear      min over a, b of  sum_i c_i (a s_i + b - y_i)^2                                     of labels that are numbers
+//! linear      min over a, b of  sum_i c_i (a s_i + b - y_i)^2                                     of regressions and levels
+//! factor      a = sum_i c_i y_i / sum_i c_i s_i                                                   of counts, times and amounts
 //! isotonic    min over rising f of  sum_i c_i (f(p_i) - y_i)^2                                    pool adjacent violators
 //! ```
 //!
@@ -12,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use stem_core::{Calibration, Task, logit};
+use stem_core::{Calibration, Task, TaskKind, logit};
 use stem_data::{Dataset, Split};
 use stem_report::metrics::column;
 
@@ -30,13 +31,13 @@ pub enum Calibrate {
     Isotonic,
 }
 
-/// Rows of label 0 and of label 1 that a map is fitted on at least; of numbers, rows that are above 0.
+/// Rows of label 0 and of label 1 that a map is fitted on at least; of a regression rows, of other numbers rows above 0.
 const LEAST: usize = 10;
 /// Steps of Newton's method at most.
 const STEPS: usize = 50;
 
-/// Fits a map for each task; none for a task with fewer than 10 validation rows of either label, or with fewer than 10 above 0 where the
-/// label is a number. `scores [N, T]`
+/// Fits a map for each task; none for a task with fewer than 10 validation rows of either label, or with fewer than 10 rows (above 0, but for
+/// a regression) where the label is a number. `scores [N, T]`
 pub(crate) fn fit(method: Calibrate, scores: &[f32], dataset: &Dataset) -> BTreeMap<String, Calibration> {
     let tasks = &dataset.schema().tasks;
     let (labels, weights) = (dataset.labels(Split::Valid), dataset.weights(Split::Valid));
@@ -47,17 +48,25 @@ pub(crate) fn fit(method: Calibrate, scores: &[f32], dataset: &Dataset) -> BTree
             label: f64::from(*label),
             weight: weights.map_or(1.0, |weights| f64::from(weights[row])),
         });
-        let rows: Vec<Row> = rows.filter(|row| row.weight > 0.0).collect();
-        let is_binary = task.kind.is_binary();
+        let is_told = |row: &Row| row.weight > 0.0 && row.score.abs() < f64::from(f32::MAX); // a score beyond all tells no level
+        let rows: Vec<Row> = rows.filter(is_told).collect();
         let positives = rows.iter().filter(|row| row.label > 0.0).count();
-        if positives.min(if is_binary { rows.len() - positives } else { positives }) < LEAST {
+        let enough = match task.kind {
+            TaskKind::Binary => positives.min(rows.len() - positives) >= LEAST,
+            TaskKind::Regression { .. } => rows.len() >= LEAST,
+            _ => positives >= LEAST,
+        };
+        if !enough {
             return None;
         }
         let map = match method {
             Calibrate::None => return None,
-            Calibrate::Platt if is_binary => platt(&rows),
-            Calibrate::Platt => linear(&rows),
-            Calibrate::Isotonic => isotonic(rows, if is_binary { 1.0 } else { f64::INFINITY }),
+            Calibrate::Platt => match task.kind {
+                TaskKind::Binary => platt(&rows),
+                TaskKind::Regression { .. } | TaskKind::Ordinal { .. } => linear(&rows),
+                _ => factor(&rows),
+            },
+            Calibrate::Isotonic => isotonic(rows, &task.kind),
         };
         Some((task.name.clone(), map))
     };
@@ -88,6 +97,13 @@ fn linear(rows: &[Row]) -> Calibration {
     let slope = sum(&|row| (row.score - score) * (row.label - label)) / spread;
     let slope = if slope.is_finite() && slope > 0.0 { slope } else { 1.0 };
     Calibration::Linear { slope, offset: label - slope * score }
+}
+
+/// Scores of counts and amounts times what their sum lacks of the labels': what is never below 0 stays so.
+fn factor(rows: &[Row]) -> Calibration {
+    let sum = |of: fn(&Row) -> f64| rows.iter().map(|row| row.weight * of(row)).sum::<f64>();
+    let slope = sum(|row| row.label) / sum(|row| row.score);
+    Calibration::Linear { slope: if slope.is_finite() && slope > 0.0 { slope } else { 1.0 }, offset: 0.0 }
 }
 
 /// The loss of a line through the logits.
@@ -146,7 +162,7 @@ impl Block {
     }
 }
 
-fn isotonic(mut rows: Vec<Row>, most: f64) -> Calibration {
+fn isotonic(mut rows: Vec<Row>, kind: &TaskKind) -> Calibration {
     rows.sort_unstable_by(|a, b| a.score.total_cmp(&b.score));
     let mut blocks: Vec<Block> = Vec::new();
     for tied in rows.chunk_by(|a, b| a.score == b.score) {
@@ -163,7 +179,7 @@ fn isotonic(mut rows: Vec<Row>, most: f64) -> Calibration {
     }
     let (mut scores, mut probabilities): (Vec<f32>, Vec<f32>) = (Vec::new(), Vec::new());
     for block in blocks {
-        let of = |mean: f64| mean.clamp(if most == 1.0 { 0.0 } else { f64::NEG_INFINITY }, most) as f32;
+        let of = |mean: f64| (if kind.is_binary() { mean.clamp(0.0, 1.0) } else { mean }) as f32;
         let (score, level) = ((block.score / block.weight) as f32, of(block.level()));
         match scores.last() {
             Some(last) if *last >= score => {} // apart by less than 32 bits tell
@@ -231,7 +247,7 @@ mod tests {
             panic!("Platt")
         };
         assert!((a - c).abs() < 1e-6 && (b - d).abs() < 1e-6);
-        let [one, other] = [positive, repeated].map(|rows| isotonic(rows, 1.0));
+        let [one, other] = [positive, repeated].map(|rows| isotonic(rows, &TaskKind::Binary));
         assert!((0..=100).all(|p| (one.apply(p as f32 / 100.0) - other.apply(p as f32 / 100.0)).abs() < 1e-5));
     }
 
@@ -245,14 +261,16 @@ mod tests {
         let Calibration::Linear { slope, offset } = linear(&falling) else { panic!("a line") };
         let mean = -(3.0 * 9.5 + 5.0);
         assert!(slope == 1.0 && (9.5 + offset - mean).abs() < 1e-9, "{slope} {offset}");
-        let Calibration::Isotonic { probabilities, .. } = isotonic(of, f64::INFINITY) else { panic!("a map") };
+        let Calibration::Linear { slope, offset } = factor(&of) else { panic!("a factor") };
+        assert!((slope - (3.0 + 5.0 / 9.5)).abs() < 1e-9 && offset == 0.0, "{slope} {offset}");
+        let Calibration::Isotonic { probabilities, .. } = isotonic(of, &TaskKind::Count { scale: 1.0 }) else { panic!("a map") };
         assert_eq!(probabilities.last(), Some(&62.0), "seconds are no probabilities");
     }
 
     #[test]
     fn an_isotonic_fit_has_the_level_of_each_stretch() {
         let of = |score: f64, label: f64| Row { score, label, weight: 1.0 };
-        let fitted = isotonic(vec![of(0.1, 0.0), of(0.2, 1.0), of(0.3, 0.0), of(0.4, 1.0), of(0.4, 1.0)], 1.0);
+        let fitted = isotonic(vec![of(0.1, 0.0), of(0.2, 1.0), of(0.3, 0.0), of(0.4, 1.0), of(0.4, 1.0)], &TaskKind::Binary);
         // 0.2 and 0.3 are pooled: half of them are 1
         let expected = Calibration::Isotonic { scores: vec![0.1, 0.25, 0.4], probabilities: vec![0.0, 0.5, 1.0] };
         assert_eq!(fitted, expected);
@@ -266,7 +284,7 @@ mod tests {
                 .iter()
                 .map(|(score, label)| Row { score: f64::from(*score) / 50.0, label: f64::from(u8::from(*label)), weight: 1.0 })
                 .collect();
-            let map = isotonic(rows.clone(), 1.0);
+            let map = isotonic(rows.clone(), &TaskKind::Binary);
             let Calibration::Isotonic { scores, probabilities } = &map else { panic!("isotonic") };
             prop_assert!(scores.windows(2).all(|pair| pair[0] < pair[1]));
             prop_assert!(probabilities.windows(2).all(|pair| pair[0] <= pair[1]));

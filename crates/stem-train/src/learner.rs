@@ -263,16 +263,18 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     pub(crate) fn measurable_monitor(&self) -> Monitor {
         let monitor = self.config.monitor.clone();
         let labels = self.dataset.labels(Split::Valid).len();
-        let measured = self.measure(&vec![0.5; labels], Split::Valid); // whether a metric is defined does not hang on the scores
-        let mean = |monitor: &Monitor| monitor.mean(self.named(&measured));
+        // Whether a metric is defined does not hang on the scores.
+        let measured = |monitor: &Monitor| self.measure_for(&vec![0.5; labels], Split::Valid, monitor);
+        let mean = |monitor: &Monitor| monitor.mean(self.named(&measured(monitor)));
         if labels == 0 || mean(&monitor).is_some() {
             return monitor;
         }
         let by_auc = Monitor { metric: Metric::Auc, ..monitor.clone() };
         let nothing = "every evaluation counts as the best so far, and training stops after the last";
         match (monitor.metric, mean(&by_auc)) {
-            (Metric::Gauc, Some(_)) => tracing::warn!(
-                "monitor = \"gauc\" cannot be measured: no group of the validation split has rows of both labels. AUC decides in its place"
+            (metric, Some(_)) if metric.needs_groups() => tracing::warn!(
+                "monitor = \"{metric}\" cannot be measured: no group of the validation split has what it asks for{}. AUC decides in its place",
+                if metric == Metric::Gauc { ", rows of both labels" } else { ", a positive" }
             ),
             _ => tracing::warn!(
                 "{} cannot be measured: no task has rows of both labels in the validation split. So {nothing}",
@@ -317,8 +319,13 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     }
 
     pub(crate) fn measure(&self, scores: &[f32], split: Split) -> Vec<TaskMetrics> {
+        self.measure_for(scores, split, &self.config.monitor)
+    }
+
+    /// The same, with what a monitor asks for.
+    pub(crate) fn measure_for(&self, scores: &[f32], split: Split, monitor: &Monitor) -> Vec<TaskMetrics> {
         let (labels, groups) = (self.dataset.labels(split), self.dataset.groups(split));
-        let monitored = |kind| vec![self.config.monitor.metric_of(kind)];
+        let monitored = |kind| vec![monitor.metric_of(kind)];
         TaskMetrics::per_task(
             &self.dataset.label_kinds(),
             scores,

@@ -96,12 +96,16 @@ impl Monitor {
         if self.metric.applies_to(kind) { self.metric } else { Metric::Xauc }
     }
 
-    /// How good a task is, more being better; `None` where that is undefined.
+    /// How good a task is, more being better; `None` where that is undefined. Of what has the label's unit it is the logarithm, so that a mean
+    /// over tasks does not hang on their units.
     pub fn goodness(&self, kind: LabelKind, metrics: &TaskMetrics) -> Option<f64> {
-        metrics.goodness(self.metric_of(kind))
+        match self.metric_of(kind) {
+            metric @ (Metric::Rmse | Metric::Mae) => metrics.get(metric).map(|error| -error.max(f64::MIN_POSITIVE).ln()),
+            metric => metrics.goodness(metric),
+        }
     }
 
-    /// `sum_t w_t m_t / sum_t w_t` over the tasks that have the metric, more being better; `None` when none has. `tasks` are names, kinds
+    /// `sum_t w_t m_t / sum_t w_t`, `m_t` a task's [goodness](Self::goodness), over the tasks that have the metric, more being better; `None` when none has. `tasks` are names, kinds
     /// of labels, and metrics.
     pub fn mean<'a>(&self, tasks: impl IntoIterator<Item = (&'a str, LabelKind, &'a TaskMetrics)>) -> Option<f64> {
         let (mut sum, mut weights) = (0.0, 0.0);
@@ -304,7 +308,7 @@ mod tests {
             monitor(text).unwrap().mean(tasks)
         };
         assert!((mean("monitor = \"auc\"").unwrap() - 0.7).abs() < 1e-12);
-        assert_eq!(mean("monitor = { metric = \"rmse\", task = \"seconds\" }"), Some(-3.0), "less is better");
+        assert_eq!(mean("monitor = { metric = \"rmse\", task = \"seconds\" }"), Some(-3f64.ln()), "less is better");
         assert_eq!(mean("monitor = { metric = \"logloss\", task = \"seconds\" }"), Some(0.6));
     }
 

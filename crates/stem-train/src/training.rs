@@ -298,7 +298,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         if let Some(place) = scores.iter().position(|score| !score.is_finite()) {
             return Err(self.not_finite((place % schema.tasks.len(), scores[place]), false)?);
         }
-        let valid = learner.measure(&scores, Split::Valid);
+        let valid = learner.measure_for(&scores, Split::Valid, &self.monitor);
         let mean = self.monitor.mean(learner.named(&valid));
         let of_tasks = learner.named(&valid).map(|(_, kind, metrics)| self.monitor.goodness(kind, metrics));
         let of_tasks: Vec<Option<f64>> = of_tasks.collect();

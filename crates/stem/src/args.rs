@@ -178,8 +178,9 @@ impl RunArgs {
 }
 
 /// How a run is carried out.
-pub(crate) fn options(run: &RunArgs, console: &Console) -> RunOptions {
+pub(crate) fn options(run: &RunArgs, source: &Source, console: &Console) -> RunOptions {
     RunOptions {
+        metrics: source.metrics().into_values().chain([source.verdict()]).collect(),
         device: run.device.device,
         progress: console.progress(),
         stop: console.stop(),

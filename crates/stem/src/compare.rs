@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use stem_core::ModelName;
 use stem_experiment::{CompareConfig, SearchConfig, compare};
-use stem_report::analysis::Bootstrap;
+use stem_report::analysis::{Bootstrap, LabelKind, Metric};
 use stem_report::metrics::four_decimals;
 use stem_report::report::{Interval, ModelReport, Report, Transfer, Verdict, verdicts};
 
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     refuse_replacing(&outputs, tables.iter().chain(inputs.into_iter().flatten()).map(PathBuf::as_path))?;
 
     let dataset = source.encode(&args.data.columns(&args.out), console)?;
-    let options = options(&args.run, console);
+    let options = options(&args.run, &source, console);
     let report = compare(&config, &experiment, &dataset, &args.out, &options).map_err(by_force)?;
     let [_, comparison, page] = outputs;
     let answer = Answer { verdicts: verdicts(&report), warnings: report.warnings.clone(), comparison, report: page };
@@ -105,15 +105,26 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
 
 /// The table, and the answer. Users cut by what they give are on the page.
 fn text(report: &Report, answer: &Answer) -> String {
-    let mut out =
-        String::from("| model | task | AUC | sd | gAUC | logloss | transfer |\n|---|---|---|---|---|---|---|\n");
-    for ModelReport { name, tasks, .. } in &report.models {
-        for (task, numbers) in report.tasks.iter().zip(tasks) {
-            let [auc, gauc, logloss] = [&numbers.auc, &numbers.gauc, &numbers.logloss]
-                .map(|spread| four_decimals(spread.as_ref().map(|s| s.mean)));
-            let sd = four_decimals(numbers.auc.as_ref().filter(|auc| auc.values.len() > 1).map(|auc| auc.sd));
-            let (task, transfer) = (cell(task), transfer(numbers.transfer));
-            line(&mut out, format_args!("| {name} | {task} | {auc} | {sd} | {gauc} | {logloss} | {transfer} |"));
+    let mut out = String::new();
+    for (kind, [a, b, c]) in [
+        (LabelKind::Binary, [Metric::Auc, Metric::Gauc, Metric::Logloss]),
+        (LabelKind::Value, [Metric::Xauc, Metric::Rmse, Metric::Mae]),
+    ] {
+        let names = [a, b, c].map(Metric::name);
+        let mut lines = String::new();
+        for ModelReport { name, tasks, .. } in &report.models {
+            for (task, numbers) in report.tasks.iter().zip(tasks).filter(|(_, numbers)| numbers.kind == kind) {
+                let first = numbers.get(a);
+                let [own, second, third] = [a, b, c].map(|metric| four_decimals(numbers.get(metric).map(|s| s.mean)));
+                let sd = four_decimals(first.filter(|spread| spread.values.len() > 1).map(|spread| spread.sd));
+                let (task, transfer) = (cell(task), transfer(numbers.transfer));
+                line(&mut lines, format_args!("| {name} | {task} | {own} | {sd} | {second} | {third} | {transfer} |"));
+            }
+        }
+        if !lines.is_empty() {
+            let [a, b, c] = names;
+            line(&mut out, format_args!("| model | task | {a} | sd | {b} | {c} | transfer |\n|---|---|---|---|---|---|---|"));
+            out.push_str(&lines);
         }
     }
     out.push('\n');

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Bundle that it has to be no worse than, on the same rows
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// A loss of less than this is none: of AUC, or of what --metric says
+    /// A loss of less than this is none: of AUC, or of what decides on a task; of RMSE and MAE a part of the other's, 0.01 is 1 %
     #[arg(long, value_name = "LOSS", default_value_t = 0.001, requires = "against")]
     margin: f64,
     /// What bundles are compared in: auc, gauc, logloss, ndcg@10, rmse ... By default the label's metric, the recipe's verdict, or auc

@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         warm_epochs: args.warm_epochs,
     };
     let (recipe, data) = source.parts();
-    let played = replay(&config, &experiment, recipe, data, &args.out, &options(&args.run, console));
+    let played = replay(&config, &experiment, recipe, data, &args.out, &options(&args.run, &source, console));
     let Replay { report, tasks, page } = played.map_err(by_force)?;
     let answer = Answer { tasks: &tasks, replay: &report, report: &page };
     console.answer(&answer, || text(&answer))
@@ -92,12 +92,12 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
 /// Means over the days.
 fn text(answer: &Answer<'_>) -> String {
     let ReplayReport { days, ways, .. } = answer.replay;
-    let head = ["", "", "AUC", "gain", "gAUC", "logloss", "seconds"];
+    let head = ["", "", "AUC or XAUC", "gain", "gAUC", "logloss", "seconds"];
     let mut rows = vec![head.map(String::from).to_vec()];
     for (t, task) in answer.tasks.iter().enumerate() {
         for (place, way) in ways.iter().enumerate() {
             let of = |of: fn(&ReplayDay, usize) -> Option<f64>| move |day: &ReplayDay| of(day, t);
-            let auc = of(|day, t| day.tasks.get(t)?.auc);
+            let auc = of(|day, t| day.auc(t));
             let gain = ways.first().filter(|_| place > 0).and_then(|first| way.gain(first, auc));
             let gain = gain.map_or(String::new(), |(mean, error)| format!("{mean:+.4} \u{b1} {error:.4}"));
             rows.push(vec![

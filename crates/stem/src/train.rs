@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let inputs = inputs(&args.data, &args.run).chain(args.from.as_deref());
     refuse_replacing(&outputs, tables.iter().map(PathBuf::as_path).chain(inputs))?;
 
-    let (columns, options) = (args.data.columns(&args.out), options(&args.run, console));
+    let (columns, options) = (args.data.columns(&args.out), options(&args.run, &source, console));
     let metrics = match &args.from {
         None => {
             let dataset = source.encode(&columns, console)?;

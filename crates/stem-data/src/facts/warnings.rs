@@ -27,7 +27,7 @@ pub(crate) fn warnings(recipe: &Recipe, facts: &Facts, statistics: &[SplitStatis
             && share(outside, outside + kept).is_some_and(|share| share >= OUTSIDE)
         {
             warnings.push(format!(
-                "label '{}' is 1 in {outside} rows where '{space}' is not, and these count as missing ({kept} others are kept): is it within '{space}'?",
+                "label '{}' is 1, or above 0, in {outside} rows where '{space}' is not, and these count as missing ({kept} others are kept): is it within '{space}'?",
                 label.column
             ));
         }

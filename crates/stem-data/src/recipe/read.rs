@@ -220,6 +220,9 @@ fn label(mut section: Section<'_>, faults: &mut Faults<'_>) -> LabelRecipe {
     LabelRecipe { column, kind, metric, within, mature, line }
 }
 
+/// Most levels of an ordinal label, as the schema has it.
+const MOST_CLASSES: usize = 1024;
+
 fn feedback(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Feedback {
     let regression = Feedback::Regression { log1p: false, standardize: true };
     let kinds = [
@@ -234,8 +237,12 @@ fn feedback(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Feedback {
     let transform = section.choice("transform", &[("none", false), ("log1p", true)], faults);
     let standardize = section.flag("standardize", faults);
     let classes = section.count("classes", 2, faults);
+    if classes.is_some_and(|classes| classes > MOST_CLASSES) {
+        faults.add(section.line_of("classes", faults), format!("`classes` is more than {MOST_CLASSES}: is it a number, `kind = \"regression\"`?"));
+    }
+    let unreadable = section.has("kind") && kind.is_none(); // that is a fault already
     let mut only = |key: &str, of: &str, is_there: bool| {
-        if is_there {
+        if is_there && !unreadable {
             faults.add(section.line_of(key, faults), format!("`{key}` is for a label of `kind = \"{of}\"`"));
         }
     };

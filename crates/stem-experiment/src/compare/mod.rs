@@ -177,7 +177,12 @@ pub fn compare<C: ModelFamily>(
 /// What decides on each task.
 pub(crate) fn metrics_of(dataset: &Dataset, metric: Metric, own: &BTreeMap<String, Metric>) -> Vec<Metric> {
     let of = |(task, kind): (&Task, LabelKind)| {
-        let fallback = if metric.applies_to(kind) { metric } else { Metric::Xauc };
+        let is_of_numbers = matches!(metric, Metric::Rmse | Metric::Mae | Metric::Xauc);
+        let fallback = match kind {
+            LabelKind::Binary if is_of_numbers => Metric::Auc,
+            LabelKind::Value if !metric.applies_to(kind) => Metric::Xauc,
+            _ => metric,
+        };
         own.get(&task.name).copied().filter(|own| own.applies_to(kind)).unwrap_or(fallback)
     };
     dataset.schema().tasks.iter().zip(dataset.label_kinds()).map(of).collect()

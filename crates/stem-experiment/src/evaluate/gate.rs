@@ -2,6 +2,7 @@
 
 use stem_data::{Dataset, Split};
 use stem_report::analysis::{LabelKind, Metric, Sample};
+use stem_report::metrics::TaskMetrics;
 use stem_report::report::{GateReport, GateTask, GateVerdict};
 
 use super::quality::{groups, of_task};
@@ -55,7 +56,10 @@ pub(super) fn gate(
         let rank = |scores: &[f32]| sample.rank_for(&of_task(scores, t, dataset), &[metric]);
         let gain = bootstrap.paired_by(metric, &[rank(others)], &[vec![rank(scores)]]);
         let gain = gain.into_iter().next().flatten().map(|difference| difference.users);
-        GateTask { task: task.name.clone(), metric, gain, verdict: GateVerdict::of(gain, *margin) }
+        // Of what has a unit the margin is a part of the other's value.
+        let other = || TaskMetrics::on(&sample, &of_task(others, t, dataset), &[metric]).get(metric).unwrap_or(0.0);
+        let margin = if matches!(metric, Metric::Rmse | Metric::Mae) { margin * other() } else { *margin };
+        GateTask { task: task.name.clone(), metric, gain, verdict: GateVerdict::of(gain, margin) }
     });
     let tasks: Vec<GateTask> = tasks.collect();
     let passed = tasks.iter().all(|task| task.verdict.passes());

@@ -129,7 +129,7 @@ pub fn evaluate(
 /// The curves of a model, for the page.
 fn model(name: &str, scores: &[f32], dataset: &Dataset) -> ModelReport {
     let scores = [scores.to_vec()];
-    let tasks = (0..dataset.schema().tasks.len()).map(|t| task_report(&scores, dataset, t));
+    let tasks = (0..dataset.schema().tasks.len()).map(|t| task_report(&scores, dataset, t, &[]));
     ModelReport { name: name.into(), tasks: tasks.collect(), ..ModelReport::default() }
 }
 

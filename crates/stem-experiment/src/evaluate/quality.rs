@@ -54,6 +54,7 @@ fn measured(
 ) -> MeasuredTask {
     MeasuredTask {
         task: task.into(),
+        kind,
         rows: labels.iter().filter(|label| !label.is_nan()).count(),
         positives: labels.iter().filter(|label| kind.is_positive(**label)).count(),
         metrics: TaskMetrics::measure(kind, scores, labels, groups, weights, &Metric::usual(kind)),

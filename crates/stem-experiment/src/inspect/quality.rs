@@ -2,6 +2,8 @@
 
 use stem_data::{Dataset, Split};
 
+use crate::measured::metrics_for;
+
 use stem_report::analysis::{LabelKind, Metric, calibration_curve, roc_curve};
 use stem_report::metrics::{TaskMetrics, column};
 use stem_report::report::{Spread, TaskReport};
@@ -27,13 +29,13 @@ pub(crate) fn spreads(seeds: &[TaskMetrics]) -> [Option<Spread>; 4] {
 }
 
 /// Metrics over the seeds, and the curves of the first: `seeds` are `[N, T]` scores of the test split.
-pub(crate) fn task_report(seeds: &[Vec<f32>], dataset: &Dataset, t: usize) -> TaskReport {
+pub(crate) fn task_report(seeds: &[Vec<f32>], dataset: &Dataset, t: usize, also: &[Metric]) -> TaskReport {
     let of_task = |values| column(values, t, dataset.schema().tasks.len()).copied().collect::<Vec<f32>>();
     let (labels, groups) = (of_task(dataset.labels(Split::Test)), dataset.groups(Split::Test));
     let weights = dataset.weights(Split::Test);
     let columns: Vec<Vec<f32>> = seeds.iter().map(|scores| of_task(scores)).collect();
     let kind = dataset.label_kinds()[t];
-    let usual = Metric::usual(kind);
+    let usual = metrics_for(kind, also);
     let metrics = columns.iter().map(|scores| TaskMetrics::measure(kind, scores, &labels, groups, weights, &usual));
     let metrics: Vec<TaskMetrics> = metrics.collect();
     let [auc, gauc, logloss, calibration] = spreads(&metrics);
@@ -43,7 +45,7 @@ pub(crate) fn task_report(seeds: &[Vec<f32>], dataset: &Dataset, t: usize) -> Ta
     let roc = first.and_then(|scores| roc_curve(scores, &labels, weights, ROC_POINTS)).unwrap_or_default();
     let bins = first.and_then(|scores| calibration_curve(scores, &labels, weights, CALIBRATION_BINS));
     let calibration_curve = bins.unwrap_or_default();
-    TaskReport { auc, gauc, logloss, calibration, others, roc, calibration_curve, ..TaskReport::default() }
+    TaskReport { kind, auc, gauc, logloss, calibration, others, roc, calibration_curve, ..TaskReport::default() }
 }
 
 #[cfg(test)]

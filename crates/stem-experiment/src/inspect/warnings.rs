@@ -25,7 +25,7 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
         let (by_noise, rough) = ("early stopping and search go by noise", "its numbers are rough");
         for (split, what) in [(Split::Valid, by_noise), (Split::Test, rough)] {
             let positives = dataset.statistics(split).positives[t];
-            if (1..FEW_POSITIVES).contains(&positives) {
+            if task.kind.is_binary() && (1..FEW_POSITIVES).contains(&positives) {
                 warnings.push(format!("Task '{name}' has only {positives} positives in the {split} split: {what}."));
             }
         }
@@ -146,7 +146,7 @@ mod tests {
     fn warnings(dataset: &Dataset, scores: impl Fn(usize) -> [f32; 2]) -> Vec<String> {
         let scores: Vec<f32> = (0..dataset.rows(Split::Test)).flat_map(scores).collect();
         let seeds = [scores];
-        let tasks = (0..2).map(|t| task_report(&seeds, dataset, t)).collect();
+        let tasks = (0..2).map(|t| task_report(&seeds, dataset, t, &[])).collect();
         let model = ModelReport { name: "m".into(), tasks, ..ModelReport::default() };
         of_model(&model, &seeds, &constants(dataset), dataset)
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use stem_core::models::ModelFamily;
 use stem_core::{Bundle, Predictor};
 use stem_data::{Known, PrepareOptions, Recipe, Rows, Split, SplitRecipe, prepare, prepare_grown, prepare_known};
+use stem_report::analysis::Metric;
 use stem_report::report::ReplayDay;
 
 use super::ReplayConfig;
@@ -190,7 +191,7 @@ fn folder_name(day: &str) -> String {
 
 fn told(metrics: &RunMetrics) -> String {
     let of = |task: &String| {
-        let auc = metrics.test.get(task).and_then(|metrics| metrics.auc);
+        let auc = metrics.test.get(task).and_then(|metrics| metrics.auc.or_else(|| metrics.get(Metric::Xauc)));
         format!("{task} {}", stem_report::metrics::four_decimals(auc))
     };
     format!("AUC {}", metrics.tasks.iter().map(of).collect::<Vec<_>>().join(", "))

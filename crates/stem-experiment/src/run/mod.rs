@@ -20,6 +20,7 @@ use stem_core::lock::Lock;
 use stem_core::models::ModelFamily;
 use stem_core::{Bundle, Predictor};
 use stem_data::{Dataset, Split};
+use stem_report::analysis::Metric;
 use stem_report::report;
 use stem_train::{Unfinished, memory};
 
@@ -30,7 +31,7 @@ use crate::experiment::Experiment;
 use crate::finished::{RunKey, SETTINGS};
 use crate::folder::{self, BUNDLE, JOINT, LOG, METRICS, PAGE};
 use crate::inspect;
-use crate::measured::{Measured, RunMetrics, by_task, measure, score_split};
+use crate::measured::{Measured, RunMetrics, by_task, measure_in, of_numbers, score_split};
 use crate::options::RunOptions;
 
 /// Trains the model of that name on `dataset`; at the end `folder` receives `bundle.safetensors`, `log.jsonl`, `metrics.json` and
@@ -145,10 +146,11 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
 ) -> Result<Measured<C>> {
     let summary = train(model, experiment, dataset, start, folder, options, true)?;
     let device = options.device.open()?;
+    let also: Vec<Metric> = options.metrics.iter().copied().chain([experiment.train.monitor.metric]).collect();
     let predictor = Predictor::open_model(folder.join(BUNDLE), &device)?;
     let joint = folder.join(JOINT);
     let joint_test = if joint.exists() {
-        let measured = measure(&Predictor::<C>::open_model(&joint, &device)?, dataset, Split::Test)?;
+        let measured = measure_in(&Predictor::<C>::open_model(&joint, &device)?, dataset, Split::Test, &also)?;
         files::remove_file(&joint)?;
         measured
     } else {
@@ -157,7 +159,7 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
     let scores = score_split(&predictor, dataset, Split::Test)?;
     let uncalibrated_test = if predictor.calibration().iter().any(Option::is_some) {
         let predictor = Predictor::<C>::open_model(folder.join(BUNDLE), &device)?.uncalibrated();
-        measure(&predictor, dataset, Split::Test)?
+        measure_in(&predictor, dataset, Split::Test, &also)?
     } else {
         BTreeMap::new()
     };
@@ -174,8 +176,9 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
         memory: summary.memory,
         interrupted: summary.interrupted,
         tasks: dataset.schema().task_names(),
-        test: by_task(&scores, dataset, Split::Test),
-        valid: measure(&predictor, dataset, Split::Valid)?,
+        test: by_task(&scores, dataset, Split::Test, &also),
+        valid: measure_in(&predictor, dataset, Split::Valid, &also)?,
+        numbers: of_numbers(dataset),
         joint_test,
         uncalibrated_test,
     };

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::finished::RunKey;
 use crate::folder::BUNDLE;
-use crate::measured::measure;
+use crate::measured::measure_in;
 use crate::options::RunOptions;
 use crate::run::{check, train};
 
@@ -117,7 +117,7 @@ impl<C: ModelFamily> Candidate<C> {
             Ok(summary) if summary.interrupted => return Ok(None),
             Ok(_) => {
                 let predictor = Predictor::<C>::open_model(work.join(BUNDLE), &options.device.open()?)?;
-                let valid = measure(&predictor, dataset, Split::Valid)?;
+                let valid = measure_in(&predictor, dataset, Split::Valid, &[experiment.train.monitor.metric])?;
                 let kinds = dataset.schema().task_names().into_iter().zip(dataset.label_kinds());
                 let kinds: Vec<(String, LabelKind)> = kinds.collect();
                 let named = kinds.iter().filter_map(|(task, kind)| Some((task.as_str(), *kind, valid.get(task)?)));

@@ -142,13 +142,7 @@ pub(super) fn reference(report: &Report) -> Option<usize> {
 
 /// The metric of a task on the test split.
 pub(super) fn measured(task: &TaskReport, metric: Metric) -> Option<&Spread> {
-    let spread = match metric {
-        Metric::Auc => task.auc.as_ref(),
-        Metric::Gauc => task.gauc.as_ref(),
-        Metric::Logloss => task.logloss.as_ref(),
-        other => task.others.get(&other),
-    };
-    finite(spread)
+    finite(task.get(metric))
 }
 
 fn finite(spread: Option<&Spread>) -> Option<&Spread> {

@@ -7,7 +7,7 @@ pub use crowded::{crowded, many};
 
 use learned::{embeddings, gates, learning, priors};
 use stem_report::report::{
-    CalibrationBin, Interval, Metric, ModelReport, PairReport, Provenance, Report, SearchReport, Spread, StratumModel,
+    CalibrationBin, Interval, LabelKind, Metric, ModelReport, PairReport, Provenance, Report, SearchReport, Spread, StratumModel,
     StratumReport, StratumTask, TaskReport, Trial,
 };
 
@@ -145,6 +145,7 @@ fn task(name: &str, t: usize, auc: f64, noise: &mut Noise) -> TaskReport {
         roc: (0..=60).map(|i| f64::from(i) / 60.0).map(|x| [x, x.powf(k)]).collect(),
         uncalibrated: None,
         others: Default::default(),
+        kind: LabelKind::Binary,
         auc: measured,
     }
 }

@@ -165,7 +165,11 @@ fn gives_away(facts: &Facts, label: &Label) -> Option<String> {
     let name = &label.column;
     if label.kind.is_some() {
         let is_prediction = facts.numbers().is_some() && names::is_prediction_of(facts.name(), name);
-        return is_prediction.then(|| format!("by its name a prediction of label \"{name}\""));
+        if is_prediction {
+            return Some(format!("by its name a prediction of label \"{name}\""));
+        }
+        let tells = facts.is_binary() && leak::copy(&leak::answers(facts), &label.answers).is_some();
+        return tells.then(|| format!("it says in every row whether label \"{name}\" is high: made of the answer"));
     }
     if facts.is_binary() {
         let answers = leak::answers(facts);

@@ -14,7 +14,7 @@ pub(super) struct Label {
     pub(super) column: String,
     /// The lines that say what it holds, where that is not 0 and 1.
     pub(super) kind: Option<String>,
-    /// Of a number whether it is above 0.
+    /// Of a number whether it is above the median: what gives that away gives the number away.
     pub(super) answers: Answers,
     pub(super) positives: usize,
     pub(super) known: usize,
@@ -107,9 +107,14 @@ fn of_numbers(name: &str, kind: &str, found: &Facts) -> Result<Label> {
     if found.distinct() < 2 {
         return refuse("different numbers: a label that is always the same teaches nothing");
     }
-    let above = |code: &u32| Some(numbers[(*code as usize).checked_sub(1)?] > 0.0);
-    let answers: Answers = found.column.codes.iter().map(above).collect();
-    let positives = answers.iter().filter(|answer| **answer == Some(true)).count();
+    let values: Vec<Option<f64>> =
+        found.column.codes.iter().map(|&code| Some(numbers[(code as usize).checked_sub(1)?])).collect();
+    let positives = values.iter().flatten().filter(|value| **value > 0.0).count();
+    let mut known: Vec<f64> = values.iter().flatten().copied().collect();
+    known.sort_unstable_by(f64::total_cmp);
+    let (median, highest) = (known[known.len() / 2], known[known.len() - 1]);
+    let cut = if median < highest { median } else { known[0] }; // some are above it, and some are not
+    let answers: Answers = values.iter().map(|value| value.map(|value| value > cut)).collect();
     let lines = match kind {
         "ordinal" => format!("kind = \"ordinal\"\nclasses = {}", highest as usize + 1),
         kind => format!("kind = \"{kind}\""),

@@ -256,7 +256,8 @@ fn quality(metrics: &Value) -> String {
             vec![[&["split", "task"][..], &names].concat().into_iter().map(str::to_string).collect::<Vec<_>>()];
         for (split, key) in [("validation", "valid"), ("test", "test")] {
             let tasks = metrics[key].as_object().into_iter().flatten();
-            for (task, of) in tasks.filter(|(_, of)| of["rmse"].is_number() == numbers) {
+            let is_number = |task: &String| metrics["numbers"].as_array().is_some_and(|all| all.contains(&json!(task)));
+            for (task, of) in tasks.filter(|(task, _)| is_number(task) == numbers) {
                 let cells = keys.map(|name| number(&of[name]));
                 rows.push([vec![split.to_string(), task.clone()], cells.to_vec()].concat());
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{CalibrationBin, Interval, Metric};
+use super::{CalibrationBin, Interval, LabelKind, Metric};
 use crate::metrics::TaskMetrics;
 
 /// A model measured on rows that it was not trained on.
@@ -25,6 +25,8 @@ pub struct EvaluationReport {
 pub struct MeasuredTask {
     /// Its name.
     pub task: String,
+    /// What its label is.
+    pub kind: LabelKind,
     /// Rows that have its label.
     pub rows: usize,
     /// Those with label 1, or above 0.
@@ -43,7 +45,7 @@ pub struct MeasuredTask {
 impl MeasuredTask {
     /// Whether its label is a number.
     pub fn is_of_numbers(&self) -> bool {
-        self.metrics.get(Metric::Rmse).is_some()
+        self.kind == LabelKind::Value
     }
 }
 
@@ -78,7 +80,7 @@ pub struct DriftReport {
 pub struct GateReport {
     /// Name of the other one.
     pub against: String,
-    /// What is compared.
+    /// What is compared, of tasks without a metric of their own.
     pub metric: Metric,
     /// A loss of less than this is no loss.
     pub margin: f64,

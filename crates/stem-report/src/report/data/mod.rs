@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::analysis::{CalibrationBin, Interval, Metric};
+pub use crate::analysis::{CalibrationBin, Interval, LabelKind, Metric};
 
 /// Several models on one data set, compared.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -122,6 +122,9 @@ pub struct Spread {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TaskReport {
+    /// What its label is.
+    #[serde(skip_serializing_if = "is_binary")]
+    pub kind: LabelKind,
     /// Area under the ROC curve.
     pub auc: Option<Spread>,
     /// The same within users.
@@ -149,6 +152,22 @@ pub struct TaskReport {
     /// Rows in bins of ascending prediction. For the page alone.
     #[serde(skip)]
     pub calibration_curve: Vec<CalibrationBin>,
+}
+
+impl TaskReport {
+    /// A metric over seeds, where it was measured.
+    pub fn get(&self, metric: Metric) -> Option<&Spread> {
+        match metric {
+            Metric::Auc => self.auc.as_ref(),
+            Metric::Gauc => self.gauc.as_ref(),
+            Metric::Logloss => self.logloss.as_ref(),
+            other => self.others.get(&other),
+        }
+    }
+}
+
+fn is_binary(kind: &LabelKind) -> bool {
+    *kind == LabelKind::Binary
 }
 
 /// How settings were chosen.

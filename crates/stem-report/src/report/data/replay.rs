@@ -37,6 +37,14 @@ pub struct ReplayDay {
     pub tasks: Vec<TaskMetrics>,
 }
 
+impl ReplayDay {
+    /// AUC of a task, or XAUC where its label is a number.
+    pub fn auc(&self, t: usize) -> Option<f64> {
+        let task = self.tasks.get(t)?;
+        task.auc.or_else(|| task.get(Metric::Xauc))
+    }
+}
+
 impl ReplayWay {
     /// The mean of a number over the days that have it.
     pub fn mean(&self, of: impl Fn(&ReplayDay) -> Option<f64>) -> Option<f64> {

@@ -13,14 +13,16 @@ pub(super) fn gate(context: &Context<'_>) -> Option<Section> {
     let answer = if gate.passed { "It may take the place of" } else { "It may not take the place of" };
     body.leaf("p", &[("class", &"intro")], format!("{answer} {}.", gate.against));
     let margin = decimals(gate.margin, 4);
+    let has_unit = gate.tasks.iter().any(|task| matches!(task.metric, Metric::Rmse | Metric::Mae));
     let says = format!(
-        "Both models on the same rows. A task is no worse where the 95 % interval of its gain in {}, over groups, lies above a loss of {margin}.",
-        gate.metric.name()
+        "Both models on the same rows. A task is no worse where the 95 % interval of its gain, over groups, lies above a loss of {margin}{}.",
+        if has_unit { ", and of what has a unit, RMSE and MAE, of that part of the other's" } else { "" }
     );
     intro(&mut body, &says);
-    let mut table = Table::new("Gain over the other model", ["task", "gain", "verdict"]).ending_in_text();
+    let mut table = Table::new("Gain over the other model", ["task", "metric", "gain", "verdict"]).ending_in_text();
     for task in &gate.tasks {
-        table.row(&task.task, [or_dash(task.gain, |gain| interval(&gain)), task.verdict.words().into()]);
+        let gain = or_dash(task.gain, |gain| interval(&gain));
+        table.row(&task.task, [task.metric.name().into_owned(), gain, task.verdict.words().into()]);
     }
     table.draw(&mut body);
     Some(Section { id: "gate", heading: "No worse than before?", body })

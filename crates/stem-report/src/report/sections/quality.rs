@@ -1,7 +1,7 @@
 //! Every model on every task, the best marked, ties named.
 
 use super::{Context, Section, intro};
-use crate::report::data::{Metric, ModelReport, Spread, TaskReport};
+use crate::report::data::{LabelKind, Metric, ModelReport, Spread, TaskReport};
 use crate::report::judge::close;
 use crate::report::markup::Markup;
 use crate::report::number::{DASH, decimals, duration, four, list, mean, or_dash, spread, spread_to, things};
@@ -56,7 +56,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let over = if single { "" } else { ": mean and standard deviation over seeds" };
     let is_number = |t: usize| {
         (0..context.report.models.len())
-            .any(|i| context.task(i, t).is_some_and(|task| task.others.contains_key(&Metric::Rmse)))
+            .any(|i| context.task(i, t).is_some_and(|task| task.kind == LabelKind::Value))
     };
     let (numbers, binary): (Vec<usize>, Vec<usize>) = context.tasks().map(|(t, _)| t).partition(|t| is_number(*t));
     let table = |what: &str, tasks: &[usize], columns: &[Column], with_valid: bool| {

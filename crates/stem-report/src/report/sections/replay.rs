@@ -27,8 +27,9 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     Some(Section { id: "replay", heading: "From day to day", body })
 }
 
+/// AUC, or XAUC of labels that are numbers.
 fn auc(t: usize) -> impl Fn(&ReplayDay) -> Option<f64> {
-    move |day| day.tasks.get(t)?.auc
+    move |day| day.auc(t)
 }
 
 fn means(context: &Context<'_>, replay: &ReplayReport, body: &mut Markup) {
@@ -44,7 +45,7 @@ fn means(context: &Context<'_>, replay: &ReplayReport, body: &mut Markup) {
                 format!("{sign}{} ± {}", decimals(mean, 4), decimals(error, 4))
             });
             let numbers = [mean(|m| m.gauc), mean(|m| m.logloss), mean(|m| m.calibration), decimals(way.seconds(), 1)];
-            table.row(task, [way.name.clone(), mean(|m| m.auc), gain].into_iter().chain(numbers));
+            table.row(task, [way.name.clone(), maybe(way.mean(auc(t))), gain].into_iter().chain(numbers));
         }
     }
     table.draw(body);
