@@ -67,7 +67,7 @@ impl CrossConfig {
     }
 
     /// Draws the maps; `None` where nothing is crossed.
-    pub(crate) fn init(&self, groups: usize, input: usize, rng: &mut ChaCha8Rng, device: &Device) -> Option<Cross> {
+    pub fn init(&self, groups: usize, input: usize, rng: &mut ChaCha8Rng, device: &Device) -> Option<Cross> {
         if self.is_none() {
             return None;
         }

@@ -38,9 +38,7 @@ pub struct EpochRows {
 /// Rows in groups: by a draw for each group, then by one for each row.
 fn in_groups(dataset: &Dataset, split: Split, seed: u64, epoch: u64) -> impl Iterator<Item = usize> + use<> {
     let groups = dataset.groups(split).unwrap_or_default();
-    let draw = |of: u64, salt: u64| {
-        xxhash_rust::xxh3::xxh3_64_with_seed(bytemuck::bytes_of(&[of, epoch, salt]), seed)
-    };
+    let draw = |of: u64, salt: u64| xxhash_rust::xxh3::xxh3_64_with_seed(bytemuck::bytes_of(&[of, epoch, salt]), seed);
     let mut order: Vec<usize> = (0..groups.len()).collect();
     order.par_sort_unstable_by_key(|&row| (draw(u64::from(groups[row]), 0), groups[row], draw(row as u64, 1), row));
     order.into_iter()

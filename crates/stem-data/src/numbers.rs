@@ -108,9 +108,13 @@ pub(crate) fn labels_of(
             let is_whole = matches!(kind, TaskKind::Count { .. } | TaskKind::Ordinal { .. });
             let misfit = match kind.misfit(value) {
                 _ if kind.is_binary() => misfit_of_bits(exact).map(String::from),
-                None if is_whole && f64::from(value) != exact => Some("a whole number that 32-bit floats can hold".into()),
+                None if is_whole && f64::from(value) != exact => {
+                    Some("a whole number that 32-bit floats can hold".into())
+                }
                 None => None,
-                Some(_) if value.is_infinite() && exact.is_finite() => Some("a number that 32-bit floats can hold".into()),
+                Some(_) if value.is_infinite() && exact.is_finite() => {
+                    Some("a number that 32-bit floats can hold".into())
+                }
                 misfit => misfit,
             };
             if let Some(expected) = misfit {

@@ -7,7 +7,7 @@ use crate::encode::Encoded;
 use crate::encoding::Encoding;
 use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
-use crate::recipe::{Feedback, ColumnType, FieldRecipe, Kind, Recipe, SplitRecipe};
+use crate::recipe::{ColumnType, Feedback, FieldRecipe, Kind, Recipe, SplitRecipe};
 use crate::split::Split;
 use crate::splitter::LEFT_OUT;
 

@@ -141,7 +141,11 @@ fn labels_that_do_not_fit_their_kind_are_told_with_row_and_value() {
             r#"{ column = "seconds", kind = "count" }"#,
             "row 2: expected a whole number of 0 or more or null, found 2.5",
         ),
-        ("1e40", r#"{ column = "seconds", kind = "watch-time" }"#, "row 2: expected a number that 32-bit floats can hold"),
+        (
+            "1e40",
+            r#"{ column = "seconds", kind = "watch-time" }"#,
+            "row 2: expected a number that 32-bit floats can hold",
+        ),
         (
             "501",
             r#"{ column = "seconds", kind = "ordinal", classes = 501 }"#,

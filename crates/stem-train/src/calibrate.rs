@@ -263,14 +263,17 @@ mod tests {
         assert!(slope == 1.0 && (9.5 + offset - mean).abs() < 1e-9, "{slope} {offset}");
         let Calibration::Linear { slope, offset } = factor(&of) else { panic!("a factor") };
         assert!((slope - (3.0 + 5.0 / 9.5)).abs() < 1e-9 && offset == 0.0, "{slope} {offset}");
-        let Calibration::Isotonic { probabilities, .. } = isotonic(of, &TaskKind::Count { scale: 1.0 }) else { panic!("a map") };
+        let Calibration::Isotonic { probabilities, .. } = isotonic(of, &TaskKind::Count { scale: 1.0 }) else {
+            panic!("a map")
+        };
         assert_eq!(probabilities.last(), Some(&62.0), "seconds are no probabilities");
     }
 
     #[test]
     fn an_isotonic_fit_has_the_level_of_each_stretch() {
         let of = |score: f64, label: f64| Row { score, label, weight: 1.0 };
-        let fitted = isotonic(vec![of(0.1, 0.0), of(0.2, 1.0), of(0.3, 0.0), of(0.4, 1.0), of(0.4, 1.0)], &TaskKind::Binary);
+        let fitted =
+            isotonic(vec![of(0.1, 0.0), of(0.2, 1.0), of(0.3, 0.0), of(0.4, 1.0), of(0.4, 1.0)], &TaskKind::Binary);
         // 0.2 and 0.3 are pooled: half of them are 1
         let expected = Calibration::Isotonic { scores: vec![0.1, 0.25, 0.4], probabilities: vec![0.0, 0.5, 1.0] };
         assert_eq!(fitted, expected);

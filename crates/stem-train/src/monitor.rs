@@ -100,7 +100,9 @@ impl Monitor {
     /// over tasks does not hang on their units.
     pub fn goodness(&self, kind: LabelKind, metrics: &TaskMetrics) -> Option<f64> {
         match self.metric_of(kind) {
-            metric @ (Metric::Rmse | Metric::Mae) => metrics.get(metric).map(|error| -error.max(f64::MIN_POSITIVE).ln()),
+            metric @ (Metric::Rmse | Metric::Mae) => {
+                metrics.get(metric).map(|error| -error.max(f64::MIN_POSITIVE).ln())
+            }
             metric => metrics.goodness(metric),
         }
     }

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stem_core::models::ModelSpec;
-use stem_core::{Bundle, Field, PADDING, Schema, Vocabulary, VocabularySpec, params};
+use stem_core::{Bundle, Field, PADDING, Schema, Task, Vocabulary, VocabularySpec, params};
 use stem_data::{Dataset, Profile};
 
 use crate::error::{Error, Result};
@@ -76,10 +76,15 @@ pub(crate) fn place_of<C: ModelSpec>(bundle: &Bundle<C>, spec: &C, schema: &Sche
     if !differences.is_empty() {
         return Err(unfit(format!("its sizes are others: {}", differences.join("; "))));
     }
-    let kind_of = |task: &Task| bundle.manifest.schema.task(&task.name).map(|place| bundle.manifest.schema.tasks[place].kind);
-    if let Some((task, theirs)) = schema.tasks.iter().find_map(|task| Some((task, kind_of(task).filter(|kind| *kind != task.kind)?))) {
+    let kind_of =
+        |task: &Task| bundle.manifest.schema.task(&task.name).map(|place| bundle.manifest.schema.tasks[place].kind);
+    if let Some((task, theirs)) =
+        schema.tasks.iter().find_map(|task| Some((task, kind_of(task).filter(|kind| *kind != task.kind)?)))
+    {
         let (name, ours) = (&task.name, task.kind);
-        return Err(unfit(format!("it learned '{name}' as {theirs:?}, the data have {ours:?}: encode them for the model, as `--from` does")));
+        return Err(unfit(format!(
+            "it learned '{name}' as {theirs:?}, the data have {ours:?}: encode them for the model, as `--from` does"
+        )));
     }
     let (theirs, ours) = (bundle.manifest.schema.task_names(), schema.task_names());
     let place = theirs.iter().position(|task| [task.as_str()] == ours[..]);

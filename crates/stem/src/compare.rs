@@ -123,7 +123,10 @@ fn text(report: &Report, answer: &Answer) -> String {
         }
         if !lines.is_empty() {
             let [a, b, c] = names;
-            line(&mut out, format_args!("| model | task | {a} | sd | {b} | {c} | transfer |\n|---|---|---|---|---|---|---|"));
+            line(
+                &mut out,
+                format_args!("| model | task | {a} | sd | {b} | {c} | transfer |\n|---|---|---|---|---|---|---|"),
+            );
             out.push_str(&lines);
         }
     }

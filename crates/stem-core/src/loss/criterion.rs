@@ -199,7 +199,11 @@ impl Criterion {
             }
         });
         if self.is_of_groups() {
-            assert_eq!(batch.groups.len(), batch.rows, "a loss of pairs wants the group of every row: batches in whole groups");
+            assert_eq!(
+                batch.groups.len(),
+                batch.rows,
+                "a loss of pairs wants the group of every row: batches in whole groups"
+            );
             let of = |(task, (_, loss)): (usize, &(TaskKind, TaskLoss))| match loss {
                 TaskLoss::Pairwise { .. } => Pairs::of(batch, task, self.tasks(), device),
                 _ => None,

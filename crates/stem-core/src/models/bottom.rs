@@ -28,7 +28,13 @@ pub struct BottomSizes {
 
 impl Default for BottomSizes {
     fn default() -> Self {
-        Self { dim: 16, bottom: vec![512, 512, 512], tower: vec![128, 64], hidden: HiddenConfig::default(), cross: CrossConfig::default() }
+        Self {
+            dim: 16,
+            bottom: vec![512, 512, 512],
+            tower: vec![128, 64],
+            hidden: HiddenConfig::default(),
+            cross: CrossConfig::default(),
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Model, check_size, check_widths, last};
 use crate::aftb::{self, AftbMask};
-use crate::embedding::Pooled;
 use crate::cross::CrossConfig;
+use crate::embedding::Pooled;
 use crate::error::Result;
 use crate::gate::Gates;
 use crate::mlp::{HiddenConfig, MlpBank, MlpShape};

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::layered::FirstInput;
 use super::{Layered, LayeredSizes, Model, ModelSpec, NetworkSize, check_size};
-use crate::embedding::Pooled;
 use crate::cross::CrossConfig;
+use crate::embedding::Pooled;
 use crate::error::{Result, require};
 use crate::experts::Streams;
 use crate::layer::{GateInput, Reach, Wiring};

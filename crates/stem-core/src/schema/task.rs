@@ -267,7 +267,13 @@ mod tests {
     #[test]
     fn what_is_no_number_is_not_hidden_and_nothing_is_infinite() {
         let plain = TaskKind::Regression { transform: TargetTransform::None, mean: 0.0, std: 1.0 };
-        for kind in [TaskKind::Binary, plain, TaskKind::Count { scale: 1.0 }, TaskKind::Ordinal { classes: 3 }, TaskKind::ZeroInflated { scale: 1.0 }] {
+        for kind in [
+            TaskKind::Binary,
+            plain,
+            TaskKind::Count { scale: 1.0 },
+            TaskKind::Ordinal { classes: 3 },
+            TaskKind::ZeroInflated { scale: 1.0 },
+        ] {
             assert!(kind.score(&[f32::NAN; 3]).is_nan(), "{kind}");
             assert!(kind.score(&[300.0, 300.0, 300.0]).is_finite() && kind.score(&[-300.0; 3]).is_finite(), "{kind}");
         }

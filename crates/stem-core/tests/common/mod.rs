@@ -83,6 +83,7 @@ pub fn layered() -> LayeredSizes {
         gate: vec![4],
         tower: vec![3],
         hidden: HiddenConfig::default(),
+        cross: CrossConfig::default(),
     }
 }
 
@@ -94,11 +95,18 @@ pub fn mixture() -> MixtureSizes {
         gate: vec![4],
         tower: vec![3],
         hidden: HiddenConfig::default(),
+        cross: CrossConfig::default(),
     }
 }
 
 pub fn bottom() -> BottomSizes {
-    BottomSizes { dim: 4, bottom: vec![6, 5], tower: vec![3], hidden: HiddenConfig::default() }
+    BottomSizes {
+        dim: 4,
+        bottom: vec![6, 5],
+        tower: vec![3],
+        hidden: HiddenConfig::default(),
+        cross: CrossConfig::default(),
+    }
 }
 
 pub fn shared_bottom() -> ModelConfig {
@@ -111,7 +119,7 @@ pub fn single_task() -> ModelConfig {
 
 /// Every model of the crate, small.
 pub fn every_model() -> Vec<ModelConfig> {
-    let BottomSizes { dim, bottom: widths, tower, hidden } = bottom();
+    let BottomSizes { dim, bottom: widths, tower, hidden, cross } = bottom();
     let models = vec![
         stem(),
         shared_bottom(),
@@ -119,13 +127,20 @@ pub fn every_model() -> Vec<ModelConfig> {
         ModelConfig::Omoe(OmoeConfig(mixture())),
         ModelConfig::Mmoe(MmoeConfig(mixture())),
         ModelConfig::Ple(PleConfig(layered())),
-        ModelConfig::Aitm(AitmConfig { dim, bottom: widths, tower: tower.clone(), hidden, order_penalty: 0.0 }),
-        ModelConfig::Esmm(EsmmConfig { dim, tower, hidden }),
+        ModelConfig::Aitm(AitmConfig { dim, bottom: widths, tower: tower.clone(), hidden, cross, order_penalty: 0.0 }),
+        ModelConfig::Esmm(EsmmConfig { dim, tower, hidden, cross }),
         ModelConfig::MmoeMe(MmoeMeConfig(mixture())),
         ModelConfig::PleMe(PleMeConfig(layered())),
     ];
     assert_eq!(models.iter().map(ModelConfig::model_name).collect::<Vec<_>>(), ModelName::ALL);
     models
+}
+
+/// The same model with crosses before it.
+pub fn with_cross(config: &ModelConfig, cross: CrossConfig) -> ModelConfig {
+    let mut value = serde_json::to_value(config).unwrap();
+    value["cross"] = serde_json::to_value(cross).unwrap();
+    serde_json::from_value(value).unwrap()
 }
 
 /// The same model with other settings between its linear maps.

@@ -238,7 +238,10 @@ fn feedback(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Feedback {
     let standardize = section.flag("standardize", faults);
     let classes = section.count("classes", 2, faults);
     if classes.is_some_and(|classes| classes > MOST_CLASSES) {
-        faults.add(section.line_of("classes", faults), format!("`classes` is more than {MOST_CLASSES}: is it a number, `kind = \"regression\"`?"));
+        faults.add(
+            section.line_of("classes", faults),
+            format!("`classes` is more than {MOST_CLASSES}: is it a number, `kind = \"regression\"`?"),
+        );
     }
     let unreadable = section.has("kind") && kind.is_none(); // that is a fault already
     let mut only = |key: &str, of: &str, is_there: bool| {

@@ -116,7 +116,12 @@ impl<'a> ModelRuns<'a> {
                     let before = runs.iter().filter_map(|run| run.uncalibrated_test.get(&self.tasks[t]).cloned());
                     let [_, _, logloss, calibration] = spreads(&before.collect::<Vec<_>>());
                     let uncalibrated = logloss.zip(calibration).map(|(logloss, calibration)| [logloss, calibration]);
-                    TaskReport { valid, joint, uncalibrated, ..task_report(&self.scores, self.dataset, t, &metrics[t..=t]) }
+                    TaskReport {
+                        valid,
+                        joint,
+                        uncalibrated,
+                        ..task_report(&self.scores, self.dataset, t, &metrics[t..=t])
+                    }
                 })
                 .collect(),
             gates: self.gate_maps(),

@@ -7,8 +7,8 @@ pub use crowded::{crowded, many};
 
 use learned::{embeddings, gates, learning, priors};
 use stem_report::report::{
-    CalibrationBin, Interval, LabelKind, Metric, ModelReport, PairReport, Provenance, Report, SearchReport, Spread, StratumModel,
-    StratumReport, StratumTask, TaskReport, Trial,
+    CalibrationBin, Interval, LabelKind, Metric, ModelReport, PairReport, Provenance, Report, SearchReport, Spread,
+    StratumModel, StratumReport, StratumTask, TaskReport, Trial,
 };
 
 const TASKS: [&str; 2] = ["like", "follow"];

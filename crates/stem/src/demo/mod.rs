@@ -79,7 +79,8 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let recipe = Recipe::parse(recipe.1, &recipe.0)?;
     let dataset = prepare(&recipe, out, &out.join("columns"), &preparation)?;
     let (progress, stop) = (console.progress(), console.stop());
-    let options = RunOptions { device, progress, stop, overwrite: true, resume: false, metrics: vec![], command: command_line() };
+    let options =
+        RunOptions { device, progress, stop, overwrite: true, resume: false, metrics: vec![], command: command_line() };
     let mut runs: Vec<RunMetrics> = Vec::new();
     for model in [ModelName::Stem, ModelName::SharedBottom, ModelName::SingleTask] {
         runs.push(train(model, &plan, &dataset, &out.join(model.as_str()), &options)?);

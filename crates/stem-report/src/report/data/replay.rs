@@ -1,5 +1,6 @@
 //! A model kept up to date from day to day.
 
+use crate::analysis::Metric;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::TaskMetrics;

@@ -55,8 +55,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let single = context.tasks().flat_map(|(t, _)| seeds(t)).max() == Some(1);
     let over = if single { "" } else { ": mean and standard deviation over seeds" };
     let is_number = |t: usize| {
-        (0..context.report.models.len())
-            .any(|i| context.task(i, t).is_some_and(|task| task.kind == LabelKind::Value))
+        (0..context.report.models.len()).any(|i| context.task(i, t).is_some_and(|task| task.kind == LabelKind::Value))
     };
     let (numbers, binary): (Vec<usize>, Vec<usize>) = context.tasks().map(|(t, _)| t).partition(|t| is_number(*t));
     let table = |what: &str, tasks: &[usize], columns: &[Column], with_valid: bool| {
