@@ -1,4 +1,4 @@
-//! Raw rows in, a probability per task out. The same forward that trained.
+//! Raw rows in, a score per task out: a probability, or a number in the label's unit. The same forward that trained.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -137,7 +137,7 @@ impl<C: ModelSpec> Predictor<C> {
         Ok(precision::with(self.precision, || self.states[0].network.gates(pool(self.table(), &self.layout, batch))))
     }
 
-    /// Probabilities per row and task. An unseen value takes the row of the unseen; no rows give no scores.
+    /// Scores per row and task. An unseen value takes the row of the unseen; no rows give no scores.
     ///
     /// # Errors
     /// [`MissingColumn`](crate::Error::MissingColumn) and [`WrongType`](crate::Error::WrongType), naming column and row.
@@ -158,7 +158,7 @@ impl<C: ModelSpec> Predictor<C> {
         encode_rows(self.schema(), &self.vocabularies, rows)
     }
 
-    /// Probabilities of rows that are encoded already.
+    /// Scores of rows that are encoded already.
     ///
     /// # Errors
     /// [`Error::Batch`](crate::Error::Batch) when the batch does not fit the schema.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::ser::{Serialize, Serializer};
 
-/// Probabilities of a request, row by row. Serialised, each row is a map from task to probability.
+/// Scores of a request, row by row: probabilities of tasks whose label is 0 or 1, else numbers in the label's unit. Serialised, each row is a map from task to probability.
 ///
 /// ```no_run
 /// # let predictor = stem_core::Predictor::open("bundle.safetensors", &stem_core::DeviceSpec::default().open()?)?;
@@ -41,24 +41,24 @@ impl Scores {
         self.values.is_empty()
     }
 
-    /// One slice of `T` probabilities per row.
+    /// One slice of `T` scores per row.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.values.chunks_exact(self.tasks.len())
     }
 
-    /// The probabilities of one task, row by row; `None` when there is no such task.
+    /// The scores of one task, row by row; `None` when there is no such task.
     pub fn task(&self, name: &str) -> Option<impl ExactSizeIterator<Item = f32>> {
         let index = self.task_index(name)?;
         Some(self.rows().map(move |row| row[index]))
     }
 
-    /// Probability of one task for one row; `None` when there is no such row or task.
+    /// Score of one task for one row; `None` when there is no such row or task.
     pub fn get(&self, row: usize, task: &str) -> Option<f32> {
         let index = self.task_index(task)?;
         self.rows().nth(row).map(|row| row[index])
     }
 
-    /// All probabilities. `[B, T]`, row-major
+    /// All scores. `[B, T]`, row-major
     pub fn into_values(self) -> Vec<f32> {
         self.values
     }

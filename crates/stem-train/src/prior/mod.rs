@@ -10,14 +10,15 @@
 //! which row `r` occurs in them, and `F_v` the curvature of the loss at a pooled embedding:
 //!
 //! ```text
-//! loss         mean over samples of sum_t BCE_t  +  1 / (2 N) sum_r sum_d w[r, :, d]^T S_v^-1 w[r, :, d]
+//! loss         mean over samples of sum_t L_t  +  1 / (2 N) sum_r sum_d w[r, :, d]^T S_v^-1 w[r, :, d]
 //! curvature    F_v[k, d] = mean over samples b of (d loss_b / d e_v[k, d])^2               a running mean over looks
 //! posterior    V_r = (S_v^-1 + n_r diag_k(mean_d F_v[k, d]))^-1
 //! EM           S_v <- (1 - a) S_v + a mean over rows with n_r > 0 of (mean_d w[r, :, d] w[r, :, d]^T + V_r)
 //! ```
 //!
 //! That is the *tied* prior, `S_v` a matrix over the embedding groups of a row (a task's own and the shared one): its correlations say
-//! how alike the tasks are to a user. The *diagonal* one has a variance for each group and dimension instead.
+//! how alike the tasks are to a user. (`L_t` is taken for the logarithm of a likelihood, as cross-entropy is: of squares that are not
+//! standardised the curvature is off.) The *diagonal* one has a variance for each group and dimension instead.
 //!
 //! Nothing here passes over the table. A row that a batch holds `k` times of the `o_r` times that it occurs in an epoch is pulled
 //! `k / (o_r B)` times, which over an epoch is the pull of the equation; and means over rows are taken over the rows of batches, each
