@@ -4,6 +4,7 @@
 
 mod section;
 mod field;
+mod label;
 mod read;
 mod check;
 
@@ -11,6 +12,7 @@ pub(crate) use section::nearest;
 
 use std::path::{Path, PathBuf};
 
+pub use label::{Feedback, LabelRecipe, Mature};
 pub use stem_core::ColumnType;
 use stem_core::{Keep, Pooling, Transform, Value, files};
 use stem_report::analysis::Metric;
@@ -235,58 +237,6 @@ impl FieldRecipe {
     pub(crate) fn vocabulary(&self) -> &str {
         self.vocabulary.as_deref().unwrap_or(&self.name)
     }
-}
-
-/// One kind of feedback.
-#[derive(Debug, Clone)]
-pub struct LabelRecipe {
-    /// Column of the SELECT: 0 or 1, or a number as its kind has it, or null (missing).
-    pub column: String,
-    /// What it holds.
-    pub kind: Feedback,
-    /// What a comparison decides by on it; where it is not said, the recipe's `verdict`.
-    pub metric: Option<Metric>,
-    /// Where this other label is not 1, the label counts as missing.
-    pub within: Option<String>,
-    /// When it is known.
-    pub mature: Option<Mature>,
-    /// Line in the recipe.
-    pub line: usize,
-}
-
-/// What a label holds: see [`TaskKind`](stem_core::TaskKind) for what is learned of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Feedback {
-    /// 0 or 1.
-    #[default]
-    Binary,
-    /// Any number.
-    Regression {
-        /// Whether `ln(1 + y)` is learned in place of `y`, for numbers of 0 or more with a long tail.
-        log1p: bool,
-        /// Whether mean and standard deviation of the training split are taken out.
-        standardize: bool,
-    },
-    /// 0, 1, 2 ...
-    Count,
-    /// A time or an amount of 0 or more.
-    WatchTime,
-    /// A level, 0 to `classes - 1`.
-    Ordinal {
-        /// How many levels there are.
-        classes: usize,
-    },
-    /// An amount of 0 or more with many zeros.
-    ZeroInflated,
-}
-
-/// A label that arrives late.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Mature {
-    /// Column with the time of the impression: a number, a date or a time.
-    pub column: String,
-    /// What the newest row has to be older by for the label to be known: in days of a date or time, else as the column counts.
-    pub wait: f64,
 }
 
 /// The column that a source has whose files are listed by split.

@@ -5,9 +5,10 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::field::field;
+use super::label::label;
 use super::section::{Faults, Section};
 use super::{
-    ColumnType, Dialect, Feedback, Format, Growth, LabelRecipe, Lines, Mature, Quote, Recipe, SPLIT_OF_FILES, Source,
+    ColumnType, Dialect, Format, Growth, Lines, Quote, Recipe, SPLIT_OF_FILES, Source,
     SplitRecipe,
 };
 use crate::error::Fault;
@@ -196,86 +197,6 @@ fn dialect(section: &mut Section<'_>, text: bool, faults: &mut Faults<'_>) -> Di
         );
     }
     Dialect { separator, quote, escape, null_values, encoding }
-}
-
-fn label(mut section: Section<'_>, faults: &mut Faults<'_>) -> LabelRecipe {
-    let column = section.need_text("column", faults);
-    let within = section.text("within", faults);
-    let kind = feedback(&mut section, faults);
-    let metric = section.metric("metric", faults);
-    let mature =
-        section.table("mature_after", "mature_after = { column = \"time\", wait = 7 }", faults).map(|mut own| {
-            let (column, wait) = (own.need_text("column", faults), own.number("wait", faults));
-            if !wait.is_some_and(|wait| wait.is_finite() && wait > 0.0) {
-                faults.add(
-                    own.line,
-                    "`mature_after` needs a `wait` above 0: in days of a date or time, else as the column counts",
-                );
-            }
-            own.finish(faults);
-            Mature { column, wait: wait.unwrap_or(1.0) }
-        });
-    let line = section.line_of("column", faults);
-    section.finish(faults);
-    LabelRecipe { column, kind, metric, within, mature, line }
-}
-
-/// Most levels of an ordinal label, as the schema has it.
-const MOST_CLASSES: usize = 1024;
-
-fn feedback(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Feedback {
-    let regression = Feedback::Regression { log1p: false, standardize: true };
-    let kinds = [
-        ("binary", Feedback::Binary),
-        ("regression", regression),
-        ("count", Feedback::Count),
-        ("watch-time", Feedback::WatchTime),
-        ("ordinal", Feedback::Ordinal { classes: 0 }),
-        ("zero-inflated", Feedback::ZeroInflated),
-    ];
-    let kind = section.choice("kind", &kinds, faults);
-    let transform = section.choice("transform", &[("none", false), ("log1p", true)], faults);
-    let standardize = section.flag("standardize", faults);
-    let classes = section.count("classes", 2, faults);
-    if classes.is_some_and(|classes| classes > MOST_CLASSES) {
-        faults.add(
-            section.line_of("classes", faults),
-            format!("`classes` is more than {MOST_CLASSES}: is it a number, `kind = \"regression\"`?"),
-        );
-    }
-    let unreadable = section.has("kind") && kind.is_none(); // that is a fault already
-    let mut only = |key: &str, of: &str, is_there: bool| {
-        if is_there && !unreadable {
-            faults.add(section.line_of(key, faults), format!("`{key}` is for a label of `kind = \"{of}\"`"));
-        }
-    };
-    let is_regression = kind == Some(regression);
-    only("transform", "regression", transform.is_some() && !is_regression);
-    only("standardize", "regression", standardize.is_some() && !is_regression);
-    match kind {
-        // `classes` alone says what the label is
-        None | Some(Feedback::Ordinal { .. }) if classes.is_some() => {
-            Feedback::Ordinal { classes: classes.unwrap_or(2) }
-        }
-        Some(Feedback::Ordinal { .. }) => {
-            if !section.has("classes") {
-                faults.add(
-                    section.line,
-                    "a label of `kind = \"ordinal\"` needs `classes`: how many levels there are, 0 among them",
-                );
-            }
-            Feedback::Ordinal { classes: 2 }
-        }
-        Some(Feedback::Regression { .. }) => {
-            only("classes", "ordinal", classes.is_some());
-            Feedback::Regression { log1p: transform.unwrap_or(false), standardize: standardize.unwrap_or(true) }
-        }
-        Some(kind) => {
-            only("classes", "ordinal", classes.is_some());
-            kind
-        }
-        None => Feedback::Binary,
-    }
 }
 
 fn split(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<SplitRecipe> {
