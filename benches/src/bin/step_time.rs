@@ -63,6 +63,12 @@ struct Args {
     dim: usize,
     #[arg(long, default_value_t = 2)]
     tasks: usize,
+    /// Layers of crosses of features before the experts.
+    #[arg(long, default_value_t = 0)]
+    cross: usize,
+    /// Rank of the crosses.
+    #[arg(long, default_value_t = 16)]
+    rank: usize,
     /// Threads of the CPU devices.
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -110,6 +116,7 @@ fn config(args: &Args) -> ModelConfig {
         ("bottom", json!(args.hidden)),
         ("gate", json!(args.gate)),
         ("tower", json!(args.tower)),
+        ("cross", json!({ "layers": args.cross, "rank": args.rank })),
     ];
     args.model.config_with(sizes).expect("sizes keep their types")
 }

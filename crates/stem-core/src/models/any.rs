@@ -187,7 +187,8 @@ impl ModelName {
     ) -> serde_json::Result<ModelConfig> {
         let mut config = serde_json::to_value(self.default_config())?;
         for (key, value) in settings {
-            if config.get(key).is_some() {
+            // Every model has `cross`, which is not written where nothing is crossed.
+            if key == "cross" || config.get(key).is_some() {
                 config[key] = value;
             }
         }
