@@ -9,7 +9,7 @@ use stem_data::{Dataset, Known, Rows};
 use stem_experiment::{EvaluateOptions, Evaluation, Measurement, evaluate};
 use stem_report::analysis::{Bootstrap, Interval, Metric};
 use stem_report::metrics::four_decimals;
-use stem_report::report::{EvaluationReport, GateReport, MeasuredTask};
+use stem_report::report::{EvaluationReport, FieldImportance, GateReport, MeasuredTask};
 
 use crate::args::{DataArgs, DeviceArgs, Source, refuse_replacing};
 use crate::command_line::command_line;
@@ -49,6 +49,9 @@ pub(crate) struct Args {
     /// Columns of the SELECT by whose values the rows are measured apart, with commas
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     by: Vec<String>,
+    /// Measure what each field is worth to each task: its values are dealt anew among the rows, and these scored once more
+    #[arg(long)]
+    importance: bool,
     /// Folder for evaluation.json and the page, report.html
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -117,6 +120,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         metrics: if args.metric.is_some() { Default::default() } else { source.metrics() },
         margin: args.margin,
         bootstrap: Bootstrap { resamples: args.resamples, ..Bootstrap::default() },
+        importance: args.importance,
         device: args.device.device,
         command: command_line(),
     };
@@ -149,7 +153,7 @@ const SHOWN: usize = 12;
 
 /// Tables of what was measured.
 fn text(answer: &Answer<'_>, evaluation: &Evaluation) -> String {
-    let EvaluationReport { tasks, slices, gate, .. } = &evaluation.report;
+    let EvaluationReport { tasks, slices, gate, importance, .. } = &evaluation.report;
     let mut lines = vec![format!("{} rows", answer.rows)];
     let kinds = [(false, Metric::ALL), (true, [Metric::Xauc, Metric::Rmse, Metric::Mae])];
     let kinds = kinds.into_iter().filter(|(numbers, _)| tasks.iter().any(|task| task.is_of_numbers() == *numbers));
@@ -181,6 +185,7 @@ fn text(answer: &Answer<'_>, evaluation: &Evaluation) -> String {
             }),
         );
     }
+    lines.extend((!importance.is_empty()).then(|| importance_text(tasks, importance)));
     lines.extend(gate.iter().map(gate_text));
     lines.extend(answer.report.iter().map(|page| page.display().to_string()));
     lines.join("\n")
@@ -201,6 +206,21 @@ fn row(mut cells: Vec<String>, task: &MeasuredTask, metrics: &[Metric; 3]) -> Ve
     cells.extend(metrics.map(|metric| format!("{}{}", four_decimals(task.metrics.get(metric)), ends(metric))));
     cells.push(four_decimals(task.metrics.calibration));
     cells
+}
+
+/// A line for each field, those first that are worth the most to some task.
+fn importance_text(tasks: &[MeasuredTask], importance: &[FieldImportance]) -> String {
+    let mut rows = vec![[String::new()].into_iter().chain(tasks.iter().map(|task| task.task.clone())).collect::<Vec<_>>()];
+    let most = |field: &FieldImportance| {
+        field.tasks.iter().flatten().map(|interval| interval.mean).fold(f64::NEG_INFINITY, f64::max)
+    };
+    let mut fields: Vec<&FieldImportance> = importance.iter().collect();
+    fields.sort_by(|a, b| most(b).total_cmp(&most(a)));
+    let cell = |interval: &Option<Interval>| {
+        interval.map_or("-".into(), |Interval { mean, low, high }| format!("{mean:+.4} ({low:+.4} to {high:+.4})"))
+    };
+    rows.extend(fields.iter().map(|field| [field.field.clone()].into_iter().chain(field.tasks.iter().map(cell)).collect()));
+    format!("what each field is worth:\n{}", table(&rows))
 }
 
 fn gate_text(gate: &GateReport) -> String {

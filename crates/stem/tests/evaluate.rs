@@ -155,3 +155,23 @@ fn a_recipe_that_does_not_fit_the_bundle_is_refused_field_by_field() {
     assert_eq!(negative, "--margin -1: expected a number of 0 or more");
     assert_eq!(run(&["evaluate", "--bundle", "no-such-file", "--margin", "0.1"]).status.code(), Some(2));
 }
+
+#[test]
+fn fields_are_worth_what_the_scores_lose_without_them() {
+    let days = Days::new();
+    let (recipe, data, out) = (days.recipe(), days.small.path(""), days.small.path("worth"));
+    let found = json(&texts(&days.args(&recipe, &data, &["--importance", "--out", &out])));
+    let fields = found["importance"].as_array().unwrap();
+    assert_eq!(fields.iter().map(|field| field["field"].as_str().unwrap()).collect::<Vec<_>>(), ["user", "item"]);
+    for field in fields {
+        for interval in field["tasks"].as_array().unwrap() {
+            let [low, mean, high] = ["low", "mean", "high"].map(|key| interval[key].as_f64().unwrap());
+            assert!(low <= mean && mean <= high && mean.abs() < 0.5, "{found}");
+        }
+    }
+    let of = |field: usize, task: usize| fields[field]["tasks"][task]["mean"].as_f64().unwrap();
+    assert!((0..2).any(|task| of(0, task).max(of(1, task)) > 0.0), "a model reads something: {found}");
+    assert!(days.small.read("worth/report.html").contains("What each field is worth"));
+    let plain = json(&texts(&days.args(&recipe, &data, &[])));
+    assert!(plain.get("importance").is_none(), "it costs a scoring a field, and is not done unasked");
+}

@@ -5,9 +5,11 @@
 //! | quality of all rows and of slices | `quality` |
 //! | inputs and labels against those of the training | `drift` |
 //! | paired with another bundle | `gate` |
+//! | what each field is worth | `importance` |
 
 mod drift;
 mod gate;
+mod importance;
 mod quality;
 
 use std::collections::BTreeMap;
@@ -44,6 +46,8 @@ pub struct EvaluateOptions {
     pub margin: f64,
     /// How intervals are drawn.
     pub bootstrap: Bootstrap,
+    /// Whether it is measured what each field is worth to each task, by scoring the rows once more for every field.
+    pub importance: bool,
     /// Where it is scored, for the page.
     pub device: DeviceSpec,
     /// The command line that does it again, for the page.
@@ -91,6 +95,11 @@ pub fn evaluate(
         slices: quality::slices(&scores, dataset),
         drift,
         gate: None,
+        importance: if options.importance {
+            importance::importance(predictor, dataset, options)?
+        } else {
+            Vec::new()
+        },
     };
     let mut models = vec![model(&measured.name, &scores, dataset)];
     if let Some(other) = against {

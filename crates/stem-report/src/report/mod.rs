@@ -26,7 +26,7 @@ mod training;
 mod verdict;
 
 pub use data::{
-    CalibrationBin, DriftReport, EmbeddingReport, EpochPoint, EvaluationReport, FieldEmbedding, GateMap, GateReport,
+    CalibrationBin, DriftReport, EmbeddingReport, EpochPoint, EvaluationReport, FieldEmbedding, FieldImportance, GateMap, GateReport,
     GateTask, GateVerdict, Interval, LabelKind, LearningCurve, MeasuredSlice, MeasuredTask, Metric, ModelReport,
     PairReport, Picture, PriorReport, Provenance, ReplayDay, ReplayReport, ReplayWay, Report, SearchReport, Spread,
     StratumModel, StratumReport, StratumTask, TaskReport, Trial,

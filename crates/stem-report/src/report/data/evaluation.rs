@@ -18,6 +18,19 @@ pub struct EvaluationReport {
     pub drift: Vec<DriftReport>,
     /// Whether it is no worse than another model on the same rows.
     pub gate: Option<GateReport>,
+    /// What each field is worth; empty where it was not asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub importance: Vec<FieldImportance>,
+}
+
+/// What a field is worth to a model.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct FieldImportance {
+    /// Its name.
+    pub field: String,
+    /// By how much each task gets worse where the field's values are dealt anew among the rows, in what decides on the task, with a 95 %
+    /// interval over groups; `None` where that is undefined. In the order of the model's tasks.
+    pub tasks: Vec<Option<Interval>>,
 }
 
 /// A task on some rows.

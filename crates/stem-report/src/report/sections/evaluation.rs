@@ -2,7 +2,7 @@
 
 use super::{Context, Section, intro};
 use crate::analysis::Metric;
-use crate::report::data::{EvaluationReport, Interval, MeasuredTask};
+use crate::report::data::{FieldImportance, EvaluationReport, Interval, MeasuredTask};
 use crate::report::markup::Markup;
 use crate::report::number::{DASH, count, decimals, interval, maybe, or_dash};
 use crate::report::table::{Cell, Table};
@@ -132,6 +132,29 @@ pub(super) fn slices(context: &Context<'_>) -> Option<Section> {
         }
     }
     Some(Section { id: "slices", heading: "For whom", body })
+}
+
+pub(super) fn importance(context: &Context<'_>) -> Option<Section> {
+    let evaluation = context.report.evaluation.as_ref().filter(|evaluation| !evaluation.importance.is_empty())?;
+    let mut body = Markup::new();
+    intro(
+        &mut body,
+        "By how much a task gets worse where a field's values are dealt anew among the rows, in what decides on the task, with 95 % intervals \
+         over groups. It is what this model makes of a field beside all others: of two fields that say the same, each may be worth little.",
+    );
+    let mut table = Table::new("What each field is worth", ["field"].into_iter().chain(context.tasks().map(|(_, task)| task)));
+    let most = |importance: &&FieldImportance| {
+        let means = importance.tasks.iter().flatten().map(|interval| interval.mean);
+        means.fold(f64::NEG_INFINITY, f64::max)
+    };
+    let mut fields: Vec<&FieldImportance> = evaluation.importance.iter().collect();
+    fields.sort_by(|a, b| most(b).total_cmp(&most(a)));
+    for importance in fields {
+        let cells = importance.tasks.iter().map(|task| or_dash(*task, |own| interval(&own)));
+        table.row(&importance.field, cells);
+    }
+    table.draw(&mut body);
+    Some(Section { id: "importance", heading: "What each field is worth", body })
 }
 
 pub(super) fn drift(context: &Context<'_>) -> Option<Section> {

@@ -111,6 +111,7 @@ pub(super) fn all(context: &Context<'_>) -> Vec<Section> {
         provenance::section,
         evaluation::measured,
         evaluation::slices,
+        evaluation::importance,
         evaluation::drift,
         quality::section,
         transfer::section,
