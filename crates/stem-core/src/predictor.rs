@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 use crate::batch::Batch;
 use crate::bundle::{Bundle, Manifest, State};
 use crate::calibration::Calibration;
+use crate::columns::{Columns, encode_columns};
 use crate::embedding::{EmbeddingTable, SlotLayout};
 use crate::error::Result;
 use crate::featurize::{encode_part, encode_rows};
@@ -22,6 +23,11 @@ use crate::vocabulary::Vocabulary;
 /// Rows scored at once, and slots of them: what bounds the memory of a large request, and of one whose sequences are long.
 const ROWS_AT_ONCE: usize = 4096;
 const SLOTS_AT_ONCE: usize = 1 << 18;
+
+/// A part is filled up to a multiple of so many rows. Products of fewer rows are summed in another order than those of many: with this, the
+/// scores of a row are the same bits alone and among others, on flex on a processor with AVX-512. (the row blocks of `stem-kernels` are
+/// multiples of it; the crate `gemm`, which multiplies elsewhere, sums by the shape)
+const ROWS_ALIKE: usize = 16;
 
 /// A trained model, ready to score from any thread.
 ///
@@ -137,7 +143,9 @@ impl<C: ModelSpec> Predictor<C> {
         Ok(precision::with(self.precision, || self.states[0].network.gates(pool(self.table(), &self.layout, batch))))
     }
 
-    /// Probabilities per row and task. An unseen value takes the row of the unseen; no rows give no scores.
+    /// Probabilities per row and task. An unseen value takes the row of the unseen; no rows give no scores. On the device
+    /// flex and a processor with AVX-512 the scores of a row are the same bits, whichever rows are scored with it; elsewhere they are the same
+    /// within rounding.
     ///
     /// # Errors
     /// [`MissingColumn`](crate::Error::MissingColumn) and [`WrongType`](crate::Error::WrongType), naming column and row.
@@ -172,7 +180,31 @@ impl<C: ModelSpec> Predictor<C> {
         Ok(Scores::new(self.tasks.clone(), values))
     }
 
+    /// Rows that share the values of some columns: what all share is looked up once. The same ids and weights as of rows that hold all
+    /// values themselves.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict).
+    pub fn encode_columns(&self, columns: &Columns) -> Result<Batch> {
+        encode_columns(self.schema(), &self.vocabularies, columns)
+    }
+
     fn score_part(&self, ids: &[u32], weights: &[f32]) -> Vec<f32> {
+        let slots = self.layout.slots();
+        let rows = ids.len() / slots.max(1);
+        let missing = rows.next_multiple_of(ROWS_ALIKE) - rows;
+        if missing == 0 {
+            return self.score_filled(ids, weights);
+        }
+        let last = (rows - 1) * slots;
+        let ids = [ids, &ids[last..].repeat(missing)].concat();
+        let weights = [weights, &weights[last..].repeat(missing)].concat();
+        let mut scores = self.score_filled(&ids, &weights);
+        scores.truncate(rows * self.tasks.len());
+        scores
+    }
+
+    fn score_filled(&self, ids: &[u32], weights: &[f32]) -> Vec<f32> {
         let score = |state: &State<C::Model>| {
             let (network, table) = (&state.network, &state.table);
             precision::with(self.precision, || score_slots(network, table, &self.layout, ids, weights)) // B * T
@@ -194,6 +226,6 @@ impl<C: ModelSpec> Predictor<C> {
     }
 
     fn rows_at_once(&self) -> usize {
-        (SLOTS_AT_ONCE / self.layout.slots()).clamp(1, ROWS_AT_ONCE)
+        (SLOTS_AT_ONCE / self.layout.slots()).clamp(ROWS_ALIKE, ROWS_AT_ONCE) / ROWS_ALIKE * ROWS_ALIKE
     }
 }
