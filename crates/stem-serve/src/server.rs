@@ -50,6 +50,7 @@ const LAST_CALL: Duration = Duration::from_millis(50);
 pub struct Server {
     app: Arc<App>,
     tls: Option<Tls>,
+    more: Router,
     // In this order: nothing is swapped any more, then what waits is scored.
     watch: Option<Watch>,
     workers: Workers,
@@ -96,13 +97,23 @@ impl Server {
         let workers = Workers::start(&queue)?;
         let (device, is_stopping) = (device.clone(), AtomicBool::new(false));
         let app = Arc::new(App { config, registry, queue, metrics, device, source, is_stopping });
-        Ok(Self { app, tls: None, watch, workers })
+        Ok(Self { app, tls: None, more: Router::new(), watch, workers })
     }
 
     /// Shows callers a certificate; connections are then TLS alone.
     #[must_use]
     pub fn with_tls(self, tls: Tls) -> Self {
         Self { tls: Some(tls), ..self }
+    }
+
+    /// Answers other routes too, for a service of one's own. They are not counted, logged or asked for a token.
+    ///
+    /// # Panics
+    /// When a route is one of the server's own.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Router) -> Self {
+        self.more = self.more.merge(routes);
+        self
     }
 
     /// The routes, to be merged into a service of one's own, which then limits connections itself. The server has to live as long.
@@ -122,11 +133,11 @@ impl Server {
     /// # Errors
     /// A certificate that cannot be used.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
-        let Self { app, tls, watch, workers } = self;
+        let Self { app, tls, more, watch, workers } = self;
         let acceptor = tls.map(|tls| tls.acceptor()).transpose()?;
         let limits = app.config.limits.clone();
         let open = Arc::new(Semaphore::new(limits.connections));
-        let connections = Connections { app: app.clone(), router: routes::router(&app), acceptor, open };
+        let connections = Connections { app: app.clone(), router: more.merge(routes::router(&app)), acceptor, open };
         let graceful = GracefulShutdown::new();
         let mut stop = pin!(stop);
         loop {

@@ -28,7 +28,8 @@ impl Drop for Serving {
 }
 
 fn serve(args: &[&str]) -> Serving {
-    let args = [&["serve", "--listen", "127.0.0.1:0", "--json", "--device", &device()], args].concat();
+    let device = device();
+    let args = [&["serve", "--listen", "127.0.0.1:0", "--json", "--device", &device], args].concat();
     let mut child = stem(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();

@@ -263,3 +263,20 @@ pub fn read_answer(stream: &mut impl Read) -> io::Result<Answer> {
     answer.body = all[body..body + length].to_vec();
     Ok(answer)
 }
+
+/// Whether scores are the same bits; of other devices and processors, whose products depend on how many rows they have, within rounding.
+pub fn same(found: &[u32], expected: &[u32]) -> bool {
+    let off = |(a, b): (&u32, &u32)| (f32::from_bits(*a) - f32::from_bits(*b)).abs();
+    let is_exact = DeviceSpec::from_env().unwrap() == DeviceSpec::Flex && has_own_products();
+    found == expected
+        || !is_exact && found.len() == expected.len() && found.iter().zip(expected).map(off).all(|off| off < 1e-5)
+}
+
+fn has_own_products() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
