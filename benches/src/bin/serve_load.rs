@@ -1,5 +1,5 @@
 //! Load on a server of this machine: rows per second over HTTP beside those of the library alone on the same cores. One process holds
-//! server, callers and library, one after the other. Prints one JSON line:
+//! server, callers and library; the callers take part of the same cores. Prints one JSON line:
 //!
 //! ```text
 //! cargo run --release --bin serve_load
@@ -48,8 +48,11 @@ struct Args {
     #[arg(long, default_value_t = 50)]
     rows: usize,
     /// Seconds of each measurement.
-    #[arg(long, default_value_t = 8.0)]
+    #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// Rounds of library and server, one after the other, so that what else the machine does meets all of them; medians are told.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
     /// How a request holds its rows.
     #[arg(long, value_enum, default_value = "rows")]
     form: Form,
@@ -79,31 +82,42 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         requests.iter().map(|rows| serde_json::from_value(json!(rows))).collect::<Result<_, _>>()?;
     let cores = thread::available_parallelism()?.get();
 
-    let as_requests =
-        library(&args, cores, |i| predictor.predict(&parsed[i % REQUESTS]).map_or(0, |scores| scores.len()));
     let whole: Vec<Row> = parsed.iter().flatten().take(4096).cloned().collect();
-    let as_batches = library(&args, 1, |_| predictor.predict(&whole).map_or(0, |scores| scores.len()));
-
     let bodies: Vec<String> = requests.iter().map(|rows| body(args.form, rows)).collect();
     let (address, end) = serve(&args, &path)?;
-    drop(predictor);
-    let (rows, mut milliseconds) = ask(&args, address, &bodies);
+    let mut milliseconds = Vec::new();
+    let rounds: Vec<[f64; 3]> = (0..args.rounds)
+        .map(|_| {
+            let as_requests =
+                library(&args, cores, |i| predictor.predict(&parsed[i % REQUESTS]).map_or(0, |scores| scores.len()));
+            let as_batches = library(&args, 1, |_| predictor.predict(&whole).map_or(0, |scores| scores.len()));
+            let (rows, took) = ask(&args, address, &bodies);
+            milliseconds.extend(took);
+            [as_requests, as_batches, rows]
+        })
+        .collect();
     end();
     std::fs::remove_dir_all(&folder)?;
-    milliseconds.sort_unstable_by(f64::total_cmp);
-    let at = |share: f64| milliseconds[((milliseconds.len() - 1) as f64 * share) as usize];
+    let of = |what: &dyn Fn(&[f64; 3]) -> f64| middle(rounds.iter().map(what).collect(), 0.5);
     let round = |x: f64| (x * 100.0).round() / 100.0;
     println!(
         "{}",
         json!({
-            "cores": cores, "dim": args.dim, "rows_a_request": args.rows, "connections": args.connections,
-            "library_rows_per_s": { "requests": as_requests.round(), "batches_of_4096": as_batches.round() },
-            "server_rows_per_s": rows.round(),
-            "share_of_library": { "requests": round(rows / as_requests), "batches_of_4096": round(rows / as_batches) },
-            "p50_ms": round(at(0.5)), "p99_ms": round(at(0.99)), "requests": milliseconds.len(),
+            "cores": cores, "dim": args.dim, "rows_a_request": args.rows, "connections": args.connections, "rounds": args.rounds,
+            "library_rows_per_s": { "requests": of(&|r| r[0]).round(), "batches_of_4096": of(&|r| r[1]).round() },
+            "server_rows_per_s": of(&|r| r[2]).round(),
+            "share_of_library": { "requests": round(of(&|r| r[2] / r[0])), "batches_of_4096": round(of(&|r| r[2] / r[1])) },
+            "p50_ms": round(middle(milliseconds.clone(), 0.5)), "p99_ms": round(middle(milliseconds.clone(), 0.99)),
+            "requests": milliseconds.len(),
         })
     );
     Ok(())
+}
+
+/// The value below which a share of all lies.
+fn middle(mut values: Vec<f64>, share: f64) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * share) as usize]
 }
 
 /// Writes a bundle of the benches' model, and gives requests for it.
