@@ -30,20 +30,25 @@ pub(crate) fn check(head: &Head, schema: &Schema) -> Result<(), Refusal> {
 /// The best rows: by `sum_t w_t p_t`, where all tasks weigh 1 unless it says otherwise, or by `prod_t p_t ^ a_t`. Of equal ones the first
 /// comes first. `scores [B, T]`
 pub(crate) fn rank(head: &Head, schema: &Schema, scores: &[f32]) -> Ranked {
-    let place = |(task, factor): &(String, f64)| Some((schema.task(task)?, *factor));
     let tasks = schema.tasks.len();
-    let one: Box<dyn Fn(&[f32]) -> f64> = match &head.combine {
-        None => Box::new(|row| row.iter().map(|p| f64::from(*p)).sum()),
-        Some(Combine::Weights(weights)) => {
-            let weights: Vec<(usize, f64)> = weights.iter().filter_map(place).collect();
-            Box::new(move |row| weights.iter().map(|(task, weight)| weight * f64::from(row[*task])).sum())
-        }
+    let places = |factors: &[(String, f64)]| -> Vec<(usize, f64)> {
+        factors.iter().filter_map(|(task, factor)| Some((schema.task(task)?, *factor))).collect()
+    };
+    let all: Vec<f64> = match &head.combine {
         Some(Combine::Powers(powers)) => {
-            let powers: Vec<(usize, f64)> = powers.iter().filter_map(place).collect();
-            Box::new(move |row| powers.iter().map(|(task, power)| f64::from(row[*task]).powf(*power)).product())
+            let powers = places(powers);
+            let one = |row: &[f32]| powers.iter().map(|(task, power)| f64::from(row[*task]).powf(*power)).product();
+            scores.chunks_exact(tasks).map(one).collect()
+        }
+        weights => {
+            let weights = match weights {
+                Some(Combine::Weights(weights)) => places(weights),
+                _ => (0..tasks).map(|task| (task, 1.0)).collect(),
+            };
+            let one = |row: &[f32]| weights.iter().map(|(task, weight)| weight * f64::from(row[*task])).sum();
+            scores.chunks_exact(tasks).map(one).collect()
         }
     };
-    let all: Vec<f64> = scores.chunks_exact(tasks).map(one).collect();
     let mut indices: Vec<usize> = (0..all.len()).collect();
     indices.sort_by(|a, b| all[*b].total_cmp(&all[*a])); // a stable sort
     indices.truncate(head.top_k.unwrap_or(usize::MAX));

@@ -71,7 +71,7 @@ fn every_bad_request_is_refused_by_name_and_the_server_serves_on() {
     let server = start(&models.path("shop"), config);
     let mut client = server.client();
     let whole = r#"{"user": 1, "tags": "a", "age": 3}"#;
-    let eleven = format!(r#"{{"rows": [{}]}}"#, vec![whole; 11].join(","));
+    let eleven = format!(r#"{{"rows": [{}]}}"#, [whole; 11].join(","));
     let deep = format!(r#"{{"rows": [{}{}]}}"#, "[".repeat(5000), "]".repeat(5000));
     let cases: Vec<(&str, u16, &str, Json)> = vec![
         ("", 400, "body", json!({})),

@@ -200,8 +200,10 @@ fn a_bundle_that_is_sent_is_kept_where_it_is_served_from() {
         assert_eq!((answer.status, answer.kind().as_str()), (400, "name"), "{name}");
     }
     assert_eq!(fs::read_dir(served.path()).unwrap().count(), 2, "nothing else is left");
-    let nowhere = swap(&server, "shop", std::path::Path::new("/no/such/file"));
-    assert_eq!((nowhere.status, nowhere.kind().as_str()), (422, "bundle"));
+    for path in ["/no/such/file", "/dev/zero", "/tmp"] {
+        let nowhere = swap(&server, "shop", std::path::Path::new(path));
+        assert_eq!((nowhere.status, nowhere.kind().as_str()), (422, "bundle"), "{path}");
+    }
 }
 
 #[test]

@@ -140,7 +140,11 @@ impl Model {
 /// A copy of a file, which goes when it is dropped.
 fn private_copy(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut copy = tempfile::Builder::new().prefix("stem-serve-").tempfile()?;
-    io::copy(&mut File::open(path)?, copy.as_file_mut())?;
+    let mut file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")); // a pipe or a device may never end
+    }
+    io::copy(&mut file, copy.as_file_mut())?;
     Ok(copy)
 }
 

@@ -245,7 +245,10 @@ pub fn read_answer(stream: &mut impl Read) -> io::Result<Answer> {
     let mut more = |all: &mut Vec<u8>| -> io::Result<()> {
         match stream.read(&mut piece)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            bytes => Ok(all.extend_from_slice(&piece[..bytes])),
+            bytes => {
+                all.extend_from_slice(&piece[..bytes]);
+                Ok(())
+            }
         }
     };
     let body = loop {
