@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use serde_json::json;
+use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
@@ -99,6 +100,22 @@ fn a_stop_answers_what_was_asked_and_takes_nothing_more() {
     }
     server.end();
     assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn a_request_that_is_still_arriving_at_a_stop_is_answered() {
+    let models = Models::new(&["shop"]);
+    let mut server = start(models.folder.path(), ServeConfig::default());
+    let body = json!({ "rows": rows(0..5) }).to_string();
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let head = format!("POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), &body.as_bytes()[..9]].concat()).unwrap();
+    thread::sleep(Duration::from_millis(200));
+    server.ask_to_stop();
+    thread::sleep(Duration::from_millis(400));
+    stream.write_all(&body.as_bytes()[9..]).unwrap();
+    assert_eq!(read_answer(&mut stream).unwrap().status, 200);
+    server.end();
 }
 
 #[test]
