@@ -45,5 +45,8 @@ const load = async () => {
     by("told").textContent = ok ? told.models.length + " served" : told.error.message;
     if (ok) told.models.forEach(show);
 };
-by("load").onclick = load;
+by("load").onsubmit = event => {
+    event.preventDefault();
+    load();
+};
 load();
