@@ -1,8 +1,10 @@
 //! The two programs of the README are the examples of that name, word for word, and run.
 #![allow(clippy::unwrap_used)]
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
@@ -38,5 +40,35 @@ fn the_minimal_programs_train_and_score() {
         let output = Command::new(examples.join(name)).current_dir(folder.path()).output().unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success() && out.contains(expected), "{name}: {out}{err}");
+    }
+    let embedded = Command::new(examples.join("embed_axum"))
+        .args(["out/minimal", "127.0.0.1:0"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut embedded = Killed(embedded.unwrap());
+    let mut line = String::new();
+    BufReader::new(embedded.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}"));
+    let row = r#"{"rows": [{"user": 7, "item": 21, "user_group": 1, "item_category": 2}]}"#;
+    for (asked, body, expected) in [("GET /hello", "", "hello"), ("POST /v1/score", row, r#""scores":{"a":[0."#)] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let length = body.len();
+        let head =
+            format!("{asked} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains(expected), "{asked}: {answer}");
+    }
+}
+
+/// A program that ends with the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
     }
 }

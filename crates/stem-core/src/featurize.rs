@@ -25,43 +25,69 @@ pub(crate) fn encode_part(schema: &Schema, vocabularies: &[Vocabulary], rows: &[
     batch.weights.reserve(rows.len() * slots);
     for (index, row) in (first..).zip(rows) {
         for field in &schema.fields {
-            let value = prepared(schema, field, row, index)?;
-            let mut slot = |id: u32, weight: f32| {
-                batch.ids.push(offsets[field.vocabulary] + id);
-                batch.weights.push(weight);
-            };
-            let vocabulary = &vocabularies[field.vocabulary];
-            match &field.kind {
-                FieldKind::Category => slot(vocabulary.id_of(&value, &field.name, index)?, 1.0),
-                FieldKind::Number { .. } => {
-                    slot(0, number(&value, field, index)?);
-                }
-                FieldKind::Vector { len } => {
-                    let weights = vector(&value, field, *len, index)?;
-                    (0..).zip(weights).for_each(|(component, weight)| slot(component, weight));
-                }
-                FieldKind::Sequence { max_len, pooling, keep } => {
-                    let ids = sequence(&value, field, vocabulary, (*keep, *max_len), index)?;
-                    let weight = pooling.weight(ids.len());
-                    ids.iter().for_each(|&id| slot(id, weight));
-                    (ids.len()..*max_len).for_each(|_| slot(PADDING, 0.0));
-                }
-            }
+            let (offset, vocabulary) = (offsets[field.vocabulary], &vocabularies[field.vocabulary]);
+            encode_field(
+                schema,
+                field,
+                vocabulary,
+                |column| row.get(column),
+                index,
+                |id, weight| {
+                    batch.ids.push(offset + id);
+                    batch.weights.push(weight);
+                },
+            )?;
         }
     }
     Ok(batch)
 }
 
+/// The slots of a field in a row: local ids and weights, exactly as many as the field has.
+pub(crate) fn encode_field<'v>(
+    schema: &Schema,
+    field: &'v Field,
+    vocabulary: &Vocabulary,
+    get: impl Fn(&str) -> Option<&'v Value>,
+    index: usize,
+    mut slot: impl FnMut(u32, f32),
+) -> Result<()> {
+    let value = prepared(schema, field, get, index)?;
+    match &field.kind {
+        FieldKind::Category => slot(vocabulary.id_of(&value, &field.name, index)?, 1.0),
+        FieldKind::Number { .. } => slot(0, number(&value, field, index)?),
+        FieldKind::Vector { len } => {
+            let weights = vector(&value, field, *len, index)?;
+            (0..).zip(weights).for_each(|(component, weight)| slot(component, weight));
+        }
+        FieldKind::Sequence { max_len, pooling, keep } => {
+            let ids = sequence(&value, field, vocabulary, (*keep, *max_len), index)?;
+            let weight = pooling.weight(ids.len());
+            ids.iter().for_each(|&id| slot(id, weight));
+            (ids.len()..*max_len).for_each(|_| slot(PADDING, 0.0));
+        }
+    }
+    Ok(())
+}
+
 /// The value of a field in a row, after its transforms; of a sequence and a vector the raw one, whose values are transformed one by
 /// one. Null where nothing is left and nothing stands in for it.
-fn prepared<'r>(schema: &'r Schema, field: &'r Field, row: &'r Row, index: usize) -> Result<Cow<'r, Value>> {
+fn prepared<'r>(
+    schema: &Schema,
+    field: &'r Field,
+    get: impl Fn(&str) -> Option<&'r Value>,
+    index: usize,
+) -> Result<Cow<'r, Value>> {
+    let value_of = |column: &str| {
+        let columns = || schema.columns().join(", ");
+        get(column).ok_or_else(|| Error::MissingColumn { column: column.into(), row: index, columns: columns() })
+    };
     let raw = match field.columns() {
-        [column] => match value_of(schema, row, column, index)? {
+        [column] => match value_of(column)? {
             value if schema.is_null(value) => Cow::Owned(Value::Null),
             value => Cow::Borrowed(value),
         },
         columns => {
-            let values = columns.iter().map(|column| match value_of(schema, row, column, index)? {
+            let values = columns.iter().map(|column| match value_of(column)? {
                 value if schema.is_null(value) => Ok(Value::Null),
                 value => Ok(value.clone()),
             });
@@ -77,11 +103,6 @@ fn prepared<'r>(schema: &'r Schema, field: &'r Field, row: &'r Row, index: usize
         (value, Some(default)) if *value == Value::Null => transformed(Cow::Borrowed(default)),
         (value, _) => Ok(value),
     }
-}
-
-fn value_of<'r>(schema: &Schema, row: &'r Row, column: &str, index: usize) -> Result<&'r Value> {
-    let columns = || schema.columns().join(", ");
-    row.get(column).ok_or_else(|| Error::MissingColumn { column: column.into(), row: index, columns: columns() })
 }
 
 fn transformed(field: &Field, value: Value, row: usize) -> Result<Value> {

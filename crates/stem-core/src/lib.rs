@@ -37,7 +37,7 @@
 //! | the contract: fields, tasks, sizes | `schema`, `value` |
 //! | raw value -> cleaned, clipped, crossed ... | `transform` |
 //! | value -> row id | `vocabulary` |
-//! | raw rows -> ids, weights | `featurize`, `batch` |
+//! | raw rows -> ids, weights | `featurize`, `columns`, `batch` |
 //! | ids, weights -> a device -> embeddings -> probabilities | `forward` |
 //! | rows of the table -> `x_k` | `embedding` |
 //! | how exact products are; what the CPU does in one pass | [`precision`], [`fused`] |
@@ -64,6 +64,8 @@ mod schema;
 mod vocabulary;
 mod batch;
 mod featurize;
+mod columns;
+mod example;
 mod embedding;
 mod norm;
 mod scoped;
@@ -97,8 +99,10 @@ pub use burn;
 pub use batch::{Batch, MISSING};
 pub use bundle::Bundle;
 pub use calibration::{Calibration, logit};
+pub use columns::Columns;
 pub use device::DeviceSpec;
 pub use error::{Error, Result};
+pub use example::example_row;
 pub use featurize::encode_rows;
 pub use models::{ModelConfig, ModelName};
 pub use predictor::Predictor;

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 use crate::batch::Batch;
 use crate::bundle::{Bundle, Manifest, State};
 use crate::calibration::Calibration;
+use crate::columns::{Columns, encode_columns};
 use crate::embedding::{EmbeddingTable, SlotLayout};
 use crate::error::Result;
 use crate::featurize::{encode_part, encode_rows};
@@ -137,7 +138,9 @@ impl<C: ModelSpec> Predictor<C> {
         Ok(precision::with(self.precision, || self.states[0].network.gates(pool(self.table(), &self.layout, batch))))
     }
 
-    /// Scores per row and task. An unseen value takes the row of the unseen; no rows give no scores.
+    /// Scores per row and task. An unseen value takes the row of the unseen; no rows give no scores. On the device
+    /// flex and a processor with AVX-512 the scores of a row are the same bits, whichever rows are scored with it; elsewhere they are the same
+    /// within rounding.
     ///
     /// # Errors
     /// [`MissingColumn`](crate::Error::MissingColumn) and [`WrongType`](crate::Error::WrongType), naming column and row.
@@ -170,6 +173,15 @@ impl<C: ModelSpec> Predictor<C> {
             values.extend(self.score_part(ids, weights));
         }
         Ok(Scores::new(self.tasks.clone(), values))
+    }
+
+    /// Rows that share the values of some columns: what all share is looked up once. The same ids and weights as of rows that hold all
+    /// values themselves.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict).
+    pub fn encode_columns(&self, columns: &Columns) -> Result<Batch> {
+        encode_columns(self.schema(), &self.vocabularies, columns)
     }
 
     fn score_part(&self, ids: &[u32], weights: &[f32]) -> Vec<f32> {

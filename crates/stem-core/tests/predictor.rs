@@ -235,3 +235,53 @@ fn a_float_names_no_text_key_and_booleans_are_integers() {
     assert_eq!([id(true.into()), id("True".into()), id(1.into())], [2, 2, 2]);
     assert_eq!([id(false.into()), id("false".into())], [1, 1]);
 }
+
+/// Whether products are this library's own, which sum in one order whatever the number of rows; the crate `gemm`'s do not.
+fn has_own_products() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// What a server promises: a request's scores do not depend on the requests that it is batched with.
+#[test]
+fn on_the_cpu_the_scores_of_a_row_are_the_same_bits_alone_and_among_others() {
+    if DeviceSpec::from_env().unwrap() != DeviceSpec::Flex || !has_own_products() {
+        return println!("skipped: other devices, and processors without AVX-512, give the same within a tolerance");
+    }
+    let row = |i: usize| {
+        let user = [10, 20, 30, 99][i * i % 4];
+        Row::new().with("user", user).with("tags", ["a", "b|c", ""][i % 3]).with("age", i as f64 / 100.0)
+    };
+    let many: Vec<Row> = (0..4300).map(row).collect();
+    let mut models = every_model();
+    models.extend(every_model().iter().filter(|model| model.model_name() == ModelName::Stem).map(|model| {
+        with_hidden(model, HiddenConfig { activation: Activation::Prelu, batch_norm: true, ..HiddenConfig::default() })
+    }));
+    for config in models {
+        let predictor = predictor(&config);
+        let bits = |rows: &[Row]| {
+            predictor.predict(rows).unwrap().into_values().into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let together = bits(&many);
+        let tasks = together.len() / many.len();
+        for (from, to) in [
+            (0, 1),
+            (1, 2),
+            (17, 20),
+            (5, 55),
+            (100, 115),
+            (200, 216),
+            (300, 317),
+            (1000, 1700),
+            (4095, 4097),
+            (4299, 4300),
+        ] {
+            let apart = bits(&many[from..to]);
+            assert!(apart == together[from * tasks..to * tasks], "{}: rows {from} to {to}", config.model_name());
+        }
+    }
+}

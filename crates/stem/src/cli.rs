@@ -2,6 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "serve")]
+use crate::serve;
 use crate::{
     compare, completions, console, demo, evaluate, import, init, inspect, parity, prepare, replay, score, train,
 };
@@ -15,6 +17,7 @@ Begin:
   stem compare --models stem,shared-bottom             does sharing help, for whom, and what to ship
   stem evaluate --bundle out/train/bundle.safetensors --data today
   stem score --bundle out/train/bundle.safetensors --input rows.csv --output scores.csv
+  stem serve --bundle out/train
 
 `stem COMMAND --help` shows examples of each.";
 
@@ -38,6 +41,8 @@ pub(crate) enum Command {
     Evaluate(evaluate::Args),
     Replay(replay::Args),
     Score(score::Args),
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     Inspect(inspect::Args),
     Import(import::Args),
     #[command(hide = true)]
@@ -81,7 +86,7 @@ mod tests {
             Cli::command().try_get_matches_from(example).unwrap_or_else(|e| panic!("{example:?}: {e}"));
         }
         let names: Vec<&str> = examples.iter().map(|example| example[1].as_str()).collect();
-        assert_eq!(names, ["demo", "init", "train", "compare", "evaluate", "score"]);
+        assert_eq!(names, ["demo", "init", "train", "compare", "evaluate", "score", "serve"]);
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod prepare;
 mod train;
 mod compare;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod evaluate;
 mod replay;
 mod table;
@@ -56,6 +58,8 @@ fn run(cli: &Cli) -> Exit {
         Command::Evaluate(args) => evaluate::run(args, &console),
         Command::Replay(args) => replay::run(args, &console),
         Command::Score(args) => score::run(args, &console),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args, &console),
         Command::Inspect(args) => inspect::run(args, &console),
         Command::Import(args) => import::run(args, &console),
         Command::Parity(args) => parity::run(args, &console),

@@ -4,8 +4,8 @@
 //!
 //! | way | what for |
 //! |---|---|
-//! | `skinny` | results of one row or a few columns (gemv and its like): sums of whole rows |
-//! | `gemm` | the crate `gemm`: machines without AVX-512, and results of a few rows |
+//! | `skinny` | results of a few rows or columns (gemv and its like): sums of whole rows, with AVX-512 in the order of the tiles |
+//! | `gemm` | the crate `gemm`: machines without AVX-512 |
 //! | `tile` | AVX-512: tiles of our own that end with bias and ReLU in registers |
 //! | `tile` in bfloat16 | the same with factors rounded to bfloat16, where that is asked for and worth it |
 
@@ -81,12 +81,12 @@ fn choose(precision: Precision, a: Mat, b: Mat) -> Way {
         Way::TileBf16(machine)
     } else if skinny::fits(a, b) {
         Way::Skinny
-    } else if m >= FEW_ROWS
-        && let Some(machine) = Avx512::detect()
-    {
-        Way::Tile(machine)
     } else {
-        Way::Gemm
+        match Avx512::detect() {
+            Some(machine) if m >= FEW_ROWS => Way::Tile(machine),
+            Some(_) if b.col_stride() == 1 => Way::Skinny, // in the order of the tiles
+            _ => Way::Gemm,
+        }
     }
 }
 
@@ -174,16 +174,45 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 100 }))]
+
+        /// What a server promises of rows that are scored together rests on it.
+        #[test]
+        fn with_tiles_a_row_has_the_same_bits_alone_and_among_others(
+            (k, n) in (1usize..1200, 1usize..140),
+            first in 0usize..40,
+            rows in 1usize..20,
+            accumulate: bool,
+        ) {
+            if Avx512::detect().is_none() {
+                return Ok(());
+            }
+            let m = 64;
+            let (a, b, bias) = (numbers(m * k, 1, 2.0), numbers(k * n, 2, 2.0), numbers(n, 3, 2.0));
+            let epilogue = Epilogue { accumulate, bias: Some(&*bias), relu: true };
+            let before = numbers(m * n, 4, 2.0);
+            let run = |rows: std::ops::Range<usize>| {
+                let mut c = before[rows.start * n..rows.end * n].to_vec();
+                let (count, b) = (rows.len(), Mat::new(&b, k, n));
+                multiply(Precision::F32, Mat::new(&a, m, k).rows_of(rows), b, MatMut::new(&mut c, count, n), epilogue);
+                c.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            prop_assert!(run(first..first + rows) == run(0..m)[first * n..(first + rows) * n]);
+        }
+    }
+
     #[test]
     fn the_table_sends_small_results_round_the_tiles_and_wide_ones_to_bfloat16() {
         let zeros = vec![0.0; 64 * 64];
         let way = |precision, m, k, n| choose(precision, Mat::new(&zeros, m, k), Mat::new(&zeros, k, n));
         let (f32, bf16) = (Precision::F32, Precision::Bf16);
         assert!(matches!(way(f32, 1, 64, 64), Way::Skinny));
-        assert!(matches!(way(f32, FEW_ROWS - 1, 64, 64), Way::Gemm));
         if Avx512::detect().is_none() {
+            assert!(matches!(way(f32, FEW_ROWS - 1, 64, 64), Way::Gemm));
             return println!("skipped: this machine lacks AVX-512");
         }
+        assert!(matches!(way(f32, FEW_ROWS - 1, 64, 64), Way::Skinny));
         assert!(matches!(way(f32, FEW_ROWS, 64, 64), Way::Tile(_)));
         assert!(matches!(way(bf16, 64, NARROW - 1, 64), Way::Tile(_)));
         if Avx512Bf16::detect().is_none() {

@@ -6,11 +6,12 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use stem_core::bundle::Manifest;
-use stem_core::{Bundle, Calibration, DeviceSpec, Field, ModelConfig, Predictor, Row, Task};
+use stem_core::{
+    Bundle, Calibration, DeviceSpec, Field, ModelConfig, Predictor, Row, Task, example_row,
+};
 use stem_data::Profile;
 use stem_train::prior::VocabularyPrior;
 
-use super::example::example_row;
 use super::field::FieldReport;
 use super::thing::Header;
 use crate::console::Result;

@@ -2,7 +2,6 @@
 
 mod bundle;
 mod columns;
-mod example;
 mod field;
 pub(crate) mod thing;
 

@@ -70,13 +70,18 @@ pub unsafe fn product<K: Kind>(a: Mat, b: Mat, c: MatMut, epilogue: Epilogue) {
     }
 }
 
+/// Terms of a block, of `k` in all: all blocks about the same.
+pub(super) fn depth<K: Kind>(k: usize) -> usize {
+    k.div_ceil(k.div_ceil(CELLS * K::DEPTH).max(1)).next_multiple_of(4 * K::DEPTH)
+}
+
 /// [`product`] of operands with a stride of 1; that of `a` is the one of `S`.
 ///
 /// # Safety
 /// Features of `K`; the shapes agree, none of them 0.
 unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, epilogue: Epilogue) {
     let (m, k, n) = (a.rows(), a.cols(), b.cols());
-    let depth = k.div_ceil(k.div_ceil(CELLS * K::DEPTH)).next_multiple_of(4 * K::DEPTH); // all blocks about the same
+    let depth = depth::<K>(k);
     let unpacked = K::PLAIN && (n <= NARROW || !S::ROWS || !a.row_stride().is_multiple_of(ALIASED));
     PACKED.with_borrow_mut(|[left, right]| {
         let left = cache_aligned(left, S::GROUP * PANEL_PLACES);

@@ -9,8 +9,8 @@
 //!
 //! Every element of `C` is summed in the order of `k`, in blocks whose lengths follow from `k` alone. Among products that are made of
 //! tiles its bits are therefore the same however rows or columns are split into calls, wherever it lies in a tile, and whichever way
-//! `A` and `B` lie in memory. A call of few rows or columns is not made of tiles (`choose` decides): a row alone and the same
-//! row among many may differ in their last bits.
+//! `A` and `B` lie in memory. A call of few rows is not made of tiles (`choose` decides) and sums in the same order, fused as here
+//! (`skinny`): in f32 a row alone has the bits of the same row among many.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
@@ -39,6 +39,16 @@ pub(super) type Avx512 = Tiles<false>;
 /// Products in bfloat16 of f32 matrices. `A` and `B` are rounded to nearest even while they are packed, sums are taken in f32, bias and
 /// ReLU too. The machine takes denormal operands and sums for 0.
 pub(super) type Avx512Bf16 = Tiles<true>;
+
+impl Avx512 {
+    /// Terms that are summed before they are added to those before, of `k` in all.
+    pub(super) fn depth(self, k: usize) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        return blocks::depth::<kind::F32>(k);
+        #[cfg(not(target_arch = "x86_64"))]
+        k
+    }
+}
 
 impl<const BF16: bool> Tiles<BF16> {
     /// `None` where the machine lacks the features. Nothing else makes one.

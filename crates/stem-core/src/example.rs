@@ -1,10 +1,13 @@
 //! A row that a model scores, of keys that it knows.
 
 use serde_json::{Map, Value, json};
-use stem_core::{Field, FieldKind, KeyKind, Schema, Transform, Vocabulary};
 
-/// A value for every column that the model reads.
-pub(super) fn example_row(schema: &Schema, vocabularies: &[Vocabulary]) -> Map<String, Value> {
+use crate::schema::{Field, FieldKind, Schema};
+use crate::transform::{KeyKind, Transform};
+use crate::vocabulary::Vocabulary;
+
+/// A value for every column that a model reads, as a JSON object.
+pub fn example_row(schema: &Schema, vocabularies: &[Vocabulary]) -> Map<String, Value> {
     let mut row = Map::new();
     for field in &schema.fields {
         for (place, column) in field.columns().iter().enumerate() {
@@ -48,7 +51,6 @@ fn value(field: &Field, place: usize, vocabulary: &Vocabulary) -> Value {
                 None => json!(keys),
             }
         }
-        _ => Value::Null,
     }
 }
 

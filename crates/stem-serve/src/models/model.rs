@@ -1,0 +1,154 @@
+//! One model: a bundle that was opened, checked and warmed.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+use stem_core::burn::tensor::Device;
+use stem_core::{Batch, Columns, Field, Predictor, Row, example_row};
+
+use super::golden::{self, Checked};
+use crate::error::with_causes;
+
+/// Digits of the checksum that tell versions apart.
+const VERSION_DIGITS: usize = 12;
+
+/// A model that scores.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) name: String,
+    /// A short form of the bundle's checksum.
+    pub(crate) version: String,
+    pub(crate) predictor: Predictor,
+    /// Where the bundle lies, in words.
+    file: String,
+    loaded: u64,
+    golden: Checked,
+    example: Map<String, Value>,
+    /// Of each field with a vocabulary: its place, its slots, and the ids of padding and of the unseen.
+    keyed: Vec<Keyed>,
+}
+
+#[derive(Debug)]
+struct Keyed {
+    field: usize,
+    slots: std::ops::Range<usize>,
+    padding: u32,
+    unseen: u32,
+}
+
+impl Model {
+    /// Opens a bundle with all its checks, lets it score a row of its own and its golden rows.
+    ///
+    /// The file is copied first: it may be written over while it is read, and a file that is cut under a program ends it.
+    ///
+    /// # Errors
+    /// Which check it did not pass.
+    pub(crate) fn open(name: &str, path: &Path, device: &Device) -> Result<Self, String> {
+        let copy = private_copy(path).map_err(|error| format!("it cannot be read: {error}"))?;
+        Self::open_private(name, copy.path(), path.display().to_string(), device)
+    }
+
+    /// As [`open`](Self::open), of a file that nobody else writes.
+    ///
+    /// # Errors
+    /// Which check it did not pass.
+    pub(crate) fn open_private(name: &str, path: &Path, file: String, device: &Device) -> Result<Self, String> {
+        let opened = std::panic::catch_unwind(|| Predictor::open(path, device));
+        let predictor = match opened {
+            Ok(opened) => opened.map_err(|error| match error {
+                stem_core::Error::Bundle { fault, .. } => with_causes(&fault),
+                other => with_causes(&other),
+            })?,
+            Err(_) => return Err("it cannot be opened: the loader failed, and the log tells more".into()),
+        };
+        let (schema, vocabularies) = (predictor.schema(), predictor.vocabularies());
+        let example = example_row(schema, vocabularies);
+        let warm: Row = serde_json::from_value(Value::Object(example.clone()))
+            .map_err(|error| format!("its example row does not read: {error}"))?;
+        let scores =
+            predictor.predict(&[warm]).map_err(|error| format!("it does not score its example row: {error}"))?;
+        if let Some(score) = scores.rows().flatten().find(|score| !(0.0..=1.0).contains(*score)) {
+            return Err(format!("it scores its example row {score}, which is no probability"));
+        }
+        let golden = golden::check(&predictor)?;
+        let offsets = schema.offsets();
+        let places = schema.fields.iter().enumerate().zip(schema.slot_ranges());
+        let keyed = places.filter(|((_, field), _)| field.kind.has_keys()).map(|((place, field), slots)| {
+            let padding = offsets[field.vocabulary];
+            Keyed { field: place, slots, padding, unseen: padding + vocabularies[field.vocabulary].unseen() }
+        });
+        let keyed = keyed.collect();
+        let version = predictor.checksum().chars().take(VERSION_DIGITS).collect();
+        let loaded = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Ok(Self { name: name.into(), version, predictor, file, loaded, golden, example, keyed })
+    }
+
+    /// The columns that it reads.
+    pub(crate) fn columns(&self) -> Vec<&str> {
+        self.predictor.schema().columns()
+    }
+
+    /// Ids and weights of rows; of no rows nothing.
+    pub(crate) fn encode(&self, columns: &Columns) -> stem_core::Result<Batch> {
+        match columns.rows() {
+            0 => Ok(Batch::default()),
+            _ => self.predictor.encode_columns(columns),
+        }
+    }
+
+    /// For each field with a vocabulary: its name, how many values a batch has of it, and how many of them are unseen. Null counts as
+    /// unseen, which it is to the model.
+    pub(crate) fn unseen(&self, batch: &Batch) -> impl Iterator<Item = (&Field, u64, u64)> {
+        let schema = self.predictor.schema();
+        let slots = schema.slots();
+        self.keyed.iter().map(move |keyed| {
+            let (mut values, mut unseen) = (0, 0);
+            for row in batch.ids.chunks_exact(slots) {
+                for id in &row[keyed.slots.clone()] {
+                    values += u64::from(*id != keyed.padding);
+                    unseen += u64::from(*id == keyed.unseen);
+                }
+            }
+            (&schema.fields[keyed.field], values, unseen)
+        })
+    }
+
+    /// What it is, for those who ask.
+    pub(crate) fn describe(&self) -> Value {
+        let schema = self.predictor.schema();
+        json!({
+            "name": self.name,
+            "version": self.version,
+            "checksum": self.predictor.checksum(),
+            "file": self.file,
+            "loaded_at": self.loaded,
+            "model": self.predictor.config().model_name(),
+            "tasks": schema.task_names(),
+            "columns": schema.columns(),
+            "fields": schema.fields,
+            "states": self.predictor.states(),
+            "calibrated": self.predictor.calibration().iter().filter(|map| map.is_some()).count(),
+            "golden": self.golden,
+            "example": self.example,
+        })
+    }
+}
+
+/// A copy of a file, which goes when it is dropped.
+fn private_copy(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut copy = tempfile::Builder::new().prefix("stem-serve-").tempfile()?;
+    let mut file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")); // a pipe or a device may never end
+    }
+    io::copy(&mut file, copy.as_file_mut())?;
+    Ok(copy)
+}
+
+/// Where a bundle is kept so that it is served again after a start.
+pub(crate) fn kept(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.{}", super::names::ENDING))
+}
