@@ -210,7 +210,8 @@ fn row(mut cells: Vec<String>, task: &MeasuredTask, metrics: &[Metric; 3]) -> Ve
 
 /// A line for each field, those first that are worth the most to some task.
 fn importance_text(tasks: &[MeasuredTask], importance: &[FieldImportance]) -> String {
-    let mut rows = vec![[String::new()].into_iter().chain(tasks.iter().map(|task| task.task.clone())).collect::<Vec<_>>()];
+    let mut rows =
+        vec![[String::new()].into_iter().chain(tasks.iter().map(|task| task.task.clone())).collect::<Vec<_>>()];
     let most = |field: &FieldImportance| {
         field.tasks.iter().flatten().map(|interval| interval.mean).fold(f64::NEG_INFINITY, f64::max)
     };
@@ -219,7 +220,9 @@ fn importance_text(tasks: &[MeasuredTask], importance: &[FieldImportance]) -> St
     let cell = |interval: &Option<Interval>| {
         interval.map_or("-".into(), |Interval { mean, low, high }| format!("{mean:+.4} ({low:+.4} to {high:+.4})"))
     };
-    rows.extend(fields.iter().map(|field| [field.field.clone()].into_iter().chain(field.tasks.iter().map(cell)).collect()));
+    rows.extend(
+        fields.iter().map(|field| [field.field.clone()].into_iter().chain(field.tasks.iter().map(cell)).collect()),
+    );
     format!("what each field is worth:\n{}", table(&rows))
 }
 

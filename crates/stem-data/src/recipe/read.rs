@@ -7,10 +7,7 @@ use toml::de::DeTable;
 use super::field::field;
 use super::label::label;
 use super::section::{Faults, Section};
-use super::{
-    ColumnType, Dialect, Format, Growth, Lines, Quote, Recipe, SPLIT_OF_FILES, Source,
-    SplitRecipe,
-};
+use super::{ColumnType, Dialect, Format, Growth, Lines, Quote, Recipe, SPLIT_OF_FILES, Source, SplitRecipe};
 use crate::error::Fault;
 use crate::simulator::SimulatorConfig;
 use crate::source::is_encoding;

@@ -36,7 +36,8 @@ pub(super) fn importance(
 ) -> Result<Vec<FieldImportance>> {
     let (schema, metrics) = (dataset.schema(), metrics_of(dataset, options.metric, &options.metrics));
     let (rows, batch) = drawn(dataset);
-    let groups: Vec<u32> = groups(dataset).into_iter().enumerate().filter_map(|(row, g)| rows[row].then_some(g)).collect();
+    let groups: Vec<u32> =
+        groups(dataset).into_iter().enumerate().filter_map(|(row, g)| rows[row].then_some(g)).collect();
     let weights = dataset.weights(Split::Test);
     let weights: Option<Vec<f32>> =
         weights.map(|all| all.iter().zip(&rows).filter_map(|(weight, taken)| taken.then_some(*weight)).collect());
@@ -60,7 +61,8 @@ pub(super) fn importance(
         from.shuffle(&mut random);
         let scores = predictor.score(&permuted(&batch, slots, &from))?.into_values();
         let tasks = whole.iter().enumerate().map(|(t, whole)| {
-            let gain = options.bootstrap.paired_by(samples[t].1, std::slice::from_ref(whole), &[vec![rank(&scores, t)]]);
+            let gain =
+                options.bootstrap.paired_by(samples[t].1, std::slice::from_ref(whole), &[vec![rank(&scores, t)]]);
             let loss = |Interval { mean, low, high }| Interval { mean: -mean, low: -high, high: -low };
             gain.into_iter().next().flatten().map(|difference| loss(difference.users))
         });

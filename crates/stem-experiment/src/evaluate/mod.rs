@@ -95,11 +95,7 @@ pub fn evaluate(
         slices: quality::slices(&scores, dataset),
         drift,
         gate: None,
-        importance: if options.importance {
-            importance::importance(predictor, dataset, options)?
-        } else {
-            Vec::new()
-        },
+        importance: if options.importance { importance::importance(predictor, dataset, options)? } else { Vec::new() },
     };
     let mut models = vec![model(&measured.name, &scores, dataset)];
     if let Some(other) = against {

@@ -26,10 +26,10 @@ mod training;
 mod verdict;
 
 pub use data::{
-    CalibrationBin, DriftReport, EmbeddingReport, EpochPoint, EvaluationReport, FieldEmbedding, FieldImportance, GateMap, GateReport,
-    GateTask, GateVerdict, Interval, LabelKind, LearningCurve, MeasuredSlice, MeasuredTask, Metric, ModelReport,
-    PairReport, Picture, PriorReport, Provenance, ReplayDay, ReplayReport, ReplayWay, Report, SearchReport, Spread,
-    StratumModel, StratumReport, StratumTask, TaskReport, Trial,
+    CalibrationBin, DriftReport, EmbeddingReport, EpochPoint, EvaluationReport, FieldEmbedding, FieldImportance,
+    GateMap, GateReport, GateTask, GateVerdict, Interval, LabelKind, LearningCurve, MeasuredSlice, MeasuredTask,
+    Metric, ModelReport, PairReport, Picture, PriorReport, Provenance, ReplayDay, ReplayReport, ReplayWay, Report,
+    SearchReport, Spread, StratumModel, StratumReport, StratumTask, TaskReport, Trial,
 };
 pub use data_page::{DataDay, DataField, DataReport, DataTask, DataVocabulary, Shared, render_data};
 pub use judge::Transfer;

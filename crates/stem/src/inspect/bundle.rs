@@ -6,9 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use stem_core::bundle::Manifest;
-use stem_core::{
-    Bundle, Calibration, DeviceSpec, Field, ModelConfig, Predictor, Row, Task, example_row,
-};
+use stem_core::{Bundle, Calibration, DeviceSpec, Field, ModelConfig, Predictor, Row, Task, example_row};
 use stem_data::Profile;
 use stem_train::prior::VocabularyPrior;
 

@@ -6,7 +6,9 @@ mod learned;
 mod replay;
 mod users;
 
-pub use evaluation::{DriftReport, EvaluationReport, FieldImportance, GateReport, GateTask, GateVerdict, MeasuredSlice, MeasuredTask};
+pub use evaluation::{
+    DriftReport, EvaluationReport, FieldImportance, GateReport, GateTask, GateVerdict, MeasuredSlice, MeasuredTask,
+};
 pub use learned::{EmbeddingReport, EpochPoint, FieldEmbedding, GateMap, LearningCurve, Picture, PriorReport};
 pub use replay::{ReplayDay, ReplayReport, ReplayWay};
 pub use users::{PairReport, StratumModel, StratumReport, StratumTask};

@@ -2,7 +2,7 @@
 
 use super::{Context, Section, intro};
 use crate::analysis::Metric;
-use crate::report::data::{FieldImportance, EvaluationReport, Interval, MeasuredTask};
+use crate::report::data::{EvaluationReport, FieldImportance, Interval, MeasuredTask};
 use crate::report::markup::Markup;
 use crate::report::number::{DASH, count, decimals, interval, maybe, or_dash};
 use crate::report::table::{Cell, Table};
@@ -142,7 +142,8 @@ pub(super) fn importance(context: &Context<'_>) -> Option<Section> {
         "By how much a task gets worse where a field's values are dealt anew among the rows, in what decides on the task, with 95 % intervals \
          over groups. It is what this model makes of a field beside all others: of two fields that say the same, each may be worth little.",
     );
-    let mut table = Table::new("What each field is worth", ["field"].into_iter().chain(context.tasks().map(|(_, task)| task)));
+    let mut table =
+        Table::new("What each field is worth", ["field"].into_iter().chain(context.tasks().map(|(_, task)| task)));
     let most = |importance: &&FieldImportance| {
         let means = importance.tasks.iter().flatten().map(|interval| interval.mean);
         means.fold(f64::NEG_INFINITY, f64::max)
