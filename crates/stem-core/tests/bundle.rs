@@ -130,8 +130,8 @@ fn what_is_no_bundle_says_which_check_failed() {
     contains(&edited, "its checksum is another: it was damaged or edited");
     let large = serde_json::json!([60000, 60000]);
     contains(&with_manifest(&whole, |m| m["model"]["experts"] = large.clone()), "and the file holds");
-    contains(&with_manifest(&whole, |m| m["version"] = 1.into()), "format version 1, this program reads 2 to 4");
-    contains(&with_manifest(&whole, |m| m["version"] = "x".into()), "format version none, this program reads 2 to 4");
+    contains(&with_manifest(&whole, |m| m["version"] = 1.into()), "format version 1, this program reads 2 to 5");
+    contains(&with_manifest(&whole, |m| m["version"] = "x".into()), "format version none, this program reads 2 to 5");
     contains(
         &with_manifest(&whole, |m| m["model"]["dim"] = 5.into()),
         "has shape [11, 12], schema and model need [11, 15]",
@@ -166,8 +166,8 @@ fn a_fault_is_a_type_with_its_source() {
     assert_eq!(other_type.to_string(), "tensor 'embedding.table' holds I32, expected F32");
     assert!(matches!(fault(&whole[..9]), BundleFault::NotSafetensors(_)));
     assert!(fault(&whole[..9]).source().is_some());
-    let version = fault(&with_manifest(&whole, |m| m["version"] = 5.into()));
-    assert!(matches!(version, BundleFault::Version { found: Some(5), reads: 4 }));
+    let version = fault(&with_manifest(&whole, |m| m["version"] = 6.into()));
+    assert!(matches!(version, BundleFault::Version { found: Some(6), reads: 5 }));
     assert!(version.source().is_none());
     let manifest = fault(&with_manifest(&whole, |m| m["schema"]["field"] = 3.into()));
     assert!(matches!(&manifest, BundleFault::Manifest(_)) && chain(&manifest).contains("unknown field `field`"));

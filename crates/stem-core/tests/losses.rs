@@ -67,7 +67,7 @@ fn of_tasks(cases: &[Case]) -> (Vec<f32>, Vec<f32>) {
         let mut batch = Batch::new(rows, vec![1; rows], vec![1.0; rows])
             .with_labels(labels.collect())
             .with_row_weights(case.share.clone());
-        batch.groups.clone_from(&case.groups);
+        batch.groups = if case.groups.is_empty() { vec![0; rows] } else { case.groups.clone() };
         batch.check(&schema).unwrap();
         let logits =
             Tensor::<2>::from_data(TensorData::new(z.clone(), [rows, outputs]), &device).autodiff().require_grad();
