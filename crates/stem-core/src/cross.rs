@@ -58,7 +58,7 @@ impl CrossConfig {
     pub(crate) fn size(&self, groups: usize, input: usize) -> NetworkSize {
         let product = |a: usize, b: usize| (a as u64).saturating_mul(b as u64);
         let maps = product(2 * self.rank + 1, input).saturating_add(self.rank as u64);
-        let (layers, groups) = (self.layers as u64, groups as u64);
+        let (layers, groups) = (self.layers as u64, if self.is_none() { 0 } else { groups as u64 });
         NetworkSize {
             parameters: maps.saturating_mul(layers).saturating_mul(groups),
             // V x, U (V x) and what comes out; and once the embeddings themselves
