@@ -14,7 +14,7 @@ use stem_core::precision::{self, Precision};
 use stem_core::{Batch, Schema, params};
 use tracing::trace_span;
 
-use crate::checkpoint::{Matrices, Written};
+use crate::checkpoint::{Changed, Matrices, Written};
 use crate::optimizer::{
     Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled, squared_norm,
 };
@@ -78,6 +78,8 @@ pub struct TrainState<M> {
     optimizer: OptimizerConfig,
     table_state: Option<OptimizerState>,
     network_optimizer: NetworkOptimizer,
+    /// Rows of the table that have changed, where somebody asks.
+    changed: Option<Changed>,
 }
 
 /// The losses of a step, still on the device.
@@ -182,6 +184,7 @@ impl<M: Model> TrainState<M> {
             optimizer: OptimizerConfig::default(),
             table_state: None,
             network_optimizer: NetworkOptimizer::new(OptimizerConfig::default()),
+            changed: None,
         }
     }
 
@@ -214,6 +217,17 @@ impl<M: Model> TrainState<M> {
         let widths = self.table.widths().to_vec();
         self.table = EmbeddingTable::init(schema, &widths, embedding_std, seed, &self.device());
         self.table_state = None;
+        self.changed.iter_mut().for_each(Changed::mark_all);
+    }
+
+    /// Keeps account of the rows of the table that change from now on.
+    pub(crate) fn watch_rows(&mut self) {
+        self.changed = Some(Changed::of(self.table.rows().dims()[0]));
+    }
+
+    /// Which those are.
+    pub(crate) fn changed_rows(&mut self) -> Option<&mut Changed> {
+        self.changed.as_mut()
     }
 
     /// Everything large that the next step depends on, where it lies; and how many steps each optimizer has made.
@@ -233,7 +247,7 @@ impl<M: Model> TrainState<M> {
     /// Goes on from a checkpoint; why not, where it does not fit.
     pub(crate) fn restored(mut self, written: Written) -> std::result::Result<Self, String> {
         let (device, dims) = (self.device(), self.table.rows().dims());
-        let Written { place, table, table_state, network, network_state } = written;
+        let Written { place, table, table_state, network, network_state, .. } = written;
         if table.1 != dims {
             return Err(format!("its table is {:?}, expected {dims:?}", table.1));
         }
@@ -392,6 +406,11 @@ impl<M: Model> TrainState<M> {
             TableMode::Dense => Rows::All,
         };
         state.update(rate, matrix, touched, rows, &clip);
+        match (&mut self.changed, self.mode) {
+            (Some(changed), TableMode::RowSparse) => changed.mark(&distinct.rows),
+            (Some(changed), TableMode::Dense) => changed.mark_all(),
+            (None, _) => {}
+        }
         self
     }
 }

@@ -18,6 +18,9 @@ use crate::prior::PriorState;
 pub(crate) struct Place {
     /// What the training is: see [`settings`].
     pub(crate) settings: Value,
+    /// What it is written on top of; `None` where it is whole by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) base: Option<Base>,
     pub(crate) steps: usize,
     pub(crate) epoch: usize,
     /// Batches of the epoch that were taken.
@@ -37,6 +40,18 @@ pub(crate) struct Place {
     /// Steps that the optimizer of the table has made, and that of each parameter.
     pub(crate) table_steps: i32,
     pub(crate) network_steps: BTreeMap<String, i32>,
+}
+
+/// The checkpoint that another is written on top of: that has the rows of the table which have changed since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Base {
+    pub(crate) steps: usize,
+    pub(crate) checksum: String,
+    /// Rows of all that is on top of the last whole one, this one's included.
+    pub(crate) rows: usize,
+    /// Checkpoints that are, this one included.
+    pub(crate) on_top: usize,
 }
 
 /// What two trainings must have in common for one to go on from the other's checkpoint.
