@@ -10,14 +10,15 @@ use common::stopped::*;
 use common::*;
 use stem_core::nn::HiddenConfig;
 use stem_core::{DeviceSpec, ModelConfig, ModelName};
-use stem_data::{Dataset, PrepareOptions, Recipe, prepare};
+use stem_data::{Dataset, PrepareOptions, Recipe, StopFlag, prepare};
 use stem_train::optimizer::{Adagrad, AdamW, Sgd};
-use stem_train::{CheckpointEvery, EvaluateEvery, OptimizerConfig, PriorConfig, TableMode, TrainConfig};
+use stem_train::{CheckpointEvery, EvaluateEvery, Learner, OptimizerConfig, PriorConfig, TableMode, TrainConfig};
 
-/// A table of 20000 rows, of which a step reads few.
+/// A table of 20000 rows, of which a step reads few, and others than the step before.
 fn large(folder: &Path) -> Dataset {
     let user = r#"{ column = "user", kind = "category" }"#;
     let recipe = RECIPE.replace(user, r#"{ column = "user", kind = "category", hash = 20000 }"#);
+    let recipe = recipe.replace("users = 60", "users = 3000");
     let recipe = Recipe::parse(&recipe, "recipe.toml").unwrap();
     prepare(&recipe, folder, &folder.join("columns"), &PrepareOptions::default()).unwrap()
 }
@@ -28,8 +29,8 @@ fn is_on_top(path: &Path) -> bool {
 
 fn weights(out: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(out.join("unfinished")).unwrap().flatten().map(|entry| entry.path());
-    let mut found: Vec<PathBuf> = entries.filter(|path| path.to_string_lossy().contains("weights-")).collect();
-    found.sort_by_key(|path| (path.as_os_str().len(), path.clone())); // by steps
+    let found: Vec<PathBuf> = entries.filter(|path| path.to_string_lossy().contains("weights-")).collect();
+    assert!(!found.is_empty());
     found
 }
 
@@ -75,11 +76,34 @@ impl Damage {
             Self::MiddleCut => cut(middle),
             Self::MiddleMissing => remove(middle),
             Self::FirstMissing => remove(first),
-            Self::WeightsMissing => remove(weights(out).last().unwrap()),
-            Self::LogCut => cut(&out.join("unfinished/log.jsonl")),
+            Self::WeightsMissing => weights(out).iter().for_each(|path| remove(path)),
+            Self::LogCut => std::fs::write(out.join("unfinished/log.jsonl"), "cut").unwrap(),
             Self::Everything => found.iter().for_each(|(_, path)| cut(path)),
         }
     }
+
+    /// Whether a training that wrote these checkpoints may go on from the step `from`, 0 for the beginning.
+    fn leaves(self, found: &[(usize, PathBuf)], from: usize) -> bool {
+        let [.., (second, _), (last, path)] = found else { return false };
+        let third = found.len().checked_sub(3).map_or(0, |place| found[place].0);
+        match self {
+            Self::Nothing => from == *last,
+            Self::LastCut | Self::LastMissing => from == *second,
+            Self::MiddleCut | Self::MiddleMissing if is_on_top(path) => from <= third, // what is on top of it is of no use either
+            Self::MiddleCut | Self::MiddleMissing => from == *last,
+            Self::FirstMissing | Self::Everything => from == 0,
+            Self::WeightsMissing | Self::LogCut => from < *last,
+        }
+    }
+}
+
+/// The step that a training goes on from.
+fn goes_on_from(model: &ModelConfig, train: &TrainConfig, dataset: &Dataset, out: &Path) -> usize {
+    let stop = StopFlag::default();
+    stop.stop();
+    let learner = Learner::new(model.clone(), dataset, train.clone(), &spec().open().unwrap(), out).unwrap();
+    assert!(learner.with_stop(stop).with_resume(true).fit().unwrap().interrupted);
+    checkpoints(out).last().map_or(0, |(steps, _)| *steps) // what is of no use is gone
 }
 
 #[test]
@@ -95,7 +119,12 @@ fn checkpoints_on_top_of_each_other_are_gone_on_from_as_whole_ones_are() {
             let size = |path: &Path| std::fs::metadata(path).unwrap().len();
             let before: BTreeMap<PathBuf, u64> =
                 checkpoints(&out).into_iter().map(|(_, path)| (path.clone(), size(&path))).collect();
+            let found = checkpoints(&out);
             damage.happen(&out);
+            let from = goes_on_from(model, train, &dataset, &out);
+            if !damage.leaves(&found, from) {
+                others.push(format!("{name} after {damage:?}: it goes on from step {from} of {before:?}"));
+            }
             if finish(model, train, &dataset, &out) != *whole {
                 others.push(format!("{name} after {damage:?} of {before:?}"));
             }
@@ -139,6 +168,7 @@ fn checkpoints_on_top_of_each_other_are_gone_on_from_as_whole_ones_are() {
             small(ModelName::SharedBottom),
             config(|c| {
                 c.optimizer = OptimizerConfig::Sgd(Sgd { momentum: 0.9, ..Sgd::default() });
+                (c.learning_rate, c.patience) = (0.1, 1000);
                 (c.checkpoint_every, c.evaluate_every) = (Some(CheckpointEvery::Steps(1)), EvaluateEvery::Steps(1));
             }),
         ),
