@@ -28,6 +28,7 @@ use crate::loss_meter::LossMeter;
 use crate::monitor::{Best, Monitor};
 use crate::prior::{LearnedPrior, PriorConfig};
 use crate::schedule::RateSchedule;
+use crate::start::CHECKPOINT;
 use crate::step::{Objective, TrainState};
 use crate::unseen::{Unseen, as_shown};
 
@@ -54,6 +55,8 @@ pub(crate) struct Training<'l, C: ModelSpec> {
     taken: usize,
     /// Where they are asked for.
     checkpoints: Option<Checkpoints>,
+    /// What is in them told of the keys: see [`checkpoint::keys_of`].
+    keys: String,
 }
 
 /// What a training came to.
@@ -99,6 +102,10 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             rows: 0,
             seconds: 0.0,
             taken: 0,
+            keys: match config.checkpoint_every.is_some() || config.keep_checkpoint {
+                true => checkpoint::keys_of(schema, dataset.vocabularies()),
+                false => String::new(),
+            },
             checkpoints: config.checkpoint_every.map(|every| Checkpoints::start(&learner.work, every)),
         })
     }
@@ -138,20 +145,12 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         Ok(training)
     }
 
-    /// Writes all that the next step depends on; what of it is large, beside the steps that follow.
-    fn checkpoint(&mut self) -> Result<()> {
-        let _span = tracing::trace_span!("checkpoint").entered();
-        self.losses.read(); // nothing of it is left on a device
-        let learner = self.learner;
-        let Some(mut checkpoints) = self.checkpoints.take() else { return Ok(()) };
-        checkpoints.wait(&mut self.keeper)?; // the one before
-        let changed = self.state.as_mut().and_then(TrainState::changed_rows);
-        let rows = changed.and_then(|changed| changed.take(checkpoints.most_rows(changed.rows())));
-        let state = self.state.as_ref().expect("a step takes the state and puts it back");
-        let (matrices, table_steps, network_steps) = state.matrices();
-        let place = Place {
+    /// Where it is, but for the optimizer's steps.
+    fn place(&self) -> Result<Place> {
+        Ok(Place {
             base: None,
-            settings: learner.settings(),
+            keys: self.keys.clone(),
+            settings: self.learner.settings(),
             steps: self.steps,
             epoch: self.epoch,
             taken: self.taken,
@@ -164,9 +163,22 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             balance: self.balance.state(),
             prior: self.prior.as_ref().map(LearnedPrior::state),
             log: self.log.bytes()?,
-            table_steps,
-            network_steps,
-        };
+            table_steps: 0,
+            network_steps: BTreeMap::new(),
+        })
+    }
+
+    /// Writes all that the next step depends on; what of it is large, beside the steps that follow.
+    fn checkpoint(&mut self) -> Result<()> {
+        let _span = tracing::trace_span!("checkpoint").entered();
+        self.losses.read(); // nothing of it is left on a device
+        let Some(mut checkpoints) = self.checkpoints.take() else { return Ok(()) };
+        checkpoints.wait(&mut self.keeper)?; // the one before
+        let changed = self.state.as_mut().and_then(TrainState::changed_rows);
+        let rows = changed.and_then(|changed| changed.take(checkpoints.most_rows(changed.rows())));
+        let state = self.state.as_ref().expect("a step takes the state and puts it back");
+        let (matrices, table_steps, network_steps) = state.matrices();
+        let place = Place { table_steps, network_steps, ..self.place()? };
         checkpoints.write(place, &matrices, rows.as_deref(), &mut self.keeper)?;
         self.checkpoints = Some(checkpoints);
         Ok(())
@@ -326,6 +338,11 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             }
             self.save(moment, mean, &maps)?;
             self.keeper.clean(&before)?;
+            if learner.config.keep_checkpoint {
+                let (matrices, table_steps, network_steps) = self.state().matrices();
+                let place = Place { table_steps, network_steps, ..self.place()? };
+                matrices.write(&place, &learner.work.join(CHECKPOINT))?;
+            }
         }
         self.tell(&valid, &judged.best_of, moment)?;
         self.losses = LossMeter::new(schema, self.state().table.rows().is_on_host());
@@ -394,7 +411,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             "monitored": monitored,
         });
         if let Some((start, _)) = &self.learner.start {
-            training["from"] = start.checksum.as_str().into();
+            training["from"] = start.checksum().into();
         }
         if let Some(profile) = self.learner.dataset.profile(Split::Train) {
             let unseen = self.learner.dataset.profile(Split::Valid);

@@ -154,6 +154,11 @@ impl Copied {
     }
 }
 
+/// Whether a file is a checkpoint, whole or not.
+pub(crate) fn is_checkpoint(path: &Path) -> bool {
+    place_in(path).is_ok()
+}
+
 /// Where the training of a file was, without reading the rest of it.
 pub(super) fn place_in(path: &Path) -> Result<Place, String> {
     let head = || -> io::Result<Vec<u8>> {

@@ -121,6 +121,24 @@ pub(crate) fn newest(folder: &Path, settings: &serde_json::Value) -> Result<Opti
     Ok(None)
 }
 
+/// A checkpoint with all that it is on top of, by its file.
+pub(crate) fn read(path: &Path) -> Result<Written, String> {
+    let all = list(path.parent().unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
+    whole(&all, path)
+}
+
+/// The last checkpoint of a folder that is whole. One that is not is told.
+pub(crate) fn last_whole(folder: &Path) -> Result<Option<PathBuf>, FileError> {
+    let all = list(folder)?;
+    for Found { path, .. } in &all {
+        match whole(&all, path) {
+            Ok(_) => return Ok(Some(path.clone())),
+            Err(why) => tracing::warn!("{}: {why}; the checkpoint before it is taken, if there is one", path.display()),
+        }
+    }
+    Ok(None)
+}
+
 /// What a checkpoint needs beside it and does not have.
 fn missing(folder: &Path, place: &Place) -> Option<String> {
     if let Some(weights) = place.keeper.weights(folder).into_iter().find(|path| !path.is_file()) {

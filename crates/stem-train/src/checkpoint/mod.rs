@@ -25,10 +25,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use changed::Changed;
-pub(crate) use file::{Matrices, Written};
-pub(crate) use folder::{clear, known, newest, path};
+pub(crate) use file::is_checkpoint;
+pub(crate) use file::{Matrices, Values, Written};
+pub(crate) use folder::{clear, known, last_whole, newest, path, read};
 pub use state::settings;
-pub(crate) use state::{Base, Place, differences};
+pub(crate) use state::{Base, Place, differences, keys_of};
 pub(crate) use writer::Checkpoints;
 
 use crate::error::{Result, require};
