@@ -40,6 +40,10 @@ pub struct TrainConfig {
     /// not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<CheckpointEvery>,
+    /// Whether a training leaves, beside its bundle, a checkpoint of the last moment that was the best of some task, with the optimizer's
+    /// moments, for the next day's training to start from.
+    #[serde(skip_serializing_if = "is_default")]
+    pub keep_checkpoint: bool,
     /// What decides whether an evaluation was better.
     pub monitor: Monitor,
     /// Whose best weights are kept: each task's own, or one state for all.
@@ -118,6 +122,7 @@ impl Default for TrainConfig {
             optimizer: OptimizerConfig::default(),
             evaluate_every: EvaluateEvery::default(),
             checkpoint_every: None,
+            keep_checkpoint: false,
             monitor: Monitor::default(),
             best: Best::default(),
             patience: 2,

@@ -51,11 +51,20 @@ impl KeeperState {
     fn moments(&self) -> Vec<Moment> {
         best_of(&self.judges, self.joint.as_ref())
     }
+
+    /// Where the weights are that it names.
+    pub(crate) fn weights(&self, folder: &Path) -> Vec<PathBuf> {
+        self.moments().into_iter().map(|moment| weights_of(folder, moment)).collect()
+    }
 }
 
 /// All moments that are somebody's best, by steps.
 fn best_of(judges: &[Judge], joint: Option<&Judge>) -> Vec<Moment> {
     distinct(judges.iter().chain(joint).filter_map(|judge| judge.best))
+}
+
+fn weights_of(folder: &Path, moment: Moment) -> PathBuf {
+    folder.join(format!("weights-{}.safetensors", moment.steps))
 }
 
 /// Decides for one task, or for all.
@@ -129,7 +138,7 @@ impl Keeper {
 
     /// Where the weights of a moment are, until the training ends.
     pub(crate) fn path(&self, moment: Moment) -> PathBuf {
-        self.folder.join(format!("weights-{}.safetensors", moment.steps))
+        weights_of(&self.folder, moment)
     }
 
     /// Removes the weights of moments that are nobody's best any longer; `before` were.
@@ -146,11 +155,16 @@ impl Keeper {
         KeeperState { judges: self.judges.clone(), joint: self.joint.clone() }
     }
 
-    /// Goes on from there. Weights of moments that came after it are removed.
-    pub(crate) fn restore(&mut self, state: KeeperState) -> Result<(), FileError> {
+    /// Goes on from there. Weights that none of these checkpoints knows of are removed.
+    pub(crate) fn restore<'s>(
+        &mut self,
+        state: KeeperState,
+        checkpoints: impl Iterator<Item = &'s KeeperState>,
+    ) -> Result<(), FileError> {
+        let own = state.moments();
+        self.pinned = distinct(checkpoints.flat_map(KeeperState::moments).chain(own));
         let KeeperState { judges, joint } = state;
         (self.judges, self.joint) = (judges, joint);
-        self.pinned = self.all();
         self.remove_others(&self.pinned)
     }
 
@@ -167,9 +181,9 @@ impl Keeper {
     }
 
     /// The weights that these checkpoints know of stay; those that only older ones knew of go.
-    pub(crate) fn pin(&mut self, checkpoints: &[KeeperState]) -> Result<(), FileError> {
+    pub(crate) fn pin<'s>(&mut self, checkpoints: impl Iterator<Item = &'s KeeperState>) -> Result<(), FileError> {
         let before = std::mem::take(&mut self.pinned);
-        self.pinned = distinct(checkpoints.iter().flat_map(KeeperState::moments));
+        self.pinned = distinct(checkpoints.flat_map(KeeperState::moments));
         let before: Vec<Moment> = before.into_iter().filter(|moment| !self.pinned.contains(moment)).collect();
         self.clean(&before)
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -25,6 +25,7 @@ use crate::keep::{BUNDLE, JOINT, Moment};
 use crate::log::LOG;
 use crate::memory::{self, MemoryPlan};
 use crate::monitor::Monitor;
+use crate::start::Start;
 use crate::step::TrainState;
 use crate::training::{Trained, Training, planned_steps, scores_of};
 use crate::unfinished::Unfinished;
@@ -81,7 +82,7 @@ pub struct Learner<'a, C: ModelSpec> {
     /// Whether it goes on from a checkpoint.
     resume: bool,
     /// A model that was trained before, which it starts from.
-    pub(crate) start: Option<(Arc<Bundle<C>>, usize)>,
+    pub(crate) start: Option<(Start<C>, usize)>,
 }
 
 impl<'a, C: ModelSpec> Learner<'a, C> {
@@ -176,39 +177,45 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self
     }
 
-    /// Starts from a model that was trained before, on rows of earlier days, in the place of drawn weights: from one of its states, counted
-    /// from 0. The data set is one whose vocabularies have grown from the model's ([`stem_data::prepare_grown`]); a key's row is found again
+    /// Starts from a model that was trained before, on rows of earlier days, in the place of drawn weights: from one of the states of a bundle,
+    /// counted from 0, or from a checkpoint, which has the optimizer's moments too; those of new rows start as at the first training. The data set is one whose vocabularies have grown from the model's ([`stem_data::prepare_grown`]); a key's row is found again
     /// by its key. Of a bundle of tasks that were trained apart, a training of one of them takes what is that task's.
     ///
     /// The model as it comes is the first that is validated: a training that makes nothing better leaves it as it was.
     ///
     /// # Errors
-    /// [`Error::Start`](crate::Error::Start) where it is of another kind, of other sizes or other tasks; bundles that do not load.
-    pub fn with_start(mut self, bundle: Arc<Bundle<C>>, state: usize) -> Result<Self> {
+    /// [`Error::Start`](crate::Error::Start) where it is of another kind, of other sizes or other tasks, or a checkpoint of another optimizer;
+    /// bundles and checkpoints that do not load.
+    pub fn with_start(mut self, start: impl Into<Start<C>>, state: usize) -> Result<Self> {
+        let start = start.into();
         let expected = "false where a model is trained on: all that its rows have learned would be lost";
         require("table_restart", self.config.table_restart, expected, !self.config.table_restart)?;
         let drawn = self.state.take().unwrap_or_else(|| draw(&self.spec, self.dataset, &self.config, &self.device));
-        self.state = Some(warm(drawn, (&bundle, state), &self.spec, self.dataset, self.config.new_rows, &self.device)?);
-        self.start = Some((bundle, state));
+        self.state = Some(warm(drawn, (&start, state), &self.spec, self.dataset, &self.config, &self.device)?);
+        self.start = Some((start, state));
         Ok(self)
     }
 
     /// What the model that it starts from brings along; nothing where it starts from drawn weights.
     pub(crate) fn before(&self) -> Before {
         let place = |bundle: &Bundle<C>| place_of(bundle, &self.spec, self.dataset.schema()).ok().flatten();
-        self.start.as_ref().map(|(bundle, state)| Before::of(bundle, *state, place(bundle))).unwrap_or_default()
+        let of = |(start, state): &(Start<C>, usize)| {
+            Before::of(&start.bundle, start.state_told(*state), place(&start.bundle))
+        };
+        self.start.as_ref().map(of).unwrap_or_default()
     }
 
     /// What is done to the scores of the model that it starts from.
     pub(crate) fn calibration_before(&self) -> BTreeMap<String, Calibration> {
-        let mut maps = self.start.as_ref().map(|(bundle, _)| bundle.manifest.calibration.clone()).unwrap_or_default();
+        let mut maps =
+            self.start.as_ref().map(|(start, _)| start.bundle.manifest.calibration.clone()).unwrap_or_default();
         maps.retain(|task, _| self.dataset.schema().task(task).is_some());
         maps
     }
 
     /// What this training is, for checkpoints.
     pub(crate) fn settings(&self) -> serde_json::Value {
-        let from = self.start.as_ref().map(|(bundle, state)| format!("{}:{state}", bundle.checksum));
+        let from = self.start.as_ref().map(|(start, state)| format!("{}:{state}", start.checksum()));
         settings(&self.spec, &self.config, self.dataset, self.task.as_deref(), from.as_deref())
     }
 
@@ -289,9 +296,9 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let state = match (self.state.take(), &self.start) {
             (Some(state), _) => state,
             (None, None) => draw(&self.spec, self.dataset, &self.config, &self.device),
-            (None, Some((bundle, start))) => {
+            (None, Some((start, state))) => {
                 let drawn = draw(&self.spec, self.dataset, &self.config, &self.device);
-                warm(drawn, (bundle, *start), &self.spec, self.dataset, self.config.new_rows, &self.device)?
+                warm(drawn, (start, *state), &self.spec, self.dataset, &self.config, &self.device)?
             }
         };
         let Trained { moments, epochs, evaluations, rows, seconds } =

@@ -7,7 +7,7 @@
 //! | how to train | [`TrainConfig`] |
 //! | what is monitored, how often, whose best is kept | [`Monitor`], [`EvaluateEvery`], [`Best`] |
 //! | epochs, evaluations, best weights | [`Learner`] |
-//! | weights to start from, where a model is trained on | [`NewRows`] |
+//! | weights to start from, where a model is trained on | [`Start`], [`NewRows`] |
 //! | from score to probability, on validation | [`Calibrate`] |
 //! | where it works until it is whole | [`Unfinished`] |
 //! | gather, forward, loss, backward, clip, update | [`step`] |
@@ -35,6 +35,7 @@ mod config;
 mod monitor;
 mod learner;
 mod training;
+mod start;
 mod warm;
 mod counts;
 mod unseen;
@@ -65,6 +66,7 @@ pub use monitor::{Best, EvaluateEvery, Monitor};
 pub use optimizer::OptimizerConfig;
 pub use prior::PriorConfig;
 pub use schedule::ScheduleConfig;
+pub use start::{CHECKPOINT, Start};
 pub use stem_data::{Bar, Progress, StopFlag};
 pub use stem_report::analysis::Metric;
 pub use step::{Objective, TableMode, TrainState};

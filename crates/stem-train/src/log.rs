@@ -41,8 +41,9 @@ impl RunLog {
         Ok(Self { path, file })
     }
 
-    /// Bytes so far.
+    /// Bytes so far, all of them on the disk.
     pub(crate) fn bytes(&self) -> Result<u64, FileError> {
+        self.file.sync_all().map_err(FileError::of("write", &self.path))?;
         self.file.metadata().map(|found| found.len()).map_err(FileError::of("read", &self.path))
     }
 

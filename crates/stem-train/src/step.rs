@@ -14,7 +14,7 @@ use stem_core::precision::{self, Precision};
 use stem_core::{Batch, Schema, params};
 use tracing::trace_span;
 
-use crate::checkpoint::{Matrices, Written};
+use crate::checkpoint::{Changed, Matrices, Values, Written};
 use crate::optimizer::{
     Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled, squared_norm,
 };
@@ -78,6 +78,8 @@ pub struct TrainState<M> {
     optimizer: OptimizerConfig,
     table_state: Option<OptimizerState>,
     network_optimizer: NetworkOptimizer,
+    /// Rows of the table that have changed, where somebody asks.
+    changed: Option<Changed>,
 }
 
 /// The losses of a step, still on the device.
@@ -155,6 +157,11 @@ impl StepGradients {
     }
 }
 
+/// Of an optimizer's state, on the device.
+fn matrix((values, shape): Values, device: &Device) -> RowMatrix {
+    RowMatrix::new(Tensor::from_data(TensorData::new(values, shape), device))
+}
+
 impl<M: Model> TrainState<M> {
     /// Draws weights from `seed`, the same on every device.
     pub fn init<C: ModelSpec<Model = M>>(
@@ -182,6 +189,7 @@ impl<M: Model> TrainState<M> {
             optimizer: OptimizerConfig::default(),
             table_state: None,
             network_optimizer: NetworkOptimizer::new(OptimizerConfig::default()),
+            changed: None,
         }
     }
 
@@ -214,6 +222,17 @@ impl<M: Model> TrainState<M> {
         let widths = self.table.widths().to_vec();
         self.table = EmbeddingTable::init(schema, &widths, embedding_std, seed, &self.device());
         self.table_state = None;
+        self.changed.iter_mut().for_each(Changed::mark_all);
+    }
+
+    /// Keeps account of the rows of the table that change from now on.
+    pub(crate) fn watch_rows(&mut self) {
+        self.changed = Some(Changed::of(self.table.rows().dims()[0]));
+    }
+
+    /// Which those are.
+    pub(crate) fn changed_rows(&mut self) -> Option<&mut Changed> {
+        self.changed.as_mut()
     }
 
     /// Everything large that the next step depends on, where it lies; and how many steps each optimizer has made.
@@ -233,35 +252,66 @@ impl<M: Model> TrainState<M> {
     /// Goes on from a checkpoint; why not, where it does not fit.
     pub(crate) fn restored(mut self, written: Written) -> std::result::Result<Self, String> {
         let (device, dims) = (self.device(), self.table.rows().dims());
-        let Written { place, table, table_state, network, network_state } = written;
+        let Written { place, table, table_state, network, network_state, .. } = written;
         if table.1 != dims {
             return Err(format!("its table is {:?}, expected {dims:?}", table.1));
         }
-        let matrix = |(values, shape): (Vec<f32>, [usize; 2])| {
-            RowMatrix::new(Tensor::from_data(TensorData::new(values, shape), &device))
-        };
         let widths = self.table.widths().to_vec();
         self.table = EmbeddingTable::from_values(table.0, &widths, &device);
         if !table_state.is_empty() || place.table_steps > 0 {
-            let matrices = table_state.into_iter().map(matrix).collect();
+            let matrices = table_state.into_iter().map(|values| matrix(values, &device)).collect();
             let state = OptimizerState::from_parts(self.optimizer, dims[1], matrices, place.table_steps);
             self.table_state = Some(state.ok_or("the state of its table is another optimizer's")?);
         }
         self.network = params::replace(self.network, network).map_err(|fault| fault.to_string())?;
-        let mut states = network_state;
-        let mut steps = place.network_steps;
+        self.set_network_moments(network_state, place.network_steps)?;
+        Ok(self)
+    }
+
+    /// Gives the optimizer its state of the parameters with these names, by the steps that it has made on each.
+    fn set_network_moments(
+        &mut self,
+        mut states: BTreeMap<String, Vec<Values>>,
+        mut steps: BTreeMap<String, i32>,
+    ) -> std::result::Result<(), String> {
+        let device = self.device();
         for (name, id, _) in params::list(&self.network) {
             let Some(made) = steps.remove(&name) else { continue };
             let parts = states.remove(&name).unwrap_or_default();
             let width = parts.first().map_or(0, |(_, [_, width])| *width);
-            if !self.network_optimizer.set_state(id, parts.into_iter().map(matrix).collect(), width, made) {
+            let parts = parts.into_iter().map(|values| matrix(values, &device)).collect();
+            if !self.network_optimizer.set_state(id, parts, width, made) {
                 return Err(format!("the state of '{name}' is another optimizer's"));
             }
         }
         match steps.into_keys().next() {
             Some(name) => Err(format!("the model has no parameter '{name}'")),
-            None => Ok(self),
+            None => Ok(()),
         }
+    }
+
+    /// Goes on with the optimizer's moments of a training before, those of the parameters that are `drawn` anew apart. `fill` puts the rows
+    /// of one of its matrices, with the shape that it had, in the place of a new one's.
+    pub(crate) fn with_moments(
+        mut self,
+        before: Written,
+        drawn: &[String],
+        mut fill: impl FnMut(&mut [f32], Values),
+    ) -> std::result::Result<Self, String> {
+        let Written { place, table_state, mut network_state, .. } = before;
+        let mut steps = place.network_steps;
+        for name in drawn {
+            (network_state.remove(name), steps.remove(name));
+        }
+        self.set_network_moments(network_state, steps)?;
+        if place.table_steps > 0 {
+            let dims = self.table.rows().dims();
+            let mut fresh = OptimizerState::new(self.optimizer, dims, &self.device());
+            let fit = fresh.fill(place.table_steps, table_state, &mut fill);
+            fit.then_some(()).ok_or("the state of its table is another optimizer's")?;
+            self.table_state = Some(fresh);
+        }
+        Ok(self)
     }
 
     /// Which slots make which field.
@@ -392,6 +442,11 @@ impl<M: Model> TrainState<M> {
             TableMode::Dense => Rows::All,
         };
         state.update(rate, matrix, touched, rows, &clip);
+        match (&mut self.changed, self.mode) {
+            (Some(changed), TableMode::RowSparse) => changed.mark(&distinct.rows),
+            (Some(changed), TableMode::Dense) => changed.mark_all(),
+            (None, _) => {}
+        }
         self
     }
 }

@@ -16,18 +16,19 @@ use stem_report::metrics::{TaskMetrics, four_decimals};
 
 use crate::balance::Balance;
 use crate::calibrate;
-use crate::checkpoint::{self, Clock, Place};
+use crate::checkpoint::{self, Base, Checkpoints, Place};
 use crate::config::TrainConfig;
 use crate::counts::RowCounts;
 use crate::early_stop::Verdict;
 use crate::error::{Error, Result};
-use crate::keep::{BUNDLE, Keeper, KeeperState, Moment};
+use crate::keep::{BUNDLE, Keeper, Moment};
 use crate::learner::Learner;
 use crate::log::{RunLog, by_task};
 use crate::loss_meter::LossMeter;
 use crate::monitor::{Best, Monitor};
 use crate::prior::{LearnedPrior, PriorConfig};
 use crate::schedule::RateSchedule;
+use crate::start::CHECKPOINT;
 use crate::step::{Objective, TrainState};
 use crate::unseen::{Unseen, as_shown};
 
@@ -52,9 +53,10 @@ pub(crate) struct Training<'l, C: ModelSpec> {
     seconds: f64,
     /// Batches of the epoch that were taken.
     taken: usize,
-    /// When checkpoints are due, and what the kept ones know of best moments, the last first.
-    clock: Option<Clock>,
-    checkpoints: Vec<(usize, KeeperState)>,
+    /// Where they are asked for.
+    checkpoints: Option<Checkpoints>,
+    /// What is in them told of the keys: see [`checkpoint::keys_of`].
+    keys: String,
 }
 
 /// What a training came to.
@@ -72,7 +74,10 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         Self::with_log(learner, state, RunLog::create(&learner.work)?)
     }
 
-    fn with_log(learner: &'l Learner<'l, C>, state: TrainState<C::Model>, log: RunLog) -> Result<Self> {
+    fn with_log(learner: &'l Learner<'l, C>, mut state: TrainState<C::Model>, log: RunLog) -> Result<Self> {
+        if learner.config.checkpoint_every.is_some() {
+            state.watch_rows();
+        }
         let Learner { dataset, config, device, .. } = learner;
         let (schema, tasks) = (dataset.schema(), dataset.schema().task_names());
         let TrainConfig { schedule, learning_rate, warm_up_steps, balance, seed, patience, .. } = *config;
@@ -97,8 +102,11 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             rows: 0,
             seconds: 0.0,
             taken: 0,
-            clock: config.checkpoint_every.map(Clock::start),
-            checkpoints: Vec::new(),
+            keys: match config.checkpoint_every.is_some() || config.keep_checkpoint {
+                true => checkpoint::keys_of(schema, dataset.vocabularies()),
+                false => String::new(),
+            },
+            checkpoints: config.checkpoint_every.map(|every| Checkpoints::start(&learner.work, every)),
         })
     }
 
@@ -107,16 +115,22 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let settings = learner.settings();
         let Some(written) = checkpoint::newest(&learner.work, &settings)? else {
             tracing::info!("{}: no checkpoint to go on from: the training begins", learner.work.display());
+            checkpoint::clear(&learner.work)?; // what is there is of no use
             let training = Self::new(learner, state)?;
             training.keeper.remove_others(&[])?;
             return Ok(training);
         };
-        let (place, path) = (written.place.clone(), checkpoint::path(&learner.work, written.place.steps));
+        let place = written.place.clone();
+        let below = place.base.as_ref();
+        let path = checkpoint::path(&learner.work, place.steps, below.map(|base| base.steps));
+        let (rows, on_top) = below.map_or((0, 0), |base| (base.rows, base.on_top));
+        let base = Base { steps: place.steps, checksum: written.checksum.clone(), rows, on_top };
         let unfit = |what: String| Error::Checkpoint { path: path.clone(), what };
         let log = RunLog::go_on(&learner.work, place.log)?;
         let mut training = Self::with_log(learner, state.restored(written).map_err(unfit)?, log)?;
-        training.keeper.restore(place.keeper.clone())?;
-        training.checkpoints = vec![(place.steps, place.keeper)];
+        let known = checkpoint::known(&learner.work)?;
+        training.keeper.restore(place.keeper, known.iter().map(|(_, state)| state))?;
+        training.checkpoints.iter_mut().for_each(|checkpoints| checkpoints.go_on(base.clone(), known.clone()));
         training.schedule.restore(place.rate);
         training.losses.restore(place.losses);
         training.balance.restore(&place.balance, &learner.device);
@@ -131,14 +145,12 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         Ok(training)
     }
 
-    /// Writes all that the next step depends on.
-    fn checkpoint(&mut self) -> Result<()> {
-        let _span = tracing::trace_span!("checkpoint").entered();
-        self.losses.read(); // nothing of it is left on a device
-        let learner = self.learner;
-        let (matrices, table_steps, network_steps) = self.state().matrices();
-        let place = Place {
-            settings: learner.settings(),
+    /// Where it is, but for the optimizer's steps.
+    fn place(&self) -> Result<Place> {
+        Ok(Place {
+            base: None,
+            keys: self.keys.clone(),
+            settings: self.learner.settings(),
             steps: self.steps,
             epoch: self.epoch,
             taken: self.taken,
@@ -151,15 +163,25 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             balance: self.balance.state(),
             prior: self.prior.as_ref().map(LearnedPrior::state),
             log: self.log.bytes()?,
-            table_steps,
-            network_steps,
-        };
-        matrices.write(&place, &checkpoint::path(&learner.work, self.steps))?;
-        let kept = checkpoint::clean(&learner.work, checkpoint::KEPT)?;
-        self.checkpoints.insert(0, (self.steps, place.keeper));
-        self.checkpoints.retain(|(steps, _)| kept.contains(steps));
-        let known: Vec<KeeperState> = self.checkpoints.iter().map(|(_, state)| state.clone()).collect();
-        Ok(self.keeper.pin(&known)?)
+            table_steps: 0,
+            network_steps: BTreeMap::new(),
+        })
+    }
+
+    /// Writes all that the next step depends on; what of it is large, beside the steps that follow.
+    fn checkpoint(&mut self) -> Result<()> {
+        let _span = tracing::trace_span!("checkpoint").entered();
+        self.losses.read(); // nothing of it is left on a device
+        let Some(mut checkpoints) = self.checkpoints.take() else { return Ok(()) };
+        checkpoints.wait(&mut self.keeper)?; // the one before
+        let changed = self.state.as_mut().and_then(TrainState::changed_rows);
+        let rows = changed.and_then(|changed| changed.take(checkpoints.most_rows(changed.rows())));
+        let state = self.state.as_ref().expect("a step takes the state and puts it back");
+        let (matrices, table_steps, network_steps) = state.matrices();
+        let place = Place { table_steps, network_steps, ..self.place()? };
+        checkpoints.write(place, &matrices, rows.as_deref(), &mut self.keeper)?;
+        self.checkpoints = Some(checkpoints);
+        Ok(())
     }
 
     /// Runs epochs until the last one, early stopping, or the stop flag; leaves bundle and log.
@@ -180,11 +202,14 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             self.save(moment, None, &self.learner.calibration_before())?;
         }
         self.state = None; // its memory is needed to put the bundle together
-        self.keeper.finish::<C>(self.learner.config.seed, self.clock.is_some())?;
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.wait(&mut self.keeper)?;
+        }
+        self.keeper.finish::<C>(self.learner.config.seed, self.checkpoints.is_some())?;
         self.log.finish()?;
-        if self.clock.is_some() && !self.learner.stop.is_set() {
+        if self.checkpoints.is_some() && !self.learner.stop.is_set() {
             // In this order: a checkpoint is never without the weights that it knows of.
-            checkpoint::clean(&self.learner.work, 0)?;
+            checkpoint::clear(&self.learner.work)?;
             self.keeper.remove_others(&[])?;
         }
         Ok(Trained {
@@ -236,7 +261,9 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             self.step(&batch, &bar)?;
             self.taken += 1;
             let is_due = config.evaluate_every.is_due(self.steps, an_epoch, planned);
-            let is_saved = self.clock.as_mut().is_some_and(|clock| clock.is_due(self.steps) || stop.is_set());
+            let (steps, keeper) = (self.steps, &mut self.keeper);
+            self.checkpoints.as_mut().map_or(Ok(()), |checkpoints| checkpoints.look(keeper))?;
+            let is_saved = self.checkpoints.as_mut().is_some_and(|own| own.is_due(steps) || stop.is_set());
             if !is_due && !is_saved && !stop.is_set() {
                 continue;
             }
@@ -311,6 +338,11 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             }
             self.save(moment, mean, &maps)?;
             self.keeper.clean(&before)?;
+            if learner.config.keep_checkpoint {
+                let (matrices, table_steps, network_steps) = self.state().matrices();
+                let place = Place { table_steps, network_steps, ..self.place()? };
+                matrices.write(&place, &learner.work.join(CHECKPOINT))?;
+            }
         }
         self.tell(&valid, &judged.best_of, moment)?;
         self.losses = LossMeter::new(schema, self.state().table.rows().is_on_host());
@@ -379,7 +411,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             "monitored": monitored,
         });
         if let Some((start, _)) = &self.learner.start {
-            training["from"] = start.checksum.as_str().into();
+            training["from"] = start.checksum().into();
         }
         if let Some(profile) = self.learner.dataset.profile(Split::Train) {
             let unseen = self.learner.dataset.profile(Split::Valid);

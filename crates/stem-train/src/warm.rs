@@ -16,8 +16,10 @@ use stem_core::models::ModelSpec;
 use stem_core::{Bundle, Field, PADDING, Schema, Task, Vocabulary, VocabularySpec, params};
 use stem_data::{Dataset, Profile};
 
+use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::prior::VocabularyPrior;
+use crate::start::{Loaded, Start};
 use crate::step::TrainState;
 
 /// Where the rows of keys start that a model does not know yet, when it is trained on.
@@ -95,21 +97,26 @@ pub(crate) fn place_of<C: ModelSpec>(bundle: &Bundle<C>, spec: &C, schema: &Sche
     }
 }
 
-/// Puts the weights of a model that was trained before in the place of drawn ones, as far as it has them.
+/// Puts the weights of a model that was trained before in the place of drawn ones, as far as it has them; of a checkpoint the optimizer's
+/// moments too.
 ///
 /// # Errors
-/// A model of another kind, other sizes or other tasks, and bundles that do not load.
+/// A model of another kind, other sizes or other tasks, a checkpoint of another optimizer, and bundles and checkpoints that do not load.
 pub(crate) fn warm<C: ModelSpec>(
     mut drawn: TrainState<C::Model>,
-    (bundle, state): (&Bundle<C>, usize),
+    (start, state): (&Start<C>, usize),
     spec: &C,
     dataset: &Dataset,
-    new_rows: NewRows,
+    config: &TrainConfig,
     device: &Device,
 ) -> Result<TrainState<C::Model>> {
-    let schema = dataset.schema();
+    let (schema, bundle) = (dataset.schema(), &*start.bundle);
+    let unfit = |what: String| Error::Start { path: start.path().to_path_buf(), what };
     let place = place_of(bundle, spec, schema)?;
-    let (table, network) = bundle.load_state(device, state)?;
+    if place.is_some() && start.is_checkpoint() {
+        return Err(unfit("its tasks are trained apart, each with a checkpoint of its own: name the bundle".into()));
+    }
+    let Loaded { table, network, moments } = start.load(state, device)?;
     let widths = table.widths().to_vec();
     let columns = match place {
         Some(place) => widths[..place].iter().sum()..widths[..=place].iter().sum(),
@@ -132,7 +139,7 @@ pub(crate) fn warm<C: ModelSpec>(
     if !again.is_empty() {
         tracing::warn!(
             "{}: its fields are not those of the data, so that these parameters are drawn anew: {}",
-            bundle.path().display(),
+            start.path().display(),
             again.join(", ")
         );
     }
@@ -140,10 +147,24 @@ pub(crate) fn warm<C: ModelSpec>(
     let width = columns.len();
     let found = table.rows().read(|values| {
         let known = Known { values, width: widths.iter().sum(), columns };
-        drawn.table.rows_mut().host_mut(|rows| fill(rows, &known, width, bundle, dataset, new_rows))
+        drawn.table.rows_mut().host_mut(|rows| fill(rows, &known, width, bundle, dataset, config.new_rows))
     });
-    tracing::info!("{}: {} rows of its table, {} new ones", bundle.path().display(), found.known, found.new);
-    Ok(drawn.with_network(values))
+    let path = start.path().display();
+    tracing::info!("{path}: {} rows of its table, {} new ones", found.known, found.new);
+    let warm = drawn.with_network(values);
+    let Some(moments) = moments else { return Ok(warm) };
+    let name = |optimizer: &Value| optimizer["name"].as_str().unwrap_or_default().to_string();
+    let now = serde_json::to_value(config.optimizer).expect("a configuration is plain data");
+    let (then, now) = (name(&moments.place.settings["train"]["optimizer"]), name(&now));
+    let advice = "Train on with the optimizer that it had, or from the bundle of its training, which has no moments";
+    if then != now {
+        return Err(unfit(format!("it was trained by the optimizer {then}, not by {now}. {advice}")));
+    }
+    let warm = warm.with_moments(moments, &again, |rows, (values, [_, width])| {
+        let known = Known { values: &values, width, columns: 0..width };
+        fill(rows, &known, width, bundle, dataset, NewRows::Drawn); // what is new is as before the first step
+    });
+    warm.map_err(|what| unfit(format!("{what}. {advice}")))
 }
 
 /// Fills the rows of all vocabularies that both have, in place: two tables are held, and no third.

@@ -1,13 +1,13 @@
 //! Trains one model from a recipe and leaves a bundle.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::Serialize;
 use stem_core::models::ModelSpec;
-use stem_core::{Bundle, ModelConfig, ModelName};
+use stem_core::{ModelConfig, ModelName};
 use stem_data::Known;
 use stem_experiment::{RunMetrics, metrics_table, run as train, run_from};
+use stem_train::Start;
 
 use crate::args::{DataArgs, RunArgs, by_force, model_names, options, refuse_replacing};
 use crate::console::{Console, Result};
@@ -30,7 +30,8 @@ Examples:
 pub(crate) struct Args {
     #[arg(long, help = format!("Model: {}. By default stem, or that of --from", model_names()))]
     model: Option<ModelName>,
-    /// Bundle of an earlier training, to be trained on with these rows
+    /// Bundle of an earlier training, to be trained on with these rows; or a checkpoint of one (`keep_checkpoint` of the experiment) or its
+    /// folder, for the optimizer's moments to go on too
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// Folder for bundle, page, metrics and log
@@ -75,13 +76,13 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
             train(args.model.unwrap_or(ModelName::Stem), &experiment, &dataset, &args.out, &options)
         }
         Some(path) => {
-            let bundle = Arc::new(Bundle::<ModelConfig>::open(path)?);
-            let found = bundle.config.name();
+            let start = Start::<ModelConfig>::open(path)?;
+            let found = start.bundle.config.name();
             if let Some(model) = args.model.filter(|model| model.as_str() != found) {
                 return Err(format!("{} is a model {found}, not {model}: leave --model out", path.display()).into());
             }
-            let dataset = source.encode_grown(Known::from(&*bundle), &columns, console)?;
-            run_from(bundle, &experiment, &dataset, &args.out, &options)
+            let dataset = source.encode_grown(Known::from(&*start.bundle), &columns, console)?;
+            run_from(start, &experiment, &dataset, &args.out, &options)
         }
     };
     let metrics = metrics.map_err(by_force)?;

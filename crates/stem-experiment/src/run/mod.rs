@@ -13,16 +13,15 @@ mod train;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
+use stem_core::Predictor;
 use stem_core::files;
 use stem_core::lock::Lock;
 use stem_core::models::ModelFamily;
-use stem_core::{Bundle, Predictor};
 use stem_data::{Dataset, Split};
 use stem_report::analysis::Metric;
 use stem_report::report;
-use stem_train::{Unfinished, memory};
+use stem_train::{Start, Unfinished, memory};
 
 pub(crate) use train::{check, train};
 
@@ -52,37 +51,40 @@ pub fn run<C: ModelFamily>(
     run_with(C::find(model.as_ref())?, experiment, dataset, None, folder, options)
 }
 
-/// As [`run`], but trains on a model that was trained before, `bundle`, with rows of a later day: `dataset` is one whose vocabularies have
-/// grown from the bundle's ([`stem_data::prepare_grown`]). Model and sizes are the bundle's.
+/// As [`run`], but trains on a model that was trained before, a bundle or a checkpoint, with rows of a later day: `dataset` is one whose
+/// vocabularies have grown from the bundle's ([`stem_data::prepare_grown`]). Model and sizes are the bundle's. From a checkpoint the
+/// optimizer's moments go on too.
 ///
 /// # Errors
-/// Those of [`run`]; a bundle of other sizes than `experiment` says, or of other tasks.
+/// Those of [`run`]; a bundle of other sizes than `experiment` says, or of other tasks; a checkpoint of another optimizer.
 pub fn run_from<C: ModelFamily>(
-    bundle: Arc<Bundle<C>>,
+    start: impl Into<Start<C>>,
     experiment: &Experiment<C>,
     dataset: &Dataset,
     folder: &Path,
     options: &RunOptions,
 ) -> Result<RunMetrics> {
+    let start = start.into();
+    let bundle = &start.bundle;
     let model = bundle.config.name();
     let experiment = match experiment.has(model) {
         true => experiment.clone(),
         false => experiment.clone().with_model(bundle.config.clone()),
     };
-    run_with(model, &experiment, dataset, Some(&bundle), folder, options)
+    run_with(model, &experiment, dataset, Some(&start), folder, options)
 }
 
 fn run_with<C: ModelFamily>(
     model: &'static str,
     experiment: &Experiment<C>,
     dataset: &Dataset,
-    start: Option<&Arc<Bundle<C>>>,
+    start: Option<&Start<C>>,
     folder: &Path,
     options: &RunOptions,
 ) -> Result<RunMetrics> {
     check(model, experiment, dataset, memory::available_to(&options.device.open()?))?;
     let _lock = Lock::of(folder)?;
-    let key = RunKey::of(model, experiment, dataset, options)?.starting_from(start.map(|bundle| &bundle.checksum[..]));
+    let key = RunKey::of(model, experiment, dataset, options)?.starting_from(start.map(Start::checksum));
     if options.resume
         && let Some(done) = finished_before(&key, folder)?
     {
@@ -140,7 +142,7 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
     model: &'static str,
     experiment: &Experiment<C>,
     dataset: &Dataset,
-    start: Option<&Arc<Bundle<C>>>,
+    start: Option<&Start<C>>,
     folder: &Path,
     options: &RunOptions,
 ) -> Result<Measured<C>> {

@@ -76,7 +76,7 @@ impl<C: ModelSpec> Training<'_, C> {
     /// again.
     pub(super) fn jointly_once(&self, alone: Option<&str>) -> Result<FitSummary> {
         let done = self.folder.join(DONE);
-        let from = self.start.map(|(from, state)| format!("{}:{state}", from.checksum));
+        let from = self.start.map(|(from, state)| format!("{}:{state}", from.checksum()));
         let settings = settings(self.spec, self.train, self.dataset, alone, from.as_deref());
         let before = std::fs::read(&done).ok().filter(|_| self.options.resume && self.folder.join(BUNDLE).exists());
         let before = before.and_then(|text| serde_json::from_slice::<Done>(&text).ok());

@@ -1,12 +1,10 @@
 //! A model of several states that is trained on: each state goes on from its own weights, for the tasks that it answers for, and the bundle
 //! has as many states as before. Were one of them taken for all, a task would start where it was no longer, or not yet, at its best.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 use stem_core::models::ModelSpec;
 use stem_core::{Bundle, bundle, files};
-use stem_train::{Best, FitSummary, TrainConfig};
+use stem_train::{Best, FitSummary, Start, TrainConfig};
 
 use super::train::Training;
 use crate::error::Result;
@@ -16,12 +14,12 @@ use crate::folder::{BUNDLE, LOG};
 ///
 /// # Errors
 /// Whatever keeps a state from being trained, and bundles and logs that cannot be put together.
-pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>, start: &Arc<Bundle<C>>) -> Result<FitSummary> {
+pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>, start: &Start<C>) -> Result<FitSummary> {
     let Training { train, folder, .. } = all;
     let mut sum = FitSummary::default();
     let mut rows = 0.0;
     let (mut parts, mut said, mut log) = (Vec::new(), Vec::new(), String::new());
-    for (state, tasks) in start.manifest.states.iter().enumerate() {
+    for (state, tasks) in start.bundle.manifest.states.iter().enumerate() {
         let own = folder.join(format!("state-{state}"));
         tracing::info!("the state for {}", tasks.join(", "));
         let of_state = train_of(train, tasks);

@@ -1,13 +1,12 @@
 //! A training: what is known before it, and how it is carried out.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use burn::tensor::Device;
+use stem_core::files;
 use stem_core::models::{ModelFamily, ModelSpec};
-use stem_core::{Bundle, files};
 use stem_data::Dataset;
-use stem_train::{self as learner, FitSummary, Learner, TrainConfig};
+use stem_train::{self as learner, FitSummary, Learner, Start, TrainConfig};
 
 use super::{single_task, states};
 use crate::error::Result;
@@ -24,7 +23,7 @@ pub(super) struct Training<'a, C> {
     pub device: &'a Device,
     pub options: &'a RunOptions,
     /// A model that was trained before, and its state that it starts from.
-    pub start: Option<(&'a Arc<Bundle<C>>, usize)>,
+    pub start: Option<(&'a Start<C>, usize)>,
     /// Whether the weights that are best for all tasks together are wanted beside each task's own best.
     pub with_joint: bool,
 }
@@ -35,7 +34,7 @@ impl<C: ModelSpec> Training<'_, C> {
         let learner = Learner::new(self.spec.clone(), self.dataset, self.train.clone(), self.device, self.folder)?;
         let learner = learner.with_progress(self.options.progress.clone()).with_stop(self.options.stop.clone());
         let learner = match self.start {
-            Some((bundle, state)) => learner.with_start(bundle.clone(), state)?,
+            Some((start, state)) => learner.with_start(start.clone(), state)?,
             None => learner,
         };
         let learner = learner.with_task(alone.map(Into::into)).with_joint(self.with_joint);
@@ -82,7 +81,7 @@ pub(crate) fn train<C: ModelFamily>(
     model: &str,
     experiment: &Experiment<C>,
     dataset: &Dataset,
-    start: Option<&Arc<Bundle<C>>>,
+    start: Option<&Start<C>>,
     folder: &Path,
     options: &RunOptions,
     with_joint: bool,
@@ -91,11 +90,11 @@ pub(crate) fn train<C: ModelFamily>(
     files::create_folder(folder)?;
     let spec = &experiment.model(model)?;
     spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
-    let start = start.map(|bundle| (bundle, 0));
+    let start = start.map(|start| (start, 0));
     let training = Training { spec, train: &experiment.train, dataset, folder, device, options, start, with_joint };
     match start {
         _ if spec.trains_apart() => single_task::train(&training),
-        Some((bundle, _)) if bundle.manifest.states.len() > 1 => states::train(&training, bundle),
+        Some((start, _)) if start.states() > 1 => states::train(&training, start),
         _ => training.jointly(None),
     }
 }

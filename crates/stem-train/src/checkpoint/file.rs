@@ -1,14 +1,14 @@
 //! One checkpoint as a file: a valid safetensors file whose metadata hold everything but weights and optimizer, and a checksum of all.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use stem_core::files::{self, FileError};
-use stem_core::nn::RowMatrix;
+use stem_core::nn::{RowMatrix, upload_index};
 
 use super::state::Place;
 
@@ -16,6 +16,8 @@ const PLACE: &str = "stem.checkpoint";
 const CHECKSUM: &str = "stem.checksum";
 const TABLE: &str = "embedding.table";
 const TABLE_STATE: &str = "embedding.state.";
+/// Of a checkpoint on top of another: which rows `TABLE` and `TABLE_STATE` hold.
+const ROWS: &str = "embedding.rows";
 const NETWORK: &str = "network.";
 const NETWORK_STATE: &str = "optimizer.";
 
@@ -31,12 +33,19 @@ pub(crate) struct Matrices<'m> {
     pub(crate) network_state: BTreeMap<String, Vec<TensorData>>,
 }
 
+/// What a checkpoint holds, copied: the training may go on while it is written.
+pub(crate) struct Copied(BTreeMap<String, TensorData>);
+
 /// A matrix as it was read: values, row-major, and its shape.
 pub(crate) type Values = (Vec<f32>, [usize; 2]);
 
 /// A checkpoint that was read.
 pub(crate) struct Written {
     pub(crate) place: Place,
+    /// Of the file.
+    pub(crate) checksum: String,
+    /// The rows that it holds, where it is on top of another.
+    rows: Option<Vec<u32>>,
     pub(crate) table: Values,
     pub(crate) table_state: Vec<Values>,
     pub(crate) network: BTreeMap<String, TensorData>,
@@ -45,6 +54,12 @@ pub(crate) struct Written {
 
 fn view(shape: Vec<usize>, bytes: &[u8]) -> TensorView<'_> {
     TensorView::new(Dtype::F32, shape, bytes).expect("values fill their shape")
+}
+
+/// A tensor of floats, or of the rows' numbers.
+fn view_of(data: &TensorData) -> TensorView<'_> {
+    let dtype = if data.dtype() == DType::U32 { Dtype::U32 } else { Dtype::F32 };
+    TensorView::new(dtype, data.shape().as_slice().to_vec(), data.as_bytes()).expect("values fill their shape")
 }
 
 /// BLAKE3 over the text, and the tensors in the order of their names.
@@ -67,36 +82,97 @@ fn lend<R>(matrices: &[&RowMatrix], lent: &[&[f32]], read: &mut dyn FnMut(&[&[f3
     })
 }
 
+/// Writes a file; one of that name stays whole until the new one is. Gives its checksum.
+fn write(tensors: &BTreeMap<&str, TensorView<'_>>, place: &Place, path: &Path) -> Result<String, FileError> {
+    let place = serde_json::to_string(place).expect("a place is plain data");
+    let checksum = checksum(&place, tensors.iter().map(|(name, view)| (*name, view.shape(), view.data())));
+    let metadata = HashMap::from([(CHECKSUM.to_string(), checksum.clone()), (PLACE.to_string(), place)]);
+    files::replace(path, |scratch| {
+        safetensors::serialize_to_file(tensors, Some(metadata), scratch).map_err(|e| match e {
+            safetensors::SafeTensorError::IoError(source) => source,
+            other => io::Error::other(other),
+        })
+    })?;
+    Ok(checksum)
+}
+
 impl Matrices<'_> {
-    /// Writes the file; one of that name stays whole until the new one is.
-    pub(crate) fn write(&self, place: &Place, path: &Path) -> Result<(), FileError> {
-        let place = serde_json::to_string(place).expect("a place is plain data");
+    /// Table and its state, by the names that they have in the file.
+    fn large(&self) -> Vec<(String, &RowMatrix)> {
+        let states = self.table_state.iter().enumerate().map(|(k, matrix)| (format!("{TABLE_STATE}{k}"), matrix));
+        [(TABLE.to_string(), self.table)].into_iter().chain(states).collect()
+    }
+
+    /// The network and its state.
+    fn small(&self) -> Vec<(String, &TensorData)> {
         let named = |(name, data)| (format!("{NETWORK}{name}"), data);
         let states = self.network_state.iter().flat_map(|(name, state)| {
             state.iter().enumerate().map(move |(k, data)| (format!("{NETWORK_STATE}{name}.{k}"), data))
         });
-        let small: Vec<(String, &TensorData)> = self.network.iter().map(named).chain(states).collect();
-        let large: Vec<&RowMatrix> = [self.table].into_iter().chain(self.table_state).collect();
-        let names = (0..self.table_state.len()).map(|k| format!("{TABLE_STATE}{k}"));
-        let names: Vec<String> = [TABLE.to_string()].into_iter().chain(names).collect();
-        lend(&large, &[], &mut |values| {
-            let small =
-                small.iter().map(|(name, data)| (&**name, view(data.shape().as_slice().to_vec(), data.as_bytes())));
-            let large = names.iter().zip(&large).zip(values);
-            let large = large
+        self.network.iter().map(named).chain(states).collect()
+    }
+
+    /// Of table and its state.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.large().iter().map(|(_, matrix)| 4 * matrix.dims().iter().product::<usize>() as u64).sum()
+    }
+
+    /// Writes all of it from where it lies. Gives the checksum.
+    pub(crate) fn write(&self, place: &Place, path: &Path) -> Result<String, FileError> {
+        let (small, large) = (self.small(), self.large());
+        let matrices: Vec<&RowMatrix> = large.iter().map(|(_, matrix)| *matrix).collect();
+        lend(&matrices, &[], &mut |values| {
+            let of_table = large.iter().zip(values);
+            let of_table = of_table
                 .map(|((name, matrix), values)| (&**name, view(matrix.dims().to_vec(), bytemuck::cast_slice(values))));
-            let tensors: BTreeMap<&str, TensorView<'_>> = small.chain(large).collect();
-            let parts = tensors.iter().map(|(name, view)| (*name, view.shape(), view.data()));
-            let metadata =
-                HashMap::from([(CHECKSUM.to_string(), checksum(&place, parts)), (PLACE.to_string(), place.clone())]);
-            files::replace(path, |scratch| {
-                safetensors::serialize_to_file(&tensors, Some(metadata), scratch).map_err(|e| match e {
-                    safetensors::SafeTensorError::IoError(source) => source,
-                    other => io::Error::other(other),
-                })
-            })
+            let tensors = small.iter().map(|(name, data)| (&**name, view_of(data))).chain(of_table).collect();
+            write(&tensors, place, path)
         })
     }
+
+    /// A copy of it: of these rows of the table, ascending, or of all.
+    pub(crate) fn copied(&self, rows: Option<&[u32]>) -> Copied {
+        let mut tensors: BTreeMap<String, TensorData> =
+            self.small().into_iter().map(|(name, data)| (name, data.clone())).collect();
+        let index = rows.map(|rows| upload_index(rows, &self.table.tensor().device()));
+        for (name, matrix) in self.large() {
+            let values = match &index {
+                Some(index) => matrix.gather(index.clone()).into_data(), // [U, W]
+                None => matrix.read(|values| TensorData::new(values.to_vec(), matrix.dims())),
+            };
+            tensors.insert(name, values);
+        }
+        tensors.extend(rows.map(|rows| (ROWS.to_string(), TensorData::new(rows.to_vec(), [rows.len()]))));
+        Copied(tensors)
+    }
+}
+
+impl Copied {
+    /// Writes the file. Gives its checksum.
+    pub(crate) fn write(&self, place: &Place, path: &Path) -> Result<String, FileError> {
+        write(&self.0.iter().map(|(name, data)| (&**name, view_of(data))).collect(), place, path)
+    }
+}
+
+/// Whether a file is a checkpoint, whole or not.
+pub(crate) fn is_checkpoint(path: &Path) -> bool {
+    place_in(path).is_ok()
+}
+
+/// Where the training of a file was, without reading the rest of it.
+pub(super) fn place_in(path: &Path) -> Result<Place, String> {
+    let head = || -> io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(path)?;
+        let mut length = [0; 8];
+        file.read_exact(&mut length)?;
+        let mut head = length.to_vec();
+        file.take(u64::from_le_bytes(length)).read_to_end(&mut head)?;
+        Ok(head)
+    };
+    let head = head().map_err(|e| e.to_string())?;
+    let (_, metadata) = SafeTensors::read_metadata(&head).map_err(|e| e.to_string())?;
+    let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(PLACE)).ok_or("it is no checkpoint")?;
+    serde_json::from_str(text).map_err(|e| e.to_string())
 }
 
 impl Written {
@@ -111,13 +187,17 @@ impl Written {
         let mut views = tensors.tensors();
         views.sort_by(|a, b| a.0.cmp(&b.0));
         let found = checksum(&text, views.iter().map(|(name, view)| (name.as_str(), view.shape(), view.data())));
-        if entry(CHECKSUM) != Some(found) {
+        if entry(CHECKSUM).as_ref() != Some(&found) {
             return Err("its contents are not those that were written".into());
         }
         let place: Place = serde_json::from_str(&text).map_err(|e| format!("another version wrote it ({e})"))?;
-        let (mut table, mut table_state) = (None, BTreeMap::new());
+        let (mut table, mut table_state, mut rows) = (None, BTreeMap::new(), None);
         let (mut network, mut network_state) = (BTreeMap::new(), BTreeMap::<String, BTreeMap<usize, _>>::new());
         for (name, view) in &views {
+            if name == ROWS {
+                rows = Some(bytemuck::pod_collect_to_vec(view.data()));
+                continue;
+            }
             let shape = view.shape().to_vec();
             let values: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
             let matrix = || [shape.first().copied().unwrap_or(0), shape.get(1).copied().unwrap_or(1)];
@@ -132,12 +212,43 @@ impl Written {
                 own.insert(k.parse().unwrap_or(usize::MAX), (values, matrix()));
             }
         }
+        if rows.is_some() != place.base.is_some() {
+            return Err("it does not say what it is on top of".into());
+        }
         Ok(Self {
             place,
+            checksum: found,
+            rows,
             table: table.ok_or("it has no table")?,
             table_state: table_state.into_values().collect::<Vec<_>>(),
             network,
             network_state: network_state.into_iter().map(|(name, own)| (name, own.into_values().collect())).collect(),
         })
+    }
+
+    /// This one on top of the one that it was written on.
+    pub(crate) fn onto(self, base: Self) -> Result<Self, String> {
+        let Some(rows) = &self.rows else { return Ok(self) };
+        let unfit = || "its rows do not fit the checkpoint that it is on top of".to_string();
+        let put = |(values, [_, width]): &Values, (all, [count, of_all]): Values| -> Result<Values, String> {
+            let mut all = all;
+            if *width != of_all || values.len() != rows.len() * width {
+                return Err(unfit());
+            }
+            for (&row, own) in rows.iter().zip(values.chunks_exact(of_all.max(1))) {
+                all.get_mut(row as usize * of_all..)
+                    .and_then(|all| all.get_mut(..of_all))
+                    .ok_or_else(unfit)?
+                    .copy_from_slice(own);
+            }
+            Ok((all, [count, of_all]))
+        };
+        if self.table_state.len() != base.table_state.len() {
+            return Err(unfit());
+        }
+        let table = put(&self.table, base.table)?;
+        let states = self.table_state.iter().zip(base.table_state).map(|(own, all)| put(own, all));
+        let table_state = states.collect::<Result<_, String>>()?;
+        Ok(Self { rows: base.rows.clone(), table, table_state, ..self })
     }
 }

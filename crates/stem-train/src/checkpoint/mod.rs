@@ -5,24 +5,34 @@
 //! |---|---|
 //! | weights, the optimizer's state, and everything else of a training between two steps | `state` |
 //! | one file of it, with a checksum | `file` |
+//! | the rows that have changed since the last one | `changed` |
+//! | which files are there, which belong together, which is of use, which go | `folder` |
+//! | writing beside the training | `writer` |
+//!
+//! Of a large table a checkpoint holds the rows that have changed since the one before, and is *on top of* it: its name says so,
+//! `checkpoint-200-on-100`, and it has the checksum of what it is on top of. Where they have become many, the next one is whole again.
 //!
 //! Random numbers need no state: the order of rows is that of seed and epoch, and what a step draws (dropout) is that of seed and step.
 
+mod changed;
 mod file;
+mod folder;
 mod state;
+mod writer;
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use stem_core::files::{self, FileError};
 
-pub(crate) use file::{Matrices, Written};
-pub(crate) use state::Place;
-pub(crate) use state::differences;
+pub(crate) use changed::Changed;
+pub(crate) use file::is_checkpoint;
+pub(crate) use file::{Matrices, Values, Written};
+pub(crate) use folder::{clear, known, last_whole, newest, path, read};
 pub use state::settings;
+pub(crate) use state::{Base, Place, differences, keys_of};
+pub(crate) use writer::Checkpoints;
 
-use crate::error::{Error, Result, require};
+use crate::error::{Result, require};
 
 /// How often a training writes what it needs to go on.
 ///
@@ -76,59 +86,6 @@ impl Clock {
             }
         }
     }
-}
-
-/// Checkpoints that are kept: should the last one not be whole, there is the one before.
-pub(crate) const KEPT: usize = 2;
-const PREFIX: &str = "checkpoint-";
-const SUFFIX: &str = ".safetensors";
-
-/// The file of a checkpoint.
-pub(crate) fn path(folder: &Path, steps: usize) -> PathBuf {
-    folder.join(format!("{PREFIX}{steps}{SUFFIX}"))
-}
-
-/// The checkpoints in a folder, by steps, the last first.
-pub(crate) fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, FileError> {
-    let mut found = Vec::new();
-    if !folder.exists() {
-        return Ok(found);
-    }
-    for entry in std::fs::read_dir(folder).map_err(FileError::of("read", folder))? {
-        let path = entry.map_err(FileError::of("read", folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let steps = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(SUFFIX)).and_then(|n| n.parse().ok());
-        found.extend(steps.map(|steps| (steps, path)));
-    }
-    found.sort_by_key(|(steps, _)| std::cmp::Reverse(*steps));
-    Ok(found)
-}
-
-/// Removes all but the last ones; gives the steps of those that stay.
-pub(crate) fn clean(folder: &Path, kept: usize) -> Result<Vec<usize>, FileError> {
-    let all = list(folder)?;
-    all.iter().skip(kept).try_for_each(|(_, path)| files::remove_file(path))?;
-    Ok(all.iter().take(kept).map(|(steps, _)| *steps).collect())
-}
-
-/// The last checkpoint of a folder that is whole. One that is not is told, and the one before is taken.
-///
-/// # Errors
-/// [`Error::OtherSettings`] where it is of another training.
-pub(crate) fn newest(folder: &Path, settings: &serde_json::Value) -> Result<Option<Written>> {
-    for (_, path) in list(folder)? {
-        match Written::read(&path) {
-            Ok(written) => {
-                let differences = differences(&written.place.settings, settings);
-                if differences.is_empty() {
-                    return Ok(Some(written));
-                }
-                return Err(Error::OtherSettings { path, differences: differences.join("; ") });
-            }
-            Err(why) => tracing::warn!("{}: {why}; the checkpoint before it is taken, if there is one", path.display()),
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stem_core::models::ModelSpec;
+use stem_core::{Schema, Vocabulary};
 use stem_data::Dataset;
 
 use crate::balance::BalanceState;
@@ -18,6 +19,11 @@ use crate::prior::PriorState;
 pub(crate) struct Place {
     /// What the training is: see [`settings`].
     pub(crate) settings: Value,
+    /// What it is written on top of; `None` where it is whole by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) base: Option<Base>,
+    /// Whose rows the table has: see [`keys_of`].
+    pub(crate) keys: String,
     pub(crate) steps: usize,
     pub(crate) epoch: usize,
     /// Batches of the epoch that were taken.
@@ -39,6 +45,37 @@ pub(crate) struct Place {
     pub(crate) network_steps: BTreeMap<String, i32>,
 }
 
+/// The checkpoint that another is written on top of: that has the rows of the table which have changed since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Base {
+    pub(crate) steps: usize,
+    pub(crate) checksum: String,
+    /// Rows of all that is on top of the last whole one, this one's included.
+    pub(crate) rows: usize,
+    /// Checkpoints that are, this one included.
+    pub(crate) on_top: usize,
+}
+
+/// What tells from others which key has which row: BLAKE3 of fields, vocabularies and keys.
+pub(crate) fn keys_of(schema: &Schema, vocabularies: &[Vocabulary]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for field in &schema.fields {
+        hasher.update(format!("{} {}\n", field.name, field.vocabulary).as_bytes());
+    }
+    for (spec, vocabulary) in schema.vocabularies.iter().zip(vocabularies) {
+        hasher.update(format!("{} {}\n", spec.name, spec.rows).as_bytes());
+        match vocabulary {
+            Vocabulary::Integers(keys) => drop(hasher.update(bytemuck::cast_slice(keys))),
+            Vocabulary::Texts(keys) => (0..keys.len()).for_each(|place| {
+                hasher.update(keys.get(place).as_bytes()).update(&[0]);
+            }),
+            keyless => drop(hasher.update(format!("{keyless:?}").as_bytes())),
+        }
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
 /// What two trainings must have in common for one to go on from the other's checkpoint.
 /// `from` is the checksum of the bundle that they start from.
 pub fn settings(
@@ -48,7 +85,7 @@ pub fn settings(
     task: Option<&str>,
     from: Option<&str>,
 ) -> Value {
-    let train = TrainConfig { checkpoint_every: None, ..train.written_out() };
+    let train = TrainConfig { checkpoint_every: None, keep_checkpoint: false, ..train.written_out() };
     let mut settings = json!({
         "model": spec,
         "train": train,

@@ -1,0 +1,141 @@
+//! Writing checkpoints beside the training: what has changed is copied between two steps, and a thread of its own puts it on the disk. One at
+//! a time; the next one, and the end, wait for it. A whole one is copied where memory allows, and else written between the steps.
+
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use stem_core::files::FileError;
+
+use super::file::{Copied, Matrices};
+use super::state::{Base, Place};
+use super::{CheckpointEvery, Clock, folder};
+use crate::error::Result;
+use crate::keep::{Keeper, KeeperState};
+use crate::memory;
+
+/// One of so many rows is written on top of a whole checkpoint at most, in all that are on top of it together.
+const MOST_OF_A_TABLE: usize = 2;
+/// So many checkpoints are on top of a whole one at most: all of them are read to go on.
+const MOST_ON_TOP: usize = 16;
+/// A copy is taken where memory for it is free so many times.
+const ROOM: u64 = 2;
+
+/// The checkpoints of a training.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    folder: PathBuf,
+    clock: Clock,
+    /// What the kept ones know of best moments, the last first.
+    kept: Vec<(usize, KeeperState)>,
+    /// The last one, which the next may be on top of.
+    base: Option<Base>,
+    under_way: Option<UnderWay>,
+}
+
+/// One that is being written.
+#[derive(Debug)]
+struct UnderWay {
+    steps: usize,
+    keeper: KeeperState,
+    /// The base that it will be: all but its checksum is known.
+    base: Base,
+    /// Gives the checksum.
+    thread: JoinHandle<Result<String, FileError>>,
+}
+
+impl Checkpoints {
+    /// Those of a folder in which there are none.
+    pub(crate) fn start(folder: &Path, every: CheckpointEvery) -> Self {
+        Self { folder: folder.into(), clock: Clock::start(every), kept: Vec::new(), base: None, under_way: None }
+    }
+
+    /// After a training has gone on from `base`; `kept` are those of the folder.
+    pub(crate) fn go_on(&mut self, base: Base, kept: Vec<(usize, KeeperState)>) {
+        (self.base, self.kept) = (Some(base), kept);
+    }
+
+    /// Asked after every step.
+    pub(crate) fn is_due(&mut self, steps: usize) -> bool {
+        self.clock.is_due(steps)
+    }
+
+    /// So many rows of a table of `rows` may be written on top of the last checkpoint; `None` where the next one is to be whole.
+    pub(crate) fn most_rows(&self, rows: usize) -> Option<usize> {
+        let base = self.base.as_ref().filter(|base| base.on_top < MOST_ON_TOP)?;
+        (rows / MOST_OF_A_TABLE).checked_sub(base.rows)
+    }
+
+    /// Writes a checkpoint: on top of the last one where `rows` says which rows of the table have changed since, whole without.
+    pub(crate) fn write(
+        &mut self,
+        place: Place,
+        matrices: &Matrices<'_>,
+        rows: Option<&[u32]>,
+        keeper: &mut Keeper,
+    ) -> Result<()> {
+        let below = self.base.take().filter(|_| rows.is_some());
+        let written = rows.map_or(0, <[u32]>::len);
+        let base = below.map(|below| Base { rows: below.rows + written, on_top: below.on_top + 1, ..below });
+        let path = folder::path(&self.folder, place.steps, base.as_ref().map(|base| base.steps));
+        let (rows_on_top, on_top) = base.as_ref().map_or((0, 0), |base| (base.rows, base.on_top));
+        let place = Place { base, ..place };
+        let (steps, known) = (place.steps, place.keeper.clone());
+        let next = Base { steps, checksum: String::new(), rows: rows_on_top, on_top };
+        let is_free = || memory::available().is_some_and(|free| free / ROOM >= matrices.bytes());
+        if rows.is_none() && matrices.table.is_on_host() && !is_free() {
+            let checksum = matrices.write(&place, &path)?;
+            return self.is_written(Base { checksum, ..next }, known, keeper);
+        }
+        let copied: Copied = matrices.copied(rows);
+        let thread = std::thread::Builder::new().name("checkpoint".into());
+        let thread = thread.spawn(move || copied.write(&place, &path)).map_err(FileError::of("write", &self.folder))?;
+        self.under_way = Some(UnderWay { steps, keeper: known, base: next, thread });
+        self.pin(keeper)
+    }
+
+    /// Takes account of the one that is being written, where it is on the disk by now.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(crate) fn look(&mut self, keeper: &mut Keeper) -> Result<()> {
+        match &self.under_way {
+            Some(under_way) if under_way.thread.is_finished() => self.wait(keeper),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the one that is being written.
+    ///
+    /// # Errors
+    /// Why it is not on the disk.
+    pub(crate) fn wait(&mut self, keeper: &mut Keeper) -> Result<()> {
+        let Some(UnderWay { keeper: known, base, thread, .. }) = self.under_way.take() else { return Ok(()) };
+        let checksum = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        self.is_written(Base { checksum, ..base }, known, keeper)
+    }
+
+    fn is_written(&mut self, base: Base, known: KeeperState, keeper: &mut Keeper) -> Result<()> {
+        self.kept.insert(0, (base.steps, known));
+        self.base = Some(base);
+        let kept = folder::clean(&self.folder)?;
+        self.kept.retain(|(steps, _)| kept.contains(steps));
+        self.pin(keeper)
+    }
+
+    /// The weights that checkpoints know of stay, also those of one that is being written.
+    fn pin(&self, keeper: &mut Keeper) -> Result<()> {
+        let known = self.kept.iter().map(|(_, known)| known).chain(self.under_way.iter().map(|one| &one.keeper));
+        Ok(keeper.pin(known)?)
+    }
+}
+
+/// A training that fails does not leave a thread behind that still writes into its folder.
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        if let Some(UnderWay { steps, thread, .. }) = self.under_way.take()
+            && let Ok(Err(error)) = thread.join()
+        {
+            tracing::warn!("the checkpoint of step {steps} was not written: {error}");
+        }
+    }
+}
