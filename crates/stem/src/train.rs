@@ -26,6 +26,7 @@ Examples:
   stem train --recipe recipe.toml --out out/train
   stem train --recipe recipe.toml --out out/train --resume
   stem train --from out/monday/bundle.safetensors --recipe recipe.toml --data tuesday --out out/tuesday
+  stem train --from out/monday/checkpoint.safetensors --recipe recipe.toml --data tuesday --out out/tuesday
   stem train --recipe datasets/simulated/recipe.toml --data out/simulated --model mmoe --seed 2 --out out/mmoe")]
 pub(crate) struct Args {
     #[arg(long, help = format!("Model: {}. By default stem, or that of --from", model_names()))]

@@ -21,6 +21,9 @@ const ROWS: &str = "embedding.rows";
 const NETWORK: &str = "network.";
 const NETWORK_STATE: &str = "optimizer.";
 
+/// A longer head than safetensors takes, in bytes: it is another file.
+const LONGEST_HEAD: u64 = 100_000_000;
+
 /// The large part of a training, where it lies.
 pub(crate) struct Matrices<'m> {
     /// `[V, W]`
@@ -165,7 +168,7 @@ pub(super) fn place_in(path: &Path) -> Result<Place, String> {
         let mut file = std::fs::File::open(path)?;
         let (mut length, mut head) = ([0; 8], Vec::new());
         file.read_exact(&mut length)?;
-        file.take(u64::from_le_bytes(length)).read_to_end(&mut head)?;
+        file.take(u64::from_le_bytes(length).min(LONGEST_HEAD)).read_to_end(&mut head)?;
         Ok(serde_json::from_slice(&head)?)
     };
     let head = head().map_err(|e| e.to_string())?;
