@@ -25,7 +25,7 @@ use crate::keep::{BUNDLE, JOINT, Moment};
 use crate::log::LOG;
 use crate::memory::{self, MemoryPlan};
 use crate::monitor::Monitor;
-use crate::start::Start;
+use crate::start::{CHECKPOINT, Start};
 use crate::step::TrainState;
 use crate::training::{Trained, Training, planned_steps, scores_of};
 use crate::unfinished::Unfinished;
@@ -251,7 +251,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         if summary.interrupted && self.config.checkpoint_every.is_some() {
             return Ok(summary); // what it goes on from stays where it is
         }
-        unfinished.publish(&[BUNDLE, LOG])?;
+        unfinished.publish(&[BUNDLE, CHECKPOINT, LOG])?;
         self.work.clone_from(&self.folder);
         Ok(summary)
     }

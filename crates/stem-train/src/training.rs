@@ -172,6 +172,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
     fn checkpoint(&mut self) -> Result<()> {
         let _span = tracing::trace_span!("checkpoint").entered();
         self.losses.read(); // nothing of it is left on a device
+        let begun = Instant::now();
         let Some(mut checkpoints) = self.checkpoints.take() else { return Ok(()) };
         checkpoints.wait(&mut self.keeper)?; // the one before
         let changed = self.state.as_mut().and_then(TrainState::changed_rows);
@@ -179,7 +180,10 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let state = self.state.as_ref().expect("a step takes the state and puts it back");
         let (matrices, table_steps, network_steps) = state.matrices();
         let place = Place { table_steps, network_steps, ..self.place()? };
+        let of_rows = rows.as_ref().map_or("all rows".to_string(), |rows| format!("{} rows", rows.len()));
         checkpoints.write(place, &matrices, rows.as_deref(), &mut self.keeper)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        tracing::debug!("checkpoint of step {}: {of_rows}, {seconds:.3} s between the steps", self.steps);
         self.checkpoints = Some(checkpoints);
         Ok(())
     }

@@ -42,7 +42,7 @@ impl Unfinished {
     }
 
     /// Puts everything in its place, hidden files (a lock) apart: the training is whole. The files that belong `together` come last,
-    /// in that order, one right after the other.
+    /// in that order, one right after the other; those of them that this training does not have go, for they are of one before.
     ///
     /// # Errors
     /// A file that cannot be moved.
@@ -70,10 +70,13 @@ impl Unfinished {
         files::remove_folder(&self.path)
     }
 
-    /// Moves what will be replaced, but for the first of the files `together`, out of the way; all of it back where that fails.
+    /// Moves what will be replaced, or is of a training before, but for the first of the files `together`, out of the way; all of it back where
+    /// that fails.
     fn set_aside(&self, together: &[&str]) -> Result<(), FileError> {
         let replaced = self.path.join(REPLACED);
-        let coming = together.iter().skip(1).rev().filter(|name| self.path.join(name).exists());
+        let is_coming = |name: &str| self.path.join(name).exists();
+        let none_is_there = together.first().is_some_and(|first| is_coming(first)); // of this training
+        let coming = together.iter().skip(1).rev().filter(|name| none_is_there || is_coming(name));
         for name in coming.filter(|name| self.folder.join(name).exists()) {
             let from = self.folder.join(name);
             files::create_folder(&replaced)
@@ -114,7 +117,7 @@ mod tests {
             fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
             fs::write(folder.join(name), text).unwrap();
         };
-        for name in ["bundle", "metrics", "task-0/log", "columns/ids", "unfinished/left over"] {
+        for name in ["bundle", "metrics", "checkpoint", "task-0/log", "columns/ids", "unfinished/left over"] {
             write(folder, name, "old");
         }
         let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
@@ -125,7 +128,8 @@ mod tests {
         write(&training.path, ".lock", "new");
         write(folder, ".lock", "old");
         assert_eq!(read("bundle").as_deref(), Some("old"));
-        training.publish(&["bundle", "log", "metrics", "page"]).unwrap();
+        training.publish(&["bundle", "checkpoint", "log", "metrics", "page"]).unwrap();
+        assert_eq!(read("checkpoint"), None, "of a bundle that is no longer there");
         own.iter().for_each(|name| assert_eq!(read(name).as_deref(), Some("new"), "{name}"));
         for name in ["columns/ids", ".lock"] {
             assert_eq!(read(name).as_deref(), Some("old"), "{name} is left alone");
@@ -138,12 +142,13 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path();
         let training = Unfinished::start(folder).unwrap();
-        ["bundle", "log"].iter().for_each(|name| fs::write(folder.join(name), "new").unwrap()); // and then it was killed
+        let placed = ["bundle", "checkpoint", "log"];
+        placed.iter().for_each(|name| fs::write(folder.join(name), "new").unwrap()); // and then it was killed
         ["metrics", "page"].iter().for_each(|name| fs::write(training.path.join(name), "new").unwrap());
         fs::write(folder.join("page"), "old").unwrap();
-        Unfinished::go_on(folder).unwrap().publish(&["bundle", "log", "metrics", "page"]).unwrap();
+        Unfinished::go_on(folder).unwrap().publish(&["bundle", "checkpoint", "log", "metrics", "page"]).unwrap();
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
-        assert_eq!(["bundle", "log", "metrics", "page"].map(read), ["new"; 4]);
+        assert_eq!(["bundle", "checkpoint", "log", "metrics", "page"].map(read), ["new"; 5]);
         assert!(!folder.join("unfinished").exists());
     }
 }

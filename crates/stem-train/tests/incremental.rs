@@ -125,6 +125,14 @@ fn checkpoints_on_top_of_each_other_are_gone_on_from_as_whole_ones_are() {
             if !damage.leaves(&found, from) {
                 others.push(format!("{name} after {damage:?}: it goes on from step {from} of {before:?}"));
             }
+            let found = checkpoints(&out);
+            if damage == Damage::Nothing {
+                Damage::LastCut.happen(&out); // after it has gone on from there
+                let from = goes_on_from(model, train, &dataset, &out);
+                if !Damage::LastCut.leaves(&found, from) {
+                    others.push(format!("{name} after it has gone on: it goes on from step {from} of {found:?}"));
+                }
+            }
             if finish(model, train, &dataset, &out) != *whole {
                 others.push(format!("{name} after {damage:?} of {before:?}"));
             }

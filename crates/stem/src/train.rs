@@ -26,6 +26,7 @@ Examples:
   stem train --recipe recipe.toml --out out/train
   stem train --recipe recipe.toml --out out/train --resume
   stem train --from out/monday/bundle.safetensors --recipe recipe.toml --data tuesday --out out/tuesday
+  stem train --from out/monday/checkpoint.safetensors --recipe recipe.toml --data tuesday --out out/tuesday
   stem train --recipe datasets/simulated/recipe.toml --data out/simulated --model mmoe --seed 2 --out out/mmoe")]
 pub(crate) struct Args {
     #[arg(long, help = format!("Model: {}. By default stem, or that of --from", model_names()))]
@@ -77,6 +78,13 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         }
         Some(path) => {
             let start = Start::<ModelConfig>::open(path)?;
+            if is_within(start.path(), &of("unfinished")) {
+                let (from, out) = (start.path().display(), args.out.display());
+                return Err(format!(
+                    "{from} is of a training that {out} holds unfinished, and would be lost: give another --out"
+                )
+                .into());
+            }
             let found = start.bundle.config.name();
             if let Some(model) = args.model.filter(|model| model.as_str() != found) {
                 return Err(format!("{} is a model {found}, not {model}: leave --model out", path.display()).into());
@@ -96,6 +104,12 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         let (table, report) = (metrics_table([&metrics]), answer.report.display());
         format!("{table}{epochs} epochs, {rows_per_second:.0} rows/s, {report}")
     })
+}
+
+/// Whether a file lies in a folder, whatever the two are called.
+fn is_within(file: &Path, folder: &Path) -> bool {
+    let whole = |path: &Path| path.canonicalize().ok();
+    whole(file).zip(whole(folder)).is_some_and(|(file, folder)| file.starts_with(folder))
 }
 
 /// The files that say what is done.

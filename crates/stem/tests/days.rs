@@ -63,6 +63,40 @@ fn a_model_is_trained_on_with_the_rows_of_the_next_day() {
 }
 
 #[test]
+fn a_model_is_trained_on_from_a_checkpoint_with_its_moments() {
+    let small = Small::new();
+    small.write("small.toml", &small.read("small.toml").replace("epochs = 2", "epochs = 2\nkeep_checkpoint = true"));
+    let bundle = small.trained();
+    let monday = std::path::Path::new(&bundle).parent().unwrap().to_str().unwrap().to_string();
+    let checkpoint = format!("{monday}/checkpoint.safetensors");
+    next_day(&small);
+    for (from, out) in [(&bundle, "by-bundle"), (&checkpoint, "by-checkpoint"), (&monday, "by-folder")] {
+        succeeds(&texts(&train_from(&small, from, out, &[])));
+    }
+    let log = |out: &str| small.read(&format!("{out}/log.jsonl")).lines().map(String::from).collect::<Vec<_>>();
+    let first = |out: &str| -> Value { serde_json::from_str(&log(out)[0]).unwrap() };
+    assert_eq!(first("by-checkpoint")["steps"], 0, "as it comes");
+    if device() == "flex" {
+        assert_eq!(log("by-checkpoint"), log("by-folder"));
+    }
+    assert_ne!(log("by-checkpoint")[1..], log("by-bundle")[1..], "moments make other steps");
+    assert!(std::path::Path::new(&small.path("by-folder/checkpoint.safetensors")).exists());
+    // Another optimizer has no use for them.
+    let adam = small.read("small.toml").replace("[train]", "[train]\noptimizer = { name = \"adagrad\" }");
+    small.write("small.toml", &adam);
+    let message = fails(&texts(&train_from(&small, &monday, "other", &[])));
+    assert!(message.contains("trained by the optimizer adam, not by adagrad"), "{message}");
+    // What is unfinished in OUT would be lost.
+    let work = small.path("by-bundle/unfinished");
+    std::fs::create_dir_all(&work).unwrap();
+    for name in ["bundle.safetensors", "checkpoint.safetensors"] {
+        std::fs::copy(format!("{monday}/{name}"), format!("{work}/{name}")).unwrap();
+    }
+    let message = fails(&texts(&train_from(&small, &work, "by-bundle", &["--force"])));
+    assert!(message.contains("holds unfinished, and would be lost"), "{message}");
+}
+
+#[test]
 fn of_a_model_of_several_states_each_is_trained_on() {
     let small = Small::new();
     let sizes = small

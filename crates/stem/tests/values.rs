@@ -58,7 +58,7 @@ fn log() -> String {
         let noise = (row * 104_729 % 1009) as f64 / 1009.0;
         let click = u8::from(noise < (item as f64 + 1.0) / 45.0);
         let seconds = if noise < 0.2 { 0.0 } else { (1.0 + item as f64) * (0.5 + noise) };
-        let split = ["train", "train", "train", "valid", "test"][row % 5];
+        let split = ["train", "train", "train", "valid", "test"][row / 120 % 5];
         format!("{user},{item},{click},{seconds:.1},{},{split}\n", item / 8)
     };
     ["user,item,click,seconds,stars,split\n".to_string()].into_iter().chain((0..3000).map(row)).collect()

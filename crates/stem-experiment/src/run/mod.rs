@@ -21,7 +21,7 @@ use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 use stem_report::analysis::Metric;
 use stem_report::report;
-use stem_train::{Start, Unfinished, memory};
+use stem_train::{CHECKPOINT, Start, Unfinished, memory};
 
 pub(crate) use train::{check, train};
 
@@ -114,13 +114,16 @@ fn run_with<C: ModelFamily>(
             if !metrics.interrupted {
                 key.write(&work.path)?;
             }
-            work.publish(&TOGETHER)?;
+            work.publish(&PUBLISHED)?;
         }
     }
     Ok(metrics)
 }
 
-/// What a run leaves, in the order in which it takes its place; what it was asked for comes last.
+/// What a run may leave, in the order in which it takes its place; what it was asked for comes last.
+const PUBLISHED: [&str; 6] = [BUNDLE, CHECKPOINT, LOG, METRICS, PAGE, SETTINGS];
+
+/// What of it every run leaves.
 const TOGETHER: [&str; 5] = [BUNDLE, LOG, METRICS, PAGE, SETTINGS];
 
 /// What a run of this key came to that ended before, also if the program was killed while its files took their places.
@@ -133,7 +136,7 @@ fn finished_before(key: &RunKey, folder: &Path) -> Result<Option<RunMetrics>> {
     if !key.is_of(&work.path) {
         return Ok(None);
     }
-    work.publish(&TOGETHER)?;
+    work.publish(&PUBLISHED)?;
     Ok(key.finished(folder, METRICS, &TOGETHER))
 }
 

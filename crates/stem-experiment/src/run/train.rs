@@ -92,9 +92,15 @@ pub(crate) fn train<C: ModelFamily>(
     spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
     let start = start.map(|start| (start, 0));
     let training = Training { spec, train: &experiment.train, dataset, folder, device, options, start, with_joint };
+    let states = start.map_or(1, |(start, _)| start.states());
+    if experiment.train.keep_checkpoint && (spec.trains_apart() || states > 1) {
+        tracing::warn!(
+            "`keep_checkpoint`: none is left, for the tasks of {model} are trained one after the other, each with its own weights"
+        );
+    }
     match start {
         _ if spec.trains_apart() => single_task::train(&training),
-        Some((start, _)) if start.states() > 1 => states::train(&training, start),
+        Some((start, _)) if states > 1 => states::train(&training, start),
         _ => training.jointly(None),
     }
 }

@@ -86,11 +86,12 @@ pub(crate) fn clear(folder: &Path) -> Result<(), FileError> {
     list(folder)?.iter().try_for_each(|found| files::remove_file(&found.path))
 }
 
-/// What the kept checkpoints of a folder know of best moments, by steps, the last first. One that does not read knows of none.
+/// What the kept checkpoints of a folder know of best moments, by steps, the last first. One that is of no use knows of none.
 pub(crate) fn known(folder: &Path) -> Result<Vec<(usize, KeeperState)>, FileError> {
     let all = list(folder)?;
     let kept = kept(&all);
-    let of = |found: &Found| Some((found.steps, place_in(&found.path).ok()?.keeper));
+    let usable = |found: &Found| place_in(&found.path).ok().filter(|place| missing(folder, place).is_none());
+    let of = |found: &Found| Some((found.steps, usable(found)?.keeper));
     Ok(all.iter().filter(|found| kept.contains(&found.steps)).filter_map(of).collect())
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use stem_core::files::FileError;
 
@@ -88,7 +89,13 @@ impl Checkpoints {
         }
         let copied: Copied = matrices.copied(rows);
         let thread = std::thread::Builder::new().name("checkpoint".into());
-        let thread = thread.spawn(move || copied.write(&place, &path)).map_err(FileError::of("write", &self.folder))?;
+        let write = move || {
+            let begun = Instant::now();
+            let checksum = copied.write(&place, &path)?;
+            tracing::debug!("{} written in {:.3} s", path.display(), begun.elapsed().as_secs_f64());
+            Ok(checksum)
+        };
+        let thread = thread.spawn(write).map_err(FileError::of("write", &self.folder))?;
         self.under_way = Some(UnderWay { steps, keeper: known, base: next, thread });
         self.pin(keeper)
     }
