@@ -1,4 +1,4 @@
-//! A model on a data set, trained and measured; the loop itself is in `training`.
+//! A model on a data set, trained and measured; the loop itself is in `training`, scores and metrics are in `measure`.
 //!
 //! While a training runs its best weights and its log are in the folder `unfinished`. At its end both take their places: a training
 //! that is killed leaves those of an earlier one untouched.
@@ -12,22 +12,19 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use stem_core::lock::Lock;
 use stem_core::models::ModelSpec;
-use stem_core::{Bundle, Calibration, Predictor, Task, TaskKind};
-use stem_data::{BatchPlan, Dataset, Progress, Split, StopFlag};
-use stem_report::analysis::{LabelKind, Metric};
-use stem_report::metrics::TaskMetrics;
+use stem_core::{Bundle, Calibration, Predictor};
+use stem_data::{Dataset, Progress, Split, StopFlag};
 
-use crate::balance::BalanceConfig;
 use crate::checkpoint::settings;
 use crate::config::TrainConfig;
+use crate::check::check;
 use crate::error::{Result, require};
 use crate::keep::{BUNDLE, JOINT, Moment};
 use crate::log::LOG;
-use crate::memory::{self, MemoryPlan};
-use crate::monitor::Monitor;
+use crate::memory;
 use crate::start::{CHECKPOINT, Start};
 use crate::step::TrainState;
-use crate::training::{Trained, Training, planned_steps, scores_of};
+use crate::training::{Trained, Training};
 use crate::unfinished::Unfinished;
 use crate::warm::{Before, place_of, warm};
 
@@ -66,9 +63,9 @@ pub struct Learner<'a, C: ModelSpec> {
     memory: u64,
     parameters: usize,
     /// Drawn weights, until a training takes them.
-    state: Option<TrainState<C::Model>>,
+    pub(crate) state: Option<TrainState<C::Model>>,
     /// What the last training left, once it was asked for.
-    trained: OnceLock<Predictor<C>>,
+    pub(crate) trained: OnceLock<Predictor<C>>,
     pub(crate) folder: PathBuf,
     /// Where bundle and log are written.
     pub(crate) work: PathBuf,
@@ -177,9 +174,10 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self
     }
 
-    /// Starts from a model that was trained before, on rows of earlier days, in the place of drawn weights: from one of the states of a bundle,
-    /// counted from 0, or from a checkpoint, which has the optimizer's moments too; those of new rows start as at the first training. The data set is one whose vocabularies have grown from the model's ([`stem_data::prepare_grown`]); a key's row is found again
-    /// by its key. Of a bundle of tasks that were trained apart, a training of one of them takes what is that task's.
+    /// Starts from a model that was trained before, on rows of earlier days, in the place of drawn weights: from one of the states of
+    /// a bundle, counted from 0, or from a checkpoint, which has the optimizer's moments too; those of new rows start as at the first
+    /// training. The data set is one whose vocabularies have grown from the model's ([`stem_data::prepare_grown`]); a key's row is
+    /// found again by its key. Of a bundle of tasks that were trained apart, a training of one of them takes what is that task's.
     ///
     /// The model as it comes is the first that is validated: a training that makes nothing better leaves it as it was.
     ///
@@ -266,31 +264,6 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self.train()
     }
 
-    /// What decides whether weights are better: the metric that was asked for, or AUC where validation cannot measure that.
-    pub(crate) fn measurable_monitor(&self) -> Monitor {
-        let monitor = self.config.monitor.clone();
-        let labels = self.dataset.labels(Split::Valid).len();
-        // Whether a metric is defined does not hang on the scores.
-        let measured = |monitor: &Monitor| self.measure_for(&vec![0.5; labels], Split::Valid, monitor);
-        let mean = |monitor: &Monitor| monitor.mean(self.named(&measured(monitor)));
-        if labels == 0 || mean(&monitor).is_some() {
-            return monitor;
-        }
-        let by_auc = Monitor { metric: Metric::Auc, ..monitor.clone() };
-        let nothing = "every evaluation counts as the best so far, and training stops after the last";
-        match (monitor.metric, mean(&by_auc)) {
-            (metric, Some(_)) if metric.needs_groups() => tracing::warn!(
-                "monitor = \"{metric}\" cannot be measured: no group of the validation split has what it asks for{}. AUC decides in its place",
-                if metric == Metric::Gauc { ", rows of both labels" } else { ", a positive" }
-            ),
-            _ => tracing::warn!(
-                "{} cannot be measured: no task has rows of both labels in the validation split. So {nothing}",
-                monitor.name()
-            ),
-        }
-        by_auc
-    }
-
     fn train(&mut self) -> Result<FitSummary> {
         self.trained = OnceLock::new();
         let state = match (self.state.take(), &self.start) {
@@ -316,66 +289,6 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             interrupted: self.stop.is_set(),
         })
     }
-
-    /// Metrics of every task on a split, by the forward that the predictor uses.
-    ///
-    /// # Errors
-    /// Batches that do not read.
-    pub fn evaluate(&self, split: Split) -> Result<Vec<TaskMetrics>> {
-        Ok(self.measure(&self.score(split)?, split))
-    }
-
-    pub(crate) fn measure(&self, scores: &[f32], split: Split) -> Vec<TaskMetrics> {
-        self.measure_for(scores, split, &self.config.monitor)
-    }
-
-    /// The same, with what a monitor asks for.
-    pub(crate) fn measure_for(&self, scores: &[f32], split: Split, monitor: &Monitor) -> Vec<TaskMetrics> {
-        let (labels, groups) = (self.dataset.labels(split), self.dataset.groups(split));
-        let monitored = |kind| vec![monitor.metric_of(kind)];
-        TaskMetrics::per_task(
-            &self.dataset.label_kinds(),
-            scores,
-            labels,
-            groups,
-            self.dataset.weights(split),
-            monitored,
-        )
-    }
-
-    /// Each task's name and kind of label beside its metrics.
-    pub(crate) fn named<'m>(
-        &self,
-        metrics: &'m [TaskMetrics],
-    ) -> impl Iterator<Item = (&str, LabelKind, &'m TaskMetrics)> {
-        let names = self.dataset.schema().tasks.iter().map(|task| task.name.as_str());
-        names.zip(self.dataset.label_kinds()).zip(metrics).map(|((name, kind), metrics)| (name, kind, metrics))
-    }
-
-    /// Scores of every row of a split, in order, by the drawn weights before a training and the best ones after it. `[N, T]`,
-    /// row-major.
-    ///
-    /// # Errors
-    /// Batches and bundles that do not read.
-    pub fn score(&self, split: Split) -> Result<Vec<f32>> {
-        if let Some(state) = &self.state {
-            return scores_of(self, state, split);
-        }
-        let mut scores = Vec::new();
-        for batch in self.dataset.batches(split, BatchPlan { size: self.config.batch_size, shuffle: None }) {
-            self.trained()?.score(&batch)?.rows().for_each(|row| scores.extend_from_slice(row));
-        }
-        Ok(scores)
-    }
-
-    /// What the last training left.
-    fn trained(&self) -> Result<&Predictor<C>> {
-        if let Some(trained) = self.trained.get() {
-            return Ok(trained);
-        }
-        let opened = Predictor::open_model(self.work.join(BUNDLE), &self.device)?;
-        Ok(self.trained.get_or_init(|| opened))
-    }
 }
 
 /// Weights to start from.
@@ -384,43 +297,4 @@ fn draw<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig, device:
         .with_optimizer(config.optimizer)
         .with_precision(config.precision)
         .with_criterion(config.criterion(dataset.schema()).expect("the learner has checked its settings"))
-}
-
-/// Refuses a configuration that cannot train on the data; gives what memory the training will take. Whether there is so much is for
-/// the caller to ask, who knows the device and how many trainings run side by side:
-/// `plan.times(jobs).check(available)` with [`memory::available_to`].
-///
-/// # Errors
-/// [`Error::Config`](crate::Error::Config) and [`Error::Core`](crate::Error::Core).
-pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) -> Result<MemoryPlan> {
-    config.check()?;
-    let schema = dataset.schema();
-    schema.check()?;
-    spec.check(schema)?;
-    config.check_tasks(schema)?;
-    config.monitor.check_schema(schema)?;
-    if config.negative_sampling.is_some() {
-        let expected = "no sampling, or a label of 0 and 1 beside: of numbers no row is negative";
-        require(
-            "negative_sampling",
-            "with labels that are numbers alone",
-            expected,
-            schema.tasks.iter().any(|task| task.kind.is_binary()),
-        )?;
-    }
-    let below_zero = |task: &&Task| matches!(task.kind, TaskKind::Count { .. } | TaskKind::ZeroInflated { .. });
-    let by_size = matches!(config.balance, BalanceConfig::Uncertainty { .. } | BalanceConfig::GradNorm { .. });
-    if let Some(task) = schema.tasks.iter().find(below_zero).filter(|_| by_size) {
-        let found = format_args!("{} beside '{}' ({})", config.balance.name(), task.name, task.kind);
-        let expected = "fixed or pc-grad: it goes by the sizes of losses, and this one may be below 0";
-        require("balance", found, expected, false)?;
-    }
-    let several = config.balance == BalanceConfig::default() || schema.tasks.len() > 1;
-    let expected = "fixed where there is one task: there is nothing to balance";
-    require("balance", config.balance.name(), expected, several)?;
-    let (climb, planned) = (config.warm_up_steps, planned_steps(config, dataset));
-    let found = format_args!("{climb} of {planned} planned");
-    require("warm_up_steps", found, "fewer: the rate would never be reached", climb == 0 || climb < planned)?;
-    let (widths, size) = (spec.widths(schema), spec.size(schema));
-    Ok(MemoryPlan::new(schema, dataset.vocabularies(), &widths, size, config))
 }

@@ -34,6 +34,8 @@
 mod config;
 mod monitor;
 mod learner;
+mod check;
+mod measure;
 mod training;
 mod start;
 mod warm;
@@ -56,11 +58,12 @@ mod error;
 
 pub use balance::BalanceConfig;
 pub use calibrate::Calibrate;
+pub use check::check;
 pub use checkpoint::{CheckpointEvery, settings};
 pub use config::{NegativeSampling, TrainConfig};
 pub use error::{Error, Result, require};
 pub use keep::{BUNDLE, JOINT, Moment};
-pub use learner::{FitSummary, Learner, check};
+pub use learner::{FitSummary, Learner};
 pub use log::LOG;
 pub use monitor::{Best, EvaluateEvery, Monitor};
 pub use optimizer::OptimizerConfig;

@@ -1,0 +1,50 @@
+//! Whether a configuration can train a model on a data set, asked before anything is drawn.
+
+use stem_core::models::ModelSpec;
+use stem_core::{Task, TaskKind};
+use stem_data::Dataset;
+
+use crate::balance::BalanceConfig;
+use crate::config::TrainConfig;
+use crate::error::{Result, require};
+use crate::memory::MemoryPlan;
+use crate::training::planned_steps;
+
+/// Refuses a configuration that cannot train on the data; gives what memory the training will take. Whether there is so much is for
+/// the caller to ask, who knows the device and how many trainings run side by side:
+/// `plan.times(jobs).check(available)` with [`memory::available_to`](crate::memory::available_to).
+///
+/// # Errors
+/// [`Error::Config`](crate::Error::Config) and [`Error::Core`](crate::Error::Core).
+pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) -> Result<MemoryPlan> {
+    config.check()?;
+    let schema = dataset.schema();
+    schema.check()?;
+    spec.check(schema)?;
+    config.check_tasks(schema)?;
+    config.monitor.check_schema(schema)?;
+    if config.negative_sampling.is_some() {
+        let expected = "no sampling, or a label of 0 and 1 beside: of numbers no row is negative";
+        require(
+            "negative_sampling",
+            "with labels that are numbers alone",
+            expected,
+            schema.tasks.iter().any(|task| task.kind.is_binary()),
+        )?;
+    }
+    let below_zero = |task: &&Task| matches!(task.kind, TaskKind::Count { .. } | TaskKind::ZeroInflated { .. });
+    let by_size = matches!(config.balance, BalanceConfig::Uncertainty { .. } | BalanceConfig::GradNorm { .. });
+    if let Some(task) = schema.tasks.iter().find(below_zero).filter(|_| by_size) {
+        let found = format_args!("{} beside '{}' ({})", config.balance.name(), task.name, task.kind);
+        let expected = "fixed or pc-grad: it goes by the sizes of losses, and this one may be below 0";
+        require("balance", found, expected, false)?;
+    }
+    let several = config.balance == BalanceConfig::default() || schema.tasks.len() > 1;
+    let expected = "fixed where there is one task: there is nothing to balance";
+    require("balance", config.balance.name(), expected, several)?;
+    let (climb, planned) = (config.warm_up_steps, planned_steps(config, dataset));
+    let found = format_args!("{climb} of {planned} planned");
+    require("warm_up_steps", found, "fewer: the rate would never be reached", climb == 0 || climb < planned)?;
+    let (widths, size) = (spec.widths(schema), spec.size(schema));
+    Ok(MemoryPlan::new(schema, dataset.vocabularies(), &widths, size, config))
+}

@@ -1,0 +1,293 @@
+//! The one training loop: epochs of steps, evaluations in between (`validation`), the best weights kept on disk, checkpoints (`resume`).
+
+mod resume;
+mod validation;
+
+use std::time::Instant;
+
+use stem_core::models::ModelSpec;
+use stem_core::{Batch, Task, fused};
+use stem_data::{Bar, BatchPlan, Dataset, EpochRows, Split};
+
+use crate::balance::Balance;
+use crate::checkpoint::{self, Checkpoints};
+use crate::config::TrainConfig;
+use crate::counts::RowCounts;
+use crate::early_stop::Verdict;
+use crate::error::Result;
+use crate::keep::{Keeper, Moment};
+use crate::learner::Learner;
+use crate::log::RunLog;
+use crate::loss_meter::LossMeter;
+use crate::monitor::{Best, Monitor};
+use crate::prior::{LearnedPrior, PriorConfig};
+use crate::schedule::RateSchedule;
+use crate::step::{Objective, TrainState};
+use crate::unseen::{Unseen, as_shown};
+
+/// What a training is at, between two steps.
+pub(crate) struct Training<'l, C: ModelSpec> {
+    learner: &'l Learner<'l, C>,
+    monitor: Monitor,
+    objective: Objective,
+    /// Taken by a step, which puts it back.
+    state: Option<TrainState<C::Model>>,
+    schedule: RateSchedule,
+    balance: Balance,
+    prior: Option<LearnedPrior>,
+    unseen: Option<Unseen>,
+    losses: LossMeter,
+    keeper: Keeper,
+    log: RunLog,
+    steps: usize,
+    epoch: usize,
+    evaluations: usize,
+    rows: usize,
+    seconds: f64,
+    /// Batches of the epoch that were taken.
+    taken: usize,
+    /// Where they are asked for.
+    checkpoints: Option<Checkpoints>,
+    /// What is in them told of the keys: see [`checkpoint::keys_of`].
+    keys: String,
+}
+
+/// What a training came to.
+pub(crate) struct Trained {
+    pub(crate) moments: Vec<Option<Moment>>,
+    pub(crate) epochs: usize,
+    pub(crate) evaluations: usize,
+    pub(crate) rows: usize,
+    pub(crate) seconds: f64,
+}
+
+impl<'l, C: ModelSpec> Training<'l, C> {
+    /// Starts with drawn weights; the learner says everything else.
+    pub(crate) fn new(learner: &'l Learner<'l, C>, state: TrainState<C::Model>) -> Result<Self> {
+        Self::with_log(learner, state, RunLog::create(&learner.work)?)
+    }
+
+    fn with_log(learner: &'l Learner<'l, C>, mut state: TrainState<C::Model>, log: RunLog) -> Result<Self> {
+        if learner.config.checkpoint_every.is_some() {
+            state.watch_rows();
+        }
+        let Learner { dataset, config, device, .. } = learner;
+        let (schema, tasks) = (dataset.schema(), dataset.schema().task_names());
+        let TrainConfig { schedule, learning_rate, warm_up_steps, balance, seed, patience, .. } = *config;
+        device.seed(seed);
+        let is_joint =
+            config.best == Best::Joint || !config.monitor.weights.is_empty() || !learner.spec.tasks_stand_apart();
+        Ok(Self {
+            learner,
+            monitor: learner.measurable_monitor(),
+            objective: objective(dataset, config),
+            losses: LossMeter::new(schema, state.table.rows().is_on_host()),
+            state: Some(state),
+            schedule: RateSchedule::new(schedule, learning_rate, warm_up_steps, planned_steps(config, dataset)),
+            balance: Balance::new(balance, tasks.len(), seed, device),
+            prior: learned_prior(learner)?,
+            unseen: Unseen::new(config.unseen, dataset)?,
+            keeper: Keeper::new(&learner.work, tasks, patience, is_joint, learner.with_joint),
+            log,
+            steps: 0,
+            epoch: 0,
+            evaluations: 0,
+            rows: 0,
+            seconds: 0.0,
+            taken: 0,
+            keys: match config.checkpoint_every.is_some() || config.keep_checkpoint {
+                true => checkpoint::keys_of(schema, dataset.vocabularies()),
+                false => String::new(),
+            },
+            checkpoints: config.checkpoint_every.map(|every| Checkpoints::start(&learner.work, every)),
+        })
+    }
+
+    /// Runs epochs until the last one, early stopping, or the stop flag; leaves bundle and log.
+    pub(crate) fn run(mut self) -> Result<Trained> {
+        let _memory = ReleaseMemory;
+        if self.learner.start.is_some() && self.evaluations == 0 && !self.learner.stop.is_set() {
+            self.evaluate()?; // a day that makes nothing better leaves the model as it was
+        }
+        while (self.taken > 0 || self.epoch < self.learner.config.epochs) && !self.learner.stop.is_set() {
+            if self.run_epoch()? == Verdict::Stop {
+                break;
+            }
+        }
+        if self.keeper.is_empty() {
+            // Stopped before the first evaluation: what there is, is kept, and judged by nothing.
+            let moment = self.moment();
+            self.keeper.judge(&vec![None; self.tasks().len()], None, moment);
+            self.save(moment, None, &self.learner.calibration_before())?;
+        }
+        self.state = None; // its memory is needed to put the bundle together
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.wait(&mut self.keeper)?;
+        }
+        self.keeper.finish::<C>(self.learner.config.seed, self.checkpoints.is_some())?;
+        self.log.finish()?;
+        if self.checkpoints.is_some() && !self.learner.stop.is_set() {
+            // In this order: a checkpoint is never without the weights that it knows of.
+            checkpoint::clear(&self.learner.work)?;
+            self.keeper.remove_others(&[])?;
+        }
+        Ok(Trained {
+            moments: self.keeper.moments(),
+            epochs: self.epoch,
+            evaluations: self.evaluations,
+            rows: self.rows,
+            seconds: self.seconds,
+        })
+    }
+
+    fn state(&self) -> &TrainState<C::Model> {
+        self.state.as_ref().expect("a step takes the state and puts it back")
+    }
+
+    fn tasks(&self) -> &[Task] {
+        &self.learner.dataset.schema().tasks
+    }
+
+    /// Now.
+    fn moment(&self) -> Moment {
+        let an_epoch = steps_an_epoch(&self.learner.config, self.learner.dataset).max(1);
+        Moment { steps: self.steps, epoch: self.epoch, at: self.steps as f64 / an_epoch as f64 }
+    }
+
+    /// One pass over the training rows, or what early stopping and the stop flag leave of it.
+    fn run_epoch(&mut self) -> Result<Verdict> {
+        let begins = self.taken == 0;
+        self.epoch += usize::from(begins);
+        let Learner { dataset, config, progress, spec, stop, .. } = self.learner;
+        let plan = BatchPlan { size: config.batch_size, shuffle: Some((config.seed, self.epoch as u64)) };
+        if config.table_restart && self.epoch > 1 && begins {
+            let seed = config.seed.wrapping_add((self.epoch as u64) << 32); // other numbers in every epoch
+            let state = self.state.as_mut().expect("a step takes the state and puts it back");
+            state.restart_table(dataset.schema(), config.embedding_std, seed);
+        }
+        let total = dataset.rows_kept(Split::Train, config.kept_negatives());
+        let bar = progress.rows(format!("{} epoch {}/{}", spec.name(), self.epoch, config.epochs), total);
+        let (an_epoch, planned) = (steps_an_epoch(config, dataset), planned_steps(config, dataset));
+        bar.advance((self.taken * config.batch_size).min(total));
+        let mut begun = Instant::now();
+        let whole_groups = config.criterion(dataset.schema())?.is_of_groups();
+        let rows = EpochRows { keep: config.kept_negatives(), whole_groups };
+        for mut batch in dataset.batches_of(Split::Train, plan, self.taken, rows) {
+            batch.check(dataset.schema())?;
+            if let Some(unseen) = &self.unseen {
+                unseen.show(&mut batch, seed_of_step(config.seed, self.steps + 1));
+            }
+            self.step(&batch, &bar)?;
+            self.taken += 1;
+            let is_due = config.evaluate_every.is_due(self.steps, an_epoch, planned);
+            let (steps, keeper) = (self.steps, &mut self.keeper);
+            self.checkpoints.as_mut().map_or(Ok(()), |checkpoints| checkpoints.look(keeper))?;
+            let is_saved = self.checkpoints.as_mut().is_some_and(|own| own.is_due(steps) || stop.is_set());
+            if !is_due && !is_saved && !stop.is_set() {
+                continue;
+            }
+            self.seconds += begun.elapsed().as_secs_f64();
+            self.read_losses()?;
+            if is_due && (!stop.is_set() || is_saved) && self.evaluate()? == Verdict::Stop {
+                return Ok(Verdict::Stop);
+            }
+            if is_saved {
+                self.checkpoint()?;
+            }
+            if stop.is_set() {
+                // A stretch cut short is judged only where there is no better-known state.
+                return if self.keeper.is_empty() { self.evaluate().map(|_| Verdict::Stop) } else { Ok(Verdict::Stop) };
+            }
+            begun = Instant::now();
+        }
+        self.seconds += begun.elapsed().as_secs_f64();
+        self.taken = 0;
+        Ok(Verdict::Better)
+    }
+
+    /// Forward, backward, update.
+    fn step(&mut self, batch: &Batch, bar: &Bar) -> Result<()> {
+        let rate = self.schedule.rate(self.steps);
+        self.steps += 1;
+        self.learner.device.seed(seed_of_step(self.learner.config.seed, self.steps));
+        let state = self.state.take().expect("a step takes the state and puts it back");
+        let (losses, mut gradients) = self.balance.differentiate(&state, batch, &self.objective);
+        let seen = self.losses.add(losses, batch);
+        if let Some(broken) = self.losses.broken() {
+            let whole = state.table.rows().is_on_host(); // else the loss is read steps later
+            self.state = Some(state);
+            return Err(self.not_finite(broken, whole)?);
+        }
+        if let Some(prior) = &mut self.prior {
+            prior.step(&state, batch, &self.objective.task_weights, &mut gradients);
+        }
+        self.state = Some(state.apply(gradients, rate, self.learner.config.max_gradient_norm));
+        self.rows += batch.rows;
+        bar.advance(batch.rows);
+        seen.into_iter().for_each(|loss| bar.say(format!("loss {loss:.4}")));
+        Ok(())
+    }
+
+    fn read_losses(&mut self) -> Result<()> {
+        self.losses.read();
+        match self.losses.broken() {
+            Some(broken) => Err(self.not_finite(broken, false)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Gives the buffers of fused ops back when a training ends, with or without an error.
+struct ReleaseMemory;
+
+impl Drop for ReleaseMemory {
+    fn drop(&mut self) {
+        fused::release_memory();
+    }
+}
+
+/// What a step draws from (dropout): numbers of its own, whatever was drawn before.
+fn seed_of_step(seed: u64, step: usize) -> u64 {
+    mixed(seed.wrapping_add((step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+/// The finalizer of SplitMix64.
+pub(crate) fn mixed(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// Steps of one epoch.
+fn steps_an_epoch(config: &TrainConfig, dataset: &Dataset) -> usize {
+    dataset.rows_kept(Split::Train, config.kept_negatives()).div_ceil(config.batch_size)
+}
+
+/// Steps of all epochs.
+pub(crate) fn planned_steps(config: &TrainConfig, dataset: &Dataset) -> usize {
+    config.epochs.saturating_mul(steps_an_epoch(config, dataset))
+}
+
+/// The learned prior, if a configuration asks for one.
+fn learned_prior<C: ModelSpec>(learner: &Learner<'_, C>) -> Result<Option<LearnedPrior>> {
+    let Learner { dataset, config, spec, .. } = learner;
+    let PriorConfig::Learned { tied, deviation, correlation } = config.prior() else { return Ok(None) };
+    let widths = spec.widths(dataset.schema());
+    let batches = dataset.batches(Split::Train, BatchPlan { size: 1 << 14, shuffle: None });
+    let counts = as_shown(RowCounts::of(dataset.schema(), batches)?, config.unseen, dataset.schema());
+    let prior = LearnedPrior::of_counts(counts, &widths, tied, deviation, correlation);
+    Ok(Some(match &learner.start {
+        Some(_) => prior.after(&learner.before(), dataset.schema(), &spec.embedding_groups(dataset.schema())),
+        None => prior,
+    }))
+}
+
+/// The objective that a configuration asks for.
+fn objective(dataset: &Dataset, config: &TrainConfig) -> Objective {
+    let weight = |name: &String| config.task_weights.get(name).copied().unwrap_or(1.0);
+    Objective {
+        task_weights: dataset.schema().tasks.iter().map(|task| weight(&task.name)).collect(),
+        embedding_l2: config.l2(),
+        network_l2: config.network_l2,
+    }
+}

@@ -1,0 +1,172 @@
+//! What a training does with its weights between two steps: measures them on validation, tells of them, and saves what is best.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::TensorData;
+use serde_json::json;
+use stem_core::models::{Model, ModelSpec};
+use stem_core::{Calibration, bundle, params};
+use stem_data::Split;
+use stem_report::analysis::LabelKind;
+use stem_report::metrics::{TaskMetrics, four_decimals};
+
+use super::Training;
+use crate::calibrate;
+use crate::checkpoint::Place;
+use crate::early_stop::Verdict;
+use crate::error::{Error, Result};
+use crate::keep::{BUNDLE, Moment};
+use crate::learner::Learner;
+use crate::log::by_task;
+use crate::loss_meter::LossMeter;
+use crate::measure::scores_of;
+use crate::start::CHECKPOINT;
+use crate::step::TrainState;
+
+impl<C: ModelSpec> Training<'_, C> {
+    /// Measures on validation, logs, judges, and saves the weights where they are somebody's best.
+    fn evaluate(&mut self) -> Result<Verdict> {
+        self.evaluations += 1;
+        let (learner, schema) = (self.learner, self.learner.dataset.schema());
+        let scores = scores_of(learner, self.state(), Split::Valid)?;
+        if let Some(place) = scores.iter().position(|score| !score.is_finite()) {
+            return Err(self.not_finite((place % schema.tasks.len(), scores[place]), false)?);
+        }
+        let valid = learner.measure_for(&scores, Split::Valid, &self.monitor);
+        let mean = self.monitor.mean(learner.named(&valid));
+        let of_tasks = learner.named(&valid).map(|(_, kind, metrics)| self.monitor.goodness(kind, metrics));
+        let of_tasks: Vec<Option<f64>> = of_tasks.collect();
+        let (moment, before) = (self.moment(), self.keeper.all());
+        let judged = self.keeper.judge(&of_tasks, mean, moment);
+        if judged.keep {
+            let mut maps = learner.calibration_before(); // of a task for which none can be fitted, and of the model as it came
+            if self.steps > 0 || maps.is_empty() {
+                maps.extend(calibrate::fit(learner.config.calibrate, &scores, learner.dataset));
+            }
+            self.save(moment, mean, &maps)?;
+            self.keeper.clean(&before)?;
+            if learner.config.keep_checkpoint {
+                let (matrices, table_steps, network_steps) = self.state().matrices();
+                let place = Place { table_steps, network_steps, ..self.place()? };
+                matrices.write(&place, &learner.work.join(CHECKPOINT))?;
+            }
+        }
+        self.tell(&valid, &judged.best_of, moment)?;
+        self.losses = LossMeter::new(schema, self.state().table.rows().is_on_host());
+        if judged.verdict == Verdict::Worse {
+            self.schedule.evaluation_was_worse();
+        }
+        Ok(judged.verdict)
+    }
+
+    /// A line of the log, and one for the reader.
+    fn tell(&mut self, valid: &[TaskMetrics], best_of: &[usize], moment: Moment) -> Result<()> {
+        let schema = self.learner.dataset.schema();
+        let (loss, rate) = (self.losses.means(), self.schedule.rate(self.steps.saturating_sub(1)));
+        let is_start = moment.steps == 0; // a model that is trained on, as it came
+        let best: Vec<&str> = best_of.iter().map(|&task| schema.tasks[task].name.as_str()).collect();
+        let mut line = json!({
+            "epoch": moment.epoch,
+            "at": moment.at,
+            "steps": moment.steps,
+            "learning_rate": rate,
+            "loss": if is_start { json!({}) } else { by_task(schema, &loss) },
+            "valid": by_task(schema, valid),
+            "best": best,
+        });
+        self.learner.task.iter().for_each(|task| line["task"] = task.as_str().into());
+        self.balance.weights().into_iter().for_each(|weights| line["balance"] = by_task(schema, weights));
+        self.log.write(&line)?;
+        let all_alike = schema.tasks.iter().all(|task| task.kind.is_binary());
+        let of_task = |(task, kind, metrics): (&str, LabelKind, &TaskMetrics)| {
+            let metric = self.monitor.metric_of(kind);
+            let named = if all_alike { String::new() } else { format!(" {}", metric.name()) };
+            format!("{task}{named} {}", four_decimals(metrics.get(metric)))
+        };
+        let is_whole = (moment.at - moment.at.round()).abs() < 1e-9;
+        let when = if is_whole { moment.epoch.to_string() } else { format!("{:.2}", moment.at) };
+        let trained = match is_start {
+            true => "before the first step".into(),
+            false => format!("epoch {when}: loss {:.4}", loss.iter().sum::<f64>()),
+        };
+        tracing::info!(
+            "{trained}, valid {}{}, rate {rate:.2e}{}",
+            if all_alike { format!("{} ", self.monitor.name()) } else { String::new() },
+            self.learner.named(valid).map(of_task).collect::<Vec<_>>().join(", "),
+            match best.len() {
+                0 => String::new(),
+                all if all == schema.tasks.len() => ", best so far".into(),
+                _ => format!(", best so far of {}", best.join(", ")),
+            }
+        );
+        Ok(())
+    }
+
+    /// Writes the weights as they are, as those of `moment`, with what makes probabilities of their scores.
+    fn save(
+        &mut self,
+        moment: Moment,
+        monitored: Option<f64>,
+        calibration: &BTreeMap<String, Calibration>,
+    ) -> Result<()> {
+        let mut training = json!({
+            "epoch": moment.epoch,
+            "at": moment.at,
+            "steps": moment.steps,
+            "seed": self.learner.config.seed,
+            "rows": self.learner.before().rows + if moment.steps > 0 { self.learner.dataset.rows(Split::Train) } else { 0 },
+            "monitored": monitored,
+        });
+        if let Some((start, _)) = &self.learner.start {
+            training["from"] = start.checksum().into();
+        }
+        if let Some(profile) = self.learner.dataset.profile(Split::Train) {
+            let unseen = self.learner.dataset.profile(Split::Valid);
+            training["data"] = json!({ "train": profile, "valid": unseen });
+        }
+        if let Some(prior) = &self.prior {
+            let schema = self.learner.dataset.schema();
+            training["prior"] = json!(prior.summary(schema, &self.learner.spec.embedding_groups(schema)));
+        }
+        write(self.learner, self.state(), &self.keeper.path(moment), &training, calibration)
+    }
+
+    /// The error for a loss or score that is not finite. This training's best weights are on disk already; without any, the
+    /// weights as they are now are saved beside the bundle if they are still `whole`.
+    fn not_finite(&mut self, broken: (usize, f32), whole: bool) -> Result<Error> {
+        let (task, value) = broken;
+        let learner = self.learner;
+        let task = self.tasks().get(task).map_or("(regularization)", |task| &task.name).to_string();
+        let last_good = learner.folder.join("last-good.safetensors");
+        let saved = if let Some(last) = self.keeper.last() {
+            self.keeper.finish::<C>(learner.config.seed, false)?;
+            format!("the weights of epoch {} are in {}", last.epoch, learner.work.join(BUNDLE).display())
+        } else if whole && is_finite(self.state()) {
+            let training = json!({ "epoch": 0, "seed": learner.config.seed });
+            write(learner, self.state(), &last_good, &training, &BTreeMap::new())?;
+            format!("the weights before that step are in {}", last_good.display())
+        } else {
+            "no epoch was finished before, so nothing was saved".into()
+        };
+        Ok(Error::NotFinite { task, value, step: self.steps, epoch: self.epoch, saved })
+    }
+}
+
+fn write<C: ModelSpec>(
+    learner: &Learner<'_, C>,
+    state: &TrainState<C::Model>,
+    path: &Path,
+    training: &serde_json::Value,
+    calibration: &BTreeMap<String, Calibration>,
+) -> Result<()> {
+    let (schema, keys) = (learner.dataset.schema(), learner.dataset.known_keys());
+    let (table, network) = (&state.table, &state.network);
+    Ok(bundle::save_calibrated(path, schema, keys, &learner.spec, table, network, training, calibration)?)
+}
+
+/// Whether all weights are numbers.
+fn is_finite<M: Model>(state: &TrainState<M>) -> bool {
+    let finite = |data: TensorData| data.iter::<f32>().all(f32::is_finite);
+    params::collect(&state.network).into_values().chain([state.table.rows().tensor().to_data()]).all(finite)
+}
