@@ -301,7 +301,8 @@ impl<M: Model> TrainState<M> {
         let Written { place, table_state, mut network_state, .. } = before;
         let mut steps = place.network_steps;
         for name in drawn {
-            (network_state.remove(name), steps.remove(name));
+            network_state.remove(name);
+            steps.remove(name);
         }
         self.set_network_moments(network_state, steps)?;
         if place.table_steps > 0 {
