@@ -15,9 +15,9 @@ use stem_core::models::ModelSpec;
 use stem_core::{Bundle, Calibration, Predictor};
 use stem_data::{Dataset, Progress, Split, StopFlag};
 
+use crate::check::check;
 use crate::checkpoint::settings;
 use crate::config::TrainConfig;
-use crate::check::check;
 use crate::error::{Result, require};
 use crate::keep::{BUNDLE, JOINT, Moment};
 use crate::log::LOG;

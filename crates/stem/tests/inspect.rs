@@ -85,7 +85,10 @@ fn a_bundle_tells_fields_tasks_sizes_training_and_quality() {
     assert_eq!((&field("price")["kind"], &field("price")["known"]), (&"number".into(), &0.into()));
     assert_eq!(
         report["tasks"],
-        serde_json::json!([{ "name": "click", "within": null }, { "name": "buy", "within": "click" }])
+        serde_json::json!([
+            { "name": "click", "within": null, "kind": "binary" },
+            { "name": "buy", "within": "click", "kind": "binary" }
+        ])
     );
     let rows = report["parameters"]["table_rows"].as_u64().unwrap();
     assert_eq!(

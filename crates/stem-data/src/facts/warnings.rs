@@ -1,7 +1,7 @@
 //! What of the counts is odd, in words with figures.
 
 use super::{CopyFacts, Facts, NumberFacts, share};
-use crate::recipe::{Kind, Recipe, SplitRecipe};
+use crate::recipe::{Feedback, Kind, Recipe, SplitRecipe};
 use crate::split::SplitStatistics;
 
 /// Share of copies above which they are told; a client that sends an event again makes fewer.
@@ -26,8 +26,9 @@ pub(crate) fn warnings(recipe: &Recipe, facts: &Facts, statistics: &[SplitStatis
         if let Some(space) = &label.within
             && share(outside, outside + kept).is_some_and(|share| share >= OUTSIDE)
         {
+            let counted = if label.kind == Feedback::Binary { "1" } else { "above 0" };
             warnings.push(format!(
-                "label '{}' is 1, or above 0, in {outside} rows where '{space}' is not, and these count as missing ({kept} others are kept): is it within '{space}'?",
+                "label '{}' is {counted} in {outside} rows where '{space}' is not, and these count as missing ({kept} others are kept): is it within '{space}'?",
                 label.column
             ));
         }

@@ -102,7 +102,8 @@ impl ModelOnTask<'_> {
     fn ranks(&self) -> bool {
         let guesses = |spread: &Spread| spread.mean <= 0.5;
         let is_auc = matches!(self.metric, Metric::Auc | Metric::Gauc | Metric::Xauc);
-        !self.auc.is_some_and(guesses) && !(is_auc && guesses(self.score))
+        let is_a_guess = self.auc.is_some_and(guesses) || is_auc && guesses(self.score);
+        !is_a_guess
     }
 
     /// Whether users and seeds cannot tell the two apart: intervals that overlap, or means closer than the larger deviation.

@@ -50,7 +50,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
     }
 
     /// Where it is, but for the optimizer's steps.
-    fn place(&self) -> Result<Place> {
+    pub(super) fn place(&self) -> Result<Place> {
         Ok(Place {
             base: None,
             keys: self.keys.clone(),
@@ -73,7 +73,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
     }
 
     /// Writes all that the next step depends on; what of it is large, beside the steps that follow.
-    fn checkpoint(&mut self) -> Result<()> {
+    pub(super) fn checkpoint(&mut self) -> Result<()> {
         let _span = tracing::trace_span!("checkpoint").entered();
         self.losses.read(); // nothing of it is left on a device
         let begun = Instant::now();

@@ -26,7 +26,7 @@ use crate::step::TrainState;
 
 impl<C: ModelSpec> Training<'_, C> {
     /// Measures on validation, logs, judges, and saves the weights where they are somebody's best.
-    fn evaluate(&mut self) -> Result<Verdict> {
+    pub(super) fn evaluate(&mut self) -> Result<Verdict> {
         self.evaluations += 1;
         let (learner, schema) = (self.learner, self.learner.dataset.schema());
         let scores = scores_of(learner, self.state(), Split::Valid)?;
@@ -104,7 +104,7 @@ impl<C: ModelSpec> Training<'_, C> {
     }
 
     /// Writes the weights as they are, as those of `moment`, with what makes probabilities of their scores.
-    fn save(
+    pub(super) fn save(
         &mut self,
         moment: Moment,
         monitored: Option<f64>,
@@ -134,7 +134,7 @@ impl<C: ModelSpec> Training<'_, C> {
 
     /// The error for a loss or score that is not finite. This training's best weights are on disk already; without any, the
     /// weights as they are now are saved beside the bundle if they are still `whole`.
-    fn not_finite(&mut self, broken: (usize, f32), whole: bool) -> Result<Error> {
+    pub(super) fn not_finite(&mut self, broken: (usize, f32), whole: bool) -> Result<Error> {
         let (task, value) = broken;
         let learner = self.learner;
         let task = self.tasks().get(task).map_or("(regularization)", |task| &task.name).to_string();

@@ -76,7 +76,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
     let schema = &manifest.schema;
     let vocabulary = |field: &Field| opened.as_ref()?.vocabularies.get(field.vocabulary);
     let fields = schema.fields.iter().map(|field| FieldReport::new(field, schema, vocabulary(field))).collect();
-    let tasks = schema.tasks.iter().map(|task| task_of(task)).collect();
+    let tasks = schema.tasks.iter().map(task_of).collect();
     let metrics = metrics_beside(path, model_name.as_deref(), &schema.task_names(), &manifest.training, &mut notes);
     Ok(Report {
         path: path.display().to_string(),
