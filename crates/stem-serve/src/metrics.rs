@@ -67,8 +67,8 @@ impl Metrics {
                 &registry,
                 histograms(
                     "stem_shadow_difference",
-                    "|p - q| of rows that two models scored",
-                    exponential_buckets(1e-6, 10.0, 7).expect("buckets ascend"),
+                    "|s - t| of scores that two models gave a row",
+                    exponential_buckets(1e-6, 10.0, 13).expect("buckets ascend"),
                     &["model", "shadow", "task"],
                 ),
             ),

@@ -1,6 +1,6 @@
 //! Many scores of a row become one, and rows an order.
 
-use stem_core::Schema;
+use stem_core::{Schema, TaskKind};
 
 use crate::refusal::Refusal;
 use crate::request::{Combine, Head};
@@ -12,23 +12,40 @@ pub(crate) struct Ranked {
     pub(crate) scores: Vec<f64>,
 }
 
-/// Refuses a task that a model does not have.
+/// Refuses a task that a model does not have, and sums and products that mean nothing of labels that are numbers.
 ///
 /// # Errors
 /// The first such task.
 pub(crate) fn check(head: &Head, schema: &Schema) -> Result<(), Refusal> {
-    let Some(Combine::Weights(factors) | Combine::Powers(factors)) = &head.combine else { return Ok(()) };
-    match factors.iter().find(|(task, _)| schema.task(task).is_none()) {
-        Some((task, _)) => {
-            let (task, known) = (crate::refusal::shortened(task.clone()), schema.task_names().join(", "));
-            Err(Refusal::UnknownTask { task, known })
-        }
-        None => Ok(()),
+    let refused = |key: String, found: &str, expected: String| Refusal::Setting { key, found: found.into(), expected };
+    let Some(Combine::Weights(factors) | Combine::Powers(factors)) = &head.combine else {
+        let number = schema.tasks.iter().find(|task| !task.kind.is_binary() && schema.tasks.len() > 1);
+        return number.map_or(Ok(()), |task| {
+            let expected = format!(
+                "a weight for each task that counts, or \"powers\": '{}' ({}) is a number in a unit of its own",
+                task.name, task.kind
+            );
+            Err(refused("weights".into(), "not there", expected))
+        });
+    };
+    if let Some((task, _)) = factors.iter().find(|(task, _)| schema.task(task).is_none()) {
+        let (task, known) = (crate::refusal::shortened(task.clone()), schema.task_names().join(", "));
+        return Err(Refusal::UnknownTask { task, known });
     }
+    let may_be_negative = |(task, _): &&(String, f64)| {
+        schema.tasks.iter().any(|one| one.name == *task && matches!(one.kind, TaskKind::Regression { .. }))
+    };
+    if let Some((task, power)) = factors.iter().find(may_be_negative)
+        && matches!(head.combine, Some(Combine::Powers(_)))
+    {
+        let expected = "a task whose score is never below 0, or \"weights\": this one is a regression".to_string();
+        return Err(refused(format!("powers.{task}"), &power.to_string(), expected));
+    }
+    Ok(())
 }
 
-/// The best rows: by `sum_t w_t p_t`, where all tasks weigh 1 unless it says otherwise, or by `prod_t p_t ^ a_t`. Of equal ones the first
-/// comes first. `scores [B, T]`
+/// The best rows: by `sum_t w_t s_t`, where all tasks weigh 1 unless it says otherwise, or by `prod_t max(s_t, 0) ^ a_t`: a line that
+/// calibrates numbers may lead a little below 0. Of equal ones the first comes first. `scores [B, T]`
 pub(crate) fn rank(head: &Head, schema: &Schema, scores: &[f32]) -> Ranked {
     let tasks = schema.tasks.len();
     let places = |factors: &[(String, f64)]| -> Vec<(usize, f64)> {
@@ -37,7 +54,8 @@ pub(crate) fn rank(head: &Head, schema: &Schema, scores: &[f32]) -> Ranked {
     let all: Vec<f64> = match &head.combine {
         Some(Combine::Powers(powers)) => {
             let powers = places(powers);
-            let one = |row: &[f32]| powers.iter().map(|(task, power)| f64::from(row[*task]).powf(*power)).product();
+            let one =
+                |row: &[f32]| powers.iter().map(|(task, power)| f64::from(row[*task].max(0.0)).powf(*power)).product();
             scores.chunks_exact(tasks).map(one).collect()
         }
         weights => {
@@ -59,7 +77,7 @@ pub(crate) fn rank(head: &Head, schema: &Schema, scores: &[f32]) -> Ranked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stem_core::{Field, Task, VocabularySpec};
+    use stem_core::{Field, TargetTransform, Task, VocabularySpec};
 
     fn ranked(combine: Option<Combine>, top_k: Option<usize>) -> Ranked {
         let schema = Schema::new(
@@ -86,5 +104,25 @@ mod tests {
         let schema = Schema::new(vec![], vec![], ["x", "y"].map(Task::new).into());
         let head = Head { combine: Some(Combine::Weights(vec![("z".into(), 1.0)])), ..Head::default() };
         assert_eq!(check(&head, &schema).unwrap_err().to_string(), "the model has no task 'z'; known are: x, y");
+    }
+
+    #[test]
+    fn numbers_are_not_added_unasked_nor_raised_to_powers_where_they_may_be_negative() {
+        let tasks = vec![
+            Task::new("click"),
+            Task { kind: TaskKind::WatchTime { scale: 1.0 }, ..Task::new("seconds") },
+            Task {
+                kind: TaskKind::Regression { transform: TargetTransform::default(), mean: 0.0, std: 1.0 },
+                ..Task::new("price")
+            },
+        ];
+        let schema = Schema::new(vec![], vec![], tasks);
+        let told =
+            |combine| check(&Head { combine, ..Head::default() }, &schema).map_err(|refusal| refusal.to_string());
+        let of = |task: &str| vec![(task.to_string(), 1.0)];
+        assert!(told(None).unwrap_err().contains("'seconds' (watch-time)"));
+        assert!(told(Some(Combine::Powers(of("price")))).unwrap_err().contains("powers.price"));
+        assert_eq!(told(Some(Combine::Powers(of("seconds")))), Ok(()));
+        assert_eq!(told(Some(Combine::Weights(of("price")))), Ok(()));
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use stem_core::{Predictor, Row, Task, TaskKind};
 use stem_serve::{ServeConfig, Token};
 
 #[test]
@@ -61,6 +62,32 @@ fn a_ranking_gives_the_best_rows_first() {
     assert_eq!(client.post("/v1/rank", ties.to_string()).status, 400);
     let same = json!({ "rows": [row(3), row(3), row(3)], "top_k": 2 });
     assert_eq!(client.post("/v1/rank", same.to_string()).json()["indices"], json!([0, 1]));
+}
+
+#[test]
+fn labels_that_are_numbers_are_served_in_their_units_and_ranked_by_weights_that_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.safetensors");
+    let mut schema = schema();
+    schema.tasks[1] = Task { kind: TaskKind::WatchTime { scale: 1000.0 }, ..Task::new("milliseconds") };
+    save_of(&path, 3, &json!({}), schema);
+    let server = start(&path, ServeConfig::default());
+    let mut client = server.client();
+    assert_eq!(client.get("/v1/models").json()["models"][0]["kinds"], json!(["binary", "watch-time"]));
+    let rows = rows(0..60);
+    let told = client.score(&json!({ "rows": rows })).json();
+    let expected =
+        Predictor::open(&path, &device()).unwrap().predict(&serde_json::from_value::<Vec<Row>>(json!(rows)).unwrap());
+    let expected: Vec<f32> = expected.unwrap().task("milliseconds").unwrap().collect();
+    let of = |row: usize| told["scores"]["milliseconds"][row].as_f64().unwrap() as f32;
+    assert!((0..60).all(|row| of(row) == expected[row]) && expected.iter().any(|score| *score > 1.0), "{expected:?}");
+    let unnamed = client.post("/v1/rank", json!({ "rows": rows }).to_string());
+    assert_eq!((unnamed.status, unnamed.kind().as_str()), (400, "setting"));
+    assert!(unnamed.text().contains("'milliseconds' (watch-time)"), "{}", unnamed.text());
+    let ranked =
+        client.post("/v1/rank", json!({ "rows": rows, "weights": { "milliseconds": 1 }, "top_k": 1 }).to_string());
+    let best = (0..60).max_by(|a, b| of(*a).total_cmp(&of(*b)).then(b.cmp(a))).unwrap();
+    assert_eq!(ranked.json()["indices"], json!([best]));
 }
 
 #[test]

@@ -12,7 +12,7 @@ struct Golden {
     rows: Vec<Row>,
     /// `[B]` by task
     scores: BTreeMap<String, Vec<f32>>,
-    /// How far a score may be off: other processors round otherwise.
+    /// How far a score may be off: other processors round otherwise. Of a number above 1 it is a share of that number.
     #[serde(default = "tolerance")]
     tolerance: f32,
 }
@@ -50,7 +50,8 @@ pub(super) fn check(predictor: &Predictor) -> Result<Checked, String> {
             return Err(format!("it has {} golden rows and {} scores of '{task}'", found.len(), expected.len()));
         }
         let is_off = |(found, expected): (&f32, &f32)| {
-            (found - expected).abs().is_nan() || (found - expected).abs() > golden.tolerance
+            let off = (found - expected).abs();
+            off.is_nan() || off > golden.tolerance * expected.abs().max(1.0)
         };
         if let Some(row) = found.iter().zip(expected).position(is_off) {
             let (found, expected) = (found[row], expected[row]);

@@ -70,8 +70,14 @@ impl Model {
             .map_err(|error| format!("its example row does not read: {error}"))?;
         let scores =
             predictor.predict(&[warm]).map_err(|error| format!("it does not score its example row: {error}"))?;
-        if let Some(score) = scores.rows().flatten().find(|score| !(0.0..=1.0).contains(*score)) {
-            return Err(format!("it scores its example row {score}, which is no probability"));
+        for (task, &score) in schema.tasks.iter().zip(scores.rows().flatten()) {
+            let (fits, what) = match task.kind.is_binary() {
+                true => ((0.0..=1.0).contains(&score), "probability"),
+                false => (score.is_finite(), "finite number"),
+            };
+            if !fits {
+                return Err(format!("it scores its example row {score} for '{}', which is no {what}", task.name));
+            }
         }
         let golden = golden::check(&predictor)?;
         let offsets = schema.offsets();
@@ -127,6 +133,7 @@ impl Model {
             "loaded_at": self.loaded,
             "model": self.predictor.config().model_name(),
             "tasks": schema.task_names(),
+            "kinds": schema.tasks.iter().map(|task| task.kind.to_string()).collect::<Vec<_>>(),
             "columns": schema.columns(),
             "fields": schema.fields,
             "states": self.predictor.states(),

@@ -14,12 +14,13 @@ const ask = async (path, body) => {
     return { ok: response.ok, told: await response.json() };
 };
 const kind = field => field.kind + (field.max_len ? " of at most " + field.max_len : field.len ? " of " + field.len : "");
+const task = (name, kind) => kind === "binary" ? name : name + " (" + kind + ")";
 const show = model => {
     const section = add(by("models"), "section");
     add(section, "h2", model.name);
     if (model.refused) add(section, "p", "refused: " + model.refused.file + ": " + model.refused.reason).className = "bad";
     if (!model.version) return;
-    add(section, "p", model.model + ", version " + model.version + ", tasks: " + model.tasks.join(", ") + ", golden rows: " + model.golden);
+    add(section, "p", model.model + ", version " + model.version + ", tasks: " + model.tasks.map((name, place) => task(name, model.kinds[place])).join(", ") + ", golden rows: " + model.golden);
     const table = add(section, "table");
     const head = add(table, "tr");
     ["field", "kind", "columns"].forEach(name => add(head, "th", name));

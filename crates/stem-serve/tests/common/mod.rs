@@ -47,7 +47,12 @@ pub fn stem() -> ModelConfig {
 
 /// Writes a bundle whose weights are drawn from a seed; weights are large enough that scores differ between rows.
 pub fn save_with(path: &Path, seed: u64, training: &Json) {
-    let (config, schema, device) = (stem(), schema(), device());
+    save_of(path, seed, training, schema());
+}
+
+/// The same, of fields and tasks as they are given.
+pub fn save_of(path: &Path, seed: u64, training: &Json, schema: Schema) {
+    let (config, device) = (stem(), device());
     let vocabularies = vec![Vocabulary::integers(0..100), Vocabulary::texts(["a", "b", "c"]), Vocabulary::Number];
     let table = EmbeddingTable::init(&schema, &config.widths(&schema), 1.0, seed, &device.clone().inner());
     let network = config.init(&schema, &mut ChaCha8Rng::seed_from_u64(seed), &device);

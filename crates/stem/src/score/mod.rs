@@ -17,7 +17,7 @@ use scoring::{Failure, Scoring};
 
 /// Scores the rows of tables with a bundle
 ///
-/// Keeps the columns and appends one column p_TASK per task, the probability. The output is replaced once it is whole.
+/// Keeps the columns and appends one column p_TASK per task: the probability, or a number in the label's unit. The output is replaced once it is whole.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
