@@ -110,11 +110,12 @@ mod tests {
     fn numbers_are_not_added_unasked_nor_raised_to_powers_where_they_may_be_negative() {
         let tasks = vec![
             Task::new("click"),
-            Task { kind: TaskKind::WatchTime { scale: 1.0 }, ..Task::new("seconds") },
-            Task {
-                kind: TaskKind::Regression { transform: TargetTransform::default(), mean: 0.0, std: 1.0 },
-                ..Task::new("price")
-            },
+            Task::new("seconds").of_kind(TaskKind::WatchTime { scale: 1.0 }),
+            Task::new("price").of_kind(TaskKind::Regression {
+                transform: TargetTransform::default(),
+                mean: 0.0,
+                std: 1.0,
+            }),
         ];
         let schema = Schema::new(vec![], vec![], tasks);
         let told =

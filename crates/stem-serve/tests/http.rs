@@ -69,7 +69,7 @@ fn labels_that_are_numbers_are_served_in_their_units_and_ranked_by_weights_that_
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shop.safetensors");
     let mut schema = schema();
-    schema.tasks[1] = Task { kind: TaskKind::WatchTime { scale: 1000.0 }, ..Task::new("milliseconds") };
+    schema.tasks[1] = Task::new("milliseconds").of_kind(TaskKind::WatchTime { scale: 1000.0 });
     save_of(&path, 3, &json!({}), schema);
     let server = start(&path, ServeConfig::default());
     let mut client = server.client();

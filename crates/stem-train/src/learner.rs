@@ -274,7 +274,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
                 warm(drawn, (start, *state), &self.spec, self.dataset, &self.config, &self.device)?
             }
         };
-        let Trained { moments, epochs, evaluations, rows, seconds } =
+        let Trained { moments, epochs, evaluations, rows, seconds, interrupted } =
             (if self.resume { Training::go_on(self, state) } else { Training::new(self, state) })?.run()?;
         let judged = if evaluations > 0 { moments } else { Vec::new() };
         Ok(FitSummary {
@@ -286,7 +286,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             rows_per_second: if seconds > 0.0 { rows as f64 / seconds } else { 0.0 },
             parameters: self.parameters,
             memory: self.memory,
-            interrupted: self.stop.is_set(),
+            interrupted,
         })
     }
 }

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use stem_core::models::ModelSpec;
 use stem_core::nn::EmbeddingTable;
-use stem_core::{Bundle, params};
+use stem_core::{Bundle, files, params};
 
 use crate::checkpoint::{self, Place, Written, keys_of};
 use crate::error::{Error, Result};
@@ -135,6 +135,15 @@ impl<C: ModelSpec> Start<C> {
     }
 }
 
+/// Removes the checkpoint that a training kept in a folder.
+pub(crate) fn remove_kept(folder: &Path) -> Result<()> {
+    let kept = folder.join(CHECKPOINT);
+    if kept.exists() {
+        files::remove_file(&kept)?;
+    }
+    Ok(())
+}
+
 /// The checkpoint that a training left in its folder, or in the folder where it works until it is whole.
 fn in_folder(folder: &Path) -> Result<Option<PathBuf>> {
     for folder in [folder.to_path_buf(), folder.join("unfinished")] {
@@ -151,7 +160,7 @@ fn in_folder(folder: &Path) -> Result<Option<PathBuf>> {
 
 /// The bundle beside a checkpoint that is of the same training: its own, or one of the best weights until then.
 fn bundle_beside<C: ModelSpec>(file: &Path, place: &Place) -> Result<Bundle<C>, String> {
-    let folder = file.parent().unwrap_or(Path::new("."));
+    let folder = checkpoint::folder_of(file);
     let entries = std::fs::read_dir(folder).map_err(|e| e.to_string())?.flatten().map(|entry| entry.path());
     let is_one = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

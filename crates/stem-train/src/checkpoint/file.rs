@@ -120,6 +120,12 @@ impl Matrices<'_> {
         self.large().iter().map(|(_, matrix)| 4 * matrix.dims().iter().product::<usize>() as u64).sum()
     }
 
+    /// Of so many of its rows.
+    pub(crate) fn bytes_of(&self, rows: usize) -> u64 {
+        let values = |matrix: &RowMatrix| rows * matrix.dims()[1];
+        self.large().iter().map(|(_, matrix)| 4 * values(matrix) as u64).sum()
+    }
+
     /// Writes all of it from where it lies. Gives the checksum.
     pub(crate) fn write(&self, place: &Place, path: &Path) -> Result<String, FileError> {
         let (small, large) = (self.small(), self.large());
@@ -176,10 +182,45 @@ pub(super) fn place_in(path: &Path) -> Result<Place, String> {
     serde_json::from_str(text).map_err(|e| e.to_string())
 }
 
+/// Why a checkpoint is of no use.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// It is not what was written.
+    Damaged(String),
+    /// It may well be, but the disk does not give it, or this version does not know it.
+    Unreadable(String),
+}
+
+impl Unusable {
+    /// The same, said after something else.
+    pub(super) fn after(self, text: &str) -> Self {
+        match self {
+            Self::Damaged(why) => Self::Damaged(format!("{text}{why}")),
+            Self::Unreadable(why) => Self::Unreadable(format!("{text}{why}")),
+        }
+    }
+}
+
+impl std::fmt::Display for Unusable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Damaged(why) | Self::Unreadable(why)) = self;
+        f.write_str(why)
+    }
+}
+
+impl<T: Into<String>> From<T> for Unusable {
+    fn from(why: T) -> Self {
+        Self::Damaged(why.into())
+    }
+}
+
 impl Written {
-    /// Reads a file; why it is of no use, otherwise.
-    pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let bytes = files::read(path).map_err(|error| format!("{error}: {}", error.source))?;
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Why it is of no use.
+    pub(crate) fn read(path: &Path) -> Result<Self, Unusable> {
+        let bytes = files::read(path).map_err(|error| Unusable::Unreadable(format!("{error}: {}", error.source)))?;
         let damaged = |why: &dyn std::fmt::Display| format!("it is not whole ({why})");
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&e))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?;
@@ -191,7 +232,12 @@ impl Written {
         if entry(CHECKSUM).as_ref() != Some(&found) {
             return Err("its contents are not those that were written".into());
         }
-        let place: Place = serde_json::from_str(&text).map_err(|e| format!("another version wrote it ({e})"))?;
+        let other = |e: serde_json::Error| {
+            Unusable::Unreadable(format!(
+                "another version wrote it ({e}): go on with that one, or begin anew with --force"
+            ))
+        };
+        let place: Place = serde_json::from_str(&text).map_err(other)?;
         let (mut table, mut table_state, mut rows) = (None, BTreeMap::new(), None);
         let (mut network, mut network_state) = (BTreeMap::new(), BTreeMap::<String, BTreeMap<usize, _>>::new());
         for (name, view) in &views {

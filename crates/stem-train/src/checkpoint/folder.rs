@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use stem_core::files::{self, FileError};
 
-use super::file::{Written, place_in};
+use super::file::{Unusable, Written, place_in};
 use super::state::{Base, Place, differences};
 use crate::error::{Error, Result};
 use crate::keep::KeeperState;
@@ -99,12 +99,13 @@ pub(crate) fn known(folder: &Path) -> Result<Vec<(usize, KeeperState)>, FileErro
 /// not is told, the one before is taken, and what came after that is removed.
 ///
 /// # Errors
-/// [`Error::OtherSettings`] where it is of another training.
+/// [`Error::OtherSettings`] where it is of another training; [`Error::Checkpoint`] where it may be whole but cannot be read now, or not by
+/// this version: what is there is left alone.
 pub(crate) fn newest(folder: &Path, settings: &serde_json::Value) -> Result<Option<Written>> {
     let all = list(folder)?;
     for (place, Found { path, .. }) in all.iter().enumerate() {
         let usable = whole(&all, path).and_then(|written| match missing(folder, &written.place) {
-            Some(missing) => Err(missing),
+            Some(missing) => Err(Unusable::Damaged(missing)),
             None => Ok(written),
         });
         match usable {
@@ -116,6 +117,7 @@ pub(crate) fn newest(folder: &Path, settings: &serde_json::Value) -> Result<Opti
                 }
                 return Err(Error::OtherSettings { path: path.clone(), differences: differences.join("; ") });
             }
+            Err(Unusable::Unreadable(what)) => return Err(Error::Checkpoint { path: path.clone(), what }),
             Err(why) => tracing::warn!("{}: {why}; the checkpoint before it is taken, if there is one", path.display()),
         }
     }
@@ -124,8 +126,13 @@ pub(crate) fn newest(folder: &Path, settings: &serde_json::Value) -> Result<Opti
 
 /// A checkpoint with all that it is on top of, by its file.
 pub(crate) fn read(path: &Path) -> Result<Written, String> {
-    let all = list(path.parent().unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
-    whole(&all, path)
+    let all = list(folder_of(path)).map_err(|error| error.to_string())?;
+    whole(&all, path).map_err(|why| why.to_string())
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The last checkpoint of a folder that is whole. One that is not is told.
@@ -150,20 +157,22 @@ fn missing(folder: &Path, place: &Place) -> Option<String> {
 }
 
 /// A checkpoint with all that it is on top of.
-fn whole(all: &[Found], path: &Path) -> Result<Written, String> {
+fn whole(all: &[Found], path: &Path) -> Result<Written, Unusable> {
     let mut on_top = Vec::new();
     let mut written = Written::read(path)?;
     while let Some(Base { steps, checksum, .. }) = written.place.base.clone() {
         let of_step = all.iter().find(|found| found.steps == steps && steps < written.place.steps);
         let below = match of_step.map(|found| (Written::read(&found.path), &found.path)) {
             Some((Ok(below), _)) if below.checksum == checksum => below,
-            Some((Ok(_), path)) => return Err(format!("it is on top of another {} than is there", path.display())),
-            Some((Err(why), path)) => return Err(format!("it is on top of {}, and {why}", path.display())),
-            None => return Err(format!("the checkpoint of step {steps} that it is on top of is missing")),
+            Some((Ok(_), path)) => {
+                return Err(format!("it is on top of another {} than is there", path.display()).into());
+            }
+            Some((Err(why), path)) => return Err(why.after(&format!("it is on top of {}, and ", path.display()))),
+            None => return Err(format!("the checkpoint of step {steps} that it is on top of is missing").into()),
         };
         on_top.push(std::mem::replace(&mut written, below));
     }
-    on_top.into_iter().rev().try_fold(written, |below, above| above.onto(below))
+    Ok(on_top.into_iter().rev().try_fold(written, |below, above| above.onto(below))?)
 }
 
 #[cfg(test)]
@@ -196,5 +205,11 @@ mod tests {
         assert_eq!(steps(folder), [80, 70]);
         clear(folder).unwrap();
         assert!(steps(folder).is_empty());
+    }
+
+    #[test]
+    fn the_folder_of_a_name_alone_is_the_one_that_the_program_is_in() {
+        assert_eq!(folder_of(Path::new("checkpoint.safetensors")), Path::new("."));
+        assert_eq!(folder_of(Path::new("out/checkpoint.safetensors")), Path::new("out"));
     }
 }

@@ -57,14 +57,11 @@ pub(crate) struct Base {
     pub(crate) on_top: usize,
 }
 
-/// What tells from others which key has which row: BLAKE3 of fields, vocabularies and keys.
+/// What tells from others which key has which row and what numbers stand for: BLAKE3 of the schema, means and scales with it, and of all keys.
 pub(crate) fn keys_of(schema: &Schema, vocabularies: &[Vocabulary]) -> String {
     let mut hasher = blake3::Hasher::new();
-    for field in &schema.fields {
-        hasher.update(format!("{} {}\n", field.name, field.vocabulary).as_bytes());
-    }
-    for (spec, vocabulary) in schema.vocabularies.iter().zip(vocabularies) {
-        hasher.update(format!("{} {}\n", spec.name, spec.rows).as_bytes());
+    hasher.update(json!(schema).to_string().as_bytes());
+    for vocabulary in vocabularies {
         match vocabulary {
             Vocabulary::Integers(keys) => drop(hasher.update(bytemuck::cast_slice(keys))),
             Vocabulary::Texts(keys) => (0..keys.len()).for_each(|place| {

@@ -1,5 +1,5 @@
 //! Writing checkpoints beside the training: what has changed is copied between two steps, and a thread of its own puts it on the disk. One at
-//! a time; the next one, and the end, wait for it. A whole one is copied where memory allows, and else written between the steps.
+//! a time; the next one, and the end, wait for it. A copy is taken where memory allows, and else a whole one written between the steps.
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -74,6 +74,9 @@ impl Checkpoints {
         rows: Option<&[u32]>,
         keeper: &mut Keeper,
     ) -> Result<()> {
+        let has_room = |bytes: u64| memory::available().map(|free| free / ROOM >= bytes);
+        let rows =
+            rows.filter(|rows| !matrices.table.is_on_host() || has_room(matrices.bytes_of(rows.len())) != Some(false));
         let below = self.base.take().filter(|_| rows.is_some());
         let written = rows.map_or(0, <[u32]>::len);
         let base = below.map(|below| Base { rows: below.rows + written, on_top: below.on_top + 1, ..below });
@@ -82,8 +85,7 @@ impl Checkpoints {
         let place = Place { base, ..place };
         let (steps, known) = (place.steps, place.keeper.clone());
         let next = Base { steps, checksum: String::new(), rows: rows_on_top, on_top };
-        let is_free = || memory::available().is_some_and(|free| free / ROOM >= matrices.bytes());
-        if rows.is_none() && matrices.table.is_on_host() && !is_free() {
+        if rows.is_none() && matrices.table.is_on_host() && has_room(matrices.bytes()) != Some(true) {
             let checksum = matrices.write(&place, &path)?;
             return self.is_written(Base { checksum, ..next }, known, keeper);
         }

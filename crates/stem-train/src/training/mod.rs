@@ -22,6 +22,7 @@ use crate::loss_meter::LossMeter;
 use crate::monitor::{Best, Monitor};
 use crate::prior::{LearnedPrior, PriorConfig};
 use crate::schedule::RateSchedule;
+use crate::start;
 use crate::step::{Objective, TrainState};
 use crate::unseen::{Unseen, as_shown};
 
@@ -59,12 +60,19 @@ pub(crate) struct Trained {
     pub(crate) evaluations: usize,
     pub(crate) rows: usize,
     pub(crate) seconds: f64,
+    /// Whether the stop flag was set when its steps ended.
+    pub(crate) interrupted: bool,
 }
 
 impl<'l, C: ModelSpec> Training<'l, C> {
-    /// Starts with drawn weights; the learner says everything else.
+    /// Starts with drawn weights; the learner says everything else. What a training of before left to go on from is removed: were it left, it
+    /// would be taken for this one's.
     pub(crate) fn new(learner: &'l Learner<'l, C>, state: TrainState<C::Model>) -> Result<Self> {
-        Self::with_log(learner, state, RunLog::create(&learner.work)?)
+        checkpoint::clear(&learner.work)?;
+        start::remove_kept(&learner.work)?;
+        let training = Self::with_log(learner, state, RunLog::create(&learner.work)?)?;
+        training.keeper.remove_others(&[])?;
+        Ok(training)
     }
 
     fn with_log(learner: &'l Learner<'l, C>, mut state: TrainState<C::Model>, log: RunLog) -> Result<Self> {
@@ -114,6 +122,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
                 break;
             }
         }
+        let interrupted = self.learner.stop.is_set(); // asked once: what is left is of one mind
         if self.keeper.is_empty() {
             // Stopped before the first evaluation: what there is, is kept, and judged by nothing.
             let moment = self.moment();
@@ -126,10 +135,13 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         }
         self.keeper.finish::<C>(self.learner.config.seed, self.checkpoints.is_some())?;
         self.log.finish()?;
-        if self.checkpoints.is_some() && !self.learner.stop.is_set() {
-            // In this order: a checkpoint is never without the weights that it knows of.
+        if self.checkpoints.is_none() || !interrupted {
+            // In this order: a checkpoint is never without the weights that it knows of. Without any asked for, those that it went on from.
             checkpoint::clear(&self.learner.work)?;
             self.keeper.remove_others(&[])?;
+        }
+        if !self.learner.config.keep_checkpoint {
+            start::remove_kept(&self.learner.work)?; // of one that it went on from, which kept it
         }
         Ok(Trained {
             moments: self.keeper.moments(),
@@ -137,6 +149,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             evaluations: self.evaluations,
             rows: self.rows,
             seconds: self.seconds,
+            interrupted,
         })
     }
 
@@ -182,19 +195,21 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             let is_due = config.evaluate_every.is_due(self.steps, an_epoch, planned);
             let (steps, keeper) = (self.steps, &mut self.keeper);
             self.checkpoints.as_mut().map_or(Ok(()), |checkpoints| checkpoints.look(keeper))?;
-            let is_saved = self.checkpoints.as_mut().is_some_and(|own| own.is_due(steps) || stop.is_set());
-            if !is_due && !is_saved && !stop.is_set() {
+            let is_stopped = stop.is_set();
+            let is_saved = self.checkpoints.as_mut().is_some_and(|own| own.is_due(steps) || is_stopped);
+            if !is_due && !is_saved && !is_stopped {
                 continue;
             }
             self.seconds += begun.elapsed().as_secs_f64();
             self.read_losses()?;
-            if is_due && (!stop.is_set() || is_saved) && self.evaluate()? == Verdict::Stop {
+            if is_due && (!is_stopped || is_saved) && self.evaluate()? == Verdict::Stop {
                 return Ok(Verdict::Stop);
             }
-            if is_saved {
+            let is_stopped = stop.is_set(); // now, or while it was measured
+            if is_saved || is_stopped {
                 self.checkpoint()?;
             }
-            if stop.is_set() {
+            if is_stopped {
                 // A stretch cut short is judged only where there is no better-known state.
                 return if self.keeper.is_empty() { self.evaluate().map(|_| Verdict::Stop) } else { Ok(Verdict::Stop) };
             }

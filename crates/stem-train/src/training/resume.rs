@@ -19,10 +19,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let settings = learner.settings();
         let Some(written) = checkpoint::newest(&learner.work, &settings)? else {
             tracing::info!("{}: no checkpoint to go on from: the training begins", learner.work.display());
-            checkpoint::clear(&learner.work)?; // what is there is of no use
-            let training = Self::new(learner, state)?;
-            training.keeper.remove_others(&[])?;
-            return Ok(training);
+            return Self::new(learner, state);
         };
         let place = written.place.clone();
         let below = place.base.as_ref();

@@ -46,7 +46,7 @@ impl<C: ModelSpec> Training<'_, C> {
             }
             self.save(moment, mean, &maps)?;
             self.keeper.clean(&before)?;
-            if learner.config.keep_checkpoint {
+            if learner.config.keep_checkpoint && judged.verdict == Verdict::Better {
                 let (matrices, table_steps, network_steps) = self.state().matrices();
                 let place = Place { table_steps, network_steps, ..self.place()? };
                 matrices.write(&place, &learner.work.join(CHECKPOINT))?;
@@ -140,7 +140,7 @@ impl<C: ModelSpec> Training<'_, C> {
         let task = self.tasks().get(task).map_or("(regularization)", |task| &task.name).to_string();
         let last_good = learner.folder.join("last-good.safetensors");
         let saved = if let Some(last) = self.keeper.last() {
-            self.keeper.finish::<C>(learner.config.seed, false)?;
+            self.keeper.finish::<C>(learner.config.seed, self.checkpoints.is_some())?;
             format!("the weights of epoch {} are in {}", last.epoch, learner.work.join(BUNDLE).display())
         } else if whole && is_finite(self.state()) {
             let training = json!({ "epoch": 0, "seed": learner.config.seed });
