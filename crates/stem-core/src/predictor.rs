@@ -200,7 +200,8 @@ impl<C: ModelSpec> Predictor<C> {
         for (task, calibration) in self.calibration.iter().enumerate() {
             if let Some(calibration) = calibration {
                 let own = scores.iter_mut().skip(task).step_by(self.tasks.len());
-                own.for_each(|score| *score = calibration.apply(*score));
+                let kind = &self.manifest.schema.tasks[task].kind;
+                own.for_each(|score| *score = kind.bound(calibration.apply(*score)));
             }
         }
         scores

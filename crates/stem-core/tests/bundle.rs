@@ -395,6 +395,28 @@ fn a_calibrated_bundle_scores_by_its_maps_and_one_that_maps_to_no_probabilities_
 }
 
 #[test]
+fn a_line_that_calibrates_numbers_leads_to_none_that_the_label_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let (table, network) = init(&stem(), &device());
+    let mut schema = schema();
+    let love = schema.task("love").unwrap();
+    schema.tasks[love] = Task::new("love").of_kind(TaskKind::WatchTime { scale: 1.0 });
+    let scores = |name: &str, calibration: &BTreeMap<String, Calibration>| {
+        let (path, keys, said) = (folder.path().join(name), vocabularies(), serde_json::Value::Null);
+        bundle::save_calibrated(&path, &schema, &keys, &stem(), &table, &network, &said, calibration).unwrap();
+        Predictor::open(&path, &device()).unwrap().predict(&rows()).unwrap().task("love").unwrap().collect::<Vec<f32>>()
+    };
+    let raw = scores("raw", &BTreeMap::new());
+    let offset = -f64::from(raw.iter().sum::<f32>()) / raw.len() as f64; // some are below 0 then
+    let line = Calibration::Linear { slope: 1.0, offset };
+    let lines = BTreeMap::from([("love".to_string(), line.clone())]);
+    let expected: Vec<f32> = raw.iter().map(|score| line.apply(*score).max(0.0)).collect();
+    let found = scores("line", &lines);
+    assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} expected {expected:?}");
+    assert!(found.contains(&0.0) && found.iter().any(|score| *score > 0.0), "{found:?}");
+}
+
+#[test]
 fn idle_counts_of_keys_come_back_and_must_be_as_many_as_the_keys() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("b.safetensors");

@@ -44,8 +44,8 @@ pub(crate) fn check(head: &Head, schema: &Schema) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The best rows: by `sum_t w_t s_t`, where all tasks weigh 1 unless it says otherwise, or by `prod_t max(s_t, 0) ^ a_t`: a line that
-/// calibrates numbers may lead a little below 0. Of equal ones the first comes first. `scores [B, T]`
+/// The best rows: by `sum_t w_t s_t`, where all tasks weigh 1 unless it says otherwise, or by `prod_t s_t ^ a_t`. Of equal ones the first
+/// comes first. `scores [B, T]`
 pub(crate) fn rank(head: &Head, schema: &Schema, scores: &[f32]) -> Ranked {
     let tasks = schema.tasks.len();
     let places = |factors: &[(String, f64)]| -> Vec<(usize, f64)> {
@@ -54,8 +54,7 @@ pub(crate) fn rank(head: &Head, schema: &Schema, scores: &[f32]) -> Ranked {
     let all: Vec<f64> = match &head.combine {
         Some(Combine::Powers(powers)) => {
             let powers = places(powers);
-            let one =
-                |row: &[f32]| powers.iter().map(|(task, power)| f64::from(row[*task].max(0.0)).powf(*power)).product();
+            let one = |row: &[f32]| powers.iter().map(|(task, power)| f64::from(row[*task]).powf(*power)).product();
             scores.chunks_exact(tasks).map(one).collect()
         }
         weights => {

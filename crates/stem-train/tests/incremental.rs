@@ -44,12 +44,13 @@ enum Damage {
     MiddleMissing,
     FirstMissing,
     WeightsMissing,
+    WeightsCut,
     LogCut,
     Everything,
 }
 
 impl Damage {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Nothing,
         Self::LastCut,
         Self::LastMissing,
@@ -57,6 +58,7 @@ impl Damage {
         Self::MiddleMissing,
         Self::FirstMissing,
         Self::WeightsMissing,
+        Self::WeightsCut,
         Self::LogCut,
         Self::Everything,
     ];
@@ -77,6 +79,7 @@ impl Damage {
             Self::MiddleMissing => remove(middle),
             Self::FirstMissing => remove(first),
             Self::WeightsMissing => weights(out).iter().for_each(|path| remove(path)),
+            Self::WeightsCut => weights(out).iter().for_each(|path| cut(path)),
             Self::LogCut => std::fs::write(out.join("unfinished/log.jsonl"), "cut").unwrap(),
             Self::Everything => found.iter().for_each(|(_, path)| cut(path)),
         }
@@ -92,7 +95,7 @@ impl Damage {
             Self::MiddleCut | Self::MiddleMissing if is_on_top(path) => from <= third, // what is on top of it is of no use either
             Self::MiddleCut | Self::MiddleMissing => from == *last,
             Self::FirstMissing | Self::Everything => from == 0,
-            Self::WeightsMissing | Self::LogCut => from < *last,
+            Self::WeightsMissing | Self::WeightsCut | Self::LogCut => from < *last,
         }
     }
 }

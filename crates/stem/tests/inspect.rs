@@ -232,6 +232,13 @@ fn anything_else_is_named_too() {
     file("a.json", b"{\"x\": 1}", &["a JSON file"]);
     file("search.toml", b"trials = 3\n[space]\n\"model.dim\" = [1, 2]\n", &["settings of a search", "--search"]);
     file(
+        "checkpoint-5.safetensors",
+        &safetensors(
+            r#"{"__metadata__":{"stem.checkpoint":"{}"},"w":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#,
+        ),
+        &["a checkpoint of a training", "stem train --from", "--resume"],
+    );
+    file(
         "other.safetensors",
         &safetensors("{\"w\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}"),
         &["safetensors file of another program: 1 tensors (w"],

@@ -140,6 +140,16 @@ impl TaskKind {
         }
     }
 
+    /// A score within what the label may be: a line that calibrates scores may lead out of it.
+    pub fn bound(&self, score: f32) -> f32 {
+        match self {
+            Self::Binary => score.clamp(0.0, 1.0),
+            Self::Regression { .. } => score,
+            Self::Count { .. } | Self::WatchTime { .. } | Self::ZeroInflated { .. } => score.max(0.0),
+            Self::Ordinal { classes } => score.clamp(0.0, classes.saturating_sub(1) as f32),
+        }
+    }
+
     /// Numbers that its tower ends in.
     pub fn outputs(&self) -> usize {
         match self {
@@ -246,6 +256,15 @@ mod tests {
 
     fn close(found: f32, expected: f64) {
         assert!((f64::from(found) - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{found} expected {expected}");
+    }
+
+    #[test]
+    fn a_score_stays_where_its_label_may_be() {
+        let ordinal = TaskKind::Ordinal { classes: 5 };
+        assert_eq!([-1.0, 2.5, 5.31].map(|score| ordinal.bound(score)), [0.0, 2.5, 4.0]);
+        assert_eq!([-1.0, 9.0].map(|score| TaskKind::Count { scale: 2.0 }.bound(score)), [0.0, 9.0]);
+        let any = TaskKind::Regression { transform: TargetTransform::None, mean: 0.0, std: 1.0 };
+        assert_eq!([any.bound(-1.0), TaskKind::Binary.bound(1.5)], [-1.0, 1.0]);
     }
 
     #[test]

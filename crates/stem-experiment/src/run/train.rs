@@ -95,7 +95,8 @@ pub(crate) fn train<C: ModelFamily>(
     let states = start.map_or(1, |(start, _)| start.states());
     if experiment.train.keep_checkpoint && (spec.trains_apart() || states > 1) {
         tracing::warn!(
-            "`keep_checkpoint`: none is left, for the tasks of {model} are trained one after the other, each with its own weights"
+            "`keep_checkpoint`: none is left, for {} are trained one after the other, each with its own weights",
+            if spec.trains_apart() { "the tasks" } else { "the states of the bundle that it starts from" }
         );
     }
     match start {

@@ -190,6 +190,10 @@ impl<'de> Visitor<'de> for Factors<'_> {
                 return Err(unexpected("more tasks than a model has", "some of its tasks"));
             }
         }
+        if factors.is_empty() {
+            let (key, expected) = (self.key.to_string(), "a number for one task or more".to_string());
+            return Err(self.fault.refuse(Refusal::Setting { key, found: "{}".into(), expected }));
+        }
         Ok(factors)
     }
 }
@@ -225,6 +229,7 @@ mod tests {
             (r#"{"top_k": 1.5}"#, "top_k"),
             (r#"{"top_k": "all"}"#, "top_k"),
             (r#"{"weights": {"a": "x"}}"#, "weights.a"),
+            (r#"{"weights": {}}"#, "weights"),
             (r#"{"weights": {"a": 1e300}}"#, "weights.a"),
             (r#"{"powers": {"a": -1}}"#, "powers.a"),
         ] {

@@ -95,17 +95,26 @@ pub(crate) fn known(folder: &Path) -> Result<Vec<(usize, KeeperState)>, FileErro
     Ok(all.iter().filter(|found| kept.contains(&found.steps)).filter_map(of).collect())
 }
 
-/// The last checkpoint of a folder that is of use: whole, with all that it is on top of, the weights that it names, and the log. One that is
+/// The last checkpoint of a folder that is of use: whole, with all that it is on top of, the weights that it names, which `fault_of_weights` reads, and the log. One that is
 /// not is told, the one before is taken, and what came after that is removed.
 ///
 /// # Errors
 /// [`Error::OtherSettings`] where it is of another training; [`Error::Checkpoint`] where it may be whole but cannot be read now, or not by
 /// this version: what is there is left alone.
-pub(crate) fn newest(folder: &Path, settings: &serde_json::Value) -> Result<Option<Written>> {
+pub(crate) fn newest(
+    folder: &Path,
+    settings: &serde_json::Value,
+    fault_of_weights: impl Fn(&Path) -> Option<String>,
+) -> Result<Option<Written>> {
     let all = list(folder)?;
     for (place, Found { path, .. }) in all.iter().enumerate() {
-        let usable = whole(&all, path).and_then(|written| match missing(folder, &written.place) {
-            Some(missing) => Err(Unusable::Damaged(missing)),
+        let damaged = |place: &Place| {
+            let fault =
+                |path: PathBuf| Some(format!("of the best weights that it knows of, {}", fault_of_weights(&path)?));
+            missing(folder, place).or_else(|| place.keeper.weights(folder).into_iter().find_map(fault))
+        };
+        let usable = whole(&all, path).and_then(|written| match damaged(&written.place) {
+            Some(why) => Err(Unusable::Damaged(why)),
             None => Ok(written),
         });
         match usable {

@@ -1,8 +1,10 @@
 //! A training's checkpoints: written between two steps, gone on from later.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
+use stem_core::Bundle;
 use stem_core::models::ModelSpec;
 
 use super::Training;
@@ -17,7 +19,8 @@ impl<'l, C: ModelSpec> Training<'l, C> {
     /// Goes on from the last checkpoint of the folder; starts where there is none.
     pub(crate) fn go_on(learner: &'l Learner<'l, C>, state: TrainState<C::Model>) -> Result<Self> {
         let settings = learner.settings();
-        let Some(written) = checkpoint::newest(&learner.work, &settings)? else {
+        let fault = |path: &Path| Bundle::<C>::open(path).err().map(|error| error.to_string());
+        let Some(written) = checkpoint::newest(&learner.work, &settings, fault)? else {
             tracing::info!("{}: no checkpoint to go on from: the training begins", learner.work.display());
             return Self::new(learner, state);
         };

@@ -119,6 +119,13 @@ fn safetensors(path: &Path, start: &[u8], bytes: u64) -> Result<Option<Thing>, F
     }
     let metadata = tensors.get("__metadata__");
     let entry = |key: &str| Some(metadata?.get(key)?.as_str()?.to_string());
+    if entry("stem.checkpoint").is_some() {
+        let advice = format!(
+            "`stem train --from {}` trains its model on, with the optimizer's moments; `stem train --resume` goes on with the training that wrote it",
+            path.display()
+        );
+        return Ok(Some(other("a checkpoint of a training", advice)));
+    }
     let Some(manifest) = entry("stem.manifest") else {
         let names: Vec<&String> = tensors.keys().filter(|name| *name != "__metadata__").collect();
         let some: Vec<&str> = names.iter().take(3).map(|name| name.as_str()).collect();
