@@ -207,6 +207,21 @@ fn a_bundle_that_is_sent_is_kept_where_it_is_served_from() {
 }
 
 #[test]
+fn one_named_after_one_was_sent_is_not_undone_when_the_sent_file_is_found() {
+    let models = Models::new(&["one", "two"]);
+    let served = tempfile::tempdir().unwrap();
+    fs::copy(models.path("one"), served.path().join("shop.safetensors")).unwrap();
+    let mut config = with_admin();
+    config.watch = Some(Duration::from_millis(30));
+    let server = start(served.path(), config);
+    let mut client = server.client().with_token("admin");
+    assert_eq!(client.post("/v1/models/shop", fs::read(models.path("one")).unwrap()).status, 200);
+    assert_eq!(swap(&server, "shop", &models.path("two")).status, 200);
+    thread::sleep(Duration::from_millis(300)); // ten looks
+    assert_eq!(model(&server, "shop")["version"], models.predictor("two").checksum()[..12]);
+}
+
+#[test]
 fn golden_rows_decide_whether_a_bundle_is_taken() {
     let models = Models::new(&["plain"]);
     let path = models.folder.path().join("golden.safetensors");

@@ -11,6 +11,7 @@ use stem_core::burn::tensor::Device;
 use tempfile::NamedTempFile;
 
 use super::model::Model;
+use super::watch::{Signature, signature};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 
@@ -22,6 +23,8 @@ pub(crate) struct Registry {
     writing: Mutex<()>,
     /// Held while a bundle is opened: of two, the one that was begun later is served.
     loading: Mutex<()>,
+    /// The files of bundles that were sent, by name: they were opened when they came, and another may have taken their place since.
+    sent: Mutex<BTreeMap<String, Signature>>,
     metrics: Arc<Metrics>,
 }
 
@@ -46,7 +49,8 @@ struct Refused {
 
 impl Registry {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { entries: ArcSwap::default(), writing: Mutex::new(()), loading: Mutex::new(()), metrics }
+        let (writing, loading, sent) = Default::default();
+        Self { entries: ArcSwap::default(), writing, loading, sent, metrics }
     }
 
     /// Puts a model in its place, for all requests that come from now on. One that is there already stays.
@@ -163,8 +167,15 @@ impl Registry {
             let kept =
                 sent.as_file().sync_all().and_then(|()| sent.persist(place).map(|_| ()).map_err(|error| error.error));
             kept.map_err(|error| format!("it cannot be kept at {file}: {error}"))?;
+            let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+            sent.extend(signature(place).map(|found| (name.to_string(), found)));
             Ok(model)
         })
+    }
+
+    /// The file that was sent last for a name, as it was written.
+    pub(super) fn sent(&self, name: &str) -> Option<Signature> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 
     fn load_with(

@@ -68,13 +68,13 @@ impl Source {
 
 /// What tells that a file was written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Signature {
+pub(super) struct Signature {
     bytes: u64,
     modified: Option<SystemTime>,
     inode: u64,
 }
 
-fn signature(path: &Path) -> Option<Signature> {
+pub(super) fn signature(path: &Path) -> Option<Signature> {
     let found = fs::metadata(path).ok()?;
     #[cfg(unix)]
     let inode = std::os::unix::fs::MetadataExt::ino(&found);
@@ -148,7 +148,9 @@ impl Looking {
             let is_settled = self.seen.insert(name.clone(), found) == Some(found);
             if is_settled && self.opened.get(&name) != Some(&found) {
                 self.opened.insert(name.clone(), found);
-                _ = registry.load(&name, &path, &self.device); // it tells itself why not
+                if registry.sent(&name) != Some(found) {
+                    _ = registry.load(&name, &path, &self.device); // it tells itself why not
+                }
             }
         }
     }
