@@ -108,7 +108,7 @@ fn a_bundle_tells_fields_tasks_sizes_training_and_quality() {
         "a row that scores",
         "how good it was",
         "group: user",
-        "label 1: buy 0.",
+        "label above 0: buy 0.",
     ];
     for part in parts {
         assert!(shown.contains(part), "{part}: {shown}");
