@@ -120,7 +120,11 @@ pub fn start(bundle: &Path, config: ServeConfig) -> Running {
     start_with(bundle, config, None)
 }
 
-pub fn start_with(bundle: &Path, config: ServeConfig, tls: Option<Tls>) -> Running {
+pub fn start_with(bundle: &Path, mut config: ServeConfig, tls: Option<Tls>) -> Running {
+    let is_slow = matches!(DeviceSpec::from_env(), Ok(DeviceSpec::Wgpu(_))); // a GPU in software, the first time above all
+    if is_slow && config.limits.answer == ServeConfig::default().limits.answer {
+        config.limits.answer = Duration::from_secs(120);
+    }
     let (bundle, (told, address), (stop, stopped)) =
         (bundle.to_path_buf(), mpsc::channel(), tokio::sync::oneshot::channel());
     let thread = std::thread::spawn(move || {
@@ -231,7 +235,7 @@ impl Client {
             None => {
                 let stream = TcpStream::connect(self.address)?;
                 stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+                stream.set_read_timeout(Some(Duration::from_secs(150)))?;
                 stream
             }
         };
