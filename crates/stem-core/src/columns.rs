@@ -31,6 +31,15 @@ enum Column {
     Each(Vec<Value>),
 }
 
+impl Column {
+    fn get(&self, row: usize) -> Option<&Value> {
+        match self {
+            Self::Shared(value) => Some(value),
+            Self::Each(values) => values.get(row),
+        }
+    }
+}
+
 impl Columns {
     /// Rows without values.
     pub fn new(rows: usize) -> Self {
@@ -62,10 +71,7 @@ impl Columns {
 
     /// The value of a column in a row, if the rows have that column.
     pub fn get(&self, row: usize, column: &str) -> Option<&Value> {
-        match self.find(column)? {
-            Column::Shared(value) => Some(value),
-            Column::Each(values) => values.get(row),
-        }
+        self.find(column)?.get(row)
     }
 
     /// Whether all rows have one value there.
@@ -88,10 +94,7 @@ pub(crate) fn encode_columns(schema: &Schema, vocabularies: &[Vocabulary], colum
         let encode = |row: usize, ids: &mut [u32], weights: &mut [f32]| {
             let get = |column: &str| {
                 let (_, source) = found.iter().find(|(name, _)| *name == column)?;
-                match source {
-                    Column::Shared(value) => Some(value),
-                    Column::Each(values) => values.get(row),
-                }
+                source.get(row)
             };
             let mut place = 0;
             encode_field(schema, field, vocabulary, get, row, |id, weight| {

@@ -68,13 +68,11 @@ impl<C: ModelSpec> Start<C> {
         if path.is_file() && !checkpoint::is_checkpoint(path) {
             return Ok(Arc::new(Bundle::open(path)?).into());
         }
-        let unfit = |path: &Path, what: String| Error::Start { path: path.to_path_buf(), what };
-        let found = if path.is_dir() { in_folder(path)? } else { Some(path.to_path_buf()) };
-        let Some(file) = found else {
+        let found = if path.is_dir() { in_folder(path)? } else { Some(at(path)?) };
+        let Some((file, Written { place, checksum, table, .. })) = found else {
             let what = format!("it holds no checkpoint, neither {CHECKPOINT} nor one of a training that was stopped");
             return Err(unfit(path, format!("{what}. Name a bundle, or train with `keep_checkpoint = true`")));
         };
-        let Written { place, checksum, table, .. } = checkpoint::read(&file).map_err(|what| unfit(&file, what))?;
         let bundle = bundle_beside(&file, &place).map_err(|what| unfit(&file, what))?;
         let rows = bundle.manifest.schema.rows();
         if table.1[0] != rows {
@@ -144,15 +142,24 @@ pub(crate) fn remove_kept(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+fn unfit(path: &Path, what: String) -> Error {
+    Error::Start { path: path.to_path_buf(), what }
+}
+
+/// The checkpoint of a file.
+fn at(path: &Path) -> Result<(PathBuf, Written)> {
+    Ok((path.to_path_buf(), checkpoint::read(path).map_err(|what| unfit(path, what))?))
+}
+
 /// The checkpoint that a training left in its folder, or in the folder where it works until it is whole.
-fn in_folder(folder: &Path) -> Result<Option<PathBuf>> {
+fn in_folder(folder: &Path) -> Result<Option<(PathBuf, Written)>> {
     for folder in [folder.to_path_buf(), folder.join("unfinished")] {
         let kept = folder.join(CHECKPOINT);
         if let Some(last) = checkpoint::last_whole(&folder)? {
             return Ok(Some(last));
         }
         if kept.is_file() {
-            return Ok(Some(kept));
+            return at(&kept).map(Some);
         }
     }
     Ok(None)

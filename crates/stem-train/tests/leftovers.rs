@@ -2,19 +2,27 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+use std::path::{Path, PathBuf};
+
 use common::stopped::*;
 use common::*;
-use stem_core::ModelName;
-use stem_data::StopFlag;
+use stem_core::{ModelConfig, ModelName};
+use stem_data::{Dataset, StopFlag};
 use stem_train::{CHECKPOINT, Error, Learner, TrainConfig};
+
+/// A training that was stopped: its data, model, settings, and folder.
+fn stopped(folder: &Path, keep_checkpoint: bool) -> (Dataset, ModelConfig, TrainConfig, PathBuf) {
+    let (dataset, model) = (dataset(folder), small(ModelName::Mmoe));
+    let train = config(|config| (config.epochs, config.keep_checkpoint) = (12, keep_checkpoint));
+    let out = folder.join("out");
+    assert!(train_until(&model, &train, &dataset, &out, 10), "it ends before it is stopped");
+    (dataset, model, train, out)
+}
 
 #[test]
 fn a_training_that_goes_on_without_checkpoints_publishes_none_of_those_before() {
     let folder = tempfile::tempdir().unwrap();
-    let (dataset, model) = (dataset(folder.path()), small(ModelName::Mmoe));
-    let train = config(|config| (config.epochs, config.keep_checkpoint) = (12, true));
-    let out = folder.path().join("out");
-    assert!(train_until(&model, &train, &dataset, &out, 10), "it ends before it is stopped");
+    let (dataset, model, train, out) = stopped(folder.path(), true);
     assert!(out.join("unfinished").join(CHECKPOINT).exists() && !checkpoints(&out).is_empty());
     let without = TrainConfig { checkpoint_every: None, keep_checkpoint: false, ..train };
     finish(&model, &without, &dataset, &out); // which looks for them
@@ -23,10 +31,7 @@ fn a_training_that_goes_on_without_checkpoints_publishes_none_of_those_before() 
 #[test]
 fn a_training_that_begins_anew_removes_what_another_one_would_go_on_from() {
     let folder = tempfile::tempdir().unwrap();
-    let (dataset, model) = (dataset(folder.path()), small(ModelName::Mmoe));
-    let train = config(|config| (config.epochs, config.keep_checkpoint) = (12, true));
-    let out = folder.path().join("out");
-    assert!(train_until(&model, &train, &dataset, &out, 10), "it ends before it is stopped");
+    let (dataset, model, train, out) = stopped(folder.path(), true);
     let (stop, work) = (StopFlag::default(), out.join("unfinished"));
     stop.stop();
     let other = TrainConfig { learning_rate: 0.02, ..train };
@@ -39,10 +44,7 @@ fn a_training_that_begins_anew_removes_what_another_one_would_go_on_from() {
 #[test]
 fn a_checkpoint_that_cannot_be_read_is_told_and_nothing_is_removed() {
     let folder = tempfile::tempdir().unwrap();
-    let (dataset, model) = (dataset(folder.path()), small(ModelName::Mmoe));
-    let train = config(|config| config.epochs = 12);
-    let out = folder.path().join("out");
-    assert!(train_until(&model, &train, &dataset, &out, 10), "it ends before it is stopped");
+    let (dataset, model, train, out) = stopped(folder.path(), false);
     let unreadable = out.join("unfinished/checkpoint-999999.safetensors");
     std::fs::create_dir(&unreadable).unwrap(); // reading it fails, as that of a disk that does not answer
     let before = checkpoints(&out);

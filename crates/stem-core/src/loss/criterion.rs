@@ -96,28 +96,27 @@ impl TaskLoss {
         }
     }
 
+    /// The [name](TaskKind::name) of the kind that it is for.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::CrossEntropy { .. } | Self::Focal { .. } | Self::Pairwise { .. } => "binary",
+            Self::Mse | Self::Huber { .. } => "regression",
+            Self::Poisson => "count",
+            Self::WeightedLogistic => "watch-time",
+            Self::Softmax => "ordinal",
+            Self::ZeroInflated => "zero-inflated",
+        }
+    }
+
     /// Refuses a loss that is not for a task's kind, and numbers outside of what they mean.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming task and key.
     pub fn check(&self, task: &Task) -> Result<()> {
         let key = |key: &str| format!("losses.{}.{key}", task.name);
-        let kinds = match self {
-            Self::CrossEntropy { .. } | Self::Focal { .. } | Self::Pairwise { .. } => "a label of kind binary",
-            Self::Mse | Self::Huber { .. } => "a label of kind regression",
-            Self::Poisson => "a label of kind count",
-            Self::WeightedLogistic => "a label of kind watch-time",
-            Self::Softmax => "a label of kind ordinal",
-            Self::ZeroInflated => "a label of kind zero-inflated",
-        };
-        let default = Self::of_kind(&task.kind);
-        let is_for = |loss: &Self| match loss {
-            Self::Focal { .. } | Self::Pairwise { .. } => "cross-entropy",
-            Self::Huber { .. } => "mse",
-            other => other.name(),
-        };
-        let found = format!("{} of a label of kind {}", self.name(), task.kind.name());
-        require(&key("name"), found, kinds, is_for(self) == is_for(&default))?;
+        let (kind, expected) = (task.kind.name(), format!("a label of kind {}", self.kind()));
+        let found = format!("{} of a label of kind {kind}", self.name());
+        require(&key("name"), found, expected, self.kind() == kind)?;
         match *self {
             Self::CrossEntropy { label_smoothing: s } => {
                 require(&key("label_smoothing"), s, "0 or more, and less than 1", (0.0..1.0).contains(&s))

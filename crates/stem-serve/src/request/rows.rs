@@ -108,6 +108,26 @@ impl Reading<'_> {
         Ok(None)
     }
 
+    /// Gives the place of each column of an object to `take`, which reads its value; values that are to be left out are skipped.
+    fn columns<'de, A: MapAccess<'de>>(
+        self,
+        mut map: A,
+        row: Option<usize>,
+        mut take: impl FnMut(usize, &mut A) -> Result<(), A::Error>,
+    ) -> Result<(), A::Error> {
+        let (mut left_out, mut hint) = (HashSet::new(), 0);
+        while let Some(place) = map.next_key_seed(ColumnSeed { reading: self, hint, row, left_out: &mut left_out })? {
+            match place {
+                Some(place) => {
+                    hint = place + 1;
+                    take(place, &mut map)?;
+                }
+                None => map.next_value_seed(Skip)?,
+            }
+        }
+        Ok(())
+    }
+
     fn value<'a>(&'a self, column: &'a str, row: Option<usize>) -> ValueSeed<'a> {
         ValueSeed { fault: self.fault, column, row, is_inner: false }
     }
@@ -183,22 +203,16 @@ impl<'de> Visitor<'de> for SharedSeed<'_> {
         f.write_str("an object of values that all rows share")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let Self(reading) = self;
-        let (mut values, mut left_out, mut next) = (vec![None; reading.known.len()], HashSet::new(), 0);
-        while let Some(place) =
-            map.next_key_seed(ColumnSeed { reading, hint: next, row: None, left_out: &mut left_out })?
-        {
-            let Some(place) = place else {
-                map.next_value_seed(Skip)?;
-                continue;
-            };
-            next = place + 1;
+        let mut values = vec![None; reading.known.len()];
+        reading.columns(map, None, |place, map| {
             if values[place].is_some() {
                 return Err(reading.twice(place, None));
             }
             values[place] = Some(map.next_value_seed(reading.value(reading.known[place], None))?);
-        }
+            Ok(())
+        })?;
         Ok(values)
     }
 }
@@ -224,18 +238,10 @@ impl<'de> Visitor<'de> for ColumnsSeed<'_> {
         f.write_str("an object of a list by column")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Own, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Own, A::Error> {
         let Self(reading) = self;
-        let (mut columns, mut left_out, mut next, mut count) =
-            (vec![None; reading.known.len()], HashSet::new(), 0, None);
-        while let Some(place) =
-            map.next_key_seed(ColumnSeed { reading, hint: next, row: None, left_out: &mut left_out })?
-        {
-            let Some(place) = place else {
-                map.next_value_seed(Skip)?;
-                continue;
-            };
-            next = place + 1;
+        let (mut columns, mut count) = (vec![None; reading.known.len()], None);
+        reading.columns(map, None, |place, map| {
             if columns[place].is_some() {
                 return Err(reading.twice(place, None));
             }
@@ -246,7 +252,8 @@ impl<'de> Visitor<'de> for ColumnsSeed<'_> {
                 return Err(reading.fault.refuse(Refusal::Length { column, found, expected }));
             }
             columns[place] = Some((values, None));
-        }
+            Ok(())
+        })?;
         match count {
             Some(count) => Ok((count, columns)),
             None => Err(reading.fault.refuse(Refusal::NoRows)),
@@ -349,27 +356,21 @@ impl<'de> Visitor<'de> for RowSeed<'_, '_> {
         write!(f, "row {}: an object of a value by column", self.row)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
         let Self { reading, row, columns } = self;
         if row == reading.limit {
             return Err(reading.fault.refuse(Refusal::TooManyRows { limit: reading.limit }));
         }
-        let (mut left_out, mut next, at) = (HashSet::new(), 0, Some(row));
-        while let Some(place) =
-            map.next_key_seed(ColumnSeed { reading, hint: next, row: at, left_out: &mut left_out })?
-        {
-            let Some(place) = place else {
-                map.next_value_seed(Skip)?;
-                continue;
-            };
-            next = place + 1;
+        let at = Some(row);
+        reading.columns(map, at, |place, map| {
             if columns[place].values.len() > row {
                 return Err(reading.twice(place, at));
             }
             let value = map.next_value_seed(reading.value(reading.known[place], at))?;
             columns[place].values.push(value);
             columns[place].is_there = true;
-        }
+            Ok(())
+        })?;
         for column in columns.iter_mut().filter(|column| column.values.len() == row) {
             column.values.push(Value::Null);
             column.hole.get_or_insert(row);

@@ -144,12 +144,12 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The last checkpoint of a folder that is whole. One that is not is told.
-pub(crate) fn last_whole(folder: &Path) -> Result<Option<PathBuf>, FileError> {
+/// The last checkpoint of a folder that is whole, and its file. One that is not is told.
+pub(crate) fn last_whole(folder: &Path) -> Result<Option<(PathBuf, Written)>, FileError> {
     let all = list(folder)?;
     for Found { path, .. } in &all {
         match whole(&all, path) {
-            Ok(_) => return Ok(Some(path.clone())),
+            Ok(written) => return Ok(Some((path.clone(), written))),
             Err(why) => tracing::warn!("{}: {why}; the checkpoint before it is taken, if there is one", path.display()),
         }
     }

@@ -49,8 +49,8 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         Ok(training)
     }
 
-    /// Where it is, but for the optimizer's steps.
-    pub(super) fn place(&self) -> Result<Place> {
+    /// Where it is; `table_steps` and `network_steps` are the optimizer's.
+    pub(super) fn place(&self, table_steps: i32, network_steps: BTreeMap<String, i32>) -> Result<Place> {
         Ok(Place {
             base: None,
             keys: self.keys.clone(),
@@ -67,8 +67,8 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             balance: self.balance.state(),
             prior: self.prior.as_ref().map(LearnedPrior::state),
             log: self.log.bytes()?,
-            table_steps: 0,
-            network_steps: BTreeMap::new(),
+            table_steps,
+            network_steps,
         })
     }
 
@@ -83,7 +83,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let rows = changed.and_then(|changed| changed.take(checkpoints.most_rows(changed.rows())));
         let state = self.state.as_ref().expect("a step takes the state and puts it back");
         let (matrices, table_steps, network_steps) = state.matrices();
-        let place = Place { table_steps, network_steps, ..self.place()? };
+        let place = self.place(table_steps, network_steps)?;
         let of_rows = rows.as_ref().map_or("all rows".to_string(), |rows| format!("{} rows", rows.len()));
         checkpoints.write(place, &matrices, rows.as_deref(), &mut self.keeper)?;
         let seconds = begun.elapsed().as_secs_f64();

@@ -13,7 +13,6 @@ use stem_report::metrics::{TaskMetrics, four_decimals};
 
 use super::Training;
 use crate::calibrate;
-use crate::checkpoint::Place;
 use crate::early_stop::Verdict;
 use crate::error::{Error, Result};
 use crate::keep::{BUNDLE, Moment};
@@ -48,7 +47,7 @@ impl<C: ModelSpec> Training<'_, C> {
             self.keeper.clean(&before)?;
             if learner.config.keep_checkpoint && judged.verdict == Verdict::Better {
                 let (matrices, table_steps, network_steps) = self.state().matrices();
-                let place = Place { table_steps, network_steps, ..self.place()? };
+                let place = self.place(table_steps, network_steps)?;
                 matrices.write(&place, &learner.work.join(CHECKPOINT))?;
             }
         }
