@@ -116,6 +116,25 @@ fn scratch_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
 
 /// What the names of scratch files begin with.
 const SCRATCH: &str = ".stem-";
+/// What those began with that earlier versions wrote beside them.
+const OLD_SCRATCH: &str = ".tmp";
+
+/// Removes the scratch files that killed processes left in a folder into which nobody else writes now.
+///
+/// # Errors
+/// A folder that cannot be read, and a file that cannot be removed.
+pub fn remove_scratch(folder: &Path) -> Result<(), FileError> {
+    for entry in std::fs::read_dir(folder).map_err(FileError::of("read", folder))? {
+        let entry = entry.map_err(FileError::of("read", folder))?;
+        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        let is_scratch = (name.starts_with(SCRATCH) && name.ends_with(".tmp")) || name.starts_with(OLD_SCRATCH);
+        if is_scratch && path.is_file() {
+            tracing::info!("{}: left by a process that was killed, removed", path.display());
+            remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
 
 /// Replaces a text file.
 ///

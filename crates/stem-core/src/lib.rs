@@ -56,6 +56,7 @@
 compile_error!("stem-core needs a device: build it with the feature `flex` (the default), `ndarray` or `wgpu`");
 
 pub mod files;
+pub mod tensor_file;
 pub mod lock;
 mod mapped;
 mod value;

@@ -70,6 +70,16 @@ fn with_tensors(bytes: &[u8], edit: impl Fn(&mut Tensors)) -> Vec<u8> {
     rewritten(bytes, |_| (), edit)
 }
 
+/// The order of metadata was that of a hash map, which is another one in each.
+#[test]
+fn bundles_of_equal_contents_are_equal_files() {
+    let config = &every_model()[0];
+    let first = bytes_of(config);
+    for _ in 0..8 {
+        assert!(bytes_of(config) == first, "two bundles of the same contents differ");
+    }
+}
+
 #[test]
 fn what_is_saved_is_loaded_for_every_model() {
     for config in every_model() {

@@ -22,8 +22,8 @@ const MOST: usize = 10_000;
 pub fn days(recipe: &Recipe, data: &Path, column: &str, options: &PrepareOptions) -> Result<Vec<(String, usize)>> {
     let bar = options.progress.counter();
     simulate_missing(recipe, data, &options.stop, &bar)?;
-    let (train, test) = (Vec::new(), Vec::new());
-    let split = SplitRecipe::Days { column: column.into(), train, valid: 0.0, test, seed: 0 };
+    let (before, train, test) = (Vec::new(), Vec::new(), Vec::new());
+    let split = SplitRecipe::Days { column: column.into(), before, train, valid: 0.0, test, seed: 0 };
     let query = scan::open(&recipe.clone().with_split(split), data, Unpacked::default(), &options.stop)?;
     bar.say(format!("rows read for the values of {column}"));
     let mut found = BTreeMap::<(i64, String), usize>::new();

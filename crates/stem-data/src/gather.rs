@@ -21,7 +21,7 @@ use crate::numbers::{labels_of, numbers_of, side_by_side, weights_of};
 use crate::recipe::{Feedback, FieldRecipe, Kind, Recipe, SplitRecipe};
 use crate::scan::Query;
 use crate::slices::{Slice, slice_codes};
-use crate::splitter::{Placed, Splits, Splitter};
+use crate::splitter::{BEFORE, LEFT_OUT, Placed, Splits, Splitter};
 use crate::stop::StopFlag;
 use crate::targets::value_places;
 use crate::transform::Steps;
@@ -172,11 +172,12 @@ pub(crate) fn gather(
         }
         Ok(())
     })?;
-    let Placed { splits, strangers, times, untrained } = splitter.finish();
+    let Placed { mut splits, strangers, times, untrained } = splitter.finish();
     let (mut labels, mut notes) = (Columns::open(&labels_file.finish()?)?, Vec::new());
     if let Some(maturity) = maturity {
-        (labels, notes) = maturity.mask(recipe, &labels, scratch)?;
+        (labels, notes) = maturity.mask(recipe, &labels, &mut splits, scratch)?;
     }
+    splits.iter_mut().filter(|split| **split & BEFORE != 0).for_each(|split| *split = LEFT_OUT); // nothing of them is to be learned
     Ok(CodedRows {
         rows,
         codes: Arc::new(codes_file.finish()?),

@@ -1,6 +1,5 @@
 //! Fields whose values tell a label by themselves: copies of it, and what is measured after it.
 
-use crate::dataset::NO_LABEL;
 use crate::dictionary::PAD;
 use crate::encoding::number_places;
 use crate::error::{Error, Fault, Result};
@@ -46,7 +45,7 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
             let known = training.iter().enumerate().filter_map(|(place, &row)| {
                 let mark = rows.labels.row(row)[task];
                 let is_high = || cuts[task].map_or(mark == 1, |(own, cut)| value_of(rows, row, own) > cut);
-                (mark != NO_LABEL).then(|| (place, is_high()))
+                (mark <= 1).then(|| (place, is_high()))
             });
             let known: Vec<(usize, bool)> = known.collect();
             let positives = known.iter().filter(|(_, y)| *y).count();
@@ -87,7 +86,7 @@ fn value_of(rows: &CodedRows, row: usize, own: usize) -> f32 {
 
 /// Where a label that is a number is cut in two: above the median, or above the least where half of the rows or more have the highest.
 fn cut(rows: &CodedRows, training: &[usize], task: usize, own: usize) -> Option<f32> {
-    let known = training.iter().filter(|&&row| rows.labels.row(row)[task] != NO_LABEL);
+    let known = training.iter().filter(|&&row| rows.labels.row(row)[task] <= 1);
     let mut values: Vec<f32> = known.map(|&row| value_of(rows, row, own)).collect();
     values.sort_unstable_by(f32::total_cmp);
     let (median, highest) = (*values.get(values.len() / 2)?, *values.last()?);

@@ -8,8 +8,10 @@ use polars::prelude::*;
 use crate::columns::{ColumnWriter, Columns};
 use crate::dataset::NO_LABEL;
 use crate::error::{Error, Result};
-use crate::recipe::{Mature, Recipe};
-use crate::splitter::a_day;
+use crate::recipe::{Mature, Recipe, SplitRecipe};
+use crate::split::Split;
+use crate::splitter::{BEFORE, LEFT_OUT, Splits, a_day};
+use crate::within::{LEARNED, Spaces};
 
 /// Sees the times of the rows chunk by chunk.
 pub(crate) struct Maturity<'r> {
@@ -49,32 +51,117 @@ impl<'r> Maturity<'r> {
         self.times.write(&values)
     }
 
-    /// The labels `[N, T]` without those of rows that are too young; and what was left out, in words.
+    /// The labels `[N, T]` without those of rows that are too young; and what was left out, in words. Rows that were trained on [before](BEFORE) have
+    /// those labels that have become known since, and belong to their split where there are some.
     pub(crate) fn mask(
         self,
         recipe: &Recipe,
         labels: &Columns<u8>,
+        splits: &mut Splits,
         scratch: &Path,
     ) -> Result<(Columns<u8>, Vec<String>)> {
-        let times: Columns<f64> = Columns::open(&self.times.finish()?)?;
+        let by_days = matches!(recipe.split, SplitRecipe::Days { .. });
+        let part = |split: u8| match split {
+            split if split & BEFORE != 0 => Part::Before,
+            split if by_days && [Split::Test as u8, LEFT_OUT].contains(&split) => Part::Tested,
+            _ => Part::Trained,
+        };
+        let Self { labels: late, times, newest } = self;
+        let clock = Clock { times: Columns::open(&times.finish()?)?, late, spaces: Spaces::of(recipe) };
+        let then = clock.newest((0..labels.rows()).filter(|&row| part(splits[row]) == Part::Before));
+        let now = clock.newest((0..labels.rows()).filter(|&row| part(splits[row]) != Part::Tested));
+        let mut told = vec![Told::default(); labels.cols()];
         let mut masked = ColumnWriter::create(scratch.join("mature-labels"), labels.cols())?;
-        let mut young = vec![0usize; self.labels.len()];
-        let mut own = Vec::new();
-        for row in 0..labels.rows() {
+        let (mut own, mut learned) = (Vec::new(), vec![NO_LABEL; labels.cols()]);
+        let (mut known, mut known_then) = (vec![true; labels.cols()], vec![true; labels.cols()]);
+        for (row, split) in splits.iter_mut().enumerate() {
+            let part = part(*split);
             own.clear();
             own.extend_from_slice(labels.row(row));
-            for (place, (label, mature)) in self.labels.iter().enumerate() {
-                if times.row(row)[place] > self.newest[place] - mature.wait && own[*label] != NO_LABEL {
-                    own[*label] = NO_LABEL;
-                    young[place] += 1;
+            clock.look(row, if part == Part::Tested { &newest } else { &now }, &mut known);
+            clock.look(row, &then, &mut known_then);
+            for (task, mark) in own.iter_mut().enumerate() {
+                let has_label = usize::from(*mark != NO_LABEL);
+                told[task].rows += usize::from(part == Part::Trained);
+                match (known[task], part) {
+                    (false, _) => {
+                        *mark = NO_LABEL;
+                        told[task].young += has_label * usize::from(part == Part::Trained);
+                    }
+                    (true, Part::Before) if known_then[task] => *mark |= LEARNED,
+                    (true, Part::Before) => told[task].late += has_label,
+                    (true, _) => {}
                 }
+            }
+            if part == Part::Before {
+                clock.spaces.mask(&own, &mut learned);
+                let has_any = learned.iter().any(|mark| *mark != NO_LABEL);
+                *split = if has_any { *split & !BEFORE } else { LEFT_OUT };
             }
             masked.write(&own)?;
         }
-        let told = self.labels.iter().zip(&young).map(|((label, mature), young)| {
-            let (name, rows, Mature { column, wait }) = (&recipe.labels[*label].column, labels.rows(), mature);
-            format!("label \"{name}\": {young} of {rows} rows are less than {wait} older than the newest \"{column}\", and take no part")
-        });
-        Ok((Columns::open(&masked.finish()?)?, told.collect()))
+        let of_label = |(label, mature): &(usize, &Mature)| told[*label].text(&recipe.labels[*label].column, mature);
+        let told = clock.late.iter().map(of_label).collect();
+        Ok((Columns::open(&masked.finish()?)?, told))
+    }
+}
+
+/// As what a row takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Trained,
+    /// Trained on before.
+    Before,
+    /// Of a training by days: not trained on, and measured by what the whole log knows.
+    Tested,
+}
+
+/// Tells which labels of a row are known.
+struct Clock<'r> {
+    late: Vec<(usize, &'r Mature)>,
+    times: Columns<f64>, // [N, labels that arrive late]
+    spaces: Spaces,
+}
+
+impl Clock<'_> {
+    /// The newest time of some rows, of each label that arrives late.
+    fn newest(&self, rows: impl Iterator<Item = usize>) -> Vec<f64> {
+        let mut newest = vec![f64::NEG_INFINITY; self.late.len()];
+        for row in rows {
+            newest.iter_mut().zip(self.times.row(row)).for_each(|(newest, time)| *newest = newest.max(*time));
+        }
+        newest
+    }
+
+    /// Which labels of a row are known when the newest rows are these. `known [T]`
+    fn look(&self, row: usize, newest: &[f64], known: &mut [bool]) {
+        known.fill(true);
+        for (((label, mature), time), newest) in self.late.iter().zip(self.times.row(row)).zip(newest) {
+            known[*label] = *time <= newest - mature.wait;
+        }
+        for &task in &self.spaces.order {
+            known[task] &= self.spaces.within[task].is_none_or(|space| known[space]); // is it within? nobody knows
+        }
+    }
+}
+
+/// What became of the rows of a label.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    rows: usize,
+    young: usize,
+    late: usize,
+}
+
+impl Told {
+    fn text(self, label: &str, Mature { column, wait }: &Mature) -> String {
+        let Self { rows, young, late } = self;
+        let of_before = match late {
+            0 => String::new(),
+            _ => format!("; {late} rows that were trained on before take part now, for it has become known"),
+        };
+        format!(
+            "label \"{label}\": {young} of {rows} rows are less than {wait} older than the newest \"{column}\", and take no part{of_before}"
+        )
     }
 }

@@ -14,6 +14,8 @@ use crate::split::Split;
 
 /// A row that belongs to none.
 pub(crate) const LEFT_OUT: u8 = 3;
+/// Beside the split of a row: it was trained on before ([`SplitRecipe::Days`]). What becomes of it is decided once all rows have come.
+pub(crate) const BEFORE: u8 = 0x80;
 
 /// `Split as u8`, or [`LEFT_OUT`]. `[N]`
 pub(crate) type Splits = Vec<u8>;
@@ -86,13 +88,14 @@ impl<'r> Splitter<'r> {
                     }
                 }
             }
-            SplitRecipe::Days { column, train, valid, test, .. } => {
+            SplitRecipe::Days { column, before, train, valid, test, .. } => {
                 let days = chunk.column(column).and_then(|c| c.strict_cast(&DataType::String)).map_err(Error::query)?;
                 for day in days.str().map_err(Error::query)?.iter() {
                     let point = random::unit(&mut self.random); // of every row, so that days do not change each other's
                     let is_of = |days: &[String]| days.iter().any(|own| Some(own.as_str()) == day);
                     self.splits.push(match () {
                         () if is_of(train) => at(point, *valid, 0.0),
+                        () if is_of(before) => at(point, *valid, 0.0) | BEFORE,
                         () if is_of(test) => Split::Test as u8,
                         () => LEFT_OUT,
                     });

@@ -3,11 +3,14 @@
 use crate::dataset::NO_LABEL;
 use crate::recipe::Recipe;
 
+/// Beside a label's mark: it was learned before, and is here for the space of others alone.
+pub(crate) const LEARNED: u8 = 2;
+
 /// The space of each label.
 pub(crate) struct Spaces {
-    within: Vec<Option<usize>>,
+    pub(crate) within: Vec<Option<usize>>,
     /// A space comes before the labels within it.
-    order: Vec<usize>,
+    pub(crate) order: Vec<usize>,
 }
 
 impl Spaces {
@@ -26,9 +29,29 @@ impl Spaces {
     pub(crate) fn mask(&self, raw: &[u8], masked: &mut [u8]) {
         for &task in &self.order {
             masked[task] = match self.within[task] {
-                Some(space) if masked[space] != 1 => NO_LABEL,
+                Some(space) if masked[space] & !LEARNED != 1 => NO_LABEL,
                 _ => raw[task],
             };
         }
+        masked.iter_mut().filter(|mark| **mark | 1 == LEARNED | 1).for_each(|mark| *mark = NO_LABEL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_that_was_learned_before_is_missing_and_the_space_of_others_all_the_same() {
+        let spaces = Spaces { within: vec![None, Some(0), Some(1)], order: vec![0, 1, 2] };
+        let masked = |raw: [u8; 3]| {
+            let mut masked = [9; 3];
+            spaces.mask(&raw, &mut masked);
+            masked
+        };
+        assert_eq!(masked([1, 0, 1]), [1, 0, NO_LABEL]);
+        assert_eq!(masked([1 | LEARNED, 1 | LEARNED, 1]), [NO_LABEL, NO_LABEL, 1]);
+        assert_eq!(masked([LEARNED, 1, 1]), [NO_LABEL; 3]);
+        assert_eq!(masked([NO_LABEL, 1, 0]), [NO_LABEL; 3]);
     }
 }

@@ -101,6 +101,17 @@ pub enum Error {
         /// What is in it: model and seed, as far as they are known.
         what: String,
     },
+    /// A training whose end would replace what it starts from.
+    #[error(
+        "{} is what the training starts from, and would be replaced by it in {}: give another folder",
+        start.display(), folder.display()
+    )]
+    ReplacesStart {
+        /// The bundle or checkpoint.
+        start: PathBuf,
+        /// The folder of the training.
+        folder: PathBuf,
+    },
     /// A folder with a comparison, into which no single run is written.
     #[error("{} holds a comparison: name another folder for a single run", folder.display())]
     HoldsComparison {

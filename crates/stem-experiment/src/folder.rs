@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use stem_core::files;
+use stem_core::files::{self, FileError};
+use stem_train::unmark_done;
 pub(crate) use stem_train::{BUNDLE, JOINT, LOG};
 
 use crate::error::{Error, Result};
@@ -27,6 +28,26 @@ pub(crate) fn check_free(folder: &Path, overwrite: bool) -> Result<()> {
         Some(what) if !overwrite => Err(Error::Occupied { folder: folder.into(), what }),
         _ => Ok(()),
     }
+}
+
+/// Removes from the folder of a run that is trained and measured what a run that goes on would need: the bundle of the joint best, and the marks
+/// that its trainings have ended.
+///
+/// # Errors
+/// A file that cannot be removed.
+pub(crate) fn tidy(folder: &Path) -> Result<()> {
+    let joint = folder.join(JOINT);
+    if joint.exists() {
+        files::remove_file(&joint)?;
+    }
+    unmark_done(folder)?;
+    for entry in std::fs::read_dir(folder).map_err(FileError::of("read", folder))? {
+        let part = entry.map_err(FileError::of("read", folder))?.path(); // a task's, where each is trained apart
+        if part.is_dir() {
+            unmark_done(&part)?;
+        }
+    }
+    Ok(())
 }
 
 /// The finished run in a folder, in words.

@@ -54,6 +54,6 @@ pub use measured::{RunMetrics, measure};
 pub use metrics_table::metrics_table;
 pub use options::RunOptions;
 pub use replay::{Replay, ReplayConfig, Way, replay};
-pub use run::{run, run_from};
+pub use run::{check_start, run, run_from};
 pub use search::SearchConfig;
 pub use stem_core::ModelName;

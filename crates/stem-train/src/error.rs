@@ -74,6 +74,17 @@ pub enum Error {
         /// Why.
         what: String,
     },
+    /// Checkpoints, none of which a training can go on from. Nothing was removed.
+    #[error(
+        "none of the checkpoints in {} can be gone on from: {faults}. Nothing was removed: put back what is missing, or give up what was          trained until then by leaving `--resume` out, which begins anew (of a comparison or a replay, by removing that folder)",
+        folder.display()
+    )]
+    NoneUsable {
+        /// Where they are.
+        folder: std::path::PathBuf,
+        /// What is wrong with each, the last first.
+        faults: String,
+    },
     /// More memory than the machine has.
     #[error(
         "training needs about {needed} and this machine has {available} free: {detail}. Lower what takes most: widths of embeddings or layers, the batch size, or the vocabulary (raise min_count)"

@@ -165,19 +165,7 @@ impl Keeper {
         self.pinned = distinct(checkpoints.flat_map(KeeperState::moments).chain(own));
         let KeeperState { judges, joint } = state;
         (self.judges, self.joint) = (judges, joint);
-        self.remove_others(&self.pinned)
-    }
-
-    /// Removes the weights of all moments but these.
-    pub(crate) fn remove_others(&self, kept: &[Moment]) -> Result<(), FileError> {
-        for entry in std::fs::read_dir(&self.folder).map_err(FileError::of("read", &self.folder))? {
-            let path = entry.map_err(FileError::of("read", &self.folder))?.path();
-            let is_weights = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"weights-"));
-            if is_weights && !kept.iter().any(|moment| self.path(*moment) == path) {
-                files::remove_file(&path)?;
-            }
-        }
-        Ok(())
+        remove_others(&self.folder, &self.pinned)
     }
 
     /// The weights that these checkpoints know of stay; those that only older ones knew of go.
@@ -199,6 +187,10 @@ impl Keeper {
     pub(crate) fn finish<C: ModelSpec>(&self, seed: u64, parts_stay: bool) -> Result<()> {
         let of_tasks = self.moments();
         let moments = distinct(of_tasks.iter().flatten().copied());
+        let joint = self.folder.join(JOINT);
+        if joint.exists() {
+            files::remove_file(&joint)?; // of a training that was stopped, which this one goes on
+        }
         if let Some(joint) = self.joint.as_ref().and_then(|judge| judge.best).filter(|_| moments.len() > 1) {
             copy(&self.path(joint), &self.folder.join(JOINT))?;
         }
@@ -224,9 +216,20 @@ impl Keeper {
         if parts_stay {
             return Ok(());
         }
-        self.remove_others(&[])?;
-        Ok(())
+        Ok(remove_others(&self.folder, &[])?)
     }
+}
+
+/// Removes from a training's folder the weights of all moments but these.
+pub(crate) fn remove_others(folder: &Path, kept: &[Moment]) -> Result<(), FileError> {
+    for entry in std::fs::read_dir(folder).map_err(FileError::of("read", folder))? {
+        let path = entry.map_err(FileError::of("read", folder))?.path();
+        let is_weights = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"weights-"));
+        if is_weights && !kept.iter().any(|moment| weights_of(folder, *moment) == path) {
+            files::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Each moment once, by steps.

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use stem_core::files;
 use stem_core::lock::Lock;
 use stem_core::models::ModelSpec;
 use stem_core::{Bundle, Calibration, Predictor};
@@ -18,13 +19,14 @@ use stem_data::{Dataset, Progress, Split, StopFlag};
 use crate::check::check;
 use crate::checkpoint::settings;
 use crate::config::TrainConfig;
+use crate::done::done;
 use crate::error::{Result, require};
 use crate::keep::{BUNDLE, JOINT, Moment};
 use crate::log::LOG;
 use crate::memory;
 use crate::start::{CHECKPOINT, Start};
 use crate::step::TrainState;
-use crate::training::{Trained, Training};
+use crate::training::{self, Training};
 use crate::unfinished::Unfinished;
 use crate::warm::{Before, place_of, warm};
 
@@ -60,7 +62,7 @@ pub struct Learner<'a, C: ModelSpec> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) config: TrainConfig,
     pub(crate) device: Device,
-    memory: u64,
+    pub(crate) memory: u64,
     parameters: usize,
     /// Drawn weights, until a training takes them.
     pub(crate) state: Option<TrainState<C::Model>>,
@@ -245,7 +247,8 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         };
         let unfinished = if self.resume { Unfinished::go_on(&self.folder)? } else { Unfinished::start(&self.folder)? };
         self.work.clone_from(&unfinished.path);
-        let summary = self.train()?;
+        let was_killed = self.done_before().filter(|_| !self.work.join(BUNDLE).exists()); // while it took its place
+        let summary = was_killed.map_or_else(|| self.train(), Ok)?;
         if summary.interrupted && self.config.checkpoint_every.is_some() {
             return Ok(summary); // what it goes on from stays where it is
         }
@@ -264,8 +267,20 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self.train()
     }
 
+    /// What the training came to that is gone on with, where it had ended.
+    fn done_before(&self) -> Option<FitSummary> {
+        done(&self.work, &self.settings()).filter(|_| self.resume)
+    }
+
     fn train(&mut self) -> Result<FitSummary> {
         self.trained = OnceLock::new();
+        files::create_folder(&self.work)?;
+        files::remove_scratch(&self.work)?; // nobody else writes there
+        if let Some(done) = self.done_before() {
+            tracing::info!("{}: the training has ended before", self.work.display());
+            training::clear(self)?;
+            return Ok(done);
+        }
         let state = match (self.state.take(), &self.start) {
             (Some(state), _) => state,
             (None, None) => draw(&self.spec, self.dataset, &self.config, &self.device),
@@ -274,20 +289,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
                 warm(drawn, (start, *state), &self.spec, self.dataset, &self.config, &self.device)?
             }
         };
-        let Trained { moments, epochs, evaluations, rows, seconds, interrupted } =
-            (if self.resume { Training::go_on(self, state) } else { Training::new(self, state) })?.run()?;
-        let judged = if evaluations > 0 { moments } else { Vec::new() };
-        Ok(FitSummary {
-            epochs,
-            best_epoch: judged.iter().flatten().map(|moment| moment.epoch).max().unwrap_or(0),
-            evaluations,
-            kept: self.dataset.schema().task_names().into_iter().zip(judged.into_iter().flatten()).collect(),
-            seconds,
-            rows_per_second: if seconds > 0.0 { rows as f64 / seconds } else { 0.0 },
-            parameters: self.parameters,
-            memory: self.memory,
-            interrupted,
-        })
+        (if self.resume { Training::go_on(self, state) } else { Training::new(self, state) })?.run()
     }
 }
 

@@ -9,7 +9,7 @@
 //! | epochs, evaluations, best weights | [`Learner`] |
 //! | weights to start from, where a model is trained on | [`Start`], [`NewRows`] |
 //! | from score to probability, on validation | [`Calibrate`] |
-//! | where it works until it is whole | [`Unfinished`] |
+//! | where it works until it is whole; what says that it has ended | [`Unfinished`], [`done`](fn@done) |
 //! | gather, forward, loss, backward, clip, update | [`step`] |
 //! | the weight of each task's loss | [`balance`] |
 //! | what is believed of the table's rows | [`prior`] |
@@ -53,6 +53,7 @@ mod checkpoint;
 pub mod memory;
 mod loss_meter;
 mod log;
+mod done;
 mod unfinished;
 mod error;
 
@@ -61,6 +62,7 @@ pub use calibrate::Calibrate;
 pub use check::check;
 pub use checkpoint::{CheckpointEvery, settings};
 pub use config::{NegativeSampling, TrainConfig};
+pub use done::{done, mark_done, unmark_done};
 pub use error::{Error, Result, require};
 pub use keep::{BUNDLE, JOINT, Moment};
 pub use learner::{FitSummary, Learner};
@@ -69,7 +71,7 @@ pub use monitor::{Best, EvaluateEvery, Monitor};
 pub use optimizer::OptimizerConfig;
 pub use prior::PriorConfig;
 pub use schedule::ScheduleConfig;
-pub use start::{CHECKPOINT, Start};
+pub use start::{CHECKPOINT, Start, checkpoint_of};
 pub use stem_data::{Bar, Progress, StopFlag};
 pub use stem_report::analysis::Metric;
 pub use step::{Objective, TableMode, TrainState};

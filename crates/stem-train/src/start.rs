@@ -4,28 +4,31 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::Device;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use stem_core::models::ModelSpec;
-use stem_core::nn::EmbeddingTable;
-use stem_core::{Bundle, files, params};
+use stem_core::{Bundle, files};
 
-use crate::checkpoint::{self, Place, Written, keys_of};
+use crate::checkpoint::{self, Chain, Place, keys_of};
 use crate::error::{Error, Result};
 use crate::keep::BUNDLE;
 
 /// The name that the checkpoint of a training has in its folder, where it is kept ([`keep_checkpoint`](crate::TrainConfig::keep_checkpoint)).
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 
+/// The name of the checkpoint of a state, where a training that started from several keeps one of each.
+pub fn checkpoint_of(state: usize) -> String {
+    if state == 0 { CHECKPOINT.into() } else { format!("checkpoint.{state}.safetensors") }
+}
+
 /// A model that was trained before.
 pub struct Start<C> {
     /// Schema, vocabularies and configuration; the weights too, where there is no checkpoint.
     pub bundle: Arc<Bundle<C>>,
-    checkpoint: Option<Arc<Checkpoint>>,
+    /// One for all states of the bundle, or one of each.
+    checkpoints: Arc<[Checkpoint]>,
+    checksum: String,
 }
 
-/// A checkpoint that was found whole; what it holds is on the disk.
+/// A checkpoint that has all that it is on top of; what it holds is on the disk, and is read, and checked, once the training begins.
 struct Checkpoint {
     path: PathBuf,
     checksum: String,
@@ -33,7 +36,8 @@ struct Checkpoint {
 
 impl<C> Clone for Start<C> {
     fn clone(&self) -> Self {
-        Self { bundle: self.bundle.clone(), checkpoint: self.checkpoint.clone() }
+        let Self { bundle, checkpoints, checksum } = self;
+        Self { bundle: bundle.clone(), checkpoints: checkpoints.clone(), checksum: checksum.clone() }
     }
 }
 
@@ -45,21 +49,15 @@ impl<C: ModelSpec> fmt::Debug for Start<C> {
 
 impl<C> From<Arc<Bundle<C>>> for Start<C> {
     fn from(bundle: Arc<Bundle<C>>) -> Self {
-        Self { bundle, checkpoint: None }
+        let checksum = bundle.checksum.clone();
+        Self { bundle, checkpoints: Arc::default(), checksum }
     }
-}
-
-/// Table, network, and what a checkpoint says beside them.
-pub(crate) struct Loaded<M> {
-    pub(crate) table: EmbeddingTable,
-    pub(crate) network: M,
-    /// Without its table and network.
-    pub(crate) moments: Option<Written>,
 }
 
 impl<C: ModelSpec> Start<C> {
     /// Opens a bundle; or a checkpoint, by its file or by the folder of the training that wrote it: `checkpoint.safetensors`, which a whole
-    /// training leaves, or else the last of a training that was stopped. Schema and vocabularies are those of a bundle beside it.
+    /// training leaves, or else the last of a training that was stopped. Of a training that started from several states it is one of each, in
+    /// files beside it ([`checkpoint_of`]). Schema and vocabularies are those of a bundle beside it.
     ///
     /// # Errors
     /// A bundle or checkpoint that does not read, a folder without any, and a checkpoint beside which there is no bundle of its training.
@@ -69,67 +67,74 @@ impl<C: ModelSpec> Start<C> {
             return Ok(Arc::new(Bundle::open(path)?).into());
         }
         let found = if path.is_dir() { in_folder(path)? } else { Some(at(path)?) };
-        let Some((file, Written { place, checksum, table, .. })) = found else {
+        let Some(found) = found else {
             let what = format!("it holds no checkpoint, neither {CHECKPOINT} nor one of a training that was stopped");
             return Err(unfit(path, format!("{what}. Name a bundle, or train with `keep_checkpoint = true`")));
         };
-        let bundle = bundle_beside(&file, &place).map_err(|what| unfit(&file, what))?;
-        let rows = bundle.manifest.schema.rows();
-        if table.1[0] != rows {
-            return Err(unfit(&file, format!("its table has {} rows, its vocabularies {rows}", table.1[0])));
+        let path = found.path().to_path_buf();
+        let bundle: Bundle<C> = bundle_beside(&path, found.place()).map_err(|what| unfit(&path, what))?;
+        let mut all = vec![found];
+        for state in 1..states_kept(&path, &bundle) {
+            let own = checkpoint::folder_of(&path).join(checkpoint_of(state));
+            all.push(at(&own)?);
         }
-        Ok(Self { bundle: Arc::new(bundle), checkpoint: Some(Arc::new(Checkpoint { path: file, checksum })) })
+        let schema = &bundle.manifest.schema;
+        let expected = [schema.rows(), bundle.config.widths(schema).iter().sum()];
+        for found in &all {
+            let unfit = |what: String| unfit(found.path(), what);
+            if found.place().keys != all[0].place().keys {
+                return Err(unfit(format!("its keys are not those of {} beside it", path.display())));
+            }
+            if found.table() != expected {
+                return Err(unfit(format!("its table is {:?}, that of its model {expected:?}", found.table())));
+            }
+        }
+        let one =
+            |found: &Chain| Checkpoint { path: found.path().to_path_buf(), checksum: found.checksum().to_string() };
+        let checkpoints: Arc<[Checkpoint]> = all.iter().map(one).collect();
+        let checksum = match &*checkpoints {
+            [one] => one.checksum.clone(),
+            several => {
+                let all: Vec<&str> = several.iter().map(|one| &*one.checksum).collect();
+                blake3::hash(all.join(" ").as_bytes()).to_hex().to_string()
+            }
+        };
+        Ok(Self { bundle: Arc::new(bundle), checkpoints, checksum })
     }
 
-    /// The file.
+    /// The file; of several the first.
     pub fn path(&self) -> &Path {
-        self.checkpoint.as_ref().map_or(self.bundle.path(), |checkpoint| &checkpoint.path)
+        self.checkpoints.first().map_or(self.bundle.path(), |checkpoint| &checkpoint.path)
     }
 
     /// BLAKE3 of what it starts from.
     pub fn checksum(&self) -> &str {
-        self.checkpoint.as_ref().map_or(&self.bundle.checksum, |checkpoint| &checkpoint.checksum)
+        &self.checksum
     }
 
-    /// How many states a training on goes on from: those of a bundle, one of a checkpoint.
+    /// How many states a training on goes on from: those of a bundle, or as many as there are checkpoints.
     pub fn states(&self) -> usize {
-        if self.is_checkpoint() { 1 } else { self.bundle.manifest.states.len().max(1) }
+        if self.is_checkpoint() { self.checkpoints.len() } else { self.bundle.manifest.states.len().max(1) }
     }
 
     /// Whether it has the optimizer's moments.
     pub fn is_checkpoint(&self) -> bool {
-        self.checkpoint.is_some()
+        !self.checkpoints.is_empty()
     }
 
-    /// The place in the bundle of a state, for what it says of its training. A checkpoint is of the last moment that was somebody's best.
+    /// The place in the bundle of a state, for what it says of its training. One checkpoint is of the last moment that was somebody's best.
     pub(crate) fn state_told(&self, state: usize) -> usize {
-        if self.is_checkpoint() { self.bundle.manifest.states.len().saturating_sub(1) } else { state }
+        if self.checkpoints.len() == 1 { self.bundle.manifest.states.len().saturating_sub(1) } else { state }
     }
 
-    /// Reads the weights of a state.
-    pub(crate) fn load(&self, state: usize, device: &Device) -> Result<Loaded<C::Model>> {
-        let Some(Checkpoint { path, checksum }) = self.checkpoint.as_deref() else {
-            let (table, network) = self.bundle.load_state(device, state)?;
-            return Ok(Loaded { table, network, moments: None });
-        };
-        let unfit = |what: String| Error::Start { path: path.clone(), what };
-        let mut written = checkpoint::read(path).map_err(unfit)?;
-        if written.checksum != *checksum {
-            return Err(unfit("it was replaced by another while the data were read".into()));
+    /// The checkpoint of a state, once more from the disk.
+    pub(crate) fn checkpoint(&self, state: usize) -> Result<Option<Chain>> {
+        let Some(Checkpoint { path, checksum }) = self.checkpoints.get(state) else { return Ok(None) };
+        let found = checkpoint::at(path).map_err(|why| unfit(path, why.to_string()))?;
+        if found.checksum() != *checksum {
+            return Err(unfit(path, "it was replaced by another while the data were read".into()));
         }
-        let schema = &self.bundle.manifest.schema;
-        let drawn = self.bundle.config.init(schema, &mut ChaCha8Rng::seed_from_u64(0), device);
-        let network = params::replace(drawn, std::mem::take(&mut written.network)).map_err(|e| unfit(e.to_string()))?;
-        let (values, [_, width]) = std::mem::take(&mut written.table);
-        let widths = self.bundle.config.widths(schema);
-        if widths.iter().sum::<usize>() != width {
-            return Err(unfit(format!(
-                "its rows are {width} wide, those of its model {}",
-                widths.iter().sum::<usize>()
-            )));
-        }
-        let table = EmbeddingTable::from_values(values, &widths, device);
-        Ok(Loaded { table, network, moments: Some(written) })
+        Ok(Some(found))
     }
 }
 
@@ -146,20 +151,32 @@ fn unfit(path: &Path, what: String) -> Error {
     Error::Start { path: path.to_path_buf(), what }
 }
 
+/// How many states of a training have a checkpoint of their own, this one included.
+fn states_kept<C>(path: &Path, bundle: &Bundle<C>) -> usize {
+    let is_first = path.file_name().is_some_and(|name| name == CHECKPOINT);
+    let has_second = checkpoint::folder_of(path).join(checkpoint_of(1)).is_file();
+    if is_first && has_second { bundle.manifest.states.len().max(1) } else { 1 }
+}
+
+/// The checkpoints of single states in a folder, the first's apart, by name.
+pub(crate) fn of_states_in(folder: &Path) -> Vec<String> {
+    (1..).map(checkpoint_of).take_while(|name| folder.join(name).is_file()).collect()
+}
+
 /// The checkpoint of a file.
-fn at(path: &Path) -> Result<(PathBuf, Written)> {
-    Ok((path.to_path_buf(), checkpoint::read(path).map_err(|what| unfit(path, what))?))
+fn at(path: &Path) -> Result<Chain> {
+    checkpoint::at(path).map_err(|why| unfit(path, why.to_string()))
 }
 
 /// The checkpoint that a training left in its folder, or in the folder where it works until it is whole.
-fn in_folder(folder: &Path) -> Result<Option<(PathBuf, Written)>> {
+fn in_folder(folder: &Path) -> Result<Option<Chain>> {
     for folder in [folder.to_path_buf(), folder.join("unfinished")] {
-        let kept = folder.join(CHECKPOINT);
-        if let Some(last) = checkpoint::last_whole(&folder)? {
-            return Ok(Some(last));
-        }
-        if kept.is_file() {
-            return at(&kept).map(Some);
+        let (kept, last) = (folder.join(CHECKPOINT), checkpoint::last(&folder));
+        match last {
+            Ok(Some(last)) => return Ok(Some(last)),
+            _ if kept.is_file() => return at(&kept).map(Some),
+            Ok(None) => {}
+            Err(faults) => return Err(unfit(&folder, format!("none of its checkpoints is of use: {faults}"))),
         }
     }
     Ok(None)

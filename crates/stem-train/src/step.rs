@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use stem_core::loss::{Criterion, Targets};
 use stem_core::models::{Model, ModelSpec};
 use stem_core::nn::{DistinctRows, EmbeddingTable, RowMatrix, SlotLayout, upload, upload_index};
+use stem_core::params::ParameterFault;
 use stem_core::precision::{self, Precision};
 use stem_core::{Batch, Schema, params};
 use tracing::trace_span;
 
-use crate::checkpoint::{Changed, Matrices, Values, Written};
+use crate::checkpoint::{Chain, Changed, Large, Matrices, Put, Small, Unusable, Values};
 use crate::optimizer::{
     Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled, squared_norm,
 };
@@ -157,6 +158,10 @@ impl StepGradients {
     }
 }
 
+/// What to do where a checkpoint is of another optimizer.
+pub(crate) const OTHER_OPTIMIZER: &str =
+    "Train on with the optimizer that it had, or from the bundle of its training, which has no moments";
+
 /// Of an optimizer's state, on the device.
 fn matrix((values, shape): Values, device: &Device) -> RowMatrix {
     RowMatrix::new(Tensor::from_data(TensorData::new(values, shape), device))
@@ -249,31 +254,53 @@ impl<M: Model> TrainState<M> {
         (Matrices { table, table_state, network, network_state }, table_steps, network_steps)
     }
 
-    /// Goes on from a checkpoint; why not, where it does not fit.
-    pub(crate) fn restored(mut self, written: Written) -> std::result::Result<Self, String> {
-        let (device, dims) = (self.device(), self.table.rows().dims());
-        let Written { place, table, table_state, network, network_state, .. } = written;
-        if table.1 != dims {
-            return Err(format!("its table is {:?}, expected {dims:?}", table.1));
+    /// Goes on from a checkpoint, whose matrices are read to where those of this training are. Where it is of no use, what is here is to be
+    /// restored from another.
+    pub(crate) fn restore(&mut self, checkpoint: &Chain) -> Result<(), Unusable> {
+        let dims = self.table.rows().dims();
+        if checkpoint.table() != dims {
+            let what = format!("its table is {:?}, expected {dims:?}", checkpoint.table());
+            return Err(Unusable::Unreadable(what));
         }
-        let widths = self.table.widths().to_vec();
-        self.table = EmbeddingTable::from_values(table.0, &widths, &device);
-        if !table_state.is_empty() || place.table_steps > 0 {
-            let matrices = table_state.into_iter().map(|values| matrix(values, &device)).collect();
-            let state = OptimizerState::from_parts(self.optimizer, dims[1], matrices, place.table_steps);
-            self.table_state = Some(state.ok_or("the state of its table is another optimizer's")?);
+        let small = self.read_matrices(checkpoint, &mut |_, own, _, put| put(own))?;
+        let unfit = |fault: ParameterFault| Unusable::Unreadable(fault.to_string());
+        self.network = params::replace(self.network.clone(), small.network).map_err(unfit)?;
+        self.set_network_moments(small.network_state, checkpoint.place().network_steps.clone())
+    }
+
+    /// Reads the large matrices of a checkpoint: `fill` is given which it is, that of this training, the shape of that of the checkpoint, and what puts its
+    /// values into a slice. Gives what is small.
+    pub(crate) fn read_matrices(
+        &mut self,
+        checkpoint: &Chain,
+        fill: &mut dyn FnMut(Large, &mut [f32], [usize; 2], &mut Put<'_>) -> Result<(), Unusable>,
+    ) -> Result<Small, Unusable> {
+        let (steps, states) = (checkpoint.place().table_steps, checkpoint.states());
+        let mut fresh = OptimizerState::new(self.optimizer, self.table.rows().dims(), &self.device());
+        let own = fresh.filled_to(steps);
+        let is_others =
+            || Unusable::Unreadable(format!("the state of its table is another optimizer's. {OTHER_OPTIMIZER}"));
+        if steps > 0 && states != own.len() {
+            return Err(is_others());
         }
-        self.network = params::replace(self.network, network).map_err(|fault| fault.to_string())?;
-        self.set_network_moments(network_state, place.network_steps)?;
-        Ok(self)
+        let table = self.table.rows_mut();
+        let small = checkpoint.read(&mut |large, shape, put| match large {
+            Large::Table => table.host_mut(|values| fill(large, values, shape, put)),
+            Large::State(k) => {
+                let own = own.get_mut(k).filter(|own| own.dims()[1] == shape[1]).ok_or_else(is_others)?;
+                own.host_mut(|values| fill(large, values, shape, put))
+            }
+        })?;
+        self.table_state = (steps > 0).then_some(fresh);
+        Ok(small)
     }
 
     /// Gives the optimizer its state of the parameters with these names, by the steps that it has made on each.
-    fn set_network_moments(
+    pub(crate) fn set_network_moments(
         &mut self,
         mut states: BTreeMap<String, Vec<Values>>,
         mut steps: BTreeMap<String, i32>,
-    ) -> std::result::Result<(), String> {
+    ) -> Result<(), Unusable> {
         let device = self.device();
         for (name, id, _) in params::list(&self.network) {
             let Some(made) = steps.remove(&name) else { continue };
@@ -281,38 +308,15 @@ impl<M: Model> TrainState<M> {
             let width = parts.first().map_or(0, |(_, [_, width])| *width);
             let parts = parts.into_iter().map(|values| matrix(values, &device)).collect();
             if !self.network_optimizer.set_state(id, parts, width, made) {
-                return Err(format!("the state of '{name}' is another optimizer's"));
+                return Err(Unusable::Unreadable(format!(
+                    "the state of '{name}' is another optimizer's. {OTHER_OPTIMIZER}"
+                )));
             }
         }
         match steps.into_keys().next() {
-            Some(name) => Err(format!("the model has no parameter '{name}'")),
+            Some(name) => Err(Unusable::Unreadable(format!("the model has no parameter '{name}'"))),
             None => Ok(()),
         }
-    }
-
-    /// Goes on with the optimizer's moments of a training before, those of the parameters that are `drawn` anew apart. `fill` puts the rows
-    /// of one of its matrices, with the shape that it had, in the place of a new one's.
-    pub(crate) fn with_moments(
-        mut self,
-        before: Written,
-        drawn: &[String],
-        mut fill: impl FnMut(&mut [f32], Values),
-    ) -> std::result::Result<Self, String> {
-        let Written { place, table_state, mut network_state, .. } = before;
-        let mut steps = place.network_steps;
-        for name in drawn {
-            network_state.remove(name);
-            steps.remove(name);
-        }
-        self.set_network_moments(network_state, steps)?;
-        if place.table_steps > 0 {
-            let dims = self.table.rows().dims();
-            let mut fresh = OptimizerState::new(self.optimizer, dims, &self.device());
-            let fit = fresh.fill(place.table_steps, table_state, &mut fill);
-            fit.then_some(()).ok_or("the state of its table is another optimizer's")?;
-            self.table_state = Some(fresh);
-        }
-        Ok(self)
     }
 
     /// Which slots make which field.

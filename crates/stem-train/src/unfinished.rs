@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use stem_core::files::{self, FileError};
 
+use crate::start::of_states_in;
+
 /// Where files of a training before are while those of this one take their places.
 const REPLACED: &str = ".replaced";
 
@@ -38,10 +40,11 @@ impl Unfinished {
     pub fn go_on(folder: &Path) -> Result<Self, FileError> {
         let path = folder.join("unfinished");
         files::create_folder(&path)?;
+        files::remove_scratch(&path)?;
         Ok(Self { folder: folder.to_path_buf(), path })
     }
 
-    /// Puts everything in its place, hidden files (a lock) apart: the training is whole. The files that belong `together` come last,
+    /// Puts everything in its place, hidden files (a lock, a mark) apart: the training is whole. The files that belong `together` come last,
     /// in that order, one right after the other; those of them that this training does not have go, for they are of one before.
     ///
     /// # Errors
@@ -52,6 +55,13 @@ impl Unfinished {
             names.push(entry.map_err(FileError::of("read", &self.path))?.file_name());
         }
         names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+        let of_states = [&self.folder, &self.path].map(|folder| of_states_in(folder));
+        let together: Vec<&str> = together
+            .iter()
+            .copied()
+            .chain(of_states.iter().max_by_key(|names| names.len()).into_iter().flatten().map(String::as_str))
+            .collect();
+        let together = &together[..];
         names.sort_by_key(|name| together.iter().position(|file| name.as_os_str() == *file));
         // Where a kill comes in between, some are missing: never do those of one training stand beside the first of another.
         // What is not here any more was put in its place before the kill.
@@ -117,7 +127,8 @@ mod tests {
             fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
             fs::write(folder.join(name), text).unwrap();
         };
-        for name in ["bundle", "metrics", "checkpoint", "task-0/log", "columns/ids", "unfinished/left over"] {
+        let of_state = "checkpoint.1.safetensors";
+        for name in ["bundle", "metrics", "checkpoint", of_state, "task-0/log", "columns/ids", "unfinished/left over"] {
             write(folder, name, "old");
         }
         let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
@@ -129,12 +140,25 @@ mod tests {
         write(folder, ".lock", "old");
         assert_eq!(read("bundle").as_deref(), Some("old"));
         training.publish(&["bundle", "checkpoint", "log", "metrics", "page"]).unwrap();
-        assert_eq!(read("checkpoint"), None, "of a bundle that is no longer there");
+        assert_eq!([read("checkpoint"), read(of_state)], [None, None], "of a bundle that is no longer there");
         own.iter().for_each(|name| assert_eq!(read(name).as_deref(), Some("new"), "{name}"));
         for name in ["columns/ids", ".lock"] {
             assert_eq!(read(name).as_deref(), Some("old"), "{name} is left alone");
         }
         assert!(!folder.join("unfinished").exists());
+    }
+
+    #[test]
+    fn scratch_that_a_killed_process_left_goes_when_it_is_gone_on() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = Unfinished::start(temporary.path()).unwrap().path;
+        [".stem-abc.tmp", ".tmpAb3", ".done.json", "log"]
+            .iter()
+            .for_each(|name| fs::write(path.join(name), "").unwrap());
+        Unfinished::go_on(temporary.path()).unwrap();
+        let mut left: Vec<_> = fs::read_dir(path).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".done.json", "log"]);
     }
 
     #[test]

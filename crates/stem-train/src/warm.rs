@@ -16,11 +16,12 @@ use stem_core::models::ModelSpec;
 use stem_core::{Bundle, Field, PADDING, Schema, Task, Vocabulary, VocabularySpec, params};
 use stem_data::{Dataset, Profile};
 
+use crate::checkpoint::{Chain, Large};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::prior::VocabularyPrior;
-use crate::start::{Loaded, Start};
-use crate::step::TrainState;
+use crate::start::Start;
+use crate::step::{OTHER_OPTIMIZER, TrainState};
 
 /// Where the rows of keys start that a model does not know yet, when it is trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -116,17 +117,44 @@ pub(crate) fn warm<C: ModelSpec>(
     if place.is_some() && start.is_checkpoint() {
         return Err(unfit("its tasks are trained apart, each with a checkpoint of its own: name the bundle".into()));
     }
-    let Loaded { table, network, moments } = start.load(state, device)?;
-    let widths = table.widths().to_vec();
+    let widths = spec.widths(&bundle.manifest.schema);
     let columns = match place {
         Some(place) => widths[..place].iter().sum()..widths[..=place].iter().sum(),
         None => 0..widths.iter().sum(),
+    };
+    let (all, width) = (widths.iter().sum(), columns.len());
+    let (found, network, moments) = match start.checkpoint(state)? {
+        None => {
+            let (table, network) = bundle.load_state(device, state)?;
+            let found = table.rows().read(|values| {
+                let known = Known { values, width: all, columns };
+                drawn.table.rows_mut().host_mut(|rows| fill(rows, &known, width, bundle, dataset, config.new_rows))
+            });
+            (found, params::collect(&network), None)
+        }
+        Some(checkpoint) => {
+            is_of_the_optimizer(&checkpoint, config).map_err(unfit)?;
+            let mut of_table = Found::default();
+            let small = drawn.read_matrices(&checkpoint, &mut |large, rows, [count, width], put| {
+                let mut values = vec![0.0; count * width]; // of what was before one matrix at a time is held
+                put(&mut values)?;
+                let known = Known { values: &values, width, columns: 0..width };
+                match large {
+                    Large::Table => of_table = fill(rows, &known, width, bundle, dataset, config.new_rows),
+                    // what is new is as before the first step
+                    Large::State(_) => drop(fill(rows, &known, width, bundle, dataset, NewRows::Drawn)),
+                }
+                Ok(())
+            });
+            let small = small.map_err(|why| unfit(why.to_string()))?;
+            (of_table, small.network, Some((small.network_state, checkpoint.place().network_steps.clone())))
+        }
     };
 
     let mut values = params::collect(&drawn.network);
     let of_other_fields = of_other_fields(&values, &bundle.manifest.schema, spec, schema, device);
     let mut again = Vec::new();
-    for (name, known) in params::collect(&network) {
+    for (name, known) in network {
         let known = match place {
             Some(place) => of_task(&known, place, widths.len(), values.get(&name)),
             None => known,
@@ -143,28 +171,28 @@ pub(crate) fn warm<C: ModelSpec>(
             again.join(", ")
         );
     }
-
-    let width = columns.len();
-    let found = table.rows().read(|values| {
-        let known = Known { values, width: widths.iter().sum(), columns };
-        drawn.table.rows_mut().host_mut(|rows| fill(rows, &known, width, bundle, dataset, config.new_rows))
-    });
     let path = start.path().display();
     tracing::info!("{path}: {} rows of its table, {} new ones", found.known, found.new);
-    let warm = drawn.with_network(values);
-    let Some(moments) = moments else { return Ok(warm) };
+    let mut warm = drawn.with_network(values);
+    if let Some((mut states, mut steps)) = moments {
+        for name in &again {
+            states.remove(name);
+            steps.remove(name);
+        }
+        warm.set_network_moments(states, steps).map_err(|why| unfit(why.to_string()))?;
+    }
+    Ok(warm)
+}
+
+/// Refuses a checkpoint of another optimizer.
+fn is_of_the_optimizer(checkpoint: &Chain, config: &TrainConfig) -> Result<(), String> {
     let name = |optimizer: &Value| optimizer["name"].as_str().unwrap_or_default().to_string();
     let now = serde_json::to_value(config.optimizer).expect("a configuration is plain data");
-    let (then, now) = (name(&moments.place.settings["train"]["optimizer"]), name(&now));
-    let advice = "Train on with the optimizer that it had, or from the bundle of its training, which has no moments";
-    if then != now {
-        return Err(unfit(format!("it was trained by the optimizer {then}, not by {now}. {advice}")));
+    let (then, now) = (name(&checkpoint.place().settings["train"]["optimizer"]), name(&now));
+    if then == now {
+        return Ok(());
     }
-    let warm = warm.with_moments(moments, &again, |rows, (values, [_, width])| {
-        let known = Known { values: &values, width, columns: 0..width };
-        fill(rows, &known, width, bundle, dataset, NewRows::Drawn); // what is new is as before the first step
-    });
-    warm.map_err(|what| unfit(format!("{what}. {advice}")))
+    Err(format!("it was trained by the optimizer {then}, not by {now}. {OTHER_OPTIMIZER}"))
 }
 
 /// Fills the rows of all vocabularies that both have, in place: two tables are held, and no third.

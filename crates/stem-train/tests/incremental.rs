@@ -12,7 +12,9 @@ use stem_core::nn::HiddenConfig;
 use stem_core::{DeviceSpec, ModelConfig, ModelName};
 use stem_data::{Dataset, PrepareOptions, Recipe, StopFlag, prepare};
 use stem_train::optimizer::{Adagrad, AdamW, Sgd};
-use stem_train::{CheckpointEvery, EvaluateEvery, Learner, OptimizerConfig, PriorConfig, TableMode, TrainConfig};
+use stem_train::{
+    CheckpointEvery, Error, EvaluateEvery, Learner, OptimizerConfig, PriorConfig, TableMode, TrainConfig,
+};
 
 /// A table of 20000 rows, of which a step reads few, and others than the step before.
 fn large(folder: &Path) -> Dataset {
@@ -85,6 +87,11 @@ impl Damage {
         }
     }
 
+    /// Whether nothing is left to go on from.
+    fn is_fatal(self) -> bool {
+        matches!(self, Self::FirstMissing | Self::Everything)
+    }
+
     /// Whether a training that wrote these checkpoints may go on from the step `from`, 0 for the beginning.
     fn leaves(self, found: &[(usize, PathBuf)], from: usize) -> bool {
         let [.., (second, _), (last, path)] = found else { return false };
@@ -94,10 +101,31 @@ impl Damage {
             Self::LastCut | Self::LastMissing => from == *second,
             Self::MiddleCut | Self::MiddleMissing if is_on_top(path) => from <= third, // what is on top of it is of no use either
             Self::MiddleCut | Self::MiddleMissing => from == *last,
-            Self::FirstMissing | Self::Everything => from == 0,
+            Self::FirstMissing | Self::Everything => false,
             Self::WeightsMissing | Self::WeightsCut | Self::LogCut => from < *last,
         }
     }
+}
+
+/// Where no checkpoint is of use, nothing is trained and nothing removed, and it is said what is wrong with each.
+fn is_refused(model: &ModelConfig, train: &TrainConfig, dataset: &Dataset, out: &Path) {
+    let before = checkpoints(out);
+    let learner = Learner::new(model.clone(), dataset, train.clone(), &spec().open().unwrap(), out).unwrap();
+    let error = learner.with_resume(true).fit().unwrap_err();
+    let message = error.to_string();
+    assert!(matches!(error, Error::NoneUsable { .. }), "{message}");
+    for (_, path) in &before {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(
+            message.contains(&format!("{name}: it is ")) || message.contains(&format!("{name}: the checkpoint ")),
+            "{message}"
+        );
+    }
+    assert!(message.contains("leaving `--resume` out"), "{message}");
+    assert_eq!(checkpoints(out), before, "nothing is removed");
+    let mut learner = Learner::new(model.clone(), dataset, train.clone(), &spec().open().unwrap(), out).unwrap();
+    learner.fit().unwrap(); // who says so begins anew
+    assert!(!out.join("unfinished").exists());
 }
 
 /// The step that a training goes on from.
@@ -106,7 +134,7 @@ fn goes_on_from(model: &ModelConfig, train: &TrainConfig, dataset: &Dataset, out
     stop.stop();
     let learner = Learner::new(model.clone(), dataset, train.clone(), &spec().open().unwrap(), out).unwrap();
     assert!(learner.with_stop(stop).with_resume(true).fit().unwrap().interrupted);
-    checkpoints(out).last().map_or(0, |(steps, _)| *steps) // what is of no use is gone
+    checkpoints(out).last().unwrap().0 // what is of no use is gone
 }
 
 #[test]
@@ -124,6 +152,11 @@ fn checkpoints_on_top_of_each_other_are_gone_on_from_as_whole_ones_are() {
                 checkpoints(&out).into_iter().map(|(_, path)| (path.clone(), size(&path))).collect();
             let found = checkpoints(&out);
             damage.happen(&out);
+            if damage.is_fatal() {
+                is_refused(model, train, &dataset, &out);
+                std::fs::remove_dir_all(out).unwrap();
+                return before;
+            }
             let from = goes_on_from(model, train, &dataset, &out);
             if !damage.leaves(&found, from) {
                 others.push(format!("{name} after {damage:?}: it goes on from step {from} of {before:?}"));

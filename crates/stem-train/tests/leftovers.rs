@@ -34,7 +34,7 @@ fn a_training_that_begins_anew_removes_what_another_one_would_go_on_from() {
     let (dataset, model, train, out) = stopped(folder.path(), true);
     let (stop, work) = (StopFlag::default(), out.join("unfinished"));
     stop.stop();
-    let other = TrainConfig { learning_rate: 0.02, ..train };
+    let other = TrainConfig { learning_rate: 0.02, keep_checkpoint: false, ..train };
     let learner = Learner::new(model, &dataset, other, &spec().open().unwrap(), &work).unwrap();
     assert!(learner.with_stop(stop).fit_in_place().unwrap().interrupted);
     assert_eq!(checkpoints(&out), []);

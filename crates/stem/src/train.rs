@@ -6,7 +6,7 @@ use serde::Serialize;
 use stem_core::models::ModelSpec;
 use stem_core::{ModelConfig, ModelName};
 use stem_data::Known;
-use stem_experiment::{RunMetrics, metrics_table, run as train, run_from};
+use stem_experiment::{RunMetrics, check_start, metrics_table, run as train, run_from};
 use stem_train::Start;
 
 use crate::args::{DataArgs, RunArgs, by_force, model_names, options, refuse_replacing};
@@ -78,13 +78,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         }
         Some(path) => {
             let start = Start::<ModelConfig>::open(path)?;
-            if is_within(start.path(), &of("unfinished")) {
-                let (from, out) = (start.path().display(), args.out.display());
-                return Err(format!(
-                    "{from} is of a training that {out} holds unfinished, and would be lost: give another --out"
-                )
-                .into());
-            }
+            check_start(&start, &args.out)?; // before the long work
             let found = start.bundle.config.name();
             if let Some(model) = args.model.filter(|model| model.as_str() != found) {
                 return Err(format!("{} is a model {found}, not {model}: leave --model out", path.display()).into());
@@ -104,12 +98,6 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         let (table, report) = (metrics_table([&metrics]), answer.report.display());
         format!("{table}{epochs} epochs, {rows_per_second:.0} rows/s, {report}")
     })
-}
-
-/// Whether a file lies in a folder, whatever the two are called.
-fn is_within(file: &Path, folder: &Path) -> bool {
-    let whole = |path: &Path| path.canonicalize().ok();
-    whole(file).zip(whole(folder)).is_some_and(|(file, folder)| file.starts_with(folder))
 }
 
 /// The files that say what is done.

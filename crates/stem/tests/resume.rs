@@ -3,6 +3,7 @@
 
 mod program;
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -92,6 +93,106 @@ fn a_training_that_is_killed_goes_on_to_the_end_that_it_would_have_had() {
         }
     }
     assert!(killed_in_all > 0, "every run had ended before it was killed");
+}
+
+/// Kills a command as soon as a file is there; whether that was before its end.
+fn killed_at(args: &[&str], file: &Path) -> bool {
+    let mut child = stem(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !file.exists() {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{args:?}: {status}");
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    child.kill().unwrap(); // SIGKILL
+    child.wait().unwrap();
+    true
+}
+
+/// When a file was written last.
+fn written(file: &str) -> std::time::SystemTime {
+    std::fs::metadata(file).unwrap().modified().unwrap()
+}
+
+/// Of several states, so that a bundle of the joint best is measured too.
+fn of_several_states(small: &Small) {
+    let sizes = small.read("small.toml").replace("patience = 12", "patience = 12\nlearning_rate = 0.02");
+    small.write("small.toml", &sizes);
+}
+
+#[test]
+fn a_training_that_is_killed_while_it_is_measured_is_measured_again_and_not_trained() {
+    let small = small();
+    of_several_states(&small);
+    let mut killed = 0;
+    for model in ["stem", "single-task"] {
+        let args = |out: &str| small.args("train", out, &["--model", model, "--resume", "-q"]);
+        let whole = format!("whole-{model}");
+        succeeds(&texts(&args(&whole)));
+        for mark in [".done.json", "metrics.json", "report.html"] {
+            let out = format!("{model}-{mark}");
+            let unfinished = |name: &str| small.path(&format!("{out}/unfinished/{name}"));
+            if !killed_at(&texts(&args(&out)), Path::new(&unfinished(mark))) {
+                continue; // its end came first
+            }
+            if Path::new(&unfinished("settings.json")).exists()
+                || !Path::new(&unfinished("bundle.safetensors")).exists()
+            {
+                continue; // it was whole already
+            }
+            killed += 1;
+            let trained = written(&unfinished("bundle.safetensors"));
+            succeeds(&texts(&args(&out)));
+            assert_eq!(
+                written(&small.path(&format!("{out}/bundle.safetensors"))),
+                trained,
+                "{out}: it was trained again"
+            );
+            let read = |folder: &str, name: &str| small.read(&format!("{folder}/{name}"));
+            if is_exact() {
+                assert_eq!(metrics(&read(&out, "metrics.json")), metrics(&read(&whole, "metrics.json")), "{out}");
+                assert_eq!(read(&out, "log.jsonl"), read(&whole, "log.jsonl"), "{out}");
+                let bundle = |folder: &str| std::fs::read(small.path(&format!("{folder}/bundle.safetensors"))).unwrap();
+                assert!(bundle(&out) == bundle(&whole), "{out}: another bundle");
+            }
+            assert_eq!(names(&small.path(&out)), names(&small.path(&whole)), "{out}");
+        }
+    }
+    assert!(killed > 0, "every run had ended before it was killed");
+}
+
+/// All files of a folder and of those within it.
+fn names(folder: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() && name != "columns" {
+            names.extend(self::names(entry.path().to_str().unwrap()).into_iter().map(|own| format!("{name}/{own}")));
+        } else {
+            names.push(name);
+        }
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn a_run_of_a_comparison_that_is_killed_while_it_is_measured_is_not_trained_again() {
+    let small = small();
+    of_several_states(&small);
+    let args =
+        |out: &str| small.args("compare", out, &["--models", "stem", "--seeds", "1,2", "--resamples", "50", "-q"]);
+    let run = small.path("out/runs/stem/seed-1");
+    if !killed_at(&texts(&args("out")), Path::new(&format!("{run}/.done.json"))) {
+        return;
+    }
+    let bundle = format!("{run}/bundle.safetensors");
+    let trained = written(&bundle);
+    succeeds(&texts(&args("out")));
+    assert_eq!(written(&bundle), trained, "it was trained again");
+    let left = names(&small.path("out/runs"));
+    assert!(!left.iter().any(|name| name.contains("done") || name.contains("joint")), "{left:?}");
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Writes a bundle.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, View};
@@ -16,6 +15,7 @@ use crate::files;
 use crate::models::ModelSpec;
 use crate::params;
 use crate::schema::Schema;
+use crate::tensor_file;
 use crate::vocabulary::Vocabulary;
 
 /// One tensor to be written.
@@ -25,7 +25,7 @@ struct Tensor<'a> {
     bytes: Cow<'a, [u8]>,
 }
 
-impl View for &Tensor<'_> {
+impl View for Tensor<'_> {
     fn dtype(&self) -> Dtype {
         self.dtype
     }
@@ -168,14 +168,8 @@ fn write(path: &Path, tensors: &BTreeMap<String, Tensor<'_>>, manifest: &Manifes
     let manifest = serde_json::to_string(manifest).expect("a manifest is plain data");
     let parts = tensors.iter().map(|(n, t)| (n.as_str(), t.dtype, t.shape.as_slice(), &*t.bytes));
     let checksum = checksum(&manifest, parts);
-    let metadata = HashMap::from([(MANIFEST.into(), manifest), (CHECKSUM.into(), checksum)]);
-    let write = |scratch: &Path| {
-        safetensors::serialize_to_file(tensors, Some(metadata), scratch).map_err(|e| match e {
-            safetensors::SafeTensorError::IoError(source) => source,
-            other => io::Error::other(other),
-        })
-    };
-    Ok(files::replace(path, write)?)
+    let metadata = BTreeMap::from([(MANIFEST, &*manifest), (CHECKSUM, &*checksum)]);
+    Ok(files::replace(path, |scratch| tensor_file::write(scratch, &metadata, tensors))?)
 }
 
 fn vocabulary_tensors<'a>(schema: &Schema, known: KnownKeys<'a>) -> BTreeMap<String, Tensor<'a>> {

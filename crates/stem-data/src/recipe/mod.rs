@@ -288,11 +288,15 @@ pub enum SplitRecipe {
     Days {
         /// The column.
         column: String,
-        /// Values of rows that are trained on, but for a share of them.
+        /// Values of rows that were trained on before. Of them only those take part, and only for those of their labels, whose labels have become
+        /// known since ([`Mature`](crate::Mature)): they were not by the newest row of these values, and are by the newest of those that are
+        /// trained on.
+        before: Vec<String>,
+        /// Values of rows that are trained on, but for a share of them. A label that arrives late is known by the newest row of these values.
         train: Vec<String>,
         /// The share of the rows of these values that is validated on, each row by a draw of its own.
         valid: f64,
-        /// Values of rows that are tested on.
+        /// Values of rows that are tested on. A label that arrives late is known by the newest row of all.
         test: Vec<String>,
         /// The same seed validates on the same rows.
         seed: u64,

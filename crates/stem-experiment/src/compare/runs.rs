@@ -11,7 +11,7 @@ use super::plan::Plan;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::finished::RunKey;
-use crate::folder::{BUNDLE, LOG, METRICS};
+use crate::folder::{BUNDLE, LOG, METRICS, tidy};
 use crate::measured::RunMetrics;
 use crate::options::RunOptions;
 use crate::queue::in_turn;
@@ -74,7 +74,7 @@ impl<C: ModelFamily> Job<C> {
         let Self { model, experiment, folder } = self;
         let seed = experiment.train.seed;
         let key = RunKey::of(model, experiment, dataset, options)?;
-        key.once(folder, METRICS, &[BUNDLE, LOG], options, || {
+        let metrics = key.once(folder, METRICS, &[BUNDLE, LOG], options, || {
             let _span = tracing::info_span!("run", model = %model, seed).entered();
             let run = |resume| {
                 let options = RunOptions { resume, ..options.clone() };
@@ -89,6 +89,10 @@ impl<C: ModelFamily> Job<C> {
                 Err(Error::Interrupted { .. }) => Ok(None),
                 Err(error) => Err(Error::Run { model, seed, source: Box::new(error) }),
             }
-        })
+        })?;
+        if metrics.is_some() {
+            tidy(folder)?;
+        }
+        Ok(metrics)
     }
 }

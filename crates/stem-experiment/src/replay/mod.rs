@@ -66,12 +66,6 @@ pub fn replay<C: ModelFamily>(
 ) -> Result<Replay> {
     let model = C::find(&config.model)?;
     let reading = PrepareOptions { progress: options.progress.clone(), stop: options.stop.clone() };
-    if let Some(late) = recipe.labels.iter().find(|label| label.mature.is_some()) {
-        let (found, key) = (format!("set for \"{}\"", late.column), "mature_after");
-        let expected =
-            "none: a replay reads the whole log, in which labels are older than they were on their day".into();
-        return Err(Error::Replay { key, found, expected });
-    }
     let found = days(recipe, data, &config.column, &reading)?;
     check(config, found.len())?;
     let _lock = Lock::of(out)?;

@@ -132,11 +132,15 @@ impl<C: ModelFamily> Days<'_, C> {
         Ok(played)
     }
 
-    /// The rows of some days to be trained on, and those of `today` to be measured.
+    /// The rows of some days to be trained on, and those of `today` to be measured. Of the days before, the rows whose labels have become known
+    /// with these days.
     fn recipe(&self, days: std::ops::Range<usize>, today: usize, valid: f64) -> Recipe {
         let ReplayConfig { column, .. } = self.config;
+        let are_late = self.recipe.labels.iter().any(|label| label.mature.is_some());
+        let before = if are_late { self.names[..days.start].to_vec() } else { Vec::new() };
         self.recipe.clone().with_split(SplitRecipe::Days {
             column: column.clone(),
+            before,
             train: self.names[days].to_vec(),
             valid,
             test: vec![self.names[today].clone()],

@@ -25,7 +25,7 @@ use stem_train::{CHECKPOINT, Start, Unfinished, memory};
 
 pub(crate) use train::{check, train};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::finished::{RunKey, SETTINGS};
 use crate::folder::{self, BUNDLE, JOINT, LOG, METRICS, PAGE};
@@ -56,7 +56,7 @@ pub fn run<C: ModelFamily>(
 /// optimizer's moments go on too.
 ///
 /// # Errors
-/// Those of [`run`]; a bundle of other sizes than `experiment` says, or of other tasks; a checkpoint of another optimizer.
+/// Those of [`run`]; a start that lies in `folder`, a bundle of other sizes than `experiment` says, or of other tasks; a checkpoint of another optimizer.
 pub fn run_from<C: ModelFamily>(
     start: impl Into<Start<C>>,
     experiment: &Experiment<C>,
@@ -65,6 +65,7 @@ pub fn run_from<C: ModelFamily>(
     options: &RunOptions,
 ) -> Result<RunMetrics> {
     let start = start.into();
+    check_start(&start, folder)?;
     let bundle = &start.bundle;
     let model = bundle.config.name();
     let experiment = match experiment.has(model) {
@@ -72,6 +73,25 @@ pub fn run_from<C: ModelFamily>(
         false => experiment.clone().with_model(bundle.config.clone()),
     };
     run_with(model, &experiment, dataset, Some(&start), folder, options)
+}
+
+/// Refuses to train in `folder` from what lies there: a finished run, an unfinished one, or a part of them. It would be replaced or removed, and a
+/// run that was killed while its files took their places would go on from its own end.
+///
+/// # Errors
+/// [`Error::ReplacesStart`].
+pub fn check_start<C: ModelFamily>(start: &Start<C>, folder: &Path) -> Result<()> {
+    let whole = |path: &Path| path.canonicalize().ok();
+    let (start, of_run) = (start.path(), ["unfinished", "task-", "state-"]);
+    let within =
+        whole(start).zip(whole(folder)).and_then(|(path, folder)| Some(path.strip_prefix(folder).ok()?.to_owned()));
+    let names: Vec<String> = within.iter().flatten().map(|name| name.to_string_lossy().into_owned()).collect();
+    match names.first() {
+        Some(first) if names.len() == 1 || of_run.iter().any(|name| first.starts_with(name)) => {
+            Err(Error::ReplacesStart { start: start.to_path_buf(), folder: folder.to_path_buf() })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn run_with<C: ModelFamily>(
@@ -114,7 +134,7 @@ fn run_with<C: ModelFamily>(
             if !metrics.interrupted {
                 key.write(&work.path)?;
             }
-            work.publish(&PUBLISHED)?;
+            publish(work)?;
         }
     }
     Ok(metrics)
@@ -126,6 +146,12 @@ const PUBLISHED: [&str; 6] = [BUNDLE, CHECKPOINT, LOG, METRICS, PAGE, SETTINGS];
 /// What of it every run leaves.
 const TOGETHER: [&str; 5] = [BUNDLE, LOG, METRICS, PAGE, SETTINGS];
 
+/// Puts a run that is whole, and measured, in its place.
+fn publish(work: Unfinished) -> Result<()> {
+    folder::tidy(&work.path)?;
+    Ok(work.publish(&PUBLISHED)?)
+}
+
 /// What a run of this key came to that ended before, also if the program was killed while its files took their places.
 fn finished_before(key: &RunKey, folder: &Path) -> Result<Option<RunMetrics>> {
     let work = Unfinished::go_on(folder)?;
@@ -136,11 +162,12 @@ fn finished_before(key: &RunKey, folder: &Path) -> Result<Option<RunMetrics>> {
     if !key.is_of(&work.path) {
         return Ok(None);
     }
-    work.publish(&PUBLISHED)?;
+    publish(work)?;
     Ok(key.finished(folder, METRICS, &TOGETHER))
 }
 
-/// A run without its page, in `folder`.
+/// A run without its page, in `folder`. What it is measured by besides the bundle stays there until the run is [`tidied`](folder::tidy), so that
+/// one that is killed here is measured again to the same numbers.
 pub(crate) fn train_and_measure<C: ModelFamily>(
     model: &'static str,
     experiment: &Experiment<C>,
@@ -155,9 +182,7 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
     let predictor = Predictor::open_model(folder.join(BUNDLE), &device)?;
     let joint = folder.join(JOINT);
     let joint_test = if joint.exists() {
-        let measured = measure_in(&Predictor::<C>::open_model(&joint, &device)?, dataset, Split::Test, &also)?;
-        files::remove_file(&joint)?;
-        measured
+        measure_in(&Predictor::<C>::open_model(&joint, &device)?, dataset, Split::Test, &also)?
     } else {
         BTreeMap::new()
     };

@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use stem_core::models::ModelSpec;
 use stem_core::nn::EmbeddingTable;
 use stem_core::{Bundle, Task, bundle, files, params};
 use stem_data::Dataset;
-use stem_train::{BalanceConfig, FitSummary, TrainConfig, settings};
+use stem_train::{BalanceConfig, FitSummary, TrainConfig};
 
 use super::train::Training;
 use crate::error::{Error, Result};
@@ -23,6 +21,10 @@ use crate::folder::{BUNDLE, LOG};
 /// # Errors
 /// Whatever keeps a task's model from being trained, and [`Error::Interrupted`] when a stop left a task without weights.
 pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
+    all.once(|| each(all))
+}
+
+fn each<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
     let Training { spec, train, dataset, folder, device, options, .. } = all;
     train.check_tasks(dataset.schema())?;
     let mut sum = FitSummary::default();
@@ -34,7 +36,7 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
         tracing::info!("single-task: {}", task.name);
         let train = train_of(train, task);
         let one = Training { train: &train, dataset: &dataset.only_task(t), folder: &part, ..all.clone() };
-        let summary = one.jointly_once(Some(&task.name))?;
+        let summary = one.jointly(Some(&task.name))?;
         if options.stop.is_set() && summary.evaluations == 0 {
             return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });
         }
@@ -51,44 +53,9 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
         sum.interrupted |= summary.interrupted;
     }
     sum.rows_per_second = if sum.seconds > 0.0 { rows / sum.seconds } else { 0.0 };
-    for part in
-        parts.iter().filter_map(|bundle| bundle.parent()).map(|part| part.join(DONE)).filter(|path| path.exists())
-    {
-        files::remove_file(&part)?;
-    }
     files::replace_text(&folder.join(LOG), &log)?;
     merge(&parts, dataset, *spec, &folder.join(BUNDLE), device)?;
     Ok(sum)
-}
-
-/// Where a task's training says what it came to, as long as others are to come.
-const DONE: &str = "done.json";
-
-/// A task that was trained.
-#[derive(Serialize, Deserialize)]
-struct Done {
-    settings: Value,
-    summary: FitSummary,
-}
-
-impl<C: ModelSpec> Training<'_, C> {
-    /// Trains one part of a run, the model of one task where it is `alone`; a part that was finished before the run was stopped is not trained
-    /// again.
-    pub(super) fn jointly_once(&self, alone: Option<&str>) -> Result<FitSummary> {
-        let done = self.folder.join(DONE);
-        let from = self.start.map(|(from, state)| format!("{}:{state}", from.checksum()));
-        let settings = settings(self.spec, self.train, self.dataset, alone, from.as_deref());
-        let before = std::fs::read(&done).ok().filter(|_| self.options.resume && self.folder.join(BUNDLE).exists());
-        let before = before.and_then(|text| serde_json::from_slice::<Done>(&text).ok());
-        if let Some(before) = before.filter(|before| before.settings == settings) {
-            return Ok(before.summary);
-        }
-        let summary = self.jointly(alone)?;
-        if !summary.interrupted {
-            files::write_json(&done, &Done { settings, summary: summary.clone() })?;
-        }
-        Ok(summary)
-    }
 }
 
 /// How a task is trained alone: it has nothing to be weighed or balanced against, and where its label is a number no row is negative.

@@ -1,10 +1,13 @@
 //! A model of several states that is trained on: each state goes on from its own weights, for the tasks that it answers for, and the bundle
 //! has as many states as before. Were one of them taken for all, a task would start where it was no longer, or not yet, at its best.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
+use stem_core::files::{self, FileError};
 use stem_core::models::ModelSpec;
-use stem_core::{Bundle, bundle, files};
-use stem_train::{Best, FitSummary, Start, TrainConfig};
+use stem_core::{Bundle, bundle};
+use stem_train::{Best, CHECKPOINT, FitSummary, Start, TrainConfig, checkpoint_of};
 
 use super::train::Training;
 use crate::error::Result;
@@ -15,17 +18,32 @@ use crate::folder::{BUNDLE, LOG};
 /// # Errors
 /// Whatever keeps a state from being trained, and bundles and logs that cannot be put together.
 pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>, start: &Start<C>) -> Result<FitSummary> {
+    let summary = all.once(|| each(all, start))?;
+    // Stopped before its end, it goes on from what is there.
+    if !summary.interrupted || all.train.checkpoint_every.is_none() {
+        let mut states = (0..start.states()).map(|state| folder_of(all, state)).filter(|folder| folder.exists());
+        states.try_for_each(|folder| files::remove_folder(&folder))?;
+    }
+    Ok(summary)
+}
+
+/// Where a state is trained on.
+fn folder_of<C>(all: &Training<'_, C>, state: usize) -> PathBuf {
+    all.folder.join(format!("state-{state}"))
+}
+
+fn each<C: ModelSpec>(all: &Training<'_, C>, start: &Start<C>) -> Result<FitSummary> {
     let Training { train, folder, .. } = all;
     let mut sum = FitSummary::default();
     let mut rows = 0.0;
     let (mut parts, mut said, mut log) = (Vec::new(), Vec::new(), String::new());
     for (state, tasks) in start.bundle.manifest.states.iter().enumerate() {
-        let own = folder.join(format!("state-{state}"));
+        let own = folder_of(all, state);
         tracing::info!("the state for {}", tasks.join(", "));
         let of_state = train_of(train, tasks);
         let one =
             Training { train: &of_state, folder: &own, start: Some((start, state)), with_joint: false, ..all.clone() };
-        let summary = one.jointly_once(None)?;
+        let summary = one.jointly(None)?;
         let part = Bundle::<C>::open(own.join(BUNDLE))?;
         let mut training = part.manifest.training.clone();
         training["tasks"] = tasks.clone().into();
@@ -43,13 +61,25 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>, start: &Start<C>) -> Re
         sum.interrupted |= summary.interrupted;
     }
     sum.rows_per_second = if sum.seconds > 0.0 { rows / sum.seconds } else { 0.0 };
+    if train.keep_checkpoint {
+        keep_checkpoints(all, parts.len())?;
+    }
     files::replace_text(&folder.join(LOG), &log)?;
     bundle::combine(&folder.join(BUNDLE), &parts, &serde_json::json!({ "seed": train.seed, "states": said }))?;
-    // Stopped before its end, it goes on from what is there.
-    for state in (0..parts.len()).filter(|_| !sum.interrupted) {
-        files::remove_folder(&folder.join(format!("state-{state}")))?;
-    }
     Ok(sum)
+}
+
+/// Puts the checkpoint that each state kept beside the bundle of them all. It stays where it is too, for a training that goes on.
+fn keep_checkpoints<C: ModelSpec>(all: &Training<'_, C>, states: usize) -> Result<()> {
+    for state in 0..states {
+        let (from, to) = (folder_of(all, state).join(CHECKPOINT), all.folder.join(checkpoint_of(state)));
+        if to.exists() {
+            files::remove_file(&to)?; // of a training that was stopped, which this one goes on
+        }
+        let linked = std::fs::hard_link(&from, &to);
+        linked.or_else(|_| std::fs::copy(&from, &to).map(drop)).map_err(FileError::of("copy", &from))?;
+    }
+    Ok(())
 }
 
 /// How a state is trained: one set of weights, judged by its own tasks.

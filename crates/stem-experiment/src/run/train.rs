@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use stem_core::files;
 use stem_core::models::{ModelFamily, ModelSpec};
 use stem_data::Dataset;
-use stem_train::{self as learner, FitSummary, Learner, Start, TrainConfig};
+use stem_train::{self as learner, FitSummary, Learner, Start, TrainConfig, done, mark_done, settings, unmark_done};
 
 use super::{single_task, states};
 use crate::error::Result;
@@ -39,6 +39,21 @@ impl<C: ModelSpec> Training<'_, C> {
         };
         let learner = learner.with_task(alone.map(Into::into)).with_joint(self.with_joint);
         Ok(learner.with_resume(self.options.resume).fit_in_place()?)
+    }
+
+    /// Makes one model of several trainings, as `train` does, and marks that it is there: a run that goes on does not make it again.
+    pub(super) fn once(&self, train: impl FnOnce() -> Result<FitSummary>) -> Result<FitSummary> {
+        let from = self.start.map(|(from, state)| format!("{}:{state}", from.checksum()));
+        let settings = settings(self.spec, self.train, self.dataset, None, from.as_deref());
+        if let Some(before) = done(self.folder, &settings).filter(|_| self.options.resume) {
+            return Ok(before);
+        }
+        unmark_done(self.folder)?;
+        let summary = train()?;
+        if !summary.interrupted {
+            mark_done(self.folder, &settings, &summary)?;
+        }
+        Ok(summary)
     }
 }
 
@@ -93,10 +108,9 @@ pub(crate) fn train<C: ModelFamily>(
     let start = start.map(|start| (start, 0));
     let training = Training { spec, train: &experiment.train, dataset, folder, device, options, start, with_joint };
     let states = start.map_or(1, |(start, _)| start.states());
-    if experiment.train.keep_checkpoint && (spec.trains_apart() || states > 1) {
+    if experiment.train.keep_checkpoint && spec.trains_apart() {
         tracing::warn!(
-            "`keep_checkpoint`: none is left, for {} are trained one after the other, each with its own weights",
-            if spec.trains_apart() { "the tasks" } else { "the states of the bundle that it starts from" }
+            "`keep_checkpoint`: none is left, for the tasks are trained one after the other, each with its own weights"
         );
     }
     match start {

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use stem_core::files::{self, FileError};
 
-use super::file::{Unusable, Written, place_in};
-use super::state::{Base, Place, differences};
+use super::chain::Chain;
+use super::read::{Head, Unusable};
+use super::state::{Place, differences};
 use crate::error::{Error, Result};
 use crate::keep::KeeperState;
 use crate::log::LOG;
@@ -40,7 +41,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<Found>, FileError> {
     }
     for entry in std::fs::read_dir(folder).map_err(FileError::of("read", folder))? {
         let path = entry.map_err(FileError::of("read", folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = name_of(&path);
         let Some(own) = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(SUFFIX)) else { continue };
         let (steps, base) = own.split_once(ON).map_or((own, None), |(steps, base)| (steps, Some(base)));
         if let (Ok(steps), Ok(base)) = (steps.parse(), base.map(str::parse).transpose()) {
@@ -90,53 +91,72 @@ pub(crate) fn clear(folder: &Path) -> Result<(), FileError> {
 pub(crate) fn known(folder: &Path) -> Result<Vec<(usize, KeeperState)>, FileError> {
     let all = list(folder)?;
     let kept = kept(&all);
-    let usable = |found: &Found| place_in(&found.path).ok().filter(|place| missing(folder, place).is_none());
+    let place_in = |path: &Path| Head::open(path).ok().map(|head| head.place);
+    let usable = |found: &Found| place_in(&found.path).filter(|place| missing(folder, place).is_none());
     let of = |found: &Found| Some((found.steps, usable(found)?.keeper));
     Ok(all.iter().filter(|found| kept.contains(&found.steps)).filter_map(of).collect())
 }
 
-/// The last checkpoint of a folder that is of use: whole, with all that it is on top of, the weights that it names, which `fault_of_weights` reads, and the log. One that is
-/// not is told, the one before is taken, and what came after that is removed.
+/// Takes the last checkpoint of a folder that is of use, whole with all that it is on top of, the weights that it names, which `fault_of_weights`
+/// reads, and the log: `take` reads it. One that is not is told, the one before is taken, and what came after that is removed.
 ///
 /// # Errors
 /// [`Error::OtherSettings`] where it is of another training; [`Error::Checkpoint`] where it may be whole but cannot be read now, or not by
-/// this version: what is there is left alone.
+/// this version, or does not fit; [`Error::NoneUsable`] where there are some and none is of use: what is there is left alone.
 pub(crate) fn newest(
     folder: &Path,
     settings: &serde_json::Value,
     fault_of_weights: impl Fn(&Path) -> Option<String>,
-) -> Result<Option<Written>> {
+    mut take: impl FnMut(&Chain) -> Result<(), Unusable>,
+) -> Result<Option<Chain>> {
     let all = list(folder)?;
+    let mut faults = Vec::new();
     for (place, Found { path, .. }) in all.iter().enumerate() {
-        let damaged = |place: &Place| {
-            let fault =
+        let mut taken = || -> Result<Chain, Unusable> {
+            let chain = Chain::open(&all, path)?;
+            let differences = differences(&chain.place().settings, settings);
+            if !differences.is_empty() {
+                chain.verify_last()?; // else that is the damage
+                return Err(Unusable::OfAnother(differences.join("; ")));
+            }
+            let of_weights =
                 |path: PathBuf| Some(format!("of the best weights that it knows of, {}", fault_of_weights(&path)?));
-            missing(folder, place).or_else(|| place.keeper.weights(folder).into_iter().find_map(fault))
+            let weights = || chain.place().keeper.weights(folder).into_iter().find_map(of_weights);
+            if let Some(fault) = missing(folder, chain.place()).or_else(weights) {
+                return Err(fault.into());
+            }
+            take(&chain)?;
+            Ok(chain)
         };
-        let usable = whole(&all, path).and_then(|written| match damaged(&written.place) {
-            Some(why) => Err(Unusable::Damaged(why)),
-            None => Ok(written),
-        });
-        match usable {
-            Ok(written) => {
-                let differences = differences(&written.place.settings, settings);
-                if differences.is_empty() {
-                    all[..place].iter().try_for_each(|found| files::remove_file(&found.path))?;
-                    return Ok(Some(written));
-                }
-                return Err(Error::OtherSettings { path: path.clone(), differences: differences.join("; ") });
+        match taken() {
+            Ok(chain) => {
+                all[..place].iter().try_for_each(|found| files::remove_file(&found.path))?;
+                return Ok(Some(chain));
+            }
+            Err(Unusable::OfAnother(differences)) => {
+                return Err(Error::OtherSettings { path: path.clone(), differences });
             }
             Err(Unusable::Unreadable(what)) => return Err(Error::Checkpoint { path: path.clone(), what }),
-            Err(why) => tracing::warn!("{}: {why}; the checkpoint before it is taken, if there is one", path.display()),
+            Err(why) => {
+                tracing::warn!("{}: {why}; the checkpoint before it is taken, if there is one", path.display());
+                faults.push(format!("{}: {why}", name_of(path)));
+            }
         }
     }
-    Ok(None)
+    match faults.is_empty() {
+        true => Ok(None),
+        false => Err(Error::NoneUsable { folder: folder.to_path_buf(), faults: faults.join("; ") }),
+    }
 }
 
-/// A checkpoint with all that it is on top of, by its file.
-pub(crate) fn read(path: &Path) -> Result<Written, String> {
-    let all = list(folder_of(path)).map_err(|error| error.to_string())?;
-    whole(&all, path).map_err(|why| why.to_string())
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A checkpoint with all that it is on top of, by its file. What they hold is not read yet.
+pub(crate) fn at(path: &Path) -> Result<Chain, Unusable> {
+    let all = list(folder_of(path)).map_err(|error| Unusable::Unreadable(error.to_string()))?;
+    Chain::open(&all, path)
 }
 
 /// The folder that a file is in.
@@ -144,16 +164,21 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The last checkpoint of a folder that is whole, and its file. One that is not is told.
-pub(crate) fn last_whole(folder: &Path) -> Result<Option<(PathBuf, Written)>, FileError> {
-    let all = list(folder)?;
+/// The last checkpoint of a folder that is as long as it has to be, with all that it is on top of. One that is not is told; what is wrong with each, where
+/// there are some and none is.
+pub(crate) fn last(folder: &Path) -> Result<Option<Chain>, String> {
+    let all = list(folder).map_err(|error| format!("{error}: {}", error.source))?;
+    let mut faults = Vec::new();
     for Found { path, .. } in &all {
-        match whole(&all, path) {
-            Ok(written) => return Ok(Some((path.clone(), written))),
-            Err(why) => tracing::warn!("{}: {why}; the checkpoint before it is taken, if there is one", path.display()),
+        match Chain::open(&all, path) {
+            Ok(chain) => return Ok(Some(chain)),
+            Err(why) => {
+                tracing::warn!("{}: {why}; the checkpoint before it is taken, if there is one", path.display());
+                faults.push(format!("{}: {why}", name_of(path)));
+            }
         }
     }
-    Ok(None)
+    if faults.is_empty() { Ok(None) } else { Err(faults.join("; ")) }
 }
 
 /// What a checkpoint needs beside it and does not have.
@@ -163,25 +188,6 @@ fn missing(folder: &Path, place: &Place) -> Option<String> {
     }
     let log = std::fs::metadata(folder.join(LOG)).map_or(0, |found| found.len());
     (log < place.log).then(|| format!("{LOG} has {log} bytes and had {} when it was written", place.log))
-}
-
-/// A checkpoint with all that it is on top of.
-fn whole(all: &[Found], path: &Path) -> Result<Written, Unusable> {
-    let mut on_top = Vec::new();
-    let mut written = Written::read(path)?;
-    while let Some(Base { steps, checksum, .. }) = written.place.base.clone() {
-        let of_step = all.iter().find(|found| found.steps == steps && steps < written.place.steps);
-        let below = match of_step.map(|found| (Written::read(&found.path), &found.path)) {
-            Some((Ok(below), _)) if below.checksum == checksum => below,
-            Some((Ok(_), path)) => {
-                return Err(format!("it is on top of another {} than is there", path.display()).into());
-            }
-            Some((Err(why), path)) => return Err(why.after(&format!("it is on top of {}, and ", path.display()))),
-            None => return Err(format!("the checkpoint of step {steps} that it is on top of is missing").into()),
-        };
-        on_top.push(std::mem::replace(&mut written, below));
-    }
-    Ok(on_top.into_iter().rev().try_fold(written, |below, above| above.onto(below))?)
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! | what | module |
 //! |---|---|
 //! | weights, the optimizer's state, and everything else of a training between two steps | `state` |
-//! | one file of it, with a checksum | `file` |
+//! | one file of it, with a checksum: written, and read | `file`, `read` |
+//! | a file with all that it is on top of | `chain` |
 //! | the rows that have changed since the last one | `changed` |
 //! | which files are there, which belong together, which is of use, which go | `folder` |
 //! | writing beside the training | `writer` |
@@ -16,6 +17,8 @@
 
 mod changed;
 mod file;
+mod read;
+mod chain;
 mod folder;
 mod state;
 mod writer;
@@ -24,10 +27,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use chain::{Chain, Large, Put, Small, Values};
 pub(crate) use changed::Changed;
-pub(crate) use file::is_checkpoint;
-pub(crate) use file::{Matrices, Values, Written};
-pub(crate) use folder::{clear, folder_of, known, last_whole, newest, path, read};
+pub(crate) use file::Matrices;
+pub(crate) use folder::{at, clear, folder_of, known, last, newest};
+pub(crate) use read::{Unusable, is_checkpoint};
 pub use state::settings;
 pub(crate) use state::{Base, Place, differences, keys_of};
 pub(crate) use writer::Checkpoints;

@@ -10,7 +10,6 @@ use super::clip::Clip;
 use super::rule::Rule;
 use super::sgd::Sgd;
 use super::sweep::{Part, Slab, sweep};
-use crate::checkpoint::Values;
 
 /// Which rows a gradient belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -58,16 +57,10 @@ impl OptimizerState {
         (&self.matrices, self.step)
     }
 
-    /// Makes `before`, the matrices of another table after `step` steps, the state of this one: `fill` is given each of them with the values
-    /// here. `false` where these are not the matrices of the optimizer.
-    pub(crate) fn fill(&mut self, step: i32, before: Vec<Values>, fill: &mut impl FnMut(&mut [f32], Values)) -> bool {
-        let widths = self.matrices.iter().map(|matrix| matrix.dims()[1]);
-        if !widths.eq(before.iter().map(|(_, [_, width])| *width)) {
-            return false;
-        }
+    /// The matrices, to be filled with those after `step` steps.
+    pub(crate) fn filled_to(&mut self, step: i32) -> &mut [RowMatrix] {
         self.step = step;
-        self.matrices.iter_mut().zip(before).for_each(|(own, known)| own.host_mut(|values| fill(values, known)));
-        true
+        &mut self.matrices
     }
 
     /// Goes on from there; `None` where these are not the matrices of the optimizer.

@@ -13,10 +13,11 @@ use crate::balance::Balance;
 use crate::checkpoint::{self, Checkpoints};
 use crate::config::TrainConfig;
 use crate::counts::RowCounts;
+use crate::done::{mark_done, unmark_done};
 use crate::early_stop::Verdict;
 use crate::error::Result;
-use crate::keep::{Keeper, Moment};
-use crate::learner::Learner;
+use crate::keep::{self, Keeper, Moment};
+use crate::learner::{FitSummary, Learner};
 use crate::log::RunLog;
 use crate::loss_meter::LossMeter;
 use crate::monitor::{Best, Monitor};
@@ -53,26 +54,16 @@ pub(crate) struct Training<'l, C: ModelSpec> {
     keys: String,
 }
 
-/// What a training came to.
-pub(crate) struct Trained {
-    pub(crate) moments: Vec<Option<Moment>>,
-    pub(crate) epochs: usize,
-    pub(crate) evaluations: usize,
-    pub(crate) rows: usize,
-    pub(crate) seconds: f64,
-    /// Whether the stop flag was set when its steps ended.
-    pub(crate) interrupted: bool,
-}
-
 impl<'l, C: ModelSpec> Training<'l, C> {
     /// Starts with drawn weights; the learner says everything else. What a training of before left to go on from is removed: were it left, it
     /// would be taken for this one's.
     pub(crate) fn new(learner: &'l Learner<'l, C>, state: TrainState<C::Model>) -> Result<Self> {
+        unmark_done(&learner.work)?;
         checkpoint::clear(&learner.work)?;
         start::remove_kept(&learner.work)?;
-        let training = Self::with_log(learner, state, RunLog::create(&learner.work)?)?;
-        training.keeper.remove_others(&[])?;
-        Ok(training)
+        let log = RunLog::create(&learner.work)?;
+        keep::remove_others(&learner.work, &[])?;
+        Self::with_log(learner, state, log)
     }
 
     fn with_log(learner: &'l Learner<'l, C>, mut state: TrainState<C::Model>, log: RunLog) -> Result<Self> {
@@ -111,8 +102,9 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         })
     }
 
-    /// Runs epochs until the last one, early stopping, or the stop flag; leaves bundle and log.
-    pub(crate) fn run(mut self) -> Result<Trained> {
+    /// Runs epochs until the last one, early stopping, or the stop flag; leaves bundle and log. What it went on from goes once it is marked that it
+    /// has ended.
+    pub(crate) fn run(mut self) -> Result<FitSummary> {
         let _memory = ReleaseMemory;
         if self.learner.start.is_some() && self.evaluations == 0 && !self.learner.stop.is_set() {
             self.evaluate()?; // a day that makes nothing better leaves the model as it was
@@ -128,29 +120,38 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             let moment = self.moment();
             self.keeper.judge(&vec![None; self.tasks().len()], None, moment);
             self.save(moment, None, &self.learner.calibration_before())?;
+            self.keep_checkpoint()?;
         }
         self.state = None; // its memory is needed to put the bundle together
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.wait(&mut self.keeper)?;
         }
         self.keeper.finish::<C>(self.learner.config.seed, self.checkpoints.is_some())?;
+        let summary = self.summary(interrupted);
         self.log.finish()?;
+        if !interrupted {
+            mark_done(&self.learner.work, &self.learner.settings(), &summary)?;
+        }
         if self.checkpoints.is_none() || !interrupted {
-            // In this order: a checkpoint is never without the weights that it knows of. Without any asked for, those that it went on from.
-            checkpoint::clear(&self.learner.work)?;
-            self.keeper.remove_others(&[])?;
+            clear(self.learner)?; // without any checkpoints asked for, those that it went on from
         }
-        if !self.learner.config.keep_checkpoint {
-            start::remove_kept(&self.learner.work)?; // of one that it went on from, which kept it
-        }
-        Ok(Trained {
-            moments: self.keeper.moments(),
+        Ok(summary)
+    }
+
+    fn summary(&self, interrupted: bool) -> FitSummary {
+        let judged = if self.evaluations > 0 { self.keeper.moments() } else { Vec::new() };
+        let names = self.learner.dataset.schema().task_names().into_iter();
+        FitSummary {
             epochs: self.epoch,
+            best_epoch: judged.iter().flatten().map(|moment| moment.epoch).max().unwrap_or(0),
             evaluations: self.evaluations,
-            rows: self.rows,
+            kept: names.zip(judged.into_iter().flatten()).collect(),
             seconds: self.seconds,
+            rows_per_second: if self.seconds > 0.0 { self.rows as f64 / self.seconds } else { 0.0 },
+            parameters: self.learner.parameters(),
+            memory: self.learner.memory,
             interrupted,
-        })
+        }
     }
 
     fn state(&self) -> &TrainState<C::Model> {
@@ -250,6 +251,17 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             None => Ok(()),
         }
     }
+}
+
+/// Removes what a training that has ended went on from, in this order: a checkpoint is never without the weights that it knows of. A checkpoint
+/// that was kept goes where none is asked for.
+pub(crate) fn clear<C: ModelSpec>(learner: &Learner<'_, C>) -> Result<()> {
+    checkpoint::clear(&learner.work)?;
+    keep::remove_others(&learner.work, &[])?;
+    if !learner.config.keep_checkpoint {
+        start::remove_kept(&learner.work)?;
+    }
+    Ok(())
 }
 
 /// Gives the buffers of fused ops back when a training ends, with or without an error.

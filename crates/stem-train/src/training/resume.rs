@@ -17,21 +17,20 @@ use crate::step::TrainState;
 
 impl<'l, C: ModelSpec> Training<'l, C> {
     /// Goes on from the last checkpoint of the folder; starts where there is none.
-    pub(crate) fn go_on(learner: &'l Learner<'l, C>, state: TrainState<C::Model>) -> Result<Self> {
+    pub(crate) fn go_on(learner: &'l Learner<'l, C>, mut state: TrainState<C::Model>) -> Result<Self> {
         let settings = learner.settings();
         let fault = |path: &Path| Bundle::<C>::open(path).err().map(|error| error.to_string());
-        let Some(written) = checkpoint::newest(&learner.work, &settings, fault)? else {
+        let found = checkpoint::newest(&learner.work, &settings, fault, |checkpoint| state.restore(checkpoint))?;
+        let Some(checkpoint) = found else {
             tracing::info!("{}: no checkpoint to go on from: the training begins", learner.work.display());
             return Self::new(learner, state);
         };
-        let place = written.place.clone();
-        let below = place.base.as_ref();
-        let path = checkpoint::path(&learner.work, place.steps, below.map(|base| base.steps));
-        let (rows, on_top) = below.map_or((0, 0), |base| (base.rows, base.on_top));
-        let base = Base { steps: place.steps, checksum: written.checksum.clone(), rows, on_top };
-        let unfit = |what: String| Error::Checkpoint { path: path.clone(), what };
+        let (place, path) = (checkpoint.place().clone(), checkpoint.path());
+        let (rows, on_top) = place.base.as_ref().map_or((0, 0), |base| (base.rows, base.on_top));
+        let base = Base { steps: place.steps, checksum: checkpoint.checksum().into(), rows, on_top };
+        let unfit = |what: String| Error::Checkpoint { path: path.to_path_buf(), what };
         let log = RunLog::go_on(&learner.work, place.log)?;
-        let mut training = Self::with_log(learner, state.restored(written).map_err(unfit)?, log)?;
+        let mut training = Self::with_log(learner, state, log)?;
         let known = checkpoint::known(&learner.work)?;
         training.keeper.restore(place.keeper, known.iter().map(|(_, state)| state))?;
         training.checkpoints.iter_mut().for_each(|checkpoints| checkpoints.go_on(base.clone(), known.clone()));

@@ -45,10 +45,8 @@ impl<C: ModelSpec> Training<'_, C> {
             }
             self.save(moment, mean, &maps)?;
             self.keeper.clean(&before)?;
-            if learner.config.keep_checkpoint && judged.verdict == Verdict::Better {
-                let (matrices, table_steps, network_steps) = self.state().matrices();
-                let place = self.place(table_steps, network_steps)?;
-                matrices.write(&place, &learner.work.join(CHECKPOINT))?;
+            if judged.verdict == Verdict::Better {
+                self.keep_checkpoint()?;
             }
         }
         self.tell(&valid, &judged.best_of, moment)?;
@@ -57,6 +55,16 @@ impl<C: ModelSpec> Training<'_, C> {
             self.schedule.evaluation_was_worse();
         }
         Ok(judged.verdict)
+    }
+
+    /// Leaves a checkpoint of this moment, where one is to be kept.
+    pub(super) fn keep_checkpoint(&self) -> Result<()> {
+        if self.learner.config.keep_checkpoint {
+            let (matrices, table_steps, network_steps) = self.state().matrices();
+            let place = self.place(table_steps, network_steps)?;
+            matrices.write(&place, &self.learner.work.join(CHECKPOINT))?;
+        }
+        Ok(())
     }
 
     /// A line of the log, and one for the reader.
