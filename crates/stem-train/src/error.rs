@@ -74,6 +74,14 @@ pub enum Error {
         /// Why.
         what: String,
     },
+    /// A rank that trains something else than rank 0.
+    #[error("rank {rank} is not of this training: {what}. Start all ranks with the same program, files and options")]
+    Ranks {
+        /// Which.
+        rank: usize,
+        /// What differs.
+        what: String,
+    },
     /// More memory than the machine has.
     #[error(
         "training needs about {needed} and this machine has {available} free: {detail}. Lower what takes most: widths of embeddings or layers, the batch size, or the vocabulary (raise min_count)"

@@ -15,13 +15,14 @@ use stem_core::models::ModelSpec;
 use stem_core::{Bundle, Calibration, Predictor};
 use stem_data::{Dataset, Progress, Split, StopFlag};
 
-use crate::check::check;
+use crate::check::{check, check_over};
 use crate::checkpoint::settings;
 use crate::config::TrainConfig;
 use crate::error::{Result, require};
 use crate::keep::{BUNDLE, JOINT, Moment};
 use crate::log::LOG;
 use crate::memory;
+use crate::ranks::{Team, agree};
 use crate::start::{CHECKPOINT, Start};
 use crate::step::TrainState;
 use crate::training::{Trained, Training};
@@ -51,6 +52,13 @@ pub struct FitSummary {
     pub memory: u64,
     /// Whether the stop flag was set.
     pub interrupted: bool,
+    /// Bytes that this process has sent to others, where several train together.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub sent: u64,
+}
+
+fn is_nothing(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// Trains one model on one data set.
@@ -80,6 +88,8 @@ pub struct Learner<'a, C: ModelSpec> {
     resume: bool,
     /// A model that was trained before, which it starts from.
     pub(crate) start: Option<(Start<C>, usize)>,
+    /// The processes that train it together.
+    pub(crate) ranks: Team,
 }
 
 impl<'a, C: ModelSpec> Learner<'a, C> {
@@ -94,11 +104,30 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         device: &Device,
         folder: impl Into<PathBuf>,
     ) -> Result<Self> {
-        let plan = check(&spec, dataset, &config)?;
+        Self::over(Team::default(), spec, dataset, config, device, folder)
+    }
+
+    /// As [`new`](Self::new), for one of several processes that train the model together: all of them make the same calls. Rows of the table
+    /// and their optimizer's state live on one rank each, the network is on all; a step is that of one process, its sums taken in the order of
+    /// the ranks. Rank 0 alone writes, and its `folder` alone receives bundle and log.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new), and settings that are not for several ranks yet, by their names.
+    pub fn over(
+        ranks: Team,
+        spec: C,
+        dataset: &'a Dataset,
+        config: TrainConfig,
+        device: &Device,
+        folder: impl Into<PathBuf>,
+    ) -> Result<Self> {
+        let plan = check(&spec, dataset, &config)?.over(ranks.ranks());
         let available = memory::available_to(device);
         available.map_or(Ok(()), |available| plan.check(available))?;
-        let state = draw(&spec, dataset, &config, device);
-        let parameters = state.network.num_params() + state.table.rows().dims().iter().product::<usize>();
+        let state = draw(&spec, dataset, &config, device, &ranks);
+        check_over(&ranks, &state.network, dataset.schema(), &config)?;
+        let width: usize = spec.widths(dataset.schema()).iter().sum();
+        let parameters = state.network.num_params() + dataset.schema().rows() * width;
         tracing::info!(
             "{}: {} training rows, {plan}{}",
             spec.name(),
@@ -127,6 +156,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             with_joint: false,
             resume: false,
             start: None,
+            ranks,
         })
     }
 
@@ -186,9 +216,11 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// bundles and checkpoints that do not load.
     pub fn with_start(mut self, start: impl Into<Start<C>>, state: usize) -> Result<Self> {
         let start = start.into();
+        let alone = "no --from where several ranks train: a model is trained on by one process";
+        require("start", start.path().display(), alone, !self.ranks.is_several())?;
         let expected = "false where a model is trained on: all that its rows have learned would be lost";
         require("table_restart", self.config.table_restart, expected, !self.config.table_restart)?;
-        let drawn = self.state.take().unwrap_or_else(|| draw(&self.spec, self.dataset, &self.config, &self.device));
+        let drawn = self.state.take().unwrap_or_else(|| self.draw());
         self.state = Some(warm(drawn, (&start, state), &self.spec, self.dataset, &self.config, &self.device)?);
         self.start = Some((start, state));
         Ok(self)
@@ -239,6 +271,9 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// A folder that another training writes to, a loss that is not finite, a batch that does not read, a bundle or log that
     /// cannot be written. The bundle and the log of an earlier training stay as they are until this one has ended.
     pub fn fit(&mut self) -> Result<FitSummary> {
+        if !self.ranks.is_first() {
+            return self.train();
+        }
         let _lock = match &self.lock {
             Some(lock) => lock.clone(),
             None => Lock::of(&self.folder)?,
@@ -264,16 +299,25 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         self.train()
     }
 
+    fn draw(&self) -> TrainState<C::Model> {
+        draw(&self.spec, self.dataset, &self.config, &self.device, &self.ranks)
+    }
+
     fn train(&mut self) -> Result<FitSummary> {
+        if self.ranks.is_several() {
+            require("resume", "true", "a training from its beginning where several ranks train", !self.resume)?;
+            agree(&self.ranks, &self.settings())?;
+        }
         self.trained = OnceLock::new();
         let state = match (self.state.take(), &self.start) {
             (Some(state), _) => state,
-            (None, None) => draw(&self.spec, self.dataset, &self.config, &self.device),
+            (None, None) => self.draw(),
             (None, Some((start, state))) => {
-                let drawn = draw(&self.spec, self.dataset, &self.config, &self.device);
+                let drawn = self.draw();
                 warm(drawn, (start, *state), &self.spec, self.dataset, &self.config, &self.device)?
             }
         };
+        let sent = self.ranks.sent();
         let Trained { moments, epochs, evaluations, rows, seconds, interrupted } =
             (if self.resume { Training::go_on(self, state) } else { Training::new(self, state) })?.run()?;
         let judged = if evaluations > 0 { moments } else { Vec::new() };
@@ -287,14 +331,26 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             parameters: self.parameters,
             memory: self.memory,
             interrupted,
+            sent: self.ranks.sent() - sent,
         })
     }
 }
 
-/// Weights to start from.
-fn draw<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig, device: &Device) -> TrainState<C::Model> {
-    TrainState::init(spec, dataset.schema(), config.embedding_std, config.seed, config.table, device)
+/// Weights to start from; over several ranks the rows that live on this one.
+fn draw<C: ModelSpec>(
+    spec: &C,
+    dataset: &Dataset,
+    config: &TrainConfig,
+    device: &Device,
+    ranks: &Team,
+) -> TrainState<C::Model> {
+    let (schema, std, seed) = (dataset.schema(), config.embedding_std, config.seed);
+    let drawn = match ranks.is_several() {
+        true => TrainState::init_over(spec, schema, std, seed, ranks, device),
+        false => TrainState::init(spec, schema, std, seed, config.table, device),
+    };
+    drawn
         .with_optimizer(config.optimizer)
         .with_precision(config.precision)
-        .with_criterion(config.criterion(dataset.schema()).expect("the learner has checked its settings"))
+        .with_criterion(config.criterion(schema).expect("the learner has checked its settings"))
 }

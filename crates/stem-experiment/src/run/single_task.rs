@@ -39,7 +39,9 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
             return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });
         }
         parts.push(part.join(BUNDLE));
-        log.push_str(&files::read_text(&part.join(LOG))?);
+        if options.ranks.is_first() {
+            log.push_str(&files::read_text(&part.join(LOG))?);
+        }
         rows += summary.rows_per_second * summary.seconds;
         sum.parameters += summary.parameters;
         sum.memory = sum.memory.max(summary.memory);
@@ -51,6 +53,9 @@ pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
         sum.interrupted |= summary.interrupted;
     }
     sum.rows_per_second = if sum.seconds > 0.0 { rows / sum.seconds } else { 0.0 };
+    if !options.ranks.is_first() {
+        return Ok(sum);
+    }
     for part in
         parts.iter().filter_map(|bundle| bundle.parent()).map(|part| part.join(DONE)).filter(|path| path.exists())
     {
@@ -84,7 +89,7 @@ impl<C: ModelSpec> Training<'_, C> {
             return Ok(before.summary);
         }
         let summary = self.jointly(alone)?;
-        if !summary.interrupted {
+        if !summary.interrupted && self.options.ranks.is_first() {
             files::write_json(&done, &Done { settings, summary: summary.clone() })?;
         }
         Ok(summary)
