@@ -320,6 +320,10 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let sent = self.ranks.sent();
         let Trained { moments, epochs, evaluations, rows, seconds, interrupted } =
             (if self.resume { Training::go_on(self, state) } else { Training::new(self, state) })?.run()?;
+        let sent = self.ranks.sent() - sent;
+        if sent > 0 {
+            tracing::info!("rank {} sent {:.1} MB to the others", self.ranks.rank(), sent as f64 / 1e6);
+        }
         let judged = if evaluations > 0 { moments } else { Vec::new() };
         Ok(FitSummary {
             epochs,
@@ -331,7 +335,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             parameters: self.parameters,
             memory: self.memory,
             interrupted,
-            sent: self.ranks.sent() - sent,
+            sent,
         })
     }
 }

@@ -43,7 +43,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Exit {
-    let started = ranks::join(&cli.command).and_then(|ranks| Ok((Console::start(&cli.console, ranks.is_first())?, ranks)));
+    let started =
+        ranks::join(&cli.command).and_then(|ranks| Ok((Console::start(&cli.console, ranks.is_first())?, ranks)));
     let (console, ranks) = match started {
         Ok(started) => started,
         Err(error) => {

@@ -28,14 +28,20 @@ pub(crate) fn join(command: &Command) -> Result<Team> {
         return Ok(Team::default());
     }
     if !matches!(command, Command::Train(_)) {
-        return Err(format!("{count} processes were started, and only `stem train` is for several: start it alone, without mpirun").into());
+        return Err(format!(
+            "{count} processes were started, and only `stem train` is for several: start it alone, without mpirun"
+        )
+        .into());
     }
     join_job(count)
 }
 
 #[cfg(feature = "mpi")]
 fn join_job(count: usize) -> Result<Team> {
-    let team = Team::new(stem_mpi::Mpi::join().ok_or("MPI takes no calls from threads (MPI_THREAD_SERIALIZED): use an MPI that was built with threads")?);
+    let team = Team::new(
+        stem_mpi::Mpi::join()
+            .ok_or("MPI takes no calls from threads (MPI_THREAD_SERIALIZED): use an MPI that was built with threads")?,
+    );
     match team.ranks() == count {
         true => Ok(team),
         false => Err(format!(

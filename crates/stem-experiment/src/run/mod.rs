@@ -83,7 +83,12 @@ fn run_with<C: ModelFamily>(
     options: &RunOptions,
 ) -> Result<RunMetrics> {
     let ranks = &options.ranks;
-    require("resume", true, "a run from its beginning where several ranks train", !(options.resume && ranks.is_several()))?;
+    require(
+        "resume",
+        true,
+        "a run from its beginning where several ranks train",
+        !(options.resume && ranks.is_several()),
+    )?;
     check(model, experiment, dataset, memory::available_to(&options.device.open()?), ranks.ranks())?;
     if !ranks.is_first() {
         // The first writes, measures and tells; this one takes its part in the steps.

@@ -29,7 +29,7 @@ pub(crate) use file::is_checkpoint;
 pub(crate) use file::{Matrices, Values, Written};
 pub(crate) use folder::{clear, folder_of, known, last_whole, newest, path, read};
 pub use state::settings;
-pub(crate) use state::{Base, Place, different, differences, keys_of};
+pub(crate) use state::{Base, Place, differences, different, keys_of};
 pub(crate) use writer::Checkpoints;
 
 use crate::error::{Result, require};

@@ -112,7 +112,13 @@ impl Simulated {
                 let slope = || normal(&mut rng) * CURVATURE.sqrt() / LOOKED_AT as f64;
                 let slopes: Vec<f32> = std::iter::repeat_with(slope).take(values.len()).map(|s| s as f32).collect();
                 let ids = rows.iter().map(|r| r + 1).collect();
-                prior.look(&Batch::new(LOOKED_AT, ids, vec![1.0; LOOKED_AT]), LOOKED_AT, &values, &slopes, &Team::default());
+                prior.look(
+                    &Batch::new(LOOKED_AT, ids, vec![1.0; LOOKED_AT]),
+                    LOOKED_AT,
+                    &values,
+                    &slopes,
+                    &Team::default(),
+                );
             }
             prior.maximise();
         }

@@ -50,7 +50,8 @@ impl Shard {
         let parts: Vec<Vec<f32>> = parts.iter().map(|part| numbers(part)).collect();
         let mut next: Vec<_> = parts.iter().map(|part| part.chunks_exact(width)).collect();
         for row in rows {
-            let values = next[owner(row as u32, parts.len())].next().expect("each rank sends the rows that are its own");
+            let values =
+                next[owner(row as u32, parts.len())].next().expect("each rank sends the rows that are its own");
             for value in values {
                 out.write_all(&value.to_le_bytes())?;
             }

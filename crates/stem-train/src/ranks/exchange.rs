@@ -68,7 +68,8 @@ impl Shard {
             None => Vec::new(),
         };
         let row = |&place: &u32| &own[place as usize * width..][..width];
-        let rows_of = |places: &Vec<u32>| bytemuck::cast_slice(&places.iter().map(row).collect::<Vec<_>>().concat()).to_vec();
+        let rows_of =
+            |places: &Vec<u32>| bytemuck::cast_slice(&places.iter().map(row).collect::<Vec<_>>().concat()).to_vec();
         let received = self.ranks.exchange(asked.by_rank.iter().map(rows_of).collect());
         let mut values = vec![0.0; distinct.len() * width];
         for (rows, at) in received.iter().zip(&asked.at) {
@@ -112,7 +113,8 @@ impl Shard {
     /// `[O, W]`
     pub(crate) fn send_home(&self, asked: &Asked, grads: &[f32], width: usize) -> Vec<f32> {
         let row = |&place: &u32| &grads[place as usize * width..][..width];
-        let rows_of = |places: &Vec<u32>| bytemuck::cast_slice(&places.iter().map(row).collect::<Vec<_>>().concat()).to_vec();
+        let rows_of =
+            |places: &Vec<u32>| bytemuck::cast_slice(&places.iter().map(row).collect::<Vec<_>>().concat()).to_vec();
         let received = self.ranks.exchange(asked.at.iter().map(rows_of).collect());
         let mut sums = vec![0.0f32; asked.ids.len() * width];
         for (rows, places) in received.iter().zip(&asked.by_rank) {

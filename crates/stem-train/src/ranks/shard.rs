@@ -59,7 +59,14 @@ impl Shard {
     }
 
     /// The rows that live here of the table that one process would draw ([`EmbeddingTable::init`]), of which a stretch at a time is drawn.
-    pub(crate) fn draw(&self, schema: &Schema, widths: &[usize], std: f32, seed: u64, device: &Device) -> EmbeddingTable {
+    pub(crate) fn draw(
+        &self,
+        schema: &Schema,
+        widths: &[usize],
+        std: f32,
+        seed: u64,
+        device: &Device,
+    ) -> EmbeddingTable {
         let width: usize = widths.iter().sum();
         let offsets = schema.offsets();
         let padding: Vec<u32> =

@@ -30,8 +30,9 @@ impl Threads {
             own.push(from);
         }
         let teams = senders.into_iter().zip(own).enumerate();
-        let teams: Vec<Self> =
-            teams.map(|(rank, (to, from))| Self { rank, to, from: Mutex::new(from), sent: AtomicU64::new(0) }).collect();
+        let teams: Vec<Self> = teams
+            .map(|(rank, (to, from))| Self { rank, to, from: Mutex::new(from), sent: AtomicU64::new(0) })
+            .collect();
         let work = &work;
         thread::scope(|scope| {
             let threads: Vec<_> = teams.into_iter().map(|own| scope.spawn(move || work(Team::new(own)))).collect();
@@ -57,7 +58,8 @@ impl Ranks for Threads {
             self.to[rank].send(part).unwrap_or_else(|_| panic!("rank {rank} has ended"));
         }
         let from = self.from.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = |(rank, from): (usize, &Receiver<Vec<u8>>)| from.recv().unwrap_or_else(|_| panic!("rank {rank} has ended"));
+        let next =
+            |(rank, from): (usize, &Receiver<Vec<u8>>)| from.recv().unwrap_or_else(|_| panic!("rank {rank} has ended"));
         from.iter().enumerate().map(next).collect()
     }
 

@@ -46,7 +46,14 @@ impl<M: Model> TrainState<M> {
         let part = (batch.rows > 0).then(|| {
             let (inverse, weights) = upload(&distinct.inverse, &batch.weights, batch.rows, &device);
             let targets = self.criterion.targets_among(batch, &told, &device);
-            Part { values: matrix(values, width, &device), distinct: distinct.into(), inverse, weights, targets, index: None }
+            Part {
+                values: matrix(values, width, &device),
+                distinct: distinct.into(),
+                inverse,
+                weights,
+                targets,
+                index: None,
+            }
         });
         let home = match &asked.rows {
             Some((_, values)) => values.clone(),
@@ -67,7 +74,10 @@ impl<M: Model> TrainState<M> {
             let share = Share { penalty: share.penalty * own, ..share };
             let found = self.backward(part, share);
             let of_part = Backward { penalty: found.penalty * own, ..found };
-            losses = Tensor::cat(vec![of_part.tasks, of_part.penalty], 0).into_data().try_into_vec().expect("losses are f32");
+            losses = Tensor::cat(vec![of_part.tasks, of_part.penalty], 0)
+                .into_data()
+                .try_into_vec()
+                .expect("losses are f32");
             (rows, network) = (floats(of_part.rows), of_part.network);
         }
         let rows = home.shard.send_home(&home.asked, &rows, width); // [O, W]
