@@ -19,6 +19,24 @@ pub fn list<M: Module>(module: &M) -> Vec<(String, ParamId, usize)> {
     collector.listed
 }
 
+/// Whether a module normalises over the rows of a batch ([`BatchNormBank`](crate::nn::BatchNormBank)), so that what it does to a row hangs on the
+/// others.
+pub fn normalises_batches<M: Module>(module: &M) -> bool {
+    let mut seeker = Seeker { found: false };
+    module.visit(&mut seeker);
+    seeker.found
+}
+
+struct Seeker {
+    found: bool,
+}
+
+impl ModuleVisitor for Seeker {
+    fn enter_module(&mut self, _: &str, container_type: &str) {
+        self.found |= container_type == "Struct:BatchNormBank";
+    }
+}
+
 /// Values that are not those of a module's parameters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterFault {

@@ -1,5 +1,6 @@
 //! Batches of a split, in an order that seed and epoch decide, filled on a thread ahead of the model.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
@@ -33,6 +34,13 @@ pub struct EpochRows {
     /// Whether the rows of a group follow each other, and batches name each row's group ([`Batch::groups`]). Groups are in an order that seed
     /// and epoch decide, and so are the rows within them; a group is cut where a batch ends. Without groups in the data nothing of this.
     pub whole_groups: bool,
+    /// Which part of every batch is filled, and of how many: all of it where it is `None`. See [`part_of`].
+    pub part: Option<(usize, usize)>,
+}
+
+/// The rows of a batch of so many `rows` that are part `part` of `parts`: stretches one after the other, of lengths that differ by one at most.
+pub fn part_of(rows: usize, part: usize, parts: usize) -> Range<usize> {
+    rows * part / parts..rows * (part + 1) / parts
 }
 
 /// Rows in groups: by a draw for each group, then by one for each row.
@@ -54,7 +62,7 @@ pub struct Batches {
 
 impl Batches {
     pub(crate) fn new(dataset: Dataset, split: Split, plan: BatchPlan, taken: usize, of: EpochRows) -> Self {
-        let EpochRows { keep, whole_groups } = of;
+        let EpochRows { keep, whole_groups, part } = of;
         let groups = whole_groups && dataset.groups(split).is_some();
         let (rows, size) = (dataset.rows(split), plan.size.max(1));
         let kept = dataset.rows_kept(split, keep);
@@ -74,8 +82,12 @@ impl Batches {
             loop {
                 places.clear();
                 places.extend(order.by_ref().take(size));
-                if places.is_empty() || sender.send(dataset.fill(split, &places, sampled.as_ref(), groups)).is_err() {
-                    return; // all rows are through, or the other end was dropped
+                if places.is_empty() {
+                    return; // all rows are through
+                }
+                let own = part.map_or(0..places.len(), |(part, parts)| part_of(places.len(), part, parts));
+                if sender.send(dataset.fill(split, &places[own], sampled.as_ref(), groups)).is_err() {
+                    return; // the other end was dropped
                 }
             }
         });

@@ -98,7 +98,7 @@ mod progress;
 mod stop;
 mod error;
 
-pub use batches::{BatchPlan, Batches, EpochRows};
+pub use batches::{BatchPlan, Batches, EpochRows, part_of};
 pub use dataset::Dataset;
 pub use days::days;
 pub use derive::Derivation;

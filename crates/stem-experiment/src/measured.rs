@@ -8,7 +8,7 @@ use stem_core::{Batch, DeviceSpec, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_report::analysis::{LabelKind, Metric};
 use stem_report::metrics::TaskMetrics;
-use stem_train::Moment;
+use stem_train::{FitSummary, Moment};
 
 use crate::error::Result;
 
@@ -60,6 +60,14 @@ pub struct RunMetrics {
 
 fn one() -> usize {
     1
+}
+
+impl RunMetrics {
+    /// What a training says of itself; nothing is measured yet.
+    pub(crate) fn of_summary(summary: FitSummary) -> Self {
+        let FitSummary { epochs, kept, seconds, rows_per_second, parameters, memory, interrupted, .. } = summary;
+        Self { epochs, kept, seconds, rows_per_second, parameters, memory, interrupted, ..Self::default() }
+    }
 }
 
 /// What a run leaves in memory.

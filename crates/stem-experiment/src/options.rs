@@ -2,6 +2,7 @@
 
 use stem_core::DeviceSpec;
 use stem_report::analysis::Metric;
+use stem_train::ranks::Team;
 use stem_train::{Progress, StopFlag};
 
 /// How a run or a comparison is carried out.
@@ -21,4 +22,6 @@ pub struct RunOptions {
     pub metrics: Vec<Metric>,
     /// The command line that does it again, for the page; empty where there is none.
     pub command: String,
+    /// The processes that train a run together; a comparison, a search and a replay are one process's.
+    pub ranks: Team,
 }

@@ -20,14 +20,19 @@ use crate::simd::{self, Kernel};
 const LANES: usize = 64;
 
 /// Numbers drawn from one set of generators.
-const BLOCK: usize = 1 << 16;
+pub const BLOCK: usize = 1 << 16;
 
 /// Fills `values` with `N(0, std^2)`.
 pub fn normal(values: &mut [f32], std: f32, seed: u64) {
+    normal_from(0, values, std, seed);
+}
+
+/// Fills `values` with those of a longer run of [`normal`] from its block `first` on: from its number `first * BLOCK`.
+pub fn normal_from(first: usize, values: &mut [f32], std: f32, seed: u64) {
     values
         .par_chunks_mut(BLOCK)
         .enumerate()
-        .for_each(|(block, values)| simd::run(Block { state: state(seed, block), values, std }));
+        .for_each(|(block, values)| simd::run(Block { state: state(seed, first + block), values, std }));
 }
 
 /// So many zeros, in memory that is taken now, by all threads, rather than page by page in the steps that touch a row first.

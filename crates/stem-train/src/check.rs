@@ -1,13 +1,15 @@
 //! Whether a configuration can train a model on a data set, asked before anything is drawn.
 
-use stem_core::models::ModelSpec;
-use stem_core::{Task, TaskKind};
+use stem_core::models::{Model, ModelSpec};
+use stem_core::{Schema, Task, TaskKind, params};
 use stem_data::Dataset;
 
 use crate::balance::BalanceConfig;
 use crate::config::TrainConfig;
 use crate::error::{Result, require};
 use crate::memory::MemoryPlan;
+use crate::ranks::{Team, owner};
+use crate::step::TableMode;
 use crate::training::planned_steps;
 
 /// Refuses a configuration that cannot train on the data; gives what memory the training will take. Whether there is so much is for
@@ -47,4 +49,28 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
     require("warm_up_steps", found, "fewer: the rate would never be reached", climb == 0 || climb < planned)?;
     let (widths, size) = (spec.widths(schema), spec.size(schema));
     Ok(MemoryPlan::new(schema, dataset.vocabularies(), &widths, size, config))
+}
+
+/// Refuses settings that are not for several ranks, by their names; of one process nothing.
+///
+/// # Errors
+/// [`Error::Config`](crate::Error::Config) with the key and what may stand there.
+pub(crate) fn check_over<M: Model>(ranks: &Team, network: &M, schema: &Schema, config: &TrainConfig) -> Result<()> {
+    if !ranks.is_several() {
+        return Ok(());
+    }
+    let (count, rows) = (ranks.ranks(), schema.rows());
+    let has_row = |rank: usize| (0..rows as u32).any(|row| owner(row, count) == rank);
+    let expected = "fewer: every rank has a row of the table";
+    require("ranks", format_args!("{count} for {rows} rows"), expected, (0..count).all(has_row))?;
+    let expected = "\"row-sparse\" where several ranks train";
+    require("table", "\"dense\"", expected, config.table == TableMode::RowSparse)?;
+    let alone = "nothing where several ranks train: their checkpoints are not written yet";
+    require("checkpoint_every", "set", alone, config.checkpoint_every.is_none())?;
+    require("keep_checkpoint", true, alone, !config.keep_checkpoint)?;
+    let expected = "a loss of single rows where several ranks train: pairs lie on several of them";
+    require("losses", "pairwise", expected, !config.criterion(schema)?.is_of_groups())?;
+    let expected =
+        "a network without batch_norm or dice where several ranks train: each would normalise over its own rows";
+    require("hidden", "normalised over the batch", expected, !params::normalises_batches(network))
 }

@@ -85,6 +85,14 @@ pub enum Error {
         /// What is wrong with each, the last first.
         faults: String,
     },
+    /// A rank that trains something else than rank 0.
+    #[error("rank {rank} is not of this training: {what}. Start all ranks with the same program, files and options")]
+    Ranks {
+        /// Which.
+        rank: usize,
+        /// What differs.
+        what: String,
+    },
     /// More memory than the machine has.
     #[error(
         "training needs about {needed} and this machine has {available} free: {detail}. Lower what takes most: widths of embeddings or layers, the batch size, or the vocabulary (raise min_count)"

@@ -16,7 +16,7 @@ use stem_core::models::ModelSpec;
 use stem_core::{Bundle, Calibration, Predictor};
 use stem_data::{Dataset, Progress, Split, StopFlag};
 
-use crate::check::check;
+use crate::check::{check, check_over};
 use crate::checkpoint::settings;
 use crate::config::TrainConfig;
 use crate::done::done;
@@ -24,6 +24,7 @@ use crate::error::{Result, require};
 use crate::keep::{BUNDLE, JOINT, Moment};
 use crate::log::LOG;
 use crate::memory;
+use crate::ranks::{Team, agree};
 use crate::start::{CHECKPOINT, Start};
 use crate::step::TrainState;
 use crate::training::{self, Training};
@@ -53,6 +54,13 @@ pub struct FitSummary {
     pub memory: u64,
     /// Whether the stop flag was set.
     pub interrupted: bool,
+    /// Bytes that this process has sent to others, where several train together.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub sent: u64,
+}
+
+fn is_nothing(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// Trains one model on one data set.
@@ -82,6 +90,8 @@ pub struct Learner<'a, C: ModelSpec> {
     resume: bool,
     /// A model that was trained before, which it starts from.
     pub(crate) start: Option<(Start<C>, usize)>,
+    /// The processes that train it together.
+    pub(crate) ranks: Team,
 }
 
 impl<'a, C: ModelSpec> Learner<'a, C> {
@@ -96,11 +106,30 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         device: &Device,
         folder: impl Into<PathBuf>,
     ) -> Result<Self> {
-        let plan = check(&spec, dataset, &config)?;
+        Self::over(Team::default(), spec, dataset, config, device, folder)
+    }
+
+    /// As [`new`](Self::new), for one of several processes that train the model together: all of them make the same calls. Rows of the table
+    /// and their optimizer's state live on one rank each, the network is on all; a step is that of one process, its sums taken in the order of
+    /// the ranks. Rank 0 alone writes, and its `folder` alone receives bundle and log.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new), and settings that are not for several ranks yet, by their names.
+    pub fn over(
+        ranks: Team,
+        spec: C,
+        dataset: &'a Dataset,
+        config: TrainConfig,
+        device: &Device,
+        folder: impl Into<PathBuf>,
+    ) -> Result<Self> {
+        let plan = check(&spec, dataset, &config)?.over(ranks.ranks());
         let available = memory::available_to(device);
         available.map_or(Ok(()), |available| plan.check(available))?;
-        let state = draw(&spec, dataset, &config, device);
-        let parameters = state.network.num_params() + state.table.rows().dims().iter().product::<usize>();
+        let state = draw(&spec, dataset, &config, device, &ranks);
+        check_over(&ranks, &state.network, dataset.schema(), &config)?;
+        let width: usize = spec.widths(dataset.schema()).iter().sum();
+        let parameters = state.network.num_params() + dataset.schema().rows() * width;
         tracing::info!(
             "{}: {} training rows, {plan}{}",
             spec.name(),
@@ -129,6 +158,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             with_joint: false,
             resume: false,
             start: None,
+            ranks,
         })
     }
 
@@ -188,9 +218,11 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// bundles and checkpoints that do not load.
     pub fn with_start(mut self, start: impl Into<Start<C>>, state: usize) -> Result<Self> {
         let start = start.into();
+        let alone = "no --from where several ranks train: a model is trained on by one process";
+        require("start", start.path().display(), alone, !self.ranks.is_several())?;
         let expected = "false where a model is trained on: all that its rows have learned would be lost";
         require("table_restart", self.config.table_restart, expected, !self.config.table_restart)?;
-        let drawn = self.state.take().unwrap_or_else(|| draw(&self.spec, self.dataset, &self.config, &self.device));
+        let drawn = self.state.take().unwrap_or_else(|| self.draw());
         self.state = Some(warm(drawn, (&start, state), &self.spec, self.dataset, &self.config, &self.device)?);
         self.start = Some((start, state));
         Ok(self)
@@ -241,6 +273,9 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// A folder that another training writes to, a loss that is not finite, a batch that does not read, a bundle or log that
     /// cannot be written. The bundle and the log of an earlier training stay as they are until this one has ended.
     pub fn fit(&mut self) -> Result<FitSummary> {
+        if !self.ranks.is_first() {
+            return self.train();
+        }
         let _lock = match &self.lock {
             Some(lock) => lock.clone(),
             None => Lock::of(&self.folder)?,
@@ -272,10 +307,20 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         done(&self.work, &self.settings()).filter(|_| self.resume)
     }
 
+    fn draw(&self) -> TrainState<C::Model> {
+        draw(&self.spec, self.dataset, &self.config, &self.device, &self.ranks)
+    }
+
     fn train(&mut self) -> Result<FitSummary> {
+        if self.ranks.is_several() {
+            require("resume", "true", "a training from its beginning where several ranks train", !self.resume)?;
+            agree(&self.ranks, &self.settings())?;
+        }
         self.trained = OnceLock::new();
-        files::create_folder(&self.work)?;
-        files::remove_scratch(&self.work)?; // nobody else writes there
+        if self.ranks.is_first() {
+            files::create_folder(&self.work)?;
+            files::remove_scratch(&self.work)?; // nobody else writes there
+        }
         if let Some(done) = self.done_before() {
             tracing::info!("{}: the training has ended before", self.work.display());
             training::clear(self)?;
@@ -283,20 +328,38 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         }
         let state = match (self.state.take(), &self.start) {
             (Some(state), _) => state,
-            (None, None) => draw(&self.spec, self.dataset, &self.config, &self.device),
+            (None, None) => self.draw(),
             (None, Some((start, state))) => {
-                let drawn = draw(&self.spec, self.dataset, &self.config, &self.device);
+                let drawn = self.draw();
                 warm(drawn, (start, *state), &self.spec, self.dataset, &self.config, &self.device)?
             }
         };
-        (if self.resume { Training::go_on(self, state) } else { Training::new(self, state) })?.run()
+        let sent = self.ranks.sent();
+        let mut summary =
+            (if self.resume { Training::go_on(self, state) } else { Training::new(self, state) })?.run()?;
+        summary.sent = self.ranks.sent() - sent;
+        if summary.sent > 0 {
+            tracing::info!("rank {} sent {:.1} MB to the others", self.ranks.rank(), summary.sent as f64 / 1e6);
+        }
+        Ok(summary)
     }
 }
 
-/// Weights to start from.
-fn draw<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig, device: &Device) -> TrainState<C::Model> {
-    TrainState::init(spec, dataset.schema(), config.embedding_std, config.seed, config.table, device)
+/// Weights to start from; over several ranks the rows that live on this one.
+fn draw<C: ModelSpec>(
+    spec: &C,
+    dataset: &Dataset,
+    config: &TrainConfig,
+    device: &Device,
+    ranks: &Team,
+) -> TrainState<C::Model> {
+    let (schema, std, seed) = (dataset.schema(), config.embedding_std, config.seed);
+    let drawn = match ranks.is_several() {
+        true => TrainState::init_over(spec, schema, std, seed, ranks, device),
+        false => TrainState::init(spec, schema, std, seed, config.table, device),
+    };
+    drawn
         .with_optimizer(config.optimizer)
         .with_precision(config.precision)
-        .with_criterion(config.criterion(dataset.schema()).expect("the learner has checked its settings"))
+        .with_criterion(config.criterion(schema).expect("the learner has checked its settings"))
 }

@@ -15,6 +15,7 @@
 //! | what is believed of the table's rows | [`prior`] |
 //! | Adam and others on the network and on rows; the rate | [`optimizer`], [`schedule`] |
 //! | how much memory it will take | [`memory`] |
+//! | several processes that train one model | [`ranks`] |
 //!
 //! Metrics are those of [`stem_report::metrics`]. Experiments of several models, by name, are in `stem-experiment`.
 //!
@@ -51,6 +52,7 @@ pub mod schedule;
 mod early_stop;
 mod checkpoint;
 pub mod memory;
+pub mod ranks;
 mod loss_meter;
 mod log;
 mod done;

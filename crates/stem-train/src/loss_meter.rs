@@ -7,8 +7,7 @@
 //! `L_bt` is a batch's mean over its labelled rows, and `n_bt` their number, or the sum of their weights where rows count differently. A batch without labels of a task says nothing of it.
 
 use burn::tensor::Tensor;
-use stem_core::loss::Targets;
-use stem_core::{Batch, Schema};
+use stem_core::Schema;
 
 use crate::step::Losses;
 
@@ -43,12 +42,10 @@ impl LossMeter {
         }
     }
 
-    /// Adds a step's losses on `batch`; gives the sum of the tasks' mean losses so far when they were read.
-    pub(crate) fn add(&mut self, losses: Losses, batch: &Batch) -> Option<f64> {
-        let tasks = self.labelled.len();
-        let labelled = Targets::counts(batch, tasks); // n_bt
-        self.labelled.iter_mut().zip(&labelled).for_each(|(sum, n)| *sum += n);
-        let weights: Vec<f32> = labelled.into_iter().map(|n| n as f32).chain([1.0]).collect();
+    /// Adds a step's losses; gives the sum of the tasks' mean losses so far when they were read.
+    pub(crate) fn add(&mut self, losses: Losses) -> Option<f64> {
+        self.labelled.iter_mut().zip(&*losses.labelled).for_each(|(sum, n)| *sum += n);
+        let weights: Vec<f32> = losses.labelled.iter().map(|&n| n as f32).chain([1.0]).collect(); // n_bt
         let weights = Tensor::<1>::from_floats(weights.as_slice(), &losses.tasks.device());
         let step = Tensor::cat(vec![losses.tasks, losses.regularization], 0) * weights; // [T + 1]
         self.pending = Some(match self.pending.take() {
@@ -97,7 +94,8 @@ impl LossMeter {
 mod tests {
     use super::*;
     use burn::tensor::Device;
-    use stem_core::{DeviceSpec, MISSING, Task};
+    use std::sync::Arc;
+    use stem_core::{DeviceSpec, Task};
 
     fn device() -> Device {
         DeviceSpec::from_env().unwrap().open().unwrap()
@@ -110,22 +108,21 @@ mod tests {
 
     fn losses(a: f32, b: f32, regularization: f32) -> Losses {
         let tensor = |values: &[f32]| Tensor::from_floats(values, &device());
-        Losses { tasks: tensor(&[a, b]), regularization: tensor(&[regularization]) }
+        Losses { tasks: tensor(&[a, b]), regularization: tensor(&[regularization]), labelled: Arc::new([]) }
     }
 
-    /// Labels of `a` in all rows, of `b` in the first `labelled`.
-    fn batch(rows: usize, labelled: usize) -> Batch {
-        let labels = (0..rows).flat_map(|row| [1.0, if row < labelled { 0.0 } else { MISSING }]).collect();
-        Batch::new(rows, vec![], vec![]).with_labels(labels)
+    /// Of a batch with labels of `a` in all rows, of `b` in some.
+    fn of(losses: Losses, a: u32, b: u32) -> Losses {
+        Losses { labelled: Arc::new([f64::from(a), f64::from(b)]), ..losses }
     }
 
     #[test]
     fn batch_means_are_weighed_by_labelled_rows_and_a_batch_without_labels_adds_nothing() {
         let mut meter = meter(true);
         assert_eq!(meter.means(), [0.0, 0.0]);
-        assert_eq!(meter.add(losses(1.0, 0.5, 0.0), &batch(4, 1)), Some(1.5));
-        assert_eq!(meter.add(losses(0.5, 0.0, 7.0), &batch(4, 0)), Some(0.75 + 0.5), "7 is no task's loss");
-        assert_eq!(meter.add(losses(0.5, 1.0, 0.0), &batch(8, 3)), Some(0.625 + 0.875));
+        assert_eq!(meter.add(of(losses(1.0, 0.5, 0.0), 4, 1)), Some(1.5));
+        assert_eq!(meter.add(of(losses(0.5, 0.0, 7.0), 4, 0)), Some(0.75 + 0.5), "7 is no task's loss");
+        assert_eq!(meter.add(of(losses(0.5, 1.0, 0.0), 8, 3)), Some(0.625 + 0.875));
         assert_eq!(meter.means(), [(4.0 + 2.0 + 4.0) / 16.0, (0.5 + 3.0) / 4.0]);
         assert_eq!(meter.broken(), None);
     }
@@ -134,10 +131,10 @@ mod tests {
     fn on_a_device_losses_are_read_every_so_many_steps_and_at_the_end() {
         let mut meter = meter(false);
         for _ in 1..STEPS_PER_LOOK {
-            assert_eq!(meter.add(losses(1.0, 2.0, 0.0), &batch(2, 2)), None);
+            assert_eq!(meter.add(of(losses(1.0, 2.0, 0.0), 2, 2)), None);
         }
-        assert_eq!(meter.add(losses(1.0, 2.0, 0.0), &batch(2, 2)), Some(3.0));
-        assert_eq!(meter.add(losses(4.0, 2.0, 0.0), &batch(2 * STEPS_PER_LOOK, 0)), None, "a new stretch has begun");
+        assert_eq!(meter.add(of(losses(1.0, 2.0, 0.0), 2, 2)), Some(3.0));
+        assert_eq!(meter.add(of(losses(4.0, 2.0, 0.0), 2 * STEPS_PER_LOOK as u32, 0)), None, "a new stretch has begun");
         meter.read();
         assert_eq!(meter.means(), [2.5, 2.0]);
     }
@@ -150,7 +147,7 @@ mod tests {
             (losses(1.0, 1.0, f32::NAN), 2),
         ] {
             let mut meter = meter(true);
-            meter.add(step, &batch(2, 2));
+            meter.add(of(step, 2, 2));
             let (task, value) = meter.broken().unwrap();
             assert!(task == expected && !value.is_finite());
         }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use stem_core::Predictor;
 use stem_core::models::ModelSpec;
 use stem_core::nn::score;
-use stem_data::{BatchPlan, Split};
+use stem_data::{BatchPlan, EpochRows, Split};
 use stem_report::analysis::{LabelKind, Metric};
 use stem_report::metrics::TaskMetrics;
 
@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::keep::BUNDLE;
 use crate::learner::Learner;
 use crate::monitor::Monitor;
+use crate::ranks::numbers;
 use crate::step::TrainState;
 
 impl<C: ModelSpec> Learner<'_, C> {
@@ -101,19 +102,29 @@ impl<C: ModelSpec> Learner<'_, C> {
     }
 }
 
-/// Scores of every row of a split, in order, by weights that are being trained. `[N, T]`, row-major.
+/// Scores of every row of a split, in order, by weights that are being trained. `[N, T]`, row-major. Over several ranks each scores its part of
+/// every batch, and all scores are on rank 0, nothing on the others.
 pub(crate) fn scores_of<C: ModelSpec>(
     learner: &Learner<'_, C>,
     state: &TrainState<C::Model>,
     split: Split,
 ) -> Result<Vec<f32>> {
     let network = state.network.valid();
-    let schema = learner.dataset.schema();
+    let Learner { dataset, ranks, config, .. } = learner;
+    let schema = dataset.schema();
     let mut scores = Vec::new();
-    let plan = BatchPlan { size: learner.config.batch_size, shuffle: None };
-    for batch in learner.dataset.batches(split, plan) {
+    let plan = BatchPlan { size: config.batch_size, shuffle: None };
+    let part = state.shard().map(|_| (ranks.rank(), ranks.ranks()));
+    for batch in dataset.batches_of(split, plan, 0, EpochRows { part, ..EpochRows::default() }) {
         batch.check(schema)?;
-        scores.extend(score(&network, &state.table, state.layout(), &schema.tasks, &batch));
+        match state.shard() {
+            None => scores.extend(score(&network, &state.table, state.layout(), &schema.tasks, &batch)),
+            Some(shard) => {
+                let own = state.score_over(shard, &network, &schema.tasks, &batch);
+                let all = ranks.gather(bytemuck::cast_slice(&own).to_vec());
+                all.iter().for_each(|part| scores.extend(numbers::<f32>(part)));
+            }
+        }
     }
     Ok(scores)
 }

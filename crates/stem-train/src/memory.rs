@@ -96,6 +96,21 @@ impl MemoryPlan {
         }
     }
 
+    /// The same for one of several ranks: a part of the table and of its optimizer's state, and of every batch.
+    #[must_use]
+    pub fn over(self, ranks: usize) -> Self {
+        let ranks = ranks.max(1) as u64;
+        let part = |bytes: u64| bytes.div_ceil(ranks);
+        let network = self.network.saturating_mul(4); // it is on every rank, with its gradients and state
+        let of_rank = |bytes: u64| part(bytes.saturating_sub(network)).saturating_add(network.min(bytes));
+        Self {
+            table_bytes: part(self.table_bytes),
+            state_bytes: of_rank(self.state_bytes),
+            batch_bytes: of_rank(self.batch_bytes),
+            ..self
+        }
+    }
+
     /// Everything together.
     pub fn total(&self) -> u64 {
         let parts = [self.table_bytes, self.state_bytes, self.batch_bytes, self.key_bytes];

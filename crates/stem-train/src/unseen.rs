@@ -29,9 +29,10 @@ impl Unseen {
         Ok(Some(Self { share, counts: RowCounts::of(schema, batches)?, keys: keys(schema) }))
     }
 
-    /// Changes the ids of a batch; which, is decided by `seed`.
-    pub(crate) fn show(&self, batch: &mut Batch, seed: u64) {
-        for (slot, id) in batch.ids.iter_mut().enumerate() {
+    /// Changes the ids of a batch, or of a part of one from its row `first` on; which, is decided by `seed`.
+    pub(crate) fn show(&self, batch: &mut Batch, first: usize, seed: u64) {
+        let slots = batch.ids.len() / batch.rows.max(1);
+        for (slot, id) in (first * slots..).zip(&mut batch.ids) {
             let Some((keys, unseen)) = &self.keys[self.counts.vocabulary(*id)] else { continue };
             if !keys.contains(id) {
                 continue;
@@ -92,7 +93,7 @@ mod tests {
         let (mut rare, mut frequent) = (0, 0);
         for seed in 0..400 {
             let mut shown = batch.clone();
-            unseen.show(&mut shown, crate::training::mixed(seed));
+            unseen.show(&mut shown, 0, crate::training::mixed(seed));
             assert!(shown.ids.iter().skip(1).step_by(2).all(|&id| id == 4), "a number's row stays");
             rare += usize::from(shown.ids[0] == 3);
             frequent += shown.ids[2..].iter().filter(|&&id| id == 3).count();

@@ -8,6 +8,7 @@ use stem_core::{DeviceSpec, ModelName};
 use stem_data::{Dataset, Known, LabelRecipe, PrepareOptions, Recipe, Rows, prepare, prepare_grown, prepare_known};
 use stem_experiment::{Experiment, RunOptions};
 use stem_report::analysis::Metric;
+use stem_train::ranks::Team;
 
 use crate::command_line::command_line;
 use crate::console::{Console, Result};
@@ -187,6 +188,7 @@ pub(crate) fn options(run: &RunArgs, source: &Source, console: &Console) -> RunO
         overwrite: run.force,
         resume: run.resume,
         command: command_line(),
+        ranks: Team::default(),
     }
 }
 

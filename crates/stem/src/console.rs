@@ -64,13 +64,13 @@ impl fmt::Display for Refused {
 impl Error for Refused {}
 
 impl Console {
-    /// Logs to stderr from now on.
+    /// Logs to stderr from now on; says errors alone where it is not the one that `speaks`, of several processes.
     ///
     /// # Errors
     /// A filter in the environment that does not parse.
-    pub(crate) fn start(args: &Args) -> Result<Self> {
-        let filter = args.filter()?;
-        let progress = if args.quiet { Progress::default() } else { Progress::on_stderr() };
+    pub(crate) fn start(args: &Args, speaks: bool) -> Result<Self> {
+        let filter = if speaks { args.filter()? } else { EnvFilter::new("error") };
+        let progress = if args.quiet || !speaks { Progress::default() } else { Progress::on_stderr() };
         let lines = progress.clone();
         tracing_subscriber::fmt()
             .with_env_filter(filter)

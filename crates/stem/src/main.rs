@@ -5,6 +5,7 @@ mod console;
 mod cli;
 mod args;
 mod command_line;
+mod ranks;
 
 mod demo;
 mod init;
@@ -42,8 +43,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Exit {
-    let console = match Console::start(&cli.console) {
-        Ok(console) => console,
+    let started =
+        ranks::join(&cli.command).and_then(|ranks| Ok((Console::start(&cli.console, ranks.is_first())?, ranks)));
+    let (console, ranks) = match started {
+        Ok(started) => started,
         Err(error) => {
             console::print_error(error.as_ref());
             return Exit::Usage;
@@ -53,7 +56,7 @@ fn run(cli: &Cli) -> Exit {
         Command::Demo(args) => demo::run(args, &console),
         Command::Init(args) => init::run(args, &console),
         Command::Prepare(args) => prepare::run(args, &console),
-        Command::Train(args) => train::run(args, &console),
+        Command::Train(args) => train::run(args, &ranks, &console),
         Command::Compare(args) => compare::run(args, &console),
         Command::Evaluate(args) => evaluate::run(args, &console),
         Command::Replay(args) => replay::run(args, &console),
@@ -65,5 +68,7 @@ fn run(cli: &Cli) -> Exit {
         Command::Parity(args) => parity::run(args, &console),
         Command::Completions(args) => completions::run(args, &console),
     };
-    console.finish(done)
+    let exit = console.finish(ranks::with_rank(&ranks, done));
+    ranks::leave(&ranks, exit);
+    exit
 }

@@ -6,8 +6,9 @@ use serde::Serialize;
 use stem_core::models::ModelSpec;
 use stem_core::{ModelConfig, ModelName};
 use stem_data::Known;
-use stem_experiment::{RunMetrics, check_start, metrics_table, run as train, run_from};
+use stem_experiment::{RunMetrics, RunOptions, check_start, metrics_table, run as train, run_from};
 use stem_train::Start;
+use stem_train::ranks::Team;
 
 use crate::args::{DataArgs, RunArgs, by_force, model_names, options, refuse_replacing};
 use crate::console::{Console, Result};
@@ -20,6 +21,8 @@ use crate::console::{Console, Result};
 ///
 /// With --from the model of an earlier training is trained on with these rows: known values keep their embeddings, new ones get a row
 /// (`[grow]` in the recipe), and a training that makes nothing better leaves the model as it was.
+///
+/// A program that was built with `--features mpi` trains one model over several processes or machines when `mpirun` starts it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,6 +30,7 @@ Examples:
   stem train --recipe recipe.toml --out out/train --resume
   stem train --from out/monday/bundle.safetensors --recipe recipe.toml --data tuesday --out out/tuesday
   stem train --from out/monday/checkpoint.safetensors --recipe recipe.toml --data tuesday --out out/tuesday
+  mpirun -n 4 stem train --recipe recipe.toml --out out/train
   stem train --recipe datasets/simulated/recipe.toml --data out/simulated --model mmoe --seed 2 --out out/mmoe")]
 pub(crate) struct Args {
     #[arg(long, help = format!("Model: {}. By default stem, or that of --from", model_names()))]
@@ -56,8 +60,12 @@ struct Answer<'a> {
     report: PathBuf,
 }
 
-pub(crate) fn run(args: &Args, console: &Console) -> Result {
+pub(crate) fn run(args: &Args, ranks: &Team, console: &Console) -> Result {
     console.stop_on_signal()?;
+    if ranks.is_several() && (args.run.resume || args.from.is_some()) {
+        let option = if args.run.resume { "--resume" } else { "--from" };
+        return Err(format!("{option} is for one process: {} were started", ranks.ranks()).into());
+    }
     let device = args.run.device.device;
     device.open()?; // before the long work
     let source = args.data.open()?;
@@ -70,10 +78,11 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let inputs = inputs(&args.data, &args.run).chain(args.from.as_deref());
     refuse_replacing(&outputs, tables.iter().map(PathBuf::as_path).chain(inputs))?;
 
-    let (columns, options) = (args.data.columns(&args.out), options(&args.run, &source, console));
+    let columns = args.data.columns(&args.out);
+    let options = RunOptions { ranks: ranks.clone(), ..options(&args.run, &source, console) };
     let metrics = match &args.from {
         None => {
-            let dataset = source.encode(&columns, console)?;
+            let dataset = in_turn(ranks, || source.encode(&columns, console))?;
             train(args.model.unwrap_or(ModelName::Stem), &experiment, &dataset, &args.out, &options)
         }
         Some(path) => {
@@ -88,6 +97,9 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         }
     };
     let metrics = metrics.map_err(by_force)?;
+    if !ranks.is_first() {
+        return Ok(()); // what was trained, the first tells
+    }
     // Stopped where an older run stays, it is not in its place.
     let unfinished = metrics.interrupted && of("unfinished/bundle.safetensors").exists();
     let place = if unfinished { of("unfinished") } else { args.out.clone() };
@@ -98,6 +110,14 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         let (table, report) = (metrics_table([&metrics]), answer.report.display());
         format!("{table}{epochs} epochs, {rows_per_second:.0} rows/s, {report}")
     })
+}
+
+/// One rank after the other: the first encodes, and the others find it done; or do it, where the folder is not the first's but another machine's.
+fn in_turn<T>(ranks: &Team, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    (0..ranks.rank()).for_each(|_| ranks.barrier());
+    let done = work()?; // an error ends all ranks
+    (ranks.rank()..ranks.ranks()).for_each(|_| ranks.barrier());
+    Ok(done)
 }
 
 /// The files that say what is done.

@@ -14,7 +14,7 @@ mod write;
 
 pub use fault::{BundleFault, VocabularyFault};
 pub use read::{Bundle, State};
-pub use write::{KnownKeys, combine, save, save_calibrated};
+pub use write::{KnownKeys, combine, save, save_calibrated, save_from_file};
 
 use std::collections::BTreeMap;
 

@@ -11,7 +11,8 @@ use super::{Bundle, CHECKSUM, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION,
 use crate::calibration::Calibration;
 use crate::embedding::EmbeddingTable;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, FileError};
+use crate::mapped::map_file;
 use crate::models::ModelSpec;
 use crate::params;
 use crate::schema::Schema;
@@ -100,28 +101,62 @@ pub fn save_calibrated<'k, C: ModelSpec>(
     training: &serde_json::Value,
     calibration: &BTreeMap<String, Calibration>,
 ) -> Result<()> {
-    let (keys, parameters) = (keys.into(), params::collect(network));
-    let shape = table.rows().dims().to_vec();
+    let shape = table.rows().dims();
     table.rows().read(|values| {
-        let mut tensors = vocabulary_tensors(schema, keys);
-        for (name, data) in &parameters {
-            let tensor =
-                Tensor { dtype: Dtype::F32, shape: data.shape().as_slice().to_vec(), bytes: data.as_bytes().into() };
-            tensors.insert(format!("{NETWORK}{name}"), tensor);
-        }
-        let bytes: &[u8] = bytemuck::cast_slice(values);
-        tensors.insert(TABLE.into(), Tensor { dtype: Dtype::F32, shape, bytes: bytes.into() });
-        let mut manifest = Manifest {
-            version: OLDEST_VERSION,
-            schema: schema.clone(),
-            model: serde_json::to_value(config).expect("a configuration is plain data"),
-            training: training.clone(),
-            states: Vec::new(),
-            calibration: calibration.clone(),
-        };
-        manifest.version = manifest.version_needed();
-        write(path, &tensors, &manifest)
+        let bytes = bytemuck::cast_slice(values);
+        save_table(path, schema, keys.into(), config, (bytes, shape), network, training, calibration)
     })
+}
+
+/// As [`save_calibrated`], with a table that lies in a file of its own, too large for memory: the values of its rows one after the other, f32,
+/// little-endian. `shape` is `[V, W]`.
+///
+/// # Errors
+/// [`Error::File`](crate::Error::File).
+#[allow(clippy::too_many_arguments)] // what a bundle holds, one by one
+pub fn save_from_file<'k, C: ModelSpec>(
+    path: &Path,
+    schema: &Schema,
+    keys: impl Into<KnownKeys<'k>>,
+    config: &C,
+    (table, shape): (&Path, [usize; 2]),
+    network: &C::Model,
+    training: &serde_json::Value,
+    calibration: &BTreeMap<String, Calibration>,
+) -> Result<()> {
+    let values = map_file(table).map_err(FileError::of("open", table))?;
+    save_table(path, schema, keys.into(), config, (&values, shape), network, training, calibration)
+}
+
+#[allow(clippy::too_many_arguments)] // what a bundle holds, one by one
+fn save_table<C: ModelSpec>(
+    path: &Path,
+    schema: &Schema,
+    keys: KnownKeys<'_>,
+    config: &C,
+    (table, shape): (&[u8], [usize; 2]),
+    network: &C::Model,
+    training: &serde_json::Value,
+    calibration: &BTreeMap<String, Calibration>,
+) -> Result<()> {
+    let parameters = params::collect(network);
+    let mut tensors = vocabulary_tensors(schema, keys);
+    for (name, data) in &parameters {
+        let tensor =
+            Tensor { dtype: Dtype::F32, shape: data.shape().as_slice().to_vec(), bytes: data.as_bytes().into() };
+        tensors.insert(format!("{NETWORK}{name}"), tensor);
+    }
+    tensors.insert(TABLE.into(), Tensor { dtype: Dtype::F32, shape: shape.to_vec(), bytes: table.into() });
+    let mut manifest = Manifest {
+        version: OLDEST_VERSION,
+        schema: schema.clone(),
+        model: serde_json::to_value(config).expect("a configuration is plain data"),
+        training: training.clone(),
+        states: Vec::new(),
+        calibration: calibration.clone(),
+    };
+    manifest.version = manifest.version_needed();
+    write(path, &tensors, &manifest)
 }
 
 /// Writes a bundle of several states: the weights of each of `bundles`, for the tasks that are named with it. All are bundles of one

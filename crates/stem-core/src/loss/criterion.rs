@@ -187,7 +187,15 @@ impl Criterion {
     /// # Panics
     /// Where a task is learned from pairs and the batch does not say of which groups its rows are ([`Batch::groups`]).
     pub fn targets(&self, batch: &Batch, device: &Device) -> Targets {
-        let mut targets = Targets::learned(batch, self.tasks(), device, |task, label| {
+        self.targets_among(batch, &Targets::counts(batch, self.tasks()), device)
+    }
+
+    /// The same of a part of a batch: `counts` are those of the whole ([`Targets::counts`]). `[T]`
+    ///
+    /// # Panics
+    /// As [`targets`](Self::targets).
+    pub fn targets_among(&self, batch: &Batch, counts: &[f64], device: &Device) -> Targets {
+        let mut targets = Targets::learned(batch, counts, device, |task, label| {
             let (kind, loss) = &self.tasks[task];
             let target = kind.target(label);
             match loss {

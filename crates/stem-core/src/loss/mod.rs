@@ -48,12 +48,12 @@ pub struct Targets {
 impl Targets {
     /// Uploads the labels of a batch of `tasks` tasks whose labels are 0 or 1.
     pub fn new(batch: &Batch, tasks: usize, device: &Device) -> Self {
-        Self::learned(batch, tasks, device, |_, y| y)
+        Self::learned(batch, &Self::counts(batch, tasks), device, |_, y| y)
     }
 
-    /// Uploads what `target` makes of a task's label.
-    fn learned(batch: &Batch, tasks: usize, device: &Device, target: impl Fn(usize, f32) -> f32) -> Self {
-        let counts = Self::counts(batch, tasks);
+    /// Uploads what `target` makes of a task's label, each row with its share among rows that count so much together. `counts [T]`
+    fn learned(batch: &Batch, counts: &[f64], device: &Device, target: impl Fn(usize, f32) -> f32) -> Self {
+        let tasks = counts.len();
         let of = |(i, y): (usize, &f32)| if y.is_nan() { 0.0 } else { target(i % tasks, *y) };
         let labels: Vec<f32> = batch.labels.iter().enumerate().map(of).collect();
         let share = |(i, y): (usize, &f32)| match (y.is_nan(), counts[i % tasks]) {

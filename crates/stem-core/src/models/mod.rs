@@ -74,7 +74,7 @@ pub trait Model: Module + ModuleDisplay + Sync + 'static {
         Vec::new()
     }
 
-    /// What the model adds to the tasks' losses, given its `logits [B, L]`. `[1]`
+    /// What the model adds to the tasks' losses, given its `logits [B, L]`: a mean over the batch's rows. `[1]`
     fn penalty(&self, _logits: &Tensor<2>) -> Option<Tensor<1>> {
         None
     }

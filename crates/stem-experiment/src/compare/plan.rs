@@ -73,7 +73,7 @@ impl<C: ModelFamily> Plan<C> {
         }
         let mut runs = Vec::new();
         for model in &names {
-            let bytes = check(model, experiment, dataset, available)?;
+            let bytes = check(model, experiment, dataset, available, 1)?;
             runs.extend(config.seeds.iter().map(|_| bytes));
         }
         check_memory(&runs, config.jobs, available)?;

@@ -21,7 +21,7 @@ use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 use stem_report::analysis::Metric;
 use stem_report::report;
-use stem_train::{CHECKPOINT, Start, Unfinished, memory};
+use stem_train::{CHECKPOINT, Start, Unfinished, memory, require};
 
 pub(crate) use train::{check, train};
 
@@ -102,7 +102,25 @@ fn run_with<C: ModelFamily>(
     folder: &Path,
     options: &RunOptions,
 ) -> Result<RunMetrics> {
-    check(model, experiment, dataset, memory::available_to(&options.device.open()?))?;
+    let ranks = &options.ranks;
+    require(
+        "resume",
+        true,
+        "a run from its beginning where several ranks train",
+        !(options.resume && ranks.is_several()),
+    )?;
+    check(model, experiment, dataset, memory::available_to(&options.device.open()?), ranks.ranks())?;
+    if !ranks.is_first() {
+        // The first writes, measures and tells; this one takes its part in the steps.
+        let summary = train(model, experiment, dataset, start, folder, options, true)?;
+        return Ok(RunMetrics {
+            model: model.into(),
+            seed: experiment.train.seed,
+            device: options.device,
+            tasks: dataset.schema().task_names(),
+            ..RunMetrics::of_summary(summary)
+        });
+    }
     let _lock = Lock::of(folder)?;
     let key = RunKey::of(model, experiment, dataset, options)?.starting_from(start.map(Start::checksum));
     if options.resume
@@ -197,20 +215,14 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
         model: model.into(),
         seed: experiment.train.seed,
         device: options.device,
-        epochs: summary.epochs,
-        kept: summary.kept,
-        seconds: summary.seconds,
-        rows_per_second: summary.rows_per_second,
-        parameters: summary.parameters,
         states: predictor.states(),
-        memory: summary.memory,
-        interrupted: summary.interrupted,
         tasks: dataset.schema().task_names(),
         test: by_task(&scores, dataset, Split::Test, &also),
         valid: measure_in(&predictor, dataset, Split::Valid, &also)?,
         numbers: of_numbers(dataset),
         joint_test,
         uncalibrated_test,
+        ..RunMetrics::of_summary(summary)
     };
     files::write_json(&folder.join(METRICS), &metrics)?;
     Ok(Measured { metrics, predictor, scores })

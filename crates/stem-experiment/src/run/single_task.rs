@@ -41,7 +41,9 @@ fn each<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
             return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });
         }
         parts.push(part.join(BUNDLE));
-        log.push_str(&files::read_text(&part.join(LOG))?);
+        if options.ranks.is_first() {
+            log.push_str(&files::read_text(&part.join(LOG))?);
+        }
         rows += summary.rows_per_second * summary.seconds;
         sum.parameters += summary.parameters;
         sum.memory = sum.memory.max(summary.memory);
@@ -53,6 +55,9 @@ fn each<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
         sum.interrupted |= summary.interrupted;
     }
     sum.rows_per_second = if sum.seconds > 0.0 { rows / sum.seconds } else { 0.0 };
+    if !options.ranks.is_first() {
+        return Ok(sum);
+    }
     files::replace_text(&folder.join(LOG), &log)?;
     merge(&parts, dataset, *spec, &folder.join(BUNDLE), device)?;
     Ok(sum)

@@ -31,7 +31,8 @@ pub(super) struct Training<'a, C> {
 impl<C: ModelSpec> Training<'_, C> {
     /// Trains one model on all tasks of the data set. Lines of the log say the task that it is trained for alone, if it is.
     pub(super) fn jointly(&self, alone: Option<&str>) -> Result<FitSummary> {
-        let learner = Learner::new(self.spec.clone(), self.dataset, self.train.clone(), self.device, self.folder)?;
+        let (ranks, spec) = (self.options.ranks.clone(), self.spec.clone());
+        let learner = Learner::over(ranks, spec, self.dataset, self.train.clone(), self.device, self.folder)?;
         let learner = learner.with_progress(self.options.progress.clone()).with_stop(self.options.stop.clone());
         let learner = match self.start {
             Some((start, state)) => learner.with_start(start.clone(), state)?,
@@ -48,17 +49,20 @@ impl<C: ModelSpec> Training<'_, C> {
         if let Some(before) = done(self.folder, &settings).filter(|_| self.options.resume) {
             return Ok(before);
         }
-        unmark_done(self.folder)?;
+        let is_first = self.options.ranks.is_first();
+        if is_first {
+            unmark_done(self.folder)?;
+        }
         let summary = train()?;
-        if !summary.interrupted {
+        if is_first && !summary.interrupted {
             mark_done(self.folder, &settings, &summary)?;
         }
         Ok(summary)
     }
 }
 
-/// Everything that is known before a training: settings that fit the data, and that it fits into the `available` bytes, where those
-/// are known. Gives the bytes that it will take.
+/// Everything that is known before a training on so many `ranks`: settings that fit the data, and that it fits into the `available` bytes, where
+/// those are known. Gives the bytes that it will take.
 ///
 /// # Errors
 /// What [`train`] would refuse before its first step.
@@ -67,13 +71,14 @@ pub(crate) fn check<C: ModelFamily>(
     experiment: &Experiment<C>,
     dataset: &Dataset,
     available: Option<u64>,
+    ranks: usize,
 ) -> Result<u64> {
     let spec = experiment.model(model)?;
     let (train, schema) = (&experiment.train, dataset.schema());
     train.check_tasks(schema)?;
     spec.check(schema).map_err(|e| in_section(model, e))?;
     let bytes = |dataset: &Dataset, train: &TrainConfig| -> Result<u64> {
-        let plan = learner::check(&spec, dataset, train)?;
+        let plan = learner::check(&spec, dataset, train)?.over(ranks);
         available.map_or(Ok(()), |available| plan.check(available))?;
         Ok(plan.total())
     };
@@ -102,7 +107,9 @@ pub(crate) fn train<C: ModelFamily>(
     with_joint: bool,
 ) -> Result<FitSummary> {
     let device = &options.device.open()?;
-    files::create_folder(folder)?;
+    if options.ranks.is_first() {
+        files::create_folder(folder)?;
+    }
     let spec = &experiment.model(model)?;
     spec.check(dataset.schema()).map_err(|e| in_section(model, e))?;
     let start = start.map(|start| (start, 0));

@@ -77,7 +77,7 @@ impl<C: ModelFamily> Candidate<C> {
                 found.train = serde_json::from_value(train).map_err(mistyped)?;
                 let mut first = found.clone();
                 first.train.epochs = first.train.epochs.min(config.first_epochs);
-                Ok((found, check(model, &first, dataset, available)?))
+                Ok((found, check(model, &first, dataset, available, 1)?))
             };
             let fault = |e: Error| Error::Trial { model, settings: tried.to_string(), source: Box::new(e) };
             let (experiment, memory) = trainable().map_err(fault)?;

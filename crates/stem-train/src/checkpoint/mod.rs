@@ -33,7 +33,7 @@ pub(crate) use file::Matrices;
 pub(crate) use folder::{at, clear, folder_of, known, last, newest};
 pub(crate) use read::{Unusable, is_checkpoint};
 pub use state::settings;
-pub(crate) use state::{Base, Place, differences, keys_of};
+pub(crate) use state::{Base, Place, differences, different, keys_of};
 pub(crate) use writer::Checkpoints;
 
 use crate::error::{Result, require};

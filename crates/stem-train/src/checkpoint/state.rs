@@ -96,12 +96,21 @@ pub fn settings(
 
 /// What differs, one by one: `train.learning_rate is 0.001 there and 0.01 now`.
 pub(crate) fn differences(there: &Value, now: &Value) -> Vec<String> {
+    let told = |(key, there, now): (String, Value, Value)| match key.as_str() {
+        "data" => "the data were others".into(),
+        _ => format!("{key} is {there} there and {now} now"),
+    };
+    different(there, now).into_iter().map(told).collect()
+}
+
+/// Every key whose value is another, with the two values.
+pub(crate) fn different(there: &Value, now: &Value) -> Vec<(String, Value, Value)> {
     let mut found = Vec::new();
     compare("", there, now, &mut found);
     found
 }
 
-fn compare(key: &str, there: &Value, now: &Value, found: &mut Vec<String>) {
+fn compare(key: &str, there: &Value, now: &Value, found: &mut Vec<(String, Value, Value)>) {
     if let (Value::Object(a), Value::Object(b)) = (there, now) {
         let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
         for name in keys {
@@ -110,10 +119,7 @@ fn compare(key: &str, there: &Value, now: &Value, found: &mut Vec<String>) {
             compare(&key, &of(a), &of(b), found);
         }
     } else if there != now {
-        found.push(match key {
-            "data" => "the data were others".into(),
-            _ => format!("{key} is {there} there and {now} now"),
-        });
+        found.push((key.to_string(), there.clone(), now.clone()));
     }
 }
 

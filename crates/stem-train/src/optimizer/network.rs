@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use stem_core::nn::RowMatrix;
+use stem_core::params;
 
 use super::OptimizerConfig;
 use super::clip::Clip;
@@ -70,12 +71,55 @@ impl NetworkGradients {
         Self { by_id, order: self.order }
     }
 
+    /// All gradients one after the other, in the order of the walk: of every parameter whether it has one, 1 or 0, and its values, zeros where it
+    /// has none.
+    pub(crate) fn flat<M: Module>(&self, network: &M) -> Vec<f32> {
+        let mut flat = Vec::new();
+        for (_, id, count) in params::list(network) {
+            match self.by_id.get(&id) {
+                Some(grad) => {
+                    flat.push(1.0);
+                    flat.extend(grad.to_data().try_into_vec::<f32>().expect("gradients are f32"));
+                }
+                None => flat.resize(flat.len() + 1 + count, 0.0),
+            }
+        }
+        flat
+    }
+
+    /// The gradients out of a sum of such vectors. A parameter that has none in any of them has none.
+    pub(crate) fn of_flat<M: Module>(network: &M, flat: &[f32], device: &Device) -> Self {
+        let mut spread = Spread { flat, device, found: Self::default() };
+        network.visit(&mut spread);
+        spread.found
+    }
+
     /// Adds `rate * weight` to the gradient of every weight that has one; gives the sum of those weights' squares, `[1]`;
     /// `None` when there is none.
     pub fn decay<M: Module>(&mut self, network: &M, rate: f64) -> Option<Tensor<1>> {
         let mut decay = Decay { gradients: self, rate, squares: None };
         network.visit(&mut decay);
         decay.squares
+    }
+}
+
+struct Spread<'a> {
+    flat: &'a [f32],
+    device: &'a Device,
+    found: NetworkGradients,
+}
+
+impl ModuleVisitor for Spread<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let dims = param.val().dims();
+        let width = dims.last().copied().unwrap_or(1).max(1);
+        let (own, later) = self.flat.split_at(1 + dims.iter().product::<usize>());
+        self.flat = later;
+        if own[0] > 0.0 {
+            let values = TensorData::new(own[1..].to_vec(), [(own.len() - 1) / width, width]);
+            self.found.by_id.insert(param.id, Tensor::from_data(values, self.device));
+            self.found.order.push(param.id);
+        }
     }
 }
 

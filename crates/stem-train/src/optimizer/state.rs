@@ -74,6 +74,11 @@ impl OptimizerState {
         widths.eq(config.state_widths(width)).then_some(Self { config, matrices, step })
     }
 
+    /// A step that takes no row of these.
+    pub(crate) fn skip(&mut self) {
+        self.step += 1;
+    }
+
     /// One step on `rows` of `weights` with their gradient `[U, width]`, which `clip` scales.
     pub fn update(&mut self, rate: f64, weights: &mut RowMatrix, rows: Rows<'_>, grad: Tensor<2>, clip: &Clip) {
         self.step += 1;

@@ -1,14 +1,17 @@
 //! Priors whose variances are learned while training.
 
 use serde::{Deserialize, Serialize};
+use stem_core::loss::Targets;
 use stem_core::models::Model;
 use stem_core::{Batch, Schema, fused};
+use stem_data::part_of;
 use stem_kernels::prior::Precisions;
 use stem_kernels::simd::dot;
 
 use super::matrix::inverse;
 use crate::counts::{Bucket, RowCounts};
 use crate::error::Result;
+use crate::ranks::{Team, sum_few};
 use crate::step::{StepGradients, TableMode, TrainState};
 use crate::warm::Before;
 
@@ -207,12 +210,11 @@ impl LearnedPrior {
         weights: &[f64],
         gradients: &mut StepGradients,
     ) {
-        self.pull(batch.rows, gradients, state.mode());
+        let whole = gradients.batch().rows();
+        self.pull(whole, gradients, state.mode());
         if self.steps.is_multiple_of(STEPS_A_LOOK) {
-            let rows = (batch.rows / SHARE).clamp(LEAST, MOST).min(batch.rows);
-            let part = batch.first(rows); // a batch is in random order
-            let (values, slopes) = state.slot_gradients(&part, weights); // [b * S, W] each
-            self.look(&part, &values, &slopes);
+            let rows = (whole / SHARE).clamp(LEAST, MOST).min(whole);
+            self.look_at(state, batch, rows, weights, gradients);
         }
         self.steps += 1;
         if self.steps >= BEFORE_EM && self.steps.is_multiple_of(STEPS_AN_EM) {
@@ -220,8 +222,26 @@ impl LearnedPrior {
         }
     }
 
+    /// Looks at the first `rows` rows of a batch, which is in random order; over several ranks each at those of them that it has.
+    fn look_at<M: Model>(
+        &mut self,
+        state: &TrainState<M>,
+        batch: &Batch,
+        rows: usize,
+        weights: &[f64],
+        gradients: &StepGradients,
+    ) {
+        let ranks = state.shard().map(|shard| shard.ranks.clone()).unwrap_or_default();
+        let before = part_of(gradients.batch().rows(), ranks.rank(), ranks.ranks()).start;
+        let part = batch.first(rows.saturating_sub(before)); // `[b]`
+        let mut labelled = Targets::counts(&part, weights.len());
+        sum_few(&*ranks, &mut labelled);
+        let (values, slopes) = state.slot_gradients(gradients.batch(), &part, &labelled, weights); // [b * S, W] each
+        self.look(&part, rows, &values, &slopes, &ranks);
+    }
+
     fn pull(&self, batch_rows: usize, gradients: &mut StepGradients, mode: TableMode) {
-        let (ids, starts) = (gradients.row_ids(), gradients.row_starts());
+        let (ids, starts) = (gradients.batch().row_ids(), gradients.batch().row_starts());
         let mut vocabulary = 0;
         let mut of = Vec::with_capacity(ids.len());
         for &id in ids {
@@ -247,10 +267,14 @@ impl LearnedPrior {
         gradients.change_rows(|grad, rows| fused::add_pull(grad, rows, &of, &strength, &self.precisions));
     }
 
-    /// Takes values and slopes of slots `[b * S, W]` into the running means.
-    pub(super) fn look(&mut self, part: &Batch, values: &[f32], slopes: &[f32]) {
-        let (width, vocabularies, rows) = (self.width(), self.counts.vocabularies(), part.rows as f64);
+    /// Takes values and slopes of slots `[b * S, W]` into the running means; the ranks' parts of a look have so many `rows` together.
+    pub(super) fn look(&mut self, part: &Batch, rows: usize, values: &[f32], slopes: &[f32], ranks: &Team) {
+        let (width, vocabularies, rows) = (self.width(), self.counts.vocabularies(), rows as f64);
         let (mut squares, mut weights) = (vec![0.0; vocabularies * width], vec![0.0; vocabularies]);
+        let before = ranks.is_several().then(|| {
+            let none = |sums: &mut Vec<f64>| std::mem::replace(sums, vec![0.0; sums.len()]);
+            (none(&mut self.moments), none(&mut self.seen))
+        });
         let slots = part.ids.iter().zip(&part.weights).zip(values.chunks_exact(width)).zip(slopes.chunks_exact(width));
         for (((&id, &weight), row), slope) in slots {
             if weight == 0.0 {
@@ -267,6 +291,14 @@ impl LearnedPrior {
                 self.seen[v] += share;
                 self.add_products(v, share, row);
             }
+        }
+        if let Some((moments, seen)) = before {
+            let mut all = [&squares, &weights, &self.moments, &self.seen].map(Vec::as_slice).concat();
+            sum_few(&**ranks, &mut all);
+            let mut all = all.into_iter();
+            squares.iter_mut().chain(&mut weights).zip(&mut all).for_each(|(own, sum)| *own = sum);
+            (self.moments, self.seen) = (moments, seen);
+            self.moments.iter_mut().chain(&mut self.seen).zip(all).for_each(|(sum, own)| *sum += own);
         }
         for v in (0..vocabularies).filter(|&v| weights[v] > 0.0) {
             for (mean, sum) in self.curvature[v * width..][..width].iter_mut().zip(&squares[v * width..]) {

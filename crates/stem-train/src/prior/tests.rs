@@ -8,6 +8,7 @@ use stem_core::{Batch, Field, Schema, Task, VocabularySpec};
 use super::learned::LearnedPrior;
 use super::matrix::inverse;
 use crate::counts::RowCounts;
+use crate::ranks::Team;
 
 const GROUPS: usize = 3;
 const DIM: usize = 4;
@@ -111,7 +112,13 @@ impl Simulated {
                 let slope = || normal(&mut rng) * CURVATURE.sqrt() / LOOKED_AT as f64;
                 let slopes: Vec<f32> = std::iter::repeat_with(slope).take(values.len()).map(|s| s as f32).collect();
                 let ids = rows.iter().map(|r| r + 1).collect();
-                prior.look(&Batch::new(LOOKED_AT, ids, vec![1.0; LOOKED_AT]), &values, &slopes);
+                prior.look(
+                    &Batch::new(LOOKED_AT, ids, vec![1.0; LOOKED_AT]),
+                    LOOKED_AT,
+                    &values,
+                    &slopes,
+                    &Team::default(),
+                );
             }
             prior.maximise();
         }
@@ -168,7 +175,7 @@ fn variances_of_what_no_data_speak_of_stay_where_they_were() {
     for _ in 0..200 {
         let rows: Vec<u32> = (1..401).collect();
         let zeros = vec![0.0; rows.len() * WIDTH];
-        prior.look(&Batch::new(400, rows, vec![1.0; 400]), &zeros, &zeros);
+        prior.look(&Batch::new(400, rows, vec![1.0; 400]), 400, &zeros, &zeros, &Team::default());
         prior.maximise();
     }
     let found = prior.summary(&Simulated::schema(), &[0, 1, 2]);

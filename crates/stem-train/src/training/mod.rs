@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use stem_core::models::ModelSpec;
 use stem_core::{Batch, Task, fused};
-use stem_data::{Bar, BatchPlan, Dataset, EpochRows, Split};
+use stem_data::{Bar, BatchPlan, Dataset, EpochRows, Split, part_of};
 
 use crate::balance::Balance;
 use crate::checkpoint::{self, Checkpoints};
@@ -40,7 +40,10 @@ pub(crate) struct Training<'l, C: ModelSpec> {
     unseen: Option<Unseen>,
     losses: LossMeter,
     keeper: Keeper,
-    log: RunLog,
+    /// Of rank 0.
+    log: Option<RunLog>,
+    /// Whether it was asked to stop, as far as all ranks know.
+    stopped: bool,
     steps: usize,
     epoch: usize,
     evaluations: usize,
@@ -58,15 +61,18 @@ impl<'l, C: ModelSpec> Training<'l, C> {
     /// Starts with drawn weights; the learner says everything else. What a training of before left to go on from is removed: were it left, it
     /// would be taken for this one's.
     pub(crate) fn new(learner: &'l Learner<'l, C>, state: TrainState<C::Model>) -> Result<Self> {
+        if !learner.ranks.is_first() {
+            return Self::with_log(learner, state, None);
+        }
         unmark_done(&learner.work)?;
         checkpoint::clear(&learner.work)?;
         start::remove_kept(&learner.work)?;
         let log = RunLog::create(&learner.work)?;
         keep::remove_others(&learner.work, &[])?;
-        Self::with_log(learner, state, log)
+        Self::with_log(learner, state, Some(log))
     }
 
-    fn with_log(learner: &'l Learner<'l, C>, mut state: TrainState<C::Model>, log: RunLog) -> Result<Self> {
+    fn with_log(learner: &'l Learner<'l, C>, mut state: TrainState<C::Model>, log: Option<RunLog>) -> Result<Self> {
         if learner.config.checkpoint_every.is_some() {
             state.watch_rows();
         }
@@ -88,6 +94,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             unseen: Unseen::new(config.unseen, dataset)?,
             keeper: Keeper::new(&learner.work, tasks, patience, is_joint, learner.with_joint),
             log,
+            stopped: false,
             steps: 0,
             epoch: 0,
             evaluations: 0,
@@ -106,15 +113,17 @@ impl<'l, C: ModelSpec> Training<'l, C> {
     /// has ended.
     pub(crate) fn run(mut self) -> Result<FitSummary> {
         let _memory = ReleaseMemory;
-        if self.learner.start.is_some() && self.evaluations == 0 && !self.learner.stop.is_set() {
+        self.listen();
+        if self.learner.start.is_some() && self.evaluations == 0 && !self.stopped {
             self.evaluate()?; // a day that makes nothing better leaves the model as it was
         }
-        while (self.taken > 0 || self.epoch < self.learner.config.epochs) && !self.learner.stop.is_set() {
+        while (self.taken > 0 || self.epoch < self.learner.config.epochs) && !self.stopped {
             if self.run_epoch()? == Verdict::Stop {
                 break;
             }
         }
-        let interrupted = self.learner.stop.is_set(); // asked once: what is left is of one mind
+        self.listen();
+        let interrupted = self.stopped; // asked once: what is left is of one mind
         if self.keeper.is_empty() {
             // Stopped before the first evaluation: what there is, is kept, and judged by nothing.
             let moment = self.moment();
@@ -126,15 +135,18 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.wait(&mut self.keeper)?;
         }
-        self.keeper.finish::<C>(self.learner.config.seed, self.checkpoints.is_some())?;
         let summary = self.summary(interrupted);
-        self.log.finish()?;
-        if !interrupted {
-            mark_done(&self.learner.work, &self.learner.settings(), &summary)?;
+        if let Some(log) = self.log.take() {
+            self.keeper.finish::<C>(self.learner.config.seed, self.checkpoints.is_some())?;
+            log.finish()?;
+            if !interrupted {
+                mark_done(&self.learner.work, &self.learner.settings(), &summary)?;
+            }
+            if self.checkpoints.is_none() || !interrupted {
+                clear(self.learner)?; // without any checkpoints asked for, those that it went on from
+            }
         }
-        if self.checkpoints.is_none() || !interrupted {
-            clear(self.learner)?; // without any checkpoints asked for, those that it went on from
-        }
+        self.learner.ranks.barrier(); // the bundle is there
         Ok(summary)
     }
 
@@ -151,7 +163,17 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             parameters: self.learner.parameters(),
             memory: self.learner.memory,
             interrupted,
+            sent: 0,
         }
+    }
+
+    /// Asks whether it is to stop; over several ranks, whether any of them was asked to.
+    fn listen(&mut self) {
+        let own = self.learner.stop.is_set();
+        self.stopped = match self.learner.ranks.is_several() {
+            true => self.learner.ranks.gather_all(&[u8::from(own)]).concat().contains(&1),
+            false => own,
+        };
     }
 
     fn state(&self) -> &TrainState<C::Model> {
@@ -172,7 +194,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
     fn run_epoch(&mut self) -> Result<Verdict> {
         let begins = self.taken == 0;
         self.epoch += usize::from(begins);
-        let Learner { dataset, config, progress, spec, stop, .. } = self.learner;
+        let Learner { dataset, config, progress, spec, ranks, .. } = self.learner;
         let plan = BatchPlan { size: config.batch_size, shuffle: Some((config.seed, self.epoch as u64)) };
         if config.table_restart && self.epoch > 1 && begins {
             let seed = config.seed.wrapping_add((self.epoch as u64) << 32); // other numbers in every epoch
@@ -185,18 +207,24 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         bar.advance((self.taken * config.batch_size).min(total));
         let mut begun = Instant::now();
         let whole_groups = config.criterion(dataset.schema())?.is_of_groups();
-        let rows = EpochRows { keep: config.kept_negatives(), whole_groups };
+        let part = ranks.is_several().then(|| (ranks.rank(), ranks.ranks()));
+        let rows = EpochRows { keep: config.kept_negatives(), whole_groups, part };
         for mut batch in dataset.batches_of(Split::Train, plan, self.taken, rows) {
             batch.check(dataset.schema())?;
+            let whole = config.batch_size.min(total - self.taken * config.batch_size); // of all ranks
             if let Some(unseen) = &self.unseen {
-                unseen.show(&mut batch, seed_of_step(config.seed, self.steps + 1));
+                let first = part_of(whole, ranks.rank(), ranks.ranks()).start;
+                unseen.show(&mut batch, first, seed_of_step(config.seed, self.steps + 1));
             }
-            self.step(&batch, &bar)?;
+            self.step(&batch, whole, &bar)?;
             self.taken += 1;
             let is_due = config.evaluate_every.is_due(self.steps, an_epoch, planned);
             let (steps, keeper) = (self.steps, &mut self.keeper);
             self.checkpoints.as_mut().map_or(Ok(()), |checkpoints| checkpoints.look(keeper))?;
-            let is_stopped = stop.is_set();
+            if !ranks.is_several() || is_due || steps.is_multiple_of(STEPS_A_LISTEN) {
+                self.listen();
+            }
+            let is_stopped = self.stopped;
             let is_saved = self.checkpoints.as_mut().is_some_and(|own| own.is_due(steps) || is_stopped);
             if !is_due && !is_saved && !is_stopped {
                 continue;
@@ -206,7 +234,8 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             if is_due && (!is_stopped || is_saved) && self.evaluate()? == Verdict::Stop {
                 return Ok(Verdict::Stop);
             }
-            let is_stopped = stop.is_set(); // now, or while it was measured
+            self.listen();
+            let is_stopped = self.stopped; // now, or while it was measured
             if is_saved || is_stopped {
                 self.checkpoint()?;
             }
@@ -221,16 +250,17 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         Ok(Verdict::Better)
     }
 
-    /// Forward, backward, update.
-    fn step(&mut self, batch: &Batch, bar: &Bar) -> Result<()> {
+    /// Forward, backward, update, on a batch of so many `rows` of all ranks.
+    fn step(&mut self, batch: &Batch, rows: usize, bar: &Bar) -> Result<()> {
         let rate = self.schedule.rate(self.steps);
         self.steps += 1;
-        self.learner.device.seed(seed_of_step(self.learner.config.seed, self.steps));
+        let seed = self.learner.config.seed.wrapping_add((self.learner.ranks.rank() as u64) << 40); // of its own rows
+        self.learner.device.seed(seed_of_step(seed, self.steps));
         let state = self.state.take().expect("a step takes the state and puts it back");
         let (losses, mut gradients) = self.balance.differentiate(&state, batch, &self.objective);
-        let seen = self.losses.add(losses, batch);
+        let seen = self.losses.add(losses);
         if let Some(broken) = self.losses.broken() {
-            let whole = state.table.rows().is_on_host(); // else the loss is read steps later
+            let whole = state.table.rows().is_on_host() && state.shard().is_none(); // else the loss is read steps later
             self.state = Some(state);
             return Err(self.not_finite(broken, whole)?);
         }
@@ -238,8 +268,8 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             prior.step(&state, batch, &self.objective.task_weights, &mut gradients);
         }
         self.state = Some(state.apply(gradients, rate, self.learner.config.max_gradient_norm));
-        self.rows += batch.rows;
-        bar.advance(batch.rows);
+        self.rows += rows;
+        bar.advance(rows);
         seen.into_iter().for_each(|loss| bar.say(format!("loss {loss:.4}")));
         Ok(())
     }
@@ -272,6 +302,9 @@ impl Drop for ReleaseMemory {
         fused::release_memory();
     }
 }
+
+/// Steps after which ranks ask each other whether to stop.
+const STEPS_A_LISTEN: usize = 16;
 
 /// What a step draws from (dropout): numbers of its own, whatever was drawn before.
 fn seed_of_step(seed: u64, step: usize) -> u64 {

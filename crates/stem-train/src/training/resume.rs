@@ -30,7 +30,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let base = Base { steps: place.steps, checksum: checkpoint.checksum().into(), rows, on_top };
         let unfit = |what: String| Error::Checkpoint { path: path.to_path_buf(), what };
         let log = RunLog::go_on(&learner.work, place.log)?;
-        let mut training = Self::with_log(learner, state, log)?;
+        let mut training = Self::with_log(learner, state, Some(log))?;
         let known = checkpoint::known(&learner.work)?;
         training.keeper.restore(place.keeper, known.iter().map(|(_, state)| state))?;
         training.checkpoints.iter_mut().for_each(|checkpoints| checkpoints.go_on(base.clone(), known.clone()));
@@ -65,7 +65,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             losses: self.losses.state(),
             balance: self.balance.state(),
             prior: self.prior.as_ref().map(LearnedPrior::state),
-            log: self.log.bytes()?,
+            log: self.log.as_ref().map_or(Ok(0), RunLog::bytes)?,
             table_steps,
             network_steps,
         })

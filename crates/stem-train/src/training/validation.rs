@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::TensorData;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stem_core::models::{Model, ModelSpec};
-use stem_core::{Calibration, bundle, params};
+use stem_core::{Calibration, bundle, files, params};
 use stem_data::Split;
 use stem_report::analysis::LabelKind;
 use stem_report::metrics::{TaskMetrics, four_decimals};
@@ -20,31 +21,57 @@ use crate::learner::Learner;
 use crate::log::by_task;
 use crate::loss_meter::LossMeter;
 use crate::measure::scores_of;
+use crate::ranks::Team;
 use crate::start::CHECKPOINT;
 use crate::step::TrainState;
+
+/// What decides after an evaluation. Rank 0 has the scores of all, and says it to the others: that all are of one mind does not hang on how their
+/// processors round.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Found {
+    /// The task of a score that is no number, and its bits.
+    broken: Option<(usize, u32)>,
+    /// What is monitored of each task, more being better. `[T]`
+    of_tasks: Vec<Option<f64>>,
+    mean: Option<f64>,
+}
+
+impl Found {
+    /// What rank 0 has found.
+    fn of_first(self, ranks: &Team) -> Self {
+        if !ranks.is_several() {
+            return self;
+        }
+        let said = ranks.broadcast(serde_json::to_vec(&self).expect("numbers are plain data"));
+        serde_json::from_slice(&said).expect("rank 0 runs the same version, which was asked at the start")
+    }
+}
 
 impl<C: ModelSpec> Training<'_, C> {
     /// Measures on validation, logs, judges, and saves the weights where they are somebody's best.
     pub(super) fn evaluate(&mut self) -> Result<Verdict> {
         self.evaluations += 1;
         let (learner, schema) = (self.learner, self.learner.dataset.schema());
-        let scores = scores_of(learner, self.state(), Split::Valid)?;
-        if let Some(place) = scores.iter().position(|score| !score.is_finite()) {
-            return Err(self.not_finite((place % schema.tasks.len(), scores[place]), false)?);
+        let scores = scores_of(learner, self.state(), Split::Valid)?; // over ranks, those of all on rank 0
+        let (valid, found) = match learner.ranks.is_first() {
+            true => self.found(&scores),
+            false => Default::default(),
+        };
+        let Found { broken, of_tasks, mean } = found.of_first(&learner.ranks);
+        if let Some((task, bits)) = broken {
+            return Err(self.not_finite((task, f32::from_bits(bits)), false)?);
         }
-        let valid = learner.measure_for(&scores, Split::Valid, &self.monitor);
-        let mean = self.monitor.mean(learner.named(&valid));
-        let of_tasks = learner.named(&valid).map(|(_, kind, metrics)| self.monitor.goodness(kind, metrics));
-        let of_tasks: Vec<Option<f64>> = of_tasks.collect();
         let (moment, before) = (self.moment(), self.keeper.all());
         let judged = self.keeper.judge(&of_tasks, mean, moment);
         if judged.keep {
             let mut maps = learner.calibration_before(); // of a task for which none can be fitted, and of the model as it came
-            if self.steps > 0 || maps.is_empty() {
+            if learner.ranks.is_first() && (self.steps > 0 || maps.is_empty()) {
                 maps.extend(calibrate::fit(learner.config.calibrate, &scores, learner.dataset));
             }
             self.save(moment, mean, &maps)?;
-            self.keeper.clean(&before)?;
+            if learner.ranks.is_first() {
+                self.keeper.clean(&before)?;
+            }
             if judged.verdict == Verdict::Better {
                 self.keep_checkpoint()?;
             }
@@ -67,8 +94,21 @@ impl<C: ModelSpec> Training<'_, C> {
         Ok(())
     }
 
-    /// A line of the log, and one for the reader.
+    /// What scores of the validation split come to.
+    fn found(&self, scores: &[f32]) -> (Vec<TaskMetrics>, Found) {
+        let (learner, tasks) = (self.learner, self.tasks().len());
+        if let Some(place) = scores.iter().position(|score| !score.is_finite()) {
+            return (Vec::new(), Found { broken: Some((place % tasks, scores[place].to_bits())), ..Found::default() });
+        }
+        let valid = learner.measure_for(scores, Split::Valid, &self.monitor);
+        let of_tasks = learner.named(&valid).map(|(_, kind, metrics)| self.monitor.goodness(kind, metrics)).collect();
+        let mean = self.monitor.mean(learner.named(&valid));
+        (valid, Found { broken: None, of_tasks, mean })
+    }
+
+    /// A line of the log, and one for the reader; over several ranks the first's.
     fn tell(&mut self, valid: &[TaskMetrics], best_of: &[usize], moment: Moment) -> Result<()> {
+        let Some(log) = &mut self.log else { return Ok(()) };
         let schema = self.learner.dataset.schema();
         let (loss, rate) = (self.losses.means(), self.schedule.rate(self.steps.saturating_sub(1)));
         let is_start = moment.steps == 0; // a model that is trained on, as it came
@@ -84,7 +124,7 @@ impl<C: ModelSpec> Training<'_, C> {
         });
         self.learner.task.iter().for_each(|task| line["task"] = task.as_str().into());
         self.balance.weights().into_iter().for_each(|weights| line["balance"] = by_task(schema, weights));
-        self.log.write(&line)?;
+        log.write(&line)?;
         let all_alike = schema.tasks.iter().all(|task| task.kind.is_binary());
         let of_task = |(task, kind, metrics): (&str, LabelKind, &TaskMetrics)| {
             let metric = self.monitor.metric_of(kind);
@@ -147,7 +187,9 @@ impl<C: ModelSpec> Training<'_, C> {
         let task = self.tasks().get(task).map_or("(regularization)", |task| &task.name).to_string();
         let last_good = learner.folder.join("last-good.safetensors");
         let saved = if let Some(last) = self.keeper.last() {
-            self.keeper.finish::<C>(learner.config.seed, self.checkpoints.is_some())?;
+            if learner.ranks.is_first() {
+                self.keeper.finish::<C>(learner.config.seed, self.checkpoints.is_some())?;
+            }
             format!("the weights of epoch {} are in {}", last.epoch, learner.work.join(BUNDLE).display())
         } else if whole && is_finite(self.state()) {
             let training = json!({ "epoch": 0, "seed": learner.config.seed });
@@ -169,7 +211,17 @@ fn write<C: ModelSpec>(
 ) -> Result<()> {
     let (schema, keys) = (learner.dataset.schema(), learner.dataset.known_keys());
     let (table, network) = (&state.table, &state.network);
-    Ok(bundle::save_calibrated(path, schema, keys, &learner.spec, table, network, training, calibration)?)
+    let Some(shard) = state.shard() else {
+        return Ok(bundle::save_calibrated(path, schema, keys, &learner.spec, table, network, training, calibration)?);
+    };
+    let rows = path.with_extension("table");
+    shard.collect(table.rows(), &rows)?;
+    if learner.ranks.is_first() {
+        let whole = (rows.as_path(), [shard.whole(), table.rows().dims()[1]]);
+        bundle::save_from_file(path, schema, keys, &learner.spec, whole, network, training, calibration)?;
+        files::remove_file(&rows)?;
+    }
+    Ok(())
 }
 
 /// Whether all weights are numbers.

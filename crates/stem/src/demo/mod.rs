@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let dataset = prepare(&recipe, out, &out.join("columns"), &preparation)?;
     let (progress, stop) = (console.progress(), console.stop());
     let options =
-        RunOptions { device, progress, stop, overwrite: true, resume: false, metrics: vec![], command: command_line() };
+        RunOptions { device, progress, stop, overwrite: true, command: command_line(), ..RunOptions::default() };
     let mut runs: Vec<RunMetrics> = Vec::new();
     for model in [ModelName::Stem, ModelName::SharedBottom, ModelName::SingleTask] {
         runs.push(train(model, &plan, &dataset, &out.join(model.as_str()), &options)?);

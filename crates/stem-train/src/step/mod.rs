@@ -1,9 +1,17 @@
 //! One training step, as the equations have it: gather, forward, loss, backward, clip, update, write back.
+//!
+//! Over several [ranks](crate::ranks) a rank has a part of the batch and a part of the table. Gathering fetches rows from where they live, a
+//! backward pass ends with the sums over ranks, and the update is where the rows are; the equations are the same.
+
+mod gathered;
+mod over_ranks;
+
+pub use gathered::{Gathered, StepGradients};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -16,9 +24,9 @@ use stem_core::{Batch, Schema, params};
 use tracing::trace_span;
 
 use crate::checkpoint::{Chain, Changed, Large, Matrices, Put, Small, Unusable, Values};
-use crate::optimizer::{
-    Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled, squared_norm,
-};
+use crate::optimizer::{Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled};
+use crate::ranks::Shard;
+use gathered::Part;
 
 /// Which rows of the table take part in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -81,6 +89,8 @@ pub struct TrainState<M> {
     network_optimizer: NetworkOptimizer,
     /// Rows of the table that have changed, where somebody asks.
     changed: Option<Changed>,
+    /// Which rows the table has, where it is a part of one over several ranks.
+    shard: Option<Arc<Shard>>,
 }
 
 /// The losses of a step, still on the device.
@@ -90,72 +100,16 @@ pub struct Losses {
     pub tasks: Tensor<1>,
     /// Everything else: L2 of rows and network, and the model's penalty. `[1]`
     pub regularization: Tensor<1>,
+    /// How much the rows count together whose label of a task is known. `[T]`
+    pub labelled: Arc<[f64]>,
 }
 
-/// A batch on the device with its distinct rows gathered: what the gradients of every task are taken from. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Gathered {
-    distinct: Arc<DistinctRows>,
-    index: Tensor<1, Int>,   // [U]
-    values: Tensor<2>,       // [U, W]
-    inverse: Tensor<1, Int>, // [B * S]
-    weights: Tensor<2>,      // [B, S]
-    targets: Targets,
-}
-
-/// The gradients of a step.
-#[derive(Debug, Clone)]
-pub struct StepGradients {
-    /// Of every parameter the loss reaches.
-    pub network: NetworkGradients,
-    /// Of the distinct rows. `[U, W]`
-    pub rows: Tensor<2>,
-    batch: Gathered,
-}
-
-impl StepGradients {
-    /// Inner product, network and rows as one vector. `[1]`
-    pub fn dot(&self, other: &Self) -> Tensor<1> {
-        self.network.dot(&other.network, (self.rows.clone() * other.rows.clone()).sum())
-    }
-
-    /// The distinct rows of the batch, ascending. `[U]`
-    pub(crate) fn row_ids(&self) -> &[u32] {
-        &self.batch.distinct.rows
-    }
-
-    /// How often each of them stands in the batch: the difference of neighbours. `[U + 1]`
-    pub(crate) fn row_starts(&self) -> &[u32] {
-        self.batch.distinct.by_row.starts()
-    }
-
-    /// Changes the gradients of the rows, given the rows. `[U, W]` both
-    pub(crate) fn change_rows(&mut self, change: impl FnOnce(Tensor<2>, &Tensor<2>) -> Tensor<2>) {
-        let grad = std::mem::replace(&mut self.rows, Tensor::empty([1, 1], &self.batch.values.device()));
-        self.rows = change(grad, &self.batch.values);
-    }
-
-    /// `||rows||` `[1]`
-    pub fn rows_norm(&self) -> Tensor<1> {
-        squared_norm(&self.rows).sqrt()
-    }
-
-    /// `self + scale * other`; of the same batch. `scale [1]`, 1 where it is `None`
-    #[must_use]
-    pub fn add(self, other: &Self, scale: Option<&Tensor<1>>) -> Self {
-        let add = |a: Tensor<2>, b: &Tensor<2>| match scale {
-            Some(scale) => a + b.clone() * scale.clone().unsqueeze(),
-            None => a + b.clone(),
-        };
-        Self { rows: add(self.rows, &other.rows), network: self.network.add(&other.network, scale), ..self }
-    }
-
-    /// `scale * self`, `scale [1]`
-    #[must_use]
-    pub fn scaled(self, scale: &Tensor<1>) -> Self {
-        let times = |grad: Tensor<2>| grad * scale.clone().unsqueeze();
-        Self { rows: times(self.rows), network: self.network.map(times), ..self }
-    }
+/// What a backward pass leaves.
+struct Backward {
+    tasks: Tensor<1>,   // [T]
+    penalty: Tensor<1>, // [1], the model's
+    rows: Tensor<2>,    // [U, W]
+    network: NetworkGradients,
 }
 
 /// What to do where a checkpoint is of another optimizer.
@@ -195,6 +149,7 @@ impl<M: Model> TrainState<M> {
             table_state: None,
             network_optimizer: NetworkOptimizer::new(OptimizerConfig::default()),
             changed: None,
+            shard: None,
         }
     }
 
@@ -224,8 +179,11 @@ impl<M: Model> TrainState<M> {
 
     /// Draws the table anew; the optimizer forgets it.
     pub(crate) fn restart_table(&mut self, schema: &Schema, embedding_std: f32, seed: u64) {
-        let widths = self.table.widths().to_vec();
-        self.table = EmbeddingTable::init(schema, &widths, embedding_std, seed, &self.device());
+        let (widths, device) = (self.table.widths().to_vec(), self.device());
+        self.table = match &self.shard {
+            Some(shard) => shard.draw(schema, &widths, embedding_std, seed, &device),
+            None => EmbeddingTable::init(schema, &widths, embedding_std, seed, &device),
+        };
         self.table_state = None;
         self.changed.iter_mut().for_each(Changed::mark_all);
     }
@@ -329,24 +287,32 @@ impl<M: Model> TrainState<M> {
         self.mode
     }
 
-    /// For every slot of a batch its row, and the gradient of `sum_t w_t L_t` by it, each slot taken as a row of its own.
-    /// `[B * S, W]` both, row-major. Changes no weight; batch normalisation moves its running statistics.
-    pub(crate) fn slot_gradients(&self, batch: &Batch, weights: &[f64]) -> (Vec<f32>, Vec<f32>) {
+    /// For every slot of the first rows of a gathered batch its row, and the gradient of `sum_t w_t L_t` by it, each slot taken as a row of its
+    /// own; `part` are those rows, and `labelled` how much the rows of all ranks count whose labels are known. `[B * S, W]` both, row-major.
+    /// Changes no weight; batch normalisation moves its running statistics.
+    pub(crate) fn slot_gradients(
+        &self,
+        of: &Gathered,
+        part: &Batch,
+        labelled: &[f64],
+        weights: &[f64],
+    ) -> (Vec<f32>, Vec<f32>) {
+        let Some(whole) = of.part.as_ref().filter(|_| part.rows > 0) else { return (Vec::new(), Vec::new()) };
         let device = self.device();
-        let slots: Vec<u32> = (0..batch.ids.len() as u32).collect();
-        let (inverse, slot_weights) = upload(&slots, &batch.weights, batch.rows, &device);
-        let gathered = Gathered {
-            values: self.table.rows().gather(upload_index(&batch.ids, &device)),
-            targets: self.criterion.targets(batch, &device),
-            index: inverse.clone(),
+        let slots: Vec<u32> = (0..part.ids.len() as u32).collect();
+        let (inverse, slot_weights) = upload(&slots, &part.weights, part.rows, &device);
+        let alone = Part {
+            values: whole.values.clone().select(0, whole.inverse.clone().slice(0..part.ids.len())),
+            targets: self.criterion.targets_among(part, labelled, &device),
             distinct: DistinctRows::of(&slots).into(),
             inverse,
             weights: slot_weights,
+            index: None,
         };
         let share = Share { weights: Tensor::from_floats(weights, &device), penalty: 0.0 };
-        let (_, gradients) = self.task_gradients(&gathered, share);
+        let Backward { rows, .. } = self.backward(&alone, share);
         let floats = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("rows are f32");
-        (floats(gathered.values), floats(gradients.rows))
+        (floats(alone.values), floats(rows))
     }
 
     /// Where the table is.
@@ -360,10 +326,14 @@ impl<M: Model> TrainState<M> {
         self.regularize(losses, gradients, objective)
     }
 
-    /// Distinct rows, looked up and uploaded.
+    /// Distinct rows, looked up and uploaded; over several ranks, fetched from where they live.
     pub fn gather(&self, batch: &Batch) -> Gathered {
         let _span = trace_span!("gather").entered();
         let device = self.device();
+        let labelled = Targets::counts(batch, self.criterion.tasks());
+        if let Some(shard) = &self.shard {
+            return self.fetch(shard, batch, &labelled);
+        }
         let [table_rows, _] = self.table.rows().dims();
         let distinct = match self.mode {
             TableMode::RowSparse => DistinctRows::of(&batch.ids),
@@ -371,39 +341,50 @@ impl<M: Model> TrainState<M> {
         };
         let index = upload_index(&distinct.rows, &device);
         let (inverse, weights) = upload(&distinct.inverse, &batch.weights, batch.rows, &device);
-        Gathered {
+        let part = Part {
             values: self.table.rows().gather(index.clone()),
-            targets: self.criterion.targets(batch, &device),
+            targets: self.criterion.targets_among(batch, &labelled, &device),
             distinct: distinct.into(),
-            index,
+            index: Some(index),
             inverse,
             weights,
-        }
+        };
+        Gathered { part: Some(part), labelled: labelled.into(), rows: batch.rows, home: None }
     }
 
     /// Forward, loss, backward: what one share of the losses does, L2 left out.
     pub fn task_gradients(&self, batch: &Gathered, share: Share) -> (Losses, StepGradients) {
+        if let Some(home) = &batch.home {
+            return self.gradients_of_all(home, batch, share);
+        }
+        let part = batch.part.as_ref().expect("one process has all rows of a batch");
+        let Backward { tasks, penalty, rows, network } = self.backward(part, share);
+        let losses = Losses { tasks, regularization: penalty, labelled: batch.labelled.clone() };
+        (losses, StepGradients { network, rows, batch: batch.clone() })
+    }
+
+    /// The same of a part of a batch.
+    fn backward(&self, part: &Part, share: Share) -> Backward {
         let span = trace_span!("forward").entered();
-        let rows = batch.values.clone().autodiff().require_grad(); // [U, W], the leaf
-        let (inverse, weights) = (batch.inverse.clone().autodiff(), batch.weights.clone().autodiff());
-        let x = self.layout.pool(rows.clone(), inverse, weights).with_distinct(batch.distinct.clone());
+        let rows = part.values.clone().autodiff().require_grad(); // [U, W], the leaf
+        let (inverse, weights) = (part.inverse.clone().autodiff(), part.weights.clone().autodiff());
+        let x = self.layout.pool(rows.clone(), inverse, weights).with_distinct(part.distinct.clone());
         let logits = precision::with(self.precision, || self.network.forward(x)); // [B, L]
-        let penalty = self.network.penalty(&logits); // [1]
-        let tasks = self.criterion.forward(logits, &batch.targets); // [T]
+        let model_penalty = self.network.penalty(&logits); // [1]
+        let tasks = self.criterion.forward(logits, &part.targets); // [T]
 
         let mut loss = (tasks.clone() * share.weights.autodiff()).sum();
-        let mut regularization = Tensor::zeros([1], &self.device());
-        if let Some(penalty) = penalty {
-            regularization = penalty.clone().inner();
-            loss = loss + penalty * share.penalty;
+        let mut penalty = Tensor::zeros([1], &self.device());
+        if let Some(of_model) = model_penalty {
+            penalty = of_model.clone().inner();
+            loss = loss + of_model * share.penalty;
         }
         drop(span);
         let _span = trace_span!("backward").entered();
         let mut grads = loss.backward();
-        let losses = Losses { tasks: tasks.inner(), regularization };
         let rows = rows.grad_remove(&mut grads).expect("every loss reads the rows");
         let network = NetworkGradients::take(&self.network, &mut grads);
-        (losses, StepGradients { network, rows, batch: batch.clone() })
+        Backward { tasks: tasks.inner(), penalty, rows, network }
     }
 
     /// Adds what L2 adds: `lambda rows` and `mu weights`, on everything the loss reaches.
@@ -415,7 +396,8 @@ impl<M: Model> TrainState<M> {
     ) -> (Losses, StepGradients) {
         let _span = trace_span!("L2").entered();
         if objective.embedding_l2 > 0.0 {
-            let (rows, squares) = add_scaled(gradients.rows, &gradients.batch.values, objective.embedding_l2); // [U, W]
+            let (rows, squares) = add_scaled(gradients.rows, gradients.batch.row_values(), objective.embedding_l2); // [U, W]
+            let squares = gradients.batch.sum(squares);
             losses.regularization = losses.regularization + squares * (objective.embedding_l2 / 2.0);
             gradients.rows = rows;
         }
@@ -429,10 +411,11 @@ impl<M: Model> TrainState<M> {
 
     /// Clip, optimizer on the network, optimizer on the rows, write back.
     pub fn apply(mut self, gradients: StepGradients, rate: f64, max_gradient_norm: f64) -> Self {
-        let StepGradients { network, rows, batch: Gathered { distinct, index, .. } } = gradients;
         let on_host = self.table.rows().is_on_host();
         let span = trace_span!("clip").entered();
-        let clip = Clip::to(max_gradient_norm, network.add_squared_norm(squared_norm(&rows)), on_host);
+        let squared = gradients.rows_squared();
+        let StepGradients { network, rows, batch } = gradients;
+        let clip = Clip::to(max_gradient_norm, network.add_squared_norm(squared), on_host);
         drop(span);
         let span = trace_span!("optimizer on the network").entered();
         self.network = self.network_optimizer.update(self.network, network, rate, &clip);
@@ -442,13 +425,17 @@ impl<M: Model> TrainState<M> {
         let state = self
             .table_state
             .get_or_insert_with(|| OptimizerState::new(self.optimizer, matrix.dims(), &matrix.tensor().device()));
+        let Some((ids, index)) = batch.places() else {
+            state.skip(); // the step is one of the whole table
+            return self;
+        };
         let touched = match self.mode {
-            TableMode::RowSparse => Rows::Distinct { ids: &distinct.rows, index: &index },
+            TableMode::RowSparse => Rows::Distinct { ids, index },
             TableMode::Dense => Rows::All,
         };
         state.update(rate, matrix, touched, rows, &clip);
         match (&mut self.changed, self.mode) {
-            (Some(changed), TableMode::RowSparse) => changed.mark(&distinct.rows),
+            (Some(changed), TableMode::RowSparse) => changed.mark(ids),
             (Some(changed), TableMode::Dense) => changed.mark_all(),
             (None, _) => {}
         }

@@ -1,0 +1,74 @@
+//! The body of the ranks that MPI carries, held to what the trait says. Each test starts itself again under `mpirun`, with 2 and with 3 ranks.
+#![cfg(feature = "mpi")]
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+use stem_mpi::Mpi;
+use stem_train::ranks::Ranks;
+
+/// Runs one test of this program as a job of so many ranks; gives whether it passed on all, and what was printed.
+fn job(test: &str, ranks: usize) -> (bool, String) {
+    let output = Command::new("mpirun")
+        .args(["--allow-run-as-root", "--oversubscribe", "-n", &ranks.to_string()])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads", "1"])
+        .env("STEM_TEST_JOB", "1")
+        .output()
+        .expect("mpirun is there");
+    let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (output.status.success(), printed)
+}
+
+fn is_rank() -> bool {
+    std::env::var_os("STEM_TEST_JOB").is_some()
+}
+
+#[test]
+fn what_one_rank_sends_another_is_what_that_one_is_sent_in_however_many_pieces() {
+    if !is_rank() {
+        for ranks in [1, 2, 3] {
+            let (passed, printed) =
+                job("what_one_rank_sends_another_is_what_that_one_is_sent_in_however_many_pieces", ranks);
+            assert!(passed, "{ranks} ranks: {printed}");
+        }
+        return;
+    }
+    let mut mpi = Mpi::join().unwrap();
+    assert!(Mpi::join().is_none(), "a process joins once");
+    for piece in [usize::MAX, 7, 1] {
+        mpi = mpi.in_pieces_of(piece);
+        let (own, count) = (mpi.rank(), mpi.ranks());
+        // lengths of 0 to 40, other ones in every round and for every pair
+        let message = |round: usize, from: usize, to: usize| {
+            let mixed = (round * 31 + from * 7 + to * 3 + 1).wrapping_mul(2_654_435_761);
+            (0..mixed % 41).map(|at| (mixed >> 8 ^ at) as u8).collect::<Vec<u8>>()
+        };
+        for round in 0..50 {
+            let before = mpi.sent();
+            let parts: Vec<Vec<u8>> = (0..count).map(|to| message(round, own, to)).collect();
+            let others: usize = parts.iter().enumerate().filter(|(to, _)| *to != own).map(|(_, part)| part.len()).sum();
+            let expected: Vec<Vec<u8>> = (0..count).map(|from| message(round, from, own)).collect();
+            assert_eq!(mpi.exchange(parts), expected, "round {round} in pieces of {piece}");
+            assert_eq!(mpi.sent() - before, others as u64);
+        }
+        assert_eq!(mpi.broadcast(vec![own as u8 + 5]), [5]);
+        assert_eq!(mpi.gather_all(&[own as u8]), (0..count).map(|rank| vec![rank as u8]).collect::<Vec<_>>());
+        assert_eq!(mpi.gather(vec![own as u8]).len(), if own == 0 { count } else { 0 });
+        mpi.barrier();
+    }
+}
+
+#[test]
+fn a_rank_that_ends_the_job_ends_it_on_all() {
+    if !is_rank() {
+        let (passed, printed) = job("a_rank_that_ends_the_job_ends_it_on_all", 2);
+        assert!(!passed && printed.contains("MPI_ABORT was invoked on rank 1"), "{printed}");
+        return;
+    }
+    let mpi = Mpi::join().unwrap();
+    if mpi.rank() == 1 {
+        stem_mpi::end_job(3);
+    }
+    mpi.barrier(); // for ever
+}

@@ -1,0 +1,157 @@
+//! A batch on the device with its rows, and the gradients of a step; over several ranks, where the rows live too.
+
+use std::sync::Arc;
+
+use burn::tensor::{Int, Tensor};
+use stem_core::loss::Targets;
+use stem_core::nn::DistinctRows;
+
+use crate::optimizer::{NetworkGradients, squared_norm};
+use crate::ranks::{Asked, Shard, sum_few};
+
+/// A batch on the device with its distinct rows gathered: what the gradients of every task are taken from. Cheap to clone. Over several
+/// ranks it is a rank's part of the batch.
+#[derive(Debug, Clone)]
+pub struct Gathered {
+    /// `None` where the batch has no row for this rank.
+    pub(super) part: Option<Part>,
+    /// How much the rows count together whose label of a task is known, on all ranks. `[T]`
+    pub(super) labelled: Arc<[f64]>,
+    /// `B`, of all ranks.
+    pub(super) rows: usize,
+    /// Where the rows of the table live that the step changes; `None` where they are those of `part`.
+    pub(super) home: Option<Arc<Home>>,
+}
+
+/// The rows of a batch that are on this rank.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) distinct: Arc<DistinctRows>,
+    pub(super) values: Tensor<2>,       // [U, W]
+    pub(super) inverse: Tensor<1, Int>, // [B * S]
+    pub(super) weights: Tensor<2>,      // [B, S]
+    pub(super) targets: Targets,
+    /// On the device, into the table of this process. `[U]`; `None` over several ranks
+    pub(super) index: Option<Tensor<1, Int>>,
+}
+
+/// The rows of the table that live on this rank and that the batch holds, wherever its rows are.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub(super) shard: Arc<Shard>,
+    pub(super) asked: Asked,
+    /// Of the rows; one of zeros where there is none. `[O, W]`
+    pub(super) values: Tensor<2>,
+}
+
+impl Gathered {
+    /// `B`, of all ranks.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Which of the rows of the whole table are changed here, ascending. `[U]`
+    pub(crate) fn row_ids(&self) -> &[u32] {
+        match (&self.home, &self.part) {
+            (Some(home), _) => &home.asked.ids,
+            (None, Some(part)) => &part.distinct.rows,
+            (None, None) => &[],
+        }
+    }
+
+    /// How often each of them stands in the batch: the difference of neighbours. `[U + 1]`
+    pub(crate) fn row_starts(&self) -> &[u32] {
+        match (&self.home, &self.part) {
+            (Some(home), _) => &home.asked.starts,
+            (None, Some(part)) => part.distinct.by_row.starts(),
+            (None, None) => &[0],
+        }
+    }
+
+    /// Where they lie in the table of this process, on the host and on the device; `None` where there is none. `[U]`
+    pub(super) fn places(&self) -> Option<(&[u32], &Tensor<1, Int>)> {
+        match (&self.home, &self.part) {
+            (Some(home), _) => home.asked.rows.as_ref().map(|(index, _)| (home.asked.places.as_slice(), index)),
+            (None, Some(part)) => part.index.as_ref().map(|index| (part.distinct.rows.as_slice(), index)),
+            (None, None) => None,
+        }
+    }
+
+    /// Their values before the step. `[U, W]`
+    pub(super) fn row_values(&self) -> &Tensor<2> {
+        match (&self.home, &self.part) {
+            (Some(home), _) => &home.values,
+            (None, Some(part)) => &part.values,
+            (None, None) => unreachable!("one process has all rows of a batch"),
+        }
+    }
+
+    /// A number that every rank has a part of, in the order of the ranks. `[1]`
+    pub(super) fn sum(&self, own: Tensor<1>) -> Tensor<1> {
+        let Some(home) = &self.home else { return own };
+        let device = own.device();
+        let mut sum = [f64::from(own.into_scalar::<f32>())];
+        sum_few(&*home.shard.ranks, &mut sum);
+        Tensor::from_floats([sum[0] as f32], &device)
+    }
+}
+
+/// The gradients of a step.
+#[derive(Debug, Clone)]
+pub struct StepGradients {
+    /// Of every parameter the loss reaches; over several ranks, of the whole batch.
+    pub network: NetworkGradients,
+    /// Of the distinct rows; over several ranks, of those that live here. `[U, W]`
+    pub rows: Tensor<2>,
+    pub(super) batch: Gathered,
+}
+
+impl StepGradients {
+    /// Inner product, network and rows as one vector. `[1]`
+    pub fn dot(&self, other: &Self) -> Tensor<1> {
+        let rows = self.batch.sum((self.rows.clone() * other.rows.clone()).sum());
+        self.network.dot(&other.network, rows)
+    }
+
+    /// The batch that they are of.
+    pub(crate) fn batch(&self) -> &Gathered {
+        &self.batch
+    }
+
+    /// Changes the gradients of the rows, given the rows. `[U, W]` both
+    pub(crate) fn change_rows(&mut self, change: impl FnOnce(Tensor<2>, &Tensor<2>) -> Tensor<2>) {
+        if self.batch.row_ids().is_empty() {
+            return;
+        }
+        let values = self.batch.row_values();
+        let grad = std::mem::replace(&mut self.rows, Tensor::empty([1, 1], &values.device()));
+        self.rows = change(grad, values);
+    }
+
+    /// `||rows||^2` of all ranks. `[1]`
+    pub(super) fn rows_squared(&self) -> Tensor<1> {
+        self.batch.sum(squared_norm(&self.rows))
+    }
+
+    /// `||rows||` `[1]`
+    pub fn rows_norm(&self) -> Tensor<1> {
+        self.rows_squared().sqrt()
+    }
+
+    /// `self + scale * other`; of the same batch. `scale [1]`, 1 where it is `None`
+    #[must_use]
+    pub fn add(self, other: &Self, scale: Option<&Tensor<1>>) -> Self {
+        let add = |a: Tensor<2>, b: &Tensor<2>| match scale {
+            Some(scale) => a + b.clone() * scale.clone().unsqueeze(),
+            None => a + b.clone(),
+        };
+        Self { rows: add(self.rows, &other.rows), network: self.network.add(&other.network, scale), ..self }
+    }
+
+    /// `scale * self`, `scale [1]`
+    #[must_use]
+    pub fn scaled(self, scale: &Tensor<1>) -> Self {
+        let times = |grad: Tensor<2>| grad * scale.clone().unsqueeze();
+        Self { rows: times(self.rows), network: self.network.map(times), ..self }
+    }
+}

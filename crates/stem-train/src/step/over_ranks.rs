@@ -1,0 +1,110 @@
+//! A step of several ranks: what they fetch before it, and what they sum after it.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use stem_core::models::{Model, ModelSpec};
+use stem_core::nn::{DistinctRows, EmbeddingTable, score, upload};
+use stem_core::{Batch, Schema, Task};
+
+use super::gathered::{Gathered, Home, Part, StepGradients};
+use super::{Backward, Losses, Share, TableMode, TrainState};
+use crate::optimizer::NetworkGradients;
+use crate::ranks::{Fetched, Shard, Team, matrix, sum};
+
+impl<M: Model> TrainState<M> {
+    /// As [`init`](Self::init), but of the table only the rows that live on this rank.
+    pub(crate) fn init_over<C: ModelSpec<Model = M>>(
+        spec: &C,
+        schema: &Schema,
+        embedding_std: f32,
+        seed: u64,
+        ranks: &Team,
+        device: &Device,
+    ) -> Self {
+        let network = spec.init(schema, &mut ChaCha8Rng::seed_from_u64(seed), &device.clone().autodiff());
+        let shard = Shard::of(ranks, schema.rows());
+        let table = shard.draw(schema, &spec.widths(schema), embedding_std, seed, device);
+        Self { shard: Some(shard.into()), ..Self::new(schema, table, network, TableMode::RowSparse) }
+    }
+
+    /// Which rows the table has, where it is a part of one.
+    pub(crate) fn shard(&self) -> Option<&Arc<Shard>> {
+        self.shard.as_ref()
+    }
+
+    /// A rank's part of a batch, its rows fetched; `labelled` is of that part alone.
+    pub(super) fn fetch(&self, shard: &Arc<Shard>, batch: &Batch, labelled: &[f64]) -> Gathered {
+        let (device, [_, width]) = (self.device(), self.table.rows().dims());
+        let distinct = DistinctRows::of(&batch.ids);
+        let told: Vec<f64> = labelled.iter().copied().chain([batch.rows as f64]).collect();
+        let Fetched { values, asked, mut told } =
+            shard.fetch(self.table.rows(), &distinct.rows, distinct.by_row.starts(), &told);
+        let rows = told.pop().unwrap_or_default() as usize; // a count is exact
+        let part = (batch.rows > 0).then(|| {
+            let (inverse, weights) = upload(&distinct.inverse, &batch.weights, batch.rows, &device);
+            let targets = self.criterion.targets_among(batch, &told, &device);
+            Part {
+                values: matrix(values, width, &device),
+                distinct: distinct.into(),
+                inverse,
+                weights,
+                targets,
+                index: None,
+            }
+        });
+        let home = match &asked.rows {
+            Some((_, values)) => values.clone(),
+            None => matrix(Vec::new(), width, &device),
+        };
+        let home = Home { shard: shard.clone(), asked, values: home };
+        Gathered { part, labelled: told.into(), rows, home: Some(home.into()) }
+    }
+
+    /// Forward, loss, backward on this rank's part; then the gradients of rows go where those live, and all else is summed.
+    pub(super) fn gradients_of_all(&self, home: &Arc<Home>, batch: &Gathered, share: Share) -> (Losses, StepGradients) {
+        let (device, [_, width]) = (self.device(), self.table.rows().dims());
+        let tasks = self.criterion.tasks();
+        let floats = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("gradients are f32");
+        let (mut rows, mut network, mut losses) = (Vec::new(), NetworkGradients::default(), vec![0.0; tasks + 1]);
+        if let Some(part) = &batch.part {
+            let own = part.targets.labels.dims()[0] as f64 / batch.rows.max(1) as f64; // the model's penalty is a mean over rows
+            let share = Share { penalty: share.penalty * own, ..share };
+            let found = self.backward(part, share);
+            let of_part = Backward { penalty: found.penalty * own, ..found };
+            losses = Tensor::cat(vec![of_part.tasks, of_part.penalty], 0)
+                .into_data()
+                .try_into_vec()
+                .expect("losses are f32");
+            (rows, network) = (floats(of_part.rows), of_part.network);
+        }
+        let rows = home.shard.send_home(&home.asked, &rows, width); // [O, W]
+        let mut all = network.flat(&self.network);
+        all.extend(losses);
+        sum(&*home.shard.ranks, &mut all);
+        let losses = all.split_off(all.len() - tasks - 1);
+        let tensor = |values: &[f32]| Tensor::<1>::from_floats(values, &device);
+        let losses = Losses {
+            tasks: tensor(&losses[..tasks]),
+            regularization: tensor(&losses[tasks..]),
+            labelled: batch.labelled.clone(),
+        };
+        let network = NetworkGradients::of_flat(&self.network, &all, &device);
+        (losses, StepGradients { network, rows: matrix(rows, width, &device), batch: batch.clone() })
+    }
+
+    /// Scores of the rows of a batch that are this rank's; all ranks call it together. `[B, T]`, row-major
+    pub(crate) fn score_over(&self, shard: &Shard, network: &M, tasks: &[Task], batch: &Batch) -> Vec<f32> {
+        let distinct = DistinctRows::of(&batch.ids);
+        let table = self.table.rows();
+        let Fetched { values, .. } = shard.fetch(table, &distinct.rows, distinct.by_row.starts(), &[]);
+        if batch.rows == 0 {
+            return Vec::new();
+        }
+        let rows = EmbeddingTable::from_values(values, self.table.widths(), &self.device());
+        let batch = Batch::new(batch.rows, distinct.inverse, batch.weights.clone());
+        score(network, &rows, &self.layout, tasks, &batch)
+    }
+}

@@ -1,0 +1,209 @@
+//! Several ranks are held to one process: the same batches, the same weights but for rounding, and the same bits every time.
+
+mod common;
+
+use std::path::Path;
+
+use common::by_hand::{largest_difference, log_of, weights_in, without_validation};
+use common::{dataset, small, spec, stem};
+use stem_core::{Bundle, ModelConfig, ModelName};
+use stem_data::{Dataset, Split};
+use stem_train::optimizer::{Adagrad, AdamW, Sgd};
+use stem_train::ranks::Threads;
+use stem_train::{BalanceConfig, FitSummary, Learner, OptimizerConfig, PriorConfig, TrainConfig};
+
+/// About 200 steps. With some seeds (1, for PLE on three ranks) a rectifier is at its edge for a row, a last bit decides whether it lets the row
+/// through, and the trainings part; weights that are nudged by a last bit do the same on one process.
+fn config() -> TrainConfig {
+    TrainConfig {
+        seed: 2,
+        batch_size: 64,
+        epochs: 10,
+        embedding_std: 0.05,
+        embedding_l2: Some(1e-4),
+        network_l2: 1e-5,
+        ..TrainConfig::default()
+    }
+}
+
+/// What each rank's training comes to; `folder` receives rank 0's bundle.
+fn fit(ranks: usize, model: &ModelConfig, data: &Dataset, config: &TrainConfig, folder: &Path) -> Vec<FitSummary> {
+    Threads::run(ranks, |ranks| {
+        let own = folder.join(if ranks.is_first() { "out" } else { "nobody's" });
+        let device = spec().open().unwrap();
+        Learner::over(ranks, model.clone(), data, config.clone(), &device, own).unwrap().fit().unwrap()
+    })
+}
+
+/// The weights that a training of so many ranks leaves.
+fn weights(ranks: usize, model: &ModelConfig, data: &Dataset, config: &TrainConfig) -> Vec<f32> {
+    let folder = tempfile::tempdir().unwrap();
+    let summaries = fit(ranks, model, data, config, folder.path());
+    assert!(!folder.path().join("nobody's").exists(), "rank 0 alone writes");
+    assert!(summaries.iter().all(|summary| (summary.sent > 0) == (ranks > 1)));
+    weights_in(&folder.path().join("out/bundle.safetensors"))
+}
+
+/// Refuses weights of 2, 3 and 4 ranks that are not those of one process.
+fn hold(name: &str, model: &ModelConfig, data: &Dataset, config: &TrainConfig) {
+    let alone = weights(1, model, data, config);
+    for ranks in [2, 3, 4] {
+        let difference = largest_difference(&alone, &weights(ranks, model, data, config));
+        assert!(difference < 1e-5, "{name} on {ranks} ranks is off by {difference}");
+    }
+}
+
+#[test]
+fn every_model_on_several_ranks_has_the_weights_that_one_process_gives_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = without_validation(folder.path());
+    for name in ModelName::ALL {
+        hold(name.as_str(), &small(*name), &data, &config());
+    }
+}
+
+#[test]
+fn every_optimizer_updates_a_row_where_it_lives_as_one_process_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = without_validation(folder.path());
+    for optimizer in [
+        OptimizerConfig::AdamW(AdamW::default()),
+        OptimizerConfig::Adagrad(Adagrad::default()),
+        OptimizerConfig::Adagrad(Adagrad { row_wise: true, ..Adagrad::default() }),
+        OptimizerConfig::Sgd(Sgd::default()),
+        OptimizerConfig::Sgd(Sgd { momentum: 0.9, ..Sgd::default() }),
+    ] {
+        let config = TrainConfig { optimizer, learning_rate: 1e-2, max_gradient_norm: 0.05, ..config() };
+        hold(&format!("{optimizer:?}"), &small(ModelName::Stem), &data, &config);
+    }
+}
+
+#[test]
+fn every_balance_and_prior_and_what_is_shown_as_unseen_are_those_of_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = without_validation(folder.path());
+    let stem = small(ModelName::Stem);
+    for balance in [
+        BalanceConfig::Uncertainty { rate: 0.01 },
+        BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 },
+        BalanceConfig::PcGrad {},
+    ] {
+        hold(balance.name(), &stem, &data, &TrainConfig { balance, ..config() });
+    }
+    for tied in [true, false] {
+        let prior = Some(PriorConfig::Learned { tied, deviation: None, correlation: 0.5 });
+        hold("the learned prior", &stem, &data, &TrainConfig { prior, embedding_l2: None, ..config() });
+    }
+    hold("unseen", &stem, &data, &TrainConfig { unseen: 2.0, ..config() });
+    hold("a restarted table", &stem, &data, &TrainConfig { table_restart: true, ..config() });
+}
+
+#[test]
+fn a_batch_with_fewer_rows_than_ranks_leaves_some_ranks_without_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = without_validation(folder.path());
+    let config = TrainConfig { batch_size: data.rows(Split::Train) - 1, epochs: 5, ..config() }; // the second batch has one row
+    hold("one row", &small(ModelName::Stem), &data, &config);
+    hold("one row, learned prior", &small(ModelName::Stem), &data, &TrainConfig { embedding_l2: None, ..config });
+}
+
+#[test]
+fn the_same_number_of_ranks_gives_the_same_bits_and_metrics_are_those_of_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = dataset(folder.path());
+    let config = TrainConfig { batch_size: 256, epochs: 4, embedding_l2: None, seed: 3, ..config() };
+    let run = |ranks: usize, name: &str| {
+        let out = folder.path().join(name);
+        let summaries = fit(ranks, &small(ModelName::Stem), &data, &config, &out);
+        assert!(summaries.iter().all(|other| other.kept == summaries[0].kept), "all ranks keep the same moments");
+        let bundle = Bundle::<ModelConfig>::open(out.join("out/bundle.safetensors")).unwrap();
+        (bundle.checksum, log_of(&out.join("out")))
+    };
+    let (alone, of_three) = (run(1, "1"), run(3, "3"));
+    assert_eq!(of_three, run(3, "3 again"));
+    assert_eq!(alone.1.len(), of_three.1.len());
+    for (one, three) in alone.1.iter().zip(&of_three.1) {
+        assert_eq!((&one["steps"], &one["best"]), (&three["steps"], &three["best"]));
+        for task in ["a", "b"] {
+            for metric in ["auc", "gauc", "logloss"] {
+                let of = |line: &serde_json::Value| line["valid"][task][metric].as_f64().unwrap();
+                assert!((of(one) - of(three)).abs() < 1e-6, "{metric} of {task}: {} {}", of(one), of(three));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_ranks_cannot_do_yet_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = without_validation(folder.path());
+    let refused = |ranks: usize, model: &ModelConfig, config: &TrainConfig| {
+        let errors = Threads::run(ranks, |ranks| {
+            let device = spec().open().unwrap();
+            Learner::over(ranks, model.clone(), &data, config.clone(), &device, folder.path()).unwrap_err().to_string()
+        });
+        assert!(errors.iter().all(|error| *error == errors[0]));
+        errors[0].clone()
+    };
+    let plain = small(ModelName::Stem);
+    let dense = TrainConfig { table: stem_train::TableMode::Dense, ..config() };
+    assert!(refused(2, &plain, &dense).contains("`table` is \"dense\", expected \"row-sparse\""));
+    let every = Some(stem_train::CheckpointEvery::Steps(3));
+    let found = refused(2, &plain, &TrainConfig { checkpoint_every: every, ..config() });
+    assert!(found.contains("`checkpoint_every` is set"), "{found}");
+    let found = refused(2, &plain, &TrainConfig { keep_checkpoint: true, ..config() });
+    assert!(found.contains("`keep_checkpoint` is true"), "{found}");
+    let found = refused(2, &stem(|stem| stem.hidden.batch_norm = true), &config());
+    assert!(found.contains("`hidden` is normalised over the batch"), "{found}");
+    let found = refused(400, &plain, &config());
+    assert!(found.contains("`ranks` is 400 for ") && found.contains("every rank has a row"), "{found}");
+}
+
+#[test]
+fn ranks_of_other_settings_are_told_apart_before_the_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = without_validation(folder.path());
+    let errors = Threads::run(3, |ranks| {
+        let config = TrainConfig { seed: if ranks.rank() == 1 { 9 } else { 1 }, ..config() };
+        let device = spec().open().unwrap();
+        let own = folder.path().join(ranks.rank().to_string());
+        Learner::over(ranks, small(ModelName::Stem), &data, config, &device, own)
+            .unwrap()
+            .fit()
+            .unwrap_err()
+            .to_string()
+    });
+    for error in errors {
+        assert!(error.starts_with("rank 1 is not of this training: its train.seed is 9, that of rank 0 1."), "{error}");
+    }
+}
+
+#[test]
+fn what_a_step_sends_is_the_rows_of_others_twice_and_the_network_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = without_validation(folder.path());
+    let config = TrainConfig { batch_size: 500, epochs: 1, ..config() };
+    let model = stem(|stem| stem.dim = 32);
+    let ranks = 2;
+    let summaries = fit(ranks, &model, &data, &config, folder.path());
+    let sent: u64 = summaries.iter().map(|summary| summary.sent).sum();
+    let schema = data.schema();
+    let width: usize = stem_core::models::ModelSpec::widths(&model, schema).iter().sum();
+    let mut rows = 0; // of other ranks
+    let plan = stem_data::BatchPlan { size: config.batch_size, shuffle: Some((config.seed, 1)) };
+    let mut steps = 0;
+    for batch in data.batches(Split::Train, plan) {
+        steps += 1;
+        let slots = batch.ids.len() / batch.rows;
+        for rank in 0..ranks {
+            let own = stem_data::part_of(batch.rows, rank, ranks);
+            let distinct = stem_core::nn::DistinctRows::of(&batch.ids[own.start * slots..own.end * slots]).rows;
+            rows += distinct.iter().filter(|&&row| stem_train::ranks::owner(row, ranks) != rank).count();
+        }
+    }
+    let network = summaries[0].parameters - schema.rows() * width;
+    let least = (4 * (2 * rows * width + steps * 2 * network)) as f64; // of all ranks together: a half of it each way
+    let bundle = (4 * schema.rows() * width / ranks) as f64; // rank 1's rows, once
+    let ratio = (sent as f64 - bundle) / least;
+    assert!((0.9..1.2).contains(&ratio), "{ratio}: {sent} bytes");
+}

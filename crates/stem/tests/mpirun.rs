@@ -1,0 +1,140 @@
+//! `mpirun stem train`: held to `stem train`.
+#![cfg(feature = "mpi")]
+#![allow(clippy::unwrap_used)]
+
+mod program;
+
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use program::{Small, stem, text, texts, workspace};
+
+/// The program on so many ranks.
+fn mpirun(ranks: usize, args: &[String]) -> Command {
+    let mut command = Command::new("mpirun");
+    command
+        .args(["--allow-run-as-root", "--oversubscribe", "-n", &ranks.to_string(), env!("CARGO_BIN_EXE_stem")])
+        .args(args)
+        .current_dir(workspace())
+        .env_remove("STEM_LOG");
+    command
+}
+
+fn on_ranks(ranks: usize, args: &[String]) -> Output {
+    mpirun(ranks, args).output().expect("mpirun is there")
+}
+
+/// What the ranks print to stderr where they end with an error.
+fn refused(ranks: usize, args: &[String]) -> String {
+    let output = on_ranks(ranks, args);
+    assert!(!output.status.success());
+    let printed = text(&output.stderr);
+    assert!(!printed.contains("panicked"), "{printed}");
+    printed
+}
+
+fn metrics(small: &Small, out: &str) -> serde_json::Value {
+    serde_json::from_str(&small.read(&format!("{out}/metrics.json"))).unwrap()
+}
+
+/// Refuses metrics that differ by more than 1e-6, and anything else that differs but for time.
+fn hold(there: &serde_json::Value, here: &serde_json::Value, at: &str) {
+    use serde_json::Value;
+    match (there, here) {
+        (Value::Object(a), Value::Object(b)) => {
+            assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>(), "{at}");
+            for (key, value) in a.iter().filter(|(key, _)| !["seconds", "rows_per_second"].contains(&key.as_str())) {
+                hold(value, &b[key], &format!("{at}.{key}"));
+            }
+        }
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            assert!((a - b).abs() <= 1e-6, "{at}: {a} and {b}");
+        }
+        (a, b) => assert_eq!(a, b, "{at}"),
+    }
+}
+
+#[test]
+fn a_model_of_two_and_of_three_ranks_has_the_metrics_of_one_process_and_a_bundle_like_its() {
+    let small = Small::new();
+    for model in ["stem", "single-task"] {
+        let alone = small.args("train", &format!("{model}-1"), &["--model", model]);
+        let output = stem(&texts(&alone)).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        for ranks in [2, 3] {
+            let out = format!("{model}-{ranks}");
+            let output = on_ranks(ranks, &small.args("train", &out, &["--model", model]));
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            let printed = text(&output.stdout);
+            assert_eq!(printed.matches("report.html").count(), 1, "rank 0 alone tells: {printed}");
+            hold(&metrics(&small, &format!("{model}-1")), &metrics(&small, &out), model);
+            let length = |out: &str| std::fs::metadata(small.path(&format!("{out}/bundle.safetensors"))).unwrap().len();
+            assert!(length(&out).abs_diff(length(&format!("{model}-1"))) < 200, "one file of the same layout");
+            assert!(!small.folder.path().join(format!("{out}/unfinished")).exists());
+        }
+    }
+}
+
+#[test]
+fn what_is_for_one_process_is_refused_by_its_name_on_several() {
+    let small = Small::new();
+    let found = refused(2, &small.args("compare", "out", &["--models", "stem"]));
+    assert!(found.contains("2 processes were started, and only `stem train` is for several"), "{found}");
+    let found = refused(2, &small.args("train", "out", &["--resume"]));
+    assert!(found.contains("--resume is for one process: 2 were started"), "{found}");
+    small.write("small.toml", "[train]\nepochs = 1\ncheckpoint_every = { steps = 3 }\n");
+    let found = refused(2, &small.args("train", "out", &[]));
+    assert!(found.contains("`checkpoint_every` is set, expected nothing where several ranks train"), "{found}");
+    assert!(!small.folder.path().join("out/bundle.safetensors").exists());
+}
+
+#[test]
+fn a_rank_that_was_started_with_other_options_is_named_before_the_first_step() {
+    let small = Small::new();
+    let program = env!("CARGO_BIN_EXE_stem");
+    let own = |seed: &str| small.args("train", "out", &["--seed", seed]);
+    let output = Command::new("mpirun")
+        .args(["--allow-run-as-root", "--oversubscribe", "-n", "1", program])
+        .args(own("1"))
+        .args([":", "-n", "1", program])
+        .args(own("2"))
+        .current_dir(workspace())
+        .output()
+        .unwrap();
+    let printed = text(&output.stderr);
+    assert!(!output.status.success());
+    assert!(printed.contains("rank 1 is not of this training: its train.seed is 2, that of rank 0 1"), "{printed}");
+}
+
+/// The processes that another one has started.
+fn children(of: &Child) -> Vec<u32> {
+    let path = format!("/proc/{0}/task/{0}/children", of.id());
+    std::fs::read_to_string(path).unwrap_or_default().split_whitespace().filter_map(|id| id.parse().ok()).collect()
+}
+
+#[test]
+fn a_rank_that_is_killed_ends_all_with_a_message_that_names_it() {
+    let small = Small::new();
+    let args = small.args("train", "out", &["--epochs", "100000"]);
+    let job = mpirun(3, &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let log = small.folder.path().join("out/unfinished/log.jsonl");
+    let begun = Instant::now();
+    while std::fs::metadata(&log).map_or(0, |log| log.len()) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "the training does not begin");
+        sleep(Duration::from_millis(50));
+    }
+    let ranks = children(&job);
+    assert_eq!(ranks.len(), 3, "{ranks:?}");
+    let killed = Instant::now();
+    assert!(Command::new("kill").args(["-9", &ranks[1].to_string()]).status().unwrap().success());
+    let output = job.wait_with_output().unwrap();
+    assert!(killed.elapsed() < Duration::from_secs(30), "{:?}", killed.elapsed());
+    let printed = text(&output.stderr);
+    assert!(!output.status.success());
+    assert!(printed.contains("rank 1") && printed.contains("signal 9"), "{printed}");
+    for id in ranks {
+        assert!(!std::path::Path::new(&format!("/proc/{id}")).exists(), "rank {id} still runs");
+    }
+}
