@@ -219,10 +219,12 @@ fn a_table_that_restarts_is_drawn_anew_in_every_epoch_and_the_network_goes_on() 
         (all[..table].to_vec(), all[table..].to_vec())
     };
     let (one, again, restarted) = (weights(1, false), weights(2, false), weights(2, true));
+    assert_eq!(weights(1, true), one, "the first epoch has the first table");
     let unseen = 12 * (dataset.schema().offsets()[1] as usize - 1)..; // the last row of the first vocabulary never occurs
     let row = |table: &[f32]| table[unseen.clone()][..12].to_vec();
     assert_eq!(row(&one.0), row(&again.0));
     assert_ne!(row(&one.0), row(&restarted.0));
+    assert_ne!(row(&weights(3, true).0), row(&restarted.0), "every epoch has numbers of its own");
     assert!(one.1 != restarted.1 && again.1 != restarted.1, "the network goes on, on another table");
 }
 

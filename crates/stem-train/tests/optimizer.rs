@@ -26,8 +26,8 @@ fn values(matrix: &RowMatrix) -> Vec<f32> {
 fn family() -> Vec<OptimizerConfig> {
     let adagrad = |row_wise| Adagrad { epsilon: 1e-4, initial: 0.1, row_wise };
     vec![
-        OptimizerConfig::Adam(Adam::default()),
-        OptimizerConfig::AdamW(AdamW { weight_decay: 0.3, ..AdamW::default() }),
+        OptimizerConfig::Adam(Adam { epsilon: 0.1, ..Adam::default() }),
+        OptimizerConfig::AdamW(AdamW { weight_decay: 0.3, epsilon: 0.1, ..AdamW::default() }),
         OptimizerConfig::Adagrad(adagrad(false)),
         OptimizerConfig::Adagrad(adagrad(true)),
         OptimizerConfig::Sgd(Sgd::default()),

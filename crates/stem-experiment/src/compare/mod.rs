@@ -176,14 +176,33 @@ pub fn compare<C: ModelFamily>(
 
 /// What decides on each task.
 pub(crate) fn metrics_of(dataset: &Dataset, metric: Metric, own: &BTreeMap<String, Metric>) -> Vec<Metric> {
-    let of = |(task, kind): (&Task, LabelKind)| {
-        let is_of_numbers = matches!(metric, Metric::Rmse | Metric::Mae | Metric::Xauc);
-        let fallback = match kind {
-            LabelKind::Binary if is_of_numbers => Metric::Auc,
-            LabelKind::Value if !metric.applies_to(kind) => Metric::Xauc,
-            _ => metric,
-        };
-        own.get(&task.name).copied().filter(|own| own.applies_to(kind)).unwrap_or(fallback)
-    };
+    let of = |(task, kind): (&Task, LabelKind)| deciding(kind, metric, own.get(&task.name).copied());
     dataset.schema().tasks.iter().zip(dataset.label_kinds()).map(of).collect()
+}
+
+/// What decides on a task: its own metric, that of all, or what says something of its kind of label.
+fn deciding(kind: LabelKind, of_all: Metric, own: Option<Metric>) -> Metric {
+    let is_of_numbers = matches!(of_all, Metric::Rmse | Metric::Mae | Metric::Xauc);
+    let fallback = match kind {
+        LabelKind::Binary if is_of_numbers => Metric::Auc,
+        LabelKind::Value if !of_all.applies_to(kind) => Metric::Xauc,
+        _ => of_all,
+    };
+    own.filter(|own| own.applies_to(kind)).unwrap_or(fallback)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_decided_by_its_own_metric_or_by_one_that_says_something_of_its_label() {
+        let (binary, value) = (LabelKind::Binary, LabelKind::Value);
+        assert_eq!(deciding(binary, Metric::Gauc, None), Metric::Gauc);
+        assert_eq!(deciding(value, Metric::Gauc, None), Metric::Xauc, "there are no two classes of a number");
+        assert_eq!(deciding(binary, Metric::Rmse, None), Metric::Auc, "an error of labels of 0 and 1 does not rank");
+        assert_eq!(deciding(value, Metric::Rmse, None), Metric::Rmse);
+        assert_eq!(deciding(binary, Metric::Gauc, Some(Metric::Logloss)), Metric::Logloss);
+        assert_eq!(deciding(value, Metric::Mae, Some(Metric::Gauc)), Metric::Mae, "its own says nothing of a number");
+    }
 }

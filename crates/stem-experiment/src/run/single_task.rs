@@ -139,3 +139,33 @@ fn appended(parts: &[TensorData]) -> TensorData {
     let values = parts.iter().flat_map(|part| part.as_slice::<f32>().expect("parameters are f32")).copied();
     TensorData::new(values.collect::<Vec<f32>>(), shape)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use stem_core::TaskKind;
+    use stem_train::NegativeSampling;
+
+    use super::*;
+
+    #[test]
+    fn a_task_that_is_trained_alone_keeps_what_is_its_own() {
+        let weights = BTreeMap::from([("a".to_string(), 2.0), ("b".to_string(), 3.0)]);
+        let all = TrainConfig {
+            task_weights: weights.clone(),
+            negative_sampling: Some(NegativeSampling { keep: 0.1 }),
+            balance: BalanceConfig::PcGrad {},
+            ..TrainConfig::default()
+        };
+        let all = TrainConfig { monitor: stem_train::Monitor { weights, ..all.monitor.clone() }, ..all };
+        let binary = train_of(&all, &Task::new("a"));
+        assert_eq!(binary.task_weights, BTreeMap::from([("a".to_string(), 2.0)]));
+        assert_eq!(binary.negative_sampling, all.negative_sampling);
+        assert_eq!(binary.balance, BalanceConfig::default());
+        assert!(binary.monitor.weights.is_empty(), "there is nothing to weigh it against");
+        let mut number = Task::new("a");
+        number.kind = TaskKind::Count { scale: 1.0 };
+        assert_eq!(train_of(&all, &number).negative_sampling, None, "no row of a number is negative");
+    }
+}

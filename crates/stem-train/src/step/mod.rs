@@ -5,6 +5,8 @@
 
 mod gathered;
 mod over_ranks;
+#[cfg(test)]
+mod tests;
 
 pub use gathered::{Gathered, StepGradients};
 
