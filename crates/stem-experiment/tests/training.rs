@@ -232,9 +232,9 @@ fn settings_that_cannot_train_are_refused_by_key() {
     refused(TrainConfig { batch_size: 0, ..base.clone() }, "`batch_size` is 0, expected 1 to 16777216");
     refused(TrainConfig { epochs: 0, ..base.clone() }, "`epochs` is 0, expected 1 or more");
     refused(TrainConfig { embedding_l2: Some(f64::NAN), ..base.clone() }, "`embedding_l2` is NaN, expected 0 or more");
-    refused(
-        TrainConfig { task_weights: [("buy".to_string(), 1.0)].into(), ..base.clone() },
-        "`task_weights` is a weight for 'buy' (the labels are a, b), expected names of the recipe's labels",
+    assert_eq!(
+        message(TrainConfig { task_weights: [("buy".to_string(), 1.0)].into(), ..base.clone() }),
+        "unknown label \"buy\" in [train.task_weights]. The labels are: a, b"
     );
     refused(
         TrainConfig { task_weights: [("a".to_string(), -1.0)].into(), ..base.clone() },
@@ -253,7 +253,7 @@ fn gauc_needs_groups() {
     let message = run(ModelName::Stem, &experiment, &dataset, &out, &options()).unwrap_err().to_string();
     assert_eq!(
         message,
-        "training configuration: `monitor` is gauc, expected auc or logloss, or a `group` in the recipe: it is measured within groups"
+        "experiment.toml: training configuration: `monitor` is gauc, expected auc or logloss, or a `group` in the recipe: it is measured within groups"
     );
     experiment.train = TrainConfig { monitor: Metric::Auc.into(), epochs: 1, ..experiment.train };
     let metrics = run(ModelName::Stem, &experiment, &dataset, &out, &options()).unwrap();
