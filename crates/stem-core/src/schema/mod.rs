@@ -38,7 +38,7 @@ use crate::transform::KeyKind;
 use crate::value::Value;
 
 /// Likeness (Jaro-Winkler, 0 to 1) above which a label's name is taken for another one mistyped.
-const LIKE: f64 = 0.7;
+const LIKE: f64 = 0.85;
 
 /// A block of table rows: padding, the known values, and the row of the unseen; or one row for a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
