@@ -68,25 +68,42 @@ impl Pooled {
     /// The same batch with nothing in these slots: what they hold is left out of the sums.
     #[must_use]
     pub fn without(&self, slots: &[Range<usize>]) -> Self {
-        let (count, device) = (self.layout.slots(), self.weights.device());
-        let keep = |slot: usize| if slots.iter().any(|range| range.contains(&slot)) { 0.0 } else { 1.0 };
-        let keep: Vec<f32> = (0..count).map(keep).collect();
-        let keep = Tensor::<2>::from_data(TensorData::new(keep, [1, count]), (&device, DType::F32)); // [1, S]
+        let keep = self.keep(|slot| !slots.iter().any(|range| range.contains(&slot)));
         Self { weights: self.weights.clone() * keep, read_as: None, ..self.clone() }
     }
 
-    /// The table's rows of some slots, neither weighted nor summed: for what reads the values of a sequence one by one. All groups
-    /// have one width. `[G, B * L, D]`
+    /// The table's rows of some slots side by side, neither weighted nor summed: for what reads the values of a sequence one by one. What
+    /// stands in the place of padding is not said. All groups have one width. `[G, B, L * D]`
     ///
     /// # Panics
     /// When the groups' widths differ.
     pub fn slots(&self, slots: Range<usize>) -> Tensor<3> {
-        let (length, widths) = (slots.len(), &self.layout.widths);
-        assert!(widths.iter().all(|width| *width == widths[0]), "groups of different widths do not stack");
+        let (length, widths, count) = (slots.len(), &self.layout.widths, self.layout.slots());
+        let groups = self.columns((0..widths.len()).map(|k| vec![k]).collect());
+        let there = self.weights.clone().not_equal_elem(0.0).float() * self.keep(|slot| slots.contains(&slot)); // [B, S]
+        let layout = Arc::new(BagLayout::of_slots(slots.clone(), count, self.layout.slots.width()));
+        let bag = Slots {
+            rows: &self.rows,
+            index: &self.index,
+            weights: &there,
+            layout: &layout,
+            distinct: self.distinct.as_ref(),
+        };
+        if let Some([k]) = fused::bags(bag, &[groups]) {
+            return k;
+        }
         let [batch, _] = self.weights.dims();
-        let index = self.index.clone().reshape([batch, self.layout.slots()]).slice_dim(1, slots); // [B, L]
+        let index = self.index.clone().reshape([batch, count]).slice_dim(1, slots); // [B, L]
         let rows = self.rows.clone().select(0, index.reshape([batch * length])); // [B * L, W]
-        rows.reshape([batch * length, widths.len(), widths[0]]).swap_dims(0, 1)
+        let rows = rows.reshape([batch, length, widths.len(), widths[0]]).permute([2, 0, 1, 3]); // [G, B, L, D]
+        rows.reshape([widths.len(), batch, length * widths[0]])
+    }
+
+    /// 1 for the slots that are kept, 0 for others. `[1, S]`
+    fn keep(&self, keep: impl Fn(usize) -> bool) -> Tensor<2> {
+        let (count, device) = (self.layout.slots(), self.weights.device());
+        let keep: Vec<f32> = (0..count).map(|slot| f32::from(u8::from(keep(slot)))).collect();
+        Tensor::from_data(TensorData::new(keep, [1, count]), (&device, DType::F32))
     }
 
     /// What the rows of some slots are weighted with, 0 of padding. `[B, L]`

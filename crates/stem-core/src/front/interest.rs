@@ -22,10 +22,12 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
+use stem_kernels::attend::Order;
 
 use crate::activation::Activation;
 use crate::embedding::Pooled;
 use crate::error::{Result, require};
+use crate::fused;
 use crate::mlp::{HiddenConfig, MlpBank, MlpShape};
 use crate::models::check_widths;
 use crate::schema::{FieldKind, Schema};
@@ -129,14 +131,14 @@ impl InterestConfig {
         MlpShape { members: groups, input: parts * dim, widths: &self.hidden, output: Some(1), hidden }
     }
 
-    /// Slots and columns of every history, and its candidate's slot, by the history's place among the fields.
+    /// Where every history and its candidate are.
     fn places(&self, schema: &Schema) -> Vec<Place> {
         let slots = schema.slot_ranges();
         let of =
             |name: &String| schema.fields.iter().position(|field| field.name == *name).expect("checked to be there");
         let place = |(history, candidate)| {
             let field = of(history);
-            Place { field, history: slots[field].clone(), candidate: slots[of(candidate)].start }
+            Place { field, history: slots[field].clone(), candidate: of(candidate) }
         };
         self.candidates.iter().map(place).collect()
     }
@@ -191,7 +193,7 @@ struct Place {
     field: usize,
     /// Its slots. `L` of them
     history: Range<usize>,
-    /// The slot of the candidate.
+    /// The candidate's place among the fields.
     candidate: usize,
 }
 
@@ -221,7 +223,7 @@ impl Interest {
         let bags = x.without(&slots).stack(0..groups); // [G, B, F * D], 0 where a history was
         let [_, rows, input] = bags.dims();
         let mut attended: Vec<_> =
-            self.histories.iter().map(|history| (history.place.field, history.forward(x))).collect();
+            self.histories.iter().map(|history| (history.place.field, history.forward(x, &bags))).collect();
         attended.sort_by_key(|(field, _)| *field);
         let (mut parts, mut from) = (Vec::new(), 0);
         for (field, v) in attended {
@@ -237,22 +239,38 @@ impl Interest {
 }
 
 impl History {
-    /// `v_f`. `[G, B, D]`
-    fn forward(&self, x: &Pooled) -> Tensor<3> {
+    /// `v_f`, of the fields' embeddings `bags [G, B, F * D]`, which hold the candidate's. `[G, B, D]`
+    fn forward(&self, x: &Pooled, bags: &Tensor<3>) -> Tensor<3> {
         let Place { history, candidate, .. } = &self.place;
-        let (k, q) = (x.slots(history.clone()), x.slots(*candidate..*candidate + 1)); // [G, B * L, D], [G, B, D]
+        let k = x.slots(history.clone()); // [G, B, L * D]
         let w = x.slot_weights(history.clone()); // [B, L]
-        let ([groups, rows, dim], [_, length]) = (q.dims(), w.dims());
-        let beside = |one: Tensor<3>| -> Tensor<3> {
-            one.reshape([groups, rows, 1, dim]).repeat_dim(2, length).reshape([groups, rows * length, dim])
+        let dim = k.dims()[2] / history.len();
+        let q = bags.clone().slice_dim(2, candidate * dim..(candidate + 1) * dim); // [G, B, D]
+        let a = self.weights(self.scores(&q, &k, &w), w.unsqueeze()); // [G, B, L]
+        fused::sums(&a, &k).unwrap_or_else(|| plain_sums(a, k))
+    }
+
+    /// `MLP([q ; k_j ; q - k_j ; q * k_j ; p_j])`. `[G, B, L]`
+    fn scores(&self, q: &Tensor<3>, k: &Tensor<3>, w: &Tensor<2>) -> Tensor<3> {
+        let positions = self.positions.as_ref().map(Param::val);
+        let order = match self.order {
+            Positions::FromLast => Order::FromLast,
+            Positions::None | Positions::FromFirst => Order::FromFirst,
         };
-        let q = beside(q); // [G, B * L, D]
-        let mut parts = vec![q.clone(), k.clone(), q.clone() - k.clone(), q * k.clone()];
-        parts.extend(self.positions.as_ref().map(|p| self.of_positions(p.val(), &w)));
-        let z = self.mlp.forward(Tensor::cat(parts, 2)).reshape([groups, rows, length]); // [G, B, L]
-        let a = self.weights(z, w.unsqueeze());
-        let weighted = k.reshape([groups, rows, length, dim]) * a.reshape([groups, rows, length, 1]); // [G, B, L, D]
-        weighted.sum_dim(2).reshape([groups, rows, dim])
+        let positions = positions.as_ref().map(|p| (p, order));
+        let maps = self.mlp.rectified();
+        let fused = maps.and_then(|maps| fused::scores(q, k, w, &maps, positions));
+        fused.unwrap_or_else(|| self.plain_scores(q, k, w))
+    }
+
+    /// The same as plain operations.
+    fn plain_scores(&self, q: &Tensor<3>, k: &Tensor<3>, w: &Tensor<2>) -> Tensor<3> {
+        let ([groups, rows, dim], [_, length]) = (q.dims(), w.dims());
+        let k = k.clone().reshape([groups, rows * length, dim]); // [G, B * L, D]
+        let q: Tensor<3> = q.clone().reshape([groups, rows, 1, dim]).repeat_dim(2, length).reshape(k.dims());
+        let mut parts = vec![q.clone(), k.clone(), q.clone() - k.clone(), q * k];
+        parts.extend(self.positions.as_ref().map(|p| self.of_positions(p.val(), w)));
+        self.mlp.forward(Tensor::cat(parts, 2)).reshape([groups, rows, length])
     }
 
     /// `w_j a_j`, or the softmax over the slots that are no padding. `z [G, B, L]`, `w [1, B, L]`; gives `[G, B, L]`
@@ -279,4 +297,12 @@ impl History {
         };
         positions.select(1, index.reshape([rows * length]))
     }
+}
+
+/// `v = sum_j a_j k_j` as plain operations. `a [G, B, L]`, `k [G, B, L * D]`; gives `[G, B, D]`
+fn plain_sums(a: Tensor<3>, k: Tensor<3>) -> Tensor<3> {
+    let ([groups, rows, length], [_, _, width]) = (a.dims(), k.dims());
+    let dim = width / length;
+    let weighted = k.reshape([groups, rows, length, dim]) * a.reshape([groups, rows, length, 1]); // [G, B, L, D]
+    weighted.sum_dim(2).reshape([groups, rows, dim])
 }
