@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::tensor::{Distribution, Gradients, Tensor, TensorData};
 use common::*;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -235,6 +235,57 @@ fn a_front_survives_its_bundle_and_a_row_scores_alone_as_among_others() {
             .collect();
         let near = together.iter().zip(&alone).all(|(a, b)| (a - b).abs() < tolerance());
         assert!(near && together.iter().all(|p| p.is_finite()), "{}: {together:?} {alone:?}", config.name());
+    }
+}
+
+/// Many rows, several pieces of the CPU's op, histories of every length.
+#[test]
+fn attention_in_one_op_is_its_plain_operations_and_so_are_its_gradients() {
+    let fields = vec![Field::category("item", 0), Field::sequence("watched", 0, 30), Field::category("tab", 1)];
+    let specs = [("items", 40), ("tabs", 4)].map(|(name, rows)| VocabularySpec::new(name, rows));
+    let schema = Schema::new(fields, specs.into(), vec![Task::new("like")]);
+    let (rows, widths) = (150, [5, 5]);
+    let draw = |i: usize, below: usize| (i * 7919 + i / 7 * 104_729) % below;
+    let (mut ids, mut weights) = (Vec::new(), Vec::new());
+    for row in 0..rows {
+        let length = row % 31;
+        ids.push(1 + draw(row, 39) as u32);
+        ids.extend((0..30).map(|j| if j < length { 1 + draw(row * 31 + j, 39) as u32 } else { 0 }));
+        ids.push(40 + draw(row, 4) as u32);
+        weights.push(1.0);
+        weights.extend((0..30).map(|j| if j < length { 1.0 / length as f32 } else { 0.0 }));
+        weights.push(1.0);
+    }
+    for (positions, softmax, hidden) in [
+        (Positions::None, false, vec![8, 4]),
+        (Positions::FromLast, false, vec![7]),
+        (Positions::FromFirst, true, vec![6, 5, 4]),
+    ] {
+        let interest = InterestConfig { positions, softmax, hidden, ..InterestConfig::of([("watched", "item")]) };
+        let config = FrontConfig { interest: Some(interest), ..FrontConfig::default() };
+        let front = config.init(&schema, &widths, &mut rng(3), &device().autodiff());
+        let table = EmbeddingTable::init(&schema, &widths, 1.0, 7, &device());
+        let pull = Tensor::<3>::random([2, rows, 15], Distribution::Uniform(-1.0, 1.0), &device()).autodiff();
+        let run = || {
+            let leaf = table.rows().tensor().clone().autodiff().require_grad();
+            let (index, weights) = upload(&ids, &weights, rows, &device());
+            let x = SlotLayout::new(&schema, &widths).pool(leaf.clone(), index.autodiff(), weights.autodiff());
+            let y = front.forward(x.with_distinct(DistinctRows::all(44, &ids).into())).stack(0..2);
+            let grads = (y.clone() * pull.clone()).sum().backward();
+            let mut found = gradients(&front, &grads);
+            found.insert("rows".into(), values(leaf.grad(&grads).unwrap()));
+            found.insert("y".into(), values(y));
+            found
+        };
+        let (one_op, calls) = fused::count_calls(run);
+        let plain = fused::without(run);
+        let on_flex = matches!(DeviceSpec::from_env(), Ok(DeviceSpec::Flex));
+        assert_eq!(calls.attend, u64::from(on_flex), "{positions:?}");
+        assert_eq!(one_op.len(), plain.len());
+        for (name, expected) in &plain {
+            let expected: Vec<f64> = expected.iter().map(|x| f64::from(*x)).collect();
+            close(&one_op[name], &expected, 1e-5, &format!("{positions:?} {name}"));
+        }
     }
 }
 

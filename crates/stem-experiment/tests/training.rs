@@ -243,6 +243,39 @@ fn settings_that_cannot_train_are_refused_by_key() {
 }
 
 #[test]
+fn a_setting_that_does_not_fit_the_data_is_told_with_its_file_and_the_label_most_like_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = RECIPE.replace("{ column = \"a\" }", "{ column = \"a\", kind = \"count\" }");
+    let recipe = Recipe::parse(&recipe, "recipe.toml").unwrap();
+    let dataset = prepare(&recipe, folder.path(), &folder.path().join("columns"), &PrepareOptions::default()).unwrap();
+    let out = folder.path().join("out");
+    for (text, expected) in [
+        (
+            "[train.losses.bb]\nname = \"focal\"",
+            "e.toml: unknown label \"bb\" in [train.losses]; did you mean \"b\"? The labels are: a, b",
+        ),
+        ("[train.losses.x]\nname = \"focal\"", "e.toml: unknown label \"x\" in [train.losses]. The labels are: a, b"),
+        (
+            "[train]\nmonitor = { task = \"x\" }",
+            "e.toml: unknown label \"x\" in `monitor` of [train]. The labels are: a, b",
+        ),
+        (
+            "[train.losses.a]\nname = \"focal\"",
+            "e.toml: model configuration: `losses.a.name` is focal of a label of kind count, expected a label of kind binary",
+        ),
+        (
+            "[stem]\ninterest = { candidates = { user = \"item\" } }",
+            "e.toml: model configuration: `[stem] interest.candidates` is user, expected the name of a sequence: only a list of values is \
+             attended",
+        ),
+    ] {
+        let experiment = Experiment::parse(text, "e.toml").unwrap();
+        let message = run(ModelName::Stem, &experiment, &dataset, &out, &options()).unwrap_err().to_string();
+        assert_eq!(message, expected);
+    }
+}
+
+#[test]
 fn gauc_needs_groups() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = Recipe::parse(&RECIPE.replace("group = \"user\"", ""), "recipe.toml").unwrap();
