@@ -34,14 +34,28 @@ pub fn schema(vocabulary: usize, tasks: usize) -> Schema {
     )
 }
 
-/// A batch of `rows` rows: Zipf(1.3) modulo the field's size, uniform for small fields; labels at random, one in four positive.
+/// The same with a history of `length` items (the second field), as their mean; none where that is 0.
+pub fn with_history(mut schema: Schema, length: usize) -> Schema {
+    if length > 0 {
+        schema.fields.push(Field::sequence(HISTORY, 1, length));
+    }
+    schema
+}
+
+/// The history, and the field whose values it holds.
+pub const HISTORY: &str = "history";
+/// See [`HISTORY`].
+pub const ITEM: &str = "f1";
+
+/// A batch of `rows` rows: Zipf(1.3) modulo the field's size, uniform for small fields, histories full; labels at random, one in four
+/// positive.
 pub fn batch(schema: &Schema, rows: usize, seed: u64) -> Batch {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let offsets = schema.offsets();
     let zipf = Zipf::new(1e9, 1.3).expect("a Zipf distribution with an exponent above 1");
-    let mut ids = Vec::with_capacity(rows * schema.slots());
+    let (mut ids, mut weights) = (Vec::with_capacity(rows * schema.slots()), Vec::new());
     for _ in 0..rows {
-        for field in &schema.fields {
+        for field in schema.fields.iter().flat_map(|field| std::iter::repeat_n(field, field.kind.slots())) {
             let size = schema.vocabularies[field.vocabulary].rows as u32;
             let id = if size as usize <= UNIFORM {
                 rng.random_range(0..size)
@@ -49,10 +63,10 @@ pub fn batch(schema: &Schema, rows: usize, seed: u64) -> Batch {
                 (zipf.sample(&mut rng) as u64 % u64::from(size)) as u32
             };
             ids.push(offsets[field.vocabulary] + id);
+            weights.push(1.0 / field.kind.slots() as f32);
         }
     }
     let labels: Vec<f32> = (0..rows * schema.tasks.len()).map(|_| f32::from(u8::from(rng.random_bool(0.25)))).collect();
-    let weights = vec![1.0; ids.len()];
     Batch::new(rows, ids, weights).with_labels(labels)
 }
 

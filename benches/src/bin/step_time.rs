@@ -15,7 +15,7 @@ use clap::Parser;
 use serde_json::json;
 use stem_benches::ceiling::Ceiling;
 use stem_benches::profile::Profile;
-use stem_benches::{batch, schema};
+use stem_benches::{HISTORY, ITEM, batch, schema, with_history};
 use stem_core::models::ModelSpec;
 use stem_core::nn::score;
 use stem_core::precision::{Precision, with};
@@ -69,6 +69,15 @@ struct Args {
     /// Rank of the crosses.
     #[arg(long, default_value_t = 16)]
     rank: usize,
+    /// Products of pairs of features.
+    #[arg(long)]
+    fm: bool,
+    /// Slots of a history of items, all of them filled.
+    #[arg(long, default_value_t = 0)]
+    history: usize,
+    /// Attend the history in the place of its bag.
+    #[arg(long, requires = "history")]
+    attended: bool,
     /// Threads of the CPU devices.
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -117,12 +126,14 @@ fn config(args: &Args) -> ModelConfig {
         ("gate", json!(args.gate)),
         ("tower", json!(args.tower)),
         ("cross", json!({ "layers": args.cross, "rank": args.rank })),
+        ("fm", json!(args.fm)),
     ];
-    args.model.config_with(sizes).expect("sizes keep their types")
+    let interest = args.attended.then(|| ("interest", json!({ "candidates": { HISTORY: ITEM } })));
+    args.model.config_with(sizes.into_iter().chain(interest)).expect("sizes keep their types")
 }
 
 fn time(args: &Args, device: &Device, profile: Option<&Profile>) {
-    let (schema, spec) = (schema(args.vocab, args.tasks), config(args));
+    let (schema, spec) = (with_history(schema(args.vocab, args.tasks), args.history), config(args));
     spec.check(&schema).unwrap_or_else(|error| {
         eprintln!("error: {error}");
         std::process::exit(1);

@@ -49,6 +49,18 @@ pub enum Error {
         /// What may stand there.
         expected: String,
     },
+    /// A setting for a label that the data do not have.
+    #[error("unknown label \"{name}\" in {section}{} The labels are: {known}", nearest.as_ref().map_or(".".into(), |n| format!("; did you mean \"{n}\"?")))]
+    UnknownLabel {
+        /// Where it is named, as the experiment has it.
+        section: &'static str,
+        /// As it is named.
+        name: String,
+        /// The label most like it, if any is.
+        nearest: Option<String>,
+        /// All labels.
+        known: String,
+    },
     /// A model that cannot learn from data of this kind.
     #[error("model '{model}' does not fit this data: {what}")]
     Unfit {

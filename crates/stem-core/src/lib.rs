@@ -40,6 +40,7 @@
 //! | raw rows -> ids, weights | `featurize`, `columns`, `batch` |
 //! | ids, weights -> a device -> embeddings -> probabilities | `forward` |
 //! | rows of the table -> `x_k` | `embedding` |
+//! | attended histories, gates of a domain, crosses: before every model | `front` |
 //! | how exact products are; what the CPU does in one pass | [`precision`], [`fused`] |
 //! | `h_e`, `g_t`, `o_t`, layers, logits | `experts`, `gate`, [`aftb`], `layer`, `tower`: banks of `mlp`, with `norm` and `activation` |
 //! | wiring, one file per model | [`models`] |
@@ -75,7 +76,7 @@ pub mod precision;
 pub mod fused;
 mod activation;
 mod mlp;
-mod cross;
+mod front;
 mod experts;
 mod gate;
 mod gate_sums;

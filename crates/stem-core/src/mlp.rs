@@ -190,6 +190,12 @@ pub struct MlpBank {
 }
 
 impl MlpBank {
+    /// Weights and biases of all maps, where nothing but a ReLU lies between them.
+    pub(crate) fn rectified(&self) -> Option<Vec<[Tensor<3>; 2]>> {
+        let maps = || self.layers.iter().map(|layer| [layer.weight.val(), layer.bias.val()]).collect();
+        self.hidden.iter().all(Hidden::is_relu).then(maps)
+    }
+
     /// # Shapes
     /// `x [E, B, I]`, or `[1, B, I]` when all members read the same; gives `[E, B, O]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {

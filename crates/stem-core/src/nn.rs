@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`EmbeddingTable`], [`RowMatrix`], [`SlotLayout`], [`Pooled`], [`DistinctRows`] | rows of the table, and the fields' vectors made of them |
 //! | [`MlpBank`], [`LinearBank`], [`HiddenConfig`], [`Activation`], [`BatchNormBank`] | banks of perceptrons of one shape |
-//! | [`Cross`] | crosses of a model's input |
+//! | [`Front`] of [`Interest`], [`Domain`], [`Cross`], [`Fm`] | what stands before a model: attended histories, gates of a domain, crosses, pairs |
 //! | [`Experts`], [`Gates`], [`Layer`], [`Towers`] | what the models are wired of |
 //! | [`upload`], [`pool`], [`score`] | from a batch to a device, to embeddings, to probabilities |
 //! | [`Rng`], [`rng`] | the generator that weights are drawn from |
@@ -12,10 +12,12 @@
 //! `docs/adding-a-model.md` writes a model with them.
 
 pub use crate::activation::{Activation, ActivationBank};
-pub use crate::cross::{Cross, CrossConfig};
 pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, SlotLayout};
 pub use crate::experts::{ExpertOutputs, Experts, Streams};
 pub use crate::forward::{pool, score, upload, upload_index};
+pub use crate::front::{
+    Cross, CrossConfig, Domain, DomainConfig, Fm, FmConfig, Front, FrontConfig, Interest, InterestConfig, Positions,
+};
 pub use crate::gate::Gates;
 pub use crate::gate_sums::{GateMean, GateSums};
 pub use crate::layer::{GateInput, Layer, LayerShape, Reach, Wiring};

@@ -78,14 +78,14 @@ pub fn replace<M: Module>(module: M, values: BTreeMap<String, TensorData>) -> Re
     }
 }
 
-/// Where the walk is. Enum variants are left out, and the field that holds a model beside what stands before it: a wrapped model and the
+/// Where the walk is. Enum variants are left out, and the fields that hold a model and what stands before it: a wrapped model and the
 /// model itself name their parameters alike.
 #[derive(Default)]
 struct Path(Vec<Option<String>>);
 
 impl Path {
     fn enter(&mut self, name: &str, container: &str) {
-        let is_wrap = container.starts_with("Enum:") || (container == "Struct:AnyModel" && name == "model");
+        let is_wrap = container.starts_with("Enum:") || container == "Struct:AnyModel";
         self.0.push((!is_wrap).then(|| name.to_string()));
     }
     fn exit(&mut self) {

@@ -154,8 +154,8 @@ fn mixtures_are_their_equations() {
 
 #[test]
 fn aitm_is_its_equations() {
-    let BottomSizes { dim, bottom, tower, hidden, cross } = bottom();
-    check(ModelConfig::Aitm(AitmConfig { dim, bottom, tower, hidden, cross, order_penalty: 0.0 }), |w, x| {
+    let BottomSizes { dim, bottom, tower, .. } = bottom();
+    check(ModelConfig::Aitm(AitmConfig { dim, bottom, tower, ..AitmConfig::default() }), |w, x| {
         let q: Vec<Vec<f32>> = (0..3).map(|t| w.expert("bottoms", t, &x[0])).collect();
         let mut z = vec![q[0].clone()];
         for t in 1..3 {

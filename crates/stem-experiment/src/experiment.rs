@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -40,11 +40,13 @@ pub struct Experiment<C = ModelConfig> {
     /// The sizes of models and keys that are not named.
     pub preset: Preset,
     models: BTreeMap<String, C>,
+    /// The file that it stands in.
+    path: Option<PathBuf>,
 }
 
 impl<C> Default for Experiment<C> {
     fn default() -> Self {
-        Self { train: TrainConfig::default(), preset: Preset::default(), models: BTreeMap::new() }
+        Self { train: TrainConfig::default(), preset: Preset::default(), models: BTreeMap::new(), path: None }
     }
 }
 
@@ -86,7 +88,8 @@ impl<C: ModelFamily> Experiment<C> {
         let Sections { train, preset, models, .. } = toml::from_str::<Sections<C>>(text).map_err(of_toml)?;
         train.check().map_err(|e| fault(format!("[train]: {e}")))?;
         let table: toml::Table = toml::from_str(text).map_err(of_toml)?;
-        let mut experiment = Self { train, preset, models: BTreeMap::new() };
+        let path = Some(path.as_ref().to_path_buf());
+        let mut experiment = Self { train, preset, models: BTreeMap::new(), path };
         for name in models {
             let section = table.get(name).and_then(toml::Value::as_table).into_iter().flatten();
             let config = over_preset(name, preset, section).map_err(|e| fault(format!("[{name}]: {e}")))?;
@@ -127,11 +130,27 @@ impl<C: ModelFamily> Experiment<C> {
         }
     }
 
-    /// The same experiment with another configuration of a model.
+    /// The same experiment with another configuration of a model, which is no longer that of a file.
     #[must_use]
     pub fn with_model(mut self, config: C) -> Self {
         self.models.insert(config.name().into(), config);
+        self.path = None;
         self
+    }
+
+    /// The error with the file that the setting stands in.
+    pub(crate) fn in_file(&self, error: Error) -> Error {
+        use stem_core::Error::{Config, Unfit, UnknownLabel};
+        let of_setting = matches!(
+            &error,
+            Error::Core(Config { .. } | Unfit { .. } | UnknownLabel { .. })
+                | Error::Train(stem_train::Error::Config { .. })
+                | Error::Train(stem_train::Error::Core(Config { .. } | Unfit { .. } | UnknownLabel { .. }))
+        );
+        match &self.path {
+            Some(path) if of_setting => Error::Experiment { path: path.clone(), what: error.to_string() },
+            _ => error,
+        }
     }
 }
 

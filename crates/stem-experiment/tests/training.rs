@@ -232,14 +232,47 @@ fn settings_that_cannot_train_are_refused_by_key() {
     refused(TrainConfig { batch_size: 0, ..base.clone() }, "`batch_size` is 0, expected 1 to 16777216");
     refused(TrainConfig { epochs: 0, ..base.clone() }, "`epochs` is 0, expected 1 or more");
     refused(TrainConfig { embedding_l2: Some(f64::NAN), ..base.clone() }, "`embedding_l2` is NaN, expected 0 or more");
-    refused(
-        TrainConfig { task_weights: [("buy".to_string(), 1.0)].into(), ..base.clone() },
-        "`task_weights` is a weight for 'buy' (the labels are a, b), expected names of the recipe's labels",
+    assert_eq!(
+        message(TrainConfig { task_weights: [("buy".to_string(), 1.0)].into(), ..base.clone() }),
+        "unknown label \"buy\" in [train.task_weights]. The labels are: a, b"
     );
     refused(
         TrainConfig { task_weights: [("a".to_string(), -1.0)].into(), ..base.clone() },
         "`task_weights` is a = -1, expected numbers of 0 or more",
     );
+}
+
+#[test]
+fn a_setting_that_does_not_fit_the_data_is_told_with_its_file_and_the_label_most_like_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = RECIPE.replace("{ column = \"a\" }", "{ column = \"a\", kind = \"count\" }");
+    let recipe = Recipe::parse(&recipe, "recipe.toml").unwrap();
+    let dataset = prepare(&recipe, folder.path(), &folder.path().join("columns"), &PrepareOptions::default()).unwrap();
+    let out = folder.path().join("out");
+    for (text, expected) in [
+        (
+            "[train.losses.bb]\nname = \"focal\"",
+            "e.toml: unknown label \"bb\" in [train.losses]; did you mean \"b\"? The labels are: a, b",
+        ),
+        ("[train.losses.x]\nname = \"focal\"", "e.toml: unknown label \"x\" in [train.losses]. The labels are: a, b"),
+        (
+            "[train]\nmonitor = { task = \"x\" }",
+            "e.toml: unknown label \"x\" in `monitor` of [train]. The labels are: a, b",
+        ),
+        (
+            "[train.losses.a]\nname = \"focal\"",
+            "e.toml: model configuration: `losses.a.name` is focal of a label of kind count, expected a label of kind binary",
+        ),
+        (
+            "[stem]\ninterest = { candidates = { user = \"item\" } }",
+            "e.toml: model configuration: `[stem] interest.candidates` is user, expected the name of a sequence: only a list of values is \
+             attended",
+        ),
+    ] {
+        let experiment = Experiment::parse(text, "e.toml").unwrap();
+        let message = run(ModelName::Stem, &experiment, &dataset, &out, &options()).unwrap_err().to_string();
+        assert_eq!(message, expected);
+    }
 }
 
 #[test]
@@ -253,7 +286,7 @@ fn gauc_needs_groups() {
     let message = run(ModelName::Stem, &experiment, &dataset, &out, &options()).unwrap_err().to_string();
     assert_eq!(
         message,
-        "training configuration: `monitor` is gauc, expected auc or logloss, or a `group` in the recipe: it is measured within groups"
+        "experiment.toml: training configuration: `monitor` is gauc, expected auc or logloss, or a `group` in the recipe: it is measured within groups"
     );
     experiment.train = TrainConfig { monitor: Metric::Auc.into(), epochs: 1, ..experiment.train };
     let metrics = run(ModelName::Stem, &experiment, &dataset, &out, &options()).unwrap();

@@ -53,6 +53,21 @@ impl BagLayout {
         }
     }
 
+    /// Some slots of `all`, each as a field of its own; the others, whose weights must be 0, belong to none.
+    ///
+    /// # Panics
+    /// When there is no slot, or they are not among all.
+    pub fn of_slots(slots: Range<usize>, all: usize, width: usize) -> Self {
+        assert!(slots.start < slots.end && slots.end <= all, "slots {slots:?} of {all}");
+        let field_of = |slot: usize| if slots.contains(&slot) { slot - slots.start } else { 0 };
+        Self {
+            fields: slots.clone().map(|slot| slot..slot + 1).collect(),
+            width,
+            field_of: (0..all).map(field_of).collect(),
+            plain: slots == (0..all),
+        }
+    }
+
     /// The slots of each field.
     pub fn ranges(&self) -> &[Range<usize>] {
         &self.fields

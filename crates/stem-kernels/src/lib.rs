@@ -8,6 +8,7 @@
 //! | [`chain`] | banks one after another, forward alone: for scoring |
 //! | [`product`] | the matrix products of both: gemm, gemv, tiles of AVX-512 |
 //! | [`mix`] | All Forward, Task-specific Backward: softmax, mix, masked backward |
+//! | [`attend`] | scores of the values of a history, and the sum that they weigh |
 //! | [`cross`] | a layer of crosses of features |
 //! | [`loss`] | cross-entropy from logits, and its gradient |
 //! | [`norms`] | squared norms, L2 |
@@ -33,6 +34,7 @@ pub mod product;
 pub mod linear;
 pub mod chain;
 pub mod mix;
+pub mod attend;
 pub mod cross;
 pub mod distinct;
 pub mod bag;

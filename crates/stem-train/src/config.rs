@@ -10,7 +10,7 @@ use stem_core::precision::Precision;
 use crate::balance::BalanceConfig;
 use crate::calibrate::Calibrate;
 use crate::checkpoint::CheckpointEvery;
-use crate::error::{Error, Result, require};
+use crate::error::{Result, require};
 use crate::monitor::{Best, EvaluateEvery, Monitor};
 use crate::optimizer::OptimizerConfig;
 use crate::prior::PriorConfig;
@@ -175,7 +175,7 @@ impl TrainConfig {
     /// Refuses settings that cannot train.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key, what stands there and what may.
+    /// [`Error::Config`](crate::Error::Config) with the key, what stands there and what may.
     pub fn check(&self) -> Result<()> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
@@ -230,16 +230,10 @@ impl TrainConfig {
     /// Refuses weights and losses of tasks that the schema does not have, and losses that are not for a task's kind.
     ///
     /// # Errors
-    /// [`Error::Config`] with the task.
+    /// [`UnknownLabel`](stem_core::Error::UnknownLabel) and [`Config`](stem_core::Error::Config) of `stem-core`.
     pub fn check_tasks(&self, schema: &Schema) -> Result<()> {
         self.criterion(schema)?;
-        match self.task_weights.keys().find(|name| schema.task(name).is_none()) {
-            None => Ok(()),
-            Some(name) => {
-                let labels = schema.tasks.iter().map(|task| task.name.as_str()).collect::<Vec<_>>().join(", ");
-                let found = format!("a weight for '{name}' (the labels are {labels})");
-                Err(Error::Config { key: "task_weights", found, expected: "names of the recipe's labels" })
-            }
-        }
+        self.task_weights.keys().try_for_each(|name| schema.task_of("[train.task_weights]", name).map(drop))?;
+        Ok(())
     }
 }

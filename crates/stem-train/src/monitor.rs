@@ -10,7 +10,7 @@ use stem_core::Schema;
 use stem_report::analysis::{LabelKind, Metric};
 use stem_report::metrics::TaskMetrics;
 
-use crate::error::{Error, Result, require};
+use crate::error::{Result, require};
 
 /// What early stopping and the rate go by, on the validation split: a metric, by default of every task.
 ///
@@ -124,7 +124,7 @@ impl Monitor {
     /// Refuses weights that weigh nothing.
     ///
     /// # Errors
-    /// [`Error::Config`] with what stands there.
+    /// [`Error::Config`](crate::Error::Config) with what stands there.
     pub(crate) fn check(&self) -> Result<()> {
         for (name, &weight) in &self.weights {
             let holds = weight.is_finite() && weight >= 0.0;
@@ -137,18 +137,13 @@ impl Monitor {
     /// Refuses what a schema does not have.
     ///
     /// # Errors
-    /// [`Error::Config`] with the task, or that there are no groups.
+    /// [`Error::Config`](crate::Error::Config) where there are no groups, [`UnknownLabel`](stem_core::Error::UnknownLabel) of `stem-core`.
     pub(crate) fn check_schema(&self, schema: &Schema) -> Result<()> {
         let groups = !self.metric.needs_groups() || schema.group.is_some();
         let expected = "auc or logloss, or a `group` in the recipe: it is measured within groups";
         require("monitor", self.metric, expected, groups)?;
-        match self.weights.keys().find(|name| schema.task(name).is_none()) {
-            None => Ok(()),
-            Some(name) => {
-                let found = format!("of '{name}' (the labels are {})", schema.task_names().join(", "));
-                Err(Error::Config { key: "monitor", found, expected: "names of the recipe's labels" })
-            }
-        }
+        self.weights.keys().try_for_each(|name| schema.task_of("`monitor` of [train]", name).map(drop))?;
+        Ok(())
     }
 }
 
@@ -229,7 +224,7 @@ impl EvaluateEvery {
     /// Refuses what never comes.
     ///
     /// # Errors
-    /// [`Error::Config`] with what stands there.
+    /// [`Error::Config`](crate::Error::Config) with what stands there.
     pub(crate) fn check(self) -> Result<()> {
         match self {
             Self::Steps(steps) => require("evaluate_every.steps", steps, "1 or more", steps >= 1),

@@ -3,11 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use stem_kernels::bag::{BagLayout, ColumnGroups};
 
 use super::DistinctRows;
-use crate::cross::Cross;
 use crate::fused::{self, Slots};
 use crate::schema::Schema;
 
@@ -35,7 +34,7 @@ impl SlotLayout {
     /// # Shapes
     /// `rows [U, W]` (the table, or a batch's distinct rows as a leaf), `index [B * S]` into it, `weights [B, S]`.
     pub fn pool(&self, rows: Tensor<2>, index: Tensor<1, Int>, weights: Tensor<2>) -> Pooled {
-        Pooled { rows, index, weights, layout: self.clone(), distinct: None, cross: None }
+        Pooled { rows, index, weights, layout: self.clone(), distinct: None, read_as: None }
     }
 }
 
@@ -47,7 +46,7 @@ pub struct Pooled {
     weights: Tensor<2>,    // [B, S]
     layout: SlotLayout,
     distinct: Option<Arc<DistinctRows>>,
-    cross: Option<Cross>,
+    read_as: Option<Tensor<3>>, // [G, B, F * D]
 }
 
 impl Pooled {
@@ -57,10 +56,59 @@ impl Pooled {
         Self { distinct: Some(distinct), ..self }
     }
 
-    /// Crosses every group before a model reads it. All groups have one width.
+    /// The same batch, of which a model reads `x` in the place of its embeddings. All groups have one width.
+    ///
+    /// # Shapes
+    /// `x [G, B, F * D]`
     #[must_use]
-    pub fn crossed(self, cross: Option<&Cross>) -> Self {
-        Self { cross: cross.cloned(), ..self }
+    pub fn read_as(self, x: Tensor<3>) -> Self {
+        Self { read_as: Some(x), ..self }
+    }
+
+    /// The same batch with nothing in these slots: what they hold is left out of the sums.
+    #[must_use]
+    pub fn without(&self, slots: &[Range<usize>]) -> Self {
+        let keep = self.keep(|slot| !slots.iter().any(|range| range.contains(&slot)));
+        Self { weights: self.weights.clone() * keep, read_as: None, ..self.clone() }
+    }
+
+    /// The table's rows of some slots side by side, neither weighted nor summed: for what reads the values of a sequence one by one. What
+    /// stands in the place of padding is not said. All groups have one width. `[G, B, L * D]`
+    ///
+    /// # Panics
+    /// When the groups' widths differ.
+    pub fn slots(&self, slots: Range<usize>) -> Tensor<3> {
+        let (length, widths, count) = (slots.len(), &self.layout.widths, self.layout.slots());
+        let groups = self.columns((0..widths.len()).map(|k| vec![k]).collect());
+        let there = self.weights.clone().not_equal_elem(0.0).float() * self.keep(|slot| slots.contains(&slot)); // [B, S]
+        let layout = Arc::new(BagLayout::of_slots(slots.clone(), count, self.layout.slots.width()));
+        let bag = Slots {
+            rows: &self.rows,
+            index: &self.index,
+            weights: &there,
+            layout: &layout,
+            distinct: self.distinct.as_ref(),
+        };
+        if let Some([k]) = fused::bags(bag, &[groups]) {
+            return k;
+        }
+        let [batch, _] = self.weights.dims();
+        let index = self.index.clone().reshape([batch, count]).slice_dim(1, slots); // [B, L]
+        let rows = self.rows.clone().select(0, index.reshape([batch * length])); // [B * L, W]
+        let rows = rows.reshape([batch, length, widths.len(), widths[0]]).permute([2, 0, 1, 3]); // [G, B, L, D]
+        rows.reshape([widths.len(), batch, length * widths[0]])
+    }
+
+    /// 1 for the slots that are kept, 0 for others. `[1, S]`
+    fn keep(&self, keep: impl Fn(usize) -> bool) -> Tensor<2> {
+        let (count, device) = (self.layout.slots(), self.weights.device());
+        let keep: Vec<f32> = (0..count).map(|slot| f32::from(u8::from(keep(slot)))).collect();
+        Tensor::from_data(TensorData::new(keep, [1, count]), (&device, DType::F32))
+    }
+
+    /// What the rows of some slots are weighted with, 0 of padding. `[B, L]`
+    pub fn slot_weights(&self, slots: Range<usize>) -> Tensor<2> {
+        self.weights.clone().slice_dim(1, slots)
     }
 
     /// `G`
@@ -88,9 +136,7 @@ impl Pooled {
     /// # Panics
     /// When the widths of a bag's groups differ, or there are none.
     pub fn streams<const N: usize>(&self, bags: [Vec<Vec<usize>>; N]) -> [Tensor<3>; N] {
-        let Some(cross) = &self.cross else { return self.plain_groups(bags) };
-        let [x0] = self.plain_groups([(0..self.groups()).map(|k| vec![k]).collect()]); // [G, B, F * D]
-        let x = cross.forward(x0);
+        let Some(x) = &self.read_as else { return self.plain_groups(bags) };
         let group = |k: &usize| x.clone().slice_dim(0, *k..*k + 1);
         let stream = |groups: &Vec<usize>| groups.iter().map(group).reduce(|a, b| a + b).expect("a stream has a group");
         bags.map(|streams| match streams.iter().map(Vec::as_slice).eq((0..self.groups()).map(|k| [k])) {
@@ -99,7 +145,7 @@ impl Pooled {
         })
     }
 
-    /// The same of groups that are not crossed.
+    /// The same of the embeddings themselves.
     fn plain_groups<const N: usize>(&self, bags: [Vec<Vec<usize>>; N]) -> [Tensor<3>; N] {
         let bags = bags.map(|streams| self.columns(streams));
         let slots = Slots {

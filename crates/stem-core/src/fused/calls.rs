@@ -16,6 +16,8 @@ pub struct Calls {
     pub bag: u64,
     /// Layers of crosses.
     pub cross: u64,
+    /// Scores of the values of histories.
+    pub attend: u64,
     /// Cross-entropies.
     pub bce: u64,
     /// Norms of gradients, with and without an L2 term.
@@ -24,7 +26,7 @@ pub struct Calls {
 
 thread_local! {
     static CALLS: Cell<Calls> =
-        const { Cell::new(Calls { linear: 0, chain: 0, mix: 0, bag: 0, cross: 0, bce: 0, norm: 0 }) };
+        const { Cell::new(Calls { linear: 0, chain: 0, mix: 0, bag: 0, cross: 0, attend: 0, bce: 0, norm: 0 }) };
 }
 
 /// Notes a call.

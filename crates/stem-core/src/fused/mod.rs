@@ -5,6 +5,7 @@
 //! | `linear`, `chain` | [`LinearBank`](crate::nn::LinearBank): `y_e = relu(x_e W_e + b_e)` |
 //! | `mix` | [`aftb`](crate::aftb): softmax, mix, masked backward |
 //! | `bags` | [`Pooled`](crate::nn::Pooled): rows of the table into the models' inputs, and back |
+//! | `scores`, `sums` | [`Interest`](crate::nn::Interest): attention over histories |
 //! | `cross` | [`Cross`](crate::nn::Cross): a layer of crosses, number by number |
 //! | `bce` | [`loss`](crate::loss): cross-entropy from logits |
 //! | [`squared_norm`], [`add_scaled`] | norms of gradients, L2 |
@@ -16,6 +17,8 @@
 
 mod calls;
 
+#[cfg(feature = "flex")]
+mod attend;
 #[cfg(feature = "flex")]
 mod bag;
 #[cfg(feature = "flex")]
@@ -38,14 +41,16 @@ mod tensors;
 mod tests;
 
 #[cfg(feature = "flex")]
-pub(crate) use {bag::bags, bce::bce, cross::cross, linear::chain, linear::linear, mix::mix};
+pub(crate) use {
+    attend::scores, attend::sums, bag::bags, bce::bce, cross::cross, linear::chain, linear::linear, mix::mix,
+};
 
 #[cfg(not(feature = "flex"))]
 mod none;
 #[cfg(not(feature = "flex"))]
 use none as norms;
 #[cfg(not(feature = "flex"))]
-pub(crate) use none::{bags, bce, chain, cross, linear, mix};
+pub(crate) use none::{bags, bce, chain, cross, linear, mix, scores, sums};
 
 pub use calls::{Calls, count_calls};
 

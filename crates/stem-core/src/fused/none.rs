@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
+use stem_kernels::attend::Order;
 use stem_kernels::bag::ColumnGroups;
 use stem_kernels::prior::Precisions;
 
@@ -21,6 +22,8 @@ none!(linear(&Tensor<3>, &Tensor<3>, &Tensor<3>, bool) -> Tensor<3>);
 none!(chain(&Tensor<3>, impl Iterator<Item = [Tensor<3>; 2]>, usize) -> Tensor<3>);
 none!(mix(&Tensor<3>, &Tensor<3>, Option<&Tensor<3>>, &Arc<[bool]>) -> Tensor<3>);
 none!(bags[const N: usize](Slots, &[ColumnGroups; N]) -> [Tensor<3>; N]);
+none!(scores(&Tensor<3>, &Tensor<3>, &Tensor<2>, &[[Tensor<3>; 2]], Option<(&Tensor<3>, Order)>) -> Tensor<3>);
+none!(sums(&Tensor<3>, &Tensor<3>) -> Tensor<3>);
 none!(cross(&Tensor<3>, &Tensor<3>, &Tensor<3>) -> Tensor<3>);
 none!(bce(&Tensor<2>, &Tensor<2>, &Tensor<2>) -> Tensor<1>);
 none!(squared_norm(&Tensor<2>) -> f32);

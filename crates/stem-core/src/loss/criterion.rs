@@ -154,20 +154,16 @@ impl Criterion {
     /// The same, with other losses for the tasks that are named.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) where a task is not there, or a loss is not for it.
+    /// [`Error::UnknownLabel`](crate::Error::UnknownLabel) and [`Error::Config`](crate::Error::Config), where a loss is not for its label.
     pub fn with<'a>(schema: &Schema, losses: impl IntoIterator<Item = (&'a String, &'a TaskLoss)>) -> Result<Self> {
         let mut criterion = Self::of(schema);
         for (name, loss) in losses {
-            let place = schema.task(name);
-            let expected = format!("a loss of one of the labels {}", schema.task_names().join(", "));
-            require("losses", name, expected, place.is_some())?;
-            if let Some(place) = place {
-                loss.check(&schema.tasks[place])?;
-                let key = format!("losses.{name}.name");
-                let grouped = schema.group.is_some() || !matches!(loss, TaskLoss::Pairwise { .. });
-                require(&key, "pairwise", "another loss, or a `group` in the recipe: pairs are of one group", grouped)?;
-                criterion.tasks[place].1 = *loss;
-            }
+            let place = schema.task_of("[train.losses]", name)?;
+            loss.check(&schema.tasks[place])?;
+            let key = format!("losses.{name}.name");
+            let grouped = schema.group.is_some() || !matches!(loss, TaskLoss::Pairwise { .. });
+            require(&key, "pairwise", "another loss, or a `group` in the recipe: pairs are of one group", grouped)?;
+            criterion.tasks[place].1 = *loss;
         }
         Ok(criterion)
     }

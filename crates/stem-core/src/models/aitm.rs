@@ -17,9 +17,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{BottomSizes, Model, ModelSpec, NetworkSize, last};
-use crate::cross::CrossConfig;
 use crate::embedding::Pooled;
 use crate::error::{Error, Result, require};
+use crate::front::{CrossConfig, DomainConfig, FmConfig, FrontConfig, InterestConfig};
 use crate::mlp::{HiddenConfig, LinearBank, MlpBank};
 use crate::schema::Schema;
 use crate::tower::Towers;
@@ -36,9 +36,18 @@ pub struct AitmConfig {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// Histories that are attended in the place of their bags; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interest: Option<InterestConfig>,
+    /// The field whose values gate the embeddings; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainConfig>,
     /// Crosses of features before the bottoms; none by default.
     #[serde(skip_serializing_if = "CrossConfig::is_none")]
     pub cross: CrossConfig,
+    /// Products of pairs of features, beside them; none by default.
+    #[serde(skip_serializing_if = "FmConfig::is_none")]
+    pub fm: FmConfig,
     /// Weight of the behavioural-order penalty `mean over rows of sum_t max(y_t - y_{t-1}, 0)`: a later step cannot be likelier
     /// than the one before. The paper takes 0.6; 0 is off. All tasks must be judged among the same rows.
     pub order_penalty: f64,
@@ -46,8 +55,8 @@ pub struct AitmConfig {
 
 impl Default for AitmConfig {
     fn default() -> Self {
-        let BottomSizes { dim, bottom, tower, hidden, cross } = BottomSizes::default();
-        Self { dim, bottom, tower, hidden, cross, order_penalty: 0.0 }
+        let BottomSizes { dim, bottom, tower, hidden, interest, domain, cross, fm } = BottomSizes::default();
+        Self { dim, bottom, tower, hidden, interest, domain, cross, fm, order_penalty: 0.0 }
     }
 }
 
@@ -58,7 +67,10 @@ impl AitmConfig {
             bottom: self.bottom.clone(),
             tower: self.tower.clone(),
             hidden: self.hidden,
+            interest: self.interest.clone(),
+            domain: self.domain.clone(),
             cross: self.cross,
+            fm: self.fm,
         }
     }
 }
@@ -98,8 +110,8 @@ impl ModelSpec for AitmConfig {
         Ok(())
     }
 
-    fn cross(&self) -> CrossConfig {
-        self.cross
+    fn front(&self) -> FrontConfig {
+        front_of!(self)
     }
 
     fn widths(&self, _schema: &Schema) -> Vec<usize> {

@@ -13,9 +13,9 @@ use super::{
     AitmConfig, EsmmConfig, MmoeConfig, MmoeMeConfig, Model, ModelFamily, ModelSpec, NetworkSize, OmoeConfig,
     PleConfig, PleMeConfig, SharedBottomConfig, SingleTaskConfig, StemConfig,
 };
-use crate::cross::Cross;
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
+use crate::front::{Front, FrontConfig};
 use crate::schema::Schema;
 
 /// Makes [`ModelName`], [`ModelConfig`] and [`AnyModel`] of the list: whatever they are asked, they ask the model.
@@ -100,18 +100,16 @@ macro_rules! models {
 
             fn check(&self, schema: &Schema) -> Result<()> {
                 self.check_wiring(schema)?;
-                self.cross().check(&self.widths(schema))
+                self.front().check(schema, &self.widths(schema))
             }
 
             fn size(&self, schema: &Schema) -> NetworkSize {
-                let (groups, input) = self.crossed(schema);
-                self.wiring_size(schema) + self.cross().size(groups, input)
+                self.wiring_size(schema) + self.front().size(schema, &self.widths(schema))
             }
 
             fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> AnyModel {
-                let (groups, input) = self.crossed(schema);
                 let model = self.init_wiring(schema, rng, device);
-                AnyModel { cross: self.cross().init(groups, input, rng, device), model }
+                AnyModel { front: self.front().init(schema, &self.widths(schema), rng, device), model }
             }
         }
     };
@@ -120,30 +118,22 @@ macro_rules! models {
 /// What [`ModelConfig`] builds: the wiring of a model, and what stands before it in every model.
 #[derive(Module, Debug)]
 pub struct AnyModel {
-    cross: Option<Cross>,
+    front: Front,
     /// The model itself.
     pub model: AnyWiring,
 }
 
 impl Model for AnyModel {
     fn forward(&self, x: Pooled) -> Tensor<2> {
-        self.model.forward(x.crossed(self.cross.as_ref()))
+        self.model.forward(self.front.forward(x))
     }
 
     fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
-        self.model.gates(x.crossed(self.cross.as_ref()))
+        self.model.gates(self.front.forward(x))
     }
 
     fn penalty(&self, logits: &Tensor<2>) -> Option<Tensor<1>> {
         self.model.penalty(logits)
-    }
-}
-
-impl ModelConfig {
-    /// Groups that are crossed, and the width of each. `G`, `F * D`
-    fn crossed(&self, schema: &Schema) -> (usize, usize) {
-        let widths = self.widths(schema);
-        (widths.len(), schema.fields.len() * widths.first().copied().unwrap_or(0))
     }
 }
 
@@ -187,8 +177,7 @@ impl ModelName {
     ) -> serde_json::Result<ModelConfig> {
         let mut config = serde_json::to_value(self.default_config())?;
         for (key, value) in settings {
-            // Every model has `cross`, which is not written where nothing is crossed.
-            if key == "cross" || config.get(key).is_some() {
+            if FrontConfig::KEYS.contains(&key) || config.get(key).is_some() {
                 config[key] = value;
             }
         }

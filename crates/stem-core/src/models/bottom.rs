@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{NetworkSize, check_size, check_widths, last};
-use crate::cross::CrossConfig;
 use crate::error::Result;
+use crate::front::{CrossConfig, DomainConfig, FmConfig, InterestConfig};
 use crate::mlp::{HiddenConfig, MlpShape};
 use crate::schema::Schema;
 use crate::tower::Towers;
@@ -21,9 +21,18 @@ pub struct BottomSizes {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// Histories that are attended in the place of their bags; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interest: Option<InterestConfig>,
+    /// The field whose values gate the embeddings; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainConfig>,
     /// Crosses of features before the experts; none by default.
     #[serde(skip_serializing_if = "CrossConfig::is_none")]
     pub cross: CrossConfig,
+    /// Products of pairs of features, beside them; none by default.
+    #[serde(skip_serializing_if = "FmConfig::is_none")]
+    pub fm: FmConfig,
 }
 
 impl Default for BottomSizes {
@@ -33,7 +42,10 @@ impl Default for BottomSizes {
             bottom: vec![512, 512, 512],
             tower: vec![128, 64],
             hidden: HiddenConfig::default(),
+            interest: None,
+            domain: None,
             cross: CrossConfig::default(),
+            fm: FmConfig::default(),
         }
     }
 }

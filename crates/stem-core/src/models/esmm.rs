@@ -18,9 +18,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Model, ModelSpec, NetworkSize, check_size, check_widths};
-use crate::cross::CrossConfig;
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
+use crate::front::{CrossConfig, DomainConfig, FmConfig, FrontConfig, InterestConfig};
 use crate::mlp::{HiddenConfig, MlpShape};
 use crate::schema::Schema;
 use crate::tower::Towers;
@@ -40,14 +40,31 @@ pub struct EsmmConfig {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// Histories that are attended in the place of their bags; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interest: Option<InterestConfig>,
+    /// The field whose values gate the embeddings; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainConfig>,
     /// Crosses of features before the towers; none by default.
     #[serde(skip_serializing_if = "CrossConfig::is_none")]
     pub cross: CrossConfig,
+    /// Products of pairs of features, beside them; none by default.
+    #[serde(skip_serializing_if = "FmConfig::is_none")]
+    pub fm: FmConfig,
 }
 
 impl Default for EsmmConfig {
     fn default() -> Self {
-        Self { dim: 16, tower: vec![512, 512, 512], hidden: HiddenConfig::default(), cross: CrossConfig::default() }
+        Self {
+            dim: 16,
+            tower: vec![512, 512, 512],
+            hidden: HiddenConfig::default(),
+            interest: None,
+            domain: None,
+            cross: CrossConfig::default(),
+            fm: FmConfig::default(),
+        }
     }
 }
 
@@ -92,8 +109,8 @@ impl ModelSpec for EsmmConfig {
         false
     }
 
-    fn cross(&self) -> CrossConfig {
-        self.cross
+    fn front(&self) -> FrontConfig {
+        front_of!(self)
     }
 
     fn widths(&self, _schema: &Schema) -> Vec<usize> {

@@ -6,9 +6,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{check_size, check_widths, last};
-use crate::cross::CrossConfig;
 use crate::error::{Result, require};
 use crate::experts::Streams;
+use crate::front::{CrossConfig, DomainConfig, FmConfig, InterestConfig};
 use crate::layer::{Layer, LayerShape, Wiring};
 use crate::mlp::{HiddenConfig, MlpShape};
 use crate::schema::Schema;
@@ -35,9 +35,18 @@ pub struct LayeredSizes {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// Histories that are attended in the place of their bags; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interest: Option<InterestConfig>,
+    /// The field whose values gate the embeddings; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainConfig>,
     /// Crosses of features before the experts; none by default.
     #[serde(skip_serializing_if = "CrossConfig::is_none")]
     pub cross: CrossConfig,
+    /// Products of pairs of features, beside them; none by default.
+    #[serde(skip_serializing_if = "FmConfig::is_none")]
+    pub fm: FmConfig,
 }
 
 impl Default for LayeredSizes {
@@ -51,7 +60,10 @@ impl Default for LayeredSizes {
             gate: vec![128, 64],
             tower: vec![128, 64],
             hidden: HiddenConfig::default(),
+            interest: None,
+            domain: None,
             cross: CrossConfig::default(),
+            fm: FmConfig::default(),
         }
     }
 }

@@ -41,8 +41,8 @@ macro_rules! ask_facts {
         fn widths(&self, schema: &Schema) -> Vec<usize> {
             match self { $(Self::$variant(config) => config.widths(schema)),+ }
         }
-        fn cross(&self) -> crate::cross::CrossConfig {
-            match self { $(Self::$variant(config) => config.cross()),+ }
+        fn front(&self) -> crate::front::FrontConfig {
+            match self { $(Self::$variant(config) => config.front()),+ }
         }
         fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
             match self { $(Self::$variant(config) => config.embedding_groups(schema)),+ }
@@ -55,6 +55,18 @@ macro_rules! ask_facts {
         }
         fn tasks_stand_apart(&self) -> bool {
             match self { $(Self::$variant(config) => config.tasks_stand_apart()),+ }
+        }
+    };
+}
+
+/// What stands before a model, of the sizes that hold its keys.
+macro_rules! front_of {
+    ($sizes:expr) => {
+        crate::front::FrontConfig {
+            interest: $sizes.interest.clone(),
+            domain: $sizes.domain.clone(),
+            cross: $sizes.cross,
+            fm: $sizes.fm,
         }
     };
 }
@@ -85,8 +97,8 @@ macro_rules! variant {
                 let $binding = &self.0;
                 $wiring.widths(schema)
             }
-            fn cross(&self) -> crate::cross::CrossConfig {
-                self.0.cross
+            fn front(&self) -> crate::front::FrontConfig {
+                front_of!(self.0)
             }
             fn size(&self, schema: &Schema) -> NetworkSize {
                 let $binding = &self.0;

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Model, check_size, check_widths, last};
 use crate::aftb::{self, AftbMask};
-use crate::cross::CrossConfig;
 use crate::embedding::Pooled;
 use crate::error::Result;
+use crate::front::{CrossConfig, DomainConfig, FmConfig, InterestConfig};
 use crate::gate::Gates;
 use crate::mlp::{HiddenConfig, MlpBank, MlpShape};
 use crate::schema::Schema;
@@ -32,9 +32,18 @@ pub struct MixtureSizes {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// Histories that are attended in the place of their bags; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interest: Option<InterestConfig>,
+    /// The field whose values gate the embeddings; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainConfig>,
     /// Crosses of features before the experts; none by default.
     #[serde(skip_serializing_if = "CrossConfig::is_none")]
     pub cross: CrossConfig,
+    /// Products of pairs of features, beside them; none by default.
+    #[serde(skip_serializing_if = "FmConfig::is_none")]
+    pub fm: FmConfig,
 }
 
 impl Default for MixtureSizes {
@@ -46,7 +55,10 @@ impl Default for MixtureSizes {
             gate: vec![128, 64],
             tower: vec![128, 64],
             hidden: HiddenConfig::default(),
+            interest: None,
+            domain: None,
             cross: CrossConfig::default(),
+            fm: FmConfig::default(),
         }
     }
 }

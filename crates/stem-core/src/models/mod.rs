@@ -56,9 +56,9 @@ use std::fmt::Debug;
 
 pub use crate::size::NetworkSize;
 
-use crate::cross::CrossConfig;
 use crate::embedding::Pooled;
 use crate::error::{Result, require};
+use crate::front::FrontConfig;
 use crate::schema::Schema;
 
 /// A network from pooled embeddings to logits: one a task, or as many as its [kind](crate::TaskKind) has outputs.
@@ -107,10 +107,10 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
     /// May, where [`check`](Self::check) refuses.
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model;
 
-    /// Crosses of features that stand before the model; none by default. [`ModelConfig`] puts them there; another specification whose
-    /// model crosses its input ([`Pooled::crossed`]) does so itself.
-    fn cross(&self) -> CrossConfig {
-        CrossConfig::default()
+    /// What stands before the model: attended histories, crosses and others; nothing by default. [`ModelConfig`] puts it there; another
+    /// specification whose model has a [`Front`](crate::nn::Front) does so itself.
+    fn front(&self) -> FrontConfig {
+        FrontConfig::default()
     }
 
     /// Whose embedding each of [`widths`](Self::widths) is: a task's index, or `T` for a shared one. Empty where there are several

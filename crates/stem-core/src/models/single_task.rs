@@ -10,9 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{BottomSizes, Model, ModelSpec, NetworkSize};
-use crate::cross::CrossConfig;
 use crate::embedding::Pooled;
 use crate::error::Result;
+use crate::front::FrontConfig;
 use crate::mlp::MlpBank;
 use crate::schema::Schema;
 use crate::tower::Towers;
@@ -33,8 +33,8 @@ impl ModelSpec for SingleTaskConfig {
         self.0.check()
     }
 
-    fn cross(&self) -> CrossConfig {
-        self.0.cross
+    fn front(&self) -> FrontConfig {
+        front_of!(self.0)
     }
 
     /// One group per task, none shared.

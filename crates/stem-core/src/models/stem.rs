@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::layered::FirstInput;
 use super::{Layered, LayeredSizes, Model, ModelSpec, NetworkSize, check_size};
-use crate::cross::CrossConfig;
 use crate::embedding::Pooled;
 use crate::error::{Result, require};
 use crate::experts::Streams;
+use crate::front::{CrossConfig, DomainConfig, FmConfig, FrontConfig, InterestConfig};
 use crate::layer::{GateInput, Reach, Wiring};
 use crate::mlp::HiddenConfig;
 use crate::schema::Schema;
@@ -46,9 +46,18 @@ pub struct StemConfig {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// Histories that are attended in the place of their bags; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interest: Option<InterestConfig>,
+    /// The field whose values gate the embeddings; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainConfig>,
     /// Crosses of features before the experts, of each task's and of the shared embedding; none by default.
     #[serde(skip_serializing_if = "CrossConfig::is_none")]
     pub cross: CrossConfig,
+    /// Products of pairs of features, beside them; none by default.
+    #[serde(skip_serializing_if = "FmConfig::is_none")]
+    pub fm: FmConfig,
     /// Whether a task's loss is kept out of other tasks' experts. Without it gating is plain: every loss changes every expert.
     pub stop_gradient: bool,
     /// Experts that a task reads: all, or its own and the shared ones, as PLE does.
@@ -70,7 +79,7 @@ impl Default for StemConfig {
 /// The whole STEM of those sizes.
 impl From<LayeredSizes> for StemConfig {
     fn from(sizes: LayeredSizes) -> Self {
-        let LayeredSizes { dim, layers, specific_experts, shared_experts, experts, gate, tower, hidden, cross } = sizes;
+        let LayeredSizes { dim, layers, specific_experts, shared_experts, experts, gate, tower, hidden, .. } = sizes;
         Self {
             dim,
             shared_dim: None,
@@ -81,7 +90,10 @@ impl From<LayeredSizes> for StemConfig {
             gate,
             tower,
             hidden,
-            cross,
+            interest: sizes.interest,
+            domain: sizes.domain,
+            cross: sizes.cross,
+            fm: sizes.fm,
             stop_gradient: true,
             reach: Reach::All,
             gate_input: GateInput::OwnPlusShared,
@@ -103,7 +115,10 @@ impl StemConfig {
             gate: self.gate.clone(),
             tower: self.tower.clone(),
             hidden: self.hidden,
+            interest: self.interest.clone(),
+            domain: self.domain.clone(),
             cross: self.cross,
+            fm: self.fm,
         }
     }
 
@@ -194,8 +209,8 @@ impl ModelSpec for StemConfig {
         }
     }
 
-    fn cross(&self) -> CrossConfig {
-        self.cross
+    fn front(&self) -> FrontConfig {
+        front_of!(self)
     }
 
     fn gate_groups(&self, schema: &Schema) -> Vec<usize> {

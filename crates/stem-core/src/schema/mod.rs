@@ -33,8 +33,12 @@ pub use derived::{ColumnType, Derived};
 pub use field::{Field, FieldKind, Keep, Pooling};
 pub use task::{TargetTransform, Task, TaskKind};
 
+use crate::error::{Error, Result};
 use crate::transform::KeyKind;
 use crate::value::Value;
+
+/// Likeness (Jaro-Winkler, 0 to 1) above which a label's name is taken for another one mistyped.
+const LIKE: f64 = 0.85;
 
 /// A block of table rows: padding, the known values, and the row of the unseen; or one row for a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -160,6 +164,19 @@ impl Schema {
     /// Index of a task by name.
     pub fn task(&self, name: &str) -> Option<usize> {
         self.tasks.iter().position(|t| t.name == name)
+    }
+
+    /// As [`task`](Self::task), of a label that is named in a section of an experiment.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLabel`](crate::Error::UnknownLabel), with the label most like it and all labels.
+    pub fn task_of(&self, section: &'static str, name: &str) -> Result<usize> {
+        self.task(name).ok_or_else(|| {
+            let likeness = |task: &&Task| strsim::jaro_winkler(name, &task.name);
+            let like = self.tasks.iter().filter(|task| likeness(task) > LIKE);
+            let nearest = like.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).map(|task| task.name.clone());
+            Error::UnknownLabel { section, name: name.into(), nearest, known: self.task_names().join(", ") }
+        })
     }
 
     /// The same schema with one task alone, as a single-task model sees it. Labels outside of the task's space are missing

@@ -82,31 +82,16 @@ pub fn layered() -> LayeredSizes {
         experts: vec![6, 5],
         gate: vec![4],
         tower: vec![3],
-        hidden: HiddenConfig::default(),
-        cross: CrossConfig::default(),
+        ..Default::default()
     }
 }
 
 pub fn mixture() -> MixtureSizes {
-    MixtureSizes {
-        dim: 4,
-        expert_count: 3,
-        experts: vec![6, 5],
-        gate: vec![4],
-        tower: vec![3],
-        hidden: HiddenConfig::default(),
-        cross: CrossConfig::default(),
-    }
+    MixtureSizes { dim: 4, expert_count: 3, experts: vec![6, 5], gate: vec![4], tower: vec![3], ..Default::default() }
 }
 
 pub fn bottom() -> BottomSizes {
-    BottomSizes {
-        dim: 4,
-        bottom: vec![6, 5],
-        tower: vec![3],
-        hidden: HiddenConfig::default(),
-        cross: CrossConfig::default(),
-    }
+    BottomSizes { dim: 4, bottom: vec![6, 5], tower: vec![3], ..Default::default() }
 }
 
 pub fn shared_bottom() -> ModelConfig {
@@ -119,7 +104,7 @@ pub fn single_task() -> ModelConfig {
 
 /// Every model of the crate, small.
 pub fn every_model() -> Vec<ModelConfig> {
-    let BottomSizes { dim, bottom: widths, tower, hidden, cross } = bottom();
+    let BottomSizes { dim, bottom: widths, tower, .. } = bottom();
     let models = vec![
         stem(),
         shared_bottom(),
@@ -127,8 +112,8 @@ pub fn every_model() -> Vec<ModelConfig> {
         ModelConfig::Omoe(OmoeConfig(mixture())),
         ModelConfig::Mmoe(MmoeConfig(mixture())),
         ModelConfig::Ple(PleConfig(layered())),
-        ModelConfig::Aitm(AitmConfig { dim, bottom: widths, tower: tower.clone(), hidden, cross, order_penalty: 0.0 }),
-        ModelConfig::Esmm(EsmmConfig { dim, tower, hidden, cross }),
+        ModelConfig::Aitm(AitmConfig { dim, bottom: widths, tower: tower.clone(), ..AitmConfig::default() }),
+        ModelConfig::Esmm(EsmmConfig { dim, tower, ..EsmmConfig::default() }),
         ModelConfig::MmoeMe(MmoeMeConfig(mixture())),
         ModelConfig::PleMe(PleMeConfig(layered())),
     ];
@@ -138,9 +123,14 @@ pub fn every_model() -> Vec<ModelConfig> {
 
 /// The same model with crosses before it.
 pub fn with_cross(config: &ModelConfig, cross: CrossConfig) -> ModelConfig {
-    let mut value = serde_json::to_value(config).unwrap();
-    value["cross"] = serde_json::to_value(cross).unwrap();
-    serde_json::from_value(value).unwrap()
+    with_key(config, "cross", cross)
+}
+
+/// The same model with another value of a key.
+pub fn with_key(config: &ModelConfig, key: &str, value: impl serde::Serialize) -> ModelConfig {
+    let mut config = serde_json::to_value(config).unwrap();
+    config[key] = serde_json::to_value(value).unwrap();
+    serde_json::from_value(config).unwrap()
 }
 
 /// The same model with other settings between its linear maps.

@@ -73,6 +73,15 @@ pub(crate) fn check<C: ModelFamily>(
     available: Option<u64>,
     ranks: usize,
 ) -> Result<u64> {
+    fits(model, experiment, dataset, available).map_err(|e| experiment.in_file(e))
+}
+
+fn fits<C: ModelFamily>(
+    model: &str,
+    experiment: &Experiment<C>,
+    dataset: &Dataset,
+    available: Option<u64>,
+) -> Result<u64> {
     let spec = experiment.model(model)?;
     let (train, schema) = (&experiment.train, dataset.schema());
     train.check_tasks(schema)?;

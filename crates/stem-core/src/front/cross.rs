@@ -5,8 +5,7 @@
 //! ```
 //!
 //! Source: Wang et al., *DCN V2: Improved Deep & Cross Network and Practical Lessons for Web-scale Learning to Rank Systems*, WWW 2021, in
-//! its low-rank form (`V_l` has a bias too, which only moves `b_l`). Every embedding group has crosses of its own: in STEM a task crosses what it
-//! knows of a row, and the shared embedding what all know. A model reads crossed groups as it reads plain ones.
+//! its low-rank form (`V_l` has a bias too, which only moves `b_l`). Every embedding group has crosses of its own.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -40,29 +39,24 @@ impl CrossConfig {
         self.layers == 0
     }
 
-    /// Refuses absurd sizes, and groups of different widths.
-    ///
-    /// # Errors
-    /// [`Error::Config`](crate::Error::Config) naming the key.
-    pub(crate) fn check(&self, widths: &[usize]) -> Result<()> {
+    /// Refuses absurd sizes.
+    pub(super) fn check(&self) -> Result<()> {
         if self.is_none() {
             return Ok(());
         }
         require("cross.layers", self.layers, "0 to 16", self.layers <= 16)?;
-        require("cross.rank", self.rank, "1 to 4096", (1..=4096).contains(&self.rank))?;
-        let alike = widths.iter().all(|width| *width == widths[0]);
-        require("cross", "embeddings of different widths", "one width for all of them: leave shared_dim out", alike)
+        require("cross.rank", self.rank, "1 to 4096", (1..=4096).contains(&self.rank))
     }
 
     /// What `groups` groups of width `input` add to a network.
-    pub(crate) fn size(&self, groups: usize, input: usize) -> NetworkSize {
+    pub(super) fn size(&self, groups: usize, input: usize) -> NetworkSize {
         let product = |a: usize, b: usize| (a as u64).saturating_mul(b as u64);
         let maps = product(2 * self.rank + 1, input).saturating_add(self.rank as u64);
         let (layers, groups) = (self.layers as u64, if self.is_none() { 0 } else { groups as u64 });
         NetworkSize {
             parameters: maps.saturating_mul(layers).saturating_mul(groups),
-            // V x, U (V x) and what comes out; and once the embeddings themselves
-            activations: groups.saturating_mul(layers.saturating_mul((2 * input + self.rank) as u64) + input as u64),
+            // V x, U (V x) and what comes out
+            activations: groups.saturating_mul(layers.saturating_mul((2 * input + self.rank) as u64)),
         }
     }
 

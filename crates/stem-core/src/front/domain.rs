@@ -1,0 +1,95 @@
+//! Gates of a row's domain on its embeddings: one model for several pages, tabs or countries.
+//!
+//! ```text
+//! x = x_0 * 2 sigmoid(W_2 relu(W_1 [e_domain ; sg(x_0)] + b_1) + b_2)          sg stops the gradient; * number by number
+//! ```
+//!
+//! Source: Chang et al., *PEPNet: Parameter and Embedding Personalized Network for Infusing with Personalized Prior Information*, KDD 2023,
+//! its EPNet. `e_domain` is the embedding of the domain's field in the same group: in STEM every task gates what it knows by what it knows of
+//! the domain. The gate's path stops at the embeddings that it scales and reaches the domain's.
+//! A domain that training did not see has the row of the unseen, and so that row's gate.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, activation::sigmoid};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::interest::named;
+use crate::error::{Result, require};
+use crate::mlp::{HiddenConfig, MlpBank, MlpShape};
+use crate::models::check_size;
+use crate::schema::{FieldKind, Schema};
+use crate::size::NetworkSize;
+
+/// Which field is a row's domain: `domain = { field = "tab", hidden = 32 }` among a model's keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table like { field = \"tab\" }")]
+pub struct DomainConfig {
+    /// The name of a category.
+    pub field: String,
+    /// Width of the gate between `W_1` and `W_2`.
+    #[serde(default = "hidden")]
+    pub hidden: usize,
+}
+
+fn hidden() -> usize {
+    32
+}
+
+impl DomainConfig {
+    /// Refuses a field that is not there or is no category.
+    pub(super) fn check(&self, schema: &Schema) -> Result<()> {
+        let field = named("domain.field", &self.field, schema)?;
+        let expected = "a category: a domain is one of a few values";
+        require("domain.field", &self.field, expected, schema.fields[field].kind == FieldKind::Category)?;
+        check_size("domain.hidden", self.hidden, 1)
+    }
+
+    fn gate<'a>(&self, widths: &'a [usize], groups: usize, dim: usize, input: usize) -> MlpShape<'a> {
+        MlpShape { members: groups, input: dim + input, widths, output: Some(input), hidden: &RELU }
+    }
+
+    /// What `groups` groups of `input` numbers, fields of width `dim`, add to a network.
+    pub(super) fn size(&self, groups: usize, dim: usize, input: usize) -> NetworkSize {
+        // what the gate reads, the sigmoid, and what comes out
+        let activations = (groups as u64).saturating_mul((3 * input + dim) as u64);
+        self.gate(&[self.hidden], groups, dim, input).size() + NetworkSize { parameters: 0, activations }
+    }
+
+    pub(super) fn init(
+        &self,
+        schema: &Schema,
+        groups: usize,
+        dim: usize,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Domain {
+        let field = schema.fields.iter().position(|field| field.name == self.field).expect("checked to be there");
+        let input = schema.fields.len() * dim;
+        Domain { gate: self.gate(&[self.hidden], groups, dim, input).init(rng, device), columns: [field * dim, dim] }
+    }
+}
+
+/// The gate has nothing but a ReLU between its maps.
+const RELU: HiddenConfig =
+    HiddenConfig { activation: crate::activation::Activation::Relu, batch_norm: false, dropout: 0.0 };
+
+/// A gate for every embedding group.
+#[derive(Module, Debug)]
+pub struct Domain {
+    gate: MlpBank, // [G, D + F * D, hidden], [G, hidden, F * D]
+    /// The first column of the domain's embedding, and how many it has.
+    #[module(skip)]
+    columns: [usize; 2],
+}
+
+impl Domain {
+    /// # Shapes
+    /// `x_0 [G, B, F * D]`; gives as many.
+    pub fn forward(&self, x0: Tensor<3>) -> Tensor<3> {
+        let [first, dim] = self.columns;
+        let domain = x0.clone().slice_dim(2, first..first + dim); // [G, B, D]
+        let input = Tensor::cat(vec![domain, x0.clone().detach()], 2); // [G, B, D + F * D]
+        x0 * (sigmoid(self.gate.forward(input)) * 2.0)
+    }
+}

@@ -1,0 +1,308 @@
+//! Histories that are attended: what a row reads of a history depends on the candidate that is judged.
+//!
+//! ```text
+//! v_f = sum_j w_j a_j k_j                       in the place of the plain bag sum_j w_j k_j of a history's field f
+//! a_j = MLP([q ; k_j ; q - k_j ; q * k_j ; p_j])
+//! a   = softmax over j of that MLP, and v_f = sum_j a_j k_j                       with `softmax`
+//! ```
+//!
+//! `k_j` is the embedding of the history's value `j`, `q` that of the candidate, which shares its vocabulary; `w_j` what the history's `pooling`
+//! weighs a value with: 1 of a sum, which is the paper's, 1 / length of a mean, 0 of padding, which takes no part. `p_j` is learned for every
+//! position and is there with `positions` alone.
+//!
+//! Source: Zhou et al., *Deep Interest Network for Click-Through Rate Prediction*, KDD 2018 (arXiv 1706.06978). The reference implementation reads
+//! `q - k` and `q * k` as here; weights are not normalised, as in the paper. The MLP ends at 1 before anything is learned, so that training starts
+//! from the bag. Every embedding group attends on its own: in STEM a task weighs a history by what it knows of its values.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Normal};
+use serde::{Deserialize, Serialize};
+use stem_kernels::attend::Order;
+
+use crate::activation::Activation;
+use crate::embedding::Pooled;
+use crate::error::{Result, require};
+use crate::fused;
+use crate::mlp::{HiddenConfig, MlpBank, MlpShape};
+use crate::models::check_widths;
+use crate::schema::{FieldKind, Schema};
+use crate::size::NetworkSize;
+
+/// Which histories are attended, and how: `interest = { candidates = { watched = "video_id" } }` among a model's keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table like { candidates = { watched = \"video_id\" } }")]
+pub struct InterestConfig {
+    /// For every history, a sequence, the category that is judged by it and shares its vocabulary.
+    pub candidates: BTreeMap<String, String>,
+    /// Hidden widths of the MLP.
+    #[serde(default = "hidden")]
+    pub hidden: Vec<usize>,
+    /// What follows each of them; not `dice`, whose statistics would count padding.
+    #[serde(default)]
+    pub activation: Activation,
+    /// Whether weights are made to sum to 1.
+    #[serde(default)]
+    pub softmax: bool,
+    /// Whether weights depend on where in the history a value stands.
+    #[serde(default)]
+    pub positions: Positions,
+}
+
+/// From which end the values of a history are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Positions {
+    /// They are not: a history has no order.
+    #[default]
+    None,
+    /// From the first value: of histories that are written newest first.
+    FromFirst,
+    /// From the last value: of histories that are written as they happened.
+    FromLast,
+}
+
+fn hidden() -> Vec<usize> {
+    vec![32, 16]
+}
+
+/// A field of a model's configuration, by name.
+pub(super) fn named(key: &str, name: &str, schema: &Schema) -> Result<usize> {
+    let place = schema.fields.iter().position(|field| field.name == name);
+    let names = schema.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ");
+    require(key, name, format!("the name of a field: {names}"), place.is_some())?;
+    Ok(place.unwrap_or_default())
+}
+
+impl InterestConfig {
+    /// These histories, each with its candidate.
+    pub fn of<S: Into<String>>(candidates: impl IntoIterator<Item = (S, S)>) -> Self {
+        Self {
+            candidates: candidates.into_iter().map(|(history, candidate)| (history.into(), candidate.into())).collect(),
+            hidden: hidden(),
+            activation: Activation::default(),
+            softmax: false,
+            positions: Positions::default(),
+        }
+    }
+
+    /// Refuses fields that are not there, cannot be attended, or share no vocabulary.
+    pub(super) fn check(&self, schema: &Schema) -> Result<()> {
+        let example = "a history and its candidate, as in { watched = \"video_id\" }";
+        require("interest.candidates", "empty", example, !self.candidates.is_empty())?;
+        for (history, candidate) in &self.candidates {
+            let key = format!("interest.candidates.{history}");
+            let of_history = &schema.fields[named("interest.candidates", history, schema)?];
+            let sequence = matches!(of_history.kind, FieldKind::Sequence { .. });
+            let expected = "the name of a sequence: only a list of values is attended";
+            require("interest.candidates", history, expected, sequence)?;
+            let of_candidate = &schema.fields[named(&key, candidate, schema)?];
+            let expected = "the name of a category: one value is judged by the history";
+            require(&key, candidate, expected, of_candidate.kind == FieldKind::Category)?;
+            let shared = of_history.vocabulary == of_candidate.vocabulary;
+            let vocabulary = &schema.vocabularies[of_history.vocabulary].name;
+            let sharing = schema.fields.iter().filter(|field| field.kind == FieldKind::Category);
+            let sharing: Vec<_> =
+                sharing.filter(|field| field.vocabulary == of_history.vocabulary).map(|field| &*field.name).collect();
+            let expected = match &sharing[..] {
+                [] => format!(
+                    "a category of the vocabulary '{vocabulary}', and there is none: give '{candidate}' `vocabulary = \"{vocabulary}\"` in the \
+                     recipe"
+                ),
+                names => format!("a category of the vocabulary '{vocabulary}': {}", names.join(", ")),
+            };
+            require(&key, format!("{candidate}, which has another vocabulary"), expected, shared)?;
+        }
+        check_widths("interest.hidden", &self.hidden, 1)?;
+        let expected = "relu, prelu, gelu or tanh: statistics of dice would count padding";
+        require("interest.activation", "dice", expected, self.activation != Activation::Dice)
+    }
+
+    fn hidden_config(&self) -> HiddenConfig {
+        HiddenConfig { activation: self.activation, ..HiddenConfig::default() }
+    }
+
+    fn mlp<'a>(&'a self, hidden: &'a HiddenConfig, groups: usize, dim: usize) -> MlpShape<'a> {
+        let parts = if self.positions == Positions::None { 4 } else { 5 };
+        MlpShape { members: groups, input: parts * dim, widths: &self.hidden, output: Some(1), hidden }
+    }
+
+    /// Where every history and its candidate are.
+    fn places(&self, schema: &Schema) -> Vec<Place> {
+        let slots = schema.slot_ranges();
+        let of =
+            |name: &String| schema.fields.iter().position(|field| field.name == *name).expect("checked to be there");
+        let place = |(history, candidate)| {
+            let field = of(history);
+            Place { field, history: slots[field].clone(), candidate: of(candidate) }
+        };
+        self.candidates.iter().map(place).collect()
+    }
+
+    /// What `groups` groups of width `dim` add to a network.
+    pub(super) fn size(&self, schema: &Schema, groups: usize, dim: usize) -> NetworkSize {
+        let hidden = self.hidden_config();
+        let mlp = self.mlp(&hidden, groups, dim);
+        let of_history = |place: Place| {
+            let (length, count) = (place.history.len() as u64, (groups * dim) as u64);
+            let positions = if self.positions == Positions::None { 0 } else { length.saturating_mul(count) };
+            // the history's rows, q beside them, what the MLP reads, what is weighted
+            let around = (3 * groups as u64 * dim as u64).saturating_add((mlp.input * groups) as u64);
+            NetworkSize {
+                parameters: mlp.size().parameters.saturating_add(positions),
+                activations: length.saturating_mul(mlp.size().activations.saturating_add(around)),
+            }
+        };
+        self.places(schema).into_iter().map(of_history).sum()
+    }
+
+    pub(super) fn init(
+        &self,
+        schema: &Schema,
+        groups: usize,
+        dim: usize,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Interest {
+        let hidden = self.hidden_config();
+        let mut history = |place: Place| {
+            let mut mlp = self.mlp(&hidden, groups, dim).init(rng, device);
+            if let (Some(last), false) = (mlp.layers.last_mut(), self.softmax) {
+                last.bias = Param::from_tensor(Tensor::ones([groups, 1, 1], device)); // the bag, before anything is learned
+            }
+            let positions = (self.positions != Positions::None).then(|| {
+                let normal = Normal::new(0.0f32, 0.1).expect("0.1 is finite and not negative");
+                let length = place.history.len();
+                let values: Vec<f32> = normal.sample_iter(&mut *rng).take(groups * length * dim).collect();
+                Param::from_data(TensorData::new(values, [groups, length, dim]), device)
+            });
+            History { mlp, positions, place, softmax: self.softmax, order: self.positions }
+        };
+        Interest { histories: self.places(schema).into_iter().map(&mut history).collect() }
+    }
+}
+
+/// Where a history and its candidate are.
+#[derive(Debug, Clone)]
+struct Place {
+    /// The history's place among the fields.
+    field: usize,
+    /// Its slots. `L` of them
+    history: Range<usize>,
+    /// The candidate's place among the fields.
+    candidate: usize,
+}
+
+/// Attention over the histories of a row.
+#[derive(Module, Debug)]
+pub struct Interest {
+    histories: Vec<History>,
+}
+
+#[derive(Module, Debug)]
+struct History {
+    mlp: MlpBank,                        // [G, 4 D or 5 D, ...] to [G, ..., 1]
+    positions: Option<Param<Tensor<3>>>, // [G, L, D]
+    #[module(skip)]
+    place: Place,
+    #[module(skip)]
+    softmax: bool,
+    #[module(skip)]
+    order: Positions,
+}
+
+impl Interest {
+    /// All groups of `x`, attended histories in the place of their bags. `[G, B, F * D]`
+    pub fn forward(&self, x: &Pooled) -> Tensor<3> {
+        let groups = x.groups();
+        let slots: Vec<_> = self.histories.iter().map(|history| history.place.history.clone()).collect();
+        let bags = x.without(&slots).stack(0..groups); // [G, B, F * D], 0 where a history was
+        let [_, rows, input] = bags.dims();
+        let mut attended: Vec<_> =
+            self.histories.iter().map(|history| (history.place.field, history.forward(x, &bags))).collect();
+        attended.sort_by_key(|(field, _)| *field);
+        let (mut parts, mut from) = (Vec::new(), 0);
+        for (field, v) in attended {
+            let dim = v.dims()[2];
+            parts.push(bags.clone().slice_dim(2, from..field * dim));
+            parts.push(v);
+            from = (field + 1) * dim;
+        }
+        parts.push(bags.slice_dim(2, from..input));
+        parts.retain(|part| part.dims() != [groups, rows, 0]);
+        Tensor::cat(parts, 2)
+    }
+}
+
+impl History {
+    /// `v_f`, of the fields' embeddings `bags [G, B, F * D]`, which hold the candidate's. `[G, B, D]`
+    fn forward(&self, x: &Pooled, bags: &Tensor<3>) -> Tensor<3> {
+        let Place { history, candidate, .. } = &self.place;
+        let k = x.slots(history.clone()); // [G, B, L * D]
+        let w = x.slot_weights(history.clone()); // [B, L]
+        let dim = k.dims()[2] / history.len();
+        let q = bags.clone().slice_dim(2, candidate * dim..(candidate + 1) * dim); // [G, B, D]
+        let a = self.weights(self.scores(&q, &k, &w), w.unsqueeze()); // [G, B, L]
+        fused::sums(&a, &k).unwrap_or_else(|| plain_sums(a, k))
+    }
+
+    /// `MLP([q ; k_j ; q - k_j ; q * k_j ; p_j])`. `[G, B, L]`
+    fn scores(&self, q: &Tensor<3>, k: &Tensor<3>, w: &Tensor<2>) -> Tensor<3> {
+        let positions = self.positions.as_ref().map(Param::val);
+        let order = match self.order {
+            Positions::FromLast => Order::FromLast,
+            Positions::None | Positions::FromFirst => Order::FromFirst,
+        };
+        let positions = positions.as_ref().map(|p| (p, order));
+        let maps = self.mlp.rectified();
+        let fused = maps.and_then(|maps| fused::scores(q, k, w, &maps, positions));
+        fused.unwrap_or_else(|| self.plain_scores(q, k, w))
+    }
+
+    /// The same as plain operations.
+    fn plain_scores(&self, q: &Tensor<3>, k: &Tensor<3>, w: &Tensor<2>) -> Tensor<3> {
+        let ([groups, rows, dim], [_, length]) = (q.dims(), w.dims());
+        let k = k.clone().reshape([groups, rows * length, dim]); // [G, B * L, D]
+        let q: Tensor<3> = q.clone().reshape([groups, rows, 1, dim]).repeat_dim(2, length).reshape(k.dims());
+        let mut parts = vec![q.clone(), k.clone(), q.clone() - k.clone(), q * k];
+        parts.extend(self.positions.as_ref().map(|p| self.of_positions(p.val(), w)));
+        self.mlp.forward(Tensor::cat(parts, 2)).reshape([groups, rows, length])
+    }
+
+    /// `w_j a_j`, or the softmax over the slots that are no padding. `z [G, B, L]`, `w [1, B, L]`; gives `[G, B, L]`
+    fn weights(&self, z: Tensor<3>, w: Tensor<3>) -> Tensor<3> {
+        if !self.softmax {
+            return z * w;
+        }
+        let there = w.not_equal_elem(0.0).float(); // [1, B, L]
+        let z = z + (there.clone() - 1.0) * 1e9;
+        let odds = (z.clone() - z.detach().max_dim(2)).exp() * there; // [G, B, L]
+        odds.clone() / odds.sum_dim(2).clamp_min(f32::MIN_POSITIVE)
+    }
+
+    /// `p_j` of every slot. `positions [G, L, D]`, `w [B, L]`; gives `[G, B * L, D]`
+    fn of_positions(&self, positions: Tensor<3>, w: &Tensor<2>) -> Tensor<3> {
+        let ([rows, length], device) = (w.dims(), positions.device());
+        let from_first = Tensor::<1, Int>::arange(0..length as i64, &device).reshape([1, length]); // [1, L]
+        let index = match self.order {
+            Positions::FromLast => {
+                let there = w.clone().not_equal_elem(0.0).int().sum_dim(1); // [B, 1]
+                (there - 1 - from_first).clamp_min(0) // [B, L]; of padding 0, which takes no part
+            }
+            Positions::None | Positions::FromFirst => from_first.repeat_dim(0, rows),
+        };
+        positions.select(1, index.reshape([rows * length]))
+    }
+}
+
+/// `v = sum_j a_j k_j` as plain operations. `a [G, B, L]`, `k [G, B, L * D]`; gives `[G, B, D]`
+fn plain_sums(a: Tensor<3>, k: Tensor<3>) -> Tensor<3> {
+    let ([groups, rows, length], [_, _, width]) = (a.dims(), k.dims());
+    let dim = width / length;
+    let weighted = k.reshape([groups, rows, length, dim]) * a.reshape([groups, rows, length, 1]); // [G, B, L, D]
+    weighted.sum_dim(2).reshape([groups, rows, dim])
+}

@@ -1,0 +1,129 @@
+//! What stands before every model: it makes other embeddings of the embeddings of a group, as many and as wide, so that a model reads
+//! them as it reads plain ones.
+//!
+//! ```text
+//! x_0 = the fields' embeddings, histories as what is read of them by attention      interest.rs
+//! x_1 = x_0 * the gate of the row's domain                                          domain.rs
+//! x   = cross(x_1) + fm(x_1)                                                        cross.rs, fm.rs; x_1 where there is none
+//! ```
+//!
+//! Every embedding group has parts of its own: in STEM a task attends, is gated and crosses with what it knows of a row, and the shared
+//! embedding with what all know.
+
+mod cross;
+mod domain;
+mod fm;
+mod interest;
+
+pub use cross::{Cross, CrossConfig};
+pub use domain::{Domain, DomainConfig};
+pub use fm::{Fm, FmConfig};
+pub use interest::{Interest, InterestConfig, Positions};
+
+use burn::module::Module;
+use burn::tensor::Device;
+use rand_chacha::ChaCha8Rng;
+
+use crate::embedding::Pooled;
+use crate::error::{Result, require};
+use crate::schema::Schema;
+use crate::size::NetworkSize;
+
+/// What stands before a model, by the keys that every model has; nothing by default.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FrontConfig {
+    /// Histories that are attended.
+    pub interest: Option<InterestConfig>,
+    /// The field whose values gate the embeddings.
+    pub domain: Option<DomainConfig>,
+    /// Crosses of features.
+    pub cross: CrossConfig,
+    /// Products of pairs of features.
+    pub fm: FmConfig,
+}
+
+impl FrontConfig {
+    /// The keys that every model has, and that are written only where they are set.
+    pub const KEYS: [&str; 4] = ["interest", "domain", "cross", "fm"];
+
+    /// Whether nothing stands before the model.
+    pub fn is_none(&self) -> bool {
+        self.interest.is_none() && self.domain.is_none() && self.cross.is_none() && self.fm.is_none()
+    }
+
+    /// Refuses absurd sizes, fields that are not there, and groups of different widths.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the key.
+    pub(crate) fn check(&self, schema: &Schema, widths: &[usize]) -> Result<()> {
+        if self.is_none() {
+            return Ok(());
+        }
+        let parts = [self.interest.is_some(), self.domain.is_some(), !self.cross.is_none(), !self.fm.is_none()];
+        let key = Self::KEYS.into_iter().zip(parts).find_map(|(key, holds)| holds.then_some(key)).unwrap_or("cross");
+        let alike = widths.iter().all(|width| *width == widths[0]);
+        require(key, "embeddings of different widths", "one width for all of them: leave shared_dim out", alike)?;
+        self.interest.as_ref().map_or(Ok(()), |interest| interest.check(schema))?;
+        self.domain.as_ref().map_or(Ok(()), |domain| domain.check(schema))?;
+        self.cross.check()
+    }
+
+    /// What `widths`, groups of one width, add to a network.
+    pub(crate) fn size(&self, schema: &Schema, widths: &[usize]) -> NetworkSize {
+        let Some(&dim) = widths.first().filter(|_| !self.is_none()) else { return NetworkSize::default() };
+        let (groups, input) = (widths.len(), schema.fields.len() * dim);
+        let interest = self.interest.as_ref().map(|interest| interest.size(schema, groups, dim));
+        let domain = self.domain.as_ref().map(|domain| domain.size(groups, dim, input));
+        let combined = self.cross.size(groups, input) + self.fm.size(groups, dim, input);
+        let embeddings = NetworkSize { parameters: 0, activations: (groups as u64).saturating_mul(input as u64) };
+        interest.into_iter().chain(domain).sum::<NetworkSize>() + combined + embeddings
+    }
+
+    /// Draws the parts.
+    ///
+    /// # Panics
+    /// May, where [`check`](Self::check) refuses.
+    pub fn init(&self, schema: &Schema, widths: &[usize], rng: &mut ChaCha8Rng, device: &Device) -> Front {
+        let (groups, dim) = (widths.len(), widths.first().copied().unwrap_or(0));
+        let input = schema.fields.len() * dim;
+        Front {
+            cross: self.cross.init(groups, input, rng, device),
+            fm: self.fm.init(groups, dim, input, rng, device),
+            interest: self.interest.as_ref().map(|interest| interest.init(schema, groups, dim, rng, device)),
+            domain: self.domain.as_ref().map(|domain| domain.init(schema, groups, dim, rng, device)),
+        }
+    }
+}
+
+/// The parts that stand before a model.
+#[derive(Module, Debug)]
+pub struct Front {
+    interest: Option<Interest>,
+    domain: Option<Domain>,
+    cross: Option<Cross>,
+    fm: Option<Fm>,
+}
+
+impl Front {
+    /// What the model reads in the place of plain embeddings.
+    pub fn forward(&self, x: Pooled) -> Pooled {
+        if self.interest.is_none() && self.domain.is_none() && self.cross.is_none() && self.fm.is_none() {
+            return x;
+        }
+        let x0 = match &self.interest {
+            Some(interest) => interest.forward(&x),
+            None => x.stack(0..x.groups()),
+        }; // [G, B, F * D]
+        let x1 = match &self.domain {
+            Some(domain) => domain.forward(x0),
+            None => x0,
+        };
+        let combined = match (&self.cross, &self.fm) {
+            (Some(cross), Some(fm)) => cross.forward(x1.clone()) + fm.forward(x1),
+            (Some(cross), None) => cross.forward(x1),
+            (None, Some(fm)) => x1.clone() + fm.forward(x1),
+            (None, None) => x1,
+        };
+        x.read_as(combined)
+    }
+}
