@@ -2,7 +2,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`EmbeddingTable`], [`RowMatrix`], [`SlotLayout`], [`Pooled`], [`DistinctRows`] | rows of the table, and the fields' vectors made of them |
+//! | [`EmbeddingTable`], [`RowMatrix`], [`ScoringTable`], [`SlotLayout`], [`Pooled`], [`DistinctRows`] | rows of the table, and the fields' vectors made of them |
 //! | [`MlpBank`], [`LinearBank`], [`HiddenConfig`], [`Activation`], [`BatchNormBank`] | banks of perceptrons of one shape |
 //! | [`Cross`] | crosses of a model's input |
 //! | [`Experts`], [`Gates`], [`Layer`], [`Towers`] | what the models are wired of |
@@ -13,7 +13,7 @@
 
 pub use crate::activation::{Activation, ActivationBank};
 pub use crate::cross::{Cross, CrossConfig};
-pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, SlotLayout};
+pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, ScoringTable, SlotLayout};
 pub use crate::experts::{ExpertOutputs, Experts, Streams};
 pub use crate::forward::{pool, score, upload, upload_index};
 pub use crate::gate::Gates;

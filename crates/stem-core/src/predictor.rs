@@ -4,15 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::bundle::{Bundle, Manifest, State};
+use crate::bundle::{Bundle, Manifest, State, Verify};
 use crate::calibration::Calibration;
 use crate::columns::{Columns, encode_columns};
-use crate::embedding::{EmbeddingTable, SlotLayout};
+use crate::embedding::{Pooled, ScoringTable, SlotLayout};
 use crate::error::Result;
 use crate::featurize::{encode_part, encode_rows};
-use crate::forward::{pool, score_slots};
+use crate::forward::{pool_rows, score_pooled};
 use crate::models::{Model, ModelConfig, ModelSpec};
 use crate::precision::{self, Precision};
 use crate::schema::Schema;
@@ -24,7 +25,27 @@ use crate::vocabulary::Vocabulary;
 const ROWS_AT_ONCE: usize = 4096;
 const SLOTS_AT_ONCE: usize = 1 << 18;
 
+/// How a predictor opens a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PredictorOptions {
+    /// How much of the bundle is checked before it scores.
+    pub verify: Verify,
+}
+
+impl PredictorOptions {
+    /// Options that check as much of the bundle.
+    pub fn verifying(verify: Verify) -> Self {
+        Self { verify }
+    }
+}
+
 /// A trained model, ready to score from any thread.
+///
+/// On the device `flex` the table stays in the bundle's file, which is mapped: opening copies no rows, and a page of the file is read when a
+/// row in it is. The file may be replaced by renaming another into its place, as all that writes bundles here does; it may not be changed or
+/// cut in place.
 ///
 /// ```no_run
 /// use stem_core::{DeviceSpec, Predictor, Row};
@@ -47,6 +68,7 @@ pub struct Predictor<C: ModelSpec = ModelConfig> {
     /// What is done to the scores of each task. `[T]`
     calibration: Vec<Option<Calibration>>,
     precision: Precision,
+    device: Device,
 }
 
 impl Predictor {
@@ -57,6 +79,14 @@ impl Predictor {
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         Self::open_model(path, device)
     }
+
+    /// As [`open`](Self::open), with options.
+    ///
+    /// # Errors
+    /// As [`Bundle::open_verified`] and [`Bundle::load`].
+    pub fn open_with(path: impl AsRef<Path>, device: &Device, options: PredictorOptions) -> Result<Self> {
+        Self::open_model_with(path, device, options)
+    }
 }
 
 impl<C: ModelSpec> Predictor<C> {
@@ -65,14 +95,22 @@ impl<C: ModelSpec> Predictor<C> {
     /// # Errors
     /// As [`Bundle::open`] and [`Bundle::load`].
     pub fn open_model(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let bundle = Bundle::<C>::open(path)?;
+        Self::open_model_with(path, device, PredictorOptions::default())
+    }
+
+    /// As [`open_model`](Self::open_model), with options.
+    ///
+    /// # Errors
+    /// As [`Bundle::open_verified`] and [`Bundle::load`].
+    pub fn open_model_with(path: impl AsRef<Path>, device: &Device, options: PredictorOptions) -> Result<Self> {
+        let bundle = Bundle::<C>::open_verified(path, options.verify)?;
         let states = bundle.load_states(device)?;
         let layout = SlotLayout::new(&bundle.manifest.schema, states[0].table.widths());
         let Bundle { manifest, config, vocabularies, checksum, .. } = bundle;
         let tasks = manifest.schema.task_names();
         let calibration = tasks.iter().map(|task| manifest.calibration.get(task).cloned()).collect();
-        let (tasks, precision) = (tasks.into(), Precision::F32);
-        Ok(Self { manifest, config, vocabularies, checksum, tasks, layout, states, calibration, precision })
+        let (tasks, precision, device) = (tasks.into(), Precision::F32, device.clone().inner());
+        Ok(Self { manifest, config, vocabularies, checksum, tasks, layout, states, calibration, precision, device })
     }
 
     /// Takes products in another precision than f32, on any thread that scores.
@@ -124,7 +162,7 @@ impl<C: ModelSpec> Predictor<C> {
     }
 
     /// The embeddings of all fields; of several states the first's.
-    pub fn table(&self) -> &EmbeddingTable {
+    pub fn table(&self) -> &ScoringTable {
         &self.states[0].table
     }
 
@@ -135,7 +173,8 @@ impl<C: ModelSpec> Predictor<C> {
     /// [`Error::Batch`](crate::Error::Batch) when the batch does not fit the schema.
     pub fn gates(&self, batch: &Batch) -> Result<Vec<Tensor<3>>> {
         batch.check(self.schema())?;
-        Ok(precision::with(self.precision, || self.states[0].network.gates(pool(self.table(), &self.layout, batch))))
+        let pooled = || self.pool(&self.states[0], (&batch.ids, &batch.weights));
+        Ok(precision::with(self.precision, || self.states[0].network.gates(pooled())))
     }
 
     /// Scores per row and task. An unseen value takes the row of the unseen; no rows give no scores. On the device
@@ -186,9 +225,9 @@ impl<C: ModelSpec> Predictor<C> {
 
     fn score_part(&self, ids: &[u32], weights: &[f32]) -> Vec<f32> {
         let score = |state: &State<C::Model>| {
-            let (network, table) = (&state.network, &state.table);
-            let tasks = &self.manifest.schema.tasks;
-            precision::with(self.precision, || score_slots(network, table, &self.layout, tasks, (ids, weights))) // B * T
+            let (tasks, rows) = (&self.manifest.schema.tasks, ids.len() / self.layout.slots());
+            let pooled = || self.pool(state, (ids, weights));
+            precision::with(self.precision, || score_pooled(&state.network, pooled, tasks, rows)) // B * T
         };
         let mut scores = score(&self.states[0]);
         for state in &self.states[1..] {
@@ -205,6 +244,10 @@ impl<C: ModelSpec> Predictor<C> {
             }
         }
         scores
+    }
+
+    fn pool(&self, state: &State<C::Model>, slots: (&[u32], &[f32])) -> Pooled {
+        pool_rows(state.table.rows(), &self.layout, slots, &self.device)
     }
 
     fn rows_at_once(&self) -> usize {

@@ -65,7 +65,7 @@ impl Server {
     pub fn open(bundle: impl AsRef<Path>, config: ServeConfig, device: &Device) -> Result<Self> {
         config.check()?;
         let (path, metrics) = (bundle.as_ref(), Arc::new(Metrics::new()));
-        let (source, registry) = (Source::of(path), Arc::new(Registry::new(metrics.clone())));
+        let (source, registry) = (Source::of(path), Arc::new(Registry::new(config.verify, metrics.clone())));
         let looking = Looking::new(source.clone(), &registry, device.clone());
         let files = source.files()?;
         let mut refused = None;

@@ -8,7 +8,10 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, View};
 
 use super::read::read_tensors;
-use super::{Bundle, CHECKSUM, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, checksum, prefix};
+use super::{
+    Bundle, CHECKSUM, HEAD, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, checksum, checksum_of_head,
+    prefix,
+};
 use crate::calibration::Calibration;
 use crate::embedding::EmbeddingTable;
 use crate::error::{Error, Result};
@@ -19,10 +22,10 @@ use crate::schema::Schema;
 use crate::vocabulary::Vocabulary;
 
 /// One tensor to be written.
-struct Tensor<'a> {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Cow<'a, [u8]>,
+pub(crate) struct Tensor<'a> {
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) bytes: Cow<'a, [u8]>,
 }
 
 impl View for &Tensor<'_> {
@@ -118,6 +121,8 @@ pub fn save_calibrated<'k, C: ModelSpec>(
             training: training.clone(),
             states: Vec::new(),
             calibration: calibration.clone(),
+            rows: None,
+            packed: None,
         };
         manifest.version = manifest.version_needed();
         write(path, &tensors, &manifest)
@@ -164,11 +169,22 @@ pub fn combine<C: ModelSpec>(
     write(path, &tensors, &manifest)
 }
 
-fn write(path: &Path, tensors: &BTreeMap<String, Tensor<'_>>, manifest: &Manifest) -> Result<()> {
+pub(super) fn write(path: &Path, tensors: &BTreeMap<String, Tensor<'_>>, manifest: &Manifest) -> Result<()> {
     let manifest = serde_json::to_string(manifest).expect("a manifest is plain data");
-    let parts = tensors.iter().map(|(n, t)| (n.as_str(), t.dtype, t.shape.as_slice(), &*t.bytes));
-    let checksum = checksum(&manifest, parts);
-    let metadata = HashMap::from([(MANIFEST.into(), manifest), (CHECKSUM.into(), checksum)]);
+    let head = checksum_of_head(&manifest, parts(tensors));
+    write_tensors(path, tensors, (MANIFEST, manifest), Some((HEAD, head)))
+}
+
+/// Replaces a file by tensors with a text of what they are, a checksum over both, and another entry.
+pub(crate) fn write_tensors(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor<'_>>,
+    (key, text): (&str, String),
+    other: Option<(&str, String)>,
+) -> Result<()> {
+    let checksum = checksum(&text, parts(tensors));
+    let entries = [(key, text), (CHECKSUM, checksum)].into_iter().chain(other);
+    let metadata: HashMap<String, String> = entries.map(|(key, text)| (key.to_string(), text)).collect();
     let write = |scratch: &Path| {
         safetensors::serialize_to_file(tensors, Some(metadata), scratch).map_err(|e| match e {
             safetensors::SafeTensorError::IoError(source) => source,
@@ -176,6 +192,13 @@ fn write(path: &Path, tensors: &BTreeMap<String, Tensor<'_>>, manifest: &Manifes
         })
     };
     Ok(files::replace(path, write)?)
+}
+
+/// Name, type, shape and bytes of tensors, in the order of their names.
+fn parts<'t>(
+    tensors: &'t BTreeMap<String, Tensor<'_>>,
+) -> impl Iterator<Item = (&'t str, Dtype, &'t [usize], &'t [u8])> {
+    tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype, tensor.shape.as_slice(), &*tensor.bytes))
 }
 
 fn vocabulary_tensors<'a>(schema: &Schema, known: KnownKeys<'a>) -> BTreeMap<String, Tensor<'a>> {

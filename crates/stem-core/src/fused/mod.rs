@@ -38,14 +38,16 @@ mod tensors;
 mod tests;
 
 #[cfg(feature = "flex")]
-pub(crate) use {bag::bags, bce::bce, cross::cross, linear::chain, linear::linear, mix::mix};
+pub(crate) use {
+    bag::bags, bag::stored_bags, bce::bce, cross::cross, linear::chain, linear::linear, mix::mix, tensors::is_fused_on,
+};
 
 #[cfg(not(feature = "flex"))]
 mod none;
 #[cfg(not(feature = "flex"))]
 use none as norms;
 #[cfg(not(feature = "flex"))]
-pub(crate) use none::{bags, bce, chain, cross, linear, mix};
+pub(crate) use none::{bags, bce, chain, cross, is_fused_on, linear, mix, stored_bags};
 
 pub use calls::{Calls, count_calls};
 

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
-use stem_kernels::bag::ColumnGroups;
+use burn::tensor::{Device, Int, Tensor};
+use stem_kernels::bag::{BagLayout, ColumnGroups};
 use stem_kernels::prior::Precisions;
 
 use super::Slots;
+use crate::embedding::StoredTable;
+
+pub(crate) fn is_fused_on(_: &Device) -> bool {
+    false
+}
 
 /// An op that takes no tensors.
 macro_rules! none {
@@ -21,6 +26,7 @@ none!(linear(&Tensor<3>, &Tensor<3>, &Tensor<3>, bool) -> Tensor<3>);
 none!(chain(&Tensor<3>, impl Iterator<Item = [Tensor<3>; 2]>, usize) -> Tensor<3>);
 none!(mix(&Tensor<3>, &Tensor<3>, Option<&Tensor<3>>, &Arc<[bool]>) -> Tensor<3>);
 none!(bags[const N: usize](Slots, &[ColumnGroups; N]) -> [Tensor<3>; N]);
+none!(stored_bags[const N: usize](&StoredTable, (&Tensor<1, Int>, &Tensor<2>, &Arc<BagLayout>), &[ColumnGroups; N]) -> [Tensor<3>; N]);
 none!(cross(&Tensor<3>, &Tensor<3>, &Tensor<3>) -> Tensor<3>);
 none!(bce(&Tensor<2>, &Tensor<2>, &Tensor<2>) -> Tensor<1>);
 none!(squared_norm(&Tensor<2>) -> f32);
