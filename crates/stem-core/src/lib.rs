@@ -92,6 +92,7 @@ pub mod delta;
 mod calibration;
 mod scores;
 mod predictor;
+mod explain;
 mod device;
 mod error;
 
@@ -105,6 +106,7 @@ pub use columns::Columns;
 pub use device::DeviceSpec;
 pub use error::{Error, Result};
 pub use example::example_row;
+pub use explain::{Contribution, Explanation};
 pub use featurize::encode_rows;
 pub use mapped::Stored;
 pub use models::{ModelConfig, ModelName};

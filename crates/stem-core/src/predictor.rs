@@ -1,14 +1,14 @@
 //! Raw rows in, a score per task out: a probability, or a number in the label's unit. The same forward that trained.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::bundle::{Bundle, Manifest, State, Verify};
-use crate::calibration::Calibration;
+use crate::bundle::{Bundle, GoldenFault, Manifest, State, Verify};
+use crate::calibration::{Calibration, calibrate};
 use crate::columns::{Columns, encode_columns};
 use crate::embedding::{Pooled, ScoringTable, SlotLayout};
 use crate::error::Result;
@@ -69,6 +69,8 @@ pub struct Predictor<C: ModelSpec = ModelConfig> {
     calibration: Vec<Option<Calibration>>,
     precision: Precision,
     device: Device,
+    /// The mean row of every field, of every state: made when the first row is explained. `[F, W]` each
+    means: OnceLock<Vec<Vec<Vec<f32>>>>,
 }
 
 impl Predictor {
@@ -110,7 +112,20 @@ impl<C: ModelSpec> Predictor<C> {
         let tasks = manifest.schema.task_names();
         let calibration = tasks.iter().map(|task| manifest.calibration.get(task).cloned()).collect();
         let (tasks, precision, device) = (tasks.into(), Precision::F32, device.clone().inner());
-        Ok(Self { manifest, config, vocabularies, checksum, tasks, layout, states, calibration, precision, device })
+        let means = OnceLock::new();
+        Ok(Self {
+            manifest,
+            config,
+            vocabularies,
+            checksum,
+            tasks,
+            layout,
+            states,
+            calibration,
+            precision,
+            device,
+            means,
+        })
     }
 
     /// Takes products in another precision than f32, on any thread that scores.
@@ -177,6 +192,17 @@ impl<C: ModelSpec> Predictor<C> {
         Ok(precision::with(self.precision, || self.states[0].network.gates(pooled())))
     }
 
+    /// Scores the golden rows that the bundle brings along, and holds them to the scores that it has to give them. Gives how many there are:
+    /// 0 of a bundle without any, which an older program wrote.
+    ///
+    /// # Errors
+    /// The first row whose score is another, and rows that do not score. Of a predictor that is [`uncalibrated`](Self::uncalibrated), or that
+    /// takes products in another precision, they may well be others.
+    pub fn check_golden(&self) -> Result<usize, GoldenFault> {
+        let Some(golden) = &self.manifest.golden else { return Ok(0) };
+        golden.check(|rows| self.predict(rows)).map(|()| golden.rows.len())
+    }
+
     /// Scores per row and task. An unseen value takes the row of the unseen; no rows give no scores. On the device
     /// flex and a processor with AVX-512 the scores of a row are the same bits, whichever rows are scored with it; elsewhere they are the same
     /// within rounding.
@@ -223,6 +249,24 @@ impl<C: ModelSpec> Predictor<C> {
         encode_columns(self.schema(), &self.vocabularies, columns)
     }
 
+    /// Every state, with the mean rows of the fields in its table.
+    pub(crate) fn states_with_means(&self) -> impl Iterator<Item = (&State<C::Model>, &Vec<Vec<f32>>)> {
+        let means = self.means.get_or_init(|| self.states.iter().map(|state| self.means_of(state)).collect());
+        self.states.iter().zip(means)
+    }
+
+    pub(crate) fn layout(&self) -> &SlotLayout {
+        &self.layout
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
     fn score_part(&self, ids: &[u32], weights: &[f32]) -> Vec<f32> {
         let score = |state: &State<C::Model>| {
             let (tasks, rows) = (&self.manifest.schema.tasks, ids.len() / self.layout.slots());
@@ -236,13 +280,7 @@ impl<C: ModelSpec> Predictor<C> {
                 state.tasks.iter().for_each(|&task| all[task] = own[task]);
             }
         }
-        for (task, calibration) in self.calibration.iter().enumerate() {
-            if let Some(calibration) = calibration {
-                let own = scores.iter_mut().skip(task).step_by(self.tasks.len());
-                let kind = &self.manifest.schema.tasks[task].kind;
-                own.for_each(|score| *score = kind.bound(calibration.apply(*score)));
-            }
-        }
+        calibrate(&mut scores, &self.manifest.schema.tasks, self.calibration.iter().map(Option::as_ref));
         scores
     }
 

@@ -96,7 +96,8 @@ impl Server {
         let queue = Arc::new(Queue::new(config.batch.clone(), metrics.clone()));
         let workers = Workers::start(&queue)?;
         let (device, is_stopping) = (device.clone(), AtomicBool::new(false));
-        let app = Arc::new(App { config, registry, queue, metrics, device, source, is_stopping });
+        let explaining = Arc::new(tokio::sync::Semaphore::new(1));
+        let app = Arc::new(App { config, registry, queue, metrics, device, source, is_stopping, explaining });
         Ok(Self { app, tls: None, more: Router::new(), watch, workers })
     }
 

@@ -12,6 +12,7 @@
 //! each answers for; the tensors of the first state have the names above, those of state `K` begin with `state.K.`.
 
 mod fault;
+mod golden;
 mod pack;
 mod read;
 mod verify;
@@ -19,6 +20,7 @@ mod vocabularies;
 mod write;
 
 pub use fault::{BundleFault, VocabularyFault};
+pub use golden::{Golden, GoldenFault};
 pub use pack::{PackedBundle, pack};
 pub use read::{Bundle, State};
 pub use verify::Verify;
@@ -80,6 +82,9 @@ pub struct Manifest {
     /// What packing them did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packed: Option<Packed>,
+    /// Rows, and the scores that the bundle has to give them; `None` of a bundle that an older program wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden: Option<Golden>,
 }
 
 /// What packing its rows did to a bundle.

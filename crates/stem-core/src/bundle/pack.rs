@@ -9,8 +9,12 @@ use stem_kernels::rows::{PackedRows, Packer, ReadRows};
 
 use super::read::read_tensors;
 use super::write::{Tensor, write};
-use super::{Bundle, BundleFault, Manifest, Packed, Packing, RowFormat, TABLE, prefix};
+use super::{Bundle, BundleFault, Golden, Manifest, Packed, Packing, RowFormat, TABLE, prefix};
+use crate::batch::Batch;
+use crate::device::DeviceSpec;
+use crate::embedding::{DistinctRows, SlotLayout, upload_rows};
 use crate::error::{Error, Result};
+use crate::forward::{score_pooled, upload};
 use crate::models::ModelSpec;
 
 /// Rows that a thread packs at a time.
@@ -106,6 +110,38 @@ fn pack_table(packer: &Packer, table: &[f32], width: usize, row_bytes: usize) ->
 }
 
 impl<C: ModelSpec> PackedBundle<'_, C> {
+    /// Golden rows with the scores that the packed rows give them.
+    fn golden(&self, manifest: &Manifest) -> Result<Option<Golden>> {
+        let (schema, device) = (&manifest.schema, DeviceSpec::default().open()?);
+        let widths = self.bundle.config.widths(schema);
+        let width = widths.iter().sum();
+        let (layout, packer) = (SlotLayout::new(schema, &widths), Packer::new(self.format, &widths));
+        let fault = |fault| Error::Bundle { path: self.bundle.path().to_path_buf(), fault };
+        let states = self.bundle.tasks_of_states().into_iter().enumerate().zip(&self.tables);
+        let states = states.map(|((state, tasks), table)| {
+            let network = self.bundle.load_network(&device, state).map_err(fault)?;
+            Ok((network, tasks, table))
+        });
+        let states = states.collect::<Result<Vec<_>>>()?;
+        let score = |batch: &Batch| {
+            let distinct = DistinctRows::of(&batch.ids);
+            let mut scores = vec![0.0; batch.rows * schema.tasks.len()]; // [B, T]
+            for (network, tasks, table) in &states {
+                let (packed, mut scratch) = (PackedRows::new(&packer, table), vec![0.0; width]);
+                let row = |id: &u32| packed.read(*id, &mut scratch).map(<[f32]>::to_vec).unwrap_or_default();
+                let rows = upload_rows(distinct.rows.iter().flat_map(row).collect(), width, &device); // [U, W]
+                let (index, weights) = upload(&distinct.inverse, &batch.weights, batch.rows, &device);
+                let own = score_pooled(network, || layout.pool(rows, index, weights), &schema.tasks, batch.rows);
+                let own = own.chunks_exact(schema.tasks.len());
+                for (all, own) in scores.chunks_exact_mut(schema.tasks.len()).zip(own) {
+                    tasks.iter().for_each(|&task| all[task] = own[task]);
+                }
+            }
+            scores
+        };
+        Ok(Golden::of(manifest, &self.bundle.vocabularies, score))
+    }
+
     /// Writes it, as [`save`](super::save) does; `measured` are metrics before and after, or null.
     ///
     /// # Errors
@@ -128,6 +164,7 @@ impl<C: ModelSpec> PackedBundle<'_, C> {
         }
         let packed = Packed { measured, ..self.packed.clone() };
         let mut manifest = Manifest { rows: Some(self.format), packed: Some(packed), ..self.bundle.manifest.clone() };
+        manifest.golden = self.golden(&manifest)?;
         manifest.version = manifest.version_needed();
         write(path, &tensors, &manifest)
     }

@@ -238,7 +238,7 @@ impl<C: ModelSpec> Bundle<C> {
         states.iter().map(places).collect()
     }
 
-    fn load_network(&self, device: &Device, state: usize) -> Result<C::Model, BundleFault> {
+    pub(super) fn load_network(&self, device: &Device, state: usize) -> Result<C::Model, BundleFault> {
         let (tensors, network_names) = (read_tensors(&self.file)?, prefix(state) + NETWORK);
         let schema = &self.manifest.schema;
         let found = tensors.iter().map(|(_, view)| (view.data().len() / size_of::<f32>()) as u64).sum();

@@ -7,11 +7,13 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, View};
 
+use super::golden::{self, Golden};
 use super::read::read_tensors;
 use super::{
     Bundle, CHECKSUM, HEAD, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, checksum, checksum_of_head,
     prefix,
 };
+use crate::batch::Batch;
 use crate::calibration::Calibration;
 use crate::embedding::EmbeddingTable;
 use crate::error::{Error, Result};
@@ -104,6 +106,20 @@ pub fn save_calibrated<'k, C: ModelSpec>(
     calibration: &BTreeMap<String, Calibration>,
 ) -> Result<()> {
     let (keys, parameters) = (keys.into(), params::collect(network));
+    let mut manifest = Manifest {
+        version: OLDEST_VERSION,
+        schema: schema.clone(),
+        model: serde_json::to_value(config).expect("a configuration is plain data"),
+        training: training.clone(),
+        states: Vec::new(),
+        calibration: calibration.clone(),
+        rows: None,
+        packed: None,
+        golden: None,
+    };
+    let golden_of = |batch: &Batch| golden::scores(network, table, schema, batch);
+    manifest.golden = Golden::of(&manifest, keys.vocabularies, golden_of);
+    manifest.version = manifest.version_needed();
     let shape = table.rows().dims().to_vec();
     table.rows().read(|values| {
         let mut tensors = vocabulary_tensors(schema, keys);
@@ -114,17 +130,6 @@ pub fn save_calibrated<'k, C: ModelSpec>(
         }
         let bytes: &[u8] = bytemuck::cast_slice(values);
         tensors.insert(TABLE.into(), Tensor { dtype: Dtype::F32, shape, bytes: bytes.into() });
-        let mut manifest = Manifest {
-            version: OLDEST_VERSION,
-            schema: schema.clone(),
-            model: serde_json::to_value(config).expect("a configuration is plain data"),
-            training: training.clone(),
-            states: Vec::new(),
-            calibration: calibration.clone(),
-            rows: None,
-            packed: None,
-        };
-        manifest.version = manifest.version_needed();
         write(path, &tensors, &manifest)
     })
 }
@@ -163,10 +168,20 @@ pub fn combine<C: ModelSpec>(
             own
         };
         manifest.calibration = bundles.iter().flat_map(of).collect();
+        manifest.golden = golden_of(bundles);
     }
     manifest.version = manifest.version_needed();
     super::read::check_states(&manifest).map_err(fault)?;
     write(path, &tensors, &manifest)
+}
+
+/// The golden rows of all, each task's scores as the state has them that answers for it; `None` where one has none, or other rows.
+fn golden_of<C>(bundles: &[(Bundle<C>, Vec<String>)]) -> Option<Golden> {
+    let all = bundles.iter().map(|(bundle, tasks)| Some((bundle.manifest.golden.as_ref()?, tasks)));
+    let all = all.collect::<Option<Vec<_>>>()?;
+    let (first, _) = all.first()?;
+    let scores = all.iter().flat_map(|(golden, tasks)| golden.only(tasks)).collect();
+    all.iter().all(|(golden, _)| golden.rows == first.rows).then(|| Golden { scores, ..(*first).clone() })
 }
 
 pub(super) fn write(path: &Path, tensors: &BTreeMap<String, Tensor<'_>>, manifest: &Manifest) -> Result<()> {

@@ -43,6 +43,8 @@ pub(super) struct Report {
     example: Option<Map<String, Value>>,
     /// Probability by task of the example.
     scores: Option<BTreeMap<String, f32>>,
+    /// Golden rows, all of which it scores as it has to.
+    golden: Option<usize>,
     training: Value,
     /// The run's metrics.json beside the bundle.
     metrics: Option<Value>,
@@ -64,7 +66,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
         .map_err(|e| format!("{}: a bundle whose manifest does not read: {e}", path.display()))?;
     let mut notes = Vec::new();
     let model_name = manifest.model["name"].as_str().map(str::to_string);
-    let (mut opened, mut example, mut scores) = (None, None, None);
+    let (mut opened, mut example, mut scores, mut golden) = (None, None, None, None);
     if serde_json::from_value::<ModelConfig>(manifest.model.clone()).is_ok() {
         let bundle = Bundle::<ModelConfig>::open(path)?;
         let row = example_row(&manifest.schema, &bundle.vocabularies);
@@ -73,6 +75,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
         let values: Vec<(String, stem_core::Value)> = values.collect::<Result<_, serde_json::Error>>()?;
         let predictor = Predictor::open(path, &DeviceSpec::default().open()?)?;
         let scored = predictor.predict(&[values.into_iter().collect::<Row>()])?;
+        golden = Some(predictor.check_golden().map_err(|fault| format!("{}: {fault}", path.display()))?);
         scores = Some(scored.tasks().iter().filter_map(|task| Some((task.clone(), scored.get(0, task)?))).collect());
         (opened, example) = (Some(bundle), Some(row));
     } else {
@@ -99,6 +102,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
         tasks,
         example,
         scores,
+        golden,
         training: manifest.training.clone(),
         states: manifest.states.clone(),
         calibration: manifest.calibration.clone(),
@@ -212,6 +216,10 @@ impl Report {
             lines.push(format!("\na row that scores:\n  {}", Value::Object(example.clone())));
             let scores: Vec<String> = self.scores.iter().flatten().map(|(task, p)| format!("{task} {p:.4}")).collect();
             lines.push(format!("  {}", scores.join(", ")));
+            lines.push(match self.golden {
+                Some(golden @ 1..) => format!("golden rows: {golden}, all scored as when it was written"),
+                _ => "golden rows: none".into(),
+            });
         }
         let mut training = self.training.clone();
         lines.extend(trained_on(&mut training));
