@@ -10,6 +10,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use stem_core::bundle::Verify;
 use stem_core::files;
 use stem_serve::{ServeConfig, Token};
 
@@ -220,6 +221,26 @@ fn one_named_after_one_was_sent_is_not_undone_when_the_sent_file_is_found() {
     assert_eq!(swap(&server, "shop", &models.path("two")).status, 200);
     thread::sleep(Duration::from_millis(300)); // ten looks
     assert_eq!(model(&server, "shop")["version"], models.predictor("two").checksum()[..12]);
+}
+
+#[test]
+fn a_server_maps_files_that_it_is_told_to_trust_and_copies_the_others() {
+    let models = Models::new(&["shop"]);
+    let path = models.path("shop");
+    let offered = models.folder.path().join("offered.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1; // of a vocabulary's texts
+    fs::write(&offered, bytes).unwrap();
+    for (verify, status) in [(Verify::Full, 422), (Verify::Header, 200), (Verify::None, 200)] {
+        let mut config = with_admin();
+        config.verify = verify;
+        let server = start(&path, config);
+        let told = model(&server, "shop");
+        assert_eq!((&told["verified"], &told["rows"]["format"]), (&json!(verify), &json!("f32")));
+        assert_eq!(told["rows"]["count"], 102 + 5 + 1);
+        assert_eq!(swap(&server, "shop", &offered).status, status, "{verify}");
+    }
 }
 
 #[test]
