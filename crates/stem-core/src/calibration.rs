@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::TaskKind;
+use crate::schema::{Task, TaskKind};
 
 /// What is done to the scores of a task. All keep their order; an isotonic map may make neighbours equal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,6 +85,20 @@ impl Calibration {
 pub fn logit(p: f64) -> f64 {
     let p = p.clamp(NEAREST, 1.0 - NEAREST);
     (p / (1.0 - p)).ln()
+}
+
+/// Makes of scores `[B, T]` what each task's map makes of them, and nothing that its label cannot be.
+pub(crate) fn calibrate<'c>(
+    scores: &mut [f32],
+    tasks: &[Task],
+    maps: impl IntoIterator<Item = Option<&'c Calibration>>,
+) {
+    for (place, map) in maps.into_iter().enumerate() {
+        if let Some(map) = map {
+            let own = scores.iter_mut().skip(place).step_by(tasks.len());
+            own.for_each(|score| *score = tasks[place].kind.bound(map.apply(*score)));
+        }
+    }
 }
 
 #[cfg(test)]

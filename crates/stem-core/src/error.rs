@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use crate::bundle::BundleFault;
+use crate::delta::DeltaFault;
 use crate::files::FileError;
 
 /// The result of this crate's fallible functions.
@@ -120,6 +121,15 @@ pub enum Error {
         /// Which check failed: expected and found.
         #[source]
         fault: BundleFault,
+    },
+    /// A delta that is damaged, or none, or of another bundle.
+    #[error("{} is not a usable delta", path.display())]
+    Delta {
+        /// The file.
+        path: PathBuf,
+        /// Which check failed.
+        #[source]
+        fault: DeltaFault,
     },
 }
 

@@ -8,20 +8,39 @@ use crate::vocabulary::Vocabulary;
 
 /// A value for every column that a model reads, as a JSON object.
 pub fn example_row(schema: &Schema, vocabularies: &[Vocabulary]) -> Map<String, Value> {
+    row(schema, vocabularies, (1, 2))
+}
+
+/// So many rows, of keys from the first to the last of each vocabulary, and as the last row one of nulls.
+pub(crate) fn example_rows(
+    schema: &Schema,
+    vocabularies: &[Vocabulary],
+    count: usize,
+) -> impl Iterator<Item = Map<String, Value>> {
+    let known = (1..count).map(move |n| row(schema, vocabularies, (n - 1, count.saturating_sub(2).max(1))));
+    let nulls = schema.columns().into_iter().map(|column| (column.to_string(), Value::Null)).collect();
+    known.chain([nulls])
+}
+
+/// A row of what stands `part` of the way through what each field knows: `n` of so many parts.
+fn row(schema: &Schema, vocabularies: &[Vocabulary], part: (usize, usize)) -> Map<String, Value> {
     let mut row = Map::new();
     for field in &schema.fields {
         for (place, column) in field.columns().iter().enumerate() {
-            row.entry(column.clone()).or_insert_with(|| value(field, place, &vocabularies[field.vocabulary]));
+            row.entry(column.clone()).or_insert_with(|| value(field, place, &vocabularies[field.vocabulary], part));
         }
     }
     row
 }
 
 /// The value of the field's column at `place`.
-fn value(field: &Field, place: usize, vocabulary: &Vocabulary) -> Value {
-    let middle = vocabulary.len() / 2;
+fn value(field: &Field, place: usize, vocabulary: &Vocabulary, (n, parts): (usize, usize)) -> Value {
+    let middle = (vocabulary.len() * n / parts).min(vocabulary.len().saturating_sub(1));
+    let part = n as f32 / parts as f32 - 0.5; // -0.5 ..= 0.5
     match (&field.kind, field.transforms.first()) {
-        (_, Some(Transform::Time { .. })) => json!("2024-03-01 12:00:00"),
+        (_, Some(Transform::Time { .. })) => {
+            json!(format!("2024-03-{:02} 12:00:00", n % 28 + usize::from(n % 28 == 0)))
+        }
         (_, Some(Transform::Cross { keys })) => match (key(vocabulary, middle), keys.get(place)) {
             (Value::String(crossed), kind) if !matches!(vocabulary, Vocabulary::Hashed { .. }) => {
                 let own = crossed.split('\u{1f}').nth(place).unwrap_or_default();
@@ -37,9 +56,9 @@ fn value(field: &Field, place: usize, vocabulary: &Vocabulary) -> Value {
             Some(Transform::Bucketize { .. }) => json!(1),
             _ => key(vocabulary, middle),
         },
-        (FieldKind::Number { mean, .. }, None) => json!(mean),
+        (FieldKind::Number { mean, std }, None) => json!(mean + 4.0 * part * std),
         (FieldKind::Number { .. }, Some(_)) => json!(1),
-        (FieldKind::Vector { len }, _) => json!(vec![0.0; *len]),
+        (FieldKind::Vector { len }, _) => json!(vec![part; *len]),
         (FieldKind::Sequence { max_len, .. }, _) => {
             let places = (middle..vocabulary.len()).take(2.min(*max_len));
             let keys: Vec<Value> = places.map(|place| key(vocabulary, place)).collect();

@@ -3,7 +3,8 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation::sigmoid};
 
 use crate::batch::Batch;
-use crate::embedding::{EmbeddingTable, Pooled, SlotLayout};
+use crate::embedding::{EmbeddingTable, Pooled, SlotLayout, TableRows, occurring};
+use crate::fused;
 use crate::models::Model;
 use crate::schema::Task;
 #[cfg(doc)]
@@ -21,27 +22,26 @@ pub fn score<M: Model>(
     tasks: &[Task],
     batch: &Batch,
 ) -> Vec<f32> {
-    score_slots(network, table, layout, tasks, (&batch.ids, &batch.weights))
+    score_pooled(network, || pool(table, layout, batch), tasks, batch.rows)
 }
 
-/// As [`score`], of `ids [B * S]` and `weights [B * S]`.
-pub(crate) fn score_slots<M: Model>(
+/// As [`score`], of the fields' embeddings of `rows` rows.
+pub(crate) fn score_pooled<M: Model>(
     network: &M,
-    table: &EmbeddingTable,
-    layout: &SlotLayout,
+    pooled: impl FnOnce() -> Pooled,
     tasks: &[Task],
-    (ids, weights): (&[u32], &[f32]),
+    rows: usize,
 ) -> Vec<f32> {
-    if ids.is_empty() {
+    if rows == 0 {
         return Vec::new();
     }
-    let logits = network.forward(pool_slots(table, layout, ids, weights)); // [B, L]
+    let logits = network.forward(pooled()); // [B, L]
     let floats = |tensor: Tensor<2>| -> Vec<f32> { tensor.into_data().try_into_vec().expect("logits are f32") };
     if tasks.iter().all(|task| task.kind.is_binary()) {
         return floats(sigmoid(logits)); // [B, T]
     }
     let outputs = logits.dims()[1];
-    let (logits, mut scores) = (floats(logits), Vec::with_capacity(ids.len() / layout.slots() * tasks.len()));
+    let (logits, mut scores) = (floats(logits), Vec::with_capacity(rows * tasks.len()));
     for mut row in logits.chunks_exact(outputs) {
         for task in tasks {
             let own = row.split_off(..task.kind.outputs()).expect("a model gives every task its outputs");
@@ -53,19 +53,42 @@ pub(crate) fn score_slots<M: Model>(
 
 /// The embeddings of a batch's fields: what a network reads.
 pub fn pool(table: &EmbeddingTable, layout: &SlotLayout, batch: &Batch) -> Pooled {
-    pool_slots(table, layout, &batch.ids, &batch.weights)
+    let rows = table.rows().tensor();
+    pool_rows(TableRows::Device(rows), layout, (&batch.ids, &batch.weights), &rows.device())
 }
 
-fn pool_slots(table: &EmbeddingTable, layout: &SlotLayout, ids: &[u32], weights: &[f32]) -> Pooled {
-    let rows = table.rows().tensor();
-    let (index, weights) = upload(ids, weights, ids.len() / layout.slots(), &rows.device());
-    layout.pool(rows.clone(), index, weights)
+/// The same, of `ids [B * S]` and `weights [B * S]`, on the device of the network that reads it.
+pub(crate) fn pool_rows(
+    rows: TableRows<'_>,
+    layout: &SlotLayout,
+    (ids, weights): (&[u32], &[f32]),
+    device: &Device,
+) -> Pooled {
+    let count = ids.len() / layout.slots();
+    match rows {
+        TableRows::File(table) if !fused::is_fused_on(device) => {
+            let (rows, index) = occurring(table, ids, device);
+            layout.pool(rows, index, upload_weights(weights, count, device))
+        }
+        rows => {
+            let (index, weights) = upload(ids, weights, count, device);
+            match rows {
+                TableRows::Device(rows) => layout.pool(rows.clone(), index, weights),
+                TableRows::File(table) => layout.pool_stored(table.clone(), index, weights),
+            }
+        }
+    }
 }
 
 /// Ids and weights on a device: `index [B * S]`, `weights [B, S]`.
 pub fn upload(ids: &[u32], weights: &[f32], rows: usize, device: &Device) -> (Tensor<1, Int>, Tensor<2>) {
+    (upload_index(ids, device), upload_weights(weights, rows, device))
+}
+
+/// `[B, S]`
+fn upload_weights(weights: &[f32], rows: usize, device: &Device) -> Tensor<2> {
     let weights = TensorData::new(weights.to_vec(), [rows, weights.len() / rows.max(1)]);
-    (upload_index(ids, device), Tensor::from_data(weights, (device, DType::F32)))
+    Tensor::from_data(weights, (device, DType::F32))
 }
 
 /// Row numbers on a device. `[ids.len()]`

@@ -21,7 +21,7 @@
 //!
 //! | to | take |
 //! |---|---|
-//! | score | [`Predictor`], [`Row`], [`Scores`], [`DeviceSpec`] |
+//! | score | [`Predictor`], [`PredictorOptions`], [`Row`], [`Scores`], [`DeviceSpec`] |
 //! | score the same rows again and again | [`Predictor::encode`], [`Batch`], [`Predictor::score`] |
 //! | see what a bundle is, without its weights | [`Bundle`], and its [`Manifest`](bundle::Manifest) |
 //! | tell what was wrong with a file or a row | [`Error`], [`BundleFault`](bundle::BundleFault) |
@@ -46,6 +46,7 @@
 //! | wiring, one file per model | [`models`] |
 //! | `-y log p - (1 - y) log(1 - p)` | [`loss`] |
 //! | one file, and scores from it | [`bundle`], `predictor`, `scores` |
+//! | what changed between two of them | [`delta`] |
 //!
 //! Letters in shapes: `B` rows, `S` slots, `F` fields, `T` tasks, `G` embedding groups, `D` embedding width, `W` width of a
 //! table row, `V` table rows, `U` distinct rows, `E` experts, `C` shared experts among them, `H` hidden, `I`/`O` input and
@@ -89,9 +90,11 @@ pub mod loss;
 pub mod params;
 pub mod nn;
 pub mod bundle;
+pub mod delta;
 mod calibration;
 mod scores;
 mod predictor;
+mod explain;
 mod device;
 mod error;
 
@@ -105,9 +108,11 @@ pub use columns::Columns;
 pub use device::DeviceSpec;
 pub use error::{Error, Result};
 pub use example::example_row;
+pub use explain::{Contribution, Explanation};
 pub use featurize::encode_rows;
+pub use mapped::Stored;
 pub use models::{ModelConfig, ModelName};
-pub use predictor::Predictor;
+pub use predictor::{Predictor, PredictorOptions};
 pub use schema::{
     ColumnType, Derived, Field, FieldKind, Keep, Pooling, Schema, TargetTransform, Task, TaskKind, VocabularySpec,
 };

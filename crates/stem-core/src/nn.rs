@@ -2,7 +2,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`EmbeddingTable`], [`RowMatrix`], [`SlotLayout`], [`Pooled`], [`DistinctRows`] | rows of the table, and the fields' vectors made of them |
+//! | [`EmbeddingTable`], [`RowMatrix`], [`ScoringTable`], [`SlotLayout`], [`Pooled`], [`DistinctRows`] | rows of the table, and the fields' vectors made of them |
 //! | [`MlpBank`], [`LinearBank`], [`HiddenConfig`], [`Activation`], [`BatchNormBank`] | banks of perceptrons of one shape |
 //! | [`Front`] of [`Interest`], [`Domain`], [`Cross`], [`Fm`] | what stands before a model: attended histories, gates of a domain, crosses, pairs |
 //! | [`Experts`], [`Gates`], [`Layer`], [`Towers`] | what the models are wired of |
@@ -12,7 +12,7 @@
 //! `docs/adding-a-model.md` writes a model with them.
 
 pub use crate::activation::{Activation, ActivationBank};
-pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, SlotLayout};
+pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, ScoringTable, SlotLayout};
 pub use crate::experts::{ExpertOutputs, Experts, Streams};
 pub use crate::forward::{pool, score, upload, upload_index};
 pub use crate::front::{

@@ -1,18 +1,19 @@
 //! Raw rows in, a score per task out: a probability, or a number in the label's unit. The same forward that trained.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::bundle::{Bundle, Manifest, State};
-use crate::calibration::Calibration;
+use crate::bundle::{Bundle, GoldenFault, Manifest, State, Verify};
+use crate::calibration::{Calibration, calibrate};
 use crate::columns::{Columns, encode_columns};
-use crate::embedding::{EmbeddingTable, SlotLayout};
+use crate::embedding::{Pooled, ScoringTable, SlotLayout};
 use crate::error::Result;
 use crate::featurize::{encode_part, encode_rows};
-use crate::forward::{pool, score_slots};
+use crate::forward::{pool_rows, score_pooled};
 use crate::models::{Model, ModelConfig, ModelSpec};
 use crate::precision::{self, Precision};
 use crate::schema::Schema;
@@ -24,7 +25,27 @@ use crate::vocabulary::Vocabulary;
 const ROWS_AT_ONCE: usize = 4096;
 const SLOTS_AT_ONCE: usize = 1 << 18;
 
+/// How a predictor opens a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PredictorOptions {
+    /// How much of the bundle is checked before it scores.
+    pub verify: Verify,
+}
+
+impl PredictorOptions {
+    /// Options that check as much of the bundle.
+    pub fn verifying(verify: Verify) -> Self {
+        Self { verify }
+    }
+}
+
 /// A trained model, ready to score from any thread.
+///
+/// On the device `flex` the table stays in the bundle's file, which is mapped: opening copies no rows, and a page of the file is read when a
+/// row in it is. The file may be replaced by renaming another into its place, as all that writes bundles here does; it may not be changed or
+/// cut in place.
 ///
 /// ```no_run
 /// use stem_core::{DeviceSpec, Predictor, Row};
@@ -47,6 +68,9 @@ pub struct Predictor<C: ModelSpec = ModelConfig> {
     /// What is done to the scores of each task. `[T]`
     calibration: Vec<Option<Calibration>>,
     precision: Precision,
+    device: Device,
+    /// The mean row of every field, of every state: made when the first row is explained. `[F, W]` each
+    means: OnceLock<Vec<Vec<Vec<f32>>>>,
 }
 
 impl Predictor {
@@ -57,6 +81,14 @@ impl Predictor {
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         Self::open_model(path, device)
     }
+
+    /// As [`open`](Self::open), with options.
+    ///
+    /// # Errors
+    /// As [`Bundle::open_verified`] and [`Bundle::load`].
+    pub fn open_with(path: impl AsRef<Path>, device: &Device, options: PredictorOptions) -> Result<Self> {
+        Self::open_model_with(path, device, options)
+    }
 }
 
 impl<C: ModelSpec> Predictor<C> {
@@ -65,14 +97,35 @@ impl<C: ModelSpec> Predictor<C> {
     /// # Errors
     /// As [`Bundle::open`] and [`Bundle::load`].
     pub fn open_model(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let bundle = Bundle::<C>::open(path)?;
+        Self::open_model_with(path, device, PredictorOptions::default())
+    }
+
+    /// As [`open_model`](Self::open_model), with options.
+    ///
+    /// # Errors
+    /// As [`Bundle::open_verified`] and [`Bundle::load`].
+    pub fn open_model_with(path: impl AsRef<Path>, device: &Device, options: PredictorOptions) -> Result<Self> {
+        let bundle = Bundle::<C>::open_verified(path, options.verify)?;
         let states = bundle.load_states(device)?;
         let layout = SlotLayout::new(&bundle.manifest.schema, states[0].table.widths());
         let Bundle { manifest, config, vocabularies, checksum, .. } = bundle;
         let tasks = manifest.schema.task_names();
         let calibration = tasks.iter().map(|task| manifest.calibration.get(task).cloned()).collect();
-        let (tasks, precision) = (tasks.into(), Precision::F32);
-        Ok(Self { manifest, config, vocabularies, checksum, tasks, layout, states, calibration, precision })
+        let (tasks, precision, device) = (tasks.into(), Precision::F32, device.clone().inner());
+        let means = OnceLock::new();
+        Ok(Self {
+            manifest,
+            config,
+            vocabularies,
+            checksum,
+            tasks,
+            layout,
+            states,
+            calibration,
+            precision,
+            device,
+            means,
+        })
     }
 
     /// Takes products in another precision than f32, on any thread that scores.
@@ -124,7 +177,7 @@ impl<C: ModelSpec> Predictor<C> {
     }
 
     /// The embeddings of all fields; of several states the first's.
-    pub fn table(&self) -> &EmbeddingTable {
+    pub fn table(&self) -> &ScoringTable {
         &self.states[0].table
     }
 
@@ -135,7 +188,19 @@ impl<C: ModelSpec> Predictor<C> {
     /// [`Error::Batch`](crate::Error::Batch) when the batch does not fit the schema.
     pub fn gates(&self, batch: &Batch) -> Result<Vec<Tensor<3>>> {
         batch.check(self.schema())?;
-        Ok(precision::with(self.precision, || self.states[0].network.gates(pool(self.table(), &self.layout, batch))))
+        let pooled = || self.pool(&self.states[0], (&batch.ids, &batch.weights));
+        Ok(precision::with(self.precision, || self.states[0].network.gates(pooled())))
+    }
+
+    /// Scores the golden rows that the bundle brings along, and holds them to the scores that it has to give them. Gives how many there are:
+    /// 0 of a bundle without any, which an older program wrote.
+    ///
+    /// # Errors
+    /// The first row whose score is another, and rows that do not score. Of a predictor that is [`uncalibrated`](Self::uncalibrated), or that
+    /// takes products in another precision, they may well be others.
+    pub fn check_golden(&self) -> Result<usize, GoldenFault> {
+        let Some(golden) = &self.manifest.golden else { return Ok(0) };
+        golden.check(|rows| self.predict(rows)).map(|()| golden.rows.len())
     }
 
     /// Scores per row and task. An unseen value takes the row of the unseen; no rows give no scores. On the device
@@ -184,11 +249,29 @@ impl<C: ModelSpec> Predictor<C> {
         encode_columns(self.schema(), &self.vocabularies, columns)
     }
 
+    /// Every state, with the mean rows of the fields in its table.
+    pub(crate) fn states_with_means(&self) -> impl Iterator<Item = (&State<C::Model>, &Vec<Vec<f32>>)> {
+        let means = self.means.get_or_init(|| self.states.iter().map(|state| self.means_of(state)).collect());
+        self.states.iter().zip(means)
+    }
+
+    pub(crate) fn layout(&self) -> &SlotLayout {
+        &self.layout
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
     fn score_part(&self, ids: &[u32], weights: &[f32]) -> Vec<f32> {
         let score = |state: &State<C::Model>| {
-            let (network, table) = (&state.network, &state.table);
-            let tasks = &self.manifest.schema.tasks;
-            precision::with(self.precision, || score_slots(network, table, &self.layout, tasks, (ids, weights))) // B * T
+            let (tasks, rows) = (&self.manifest.schema.tasks, ids.len() / self.layout.slots());
+            let pooled = || self.pool(state, (ids, weights));
+            precision::with(self.precision, || score_pooled(&state.network, pooled, tasks, rows)) // B * T
         };
         let mut scores = score(&self.states[0]);
         for state in &self.states[1..] {
@@ -197,14 +280,12 @@ impl<C: ModelSpec> Predictor<C> {
                 state.tasks.iter().for_each(|&task| all[task] = own[task]);
             }
         }
-        for (task, calibration) in self.calibration.iter().enumerate() {
-            if let Some(calibration) = calibration {
-                let own = scores.iter_mut().skip(task).step_by(self.tasks.len());
-                let kind = &self.manifest.schema.tasks[task].kind;
-                own.for_each(|score| *score = kind.bound(calibration.apply(*score)));
-            }
-        }
+        calibrate(&mut scores, &self.manifest.schema.tasks, self.calibration.iter().map(Option::as_ref));
         scores
+    }
+
+    fn pool(&self, state: &State<C::Model>, slots: (&[u32], &[f32])) -> Pooled {
+        pool_rows(state.table.rows(), &self.layout, slots, &self.device)
     }
 
     fn rows_at_once(&self) -> usize {

@@ -4,6 +4,7 @@
 //! Sorted keys need no hash table: a bundle's vocabulary is two plain tensors, and the same data always gives the same ids.
 
 use crate::error::{Error, Result};
+use crate::mapped::Stored;
 use crate::schema::{FieldKind, Schema};
 use crate::transform::{KeyKind, hash_bucket};
 use crate::value::Value;
@@ -16,7 +17,7 @@ pub const PADDING: u32 = 0;
 #[non_exhaustive]
 pub enum Vocabulary {
     /// Keys that are integers in the source, ascending.
-    Integers(Vec<i64>),
+    Integers(Stored<i64>),
     /// Keys that are text in the source, ascending by their bytes.
     Texts(Texts),
     /// Keys that are not known, each hashed into a bucket: ids `1..=buckets`, and one for null.
@@ -35,13 +36,13 @@ pub enum Vocabulary {
 /// Many short texts in one allocation: text `i` is `bytes[offsets[i]..offsets[i + 1]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Texts {
-    bytes: Vec<u8>,
-    offsets: Vec<u64>,
+    bytes: Stored<u8>,
+    offsets: Stored<u64>,
 }
 
 impl Default for Texts {
     fn default() -> Self {
-        Self { bytes: Vec::new(), offsets: vec![0] }
+        Self { bytes: Vec::new().into(), offsets: vec![0].into() }
     }
 }
 
@@ -55,17 +56,25 @@ impl Texts {
 
     /// Adds a text behind the others.
     pub fn push(&mut self, text: &str) {
-        self.bytes.extend_from_slice(text.as_bytes());
-        self.offsets.push(self.bytes.len() as u64);
+        let bytes = self.bytes.to_mut();
+        bytes.extend_from_slice(text.as_bytes());
+        self.offsets.to_mut().push(bytes.len() as u64);
     }
 
     /// Takes packed texts from a file; `None` when the offsets do not cut the bytes into valid UTF-8.
-    pub fn from_parts(bytes: Vec<u8>, offsets: Vec<u64>) -> Option<Self> {
+    pub fn from_parts(bytes: impl Into<Stored<u8>>, offsets: impl Into<Stored<u64>>) -> Option<Self> {
+        let texts = Self { bytes: bytes.into(), offsets: offsets.into() };
+        let (bytes, offsets) = texts.parts();
         let whole = offsets.first() == Some(&0) && offsets.last() == Some(&(bytes.len() as u64));
         let sound = whole
             && offsets.windows(2).all(|w| w[0] <= w[1])
             && offsets.windows(2).all(|w| std::str::from_utf8(&bytes[w[0] as usize..w[1] as usize]).is_ok());
-        sound.then_some(Self { bytes, offsets })
+        sound.then_some(texts)
+    }
+
+    /// As [`from_parts`](Self::from_parts), of a file that is trusted: nothing is read. Offsets that cut no text make an empty one.
+    pub(crate) fn trusted(bytes: Stored<u8>, offsets: Stored<u64>) -> Option<Self> {
+        (!offsets.is_empty()).then_some(Self { bytes, offsets })
     }
 
     /// The packed bytes and the `n + 1` offsets that cut them.
@@ -85,12 +94,13 @@ impl Texts {
 
     /// The bytes of text `i`.
     pub fn bytes_of(&self, i: usize) -> &[u8] {
-        &self.bytes[self.offsets[i] as usize..self.offsets[i + 1] as usize]
+        let (start, end) = (self.offsets[i] as usize, self.offsets[i + 1] as usize);
+        self.bytes.get(start..end).unwrap_or_default()
     }
 
     /// Text `i`.
     pub fn get(&self, i: usize) -> &str {
-        std::str::from_utf8(self.bytes_of(i)).expect("texts are packed from str, or checked by from_parts")
+        std::str::from_utf8(self.bytes_of(i)).unwrap_or_default() // always a text, but of a file that was trusted unread
     }
 
     fn position(&self, text: &str) -> Option<usize> {
@@ -129,7 +139,7 @@ impl Vocabulary {
         let mut keys: Vec<i64> = keys.into_iter().collect();
         keys.sort_unstable();
         keys.dedup();
-        Vocabulary::Integers(keys)
+        Vocabulary::Integers(keys.into())
     }
 
     /// Sorts and packs text keys; duplicates fall together.
@@ -195,7 +205,7 @@ impl Vocabulary {
     pub fn key_bytes(&self) -> u64 {
         match self {
             Vocabulary::Hashed { .. } | Vocabulary::Number | Vocabulary::Vector(_) => 0,
-            Vocabulary::Integers(keys) => size_of_val(keys.as_slice()) as u64,
+            Vocabulary::Integers(keys) => size_of_val::<[i64]>(keys) as u64,
             Vocabulary::Texts(texts) => {
                 let (bytes, offsets) = texts.parts();
                 (bytes.len() + size_of_val(offsets)) as u64
@@ -306,7 +316,7 @@ mod tests {
     #[test]
     fn keys_ascend_strictly_or_are_not_sorted() {
         let texts = |keys: &[&str]| Vocabulary::Texts(Texts::new(keys)).is_sorted();
-        let integers = |keys: &[i64]| Vocabulary::Integers(keys.to_vec()).is_sorted();
+        let integers = |keys: &[i64]| Vocabulary::Integers(keys.to_vec().into()).is_sorted();
         assert!(integers(&[]) && integers(&[-1, 3, 5]) && texts(&["", "a", "b"]) && Vocabulary::Number.is_sorted());
         assert!(!integers(&[3, 3]) && !integers(&[5, 3]));
         assert!(!texts(&["a", "a"]) && !texts(&["b", "a"]));

@@ -56,6 +56,7 @@ fn rewritten(bytes: &[u8], edit: impl Fn(&mut serde_json::Value), edit_tensors: 
     }
     metadata.insert("stem.manifest".into(), manifest);
     metadata.insert("stem.checksum".into(), hasher.finalize().to_hex().to_string());
+    metadata.remove("stem.head"); // as of a program that wrote none
     let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
         (name.as_str(), safetensors::tensor::TensorView::new(*dtype, shape.clone(), bytes).unwrap())
     });
@@ -140,8 +141,8 @@ fn what_is_no_bundle_says_which_check_failed() {
     contains(&edited, "its checksum is another: it was damaged or edited");
     let large = serde_json::json!([60000, 60000]);
     contains(&with_manifest(&whole, |m| m["model"]["experts"] = large.clone()), "and the file holds");
-    contains(&with_manifest(&whole, |m| m["version"] = 1.into()), "format version 1, this program reads 2 to 5");
-    contains(&with_manifest(&whole, |m| m["version"] = "x".into()), "format version none, this program reads 2 to 5");
+    contains(&with_manifest(&whole, |m| m["version"] = 1.into()), "format version 1, this program reads 2 to 6");
+    contains(&with_manifest(&whole, |m| m["version"] = "x".into()), "format version none, this program reads 2 to 6");
     contains(
         &with_manifest(&whole, |m| m["model"]["dim"] = 5.into()),
         "has shape [11, 12], schema and model need [11, 15]",
@@ -176,9 +177,22 @@ fn a_fault_is_a_type_with_its_source() {
     assert_eq!(other_type.to_string(), "tensor 'embedding.table' holds I32, expected F32");
     assert!(matches!(fault(&whole[..9]), BundleFault::NotSafetensors(_)));
     assert!(fault(&whole[..9]).source().is_some());
-    let version = fault(&with_manifest(&whole, |m| m["version"] = 6.into()));
-    assert!(matches!(version, BundleFault::Version { found: Some(6), reads: 5 }));
+    let version = fault(&with_manifest(&whole, |m| m["version"] = 7.into()));
+    assert!(matches!(version, BundleFault::Version { found: Some(7), reads: 6 }));
     assert!(version.source().is_none());
+    let silent = fault(&with_manifest(&whole, |m| m["version"] = 6.into()));
+    assert!(matches!(silent, BundleFault::NotPacked), "{silent}");
+    for (version, largest) in [(5, 1.0), (6, -1.0)] {
+        let rows = serde_json::json!({ "format": "int8", "largest": largest });
+        let unlike = fault(&with_manifest(&whole, |m| (m["version"], m["rows"]) = (version.into(), rows.clone())));
+        assert!(matches!(unlike, BundleFault::Rows { .. }), "{unlike}");
+    }
+    let rows = serde_json::json!({ "format": "int8", "largest": 1.0 });
+    let unlike = fault(&with_manifest(&whole, |m| (m["version"], m["rows"]) = (6.into(), rows.clone())));
+    assert_eq!(
+        unlike.to_string(),
+        "its rows are packed as int8: go on from the bundle that it was made of, whose rows are f32"
+    );
     let manifest = fault(&with_manifest(&whole, |m| m["schema"]["field"] = 3.into()));
     assert!(matches!(&manifest, BundleFault::Manifest(_)) && chain(&manifest).contains("unknown field `field`"));
     let model = fault(&with_manifest(&whole, |m| m["model"]["name"] = "other".into()));

@@ -353,10 +353,10 @@ fn read_vocabulary(folder: &Path, v: usize, manifest: &Manifest) -> Result<Vocab
             Some(vocabulary) => vocabulary,
             None => return fault(format!("vocabulary '{}' has no keys", spec.name)),
         },
-        Keys::Integers => Vocabulary::Integers(column(folder, vocabulary_file(v, "i64"), manifest)?),
+        Keys::Integers => Vocabulary::Integers(column::<i64>(folder, vocabulary_file(v, "i64"), manifest)?.into()),
         Keys::Texts => {
-            let bytes = column(folder, vocabulary_file(v, "u8"), manifest)?;
-            let offsets = column(folder, vocabulary_file(v, "u64"), manifest)?;
+            let bytes = column::<u8>(folder, vocabulary_file(v, "u8"), manifest)?;
+            let offsets = column::<u64>(folder, vocabulary_file(v, "u64"), manifest)?;
             match Texts::from_parts(bytes, offsets) {
                 Some(texts) => Vocabulary::Texts(texts),
                 None => return fault(format!("the offsets of vocabulary '{}' do not cut valid text", spec.name)),

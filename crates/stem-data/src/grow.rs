@@ -99,7 +99,7 @@ impl<'k> Known<'k> {
             (Keys::Hashed(vocabulary), _) => (vocabulary.clone(), Vec::new(), Change::default()),
             (Keys::Integers(keys), Vocabulary::Integers(old)) => {
                 let (kept, idle, change) = grow(old.iter().copied(), idle, keys.iter().copied().zip(counts), limits);
-                (Vocabulary::Integers(kept), idle, change)
+                (Vocabulary::Integers(kept.into()), idle, change)
             }
             (Keys::Texts(keys), Vocabulary::Texts(old)) => {
                 let today = (0..keys.len()).map(|place| keys.get(place)).zip(counts);

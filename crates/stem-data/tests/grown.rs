@@ -63,7 +63,7 @@ impl Model {
 
 fn integers(dataset: &Dataset, v: usize) -> Vec<i64> {
     match &dataset.vocabularies()[v] {
-        Vocabulary::Integers(keys) => keys.clone(),
+        Vocabulary::Integers(keys) => keys.to_vec(),
         other => panic!("{other:?}"),
     }
 }

@@ -14,7 +14,8 @@ use std::ops::Range;
 
 use crate::distinct::InverseIndex;
 use crate::divide::{Planes, divide, divide_at, grain};
-use crate::simd::{prefetch, short, short_two, vectorised};
+use crate::rows::{PlainRows, ReadRows};
+use crate::simd::{Kernel, prefetch, run, short, short_two, vectorised};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -169,33 +170,54 @@ pub fn forward(
     weights: &[f32],
     x: &mut [f32],
 ) {
+    forward_of(layout, streams, PlainRows::new(rows, layout.width), index, weights, x);
+}
+
+/// As [`forward`], of rows that may be packed: the same bits as of what they unpack to.
+///
+/// # Shapes
+/// `rows` of `W` numbers, `index [B, S]` into them, `weights [B, S]`; writes `x [K, B, F * D]`.
+///
+/// # Panics
+/// As [`forward`].
+pub fn forward_of(
+    layout: &BagLayout,
+    streams: &ColumnGroups,
+    rows: impl ReadRows,
+    index: &[u32],
+    weights: &[f32],
+    x: &mut [f32],
+) {
     let batch = layout.rows(streams, index.len(), weights.len(), x.len());
     let x = Planes::whole(x, streams.count(), layout.fields() * streams.dim);
     divide(0..batch, grain(layout.slots() * layout.width), [x], &|batch, [x]| {
-        forward_rows(layout, streams, rows, index, weights, batch, x);
+        run(Forward { layout, streams, rows, index, weights, batch, x });
     });
 }
 
-vectorised! {
-    fn forward_rows(
-        layout: &BagLayout,
-        streams: &ColumnGroups,
-        rows: &[f32],
-        index: &[u32],
-        weights: &[f32],
-        batch: Range<usize>,
-        x: Planes<'_>,
-    ) {
-        let mut x = x;
+/// Some rows of a batch.
+struct Forward<'a, R> {
+    layout: &'a BagLayout,
+    streams: &'a ColumnGroups,
+    rows: R,
+    index: &'a [u32],
+    weights: &'a [f32],
+    batch: Range<usize>,
+    x: Planes<'a>,
+}
+
+impl<R: ReadRows> Kernel for Forward<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Forward { layout, streams, rows, index, weights, batch, mut x } = self;
         let (slots, ColumnGroups { groups, dim, span }) = (layout.slots(), streams);
-        let row = |id: u32| {
-            let start = id as usize * layout.width;
-            rows.get(start..start + layout.width)
-        };
+        let mut scratch = vec![0.0; rows.scratch()]; // nothing of rows that are f32
         for b in batch.clone() {
             if b + ROWS_AHEAD < batch.end {
-                for row in index[(b + ROWS_AHEAD) * slots..(b + ROWS_AHEAD + 1) * slots].iter().filter_map(|&id| row(id)) {
-                    prefetch(&row[span.clone()]);
+                for &id in &index[(b + ROWS_AHEAD) * slots..(b + ROWS_AHEAD + 1) * slots] {
+                    rows.prefetch(id, span);
                 }
             }
             for (f, of_field) in layout.fields.iter().enumerate() {
@@ -205,7 +227,7 @@ vectorised! {
                     if weight == 0.0 {
                         continue;
                     }
-                    let Some(row) = row(id) else { panic_outside(id, rows.len() / layout.width.max(1)) };
+                    let Some(row) = rows.read(id, &mut scratch) else { panic_outside(id, rows.count()) };
                     for (k, starts) in groups.iter().enumerate() {
                         sum_groups(&mut x.row(k, b - batch.start)[columns.clone()], weight, row, starts, empty);
                     }

@@ -3,6 +3,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`rows`] | rows of a table, as they lie in memory or packed into fewer bytes |
 //! | [`distinct`], [`bag`] | rows of the table into the inputs of experts and gates, and gradients back into rows |
 //! | [`linear`] | a bank of linear maps with bias and ReLU: experts, gates, towers |
 //! | [`chain`] | banks one after another, forward alone: for scoring |
@@ -37,6 +38,7 @@ pub mod mix;
 pub mod attend;
 pub mod cross;
 pub mod distinct;
+pub mod rows;
 pub mod bag;
 pub mod loss;
 pub mod norms;

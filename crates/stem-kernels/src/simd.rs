@@ -90,6 +90,21 @@ pub fn prefetch(values: &[f32]) {
     let _ = values;
 }
 
+/// As [`prefetch`], of bytes.
+#[inline(always)]
+pub fn prefetch_bytes(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for line in bytes.chunks(64).map(|line| &line[0]).chain(bytes.last()) {
+            // SAFETY: a prefetch reads nothing the program can see and cannot fault; the address lies in a live slice.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast()) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}
+
 /// `y = a x`
 #[inline(always)]
 pub fn scale(y: &mut [f32], a: f32, x: &[f32]) {

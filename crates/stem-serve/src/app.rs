@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use stem_core::Columns;
 use stem_core::burn::tensor::Device;
-use tokio::sync::oneshot;
+use stem_core::{Columns, Explanation};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -31,6 +31,8 @@ pub(crate) struct App {
     pub(crate) source: Source,
     /// Set once the server goes away.
     pub(crate) is_stopping: AtomicBool,
+    /// Held by the request whose rows are explained.
+    pub(crate) explaining: Arc<Semaphore>,
 }
 
 /// A request that was scored.
@@ -156,6 +158,41 @@ impl App {
         }
         let scored = if count == 0 { None } else { Some(self.queue.submit(model.clone(), batch, Room::All)?) };
         Ok(Asked { model, head, rows: count, scored, shadow: shadow.map(|shadow| (shadow, columns)) })
+    }
+
+    /// Explains the rows of a request, at most `limit`; one request at a time, so that it holds up the others little.
+    pub(crate) async fn explain(
+        self: &Arc<Self>,
+        body: Vec<u8>,
+        limit: usize,
+    ) -> Result<(Arc<Model>, Vec<Explanation>), Refusal> {
+        let within = self.config.limits.answer;
+        let late = |_| Err(Refusal::SlowAnswer { seconds: within.as_secs_f64() });
+        let explained = async {
+            let alone = self.explaining.clone().acquire_owned().await.map_err(|_| Refusal::Stopping)?;
+            let app = self.clone();
+            let explain = move || {
+                let _alone = alone; // also when nobody waits for the answer any more
+                catch_unwind(AssertUnwindSafe(|| app.explained(&body, limit)))
+            };
+            spawn_blocking(explain).await.ok().and_then(Result::ok).unwrap_or(Err(Refusal::Internal))
+        };
+        timeout(within, explained).await.unwrap_or_else(late)
+    }
+
+    fn explained(&self, body: &[u8], limit: usize) -> Result<(Arc<Model>, Vec<Explanation>), Refusal> {
+        check_depth(body, self.config.limits.depth)?;
+        let head = Head::read(body, false)?;
+        let model = match &head.model {
+            Some(name) => self.registry.get(name)?,
+            None => self.registry.only()?,
+        };
+        let rows = Rows::read(body, &model.columns(), head.ignore_unknown, limit)?;
+        rows.check(&model.columns())?;
+        let columns = rows.into_columns();
+        let batch = model.encode(&columns).map_err(|error| of_shared(error, &columns))?;
+        let explained = if batch.rows == 0 { Vec::new() } else { model.predictor.explain_batch(&batch)? };
+        Ok((model, explained))
     }
 
     /// The models that a request may mean.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use stem_core::bundle::Verify;
+
 use crate::error::{Error, Result};
 use crate::token::Token;
 
@@ -37,6 +39,10 @@ pub struct ServeConfig {
     pub split: Option<Split>,
     /// How often files are looked at for a newer bundle; `None` never.
     pub watch: Option<Duration>,
+    /// How much of a bundle is checked before it serves. With [`Verify::Full`] a bundle is served from a private copy of its file, which
+    /// nobody else can change; otherwise from the file itself, which may be replaced by renaming another into its place and never be written
+    /// to or cut.
+    pub verify: Verify,
     /// Who may score. Without one, everybody.
     #[serde(skip)]
     pub token: Option<Token>,

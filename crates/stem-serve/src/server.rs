@@ -65,7 +65,7 @@ impl Server {
     pub fn open(bundle: impl AsRef<Path>, config: ServeConfig, device: &Device) -> Result<Self> {
         config.check()?;
         let (path, metrics) = (bundle.as_ref(), Arc::new(Metrics::new()));
-        let (source, registry) = (Source::of(path), Arc::new(Registry::new(metrics.clone())));
+        let (source, registry) = (Source::of(path), Arc::new(Registry::new(config.verify, metrics.clone())));
         let looking = Looking::new(source.clone(), &registry, device.clone());
         let files = source.files()?;
         let mut refused = None;
@@ -96,7 +96,8 @@ impl Server {
         let queue = Arc::new(Queue::new(config.batch.clone(), metrics.clone()));
         let workers = Workers::start(&queue)?;
         let (device, is_stopping) = (device.clone(), AtomicBool::new(false));
-        let app = Arc::new(App { config, registry, queue, metrics, device, source, is_stopping });
+        let explaining = Arc::new(tokio::sync::Semaphore::new(1));
+        let app = Arc::new(App { config, registry, queue, metrics, device, source, is_stopping, explaining });
         Ok(Self { app, tls: None, more: Router::new(), watch, workers })
     }
 

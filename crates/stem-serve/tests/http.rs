@@ -226,7 +226,7 @@ fn what_is_served_is_told_and_counted() {
     assert_eq!(model["name"], "shop");
     assert_eq!(model["tasks"], json!(["like", "love"]));
     assert_eq!(model["columns"], json!(["user", "tags", "age"]));
-    assert_eq!((&model["golden"], &model["refused"], &model["swaps"]), (&json!("absent"), &Json::Null, &json!(0)));
+    assert_eq!((&model["golden"], &model["refused"], &model["swaps"]), (&json!("passed"), &Json::Null, &json!(0)));
     let example = client.score(&json!({ "rows": [model["example"]] }));
     assert_eq!(example.status, 200, "{}", example.text());
     client.score(&json!({ "rows": [{ "user": 999, "tags": "a|nope", "age": 1 }] }));
@@ -243,13 +243,38 @@ fn what_is_served_is_told_and_counted() {
         assert!(metrics.contains(line), "{line} in\n{metrics}");
     }
     let api = client.get("/openapi.json").json();
-    for path in ["/v1/score", "/v1/rank", "/v1/models", "/v1/models/{name}", "/healthz", "/readyz", "/metrics"] {
+    for path in
+        ["/v1/score", "/v1/rank", "/v1/explain", "/v1/models", "/v1/models/{name}", "/healthz", "/readyz", "/metrics"]
+    {
         assert!(api["paths"][path].is_object(), "{path}");
     }
     let answer = client.ask("GET", "/healthz", "x-request-id: mine-7\r\n", b"").unwrap();
     assert_eq!(answer.header("x-request-id").as_deref(), Some("mine-7"));
     let answer = client.ask("GET", "/healthz", "x-request-id: not plain\r\n", b"").unwrap();
     assert!(answer.header("x-request-id").is_some_and(|id| id != "not plain"));
+}
+
+#[test]
+fn rows_are_explained_as_the_library_explains_them() {
+    let models = Models::new(&["shop"]);
+    let server = start(&models.path("shop"), ServeConfig::default());
+    let mut client = server.client();
+    let ask = |client: &mut Client, rows: &Json| client.post("/v1/explain", json!({ "rows": rows }).to_string());
+    let answer = ask(&mut client, &rows(0..3)).json();
+    let rows_of: Vec<stem_core::Row> = serde_json::from_value(rows(0..3)).unwrap();
+    let expected = serde_json::to_value(models.predictor("shop").explain(&rows_of).unwrap()).unwrap();
+    let numbers = |value: &Json| -> Vec<f64> {
+        let rows = value.as_array().unwrap().iter();
+        rows.flat_map(|row| row["fields"].as_array().unwrap().iter().map(|f| f["tasks"]["like"].as_f64().unwrap()))
+            .collect()
+    };
+    let (found, expected) = (numbers(&answer["rows"]), numbers(&expected));
+    assert_eq!(found.len(), 3 * 3);
+    assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} expected {expected:?}");
+    assert!(found.iter().any(|added| added.abs() > 1e-4));
+    assert_eq!(ask(&mut client, &rows(0..17)).kind(), "too-many-rows");
+    assert_eq!(ask(&mut client, &json!([])).status, client.score(&json!({ "rows": [] })).status);
+    assert_eq!(ask(&mut client, &json!([{ "user": 1 }])).kind(), "missing-column");
 }
 
 #[test]

@@ -4,11 +4,13 @@
 mod common;
 
 use common::*;
+use safetensors::tensor::SafeTensors;
 use serde_json::{Value as Json, json};
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use stem_core::bundle::Verify;
 use stem_core::files;
 use stem_serve::{ServeConfig, Token};
 
@@ -222,26 +224,71 @@ fn one_named_after_one_was_sent_is_not_undone_when_the_sent_file_is_found() {
 }
 
 #[test]
+fn a_server_maps_files_that_it_is_told_to_trust_and_copies_the_others() {
+    let models = Models::new(&["shop"]);
+    let path = models.path("shop");
+    let offered = models.folder.path().join("offered.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1; // of a vocabulary's texts
+    fs::write(&offered, bytes).unwrap();
+    for (verify, status) in [(Verify::Full, 422), (Verify::Header, 200), (Verify::None, 200)] {
+        let mut config = with_admin();
+        config.verify = verify;
+        let server = start(&path, config);
+        let told = model(&server, "shop");
+        assert_eq!((&told["verified"], &told["rows"]["format"]), (&json!(verify), &json!("f32")));
+        assert_eq!(told["rows"]["count"], 102 + 5 + 1);
+        assert_eq!(swap(&server, "shop", &offered).status, status, "{verify}");
+    }
+}
+
+#[test]
 fn golden_rows_decide_whether_a_bundle_is_taken() {
-    let models = Models::new(&["plain"]);
+    let models = Models::new(&["plain", "other"]);
     let path = models.folder.path().join("golden.safetensors");
-    let rows = rows(0..3);
-    let scores: Vec<f32> =
-        expected(&models.predictor("plain"), &rows).into_iter().step_by(2).map(f32::from_bits).collect();
-    let save_golden =
-        |scores: &[f32]| save_with(&path, 0, &json!({ "golden": { "rows": rows, "scores": { "like": scores } } }));
     let server = start(&models.path("plain"), with_admin());
-    save_golden(&scores);
-    assert_eq!(swap(&server, "plain", &path).status, 200);
-    assert_eq!(model(&server, "plain")["golden"], "passed");
-    save_golden(&[scores[0], scores[1] + 0.01, scores[2]]);
-    let refused = swap(&server, "plain", &path);
-    assert_eq!(refused.status, 422);
-    assert!(
-        refused.json()["error"]["reason"].as_str().unwrap().starts_with("golden row 1, task 'like': expected"),
-        "{}",
-        refused.text()
-    );
+    assert_eq!(model(&server, "plain")["golden"], "passed", "every bundle that is written brings some");
+    let with_golden = |edit: &dyn Fn(&mut Json)| {
+        fs::write(&path, with_manifest(&fs::read(models.path("other")).unwrap(), edit)).unwrap();
+        swap(&server, "plain", &path)
+    };
+    let before = model(&server, "plain")["version"].clone();
+    let wrong = with_golden(&|manifest| {
+        let score = &mut manifest["golden"]["scores"]["like"][1];
+        *score = (score.as_f64().unwrap() + 0.01).into();
+    });
+    assert_eq!(wrong.status, 422);
+    let reason = |answer: &Answer| answer.json()["error"]["reason"].as_str().unwrap().to_string();
+    assert!(reason(&wrong).starts_with("golden row 1, task 'like': expected"), "{}", wrong.text());
+    let told = model(&server, "plain");
+    assert_eq!((&told["version"], &told["refused"]["reason"]), (&before, &json!(reason(&wrong))));
+    let few = with_golden(&|manifest| drop(manifest["golden"]["scores"]["like"].as_array_mut().unwrap().pop()));
+    assert_eq!(reason(&few), "it has 16 golden rows and 15 scores of 'like'");
+    let unknown = with_golden(&|manifest| manifest["golden"]["scores"]["hate"] = json!([]));
+    assert_eq!(reason(&unknown), "its golden rows have a task 'hate', which it does not score");
+    assert_eq!(with_golden(&|manifest| drop(manifest.as_object_mut().unwrap().remove("golden"))).status, 200);
+    assert_eq!(model(&server, "plain")["golden"], "absent");
+}
+
+/// Rewrites a bundle as a program would that gives it a checksum of its own.
+fn with_manifest(bytes: &[u8], edit: &dyn Fn(&mut Json)) -> Vec<u8> {
+    let (file, (_, metadata)) = (SafeTensors::deserialize(bytes).unwrap(), SafeTensors::read_metadata(bytes).unwrap());
+    let mut metadata = metadata.metadata().clone().unwrap();
+    let mut manifest: Json = serde_json::from_str(&metadata["stem.manifest"]).unwrap();
+    edit(&mut manifest);
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(manifest.to_string().as_bytes());
+    let mut tensors = file.tensors();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, view) in &tensors {
+        hasher.update(format!("{name} {:?} {:?}\n", view.dtype(), view.shape()).as_bytes());
+        hasher.update(view.data());
+    }
+    metadata.insert("stem.manifest".into(), manifest.to_string());
+    metadata.insert("stem.checksum".into(), hasher.finalize().to_hex().to_string());
+    metadata.remove("stem.head");
+    safetensors::serialize(tensors, Some(metadata)).unwrap()
 }
 
 #[test]

@@ -63,6 +63,11 @@ pub(crate) struct DeviceArgs {
 }
 
 impl DataArgs {
+    /// A recipe, and the folder of its tables where it is named.
+    pub(crate) fn of(recipe: &Path, data: Option<&Path>) -> Self {
+        Self { recipe: recipe.into(), data: data.map(Path::to_path_buf), columns: None }
+    }
+
     /// Reads the recipe.
     ///
     /// # Errors

@@ -5,7 +5,8 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "serve")]
 use crate::serve;
 use crate::{
-    compare, completions, console, demo, evaluate, import, init, inspect, parity, prepare, replay, score, train,
+    compare, completions, console, delta, demo, evaluate, import, init, inspect, parity, prepare, quantize, replay,
+    score, train,
 };
 
 /// Where a newcomer begins.
@@ -45,6 +46,9 @@ pub(crate) enum Command {
     Serve(serve::Args),
     Inspect(inspect::Args),
     Import(import::Args),
+    Quantize(quantize::Args),
+    Delta(delta::DeltaArgs),
+    Apply(delta::ApplyArgs),
     #[command(hide = true)]
     Parity(parity::Args),
     Completions(completions::Args),

@@ -20,6 +20,8 @@ mod replay;
 mod table;
 mod inspect;
 mod import;
+mod quantize;
+mod delta;
 mod parity;
 mod completions;
 
@@ -65,6 +67,9 @@ fn run(cli: &Cli) -> Exit {
         Command::Serve(args) => serve::run(args, &console),
         Command::Inspect(args) => inspect::run(args, &console),
         Command::Import(args) => import::run(args, &console),
+        Command::Quantize(args) => quantize::run(args, &console),
+        Command::Delta(args) => delta::run_delta(args, &console),
+        Command::Apply(args) => delta::run_apply(args, &console),
         Command::Parity(args) => parity::run(args, &console),
         Command::Completions(args) => completions::run(args, &console),
     };

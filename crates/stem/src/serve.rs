@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
+use stem_core::bundle::Verify;
 use stem_serve::{ServeConfig, Server, Split, Tls, Token};
 use tokio::sync::watch;
 
@@ -115,6 +116,10 @@ struct TrustArgs {
     /// File with the token that swaps of models have to show. By default the variable STEM_ADMIN_TOKEN; without both, nobody may
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
+    /// How much of a bundle is checked before it serves: full, header or none. Full serves a private copy; the others map the file where it
+    /// lies: replace it by renaming, never in place
+    #[arg(long, default_value_t)]
+    verify: Verify,
     /// Certificate as PEM, with those above it: connections are TLS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -171,6 +176,7 @@ impl Args {
         config.limits.answer = self.limits.answer_timeout;
         config.limits.stop = self.limits.stop_timeout;
         config.limits.drain = self.limits.drain;
+        config.verify = self.trust.verify;
         config.shadow = self.shadow.iter().cloned().collect();
         config.split = self.split.clone();
         config.watch = Some(self.watch).filter(|every| !every.is_zero());

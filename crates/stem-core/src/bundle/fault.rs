@@ -1,5 +1,6 @@
 //! What may be wrong with a file that was taken for a bundle.
 
+use super::{Packing, RowFormat};
 use crate::error::Error;
 use crate::params::ParameterFault;
 
@@ -15,6 +16,12 @@ pub enum BundleFault {
     Foreign {
         /// The entry that every bundle has.
         key: &'static str,
+    },
+    /// An entry of the metadata that no bundle has.
+    #[error("its metadata hold '{key}', which no bundle has: it was damaged or edited")]
+    Metadata {
+        /// The entry.
+        key: String,
     },
     /// A bundle of another version of the format.
     #[error(
@@ -96,12 +103,37 @@ pub enum BundleFault {
         expected: Vec<usize>,
     },
     /// A tensor whose numbers are of another type.
-    #[error("tensor '{tensor}' holds {found}, expected F32")]
+    #[error("tensor '{tensor}' holds {found}, expected {expected}")]
     Type {
         /// Its name.
         tensor: String,
         /// As safetensors calls it.
         found: String,
+        /// What it has to be.
+        expected: String,
+    },
+    /// Packed rows that nobody can unpack.
+    #[error("its rows are packed as {format:?}, which cannot be in a bundle of its version")]
+    Rows {
+        /// As the manifest says.
+        format: RowFormat,
+    },
+    /// A bundle of a version that says how rows are packed, and does not say it.
+    #[error("it does not say how its rows are packed")]
+    NotPacked,
+    /// Rows that half precision does not hold.
+    #[error("its rows hold {most}, and {packing} ends at 65504: pack them as int8")]
+    TooLarge {
+        /// The largest magnitude.
+        most: f32,
+        /// What was asked for.
+        packing: Packing,
+    },
+    /// Rows that were packed for scoring, where a training would go on from them.
+    #[error("its rows are packed as {}: go on from the bundle that it was made of, whose rows are f32", format.packing())]
+    Packed {
+        /// As the manifest says.
+        format: RowFormat,
     },
     /// Weights that make every score NaN.
     #[error(

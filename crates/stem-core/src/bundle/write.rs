@@ -4,12 +4,18 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn::module::Module;
 use safetensors::tensor::{Dtype, View};
 
+use super::golden::{self, Golden};
 use super::read::read_tensors;
-use super::{Bundle, CHECKSUM, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, checksum, prefix};
+use super::{
+    Bundle, CHECKSUM, HEAD, IDLE, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, TABLE, checksum, checksum_of_head,
+    prefix,
+};
+use crate::batch::Batch;
 use crate::calibration::Calibration;
-use crate::embedding::EmbeddingTable;
+use crate::embedding::{DistinctRows, EmbeddingTable};
 use crate::error::{Error, Result};
 use crate::files::{self, FileError};
 use crate::mapped::map_file;
@@ -20,10 +26,10 @@ use crate::tensor_file;
 use crate::vocabulary::Vocabulary;
 
 /// One tensor to be written.
-struct Tensor<'a> {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Cow<'a, [u8]>,
+pub(crate) struct Tensor<'a> {
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) bytes: Cow<'a, [u8]>,
 }
 
 impl View for Tensor<'_> {
@@ -102,9 +108,10 @@ pub fn save_calibrated<'k, C: ModelSpec>(
     calibration: &BTreeMap<String, Calibration>,
 ) -> Result<()> {
     let shape = table.rows().dims();
+    let scores = |batch: &Batch| golden::scores(network, table, schema, batch);
     table.rows().read(|values| {
         let bytes = bytemuck::cast_slice(values);
-        save_table(path, schema, keys.into(), config, (bytes, shape), network, training, calibration)
+        save_table(path, schema, keys.into(), config, (bytes, shape), network, training, calibration, scores)
     })
 }
 
@@ -125,7 +132,15 @@ pub fn save_from_file<'k, C: ModelSpec>(
     calibration: &BTreeMap<String, Calibration>,
 ) -> Result<()> {
     let values = map_file(table).map_err(FileError::of("open", table))?;
-    save_table(path, schema, keys.into(), config, (&values, shape), network, training, calibration)
+    let scores = |batch: &Batch| {
+        let distinct = DistinctRows::of(&batch.ids);
+        let of = |row: &u32| values[*row as usize * 4 * shape[1]..].chunks_exact(4).take(shape[1]);
+        let rows = distinct.rows.iter().flat_map(of).map(bytemuck::pod_read_unaligned).collect();
+        let device = network.devices().into_iter().next().unwrap_or_default().inner();
+        let rows = EmbeddingTable::from_values(rows, &config.widths(schema), &device);
+        golden::scores(network, &rows, schema, &Batch { ids: distinct.inverse, ..batch.clone() })
+    };
+    save_table(path, schema, keys.into(), config, (&values, shape), network, training, calibration, scores)
 }
 
 #[allow(clippy::too_many_arguments)] // what a bundle holds, one by one
@@ -138,15 +153,9 @@ fn save_table<C: ModelSpec>(
     network: &C::Model,
     training: &serde_json::Value,
     calibration: &BTreeMap<String, Calibration>,
+    scores: impl FnOnce(&Batch) -> Vec<f32>,
 ) -> Result<()> {
     let parameters = params::collect(network);
-    let mut tensors = vocabulary_tensors(schema, keys);
-    for (name, data) in &parameters {
-        let tensor =
-            Tensor { dtype: Dtype::F32, shape: data.shape().as_slice().to_vec(), bytes: data.as_bytes().into() };
-        tensors.insert(format!("{NETWORK}{name}"), tensor);
-    }
-    tensors.insert(TABLE.into(), Tensor { dtype: Dtype::F32, shape: shape.to_vec(), bytes: table.into() });
     let mut manifest = Manifest {
         version: OLDEST_VERSION,
         schema: schema.clone(),
@@ -154,8 +163,19 @@ fn save_table<C: ModelSpec>(
         training: training.clone(),
         states: Vec::new(),
         calibration: calibration.clone(),
+        rows: None,
+        packed: None,
+        golden: None,
     };
+    manifest.golden = Golden::of(&manifest, keys.vocabularies, scores);
     manifest.version = manifest.version_needed();
+    let mut tensors = vocabulary_tensors(schema, keys);
+    for (name, data) in &parameters {
+        let tensor =
+            Tensor { dtype: Dtype::F32, shape: data.shape().as_slice().to_vec(), bytes: data.as_bytes().into() };
+        tensors.insert(format!("{NETWORK}{name}"), tensor);
+    }
+    tensors.insert(TABLE.into(), Tensor { dtype: Dtype::F32, shape: shape.to_vec(), bytes: table.into() });
     write(path, &tensors, &manifest)
 }
 
@@ -193,18 +213,45 @@ pub fn combine<C: ModelSpec>(
             own
         };
         manifest.calibration = bundles.iter().flat_map(of).collect();
+        manifest.golden = golden_of(bundles);
     }
     manifest.version = manifest.version_needed();
     super::read::check_states(&manifest).map_err(fault)?;
     write(path, &tensors, &manifest)
 }
 
-fn write(path: &Path, tensors: &BTreeMap<String, Tensor<'_>>, manifest: &Manifest) -> Result<()> {
+/// The golden rows of all, each task's scores as the state has them that answers for it; `None` where one has none, or other rows.
+fn golden_of<C>(bundles: &[(Bundle<C>, Vec<String>)]) -> Option<Golden> {
+    let all = bundles.iter().map(|(bundle, tasks)| Some((bundle.manifest.golden.as_ref()?, tasks)));
+    let all = all.collect::<Option<Vec<_>>>()?;
+    let (first, _) = all.first()?;
+    let scores = all.iter().flat_map(|(golden, tasks)| golden.only(tasks)).collect();
+    all.iter().all(|(golden, _)| golden.rows == first.rows).then(|| Golden { scores, ..(*first).clone() })
+}
+
+pub(super) fn write(path: &Path, tensors: &BTreeMap<String, Tensor<'_>>, manifest: &Manifest) -> Result<()> {
     let manifest = serde_json::to_string(manifest).expect("a manifest is plain data");
-    let parts = tensors.iter().map(|(n, t)| (n.as_str(), t.dtype, t.shape.as_slice(), &*t.bytes));
-    let checksum = checksum(&manifest, parts);
-    let metadata = BTreeMap::from([(MANIFEST, &*manifest), (CHECKSUM, &*checksum)]);
+    let head = checksum_of_head(&manifest, parts(tensors));
+    write_tensors(path, tensors, (MANIFEST, &manifest), Some((HEAD, &head)))
+}
+
+/// Replaces a file by tensors with a text of what they are, a checksum over both, and another entry.
+pub(crate) fn write_tensors(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor<'_>>,
+    (key, text): (&str, &str),
+    other: Option<(&str, &str)>,
+) -> Result<()> {
+    let checksum = checksum(text, parts(tensors));
+    let metadata = [(key, text), (CHECKSUM, &checksum)].into_iter().chain(other).collect();
     Ok(files::replace(path, |scratch| tensor_file::write(scratch, &metadata, tensors))?)
+}
+
+/// Name, type, shape and bytes of tensors, in the order of their names.
+fn parts<'t>(
+    tensors: &'t BTreeMap<String, Tensor<'_>>,
+) -> impl Iterator<Item = (&'t str, Dtype, &'t [usize], &'t [u8])> {
+    tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype, tensor.shape.as_slice(), &*tensor.bytes))
 }
 
 fn vocabulary_tensors<'a>(schema: &Schema, known: KnownKeys<'a>) -> BTreeMap<String, Tensor<'a>> {

@@ -3,10 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use stem_kernels::bag::{BagLayout, ColumnGroups};
 
-use super::DistinctRows;
+use super::{DistinctRows, StoredTable, upload_rows};
+use crate::forward::upload_index;
 use crate::fused::{self, Slots};
 use crate::schema::Schema;
 
@@ -34,6 +35,15 @@ impl SlotLayout {
     /// # Shapes
     /// `rows [U, W]` (the table, or a batch's distinct rows as a leaf), `index [B * S]` into it, `weights [B, S]`.
     pub fn pool(&self, rows: Tensor<2>, index: Tensor<1, Int>, weights: Tensor<2>) -> Pooled {
+        self.pool_rows(Rows::Tensor(rows), index, weights)
+    }
+
+    /// As [`pool`](Self::pool), of rows that are read in a file.
+    pub(crate) fn pool_stored(&self, rows: Arc<StoredTable>, index: Tensor<1, Int>, weights: Tensor<2>) -> Pooled {
+        self.pool_rows(Rows::Stored(rows), index, weights)
+    }
+
+    fn pool_rows(&self, rows: Rows, index: Tensor<1, Int>, weights: Tensor<2>) -> Pooled {
         Pooled { rows, index, weights, layout: self.clone(), distinct: None, read_as: None }
     }
 }
@@ -41,12 +51,19 @@ impl SlotLayout {
 /// The fields' vectors of a batch: what a model reads, group by group.
 #[derive(Debug, Clone)]
 pub struct Pooled {
-    rows: Tensor<2>,       // [U, W]
+    rows: Rows,            // [U, W]
     index: Tensor<1, Int>, // [B * S]
     weights: Tensor<2>,    // [B, S]
     layout: SlotLayout,
     distinct: Option<Arc<DistinctRows>>,
     read_as: Option<Tensor<3>>, // [G, B, F * D]
+}
+
+#[derive(Debug, Clone)]
+enum Rows {
+    Tensor(Tensor<2>),
+    /// The table of a model that scores, in its file.
+    Stored(Arc<StoredTable>),
 }
 
 impl Pooled {
@@ -82,19 +99,13 @@ impl Pooled {
         let groups = self.columns((0..widths.len()).map(|k| vec![k]).collect());
         let there = self.weights.clone().not_equal_elem(0.0).float() * self.keep(|slot| slots.contains(&slot)); // [B, S]
         let layout = Arc::new(BagLayout::of_slots(slots.clone(), count, self.layout.slots.width()));
-        let bag = Slots {
-            rows: &self.rows,
-            index: &self.index,
-            weights: &there,
-            layout: &layout,
-            distinct: self.distinct.as_ref(),
-        };
-        if let Some([k]) = fused::bags(bag, &[groups]) {
+        if let Some([k]) = self.fused(&there, &layout, &[groups]) {
             return k;
         }
         let [batch, _] = self.weights.dims();
-        let index = self.index.clone().reshape([batch, count]).slice_dim(1, slots); // [B, L]
-        let rows = self.rows.clone().select(0, index.reshape([batch * length])); // [B * L, W]
+        let (rows, index) = self.tensors();
+        let index = index.reshape([batch, count]).slice_dim(1, slots); // [B, L]
+        let rows = rows.select(0, index.reshape([batch * length])); // [B * L, W]
         let rows = rows.reshape([batch, length, widths.len(), widths[0]]).permute([2, 0, 1, 3]); // [G, B, L, D]
         rows.reshape([widths.len(), batch, length * widths[0]])
     }
@@ -148,14 +159,33 @@ impl Pooled {
     /// The same of the embeddings themselves.
     fn plain_groups<const N: usize>(&self, bags: [Vec<Vec<usize>>; N]) -> [Tensor<3>; N] {
         let bags = bags.map(|streams| self.columns(streams));
-        let slots = Slots {
-            rows: &self.rows,
-            index: &self.index,
-            weights: &self.weights,
-            layout: &self.layout.slots,
-            distinct: self.distinct.as_ref(),
-        };
-        fused::bags(slots, &bags).unwrap_or_else(|| bags.map(|streams| self.plain_streams(&streams)))
+        let fused = self.fused(&self.weights, &self.layout.slots, &bags);
+        fused.unwrap_or_else(|| bags.map(|streams| self.plain_streams(&streams)))
+    }
+
+    /// The sums of a layout as one op, where there is one.
+    fn fused<const N: usize>(
+        &self,
+        weights: &Tensor<2>,
+        layout: &Arc<BagLayout>,
+        bags: &[ColumnGroups; N],
+    ) -> Option<[Tensor<3>; N]> {
+        let (index, distinct) = (&self.index, self.distinct.as_ref());
+        match &self.rows {
+            Rows::Tensor(rows) => fused::bags(Slots { rows, index, weights, layout, distinct }, bags),
+            Rows::Stored(rows) => fused::stored_bags(rows, (index, weights, layout), bags),
+        }
+    }
+
+    /// Rows as a tensor, and where in it each slot's row is: of a table in a file the rows that occur.
+    fn tensors(&self) -> (Tensor<2>, Tensor<1, Int>) {
+        match &self.rows {
+            Rows::Tensor(rows) => (rows.clone(), self.index.clone()),
+            Rows::Stored(rows) => {
+                let ids: Vec<i32> = self.index.to_data().try_into_vec().expect("an index is i32");
+                occurring(rows, bytemuck::cast_slice(&ids), &self.weights.device())
+            }
+        }
     }
 
     /// From the groups' numbers to their columns.
@@ -173,10 +203,11 @@ impl Pooled {
     /// come first that leave less: a table has more rows than a batch has slots, the distinct rows of a batch are fewer.
     pub(crate) fn plain_streams(&self, streams: &ColumnGroups) -> Tensor<3> {
         let (starts, dim) = (streams.groups(), streams.dim());
-        let ([row_count, _], [slot_count], slots) = (self.rows.dims(), self.index.dims(), self.layout.slots());
+        let (rows, index) = self.tensors();
+        let ([row_count, _], [slot_count], slots) = (rows.dims(), index.dims(), self.layout.slots());
         let select_first = row_count > slot_count;
-        let select = |rows: Tensor<2>| rows.select(0, self.index.clone());
-        let rows = if select_first { select(self.rows.clone()) } else { self.rows.clone() }; // [B * S, W], or [U, W]
+        let select = |rows: Tensor<2>| rows.select(0, index.clone());
+        let rows = if select_first { select(rows) } else { rows }; // [B * S, W], or [U, W]
         let columns = |&start: &usize| rows.clone().slice_dim(1, start..start + dim);
         let stream =
             |groups: &Vec<usize>| groups.iter().map(columns).reduce(|a, b| a + b).expect("a stream has a group");
@@ -206,4 +237,11 @@ impl Pooled {
         }
         Tensor::cat(parts, 1)
     }
+}
+
+/// The rows of a table in a file that occur in a batch, each once, on a device `[U, W]`, and where in them each of `ids` is.
+pub(crate) fn occurring(table: &StoredTable, ids: &[u32], device: &Device) -> (Tensor<2>, Tensor<1, Int>) {
+    let distinct = DistinctRows::of(ids);
+    let rows = upload_rows(table.gather(&distinct.rows), table.width(), device);
+    (rows, upload_index(&distinct.inverse, device))
 }

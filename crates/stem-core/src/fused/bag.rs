@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use burn::backend::flex::FlexTensor;
 use burn::backend::{DType, Flex, TensorMetadata};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use stem_kernels::bag::{self as kernel, BagLayout, ColumnGroups};
 use stem_kernels::distinct::DistinctRows;
-use stem_kernels::take;
+use stem_kernels::rows::{PlainRows, ReadRows};
+use stem_kernels::{Buffer, take};
 
 use super::Slots;
 use super::calls::note;
 use super::differentiable::differentiable;
 use super::tensors::{fits, flex, in_one_piece, tensor, values};
+use crate::embedding::{StoredTable, WithRows};
 
 /// Several bags of groups of one width, for which the rows are read once:
 ///
@@ -48,18 +50,58 @@ pub(crate) fn bags<const N: usize>(slots: Slots, streams: &[ColumnGroups; N]) ->
     }))
 }
 
+/// As [`bags`], of rows that are read in a file and have no gradient.
+pub(crate) fn stored_bags<const N: usize>(
+    rows: &StoredTable,
+    (index, weights, layout): (&Tensor<1, Int>, &Tensor<2>, &Arc<BagLayout>),
+    streams: &[ColumnGroups; N],
+) -> Option<[Tensor<3>; N]> {
+    let dim = streams.first()?.dim();
+    let one_width = streams.iter().all(|groups| groups.dim() == dim);
+    if !(one_width && index.dtype() == DType::I32 && fits([weights])) {
+        return None;
+    }
+    note(|calls| calls.bag += 1);
+    let all = ColumnGroups::new(streams.iter().flat_map(|groups| groups.groups().iter().cloned()).collect(), dim);
+    let x = rows.with(Forward { index, weights, layout, streams: &all })?; // [K_1 + ... + K_N, B, F * D]
+    let mut first = 0;
+    Some(streams.each_ref().map(|groups| {
+        let own = x.narrow(0, first, groups.count());
+        first += groups.count();
+        Tensor::from_primitive::<Flex>(own)
+    }))
+}
+
 fn forward(slots: Slots, streams: &ColumnGroups) -> Option<FlexTensor> {
     let Slots { rows, index, weights, layout, .. } = slots;
-    let (rows, weights) = (flex(rows.clone()), flex(weights.clone()));
-    let index = in_one_piece(index.clone().inner().try_into_primitive::<Flex>().ok()?);
-    let index: &[i32] = index.as_slice()?;
-    let [batch, _] = weights.shape().dims();
-    let _span = tracing::trace_span!("op", name = "bag forward").entered();
-    let (count, width) = (streams.count(), layout.fields() * streams.dim());
-    let mut x = take(count * batch * width); // [K, B, F * D]
-    let index = bytemuck::cast_slice(index); // a negative number becomes one that lies outside any table
-    kernel::forward(layout, streams, values(&rows), index, values(&weights), &mut x);
-    Some(tensor(x, [count, batch, width]))
+    let rows = flex(rows.clone());
+    Forward { index, weights, layout, streams }.with(PlainRows::new(values(&rows), layout.width()))
+}
+
+/// A bag's forward, of rows wherever they lie.
+struct Forward<'a> {
+    index: &'a Tensor<1, Int>,
+    weights: &'a Tensor<2>,
+    layout: &'a BagLayout,
+    streams: &'a ColumnGroups,
+}
+
+impl WithRows for Forward<'_> {
+    type Output = Option<FlexTensor>;
+
+    fn with(self, rows: impl ReadRows) -> Option<FlexTensor> {
+        let Self { index, weights, layout, streams } = self;
+        let weights = flex(weights.clone());
+        let index = in_one_piece(index.clone().inner().try_into_primitive::<Flex>().ok()?);
+        let index: &[i32] = index.as_slice()?;
+        let [batch, _] = weights.shape().dims();
+        let _span = tracing::trace_span!("op", name = "bag forward").entered();
+        let (count, width) = (streams.count(), layout.fields() * streams.dim());
+        let mut x: Buffer = take(count * batch * width); // [K, B, F * D]
+        let index = bytemuck::cast_slice(index); // a negative number becomes one that lies outside any table
+        kernel::forward_of(layout, streams, rows, index, values(&weights), &mut x);
+        Some(tensor(x, [count, batch, width]))
+    }
 }
 
 /// What the backward of a bag reads.

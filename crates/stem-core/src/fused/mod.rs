@@ -42,7 +42,8 @@ mod tests;
 
 #[cfg(feature = "flex")]
 pub(crate) use {
-    attend::scores, attend::sums, bag::bags, bce::bce, cross::cross, linear::chain, linear::linear, mix::mix,
+    attend::scores, attend::sums, bag::bags, bag::stored_bags, bce::bce, cross::cross, linear::chain, linear::linear,
+    mix::mix, tensors::is_fused_on,
 };
 
 #[cfg(not(feature = "flex"))]
@@ -50,7 +51,7 @@ mod none;
 #[cfg(not(feature = "flex"))]
 use none as norms;
 #[cfg(not(feature = "flex"))]
-pub(crate) use none::{bags, bce, chain, cross, linear, mix, scores, sums};
+pub(crate) use none::{bags, bce, chain, cross, is_fused_on, linear, mix, scores, stored_bags, sums};
 
 pub use calls::{Calls, count_calls};
 

@@ -2,13 +2,18 @@
 
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::{DType, DispatchDevice, Flex, TensorMetadata};
-use burn::tensor::{Shape, Tensor};
+use burn::tensor::{Device, Shape, Tensor};
 use stem_kernels::Buffer;
+
+/// Whether the ops take tensors of this device.
+pub(crate) fn is_fused_on(device: &Device) -> bool {
+    matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
+}
 
 /// Whether the ops take these tensors, which are on one device: f32 on flex, below autodiff or on it.
 pub(super) fn fits<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> bool {
-    let on_flex = || matches!(tensors[0].device().inner().as_dispatch(), DispatchDevice::Flex(_));
-    super::ENABLED.get() && tensors.iter().all(|tensor| tensor.dtype() == DType::F32) && on_flex()
+    let of_floats = tensors.iter().all(|tensor| tensor.dtype() == DType::F32);
+    super::ENABLED.get() && of_floats && is_fused_on(&tensors[0].device())
 }
 
 /// Whether the kernels can read it.

@@ -1,12 +1,10 @@
 //! What a model's embeddings look like: per field and group the mean norm, the effective rank, the likeness (CKA) to the other
 //! groups, and a picture of one field.
 
-use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 use stem_core::models::ModelSpec;
-use stem_core::nn::upload_index;
 use stem_core::{Predictor, Schema};
 use stem_data::{Dataset, Split};
 
@@ -106,9 +104,8 @@ fn groups_of<C: ModelSpec>(predictor: &Predictor<C>, sampled: &[u32]) -> Vec<Vec
     if sampled.is_empty() {
         return vec![Vec::new(); table.widths().len()];
     }
-    let rows: Tensor<2> = table.rows().gather(upload_index(sampled, &table.rows().tensor().device())); // [n, W]
     let width: usize = table.widths().iter().sum();
-    let values: Vec<f32> = rows.into_data().try_into_vec().expect("rows are f32");
+    let values = table.gather(sampled); // [n, W]
     let mut start = 0;
     let group = |&columns: &usize| {
         let from = start;

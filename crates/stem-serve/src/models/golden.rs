@@ -1,25 +1,9 @@
 //! Golden rows: rows that a bundle brings along with the scores that it has to give them.
 
-use std::collections::BTreeMap;
+use serde::Serialize;
+use stem_core::Predictor;
 
-use serde::{Deserialize, Serialize};
-use stem_core::{Predictor, Row};
-
-/// Rows and their scores, under `golden` in what the trainer has to say of a bundle. Trainings write none today.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Golden {
-    rows: Vec<Row>,
-    /// `[B]` by task
-    scores: BTreeMap<String, Vec<f32>>,
-    /// How far a score may be off: other processors round otherwise. Of a number above 1 it is a share of that number.
-    #[serde(default = "tolerance")]
-    tolerance: f32,
-}
-
-fn tolerance() -> f32 {
-    1e-5
-}
+use crate::error::with_causes;
 
 /// What golden rows said of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -36,27 +20,9 @@ pub(super) enum Checked {
 /// # Errors
 /// What is wrong with them, or the row whose score is another.
 pub(super) fn check(predictor: &Predictor) -> Result<Checked, String> {
-    let golden = &predictor.manifest().training["golden"];
-    if golden.is_null() {
-        return Ok(Checked::Absent);
+    match predictor.check_golden() {
+        Ok(0) => Ok(Checked::Absent),
+        Ok(_) => Ok(Checked::Passed),
+        Err(fault) => Err(with_causes(&fault)),
     }
-    let golden: Golden =
-        Deserialize::deserialize(golden).map_err(|error| format!("its golden rows do not read: {error}"))?;
-    let scores = predictor.predict(&golden.rows).map_err(|error| format!("its golden rows do not score: {error}"))?;
-    for (task, expected) in &golden.scores {
-        let found: Vec<f32> =
-            scores.task(task).ok_or_else(|| format!("its golden rows have a task '{task}'"))?.collect();
-        if found.len() != expected.len() {
-            return Err(format!("it has {} golden rows and {} scores of '{task}'", found.len(), expected.len()));
-        }
-        let is_off = |(found, expected): (&f32, &f32)| {
-            let off = (found - expected).abs();
-            off.is_nan() || off > golden.tolerance * expected.abs().max(1.0)
-        };
-        if let Some(row) = found.iter().zip(expected).position(is_off) {
-            let (found, expected) = (found[row], expected[row]);
-            return Err(format!("golden row {row}, task '{task}': expected {expected}, scored {found}"));
-        }
-    }
-    Ok(Checked::Passed)
 }

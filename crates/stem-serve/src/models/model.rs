@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
+use stem_core::bundle::Verify;
 use stem_core::burn::tensor::Device;
-use stem_core::{Batch, Columns, Field, Predictor, Row, example_row};
+use stem_core::{Batch, Columns, Field, Predictor, PredictorOptions, Row, example_row};
 
 use super::golden::{self, Checked};
 use crate::error::with_causes;
@@ -25,6 +26,7 @@ pub(crate) struct Model {
     /// Where the bundle lies, in words.
     file: String,
     loaded: u64,
+    verify: Verify,
     golden: Checked,
     example: Map<String, Value>,
     /// Of each field with a vocabulary: its place, its slots, and the ids of padding and of the unseen.
@@ -40,23 +42,21 @@ struct Keyed {
 }
 
 impl Model {
-    /// Opens a bundle with all its checks, lets it score a row of its own and its golden rows.
+    /// Opens a bundle with as many checks as `verify` says, lets it score a row of its own and its golden rows; `file` says where it lies.
     ///
-    /// The file is copied first: it may be written over while it is read, and a file that is cut under a program ends it.
-    ///
-    /// # Errors
-    /// Which check it did not pass.
-    pub(crate) fn open(name: &str, path: &Path, device: &Device) -> Result<Self, String> {
-        let copy = private_copy(path).map_err(|error| format!("it cannot be read: {error}"))?;
-        Self::open_private(name, copy.path(), path.display().to_string(), device)
-    }
-
-    /// As [`open`](Self::open), of a file that nobody else writes.
+    /// A file that is verified in full is copied first: it is mapped for as long as it is served, and a file that is cut under a program ends
+    /// it.
     ///
     /// # Errors
     /// Which check it did not pass.
-    pub(crate) fn open_private(name: &str, path: &Path, file: String, device: &Device) -> Result<Self, String> {
-        let opened = std::panic::catch_unwind(|| Predictor::open(path, device));
+    pub(crate) fn open(name: &str, path: &Path, file: String, verify: Verify, device: &Device) -> Result<Self, String> {
+        let copy = match verify {
+            Verify::Full => Some(private_copy(path).map_err(|error| format!("it cannot be read: {error}"))?),
+            Verify::Header | Verify::None => None,
+        };
+        let path = copy.as_ref().map_or(path, |copy| copy.path());
+        let options = PredictorOptions::verifying(verify);
+        let opened = std::panic::catch_unwind(|| Predictor::open_with(path, device, options));
         let predictor = match opened {
             Ok(opened) => opened.map_err(|error| match error {
                 stem_core::Error::Bundle { fault, .. } => with_causes(&fault),
@@ -89,7 +89,7 @@ impl Model {
         let keyed = keyed.collect();
         let version = predictor.checksum().chars().take(VERSION_DIGITS).collect();
         let loaded = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Ok(Self { name: name.into(), version, predictor, file, loaded, golden, example, keyed })
+        Ok(Self { name: name.into(), version, predictor, file, loaded, verify, golden, example, keyed })
     }
 
     /// The columns that it reads.
@@ -137,11 +137,20 @@ impl Model {
             "columns": schema.columns(),
             "fields": schema.fields,
             "states": self.predictor.states(),
+            "rows": rows_of(&self.predictor),
+            "verified": self.verify,
             "calibrated": self.predictor.calibration().iter().filter(|map| map.is_some()).count(),
             "golden": self.golden,
             "example": self.example,
         })
     }
+}
+
+/// How the table's rows are held.
+fn rows_of(predictor: &Predictor) -> Value {
+    let table = predictor.table();
+    let format = predictor.manifest().rows.map_or_else(|| "f32".into(), |format| format.packing().to_string());
+    json!({ "count": table.dims()[0], "format": format, "mapped": table.is_in_file() })
 }
 
 /// A copy of a file, which goes when it is dropped.

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
+use stem_core::bundle::Verify;
 use stem_core::burn::tensor::Device;
 use tempfile::NamedTempFile;
 
@@ -25,6 +26,7 @@ pub(crate) struct Registry {
     loading: Mutex<()>,
     /// The files of bundles that were sent, by name: they were opened when they came, and another may have taken their place since.
     sent: Mutex<BTreeMap<String, Signature>>,
+    verify: Verify,
     metrics: Arc<Metrics>,
 }
 
@@ -48,9 +50,9 @@ struct Refused {
 }
 
 impl Registry {
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(verify: Verify, metrics: Arc<Metrics>) -> Self {
         let (writing, loading, sent) = Default::default();
-        Self { entries: ArcSwap::default(), writing, loading, sent, metrics }
+        Self { entries: ArcSwap::default(), writing, loading, sent, verify, metrics }
     }
 
     /// Puts a model in its place, for all requests that come from now on. One that is there already stays.
@@ -147,7 +149,8 @@ impl Registry {
     /// # Errors
     /// Which check it did not pass.
     pub(crate) fn load(&self, name: &str, path: &Path, device: &Device) -> Result<Arc<Model>, Refusal> {
-        self.load_with(name, &path.display().to_string(), || Model::open(name, path, device))
+        let file = path.display().to_string();
+        self.load_with(name, &file, || Model::open(name, path, file.clone(), self.verify, device))
     }
 
     /// Opens a bundle in a file of its own, keeps it at `place`, and puts it in its place, or remembers why not.
@@ -163,7 +166,7 @@ impl Registry {
     ) -> Result<Arc<Model>, Refusal> {
         let file = place.display().to_string();
         self.load_with(name, &file, || {
-            let model = Model::open_private(name, sent.path(), file.clone(), device)?;
+            let model = Model::open(name, sent.path(), file.clone(), self.verify, device)?;
             let kept =
                 sent.as_file().sync_all().and_then(|()| sent.persist(place).map(|_| ()).map_err(|error| error.error));
             kept.map_err(|error| format!("it cannot be kept at {file}: {error}"))?;

@@ -4,6 +4,9 @@
 //! times the bytes of the body, whatever is in it.
 
 mod head;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod mutated;
 mod rows;
 mod value;
 

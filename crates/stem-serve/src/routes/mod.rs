@@ -32,6 +32,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     let with_token = Router::new()
         .route("/v1/score", post(score::score).fallback(method))
         .route("/v1/rank", post(score::rank).fallback(method))
+        .route("/v1/explain", post(score::explain).fallback(method))
         .route("/v1/models", get(admin::models).fallback(method))
         .route("/metrics", get(metrics).fallback(method))
         .route_layer(from_fn_with_state(app.clone(), with_token));

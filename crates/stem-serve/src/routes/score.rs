@@ -7,6 +7,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use stem_core::Explanation;
+
 use super::RowsOf;
 use crate::app::{Answer, App};
 use crate::body::read_all;
@@ -25,6 +27,26 @@ pub(super) async fn rank(State(app): State<Arc<App>>, request: Request) -> Resul
     let answer = answer(&app, request, true, |head, model| rank::check(head, model.predictor.schema())).await?;
     let ranked = rank::rank(&answer.head, answer.model.predictor.schema(), &answer.scores);
     Ok(told(&Told { model: &answer.model, what: ranked }, answer.rows))
+}
+
+/// Rows that one request may have explained: each takes a forward for every field.
+const EXPLAINED: usize = 16;
+
+pub(super) async fn explain(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+    let (head, body) = request.into_parts();
+    let limits = &app.config.limits;
+    let body = read_all(&head.headers, body, limits.body_bytes, limits.read).await?;
+    let (model, rows) = app.explain(body, EXPLAINED.min(limits.rows)).await?;
+    Ok(told(&Told { model: &model, what: Explained(&rows) }, rows.len()))
+}
+
+/// `[{"scores": {TASK: p}, "fields": [{"field", "tasks": {TASK: difference}}], "gates": [{TASK: [weight, ...]}]}, ...]`
+struct Explained<'a>(&'a [Explanation]);
+
+impl What for Explained<'_> {
+    fn tell<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("rows", self.0)
+    }
 }
 
 async fn answer(

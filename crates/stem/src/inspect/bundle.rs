@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use stem_core::bundle::Manifest;
+use stem_core::bundle::{Manifest, Packed};
+use stem_core::models::ModelSpec;
 use stem_core::{Bundle, Calibration, DeviceSpec, Field, ModelConfig, Predictor, Row, Task, example_row};
 use stem_data::Profile;
 use stem_train::prior::VocabularyPrior;
@@ -25,6 +26,11 @@ pub(super) struct Report {
     /// What is done to the scores of a task.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     calibration: BTreeMap<String, Calibration>,
+    /// How the table's rows are held: f32, f16, int8 or int4.
+    rows: String,
+    /// What packing them did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packed: Option<Packed>,
     format_version: u32,
     checksum: String,
     model: Value,
@@ -37,6 +43,8 @@ pub(super) struct Report {
     example: Option<Map<String, Value>>,
     /// Probability by task of the example.
     scores: Option<BTreeMap<String, f32>>,
+    /// Golden rows, all of which it scores as it has to.
+    golden: Option<usize>,
     training: Value,
     /// The run's metrics.json beside the bundle.
     metrics: Option<Value>,
@@ -58,7 +66,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
         .map_err(|e| format!("{}: a bundle whose manifest does not read: {e}", path.display()))?;
     let mut notes = Vec::new();
     let model_name = manifest.model["name"].as_str().map(str::to_string);
-    let (mut opened, mut example, mut scores) = (None, None, None);
+    let (mut opened, mut example, mut scores, mut golden) = (None, None, None, None);
     if serde_json::from_value::<ModelConfig>(manifest.model.clone()).is_ok() {
         let bundle = Bundle::<ModelConfig>::open(path)?;
         let row = example_row(&manifest.schema, &bundle.vocabularies);
@@ -67,6 +75,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
         let values: Vec<(String, stem_core::Value)> = values.collect::<Result<_, serde_json::Error>>()?;
         let predictor = Predictor::open(path, &DeviceSpec::default().open()?)?;
         let scored = predictor.predict(&[values.into_iter().collect::<Row>()])?;
+        golden = Some(predictor.check_golden().map_err(|fault| format!("{}: {fault}", path.display()))?);
         scores = Some(scored.tasks().iter().filter_map(|task| Some((task.clone(), scored.get(0, task)?))).collect());
         (opened, example) = (Some(bundle), Some(row));
     } else {
@@ -82,8 +91,10 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
         path: path.display().to_string(),
         bytes: header.bytes,
         format_version: manifest.version,
+        rows: manifest.rows.map_or_else(|| "f32".into(), |format| format.packing().to_string()),
+        packed: manifest.packed.clone(),
         checksum: header.checksum.clone().unwrap_or_default(),
-        parameters: parameters(&header, schema.rows()),
+        parameters: parameters(&header, &manifest, schema.rows()),
         model: model_name.map_or(Value::Null, Value::String),
         sizes: sizes(&manifest.model),
         fields,
@@ -91,6 +102,7 @@ pub(super) fn read(path: &Path, header: Header) -> Result<Report> {
         tasks,
         example,
         scores,
+        golden,
         training: manifest.training.clone(),
         states: manifest.states.clone(),
         calibration: manifest.calibration.clone(),
@@ -108,15 +120,26 @@ fn sizes(model: &Value) -> Value {
     sizes
 }
 
-fn parameters(header: &Header, table_rows: usize) -> Parameters {
+fn parameters(header: &Header, manifest: &Manifest, table_rows: usize) -> Parameters {
     let elements = |tensor: &Value| {
         let shape = tensor["shape"].as_array().map(Vec::as_slice).unwrap_or_default();
         shape.iter().filter_map(Value::as_u64).product::<u64>()
     };
-    let table = header.tensors.get("embedding.table").map_or(0, elements);
-    let of_network = header.tensors.iter().filter(|(name, _)| name.starts_with("network."));
-    let network: u64 = of_network.map(|(_, tensor)| elements(tensor)).sum();
-    Parameters { table, table_rows, network, total: table + network, bytes: 4 * (table + network) }
+    let bytes = |tensor: &Value| {
+        let [start, end] = [0, 1].map(|place| tensor["data_offsets"][place].as_u64().unwrap_or(0));
+        end.saturating_sub(start)
+    };
+    let in_file = header.tensors.get("embedding.table");
+    let config = serde_json::from_value::<ModelConfig>(manifest.model.clone()).ok();
+    let width = config.map(|config| config.widths(&manifest.schema).iter().sum::<usize>());
+    let table = match (manifest.rows, width) {
+        (Some(_), Some(width)) => (table_rows * width) as u64, // packed: the tensor is of bytes
+        _ => in_file.map_or(0, elements),
+    };
+    let of_network = header.tensors.iter().filter(|(name, _)| name.starts_with("network.")).map(|(_, tensor)| tensor);
+    let network: u64 = of_network.clone().map(elements).sum();
+    let bytes = in_file.into_iter().chain(of_network).map(bytes).sum();
+    Parameters { table, table_rows, network, total: table + network, bytes }
 }
 
 /// The metrics of the run that wrote the bundle, if they lie beside it and are of this model.
@@ -154,6 +177,14 @@ impl Report {
                 bytes(size)
             ),
         ];
+        if let Some(Packed { of, largest_error, rms_error, rms, measured }) = &self.packed {
+            let share = 100.0 * rms_error / rms.max(f32::MIN_POSITIVE);
+            let rows = &self.rows;
+            lines.push(format!(
+                "rows: {rows}, off by {share:.3} % (root mean square) and at most {largest_error:e}; made of the bundle {of}"
+            ));
+            lines.extend((!measured.is_null()).then(|| format!("measured before and after: {measured}")));
+        }
         if !self.states.is_empty() {
             let states: Vec<String> = self.states.iter().map(|tasks| tasks.join(", ")).collect();
             let all = format!("states: {}, of the moments that were best for {}", states.len(), states.join("; for "));
@@ -185,6 +216,10 @@ impl Report {
             lines.push(format!("\na row that scores:\n  {}", Value::Object(example.clone())));
             let scores: Vec<String> = self.scores.iter().flatten().map(|(task, p)| format!("{task} {p:.4}")).collect();
             lines.push(format!("  {}", scores.join(", ")));
+            lines.push(match self.golden {
+                Some(golden @ 1..) => format!("golden rows: {golden}, all scored as when it was written"),
+                _ => "golden rows: none".into(),
+            });
         }
         let mut training = self.training.clone();
         lines.extend(trained_on(&mut training));
@@ -273,7 +308,7 @@ fn quality(metrics: &Value) -> String {
 }
 
 /// Bytes in the unit that reads best.
-pub(super) fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     match n {
         0..10_000 => format!("{n} bytes"),
         10_000..10_000_000 => format!("{:.1} kB", n as f64 / 1e3),

@@ -5,6 +5,8 @@ mod columns;
 mod field;
 pub(crate) mod thing;
 
+pub(crate) use bundle::bytes;
+
 use std::path::PathBuf;
 
 use crate::console::{Console, Result};

@@ -8,7 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use stem_core::{Predictor, files};
+use stem_core::bundle::Verify;
+use stem_core::{Predictor, PredictorOptions, files};
 use stem_data::{Recipe, TableFormat, Tables};
 
 use crate::args::{DeviceArgs, refuse_replacing};
@@ -52,6 +53,9 @@ pub(crate) struct Args {
     /// What to do with a row that cannot be scored: fail, or leave it out of the output and say how many and why
     #[arg(long, value_enum, default_value_t = OnError::Fail, value_name = "WHAT")]
     on_error: OnError,
+    /// How much of the bundle is checked before it scores: full, header or none
+    #[arg(long, default_value_t)]
+    verify: Verify,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -76,7 +80,8 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     }
     let outputs = std::slice::from_ref(&args.output);
     refuse_replacing(outputs, [args.bundle.as_path()])?;
-    let predictor = Predictor::open(&args.bundle, &args.device.device.open()?)?;
+    let options = PredictorOptions::verifying(args.verify);
+    let predictor = Predictor::open_with(&args.bundle, &args.device.device.open()?, options)?;
     let tables = args.open(console)?;
     refuse_replacing(outputs, tables.files())?;
     let is_derived = args.derived || args.recipe.is_some();

@@ -1,0 +1,46 @@
+//! What a request allocates once everything is warm, counted.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+use common::*;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use std::alloc::System;
+use stem_core::*;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Allocations of the tenth call.
+fn allocations(work: impl Fn()) -> usize {
+    (0..9).for_each(|_| work());
+    let region = Region::new(ALLOCATOR);
+    work();
+    region.change().allocations
+}
+
+/// They do not grow with the rows of a request: what is counted belongs to tensors, of which a request has as many whatever its size.
+#[test]
+fn a_request_allocates_no_more_for_its_rows_once_it_is_warm() {
+    if DeviceSpec::from_env().unwrap() != DeviceSpec::Flex {
+        return println!("skipped: other devices allocate as they like");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b");
+    save(&stem(), &path);
+    let predictor = Predictor::open(&path, &device()).unwrap();
+    let one = rows()[..1].to_vec();
+    let users = |count: usize| {
+        let columns = Columns::new(count).shared("tags", "c|a").shared("age", 31.5);
+        columns.column("user", (0..count).map(|user| (user as i64 % 50).into()).collect())
+    };
+    let (few, many) = (users(32), users(500));
+    let encoded = predictor.encode(&one).unwrap();
+    let score = |columns: &Columns| drop(predictor.score(&predictor.encode_columns(columns).unwrap()).unwrap());
+    let (of_one, of_encoded) = (
+        allocations(|| drop(predictor.predict(&one).unwrap())),
+        allocations(|| drop(predictor.score(&encoded).unwrap())),
+    );
+    let (of_few, of_many) = (allocations(|| score(&few)), allocations(|| score(&many)));
+    println!("one row {of_one}, encoded {of_encoded}, 32 candidates {of_few}, 500 candidates {of_many}");
+    assert!(of_encoded <= of_one && of_many <= of_few + of_few / 10, "{of_few} and {of_many}");
+}
