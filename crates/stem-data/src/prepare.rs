@@ -12,8 +12,10 @@ use crate::encoding::encoding;
 use crate::error::{Error, Fault, Result};
 use crate::facts;
 use crate::gather::{CodedRows, gather};
+use crate::joined_rows::joined_rows;
 use crate::known::{Known, Rows};
 use crate::leak::leaks;
+use crate::locate::located;
 use crate::manifest::{DATA_PAGE, FORMAT, FileMark, MANIFEST, Manifest, modified};
 use crate::progress::{Bar, Progress};
 use crate::recipe::{Kind, Recipe, SplitRecipe};
@@ -23,7 +25,6 @@ use crate::scratch::{Scratch, sweep_beside, sync_folder};
 use crate::simulator::SimulatorConfig;
 use crate::source::{Unpacked, files};
 use crate::split::Split;
-use crate::sql::{self, Joining};
 use crate::stop::StopFlag;
 use crate::warnings::{null_words, refuse_two_spellings, warnings};
 
@@ -133,7 +134,8 @@ fn prepare_with(
     let query = scan::open(recipe, data, Unpacked::within(&coded), stop)?;
     room::check(recipe, query.rows_about(), &coded)?;
     let mut notes = query.notes.clone();
-    let mut rows = gather(recipe, query, &coded, stop, |n| bar.at(n))?;
+    let located = |error| located(recipe, data, Unpacked::within(&coded), error);
+    let mut rows = gather(recipe, query, &coded, stop, |n| bar.at(n)).map_err(located)?;
     notes.append(&mut rows.notes);
     check_splits(recipe, basis.is_measured(), &rows)?;
     for (field, longest) in recipe.fields.iter().zip(&rows.longest) {
@@ -147,7 +149,7 @@ fn prepare_with(
             );
         }
     }
-    notes.extend(joined_rows(recipe, data, &rows)?);
+    notes.extend(joined_rows(recipe, data, &coded, &rows)?);
     if !basis.is_measured() {
         notes.extend(leaks(recipe, &rows)?);
         refuse_two_spellings(recipe, &rows)?;
@@ -164,7 +166,7 @@ fn prepare_with(
         || encode(recipe, &rows, &encoding, &encoded, stop, |n| bar.at(n)),
         || facts::count(recipe, &rows, &encoding, stop),
     );
-    let (counted, facts) = (counted?, facts?);
+    let (counted, facts) = (counted.map_err(located)?, facts?);
     if !basis.is_measured() {
         notes.extend(warnings(recipe, &rows, &encoding, &counted));
         notes.extend(facts::warnings(recipe, &facts, &counted.statistics));
@@ -310,40 +312,6 @@ fn refuse_occupied(out: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Error::Occupied { path: out.into() })
-}
-
-/// What a join did to the rows, where it did something to them.
-fn joined_rows(recipe: &Recipe, data: &Path, rows: &CodedRows) -> Result<Vec<String>> {
-    let Some(Joining { from, filtered, keeps_all, joined }) = recipe.sql.as_deref().and_then(sql::joining) else {
-        return Ok(vec![]);
-    };
-    let of = rows.sources.iter().find(|(name, _)| name.eq_ignore_ascii_case(&from));
-    let Some((_, &of)) = of else { return Ok(vec![]) }; // a WITH, whose rows are not known
-    let found = rows.rows as u64;
-    let mut notes = Vec::new();
-    if found < of && !filtered {
-        let what = format!(
-            "the SELECT gives {found} of the {of} rows in \"{from}\": the join leaves out rows whose key is not in the other table; LEFT JOIN keeps them"
-        );
-        notes.push(what);
-    }
-    if found == of && !filtered && keeps_all {
-        return Ok(vec![]);
-    }
-    for (table, keys) in joined {
-        let repeated = scan::repeated_keys(recipe, data, &table, &keys)?;
-        if !repeated.is_empty() {
-            notes.push(format!(
-                "the SELECT gives {found} rows of {of} in \"{from}\": {} is not unique in \"{table}\" ({}), and each repetition copies rows, into training and test alike",
-                keys.join(", "),
-                repeated.join(", ")
-            ));
-        }
-    }
-    if notes.is_empty() && found > of {
-        notes.push(format!("the SELECT gives {found} rows of {of} in \"{from}\": a join multiplies them, and copies fall into training and test alike"));
-    }
-    Ok(notes)
 }
 
 /// Refuses a split without rows that is to be there; where only `measured`, that of test.

@@ -62,7 +62,7 @@ pub(crate) fn list(source: &Source, data: &Path) -> Result<Vec<SourceFile>> {
     Ok(files)
 }
 
-pub(super) fn is_pattern(name: &str) -> bool {
+pub(crate) fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }
 
