@@ -26,7 +26,7 @@ use crate::simulator::SimulatorConfig;
 use crate::source::{Unpacked, files};
 use crate::split::Split;
 use crate::stop::StopFlag;
-use crate::warnings::{null_words, refuse_two_spellings, warnings};
+use crate::warnings::{null_words, odd_keys, refuse_two_spellings, warnings};
 
 /// How a preparation shows its progress and is stopped. The default shows nothing and is not stopped.
 #[derive(Debug, Clone, Default)]
@@ -155,6 +155,8 @@ fn prepare_with(
         refuse_two_spellings(recipe, &rows)?;
     }
     notes.extend(null_words(recipe, &rows));
+    notes.extend(odd_keys(recipe, &rows));
+    notes.extend(rows.times.two_units(&recipe.split.describe()));
     bar.say("rows read, deciding vocabularies");
     let encoding = match basis {
         Basis::Known(known) => known.encoding(recipe, &mut rows)?,
@@ -325,7 +327,11 @@ fn check_splits(recipe: &Recipe, measured: bool, rows: &CodedRows) -> Result<()>
         } else {
             format!("; the column also holds {}", strangers.join(", "))
         };
-        format!("{}{others}", recipe.split.describe())
+        let same = match rows.times.order.iter().min() {
+            Some(first) if rows.times.order.iter().all(|time| time == first) => "; all rows have the same time",
+            _ => "",
+        };
+        format!("{}{others}{same}", recipe.split.describe())
     };
     if rows.rows == 0 {
         let split = if measured { Split::Test } else { Split::Train };

@@ -5,8 +5,10 @@
 //! types when the query failed.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
+
+use stem_core::files::FileError;
 
 use super::infer;
 use super::lines::{Line, Lines};
@@ -51,8 +53,10 @@ impl TextTable {
         let has_keys = self.columns.iter().any(TextColumn::is_inferred_number_key);
         let has_floats =
             self.columns.iter().any(|column| column.is_inferred_number_key() && column.kind == ColumnType::Float);
-        let mut lines = self.lines()?;
-        let mut rows = 0;
+        let (mut lines, mut rows) = match has_floats {
+            true => (self.lines()?, 0),
+            false => self.behind_plain_blocks(has_keys, stop)?,
+        };
         while let Some(line) = lines.next()? {
             if stop.is_set() {
                 break;
@@ -72,6 +76,50 @@ impl TextTable {
             }
         }
         Ok(rows - u64::from(self.header && rows > 0))
+    }
+
+    /// Passes over blocks of lines that are seen at a glance to be in order. Gives the lines from the first block on that is not, and how
+    /// many were before.
+    fn behind_plain_blocks(&self, has_keys: bool, stop: &StopFlag) -> Result<(Lines<BufReader<File>>, u64)> {
+        let unreadable = || FileError::of("read", &self.shown);
+        let mut file = File::open(&self.path).map_err(unreadable())?;
+        let (mut block, mut begun, mut passed, mut rows) = (vec![0; BLOCK], 0, 0, 0);
+        while !stop.is_set() {
+            let read = file.read(&mut block[begun..]).map_err(unreadable())?;
+            begun += read;
+            let whole = memchr::memrchr(b'\n', &block[..begun]).map_or(0, |end| end + 1);
+            if read == 0 || (whole == 0 && begun == block.len()) {
+                break; // the last line may have no end
+            }
+            let Some(lines) = self.plain_lines(&block[..whole], has_keys) else { break };
+            (passed, rows) = (passed + whole as u64, rows + lines);
+            block.copy_within(whole..begun, 0);
+            begun -= whole;
+        }
+        file.seek(SeekFrom::Start(passed)).map_err(unreadable())?;
+        let reader = BufReader::with_capacity(1 << 18, file);
+        let lines = Lines::new(reader, &self.shown, self.separator, self.quote);
+        Ok((lines.numbered_from(rows as usize + 1), rows))
+    }
+
+    /// How many lines there are in a block of whole lines; `None` where one may not be in order.
+    fn plain_lines(&self, block: &[u8], has_keys: bool) -> Option<u64> {
+        let has_quotes = self.quote.is_some_and(|quote| memchr::memchr(quote, block).is_some());
+        if has_quotes || std::str::from_utf8(block).is_err() {
+            return None;
+        }
+        if has_keys && may_hold_changed_integers(block, self.separator, self.quote) {
+            return None;
+        }
+        let (separators, mut lines, mut start) = (self.columns.len() - 1, 0, 0);
+        for end in memchr::memchr_iter(b'\n', block) {
+            let line = &block[start..end];
+            if line.iter().filter(|&&byte| byte == self.separator).count() != separators || matches!(line, [] | b"\r") {
+                return None;
+            }
+            (lines, start) = (lines + 1, end + 1);
+        }
+        Some(lines)
     }
 
     fn check_keys(&self, line: &Line<'_>) -> Result<()> {
@@ -150,8 +198,11 @@ impl TextColumn {
     }
 }
 
-/// Whether a value of the line may be an integer that is written as no other program would write it. Rarely true of other lines.
-fn may_hold_changed_integers(line: &[u8], separator: u8, quote: Option<u8>) -> bool {
+/// Bytes of a block that is looked at as a whole.
+const BLOCK: usize = 1 << 18;
+
+/// Whether a value in these lines may be an integer that is written as no other program would write it. Rarely true.
+fn may_hold_changed_integers(lines: &[u8], separator: u8, quote: Option<u8>) -> bool {
     let quote = quote.unwrap_or(b'+');
     let odd = |first: u8, second: u8| {
         (first == b'0') & second.is_ascii_digit()
@@ -160,8 +211,19 @@ fn may_hold_changed_integers(line: &[u8], separator: u8, quote: Option<u8>) -> b
             | (first == quote)
             | (first == b'-') & (second == b'0')
     };
-    let at_start = matches!(line, [first, second, ..] if odd(*first, *second));
-    at_start | line.windows(3).fold(false, |found, w| found | (w[0] == separator) & odd(w[1], w[2]))
+    let at_start = matches!(lines, [first, second, ..] if odd(*first, *second));
+    let ends = |byte: u8| (byte == separator) | (byte == b'\n');
+    let is_odd = |lines: &[u8]| {
+        let threes = lines.iter().zip(lines.get(1..).unwrap_or_default()).zip(lines.get(2..).unwrap_or_default());
+        threes.fold(false, |found, ((&before, &first), &second)| found | ends(before) & odd(first, second))
+    };
+    at_start
+        || lines.chunks(1 << 12).any(is_odd)
+        || (1..lines.len() / (1 << 12) + 1).any(|chunk| {
+            // values that lie across two chunks
+            let seam = chunk << 12;
+            is_odd(&lines[seam - 2..(seam + 2).min(lines.len())])
+        })
 }
 
 #[cfg(test)]
@@ -193,6 +255,29 @@ mod tests {
         assert_eq!(checked("a,b\n\"x,\ny\",2\r\n\"say \"\"hi\"\"\",3\n", &TWO), Ok(2));
         let message = checked("a,b\n\"x,\ny\",2\n3,4,5\n", &TWO).unwrap_err();
         assert!(message.contains("t.csv:4: 3 values in a table of 2 columns"), "{message}");
+    }
+
+    /// What is told of a line does not depend on where it stands among blocks that are passed over.
+    #[test]
+    fn lines_behind_many_others_are_held_to_the_same_rules() {
+        for bad in ["x,1,2\n", "\n", "\r\n", "x\n", "x,007\n", "x,+7\n", "x,\"7\n", "x,-0\n", "caf\u{e9},7\n", "x,7"] {
+            let alone = checked(&format!("a,b\n{bad}"), &TWO);
+            for lines in [BLOCK / 6 - 40, BLOCK / 6, BLOCK / 3 + 1] {
+                let long = checked(&format!("a,b\n{}{bad}", "yz,12\n".repeat(lines)), &TWO);
+                match (&alone, &long) {
+                    (Ok(one), Ok(all)) => assert_eq!(*all, one + lines as u64, "{bad}"),
+                    (Err(one), Err(all)) => {
+                        assert_eq!(*all, one.replacen(":2:", &format!(":{}:", lines + 2), 1), "{bad}")
+                    }
+                    _ => panic!("{bad:?}: {alone:?}, {long:?}"),
+                }
+            }
+        }
+        let seam = |before: usize| format!("a,b\n{},{}\n{},007\n", "y".repeat(before), 5, "z".repeat(9));
+        for before in 4070..4110 {
+            assert!(checked(&seam(before), &TWO).is_err_and(|message| message.contains(":3: column 'c1'")), "{before}");
+        }
+        assert_eq!(checked(&format!("a,b\n{},7\nx,8\n", "y".repeat(2 * BLOCK)), &TWO), Ok(2));
     }
 
     #[test]

@@ -103,6 +103,12 @@ impl<R: BufRead> Lines<R> {
         Self { path, reader, separator, quote, next: 1, first: 1, bytes, mark: 0, has_quotes: false }
     }
 
+    /// The same, of which the first has this number.
+    pub(crate) fn numbered_from(mut self, number: usize) -> Self {
+        self.next = number;
+        self
+    }
+
     /// The next line.
     ///
     /// # Errors

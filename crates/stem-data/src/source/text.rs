@@ -230,6 +230,14 @@ fn look(
                 _ => break,
             }
         };
+        if let ([name], 0, 2..) = (names.as_slice(), row, line.count()) {
+            let what = format!(
+                "its first line holds one name, \"{name}\", and line {} {} values: leave out what stands above the names of the columns",
+                line.number,
+                line.count()
+            );
+            return Err(Error::Source { path: shown.into(), what });
+        }
         for (name, value) in names.iter().zip(line.values()) {
             let value = &*value;
             if value.is_empty() || nulls.iter().any(|null| null == value) || is_no_number(value) {
