@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::columns::{ColumnReader, ColumnWriter};
 use crate::error::Result;
@@ -53,8 +51,8 @@ fn side_by_side(height: usize, fields: &[(usize, FieldCodes)]) -> Vec<u32> {
     codes
 }
 
-/// Codes of a file: 256 MB.
-const FILE: usize = 1 << 26;
+/// Codes of a file: 16 MB.
+const FILE: usize = 1 << 22;
 
 /// Writes the codes of rows into files that follow each other, so that those that were read for the last time can go.
 pub(crate) struct CodesWriter {
@@ -93,20 +91,14 @@ impl CodesWriter {
     pub(crate) fn finish(self) -> Result<Codes> {
         let mut files = self.full;
         files.push(self.file.finish()?);
-        let passed = files.iter().map(|_| AtomicU32::new(0)).collect();
-        Ok(Codes { files, passed })
+        Ok(Codes { files })
     }
 }
 
 /// The files of all codes.
 pub(crate) struct Codes {
     files: Vec<PathBuf>,
-    /// How many of the last walks have passed each.
-    passed: Vec<AtomicU32>,
 }
-
-/// Walks over the rows after which no codes are needed: one encodes them, one counts.
-const LAST_WALKS: u32 = 2;
 
 impl Codes {
     /// Walks `rows` rows, and nothing is lost.
@@ -114,13 +106,11 @@ impl Codes {
         Walk::new(ColumnReader::open(self.files.clone(), |_| ())?, recipe, rows)
     }
 
-    /// One of the [last walks](LAST_WALKS): the disk has room again for what both have passed.
-    pub(crate) fn walk_last(self: &Arc<Self>, recipe: &Recipe, rows: usize) -> Result<Walk> {
-        let codes = self.clone();
+    /// The same once more, after which no codes are needed: the disk has room again for each file that was read to its end.
+    pub(crate) fn walk_last(&self, recipe: &Recipe, rows: usize) -> Result<Walk> {
+        let files = self.files.clone();
         let passed = move |place: usize| {
-            if codes.passed[place].fetch_add(1, Ordering::Relaxed) + 1 == LAST_WALKS {
-                let _ = std::fs::remove_file(&codes.files[place]); // one that stays is scratch, and goes with it
-            }
+            let _ = std::fs::remove_file(&files[place]); // one that stays is scratch, and goes with it
         };
         Walk::new(ColumnReader::open(self.files.clone(), passed)?, recipe, rows)
     }
@@ -235,16 +225,25 @@ pub(crate) struct Block<'r> {
 }
 
 impl<'r> Block<'r> {
+    #[inline]
     fn codes(&self, [start, end]: [u32; 2]) -> &'r [u32] {
         &self.codes[start as usize..end as usize]
     }
 
+    /// All codes of a row as they lie there, the lengths of its lists among them.
+    pub(crate) fn whole(&self, place: usize) -> &'r [u32] {
+        let end = |rows: usize| (rows * self.fields).checked_sub(1).map_or(0, |last| self.spans[last][1]);
+        self.codes([end(place), end(place + 1)])
+    }
+
     /// The codes of a field in the row at a place of the block: one of a category, none of numbers, those of its list of a sequence.
+    #[inline]
     pub(crate) fn get(&self, place: usize, field: usize) -> &'r [u32] {
         self.codes(self.spans[place * self.fields + field])
     }
 
     /// The codes of a row, field after field.
+    #[inline]
     pub(crate) fn row(&self, place: usize) -> impl Iterator<Item = &'r [u32]> {
         self.spans[place * self.fields..][..self.fields].iter().map(|span| self.codes(*span))
     }
@@ -256,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_codes_is_gone_once_both_last_walks_have_passed_it() {
+    fn a_file_of_codes_is_gone_once_the_last_walk_has_passed_it() {
         let text = r#"
             name = "r"
             source = [{ name = "log", file = "log.csv" }]
@@ -270,18 +269,18 @@ mod tests {
         for row in [&[5u32, 2, 7, 8][..], &[6, 0], &[5, 1, 9]] {
             writer.write(row).unwrap();
         }
-        let codes = Arc::new(writer.finish().unwrap());
+        let codes = writer.finish().unwrap();
         let files = || std::fs::read_dir(folder.path()).unwrap().count();
         let all = |mut walk: Walk| {
             let mut rows = Vec::new();
             while let Some(block) = walk.next().unwrap() {
                 rows.extend((0..block.rows.len()).map(|place| (block.get(place, 0)[0], block.get(place, 1).to_vec())));
+                assert_eq!(block.whole(1), [6, 0]);
             }
             rows
         };
         let expected = vec![(5, vec![7, 8]), (6, vec![]), (5, vec![9])];
         assert_eq!(all(codes.walk(&recipe, 3).unwrap()), expected);
-        assert_eq!(all(codes.walk_last(&recipe, 3).unwrap()), expected);
         assert_eq!(files(), 2);
         assert_eq!(all(codes.walk_last(&recipe, 3).unwrap()), expected);
         assert_eq!(files(), 0);
@@ -314,8 +313,8 @@ mod tests {
         let rows = 2 * BLOCK + 5;
         let mut writer = CodesWriter::with_files_of(folder.path(), BLOCK).unwrap();
         (0..rows as u32).for_each(|row| writer.write(&[row, 2 * row]).unwrap());
-        let codes = Arc::new(writer.finish().unwrap());
-        let mut walks = [codes.walk_last(&recipe, rows).unwrap(), codes.walk_last(&recipe, rows).unwrap()];
+        let codes = writer.finish().unwrap();
+        let mut walks = [codes.walk(&recipe, rows).unwrap(), codes.walk_last(&recipe, rows).unwrap()];
         for walk in &mut walks {
             let mut seen = 0;
             while let Some(block) = walk.next().unwrap() {
@@ -323,6 +322,7 @@ mod tests {
                 for (place, row) in block.rows.clone().enumerate() {
                     let own: Vec<&[u32]> = block.row(place).collect();
                     assert_eq!(own, [&[row as u32][..], &[], &[2 * row as u32]]);
+                    assert_eq!(block.whole(place), [row as u32, 2 * row as u32]);
                 }
                 seen = block.rows.end;
             }

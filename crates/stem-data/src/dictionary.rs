@@ -189,6 +189,7 @@ impl Dictionary {
     }
 
     /// The code of an integer, which may stand among texts.
+    #[inline]
     fn code_of_any_integer(&mut self, key: i64) -> u32 {
         if self.integers { self.code_of_integer(key) } else { self.code_of_text(&key.to_string()) }
     }

@@ -7,10 +7,10 @@ use std::path::Path;
 use stem_core::files::{FileError, replace_text, write_json};
 
 use crate::dataset::{Dataset, write_vocabulary};
-use crate::encode::encode;
+use crate::encode::Encoder;
 use crate::encoding::encoding;
 use crate::error::{Error, Fault, Result};
-use crate::facts;
+use crate::facts::{self, Counter};
 use crate::gather::{CodedRows, gather};
 use crate::joined_rows::joined_rows;
 use crate::known::{Known, Rows};
@@ -164,11 +164,18 @@ fn prepare_with(
         Basis::Nothing => encoding(recipe, None, &mut rows, &coded)?,
     };
     bar.say("rows encoded");
-    let (counted, facts) = rayon::join(
-        || encode(recipe, &rows, &encoding, &encoded, stop, |n| bar.at(n)),
-        || facts::count(recipe, &rows, &encoding, stop),
-    );
-    let (counted, facts) = (counted.map_err(located)?, facts?);
+    let (mut encoder, mut counter) =
+        (Encoder::new(recipe, &rows, &encoding, &encoded)?, Counter::new(recipe, &rows, &encoding));
+    let mut walk = rows.walk_last(recipe)?;
+    while let Some(block) = walk.next()? {
+        if stop.is_set() {
+            return Err(Error::Stopped);
+        }
+        bar.at(block.rows.start as u64);
+        rayon::join(|| encoder.see(&block), || counter.see(&block)).0.map_err(located)?;
+    }
+    let (counted, facts) = rayon::join(|| encoder.finish(), || counter.finish());
+    let counted = counted?;
     if !basis.is_measured() {
         notes.extend(warnings(recipe, &rows, &encoding, &counted));
         notes.extend(facts::warnings(recipe, &facts, &counted.statistics));

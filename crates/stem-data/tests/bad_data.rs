@@ -70,7 +70,9 @@ fn a_label_other_than_0_1_or_null_is_told_by_line_and_column() {
 #[test]
 fn a_number_that_is_not_finite_is_told_by_line_and_column() {
     for (text, found) in [("NaN", "NaN"), ("inf", "inf"), ("-inf", "-inf")] {
-        let expected = format!("log.csv:3: column 'price': expected a finite number or null, found {found}");
+        let null = " (NULLIF(..., CAST('NaN' AS DOUBLE)) in the sql makes null of NaN)";
+        let null = if found == "NaN" { null } else { "" };
+        let expected = format!("log.csv:3: column 'price': expected a finite number or null{null}, found {found}");
         assert_eq!(message(LOG.replace("1.5", text)), expected);
     }
     assert!(
@@ -166,6 +168,14 @@ fn a_wrong_value_is_traced_back_through_the_select() {
     let sums = "SELECT @, item, price, SUM(click) * 2 AS click, split FROM log GROUP BY @, item, price, split";
     let grouped = told(sums, LOG, false);
     assert!(grouped.starts_with("column 'click', row "), "{grouped}");
+}
+
+#[test]
+fn what_makes_null_of_nan_works() {
+    let sql = "sql = \"SELECT *, NULLIF(price, CAST('NaN' AS DOUBLE)) AS cost FROM log\"\n";
+    let recipe = format!("{sql}{}", RECIPE.replace("column = \"price\"", "column = \"cost\""));
+    let dataset = Case::new(LOG.replace("1.5", "NaN"), recipe).prepare().unwrap();
+    assert_eq!(dataset.facts().fields[2].splits[0].nulls, 1);
 }
 
 #[test]

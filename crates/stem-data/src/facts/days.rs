@@ -66,7 +66,7 @@ impl Times {
         let is_all = found.iter().map(|(_, rows)| rows).sum::<usize>() == self.order.len();
         let told: Vec<String> = found.iter().map(|(name, rows)| format!("{rows} rows in {name}")).collect();
         (is_all && found.len() > 1).then(|| {
-            format!("the times of the {split} split look like {}: rows of different units have no order; make them one in the sql", told.join(" and "))
+            format!("split by {split}: its times look like {}: rows of different units have no order; make them one in the sql", told.join(" and "))
         })
     }
 
@@ -98,6 +98,7 @@ impl<'r> Days<'r> {
         Self { order: &times.order, range, tasks, rows: vec![[0; 3]; days], labels: vec![[0; 2]; days * tasks] }
     }
 
+    #[inline]
     pub(super) fn see(&mut self, row: usize, split: u8, labels: &[u8]) {
         let Some((first, _, a_day)) = self.range.filter(|_| split != LEFT_OUT) else { return };
         let day = (self.order[row].div_euclid(a_day) - first) as usize;

@@ -28,6 +28,7 @@ pub(crate) struct Line<'l> {
 
 impl<'l> Line<'l> {
     /// How many values it holds.
+    #[inline]
     pub(crate) fn count(&self) -> usize {
         match self.quote {
             Some(_) => self.cut().count(),
