@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::columns::{ColumnReader, ColumnWriter};
 use crate::error::Result;
@@ -21,6 +19,9 @@ pub(crate) struct FieldCodes {
 pub(crate) fn in_rows(height: usize, mut fields: Vec<(usize, FieldCodes)>) -> Vec<u32> {
     fields.sort_by_key(|(f, _)| *f);
     let length = |(_, own): &(usize, FieldCodes)| own.values.len() + own.lengths.as_ref().map_or(0, Vec::len);
+    if fields.iter().all(|(_, own)| own.lengths.is_none()) {
+        return side_by_side(height, &fields);
+    }
     let mut codes = Vec::with_capacity(fields.iter().map(length).sum());
     let mut next = vec![0; fields.len()];
     for row in 0..height {
@@ -36,8 +37,22 @@ pub(crate) fn in_rows(height: usize, mut fields: Vec<(usize, FieldCodes)>) -> Ve
     codes
 }
 
-/// Codes of a file: 256 MB.
-const FILE: usize = 1 << 26;
+/// The same of fields that have one code in each row.
+fn side_by_side(height: usize, fields: &[(usize, FieldCodes)]) -> Vec<u32> {
+    const ROWS: usize = 1 << 9; // what is written to stays near
+    let width = fields.len();
+    let mut codes = vec![0; height * width];
+    for (block, out) in codes.chunks_mut(ROWS * width.max(1)).enumerate() {
+        for (place, (_, own)) in fields.iter().enumerate() {
+            let own = &own.values[block * ROWS..];
+            out[place..].iter_mut().step_by(width).zip(own).for_each(|(out, code)| *out = *code);
+        }
+    }
+    codes
+}
+
+/// Codes of a file: 16 MB.
+const FILE: usize = 1 << 22;
 
 /// Writes the codes of rows into files that follow each other, so that those that were read for the last time can go.
 pub(crate) struct CodesWriter {
@@ -76,20 +91,14 @@ impl CodesWriter {
     pub(crate) fn finish(self) -> Result<Codes> {
         let mut files = self.full;
         files.push(self.file.finish()?);
-        let passed = files.iter().map(|_| AtomicU32::new(0)).collect();
-        Ok(Codes { files, passed })
+        Ok(Codes { files })
     }
 }
 
 /// The files of all codes.
 pub(crate) struct Codes {
     files: Vec<PathBuf>,
-    /// How many of the last walks have passed each.
-    passed: Vec<AtomicU32>,
 }
-
-/// Walks over the rows after which no codes are needed: one encodes them, one counts.
-const LAST_WALKS: u32 = 2;
 
 impl Codes {
     /// Walks `rows` rows, and nothing is lost.
@@ -97,13 +106,11 @@ impl Codes {
         Walk::new(ColumnReader::open(self.files.clone(), |_| ())?, recipe, rows)
     }
 
-    /// One of the [last walks](LAST_WALKS): the disk has room again for what both have passed.
-    pub(crate) fn walk_last(self: &Arc<Self>, recipe: &Recipe, rows: usize) -> Result<Walk> {
-        let codes = self.clone();
+    /// The same once more, after which no codes are needed: the disk has room again for each file that was read to its end.
+    pub(crate) fn walk_last(&self, recipe: &Recipe, rows: usize) -> Result<Walk> {
+        let files = self.files.clone();
         let passed = move |place: usize| {
-            if codes.passed[place].fetch_add(1, Ordering::Relaxed) + 1 == LAST_WALKS {
-                let _ = std::fs::remove_file(&codes.files[place]); // one that stays is scratch, and goes with it
-            }
+            let _ = std::fs::remove_file(&files[place]); // one that stays is scratch, and goes with it
         };
         Walk::new(ColumnReader::open(self.files.clone(), passed)?, recipe, rows)
     }
@@ -132,6 +139,8 @@ pub(crate) struct Walk {
     spans: Vec<[u32; 2]>,
     /// Codes of the longest row so far, and room for what a row has at least.
     longest: usize,
+    /// Codes of every row, where no field is a list.
+    width: Option<usize>,
     rows: Range<usize>,
 }
 
@@ -144,14 +153,36 @@ impl Walk {
             _ => Lies::Alone,
         });
         let fields: Vec<Lies> = fields.collect();
-        let longest = fields.len();
-        Ok(Self { file, fields, spans: Vec::new(), longest, rows: 0..rows })
+        let (longest, has_lists) = (fields.len(), fields.iter().any(|lies| matches!(lies, Lies::Listed)));
+        let alone = fields.iter().filter(|lies| matches!(lies, Lies::Alone)).count();
+        let width = (!has_lists).then_some(alone);
+        Ok(Self { file, fields, spans: Vec::new(), longest, width, rows: 0..rows })
     }
 
     /// The next rows.
     pub(crate) fn next(&mut self) -> Result<Option<Block<'_>>> {
         let rows = self.rows.start..self.rows.end.min(self.rows.start + BLOCK);
         self.rows.start = rows.end;
+        if let Some(width) = self.width {
+            // every block lies as the one before did
+            for row in self.spans.len() / self.fields.len().max(1)..rows.len() {
+                let mut next = (row * width) as u32;
+                self.spans.extend(self.fields.iter().map(|lies| {
+                    let start = next;
+                    next += u32::from(matches!(lies, Lies::Alone));
+                    [start, next]
+                }));
+            }
+            self.spans.truncate(rows.len() * self.fields.len());
+            self.file.peek(rows.len() * width + 1)?; // one more: whether the last file has ended is seen behind its end
+            let codes = self.file.take(rows.len() * width)?;
+            return Ok((!rows.is_empty()).then_some(Block {
+                rows,
+                fields: self.fields.len(),
+                codes,
+                spans: &self.spans,
+            }));
+        }
         self.spans.clear();
         let mut end = 0;
         for row in 0..rows.len() {
@@ -194,16 +225,25 @@ pub(crate) struct Block<'r> {
 }
 
 impl<'r> Block<'r> {
+    #[inline]
     fn codes(&self, [start, end]: [u32; 2]) -> &'r [u32] {
         &self.codes[start as usize..end as usize]
     }
 
+    /// All codes of a row as they lie there, the lengths of its lists among them.
+    pub(crate) fn whole(&self, place: usize) -> &'r [u32] {
+        let end = |rows: usize| (rows * self.fields).checked_sub(1).map_or(0, |last| self.spans[last][1]);
+        self.codes([end(place), end(place + 1)])
+    }
+
     /// The codes of a field in the row at a place of the block: one of a category, none of numbers, those of its list of a sequence.
+    #[inline]
     pub(crate) fn get(&self, place: usize, field: usize) -> &'r [u32] {
         self.codes(self.spans[place * self.fields + field])
     }
 
     /// The codes of a row, field after field.
+    #[inline]
     pub(crate) fn row(&self, place: usize) -> impl Iterator<Item = &'r [u32]> {
         self.spans[place * self.fields..][..self.fields].iter().map(|span| self.codes(*span))
     }
@@ -215,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_codes_is_gone_once_both_last_walks_have_passed_it() {
+    fn a_file_of_codes_is_gone_once_the_last_walk_has_passed_it() {
         let text = r#"
             name = "r"
             source = [{ name = "log", file = "log.csv" }]
@@ -229,20 +269,66 @@ mod tests {
         for row in [&[5u32, 2, 7, 8][..], &[6, 0], &[5, 1, 9]] {
             writer.write(row).unwrap();
         }
-        let codes = Arc::new(writer.finish().unwrap());
+        let codes = writer.finish().unwrap();
         let files = || std::fs::read_dir(folder.path()).unwrap().count();
         let all = |mut walk: Walk| {
             let mut rows = Vec::new();
             while let Some(block) = walk.next().unwrap() {
                 rows.extend((0..block.rows.len()).map(|place| (block.get(place, 0)[0], block.get(place, 1).to_vec())));
+                assert_eq!(block.whole(1), [6, 0]);
             }
             rows
         };
         let expected = vec![(5, vec![7, 8]), (6, vec![]), (5, vec![9])];
         assert_eq!(all(codes.walk(&recipe, 3).unwrap()), expected);
-        assert_eq!(all(codes.walk_last(&recipe, 3).unwrap()), expected);
         assert_eq!(files(), 2);
         assert_eq!(all(codes.walk_last(&recipe, 3).unwrap()), expected);
         assert_eq!(files(), 0);
+    }
+
+    #[test]
+    fn codes_of_fields_come_row_after_row() {
+        let field = |f: usize, first: u32, rows: u32| {
+            (f, FieldCodes { values: (first..first + rows).collect(), lengths: None })
+        };
+        let rows = 1500;
+        let codes = in_rows(rows as usize, vec![field(2, 20_000, rows), field(0, 0, rows), field(1, 10_000, rows)]);
+        assert!(codes.chunks(3).zip(0..).all(|(row, i)| row == [i, 10_000 + i, 20_000 + i]) && codes.len() == 4500);
+        assert!(in_rows(7, vec![]).is_empty());
+        let list = FieldCodes { values: vec![7, 8, 9], lengths: Some(vec![2, 0, 1]) };
+        assert_eq!(in_rows(3, vec![(1, list), field(0, 4, 3)]), [4, 2, 7, 8, 5, 0, 6, 1, 9]);
+    }
+
+    #[test]
+    fn rows_without_lists_are_walked_in_blocks_that_lie_alike() {
+        let text = r#"
+            name = "r"
+            source = [{ name = "log", file = "log.csv" }]
+            label = [{ column = "click" }]
+            split = { kind = "random" }
+            field = [{ column = "user", kind = "category" }, { column = "age", kind = "number" }, { column = "item", kind = "category" }]
+        "#;
+        let recipe = Recipe::parse(text, "recipe.toml").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let rows = 2 * BLOCK + 5;
+        let mut writer = CodesWriter::with_files_of(folder.path(), BLOCK).unwrap();
+        (0..rows as u32).for_each(|row| writer.write(&[row, 2 * row]).unwrap());
+        let codes = writer.finish().unwrap();
+        let mut walks = [codes.walk(&recipe, rows).unwrap(), codes.walk_last(&recipe, rows).unwrap()];
+        for walk in &mut walks {
+            let mut seen = 0;
+            while let Some(block) = walk.next().unwrap() {
+                assert_eq!(block.rows.start, seen);
+                for (place, row) in block.rows.clone().enumerate() {
+                    let own: Vec<&[u32]> = block.row(place).collect();
+                    assert_eq!(own, [&[row as u32][..], &[], &[2 * row as u32]]);
+                    assert_eq!(block.whole(place), [row as u32, 2 * row as u32]);
+                }
+                seen = block.rows.end;
+            }
+            assert_eq!(seen, rows);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(codes.walk(&recipe, rows).is_err(), "the files are gone");
     }
 }

@@ -148,11 +148,13 @@ impl<T: Element> Columns<T> {
     }
 
     /// `[rows, cols]`, row-major.
+    #[inline]
     pub(crate) fn values(&self) -> &[T] {
         bytemuck::cast_slice(&self.map[HEADER..]) // maps begin at a page, so values after 64 bytes are aligned
     }
 
     /// `[cols]`
+    #[inline]
     pub(crate) fn row(&self, row: usize) -> &[T] {
         &self.values()[row * self.cols..][..self.cols]
     }

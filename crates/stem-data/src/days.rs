@@ -6,6 +6,7 @@ use std::path::Path;
 use polars::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::locate::located;
 use crate::prepare::{PrepareOptions, simulate_missing};
 use crate::recipe::{Recipe, SplitRecipe};
 use crate::scan;
@@ -28,7 +29,7 @@ pub fn days(recipe: &Recipe, data: &Path, column: &str, options: &PrepareOptions
     bar.say(format!("rows read for the values of {column}"));
     let mut found = BTreeMap::<(i64, String), usize>::new();
     let mut rows = 0;
-    query.for_each_chunk(&options.stop, |chunk| {
+    let read = query.for_each_chunk(&options.stop, |chunk| {
         let values = chunk.column(column).map_err(Error::query)?;
         let order = match values.dtype() {
             DataType::String => None,
@@ -47,6 +48,7 @@ pub fn days(recipe: &Recipe, data: &Path, column: &str, options: &PrepareOptions
         rows += chunk.height();
         bar.at(rows as u64);
         Ok(())
-    })?;
+    });
+    read.map_err(|error| located(recipe, data, Unpacked::default(), error))?;
     Ok(found.into_iter().map(|((_, word), rows)| (word, rows)).collect())
 }

@@ -189,6 +189,7 @@ impl Dictionary {
     }
 
     /// The code of an integer, which may stand among texts.
+    #[inline]
     fn code_of_any_integer(&mut self, key: i64) -> u32 {
         if self.integers { self.code_of_integer(key) } else { self.code_of_text(&key.to_string()) }
     }
@@ -230,9 +231,17 @@ impl Dictionary {
                     codes.push(null);
                     continue;
                 };
-                let expected = "whole numbers, as keys are; for others make it a number, or CAST it to text in the sql";
+                let expected = || match key {
+                    key if key.is_nan() => {
+                        "whole numbers or null (NULLIF(..., CAST('NaN' AS DOUBLE)) in the sql makes null of NaN)"
+                    }
+                    key if key.fract() == 0.0 => {
+                        "whole numbers that a float holds exactly, below 2^53: larger ids are other ones by now; write them as integers or text"
+                    }
+                    _ => "whole numbers, as keys are; for others make it a number, or CAST it to text in the sql",
+                };
                 let whole =
-                    whole(key).ok_or_else(|| Error::value(column.name(), first + row, expected, key.to_string()))?;
+                    whole(key).ok_or_else(|| Error::value(column.name(), first + row, expected(), key.to_string()))?;
                 codes.push(self.code_of_any_integer(whole));
             }
         } else if *column.dtype() == DataType::UInt64 {

@@ -14,7 +14,6 @@ use crate::gather::CodedRows;
 use crate::ids::{IdRows, IdsWriter};
 use crate::recipe::{Feedback, FieldRecipe, Recipe};
 use crate::split::{Split, SplitStatistics};
-use crate::stop::StopFlag;
 use crate::targets::{masked_values, value_places};
 use crate::within::Spaces;
 
@@ -45,60 +44,70 @@ pub(crate) struct Encoded {
     pub(crate) checksums: Vec<(String, String)>,
 }
 
-/// Writes the columns below `folder`; `seen` gets the number of rows that are done.
-pub(crate) fn encode(
-    recipe: &Recipe,
-    rows: &CodedRows,
-    encoding: &Encoding,
-    folder: &Path,
-    stop: &StopFlag,
-    seen: impl Fn(u64),
-) -> Result<Encoded> {
-    let (vocabulary, tasks) = (rows.vocabulary_of_fields(), recipe.labels.len());
-    let inputs = inputs(recipe, encoding, &vocabulary);
-    let cols = inputs.iter().map(Input::numbers).sum();
-    let create = |split: Split| -> Result<SplitWriter> {
-        let folder = folder.join(split.name());
-        create_folder(&folder)?;
-        Ok(SplitWriter {
-            ids: IdsWriter::create(&folder, &encoding.schema)?,
-            numbers: ColumnWriter::create(folder.join("numbers.f32"), cols)?,
-            labels: ColumnWriter::create(folder.join("labels.u8"), tasks)?,
-            values: rows
-                .values
-                .as_ref()
-                .map(|values| ColumnWriter::create(folder.join(VALUES), values.cols()))
-                .transpose()?,
-            groups: rows.groups.as_ref().map(|_| ColumnWriter::create(folder.join("groups.u32"), 1)).transpose()?,
-            weights: rows.weights.as_ref().map(|_| ColumnWriter::create(folder.join(WEIGHTS), 1)).transpose()?,
-            slices: (!recipe.slices.is_empty())
-                .then(|| ColumnWriter::create(folder.join(SLICES), recipe.slices.len()))
-                .transpose()?,
-            statistics: SplitStatistics { rows: 0, positives: vec![0; tasks], missing: vec![0; tasks] },
-        })
-    };
-    let mut writers = [create(Split::Train)?, create(Split::Valid)?, create(Split::Test)?];
-    let spaces = Spaces::of(recipe);
-    let is_binary = |task: usize| recipe.labels[task].kind == Feedback::Binary;
-    let mut same: Vec<(usize, usize)> = (0..tasks).flat_map(|a| (a + 1..tasks).map(move |b| (a, b))).collect();
-    same.retain(|&(a, b)| is_binary(a) && is_binary(b));
-    let places = value_places((0..tasks).map(is_binary));
-    let (mut masked, mut labels, mut values) = (vec![0; tasks], Vec::new(), Vec::new());
-    let mut walk = rows.walk_last(recipe)?;
-    while let Some(block) = walk.next()? {
-        if stop.is_set() {
-            return Err(Error::Stopped);
-        }
-        seen(block.rows.start as u64);
-        for (split, writer) in Split::ALL.into_iter().zip(&mut writers) {
+/// Writes the columns of the rows that it sees.
+pub(crate) struct Encoder<'r> {
+    rows: &'r CodedRows,
+    inputs: Vec<Input<'r>>,
+    /// Numbers of a row.
+    cols: usize,
+    writers: [SplitWriter; 3],
+    spaces: Spaces,
+    /// Where each label's number lies among those of a row. `[T]`
+    places: Vec<Option<usize>>,
+    /// Pairs of tasks whose labels were the same so far.
+    same: Vec<(usize, usize)>,
+    masked: Vec<u8>, // [T]
+    labels: Vec<u8>,
+    values: Vec<f32>,
+}
+
+impl<'r> Encoder<'r> {
+    /// Begins the columns below `folder`.
+    pub(crate) fn new(recipe: &Recipe, rows: &'r CodedRows, encoding: &'r Encoding, folder: &Path) -> Result<Self> {
+        let (vocabulary, tasks) = (rows.vocabulary_of_fields(), recipe.labels.len());
+        let inputs = inputs(recipe, encoding, &vocabulary);
+        let cols = inputs.iter().map(Input::numbers).sum();
+        let create = |split: Split| -> Result<SplitWriter> {
+            let folder = folder.join(split.name());
+            create_folder(&folder)?;
+            Ok(SplitWriter {
+                ids: IdsWriter::create(&folder, &encoding.schema)?,
+                numbers: ColumnWriter::create(folder.join("numbers.f32"), cols)?,
+                labels: ColumnWriter::create(folder.join("labels.u8"), tasks)?,
+                values: rows
+                    .values
+                    .as_ref()
+                    .map(|values| ColumnWriter::create(folder.join(VALUES), values.cols()))
+                    .transpose()?,
+                groups: rows.groups.as_ref().map(|_| ColumnWriter::create(folder.join("groups.u32"), 1)).transpose()?,
+                weights: rows.weights.as_ref().map(|_| ColumnWriter::create(folder.join(WEIGHTS), 1)).transpose()?,
+                slices: (!recipe.slices.is_empty())
+                    .then(|| ColumnWriter::create(folder.join(SLICES), recipe.slices.len()))
+                    .transpose()?,
+                statistics: SplitStatistics { rows: 0, positives: vec![0; tasks], missing: vec![0; tasks] },
+            })
+        };
+        let writers = [create(Split::Train)?, create(Split::Valid)?, create(Split::Test)?];
+        let is_binary = |task: usize| recipe.labels[task].kind == Feedback::Binary;
+        let mut same: Vec<(usize, usize)> = (0..tasks).flat_map(|a| (a + 1..tasks).map(move |b| (a, b))).collect();
+        same.retain(|&(a, b)| is_binary(a) && is_binary(b));
+        let places = value_places((0..tasks).map(is_binary));
+        let (spaces, masked) = (Spaces::of(recipe), vec![0; tasks]);
+        Ok(Self { rows, inputs, cols, writers, spaces, places, same, masked, labels: vec![], values: vec![] })
+    }
+
+    /// Writes the rows of a block.
+    pub(crate) fn see(&mut self, block: &Block<'_>) -> Result<()> {
+        let Self { rows, inputs, cols, writers, spaces, places, same, masked, labels, values } = self;
+        for (split, writer) in Split::ALL.into_iter().zip(writers) {
             let own = block.rows.clone().enumerate().filter(|(_, row)| rows.splits[*row] == split as u8);
             let own: Vec<(usize, usize)> = own.collect();
-            writer.ids.write(ids_of(&block, &own, rows, &inputs))?;
-            writer.numbers.write_marked(&weights_of(&own, rows, &inputs, cols)?)?;
+            writer.ids.write(ids_of(block, &own, rows, inputs))?;
+            writer.numbers.write_marked(&weights_of(&own, rows, inputs, *cols)?)?;
             labels.clear();
             values.clear();
             for (_, row) in &own {
-                spaces.mask(rows.labels.row(*row), &mut masked);
+                spaces.mask(rows.labels.row(*row), masked);
                 for (task, label) in masked.iter().enumerate() {
                     writer.statistics.positives[task] += usize::from(*label == 1);
                     writer.statistics.missing[task] += usize::from(*label == NO_LABEL);
@@ -106,14 +115,14 @@ pub(crate) fn encode(
                 if split == Split::Train {
                     same.retain(|&(a, b)| masked[a] == masked[b]);
                 }
-                labels.extend_from_slice(&masked);
+                labels.extend_from_slice(masked);
                 if let Some(numbers) = &rows.values {
-                    masked_values(&masked, numbers.row(*row), &places, &mut values);
+                    masked_values(masked, numbers.row(*row), places, values);
                 }
             }
-            writer.labels.write_marked(&labels)?;
+            writer.labels.write_marked(labels)?;
             if let Some(file) = &mut writer.values {
-                file.write_marked(&values)?;
+                file.write_marked(values)?;
             }
             if let (Some(file), Some(groups)) = (&mut writer.groups, &rows.groups) {
                 file.write_marked(&own.iter().map(|(_, row)| groups.values()[*row]).collect::<Vec<_>>())?;
@@ -126,30 +135,36 @@ pub(crate) fn encode(
             }
             writer.statistics.rows += own.len();
         }
+        Ok(())
     }
-    let mut statistics = Vec::with_capacity(3);
-    let mut checksums = Vec::new();
-    for (split, writer) in Split::ALL.iter().zip(writers) {
-        statistics.push(writer.statistics);
-        let mut sealed = |name: &str, checksum: String| checksums.push((format!("{}/{name}", split.name()), checksum));
-        writer.ids.seal()?.into_iter().for_each(|(name, checksum)| sealed(name, checksum));
-        sealed("numbers.f32", writer.numbers.seal()?);
-        sealed("labels.u8", writer.labels.seal()?);
-        if let Some(values) = writer.values {
-            sealed(VALUES, values.seal()?);
+
+    /// Ends the files.
+    pub(crate) fn finish(self) -> Result<Encoded> {
+        let mut statistics = Vec::with_capacity(3);
+        let mut checksums = Vec::new();
+        for (split, writer) in Split::ALL.iter().zip(self.writers) {
+            statistics.push(writer.statistics);
+            let mut sealed =
+                |name: &str, checksum: String| checksums.push((format!("{}/{name}", split.name()), checksum));
+            writer.ids.seal()?.into_iter().for_each(|(name, checksum)| sealed(name, checksum));
+            sealed("numbers.f32", writer.numbers.seal()?);
+            sealed("labels.u8", writer.labels.seal()?);
+            if let Some(values) = writer.values {
+                sealed(VALUES, values.seal()?);
+            }
+            if let Some(groups) = writer.groups {
+                sealed("groups.u32", groups.seal()?);
+            }
+            if let Some(weights) = writer.weights {
+                sealed(WEIGHTS, weights.seal()?);
+            }
+            if let Some(slices) = writer.slices {
+                sealed(SLICES, slices.seal()?);
+            }
         }
-        if let Some(groups) = writer.groups {
-            sealed("groups.u32", groups.seal()?);
-        }
-        if let Some(weights) = writer.weights {
-            sealed(WEIGHTS, weights.seal()?);
-        }
-        if let Some(slices) = writer.slices {
-            sealed(SLICES, slices.seal()?);
-        }
+        let statistics = <[SplitStatistics; 3]>::try_from(statistics).expect("three splits");
+        Ok(Encoded { statistics, same: self.same, checksums })
     }
-    let statistics = <[SplitStatistics; 3]>::try_from(statistics).expect("three splits");
-    Ok(Encoded { statistics, same, checksums })
 }
 
 /// The ids of some rows of a block, given as places and rows.

@@ -21,6 +21,24 @@ pub struct Fault {
     pub what: String,
 }
 
+/// Where in a file a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a text file: the line, counted from 1.
+    Line(usize),
+    /// In another one: the row, counted from 0.
+    Row(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, ":{line}"),
+            Self::Row(row) => write!(f, ", row {row} (counted from 0)"),
+        }
+    }
+}
+
 /// One enum for the crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -153,12 +171,26 @@ pub enum Error {
         /// What it is, and what to do.
         what: String,
     },
-    /// A value in the result of the SELECT that its field, label or split cannot take.
+    /// A value of a source that its field, label or split cannot take.
+    #[error("{}{place}: column {column}: expected {expected}, found {found}", path.display())]
+    ValueAt {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        place: Place,
+        /// The column in quotes, as the file and the SELECT call it.
+        column: String,
+        /// What the column takes.
+        expected: Cow<'static, str>,
+        /// What stands there.
+        found: String,
+    },
+    /// A value that its field, label or split cannot take, in a row that is not traced back to a file.
     #[error("column '{column}', row {row}: expected {expected}, found {found}")]
     Value {
         /// The column.
         column: String,
-        /// Row of the SELECT's result, counted from 0.
+        /// Row of the SELECT's result, or of a chunk that is scored, counted from 0.
         row: usize,
         /// What the column takes.
         expected: Cow<'static, str>,

@@ -250,12 +250,38 @@ fn misfit(
             (DataType::List(inner), _) if inner.is_primitive_numeric() => {
                 Some(format!("is {found}: several numbers are `kind = \"vector\"`, with how many as `length`"))
             }
-            (dtype, _) if !(dtype.is_primitive_numeric() || matches!(dtype, DataType::Boolean | DataType::Null)) => Some(format!(
-                "is {found}{}, expected numbers; make it a category, CAST it in the sql, or name what stands for nothing: `null_values = [\"NA\"]`",
-                example(name)
-            )),
+            (dtype, _) if !(dtype.is_primitive_numeric() || matches!(dtype, DataType::Boolean | DataType::Null)) => {
+                let example = example(name);
+                let cast = number_in(&example, name).unwrap_or_else(|| {
+                    "make it a category, CAST it in the sql, or name what stands for nothing: `null_values = [\"NA\"]`".into()
+                });
+                Some(format!("is {found}{example}, expected numbers; {cast}"))
+            }
             _ => None,
         },
+    }
+}
+
+/// What makes a number of the text in an example that is one but for what stands round or between its digits.
+fn number_in(example: &str, name: &str) -> Option<String> {
+    let text = example.split('"').nth(1)?;
+    let is_number = |text: &str| text.parse::<f64>().is_ok_and(f64::is_finite);
+    let replaced =
+        |of: char, by: &str| format!("CAST(REPLACE(\"{name}\", '{of}', '{by}') AS DOUBLE) in the sql reads it");
+    if is_number(text.trim().trim_start_matches('+')) {
+        let (trimmed, plus) = (text.trim() != text, text.trim().starts_with('+'));
+        let of = if trimmed { format!("TRIM(\"{name}\")") } else { format!("\"{name}\"") };
+        let of = if plus { format!("REPLACE({of}, '+', '')") } else { of };
+        return Some(format!("CAST({of} AS DOUBLE) in the sql reads it"));
+    }
+    let odd: Vec<char> = text.chars().filter(|c| !(c.is_ascii_digit() || matches!(c, '.' | '-'))).collect();
+    match *odd.first().filter(|first| odd.iter().all(|c| c == *first))? {
+        ',' if odd.len() == 1 && is_number(&text.replace(',', ".")) => Some(format!(
+            "{}, where a comma stands before decimals, and REPLACE(\"{name}\", ',', '') where it stands between thousands",
+            replaced(',', ".")
+        )),
+        sign if is_number(&text.replace(sign, "")) => Some(replaced(sign, "")),
+        _ => None,
     }
 }
 
@@ -267,4 +293,24 @@ fn default_misfit(default: Option<&Value>, dtype: &DataType) -> Option<String> {
         _ => false,
     };
     (!fits).then(|| format!("is {}, and has the default {default}", words(dtype)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_a_number_of_a_text_is_told_by_the_text() {
+        let told = |text: &str| {
+            number_in(&format!(", for instance \"{text}\" (log.csv, line 2)"), "price").unwrap_or_default()
+        };
+        let cast = |of: &str| format!("CAST({of} AS DOUBLE) in the sql reads it");
+        assert!(told("0,5").starts_with(&cast("REPLACE(\"price\", ',', '.')")), "{}", told("0,5"));
+        assert_eq!(told("1,234,567"), cast("REPLACE(\"price\", ',', '')"));
+        assert_eq!(told("$12.5"), cast("REPLACE(\"price\", '$', '')"));
+        assert_eq!(told("5%"), cast("REPLACE(\"price\", '%', '')"));
+        assert_eq!(told(" 5 "), cast("TRIM(\"price\")"));
+        assert_eq!(told("+5"), cast("REPLACE(\"price\", '+', '')"));
+        assert_eq!((told("cheap"), told("1-2"), told("")), (String::new(), String::new(), String::new()));
+    }
 }

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
 
 use polars::prelude::*;
 use rayon::prelude::*;
@@ -39,7 +38,7 @@ pub(crate) struct CodedVocabulary {
 /// All rows, as codes.
 pub(crate) struct CodedRows {
     pub(crate) rows: usize,
-    codes: Arc<Codes>, // see `walk`
+    codes: Codes, // see `walk`
     /// The longest list of each field, as far as `max_len` lets it in; 1 for other kinds. `[F]`
     pub(crate) longest: Vec<usize>,
     pub(crate) numbers: Columns<f64>, // [N, numbers of all fields], NaN for null
@@ -82,7 +81,7 @@ impl CodedRows {
         self.codes.walk(recipe, self.rows)
     }
 
-    /// The same, once to encode and once to count, side by side: what both have passed is gone.
+    /// The same for the last time: what was passed is gone from the disk.
     pub(crate) fn walk_last(&self, recipe: &Recipe) -> Result<Walk> {
         self.codes.walk_last(recipe, self.rows)
     }
@@ -180,7 +179,7 @@ pub(crate) fn gather(
     splits.iter_mut().filter(|split| **split & BEFORE != 0).for_each(|split| *split = LEFT_OUT); // nothing of them is to be learned
     Ok(CodedRows {
         rows,
-        codes: Arc::new(codes_file.finish()?),
+        codes: codes_file.finish()?,
         longest,
         numbers: Columns::open(&numbers_file.finish()?)?,
         labels,

@@ -1,5 +1,7 @@
 //! Fields whose values tell a label by themselves: copies of it, and what is measured after it.
 
+use rayon::prelude::*;
+
 use crate::dictionary::PAD;
 use crate::encoding::number_places;
 use crate::error::{Error, Fault, Result};
@@ -35,48 +37,59 @@ pub(crate) fn leaks(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<String>> {
     let places = value_places(recipe.labels.iter().map(|label| label.kind == Feedback::Binary));
     let cuts: Vec<Option<(usize, f32)>> =
         places.into_iter().enumerate().map(|(task, own)| Some((own?, cut(rows, &training, task, own?)?))).collect();
-    let (mut warnings, mut faults) = (Vec::new(), Vec::new());
-    for (f, (field, number)) in recipe.fields.iter().zip(number_places(recipe)).enumerate() {
+    let known: Vec<Known> = (0..recipe.labels.len()).map(|task| known(rows, &training, task, cuts[task])).collect();
+    let fields = recipe.fields.iter().zip(number_places(recipe)).enumerate().filter(|(_, (field, _))| {
         let has_several = matches!(field.kind, Kind::Sequence { .. } | Kind::Vector { .. });
-        if has_several || recipe.allow_leak.contains(&field.name) {
-            continue;
+        !has_several && !recipe.allow_leak.contains(&field.name)
+    });
+    let pairs: Vec<_> = fields.flat_map(|field| (0..known.len()).map(move |task| (field, task))).collect();
+    let judged = pairs.into_par_iter().map(|((f, (field, number)), task)| {
+        let known = &known[task];
+        let positives = known.iter().filter(|(_, y)| *y).count();
+        if positives.min(known.len() - positives) < LEAST {
+            return None;
         }
-        for (task, label) in recipe.labels.iter().enumerate() {
-            let known = training.iter().enumerate().filter_map(|(place, &row)| {
-                let mark = rows.labels.row(row)[task];
-                let is_high = || cuts[task].map_or(mark == 1, |(own, cut)| value_of(rows, row, own) > cut);
-                (mark <= 1).then(|| (place, is_high()))
-            });
-            let known: Vec<(usize, bool)> = known.collect();
-            let positives = known.iter().filter(|(_, y)| *y).count();
-            if positives.min(known.len() - positives) < LEAST {
-                continue;
-            }
-            let (auc, values) = if field.numbers() > 0 {
-                let value = |place: usize| rows.numbers.row(training[place])[number];
-                by_value(known.iter().map(|&(place, y)| (value(place), y)).filter(|(value, _)| !value.is_nan()))
-            } else {
-                by_others(known.iter().map(|&(place, y)| (codes[f][place], y)))
-            };
-            if auc == 1.0 && values == 2 {
-                let what = format!(
-                    "field \"{}\" is label \"{}\" under another name{}: its two values are the two of the label in all {} training rows looked at. If it is known before the feedback all the same: `allow_leak = [\"{}\"]` at the top of the recipe",
-                    field.name,
-                    label.column,
-                    cuts[task].map_or(String::new(), |(_, cut)| format!(", cut at {cut}")),
-                    known.len(),
-                    field.name
-                );
-                faults.push(Fault { line: field.line, what });
-            } else if auc > SUSPECT {
-                warnings.push(format!(
-                    "field '{}' alone tells label '{}' (AUC {auc:.3} in training): is it known before the feedback, or made of it?",
-                    field.name, label.column
-                ));
-            }
+        let (auc, values) = if field.numbers() > 0 {
+            let value = |place: usize| rows.numbers.row(training[place])[number];
+            by_value(known.iter().map(|&(place, y)| (value(place), y)).filter(|(value, _)| !value.is_nan()))
+        } else {
+            by_others(known.iter().map(|&(place, y)| (codes[f][place], y)))
+        };
+        (auc > SUSPECT).then_some((field, task, auc, values))
+    });
+    let (mut warnings, mut faults) = (Vec::new(), Vec::new());
+    for (field, task, auc, values) in judged.collect::<Vec<_>>().into_iter().flatten() {
+        let label = &recipe.labels[task];
+        if auc == 1.0 && values == 2 {
+            let what = format!(
+                "field \"{}\" is label \"{}\" under another name{}: its two values are the two of the label in all {} training rows looked at. If it is known before the feedback all the same: `allow_leak = [\"{}\"]` at the top of the recipe",
+                field.name,
+                label.column,
+                cuts[task].map_or(String::new(), |(_, cut)| format!(", cut at {cut}")),
+                known[task].len(),
+                field.name
+            );
+            faults.push(Fault { line: field.line, what });
+        } else {
+            warnings.push(format!(
+                "field '{}' alone tells label '{}' (AUC {auc:.3} in training): is it known before the feedback, or made of it?",
+                field.name, label.column
+            ));
         }
     }
     if faults.is_empty() { Ok(warnings) } else { Err(Error::Recipe { path: recipe.path.clone(), faults }) }
+}
+
+/// The rows that have a label, each with its place among those looked at, and whether the label is 1, or a number above its cut.
+type Known = Vec<(usize, bool)>;
+
+fn known(rows: &CodedRows, training: &[usize], task: usize, cut: Option<(usize, f32)>) -> Known {
+    let known = training.iter().enumerate().filter_map(|(place, &row)| {
+        let mark = rows.labels.row(row)[task];
+        let is_high = || cut.map_or(mark == 1, |(own, cut)| value_of(rows, row, own) > cut);
+        (mark <= 1).then(|| (place, is_high()))
+    });
+    known.collect()
 }
 
 /// The number of a row's label at its place among those that are numbers.
@@ -95,10 +108,14 @@ fn cut(rows: &CodedRows, training: &[usize], task: usize, own: usize) -> Option<
 
 /// AUC of a number, in the direction that tells more, and how many values it has (3 for more than two).
 fn by_value(rows: impl Iterator<Item = (f64, bool)>) -> (f64, usize) {
-    let mut rows: Vec<(f64, bool)> = rows.collect();
-    rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let values = rows.chunk_by(|a, b| a.0 == b.0).take(3).count();
-    let auc = auc_of_sorted(&rows);
+    let rows: Vec<Scored> = rows.map(|(score, y)| Scored { score, up: y.into(), down: (!y).into() }).collect();
+    let mut seen: Vec<f64> = Vec::new(); // up to three values
+    for row in &rows {
+        if seen.len() < 3 && !seen.contains(&row.score) {
+            seen.push(row.score);
+        }
+    }
+    let (values, auc) = (seen.len(), auc_of(rows));
     (auc.max(1.0 - auc), values)
 }
 
@@ -112,23 +129,34 @@ fn by_others(rows: impl Iterator<Item = (u32, bool)>) -> (f64, usize) {
         counts[code as usize].1 += u32::from(y);
     }
     let base = rows.iter().filter(|(_, y)| *y).count() as f64 / rows.len().max(1) as f64;
-    let mut scored: Vec<(f64, bool)> = rows
-        .iter()
-        .map(|&(code, y)| match counts[code as usize] {
-            (0 | 1, _) => (base, y),
-            (n, positives) => (f64::from(positives - u32::from(y)) / f64::from(n - 1), y),
-        })
-        .collect();
-    scored.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    (auc_of_sorted(&scored), counts.iter().filter(|(n, _)| *n > 0).count())
+    // rows of one value and one label have one score
+    let mut scored: Vec<Scored> = Vec::with_capacity(2 * codes);
+    for &(n, positives) in counts.iter().filter(|(n, _)| *n > 0) {
+        let score = |positives: u32| if n == 1 { base } else { f64::from(positives) / f64::from(n - 1) };
+        if positives > 0 {
+            scored.push(Scored { score: score(positives - 1), up: positives.into(), down: 0 });
+        }
+        if n > positives {
+            scored.push(Scored { score: score(positives), up: 0, down: (n - positives).into() });
+        }
+    }
+    (auc_of(scored), counts.iter().filter(|(n, _)| *n > 0).count())
 }
 
-/// AUC of scores in ascending order; ties count half.
-fn auc_of_sorted(rows: &[(f64, bool)]) -> f64 {
+/// Rows of one score: those with label 1, and the others.
+struct Scored {
+    score: f64,
+    up: u64,
+    down: u64,
+}
+
+/// AUC of scores; ties count half.
+fn auc_of(mut rows: Vec<Scored>) -> f64 {
+    rows.sort_unstable_by(|a, b| a.score.total_cmp(&b.score));
     let (mut below, mut twice, mut positives) = (0u64, 0u64, 0u64);
-    for tied in rows.chunk_by(|a, b| a.0 == b.0) {
-        let up = tied.iter().filter(|(_, y)| *y).count() as u64;
-        let down = tied.len() as u64 - up;
+    for tied in rows.chunk_by(|a, b| a.score == b.score) {
+        let up = tied.iter().map(|rows| rows.up).sum::<u64>();
+        let down = tied.iter().map(|rows| rows.down).sum::<u64>();
         twice += up * (2 * below + down);
         below += down;
         positives += up;

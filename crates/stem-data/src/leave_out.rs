@@ -1,16 +1,13 @@
 //! A SELECT without columns that only a training needs.
 
-use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, SetQuantifier, Statement, TableFactor};
-use sqlparser::dialect::GenericDialect;
-use sqlparser::parser::{Parser, ParserOptions};
+use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, SetQuantifier, TableFactor};
+
+use crate::sql;
 
 /// The SELECT without the columns of these names, wherever it may leave them out; `None` of what is no SELECT.
 pub(crate) fn without(sql: &str, names: &[&str]) -> Option<String> {
-    let options = ParserOptions { trailing_commas: true, ..ParserOptions::default() };
-    let mut parser = Parser::new(&GenericDialect {}).with_options(options).try_with_sql(sql).ok()?;
-    let mut statements = parser.parse_statements().ok()?;
-    let [Statement::Query(query)] = statements.as_mut_slice() else { return None };
-    leave_out(query, names);
+    let mut query = sql::query(sql)?;
+    leave_out(&mut query, names);
     Some(query.to_string())
 }
 

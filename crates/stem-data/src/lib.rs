@@ -6,7 +6,7 @@
 //! |---|---|
 //! | a TOML file says what is read, learned and split | [`Recipe`] |
 //! | files of any dialect and type to one table a source | `source` |
-//! | one SELECT over them to one lazy query | `sql` (what a SELECT may be), `leave_out`, `scan`, `row_order`, `provenance` (leaks), `faults`, `guard` (panics of Polars) |
+//! | one SELECT over them to one lazy query | `sql` (what a SELECT may be), `joins`, `joined_rows` (what joins did to the rows), `leave_out`, `row_marks`, `scan`, `row_order`, `provenance` (leaks), `faults`, `locate` (where a value stands), `guard` (panics of Polars) |
 //! | what raw tables hold, before there is a recipe | [`look()`] |
 //! | one pass: values to dense codes on disk | `gather`, `dictionary`, `splitter` |
 //! | vocabularies and moments of the training split | `encoding` |
@@ -50,9 +50,13 @@
 mod recipe;
 mod source;
 mod sql;
+mod joins;
+mod joined_rows;
 mod leave_out;
+mod row_marks;
 mod guard;
 mod scan;
+mod locate;
 mod row_order;
 mod provenance;
 mod faults;
@@ -102,12 +106,14 @@ pub use batches::{BatchPlan, Batches, EpochRows, part_of};
 pub use dataset::Dataset;
 pub use days::days;
 pub use derive::Derivation;
-pub use error::{Error, Fault, Result};
+pub use error::{Error, Fault, Place, Result};
 pub use facts::{
     CopyFacts, CountBin, DayFacts, Facts, FieldCounts, FieldFacts, GroupFacts, Histogram, NumberFacts, ValueFacts,
 };
 pub use known::{Known, Rows};
-pub use look::{Look, LookColumn, RawType, check_sources, column_names, look, nearest_name};
+pub use look::{
+    Look, LookColumn, RawType, check_sources, column_names, files_of, is_pattern, look, nearest_name, start_of,
+};
 pub use manifest::DATA_PAGE;
 pub use memory::available_memory;
 pub use prepare::{PrepareOptions, prepare, prepare_grown, prepare_known};

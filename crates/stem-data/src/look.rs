@@ -2,7 +2,7 @@
 //! and the values of the first and the last rows.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 use stem_core::{Keep, Pooling, Value};
@@ -73,6 +73,28 @@ pub fn column_names(source: &Source, data: &Path) -> Result<Vec<String>> {
     let mut table = source::open(Path::new("the tables"), source, data, &mut unpacked, &StopFlag::default())?;
     let schema = table.frame.collect_schema().map_err(Error::query)?;
     Ok(schema.iter_names().map(|name| name.to_string()).collect())
+}
+
+/// The files that a name stands for: a file, those in a folder, those that a pattern fits; as sources of a recipe name them.
+///
+/// # Errors
+/// A name that stands for no file.
+pub fn files_of(name: &str) -> Result<Vec<PathBuf>> {
+    let source = Source { name: name.into(), files: vec![name.into()], ..Source::default() };
+    Ok(source::files::list(&source, Path::new(""))?.into_iter().map(|file| file.path).collect())
+}
+
+/// Whether a name is a pattern that files may fit.
+pub fn is_pattern(name: &str) -> bool {
+    source::files::is_pattern(name)
+}
+
+/// The first bytes of a file, unpacked where it is packed.
+///
+/// # Errors
+/// A file that does not read, or is packed and damaged.
+pub fn start_of(path: &Path) -> Result<Vec<u8>> {
+    source::start_of(path)
 }
 
 /// Reads a table through; remembers the values of the first and the last `rows / 2` rows.

@@ -34,10 +34,18 @@ fn single(field: &FieldRecipe, default: Option<&Value>, column: &Column, first: 
     values.collect()
 }
 
+/// What a number must be; for NaN also how null is made of it.
+fn finite_or_null(value: f64) -> &'static str {
+    match value.is_nan() {
+        true => "a finite number or null (NULLIF(..., CAST('NaN' AS DOUBLE)) in the sql makes null of NaN)",
+        false => "a finite number or null",
+    }
+}
+
 fn finite(field: &FieldRecipe, row: usize, value: f64) -> Result<f64> {
     match value.is_finite() {
         true => Ok(value),
-        false => Err(Error::value(&field.columns[0], row, "a finite number or null", value.to_string())),
+        false => Err(Error::value(&field.columns[0], row, finite_or_null(value), value.to_string())),
     }
 }
 
@@ -106,7 +114,7 @@ pub(crate) fn labels_of(
             let value = exact as f32;
             // 0.99999999999 is not 1, though as 32 bits it would be
             let is_whole = matches!(kind, TaskKind::Count { .. } | TaskKind::Ordinal { .. });
-            let misfit = match kind.misfit(value) {
+            let misfit = match if kind.is_binary() { None } else { kind.misfit(value) } {
                 _ if kind.is_binary() => misfit_of_bits(exact).map(String::from),
                 None if is_whole && f64::from(value) != exact => {
                     Some("a whole number that 32-bit floats can hold".into())
@@ -121,7 +129,7 @@ pub(crate) fn labels_of(
                 return Err(Error::value(
                     name,
                     first + row,
-                    expected_of(&expected, kind.is_binary()),
+                    expected_of(&expected, kind.is_binary(), exact),
                     exact.to_string(),
                 ));
             }
@@ -134,8 +142,12 @@ pub(crate) fn labels_of(
     Ok((marks, values))
 }
 
-fn expected_of(expected: &str, is_binary: bool) -> String {
-    let hint = if is_binary { " (a label of numbers has a `kind`: \"regression\", \"count\" ...)" } else { "" };
+fn expected_of(expected: &str, is_binary: bool, found: f64) -> String {
+    let hint = match is_binary {
+        _ if found.is_nan() => " (NULLIF(..., CAST('NaN' AS DOUBLE)) in the sql makes null of NaN)",
+        true => " (a label of numbers has a `kind`: \"regression\", \"count\" ...)",
+        false => "",
+    };
     format!("{expected} or null{hint}")
 }
 

@@ -7,13 +7,15 @@ use std::path::Path;
 use stem_core::files::{FileError, replace_text, write_json};
 
 use crate::dataset::{Dataset, write_vocabulary};
-use crate::encode::encode;
+use crate::encode::Encoder;
 use crate::encoding::encoding;
 use crate::error::{Error, Fault, Result};
-use crate::facts;
+use crate::facts::{self, Counter};
 use crate::gather::{CodedRows, gather};
+use crate::joined_rows::joined_rows;
 use crate::known::{Known, Rows};
 use crate::leak::leaks;
+use crate::locate::located;
 use crate::manifest::{DATA_PAGE, FORMAT, FileMark, MANIFEST, Manifest, modified};
 use crate::progress::{Bar, Progress};
 use crate::recipe::{Kind, Recipe, SplitRecipe};
@@ -23,9 +25,8 @@ use crate::scratch::{Scratch, sweep_beside, sync_folder};
 use crate::simulator::SimulatorConfig;
 use crate::source::{Unpacked, files};
 use crate::split::Split;
-use crate::sql::{self, Joining};
 use crate::stop::StopFlag;
-use crate::warnings::{null_words, refuse_two_spellings, warnings};
+use crate::warnings::{null_words, odd_keys, refuse_two_spellings, warnings};
 
 /// How a preparation shows its progress and is stopped. The default shows nothing and is not stopped.
 #[derive(Debug, Clone, Default)]
@@ -133,7 +134,8 @@ fn prepare_with(
     let query = scan::open(recipe, data, Unpacked::within(&coded), stop)?;
     room::check(recipe, query.rows_about(), &coded)?;
     let mut notes = query.notes.clone();
-    let mut rows = gather(recipe, query, &coded, stop, |n| bar.at(n))?;
+    let located = |error| located(recipe, data, Unpacked::within(&coded), error);
+    let mut rows = gather(recipe, query, &coded, stop, |n| bar.at(n)).map_err(located)?;
     notes.append(&mut rows.notes);
     check_splits(recipe, basis.is_measured(), &rows)?;
     for (field, longest) in recipe.fields.iter().zip(&rows.longest) {
@@ -147,12 +149,14 @@ fn prepare_with(
             );
         }
     }
-    notes.extend(joined_rows(recipe, data, &rows)?);
+    notes.extend(joined_rows(recipe, data, &coded, &rows)?);
     if !basis.is_measured() {
         notes.extend(leaks(recipe, &rows)?);
         refuse_two_spellings(recipe, &rows)?;
     }
     notes.extend(null_words(recipe, &rows));
+    notes.extend(odd_keys(recipe, &rows));
+    notes.extend(rows.times.two_units(&recipe.split.describe()));
     bar.say("rows read, deciding vocabularies");
     let encoding = match basis {
         Basis::Known(known) => known.encoding(recipe, &mut rows)?,
@@ -160,11 +164,18 @@ fn prepare_with(
         Basis::Nothing => encoding(recipe, None, &mut rows, &coded)?,
     };
     bar.say("rows encoded");
-    let (counted, facts) = rayon::join(
-        || encode(recipe, &rows, &encoding, &encoded, stop, |n| bar.at(n)),
-        || facts::count(recipe, &rows, &encoding, stop),
-    );
-    let (counted, facts) = (counted?, facts?);
+    let (mut encoder, mut counter) =
+        (Encoder::new(recipe, &rows, &encoding, &encoded)?, Counter::new(recipe, &rows, &encoding));
+    let mut walk = rows.walk_last(recipe)?;
+    while let Some(block) = walk.next()? {
+        if stop.is_set() {
+            return Err(Error::Stopped);
+        }
+        bar.at(block.rows.start as u64);
+        rayon::join(|| encoder.see(&block), || counter.see(&block)).0.map_err(located)?;
+    }
+    let (counted, facts) = rayon::join(|| encoder.finish(), || counter.finish());
+    let counted = counted?;
     if !basis.is_measured() {
         notes.extend(warnings(recipe, &rows, &encoding, &counted));
         notes.extend(facts::warnings(recipe, &facts, &counted.statistics));
@@ -312,40 +323,6 @@ fn refuse_occupied(out: &Path) -> Result<()> {
     Err(Error::Occupied { path: out.into() })
 }
 
-/// What a join did to the rows, where it did something to them.
-fn joined_rows(recipe: &Recipe, data: &Path, rows: &CodedRows) -> Result<Vec<String>> {
-    let Some(Joining { from, filtered, keeps_all, joined }) = recipe.sql.as_deref().and_then(sql::joining) else {
-        return Ok(vec![]);
-    };
-    let of = rows.sources.iter().find(|(name, _)| name.eq_ignore_ascii_case(&from));
-    let Some((_, &of)) = of else { return Ok(vec![]) }; // a WITH, whose rows are not known
-    let found = rows.rows as u64;
-    let mut notes = Vec::new();
-    if found < of && !filtered {
-        let what = format!(
-            "the SELECT gives {found} of the {of} rows in \"{from}\": the join leaves out rows whose key is not in the other table; LEFT JOIN keeps them"
-        );
-        notes.push(what);
-    }
-    if found == of && !filtered && keeps_all {
-        return Ok(vec![]);
-    }
-    for (table, keys) in joined {
-        let repeated = scan::repeated_keys(recipe, data, &table, &keys)?;
-        if !repeated.is_empty() {
-            notes.push(format!(
-                "the SELECT gives {found} rows of {of} in \"{from}\": {} is not unique in \"{table}\" ({}), and each repetition copies rows, into training and test alike",
-                keys.join(", "),
-                repeated.join(", ")
-            ));
-        }
-    }
-    if notes.is_empty() && found > of {
-        notes.push(format!("the SELECT gives {found} rows of {of} in \"{from}\": a join multiplies them, and copies fall into training and test alike"));
-    }
-    Ok(notes)
-}
-
 /// Refuses a split without rows that is to be there; where only `measured`, that of test.
 fn check_splits(recipe: &Recipe, measured: bool, rows: &CodedRows) -> Result<()> {
     let count = |split: Split| rows.splits.iter().filter(|&&s| s == split as u8).count();
@@ -357,7 +334,11 @@ fn check_splits(recipe: &Recipe, measured: bool, rows: &CodedRows) -> Result<()>
         } else {
             format!("; the column also holds {}", strangers.join(", "))
         };
-        format!("{}{others}", recipe.split.describe())
+        let same = match rows.times.order.iter().min() {
+            Some(first) if rows.times.order.iter().all(|time| time == first) => "; all rows have the same time",
+            _ => "",
+        };
+        format!("{}{others}{same}", recipe.split.describe())
     };
     if rows.rows == 0 {
         let split = if measured { Split::Test } else { Split::Train };

@@ -161,32 +161,6 @@ fn open_columns(recipe: &Recipe, data: &Path, is_all: bool, mut unpacked: Unpack
     Ok(Query { frame, texts, sources, types, notes, steps, derived, _unpacked: unpacked })
 }
 
-/// Keys that a joined table holds more than once, most often first, in words.
-///
-/// # Errors
-/// Files that do not read.
-pub(crate) fn repeated_keys(recipe: &Recipe, data: &Path, table: &str, keys: &[String]) -> Result<Vec<String>> {
-    let mut unpacked = Unpacked::default();
-    let sources = recipe.sources.iter().filter(|source| source.name.eq_ignore_ascii_case(table));
-    let Some(source) = sources.clone().next().filter(|_| !keys.is_empty()) else { return Ok(vec![]) };
-    let opened = guarded(|| source::open(&recipe.path, source, data, &mut unpacked, &StopFlag::default()));
-    let frame = opened.map_err(Error::query)??.frame;
-    let columns: Vec<Expr> = keys.iter().map(|key| Expr::Column(key.as_str().into())).collect();
-    let count = "rows of one key";
-    let repeated = frame.group_by(columns).agg([len().alias(count)]).filter(col(count).gt(lit(1)));
-    let most = SortMultipleOptions::default().with_order_descending(true);
-    let repeated = guarded(|| repeated.sort([count], most).limit(3).collect()).map_err(Error::query)?;
-    let repeated = repeated.map_err(Error::query)?;
-    let row = |row: usize| {
-        let values =
-            repeated.columns().iter().map(|column| column.get(row).map_or(String::new(), |value| value.to_string()));
-        let values: Vec<String> = values.collect();
-        let (key, times) = values.split_at(keys.len());
-        format!("{} ({} times)", key.join(", "), times.concat())
-    };
-    Ok((0..repeated.height()).map(row).collect())
-}
-
 /// The fields that the SELECT computes. `raw` are the columns of each source that text can hold, `unchanged` is the raw column that a
 /// column is.
 fn derived(

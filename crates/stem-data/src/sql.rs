@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, ObjectName, Query, SelectItem, SetExpr,
-    Statement, TableFactor, Visit, Visitor, visit_expressions_mut,
+    Expr, GroupByExpr, ObjectName, Query, SelectItem, SetExpr, Statement, TableFactor, Visit, Visitor,
+    visit_expressions_mut,
 };
 use sqlparser::dialect::GenericDialect;
-use sqlparser::parser::{Parser, ParserOptions};
+use sqlparser::parser::{Parser, ParserError, ParserOptions};
 
 use crate::recipe::nearest;
 
@@ -44,10 +44,22 @@ pub(crate) fn check(sql: &str, sources: &[&str]) -> Result<(), String> {
     with_room(|| check_here(sql, sources))
 }
 
-fn check_here(sql: &str, sources: &[&str]) -> Result<(), String> {
+/// The statements of a text, as Polars reads them.
+fn parsed(sql: &str) -> Result<Vec<Statement>, ParserError> {
     let options = ParserOptions { trailing_commas: true, ..ParserOptions::default() }; // those of Polars
-    let parsed = Parser::new(&GenericDialect {}).with_options(options).try_with_sql(sql);
-    let statements = parsed.and_then(|mut parser| parser.parse_statements()).map_err(|error| error.to_string())?;
+    Parser::new(&GenericDialect {}).with_options(options).try_with_sql(sql)?.parse_statements()
+}
+
+/// The one query that a text is; `None` of anything else.
+pub(crate) fn query(sql: &str) -> Option<Query> {
+    match <[Statement; 1]>::try_from(parsed(sql).ok()?) {
+        Ok([Statement::Query(query)]) => Some(*query),
+        _ => None,
+    }
+}
+
+fn check_here(sql: &str, sources: &[&str]) -> Result<(), String> {
+    let statements = parsed(sql).map_err(|error| error.to_string())?;
     let [statement] = statements.as_slice() else {
         return Err(format!("{} statements, expected one SELECT", statements.len()));
     };
@@ -77,46 +89,6 @@ fn names_within(query: &Query, named: &mut BTreeSet<String>) {
     let _ = query.visit(&mut Names(named));
 }
 
-/// A SELECT that joins other tables to the rows of one.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Joining {
-    /// The table whose rows are the result's.
-    pub(crate) from: String,
-    /// Whether a WHERE leaves rows out.
-    pub(crate) filtered: bool,
-    /// Whether every join keeps the rows that find no partner.
-    pub(crate) keeps_all: bool,
-    /// The tables that are joined to it, each with the columns that must be unique in it.
-    pub(crate) joined: Vec<(String, Vec<String>)>,
-}
-
-/// The joining that a SELECT is, where it is a plain one: without groups, DISTINCT, LIMIT or UNION.
-pub(crate) fn joining(sql: &str) -> Option<Joining> {
-    let statements = Parser::parse_sql(&GenericDialect {}, sql).ok()?;
-    let [Statement::Query(query)] = statements.as_slice() else { return None };
-    let SetExpr::Select(select) = query.body.as_ref() else { return None };
-    let is_plain = matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty())
-        && select.distinct.is_none()
-        && query.limit_clause.is_none();
-    let ([from], true) = (select.from.as_slice(), is_plain) else { return None };
-    let (from_name, _) = table_name(&from.relation)?;
-    let joined = from.joins.iter().map(|join| {
-        let (name, alias) = table_name(&join.relation)?;
-        let mut keys = Vec::new();
-        match constraint(&join.join_operator)? {
-            JoinConstraint::On(on) => equal_columns(on, &alias, &mut keys),
-            JoinConstraint::Using(columns) => keys.extend(columns.iter().map(|column| plain(&column.to_string()))),
-            _ => {}
-        }
-        Some((name, keys))
-    });
-    let joined: Vec<(String, Vec<String>)> = joined.collect::<Option<_>>()?;
-    let keeps = |join: &Join| matches!(join.join_operator, JoinOperator::Left(_) | JoinOperator::LeftOuter(_));
-    let keeps_all = from.joins.iter().all(keeps);
-    let filtered = select.selection.is_some() || select.having.is_some() || select.qualify.is_some();
-    (!joined.is_empty()).then_some(Joining { from: from_name, filtered, keeps_all, joined })
-}
-
 /// How a SELECT computes a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Computed {
@@ -136,10 +108,9 @@ impl Default for Computed {
 
 /// The expressions of a SELECT, by the columns that they yield.
 pub(crate) fn computed(sql: &str, sources: &[&str]) -> BTreeMap<String, Computed> {
-    let Ok(mut statements) = Parser::parse_sql(&GenericDialect {}, sql) else { return BTreeMap::new() };
-    let [Statement::Query(query)] = statements.as_mut_slice() else { return BTreeMap::new() };
+    let Some(mut query) = query(sql) else { return BTreeMap::new() };
     let mut named = BTreeSet::new();
-    names_within(query, &mut named);
+    names_within(&query, &mut named);
     let SetExpr::Select(select) = query.body.as_mut() else { return BTreeMap::new() };
     let table = match select.from.as_slice() {
         [from] if from.joins.is_empty() => table_name(&from.relation),
@@ -188,7 +159,7 @@ pub(crate) fn computed(sql: &str, sources: &[&str]) -> BTreeMap<String, Computed
 }
 
 /// Whether a function takes the values of many rows.
-fn is_aggregate(name: &str) -> bool {
+pub(crate) fn is_aggregate(name: &str) -> bool {
     let names = [
         "avg",
         "count",
@@ -223,51 +194,17 @@ fn is_aggregate(name: &str) -> bool {
     names.iter().any(|aggregate| aggregate.eq_ignore_ascii_case(name))
 }
 
-fn plain(name: &str) -> String {
+/// A name without the quotes round it.
+pub(crate) fn plain(name: &str) -> String {
     name.trim_matches(['"', '`']).to_string()
 }
 
 /// Name and alias of a table; `None` for a SELECT in its place.
-fn table_name(table: &TableFactor) -> Option<(String, String)> {
+pub(crate) fn table_name(table: &TableFactor) -> Option<(String, String)> {
     let TableFactor::Table { name, alias, .. } = table else { return None };
     let name = plain(&name.to_string());
     let alias = alias.as_ref().map_or(name.clone(), |alias| alias.name.value.clone());
     Some((name, alias))
-}
-
-fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
-    match operator {
-        JoinOperator::Join(on)
-        | JoinOperator::Inner(on)
-        | JoinOperator::Left(on)
-        | JoinOperator::LeftOuter(on)
-        | JoinOperator::FullOuter(on)
-        | JoinOperator::Right(on)
-        | JoinOperator::RightOuter(on) => Some(on),
-        _ => None,
-    }
-}
-
-/// The columns of `table` that a condition holds equal to others.
-fn equal_columns(condition: &Expr, table: &str, keys: &mut Vec<String>) {
-    match condition {
-        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
-            equal_columns(left, table, keys);
-            equal_columns(right, table, keys);
-        }
-        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
-            for side in [left, right] {
-                if let Expr::CompoundIdentifier(parts) = side.as_ref()
-                    && let [of, column] = parts.as_slice()
-                    && of.value.eq_ignore_ascii_case(table)
-                {
-                    keys.push(column.value.clone());
-                }
-            }
-        }
-        Expr::Nested(inner) => equal_columns(inner, table, keys),
-        _ => {}
-    }
 }
 
 struct Found<'s> {
@@ -350,20 +287,6 @@ mod tests {
         ] {
             assert_eq!(check(sql, &["log", "users"]), Ok(()), "{sql}");
         }
-    }
-
-    #[test]
-    fn the_tables_that_are_joined_and_their_keys_are_found() {
-        let found = joining(
-            "SELECT l.a, u.age FROM log l LEFT JOIN users AS u ON l.\"user\" = u.\"user\" AND u.day = l.day WHERE l.a > 1",
-        );
-        let keys = vec!["user".to_string(), "day".to_string()];
-        assert_eq!(
-            found,
-            Some(Joining { from: "log".into(), filtered: true, keeps_all: true, joined: vec![("users".into(), keys)] })
-        );
-        assert_eq!(joining("SELECT a FROM log"), None);
-        assert_eq!(joining("SELECT l.a FROM log l JOIN users u ON l.id = u.id GROUP BY l.a"), None);
     }
 
     #[test]

@@ -97,6 +97,40 @@ pub(crate) fn warnings(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, c
     warnings
 }
 
+/// Keys of text that look as if something was to be done to them: spaces round them, or lists that were not cut.
+pub(crate) fn odd_keys(recipe: &Recipe, rows: &CodedRows) -> Vec<String> {
+    let mut told = Vec::new();
+    for coded in &rows.vocabularies {
+        let Some(dictionary) = coded.dictionary.as_ref() else { continue };
+        let fields = || names(coded.fields.iter().map(|&f| &recipe.fields[f]));
+        let keys = dictionary.text_keys().count();
+        let spaced: Vec<&str> = dictionary.text_keys().filter(|key| key.trim() != *key).collect();
+        let trimmed: HashSet<&str> = spaced.iter().map(|key| key.trim()).collect();
+        let twice = dictionary.text_keys().filter(|key| trimmed.contains(key)).count();
+        if let Some(example) = spaced.iter().min().filter(|_| twice > 0 || 2 * spaced.len() >= keys) {
+            let others = if twice > 0 { format!(", and {twice} are there without them too") } else { String::new() };
+            told.push(format!(
+                "{} holds {} keys of {keys} with spaces before or behind them, for instance \"{example}\"{others}: `trim = true` takes them away",
+                fields(),
+                spaced.len()
+            ));
+        }
+        for field in coded.fields.iter().map(|&f| (&recipe.fields[f], rows.longest[f])) {
+            let (Some(separator), 1) = (&field.0.separator, field.1) else { continue };
+            let others: Vec<&str> = [";", ",", "|", "\t", "["].into_iter().filter(|other| other != separator).collect();
+            let is_uncut = |key: &&str| others.iter().any(|other| key.contains(other));
+            let uncut = dictionary.text_keys().filter(is_uncut).count();
+            if let Some(example) = dictionary.text_keys().find(is_uncut).filter(|_| 2 * uncut >= keys) {
+                told.push(format!(
+                    "field '{}': no list has more than one value between \"{separator}\", for instance \"{example}\": is that what stands between them? A list as JSON writes it wants no `separator`",
+                    field.0.name
+                ));
+            }
+        }
+    }
+    told
+}
+
 /// Keys that may stand for nothing.
 pub(crate) fn null_words(recipe: &Recipe, rows: &CodedRows) -> Vec<String> {
     let keyed = rows.vocabularies.iter().filter_map(|coded| Some((coded, coded.dictionary.as_ref()?)));

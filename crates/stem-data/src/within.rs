@@ -26,6 +26,7 @@ impl Spaces {
     }
 
     /// The labels of a row as they are learned. `[T]` both
+    #[inline]
     pub(crate) fn mask(&self, raw: &[u8], masked: &mut [u8]) {
         for &task in &self.order {
             masked[task] = match self.within[task] {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use common::{Case, LOG, RECIPE};
+use polars::prelude::{ParquetWriter, df};
 use stem_data::{BatchPlan, Dataset, Error, PrepareOptions, Recipe, Split};
 
 fn message(log: impl AsRef<[u8]>) -> String {
@@ -56,10 +57,10 @@ fn a_value_of_another_type_is_told_by_line_and_column() {
 }
 
 #[test]
-fn a_label_other_than_0_1_or_null_is_told_by_column_and_row() {
+fn a_label_other_than_0_1_or_null_is_told_by_line_and_column() {
     assert_eq!(
         message(LOG.replace(",0,test", ",2,test")),
-        "column 'click', row 3: expected 0, 1 or null (a label of numbers has a `kind`: \"regression\", \"count\" ...), found 2"
+        "log.csv:5: column 'click': expected 0, 1 or null (a label of numbers has a `kind`: \"regression\", \"count\" ...), found 2"
     );
     assert!(message(LOG.replace(",0,test", ",0.5,test")).ends_with(", found 0.5"));
     let null = Case::new(LOG.replace(",0,train", ",,train"), RECIPE).prepare().unwrap();
@@ -67,12 +68,114 @@ fn a_label_other_than_0_1_or_null_is_told_by_column_and_row() {
 }
 
 #[test]
-fn a_number_that_is_not_finite_is_told_by_column_and_row() {
+fn a_number_that_is_not_finite_is_told_by_line_and_column() {
     for (text, found) in [("NaN", "NaN"), ("inf", "inf"), ("-inf", "-inf")] {
-        let expected = format!("column 'price', row 1: expected a finite number or null, found {found}");
+        let null = " (NULLIF(..., CAST('NaN' AS DOUBLE)) in the sql makes null of NaN)";
+        let null = if found == "NaN" { null } else { "" };
+        let expected = format!("log.csv:3: column 'price': expected a finite number or null{null}, found {found}");
         assert_eq!(message(LOG.replace("1.5", text)), expected);
     }
-    assert!(message(LOG.replace("1.5", "1e300")).contains("row 1: expected a number that 32-bit floats can hold"));
+    assert!(
+        message(LOG.replace("1.5", "1e300"))
+            .contains("log.csv:3: column 'price': expected a number that 32-bit floats can hold")
+    );
+}
+
+/// The first line of a log, and rows of which one has a label that is none.
+fn rows_with_a_wrong_one(rows: usize, wrong: usize) -> Vec<String> {
+    let row = |i: usize| {
+        let click = if i == wrong { "7" } else { ["0", "1"][i % 2] };
+        format!("{},x,0.5,{click},{}", i % 9, ["train", "train", "valid", "test"][i % 4])
+    };
+    std::iter::once("user,item,price,click,split".to_string()).chain((0..rows).map(row)).collect()
+}
+
+#[test]
+fn a_wrong_value_has_the_line_that_an_editor_shows() {
+    let lines = rows_with_a_wrong_one(50, 40); // on line 42
+    for end in ["\n", "\r\n"] {
+        let plain = format!("{}{end}", lines.join(end));
+        let place = |log: &[u8]| message(log).split(": column 'click'").next().unwrap().to_string();
+        assert_eq!(place(plain.as_bytes()), "log.csv:42");
+        assert_eq!(place(plain.trim_end().as_bytes()), "log.csv:42");
+        assert_eq!(place(format!("\u{feff}{plain}").as_bytes()), "log.csv:42");
+        assert_eq!(place(format!("{plain}{end}{end}").as_bytes()), "log.csv:42", "blank lines at the end");
+        let broken = plain.replacen(",x,", &format!(",\"x{end}y\","), 1);
+        assert_eq!(place(broken.as_bytes()), "log.csv:43", "a value with the end of a line in it");
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, plain.as_bytes()).unwrap();
+        assert_eq!(place(&packed.finish().unwrap()), "log.csv:42");
+        let price = message(plain.replacen("x,0.5", "x,cheap", 3));
+        assert!(price.contains("(log.csv, line 2)"), "{price}");
+    }
+}
+
+#[test]
+fn a_wrong_value_in_one_of_several_files_is_told_in_that_file() {
+    let lines = rows_with_a_wrong_one(60, 45);
+    let case = Case::new(LOG, RECIPE.replace("file = \"log.csv\"", "files = [\"log/*.csv\"]"));
+    std::fs::create_dir(case.dir.path().join("log")).unwrap();
+    let write = |name: &str, text: String| std::fs::write(case.dir.path().join("log").join(name), text).unwrap();
+    for (part, rows) in lines[1..].chunks(20).enumerate() {
+        write(&format!("part-{part}.csv"), format!("{}\n{}\n", lines[0], rows.join("\n")));
+    }
+    write("part-1a.csv", String::new());
+    assert!(case.message().starts_with("log/part-2.csv:7: column 'click': expected 0, 1"), "{}", case.message());
+    // the same as Parquet: no lines there, but rows
+    for (part, wrong) in [(0, 100), (1, 100), (2, 5)] {
+        let users: Vec<i64> = (0..20).collect();
+        let click: Vec<i64> = (0..20).map(|i| if i == wrong { 7 } else { i % 2 }).collect();
+        let split: Vec<&str> = (0..20).map(|i| ["train", "train", "valid", "test"][i % 4]).collect();
+        let (items, prices) = (vec!["x"; 20], vec![0.5; 20]);
+        let mut frame =
+            df!("user" => users, "item" => items, "price" => prices, "click" => click, "split" => split).unwrap();
+        let file = File::create(case.dir.path().join(format!("log/part-{part}.parquet"))).unwrap();
+        ParquetWriter::new(file).finish(&mut frame).unwrap();
+    }
+    let typed = Case { recipe: case.recipe.replace("*.csv", "*.parquet"), ..case };
+    let expected = "log/part-2.parquet, row 5 (counted from 0): column 'click': expected";
+    assert!(typed.message().starts_with(expected), "{}", typed.message());
+}
+
+#[test]
+fn a_wrong_value_is_traced_back_through_the_select() {
+    let told = |sql: &str, log: &str, with_age: bool| {
+        let field = "[[field]]\ncolumn = \"age\"\nkind = \"number\"\n\n[[label]]";
+        let recipe = if with_age { RECIPE.replacen("[[label]]", field, 1) } else { RECIPE.to_string() };
+        let users = "[[source]]\nname = \"users\"\nfile = \"users.csv\"\n";
+        let case = Case::new(log, format!("sql = '''{}'''\n{recipe}\n{users}", sql.replace("@", "\"user\"")));
+        std::fs::write(case.dir.path().join("users.csv"), "user,age\n1,20.5\n2,inf\n3,40\n").unwrap();
+        case.message()
+    };
+    let wrong = LOG.replace(",0,test", ",2,test");
+    for sql in [
+        "SELECT * FROM log WHERE item <> 'x'",
+        "SELECT l.*, u.age FROM log l LEFT JOIN users u ON l.@ = u.@",
+        "WITH late AS (SELECT * FROM log WHERE item <> 'x') SELECT late.@, item, price, click, split FROM late JOIN users u ON late.@ = u.@",
+        "SELECT @, item, price, click, split FROM (SELECT * FROM log ORDER BY price DESC) AS x",
+        "SELECT @, item, price, click, split FROM log WHERE item = 'x' UNION ALL SELECT @, item, price, click, split FROM log WHERE item <> 'x'",
+    ] {
+        let message = told(sql, &wrong, false);
+        assert!(message.starts_with("log.csv:5: column 'click': expected 0, 1"), "{sql}: {message}");
+    }
+    let computed = told("SELECT @, item, price, click * 2 AS click, split FROM log", LOG, false);
+    assert!(computed.starts_with("log.csv:2: column 'click' of the SELECT: expected 0, 1"), "{computed}");
+    let clicked = LOG.replace("click", "clk").replace("1,train", "5,train");
+    let named = told("SELECT @, item, price, split, clk AS click FROM log", &clicked, false);
+    assert!(named.starts_with("log.csv:2: column 'clk' ('click' of the SELECT): expected 0, 1"), "{named}");
+    let other = told("SELECT l.*, u.age FROM log l LEFT JOIN users u ON l.@ = u.@", LOG, true);
+    assert!(other.starts_with("users.csv:3: column 'age': expected a finite number"), "{other}");
+    let sums = "SELECT @, item, price, SUM(click) * 2 AS click, split FROM log GROUP BY @, item, price, split";
+    let grouped = told(sums, LOG, false);
+    assert!(grouped.starts_with("column 'click', row "), "{grouped}");
+}
+
+#[test]
+fn what_makes_null_of_nan_works() {
+    let sql = "sql = \"SELECT *, NULLIF(price, CAST('NaN' AS DOUBLE)) AS cost FROM log\"\n";
+    let recipe = format!("{sql}{}", RECIPE.replace("column = \"price\"", "column = \"cost\""));
+    let dataset = Case::new(LOG.replace("1.5", "NaN"), recipe).prepare().unwrap();
+    assert_eq!(dataset.facts().fields[2].splits[0].nulls, 1);
 }
 
 #[test]
@@ -90,7 +193,7 @@ fn bytes_that_are_no_utf8_are_told_by_their_line() {
 
 #[test]
 fn a_null_group_is_told() {
-    assert_eq!(message(LOG.replace("3,z", ",z")), "column 'user', row 3: expected a user or group, found null");
+    assert_eq!(message(LOG.replace("3,z", ",z")), "log.csv:5: column 'user': expected a user or group, found null");
 }
 
 #[test]

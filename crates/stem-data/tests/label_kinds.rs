@@ -127,31 +127,39 @@ fn an_epoch_of_sampled_negatives_asks_binary_labels_alone() {
 }
 
 #[test]
-fn labels_that_do_not_fit_their_kind_are_told_with_row_and_value() {
+fn labels_that_do_not_fit_their_kind_are_told_with_line_and_value() {
     for (seconds, labels, expected) in [
         ("x", r#"{ column = "seconds", kind = "regression" }"#, "is text, for instance \"x\""),
-        ("inf", r#"{ column = "seconds", kind = "regression" }"#, "row 2: expected a finite number or null, found inf"),
+        (
+            "inf",
+            r#"{ column = "seconds", kind = "regression" }"#,
+            ":4: column 'seconds': expected a finite number or null, found inf",
+        ),
         (
             "-3",
             r#"{ column = "seconds", kind = "regression", transform = "log1p" }"#,
-            "row 2: expected a finite number of 0 or more or null, found -3",
+            ":4: column 'seconds': expected a finite number of 0 or more or null, found -3",
         ),
         (
             "2.5",
             r#"{ column = "seconds", kind = "count" }"#,
-            "row 2: expected a whole number of 0 or more or null, found 2.5",
+            ":4: column 'seconds': expected a whole number of 0 or more or null, found 2.5",
         ),
         (
             "1e40",
             r#"{ column = "seconds", kind = "watch-time" }"#,
-            "row 2: expected a number that 32-bit floats can hold",
+            ":4: column 'seconds': expected a number that 32-bit floats can hold",
         ),
         (
             "501",
             r#"{ column = "seconds", kind = "ordinal", classes = 501 }"#,
-            "row 2: expected a level from 0 to 500 (`classes = 501`, counted from 0) or null, found 501",
+            ":4: column 'seconds': expected a level from 0 to 500 (`classes = 501`, counted from 0) or null, found 501",
         ),
-        ("30", r#"{ column = "seconds" }"#, "row 0: expected 0, 1 or null (a label of numbers has a `kind`"),
+        (
+            "30",
+            r#"{ column = "seconds" }"#,
+            ":2: column 'seconds': expected 0, 1 or null (a label of numbers has a `kind`",
+        ),
     ] {
         let log = LOG.replace("1,1,10,", "1,1,10.0,").replace("3,1,30", &format!("3,1,{seconds}"));
         let found = fault(&log, labels);

@@ -75,7 +75,7 @@ fn what_is_no_waiting_time_is_named() {
     let message = refused(label, &log().replace("\n3,", "\nthree,"));
     assert!(message.contains("`mature_after` reads \"item\", which is text"), "{message}");
     let message = refused(label, &log().replace("\n3,", "\n,"));
-    assert!(message.contains("column 'item', row 3: expected a number, a date or a time, found null"), "{message}");
+    assert!(message.contains("log.csv:5: column 'item': expected a number, a date or a time, found null"), "{message}");
 }
 
 /// Each row of a split: its day, and the labels that it is trained on for.

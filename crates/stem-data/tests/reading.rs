@@ -117,7 +117,11 @@ fn ids_are_never_changed() {
     let floats = written("log.csv", "item,click,split\n12.0,1,train\n,0,train\n7.0,1,train\n", "");
     assert_eq!(items(&floats), ["7", "12"]);
     let fractions = written("log.csv", "item,click,split\n12.5,1,train\n", "");
-    assert!(fractions.message().starts_with("column 'item', row 0: expected whole numbers"), "{}", fractions.message());
+    assert!(
+        fractions.message().starts_with("log.csv:2: column 'item': expected whole numbers"),
+        "{}",
+        fractions.message()
+    );
 }
 
 #[test]
@@ -277,7 +281,11 @@ fn every_type_of_a_column_is_read_or_refused_by_name() {
         ("struct.parquet", category("struct"), "expected integers or text"),
         ("vector.parquet", sequence("vector"), "list of floats"),
         ("bytes.parquet", category("bytes"), "utf8"),
-        ("fractions.parquet", category("fractions"), "column 'fractions', row 1: expected whole numbers"),
+        (
+            "fractions.parquet",
+            category("fractions"),
+            "fractions.parquet, row 1 (counted from 0): column 'fractions': expected whole numbers",
+        ),
     ] {
         let message = odd(file, &field).message();
         assert!(message.contains(what), "{file}: {message}");
@@ -357,6 +365,49 @@ fn what_a_join_does_to_the_rows_is_told() {
     assert!(dropped.contains("the SELECT gives 3 of the 4 rows in \"log\""), "{dropped}");
     let whole = warned("LEFT", "user,age\n1,20\n2,30\n");
     assert!(!whole.contains("the SELECT gives"), "{whole}");
+}
+
+#[test]
+fn what_a_join_within_does_to_the_rows_is_told_too() {
+    let warned = |sql: &str, users: &str| {
+        let other = "[[source]]\nname = \"users\"\nfile = \"users.csv\"\n";
+        let case = Case::new(LOG, format!("sql = '''{}'''\n{RECIPE}\n{other}", sql.replace("@", "\"user\"")));
+        std::fs::write(case.dir.path().join("users.csv"), users).unwrap();
+        let dataset = case.prepare().unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let is_of_joins = |told: &&String| told.contains("the SELECT gives") || told.contains("left out by a join");
+        dataset.warnings().iter().filter(is_of_joins).cloned().collect::<Vec<_>>().join("\n")
+    };
+    let once = "user,age\n1,20\n2,40\n3,50\n";
+    let twice = "user,age\n1,20\n1,30\n2,40\n3,50\n,1\n,2\n"; // that nobody is there twice joins nothing
+    let less = "user,age\n1,20\n3,50\n";
+    for sql in [
+        "WITH j AS (SELECT l.*, u.age FROM log l # JOIN users u ON l.@ = u.@) SELECT * FROM j",
+        "SELECT x.* FROM (SELECT l.*, u.age FROM log l # JOIN users u ON l.@ = u.@) AS x",
+        "WITH a AS (SELECT * FROM log), b AS (SELECT a.*, u.age FROM a # JOIN users u ON a.@ = u.@) SELECT * FROM b",
+        "WITH u AS (SELECT @, age FROM users WHERE age > 0) SELECT l.*, u.age FROM log l # JOIN u ON l.@ = u.@",
+        "SELECT l.*, u.age FROM log l # JOIN (SELECT @, age FROM users) AS u ON l.@ = u.@",
+    ] {
+        let found = warned(&sql.replace('#', "LEFT"), twice);
+        let expected = "the SELECT gives 6 rows of 4 in \"log\": user is not unique in \"u";
+        let is_told = found.starts_with(expected) && found.contains("(1 (2 times))") && found.lines().count() == 1;
+        assert!(is_told, "{sql}: {found}");
+        let found = warned(&sql.replace('#', ""), less);
+        let expected = "the SELECT gives 3 of the 4 rows in \"log\": the join leaves out";
+        assert!(found.starts_with(expected), "{sql}: {found}");
+        for join in ["", "LEFT"] {
+            assert_eq!(warned(&sql.replace('#', join), once), "", "{sql}");
+        }
+    }
+    let filtered = "WITH a AS (SELECT * FROM log WHERE price > 0) SELECT a.*, u.age FROM a JOIN users u ON a.@ = u.@";
+    let expected = "of 3 rows 1 are left out by a join, for their key is not in the other table; LEFT JOIN keeps them";
+    assert_eq!(warned(filtered, less), expected);
+    assert_eq!(warned(filtered, once), "");
+    assert!(warned(filtered, twice).contains("user is not unique in \"users\" (1 (2 times))"));
+    let means =
+        "SELECT l.*, m.age FROM log l LEFT JOIN (SELECT @, MAX(age) AS age FROM users GROUP BY @) AS m ON l.@ = m.@";
+    assert_eq!(warned(means, twice), "", "one row a user by itself");
+    let parts = "SELECT l.*, u.age FROM log l LEFT JOIN users u ON l.@ = u.@ WHERE item = 'x' UNION ALL SELECT *, 1 AS age FROM log WHERE item <> 'x'";
+    assert!(warned(parts, twice).contains("user is not unique in \"users\""), "{}", warned(parts, twice));
 }
 
 #[test]

@@ -306,5 +306,5 @@ fn steps_that_do_not_fit_their_columns_are_refused_with_what_to_write() {
         assert!(message.contains(expected), "{message}");
     }
     let logarithm = message("column = \"price\"\nname = \"a\"\nkind = \"number\"\nlog1p = true");
-    assert!(logarithm.contains("column 'price', row 1") && logarithm.contains("above -1"), "{logarithm}");
+    assert!(logarithm.contains("log.csv:3: column 'price'") && logarithm.contains("above -1"), "{logarithm}");
 }

@@ -94,6 +94,45 @@ fn numbers_that_drown_the_rest_are_told() {
 }
 
 #[test]
+fn keys_with_spaces_and_lists_that_were_not_cut_are_told() {
+    let with = |field: &str, value: fn(usize) -> String| {
+        let fields = FIELDS.replace("]\n", &format!(", {{ column = \"tags\", {field} }}]\n"));
+        warnings(&fields, RANDOM, ",tags", 3_000, |i| format!("{},{}", plain(i), value(i)))
+    };
+    let list = "kind = \"sequence\", separator = \"|\", max_len = 4";
+    let spaced = with("kind = \"category\"", |i| format!("t{}{}", i / 2 % 50, ["", " "][i / 100 % 2]));
+    let expected = "field 'tags' holds 50 keys of 100 with spaces before or behind them, for instance \"t0 \", and 50 are there without them too: `trim = true`";
+    assert!(spaced.len() == 1 && spaced[0].starts_with(expected), "{spaced:?}");
+    assert_eq!(
+        with("kind = \"category\", trim = true", |i| format!("t{}{}", i / 2 % 50, ["", " "][i / 100 % 2])),
+        [] as [&str; 0]
+    );
+    let cut = with(list, |i| format!("t{} | b", i / 2 % 50));
+    assert!(cut.len() == 1 && cut[0].contains("keys of 51 with spaces before or behind them"), "{cut:?}");
+    for uncut in
+        [|i: usize| format!("a{};b;c", i / 2 % 50), |i: usize| format!("\"[\"\"a{}\"\", \"\"b\"\"]\"", i / 2 % 50)]
+    {
+        let told = with(list, uncut);
+        let expected = "field 'tags': no list has more than one value between \"|\", for instance \"";
+        assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+    }
+    assert_eq!(with(list, |i| format!("a{}|b;c", i / 2 % 50)), [] as [&str; 0]);
+}
+
+#[test]
+fn times_in_two_units_and_one_time_for_all_are_told() {
+    let split = "split = { kind = \"time\", column = \"at\", valid = 0.2, test = 0.2 }\n";
+    let mixed = |i: usize| 1_700_000_000 + i as u64;
+    let told = warnings(FIELDS, split, ",at", 3_000, |i| {
+        format!("{},{}", plain(i), if i % 3 == 0 { mixed(i) * 1000 } else { mixed(i) })
+    });
+    let expected =
+        "look like 2000 rows in seconds and 1000 rows in milliseconds: rows of different units have no order";
+    assert!(told.iter().any(|told| told.contains(expected)), "{told:?}");
+    assert_eq!(warnings(FIELDS, split, ",at", 3_000, |i| format!("{},{}", plain(i), mixed(i))), [] as [&str; 0]);
+}
+
+#[test]
 fn a_task_that_cannot_be_judged_in_validation_is_told_with_what_follows() {
     let split = "split = { kind = \"column\", column = \"part\" }\n";
     let part = |i: usize| ["train", "valid", "test"][i % 3];

@@ -223,7 +223,7 @@ fn keys_that_have_not_occurred_for_so_many_trainings_are_forgotten_and_the_rare_
     let grow = "[grow]\nevict_after = 2";
     for (training, first) in [(1, 1), (2, 11)] {
         let dataset = tuesday(folder.path(), &before, grow);
-        assert_eq!(keys(&dataset), (first..=30).collect::<Vec<i64>>(), "training {training}");
+        assert_eq!(keys(&dataset).to_vec(), (first..=30).collect::<Vec<i64>>(), "training {training}");
         let out = folder.path().join(format!("out-{training}"));
         let learner = learner(&model, &dataset, &plain(), out.clone()).with_start(before.clone(), 0);
         learner.unwrap().fit().unwrap();
@@ -234,7 +234,7 @@ fn keys_that_have_not_occurred_for_so_many_trainings_are_forgotten_and_the_rare_
     assert_eq!(keys(&dataset).len(), 10, "padding and the unseen have rows too");
     let first = trained(folder.path(), &model, &plain());
     let dataset = tuesday(folder.path(), &first, "[grow]\nadmit_after = 1000");
-    assert_eq!(keys(&dataset), (1..=20).collect::<Vec<i64>>());
+    assert_eq!(keys(&dataset).to_vec(), (1..=20).collect::<Vec<i64>>());
 }
 
 #[test]

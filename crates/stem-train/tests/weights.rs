@@ -147,7 +147,7 @@ fn weights_come_with_their_rows() {
 }
 
 #[test]
-fn what_is_no_weight_is_named_with_its_row() {
+fn what_is_no_weight_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |weight: &dyn Fn(usize) -> String, key: &str| {
         read(folder.path(), "bad", &log(weight, |_| false), key).unwrap_err().to_string()
@@ -155,8 +155,8 @@ fn what_is_no_weight_is_named_with_its_row() {
     let at_7 = |text: &'static str| move |row: usize| if row == 7 { text.to_string() } else { "1.5".into() };
     for (found, told) in [("-0.5", "-0.5"), ("inf", "inf"), ("NaN", "NaN"), ("", "null"), ("1e300", "1000000")] {
         let message = refused(&at_7(found), BY_W);
-        let expected = "column 'w', row 7: expected a weight: a finite number of 0 or more";
-        assert!(message.starts_with(expected) && message.contains(told), "{message}");
+        let expected = ":9: column 'w': expected a weight: a finite number of 0 or more";
+        assert!(message.contains(expected) && message.contains(told), "{message}");
     }
     let message = refused(&|_| "much".into(), BY_W);
     assert!(message.contains("`weight` is \"w\", which is text, for instance \"much\""), "{message}");

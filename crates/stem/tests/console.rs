@@ -116,7 +116,7 @@ fn a_closed_pipe_is_no_error_and_a_full_disk_no_panic() {
     let prepare = ["prepare", "--recipe", &recipe, "--data", &data, "--columns", &columns];
     let train = small.args("train", "out", &["--epochs", "1", "--force"]);
     let fixture = format!("{}/crates/stem-reference/tests/fixtures/STEM.safetensors", program::workspace().display());
-    let input = small.path("log.csv");
+    let input = small.path("rows.csv");
     let scores = ["score", "--bundle", &bundle, "--input", &input, "--output", "-"];
     let (train, parity) = (texts(&train), ["parity", &fixture]);
     for args in [&["--help"][..], &["--version"], &["completions", "zsh"], &prepare, &train, &parity, &scores] {

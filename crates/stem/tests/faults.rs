@@ -227,7 +227,7 @@ fn scores_are_the_old_ones_or_the_new_ones_whichever_operation_fails() {
     let folder = PathBuf::from(small.path("scores"));
     let output_path = small.path("scores/scores.csv");
     let args =
-        ["score", "--bundle", &bundle, "--input", &small.path("log.csv"), "--output", &output_path].map(String::from);
+        ["score", "--bundle", &bundle, "--input", &small.path("rows.csv"), "--output", &output_path].map(String::from);
     let restore = || std::fs::write(&output_path, "old scores\n").unwrap();
     let count = operations(&args, &folder, restore);
     for (at, error) in tried(count) {

@@ -154,6 +154,52 @@ fn a_column_that_decides_the_label_is_left_out_whatever_its_name_and_type() {
 }
 
 #[test]
+fn what_is_there_only_where_a_label_is_1_is_left_out_with_its_figure() {
+    let log = csv("user,item,seconds,shop,price,click", 2000, |i| {
+        let (user, item, like) = taste(i);
+        let watched = like == 1 && noise(i, 43) < 0.5;
+        let seconds = if watched { 1 + pick(i, 44, 300) } else { 0 };
+        let shop = if watched { ["a", "b"][pick(i, 45, 2)] } else { "" };
+        let price = if noise(i, 46) < 0.5 { pick(i, 47, 300) } else { 0 };
+        format!("{user},{item},{seconds},{shop},{price},{like}")
+    });
+    let rows = log.lines().skip(1).filter(|line| line.split(',').nth(2) != Some("0")).count();
+    let (recipe, answer) = init(&Case::new("log.csv", log), &["--data", "@log.csv", "--labels", "click"]);
+    let told = |holds: &str| format!("label \"click\" is 1 in all {rows} rows where it holds {holds}, and in ");
+    left_out(&answer, &recipe, "seconds", &told("a number above 0"));
+    left_out(&answer, &recipe, "shop", &told("a value"));
+    field(&recipe, "price"); // 0 as often, and known before
+    let written = recipe.text.replace("\n# ", " ");
+    assert!(written.contains("measured after the feedback, not before"), "{written}");
+}
+
+#[test]
+fn packed_parts_of_a_pattern_and_of_a_folder_are_one_log() {
+    let case = Case::new("none.csv", "");
+    let log = plain(600);
+    let (head, rows) = log.split_once('\n').unwrap();
+    let rows: Vec<&str> = rows.lines().collect();
+    for (day, part) in rows.chunks(200).enumerate() {
+        let folder = case.path(&format!("log/day={day}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = format!("{head}\n{}\n", part.join("\n"));
+        let packed = zstd::encode_all(text.as_bytes(), 1).unwrap();
+        std::fs::write(folder.join("part-0.csv.zst"), packed).unwrap();
+        std::fs::write(folder.join("_SUCCESS"), "").unwrap();
+    }
+    let tried = |data: &str, files: &str, folder: &str| {
+        let (recipe, answer) = init(&case, &["--data", data, "--labels", "like", "--force"]);
+        assert_eq!((recipe.sources[0].files.as_slice(), answer["rows"].as_u64()), (&[files.into()][..], Some(600)));
+        assert_eq!(recipe.sources[0].name, "log");
+        prepare(&recipe, &case.path(folder), &case.path("columns"), &PrepareOptions::default()).unwrap();
+    };
+    tried("@log/day=*/part-*.csv.zst", "day=*/part-*.csv.zst", "log");
+    tried("@log", "log", ".");
+    std::fs::remove_dir_all(case.path("out")).unwrap();
+    refuses(&case, &["--data", "@log/*.parquet", "--labels", "like"], "no file fits");
+}
+
+#[test]
 fn a_column_that_is_almost_the_answer_is_asked_about() {
     let log = csv("user,item,hint,y", 2000, |i| {
         let (user, item, like) = taste(i);
@@ -450,7 +496,7 @@ fn files_that_are_no_log_are_refused_with_what_they_are() {
     };
     file("a.csv", b"", "a.csv is empty (0 bytes)");
     file("a.csv", b"user,item,y\n", "a.csv has no rows (a header alone)");
-    file("a.csv", b"\x1f\x8b\x08\0\0", "a.csv is a gzip archive");
+    file("a.csv", b"\x1f\x8b\x08\0\0", "a.csv: it cannot be unpacked");
     file("a.csv", b"x\0\0\x01\x02", "a.csv is a binary file");
     file("a.csv", b"y\n0\n1\n", "has one column, \"y\"");
     file("a.csv", b"u,y\n1,0\n2,1\n", "has 2 rows: at least 20");
@@ -458,7 +504,11 @@ fn files_that_are_no_log_are_refused_with_what_they_are() {
     file("a.parquet", b"PAR1 and no more", "a.parquet");
     file("a.csv", b"u,i,y\n1,2,0\n2,1\n", "a.csv:3: 2 values in a table of 3 columns");
     file("a.csv", b"u,i,y\n1,caf\xe9,0\n", "a.csv:2: not valid UTF-8");
-    refuses(&Case::new("b.csv", ""), &["--data", "@a.csv", "--labels", "y"], "cannot read a.csv");
+    refuses(
+        &Case::new("b.csv", ""),
+        &["--data", "@a.csv", "--labels", "y"],
+        "a.csv: there is no such file; did you mean \"b.csv\"?",
+    );
     let alone = csv("x,y", 100, |i| format!("7,{}", i % 2));
     file("a.csv", alone.as_bytes(), "\"x\": every row holds 7");
 }

@@ -57,6 +57,61 @@ fn written(small: &Small) -> Vec<String> {
 }
 
 #[test]
+fn a_column_that_is_named_like_a_score_is_refused_or_gives_way_in_every_format() {
+    let small = Small::new();
+    let bundle = small.trained();
+    let csv = small.write("in.csv", "user,p_a,item\n1,0.5,1\n2,0.5,3\n");
+    let tsv = small.write("in.tsv", "user\tp_a\titem\n1\t0.5\t1\n2\t0.5\t3\n");
+    let objects = "{\"user\":1,\"p_a\":0.5,\"item\":1}\n{\"user\":2,\"p_a\":0.5,\"item\":3}\n";
+    let jsonl = small.write("in.jsonl", objects);
+    let frame = df!("user" => [1i64, 2], "p_a" => [0.5, 0.5], "item" => [1i64, 3]).unwrap();
+    parquet(&small.path("in.parquet"), &frame);
+    let plain = small.write("plain.csv", "user,item\n1,1\n2,3\n");
+    succeeds(&score(&bundle, &[&plain], &small.path("plain.scores.csv")));
+    let expected = small.read("plain.scores.csv");
+    for input in [csv, tsv, jsonl, small.path("in.parquet")] {
+        for end in ["csv", "tsv", "jsonl", "parquet"] {
+            let name = format!("scores.{end}");
+            let output = small.path(&name);
+            let message = fails(&score(&bundle, &[&input], &output));
+            let is_told = message.contains("has a column 'p_a' already") && message.contains("--overwrite-columns");
+            assert!(is_told && !Path::new(&output).exists(), "{message}");
+            succeeds(&[score(&bundle, &[&input], &output), vec!["--overwrite-columns"]].concat());
+            let found = match end {
+                "parquet" => rows_of(&read_parquet(&output)),
+                "jsonl" => objects_of(&small.read(&name)),
+                _ => small.read(&name).replace('\t', ","),
+            };
+            assert_eq!(found, expected, "{input} to {end}");
+            std::fs::remove_file(output).unwrap();
+        }
+    }
+    let first = "{\"user\":1,\"item\":1}\n".repeat(9000);
+    let later = small.write("later.jsonl", &format!("{first}{{\"user\":2,\"item\":3,\"p_a\":1}}\n"));
+    let message = fails(&score(&bundle, &[&later], &small.path("later.scores.jsonl")));
+    assert!(message.contains("row 9000 has a column 'p_a' already"), "{message}");
+}
+
+/// JSON lines as CSV.
+fn objects_of(lines: &str) -> String {
+    let pair = |pair: &str, of: fn((&str, &str)) -> String| of(pair.split_once(':').unwrap());
+    let row = |line: &str, of: fn((&str, &str)) -> String| {
+        let values: Vec<String> = line.trim_matches(['{', '}']).split(',').map(|each| pair(each, of)).collect();
+        values.join(",") + "\n"
+    };
+    let names = row(lines.lines().next().unwrap(), |(name, _)| name.trim_matches('"').into());
+    let value: fn((&str, &str)) -> String = |(_, value)| value.trim_matches('"').into();
+    names + &lines.lines().map(|line| row(line, value)).collect::<String>()
+}
+
+/// A table as CSV.
+fn rows_of(frame: &DataFrame) -> String {
+    let mut csv = Vec::new();
+    CsvWriter::new(&mut csv).finish(&mut frame.clone()).unwrap();
+    text(&csv)
+}
+
+#[test]
 fn each_format_gives_the_same_scores_into_each_format() {
     let small = Small::new();
     let bundle = small.trained();
@@ -70,8 +125,8 @@ fn each_format_gives_the_same_scores_into_each_format() {
             let answer = json(&score(&bundle, &[input], &output));
             assert_eq!((&answer["rows"], &answer["unseen"]["item"]), (&ROWS.into(), &0.into()), "{input} {output}");
             assert_eq!(answer["values"]["item"], ROWS, "{input} {output}");
-            // scored once more it has the scores of before and the same ones beside them, in CSV
-            succeeds(&score(&bundle, &[&output], &again));
+            // scored once more it has the same scores in the place of those of before
+            succeeds(&[score(&bundle, &[&output], &again), vec!["--overwrite-columns"]].concat());
             let again = small.read("again.csv");
             assert_eq!(last(&again), last(&expected), "{input} {output}");
             let first: Vec<&str> = again.lines().map(|line| line.split(",p_").next().unwrap()).take(1).collect();
@@ -275,7 +330,7 @@ split = {{ kind = "random", valid = 0.2, test = 0.2, seed = 1 }}
     for output in ["t.parquet", "t.csv", "t.jsonl"] {
         let (output, again) = (small.path(output), small.path("again.csv"));
         for (input, output) in [(&input, &output), (&output, &again)] {
-            let answer = json(&score(&bundle, &[input], output));
+            let answer = json(&[score(&bundle, &[input], output), vec!["--overwrite-columns"]].concat());
             for field in categories.iter().chain(&["tags", "ids"]) {
                 assert_eq!(answer["unseen"][field], 0, "{field} of {input}");
                 assert!(answer["values"][field].as_u64().unwrap() >= n as u64, "{field} of {input}");
@@ -346,7 +401,7 @@ split = { kind = "random", valid = 0.2, test = 0.2, seed = 1 }
     succeeds(&[&score(&bundle, &[&select], &ready)[..], &["--derived"]].concat());
     assert_eq!(last(&small.read("raw.csv")), last(&small.read("ready.csv")));
     let again = small.path("again.csv");
-    succeeds(&score(&bundle, &[&raw], &again));
+    succeeds(&[score(&bundle, &[&raw], &again), vec!["--overwrite-columns"]].concat());
     assert_eq!(last(&small.read("again.csv")), last(&small.read("raw.csv")), "dates, times and lists as texts");
     let wrong =
         small.write("wrong.csv", "at,day,vector\n2024-03-01 10:00:00,2024-03-01,\"[1, 2]\"\nnoon,2024-03-01,[]\n");

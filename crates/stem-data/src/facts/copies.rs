@@ -61,6 +61,7 @@ pub(super) struct Copies {
 }
 
 impl Copies {
+    #[inline]
     pub(super) fn see(&mut self, hash: u64, split: u8) {
         if hash.trailing_zeros() < self.zeros {
             return;

@@ -1,41 +1,74 @@
-//! One walk over the coded rows, beside the one that encodes them.
+//! What is counted of the coded rows while they are encoded.
 
 use super::copies::Copies;
 use super::days::Days;
 use super::numbers::{histograms, moments};
 use super::values::ValueFacts;
 use super::{Facts, FieldCounts, FieldFacts, GroupFacts};
+use crate::codes::Block;
 use crate::dataset::NO_LABEL;
-use crate::dictionary::NULL;
+use crate::dictionary::{FIRST, NULL};
 use crate::encoding::{Encoding, number_places};
-use crate::error::{Error, Result};
 use crate::gather::CodedRows;
-use crate::recipe::Recipe;
+use crate::recipe::{Kind, Recipe};
 use crate::split::Split;
 use crate::splitter::LEFT_OUT;
-use crate::stop::StopFlag;
 use crate::within::Spaces;
 
-/// Counts everything.
-///
-/// # Errors
-/// [`Error::Stopped`].
-pub(crate) fn count(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, stop: &StopFlag) -> Result<Facts> {
-    let (tasks, vocabulary) = (recipe.labels.len(), rows.vocabulary_of_fields());
-    let mut fields = vec![[FieldCounts::default(); 3]; recipe.fields.len()];
-    let mut marks: Vec<Vec<u8>> = encoding.ids.iter().map(|ids| vec![0; ids.len()]).collect();
-    let (mut copies, mut days) = (Copies::default(), Days::new(&rows.times, tasks));
-    let (spaces, mut masked, mut outside) = (Spaces::of(recipe), vec![0; tasks], vec![0; tasks]);
-    let mut hashed = Vec::new();
-    let mut walk = rows.walk_last(recipe)?;
-    while let Some(block) = walk.next()? {
-        if stop.is_set() {
-            return Err(Error::Stopped);
+/// Counts everything about the rows that it sees.
+pub(crate) struct Counter<'r> {
+    recipe: &'r Recipe,
+    rows: &'r CodedRows,
+    encoding: &'r Encoding,
+    /// The vocabulary of each field. `[F]`
+    vocabulary: Vec<usize>,
+    /// Whether what a field has in training is known already. `[F]`
+    is_counted: Vec<bool>,
+    fields: Vec<[FieldCounts; 3]>, // [F]
+    /// For each vocabulary and each code the splits other than training that it occurs in, as bits.
+    marks: Vec<Vec<u8>>,
+    /// Training rows.
+    trained: usize,
+    copies: Copies,
+    days: Days<'r>,
+    spaces: Spaces,
+    masked: Vec<u8>,     // [T]
+    outside: Vec<usize>, // [T]
+    hashed: Vec<u32>,
+}
+
+impl<'r> Counter<'r> {
+    pub(crate) fn new(recipe: &'r Recipe, rows: &'r CodedRows, encoding: &'r Encoding) -> Self {
+        let (tasks, vocabulary) = (recipe.labels.len(), rows.vocabulary_of_fields());
+        let is_counted = vocabulary.iter().enumerate().map(|(f, &v)| is_counted(recipe, rows, f, v)).collect();
+        Self {
+            recipe,
+            rows,
+            encoding,
+            vocabulary,
+            is_counted,
+            fields: vec![[FieldCounts::default(); 3]; recipe.fields.len()],
+            marks: encoding.ids.iter().map(|ids| vec![0; ids.len()]).collect(),
+            trained: 0,
+            copies: Copies::default(),
+            days: Days::new(&rows.times, tasks),
+            spaces: Spaces::of(recipe),
+            masked: vec![0; tasks],
+            outside: vec![0; tasks],
+            hashed: Vec::new(),
         }
+    }
+
+    /// Counts the rows of a block.
+    pub(crate) fn see(&mut self, block: &Block<'_>) {
+        let Self { rows, encoding, vocabulary, marks, masked, outside, hashed, .. } = self;
         let kept = block.rows.clone().enumerate().filter(|(_, row)| rows.splits[*row] != LEFT_OUT);
         let kept: Vec<(usize, usize)> = kept.collect();
-        for ((f, counts), &v) in fields.iter_mut().enumerate().zip(&vocabulary) {
-            for &(place, row) in &kept {
+        let others = kept.iter().copied().filter(|(_, row)| rows.splits[*row] != Split::Train as u8);
+        let others: Vec<(usize, usize)> = others.collect();
+        self.trained += kept.len() - others.len();
+        for ((f, counts), &v) in self.fields.iter_mut().enumerate().zip(&*vocabulary) {
+            for &(place, row) in if self.is_counted[f] { &others } else { &kept } {
                 let (own, split) = (block.get(place, f), rows.splits[row]);
                 count_keys(&mut counts[split as usize], own, &encoding.ids[v]);
                 if split != Split::Train as u8 {
@@ -46,33 +79,54 @@ pub(crate) fn count(recipe: &Recipe, rows: &CodedRows, encoding: &Encoding, stop
         for (place, row) in kept {
             let split = rows.splits[row];
             hashed.clear();
-            for own in block.row(place) {
-                hashed.push(own.len() as u32);
-                hashed.extend_from_slice(own);
-            }
+            hashed.extend_from_slice(block.whole(place));
             let raw = rows.labels.row(row);
-            spaces.mask(raw, &mut masked);
-            for ((outside, raw), masked) in outside.iter_mut().zip(raw).zip(&masked) {
+            self.spaces.mask(raw, masked);
+            for ((outside, raw), masked) in outside.iter_mut().zip(raw).zip(&*masked) {
                 *outside += usize::from(*raw == 1 && *masked == NO_LABEL);
             }
-            days.see(row, split, &masked);
-            copies.see(hash(&mut hashed, rows, row, raw), split);
+            self.days.see(row, split, masked);
+            self.copies.see(hash(hashed, rows, row, raw), split);
         }
     }
-    let values = rows.vocabularies.iter().zip(&encoding.counts).zip(&marks);
-    let values = values.map(|((coded, counts), marks)| {
-        coded.dictionary.as_ref().map(|_| ValueFacts::of(counts, marks, coded.min_count as u64))
-    });
-    Ok(Facts {
-        vocabularies: values.collect(),
-        fields: with_numbers(recipe, fields, rows),
-        groups: rows.groups.as_ref().map(|groups| count_groups(groups.values(), &rows.splits)),
-        days: days.finish(),
-        copies: copies.finish(),
-        outside,
-        untrained: rows.untrained,
-        allow_leak: recipe.allow_leak.clone(),
-    })
+
+    /// Once all rows have come.
+    pub(crate) fn finish(self) -> Facts {
+        let Self { recipe, rows, encoding, vocabulary, is_counted, mut fields, marks, trained, .. } = self;
+        for (f, counts) in fields.iter_mut().enumerate().filter(|(f, _)| is_counted[*f]) {
+            let v = vocabulary[f];
+            counts[Split::Train as usize] = of_training(trained, &encoding.counts[v], &encoding.ids[v]);
+        }
+        let values = rows.vocabularies.iter().zip(&encoding.counts).zip(&marks);
+        let values = values.map(|((coded, counts), marks)| {
+            coded.dictionary.as_ref().map(|_| ValueFacts::of(counts, marks, coded.min_count as u64))
+        });
+        Facts {
+            vocabularies: values.collect(),
+            fields: with_numbers(recipe, fields, rows),
+            groups: rows.groups.as_ref().map(|groups| count_groups(groups.values(), &rows.splits)),
+            days: self.days.finish(),
+            copies: self.copies.finish(),
+            outside: self.outside,
+            untrained: rows.untrained,
+            allow_leak: recipe.allow_leak.clone(),
+        }
+    }
+}
+
+/// Whether the counts of a vocabulary are those of a field in training: it has no other, and a value in every row.
+fn is_counted(recipe: &Recipe, rows: &CodedRows, field: usize, vocabulary: usize) -> bool {
+    let coded = &rows.vocabularies[vocabulary];
+    coded.dictionary.is_some() && coded.fields == [field] && !matches!(recipe.fields[field].kind, Kind::Sequence { .. })
+}
+
+/// What a field has in so many training rows, by how often each code occurs there.
+fn of_training(rows: usize, counts: &[u64], ids: &[u32]) -> FieldCounts {
+    let nulls = counts.get(NULL as usize).map_or(0, |&nulls| nulls as usize);
+    let unseen_id = ids.get(NULL as usize); // the id of null is that of the unseen
+    let keys = counts.iter().zip(ids).skip(FIRST as usize);
+    let unseen: u64 = keys.filter(|(_, id)| Some(*id) == unseen_id).map(|(count, _)| count).sum();
+    FieldCounts { rows, nulls, values: rows - nulls, unseen: unseen as usize }
 }
 
 /// The codes of one row of a field that has a vocabulary.
@@ -146,6 +200,18 @@ mod tests {
         let found = count_groups(&[0, 0, 1, 1, 2, 3], &[0, 2, 2, 2, 0, LEFT_OUT]);
         let of = |groups, trained, rows| GroupFacts { groups, trained, rows };
         assert_eq!(found, [of(2, 2, 2), of(0, 0, 0), of(2, 1, 1)]);
+    }
+
+    #[test]
+    fn counts_of_codes_tell_what_walking_the_rows_does() {
+        let ids = [0, 9, 1, 9, 2]; // padding, null, a known key, an unseen one, another known one
+        let codes = [2, NULL, 3, 2, 4, 3, NULL];
+        let (mut walked, mut counts) = (FieldCounts::default(), [0; 5]);
+        for code in codes {
+            count_keys(&mut walked, &[code], &ids);
+            counts[code as usize] += 1;
+        }
+        assert_eq!(of_training(codes.len(), &counts, &ids), walked);
     }
 
     #[test]

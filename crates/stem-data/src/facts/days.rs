@@ -53,6 +53,23 @@ pub(crate) struct Times {
 }
 
 impl Times {
+    /// Says so where some rows have a time in seconds and others in milliseconds, or in other units: their order is none.
+    pub(crate) fn two_units(&self, split: &str) -> Option<String> {
+        if !self.integers || self.a_day.is_some() {
+            return None;
+        }
+        let units =
+            [("seconds", 1), ("milliseconds", 1_000), ("microseconds", 1_000_000), ("nanoseconds", 1_000_000_000)];
+        let of = |scale: i64| self.order.iter().filter(|time| SECONDS.contains(&(*time / scale))).count();
+        let found: Vec<(&str, usize)> =
+            units.map(|(name, scale)| (name, of(scale))).into_iter().filter(|(_, n)| *n > 0).collect();
+        let is_all = found.iter().map(|(_, rows)| rows).sum::<usize>() == self.order.len();
+        let told: Vec<String> = found.iter().map(|(name, rows)| format!("{rows} rows in {name}")).collect();
+        (is_all && found.len() > 1).then(|| {
+            format!("split by {split}: its times look like {}: rows of different units have no order; make them one in the sql", told.join(" and "))
+        })
+    }
+
     /// First day, number of days, and what a day is; `None` where that is not known.
     fn range(&self) -> Option<(i64, usize, i64)> {
         let (first, last) = (*self.order.iter().min()?, *self.order.iter().max()?);
@@ -81,6 +98,7 @@ impl<'r> Days<'r> {
         Self { order: &times.order, range, tasks, rows: vec![[0; 3]; days], labels: vec![[0; 2]; days * tasks] }
     }
 
+    #[inline]
     pub(super) fn see(&mut self, row: usize, split: u8, labels: &[u8]) {
         let Some((first, _, a_day)) = self.range.filter(|_| split != LEFT_OUT) else { return };
         let day = (self.order[row].div_euclid(a_day) - first) as usize;

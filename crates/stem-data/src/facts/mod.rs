@@ -19,7 +19,7 @@ mod warnings;
 use serde::{Deserialize, Serialize};
 
 pub use copies::CopyFacts;
-pub(crate) use count::count;
+pub(crate) use count::Counter;
 pub use days::DayFacts;
 pub(crate) use days::Times;
 pub use numbers::{Histogram, NumberFacts};

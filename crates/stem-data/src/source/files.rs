@@ -62,7 +62,7 @@ pub(crate) fn list(source: &Source, data: &Path) -> Result<Vec<SourceFile>> {
     Ok(files)
 }
 
-pub(super) fn is_pattern(name: &str) -> bool {
+pub(crate) fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }
 
@@ -73,6 +73,10 @@ pub(super) fn is_hidden(name: &str) -> bool {
 /// The file at `path`; `below` are the folders whose names may say a partition.
 fn found(path: PathBuf, below: &Path) -> Result<SourceFile, FileError> {
     let metadata = std::fs::metadata(&path).map_err(FileError::of("read", &path))?;
+    if !metadata.is_file() {
+        let what = "it is a pipe or a device, and is read more than once: write it to a file";
+        return Err(FileError::of("read", &path)(std::io::Error::other(what)));
+    }
     let folders = below.parent().into_iter().flat_map(Path::components);
     let partitions = folders.filter_map(|folder| {
         let folder = folder.as_os_str().to_string_lossy();
@@ -95,8 +99,33 @@ fn unescaped(value: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| value.to_string())
 }
 
+/// Folders whose systems say elsewhere which of the files in them count: what was deleted or replaced lies there too.
+const OTHER_SYSTEMS: [(&str, &str); 3] =
+    [("_delta_log", "a table of Delta Lake"), (".hoodie", "a table of Hudi"), ("metadata", "a table of Iceberg")];
+
+/// Refuses a folder of which not every file counts.
+fn refuse_other_systems(folder: &Path) -> Result<()> {
+    let is_mark = |name: &&(&str, &str)| match *name {
+        ("metadata", _) => {
+            let within = std::fs::read_dir(folder.join("metadata")).into_iter().flatten().flatten();
+            within.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(".metadata.json"))
+        }
+        (name, _) => folder.join(name).is_dir(),
+    };
+    match OTHER_SYSTEMS.iter().find(is_mark) {
+        Some((mark, what)) => {
+            let what = format!(
+                "it is {what}: {mark} says which of its files count, and others lie there too; write the rows that count to a folder of their own"
+            );
+            Err(Error::Source { path: folder.into(), what })
+        }
+        None => Ok(()),
+    }
+}
+
 /// Every file in a folder and in the folders within, in the order of their names.
 fn walk(folder: &Path, below: &Path, files: &mut Vec<SourceFile>) -> Result<()> {
+    refuse_other_systems(folder)?;
     let entries = std::fs::read_dir(folder).map_err(FileError::of("read", folder))?;
     let mut names = Vec::new();
     for entry in entries {
@@ -106,12 +135,22 @@ fn walk(folder: &Path, below: &Path, files: &mut Vec<SourceFile>) -> Result<()> 
     for name in names.into_iter().filter(|name| !is_hidden(&name.to_string_lossy())) {
         let (path, below) = (folder.join(&name), below.join(&name));
         if path.is_dir() {
+            if path.is_symlink() && is_within(folder, &path) {
+                let what = "it is a link to a folder that it lies in: its files would count many times";
+                return Err(Error::Source { path, what: what.into() });
+            }
             walk(&path, &below, files)?;
         } else {
             files.push(found(path, &below)?);
         }
     }
     Ok(())
+}
+
+/// Whether a folder lies in what `link` leads to, or is it.
+fn is_within(folder: &Path, link: &Path) -> bool {
+    let (Ok(folder), Ok(target)) = (folder.canonicalize(), link.canonicalize()) else { return false };
+    folder.starts_with(target)
 }
 
 /// Every file that a pattern fits, in the order of their paths.
@@ -214,6 +253,36 @@ mod tests {
         let folder = folder(&["log/a.csv", "log/_b.csv", "log/.c.csv"]);
         let pattern = format!("{}/log/*.csv", folder.path().display());
         assert_eq!(listed(folder.path(), &[&pattern]), ["log/a.csv"]);
+    }
+
+    #[test]
+    fn folders_of_which_not_every_file_counts_are_refused() {
+        for (mark, what) in
+            [("_delta_log/0.json", "Delta Lake"), ("metadata/v1.metadata.json", "Iceberg"), (".hoodie/x", "Hudi")]
+        {
+            let folder = folder(&["log/a.parquet", &format!("log/{mark}")]);
+            let source = Source { files: vec!["log".into()], ..Source::default() };
+            let message = list(&source, folder.path()).unwrap_err().to_string();
+            assert!(message.contains("log: it is a table of ") && message.contains(what), "{message}");
+        }
+        let folder = folder(&["log/metadata/a.csv", "log/b.csv"]);
+        assert_eq!(
+            listed(folder.path(), &["log"]),
+            ["log/b.csv", "log/metadata/a.csv"],
+            "a folder of that name alone is none"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_back_is_refused_and_another_link_is_followed() {
+        let folder = folder(&["log/a.csv", "more/b.csv"]);
+        std::os::unix::fs::symlink("../more", folder.path().join("log/more")).unwrap();
+        assert_eq!(listed(folder.path(), &["log"]), ["log/a.csv", "log/more/b.csv"]);
+        std::os::unix::fs::symlink("..", folder.path().join("log/up")).unwrap();
+        let source = Source { files: vec!["log".into()], ..Source::default() };
+        let message = list(&source, folder.path()).unwrap_err().to_string();
+        assert!(message.contains("log/up: it is a link to a folder that it lies in"), "{message}");
     }
 
     #[test]

@@ -1,153 +1,14 @@
-//! A plain reader of text tables that knows line numbers. Polars reads the values; this one holds every line to the rules of the format.
-//!
-//! Polars fills short lines with null, joins lines between stray quotes, and reports neither lines nor columns. So every text table is
-//! also walked here: on a thread beside the query for its shape, quotes, encoding and keys, and once more for its types when the query
-//! failed.
+//! The lines of a text file, each with its number. Whoever reads text here reads it with these: what a line is, where its values end and
+//! which number it has is decided once.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use stem_core::files::FileError;
 
-use super::infer;
 use crate::error::{Error, Result};
-use crate::recipe::ColumnType;
-use crate::stop::StopFlag;
-
-/// A text file as it is read, and what is expected of it.
-#[derive(Debug, Clone)]
-pub(crate) struct TextTable {
-    /// UTF-8, a separator of one character, quotes within quotes doubled.
-    pub(crate) path: PathBuf,
-    /// The file that messages name: the same, or the one that it was rewritten from.
-    pub(crate) shown: PathBuf,
-    pub(crate) separator: u8,
-    pub(crate) quote: Option<u8>,
-    pub(crate) header: bool,
-    /// In the order of the file.
-    pub(crate) columns: Vec<TextColumn>,
-    pub(crate) null_values: Vec<String>,
-}
-
-/// A column of a text file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TextColumn {
-    pub(crate) name: String,
-    pub(crate) kind: ColumnType,
-    /// Whether its values name users, items and the like, so that none may be changed by reading it.
-    pub(crate) is_key: bool,
-    /// Whether the recipe says the type.
-    pub(crate) is_given: bool,
-}
-
-impl TextTable {
-    /// Holds every line to the rules, and gives the number of rows. Stops looking when `stop` is set.
-    ///
-    /// # Errors
-    /// The first line that is no UTF-8, has a stray quote, has not one value for each column, or has an integer key that would be read
-    /// as another one (`007` as 7).
-    pub(crate) fn check_lines(&self, stop: &StopFlag) -> Result<u64> {
-        let expected = self.columns.len();
-        let has_keys = self.columns.iter().any(TextColumn::is_inferred_number_key);
-        let has_floats =
-            self.columns.iter().any(|column| column.is_inferred_number_key() && column.kind == ColumnType::Float);
-        let mut lines = self.lines()?;
-        let mut rows = 0;
-        while let Some(line) = lines.next()? {
-            if stop.is_set() {
-                break;
-            }
-            let Line { number, text, .. } = line;
-            if text.is_empty() && expected > 1 {
-                return Err(Error::Blank { path: self.shown.clone(), line: number }); // Polars takes it for a row of nulls
-            }
-            let found = line.values(self.separator, self.quote);
-            if found != expected {
-                return Err(Error::Ragged { path: self.shown.clone(), line: number, expected, found });
-            }
-            rows += 1;
-            let may_change = || has_floats || may_hold_changed_integers(text.as_bytes(), self.separator, self.quote);
-            if has_keys && (rows > 1 || !self.header) && may_change() {
-                self.check_keys(number, text)?;
-            }
-        }
-        Ok(rows - u64::from(self.header && rows > 0))
-    }
-
-    fn check_keys(&self, line: usize, text: &str) -> Result<()> {
-        for (column, value) in self.columns.iter().zip(cut(text, self.separator, self.quote)) {
-            let value = unquoted(value, self.quote);
-            let is_number = || value.trim().parse::<f64>().is_ok_and(f64::is_finite);
-            let is_plain = || match column.kind {
-                ColumnType::Float => infer::is_plain_float(value),
-                _ => infer::is_integer(value),
-            };
-            if column.is_inferred_number_key() && !self.is_null(value) && !is_plain() && is_number() {
-                return Err(self.wrong_type(line, column, "a key that is written in one way", value));
-            }
-        }
-        Ok(())
-    }
-
-    /// The first value that is not of its column's type.
-    pub(crate) fn check_types(&self) -> Result<()> {
-        let mut lines = self.lines()?;
-        if self.header {
-            lines.next()?;
-        }
-        while let Some(Line { number, text, .. }) = lines.next()? {
-            for (column, value) in self.columns.iter().zip(cut(text, self.separator, self.quote)) {
-                let value = unquoted(value, self.quote);
-                let is_boolean = || value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false");
-                let expected = match column.kind {
-                    ColumnType::Integer if value.parse::<i64>().is_err() => "an integer",
-                    ColumnType::Float if value.parse::<f64>().is_err() => "a number",
-                    ColumnType::Boolean if !is_boolean() => "true or false",
-                    _ => continue,
-                };
-                if !self.is_null(value) {
-                    return Err(self.wrong_type(number, column, expected, value));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn is_null(&self, value: &str) -> bool {
-        value.is_empty() || self.null_values.iter().any(|null| null == value)
-    }
-
-    fn wrong_type(&self, line: usize, column: &TextColumn, expected: &'static str, found: &str) -> Error {
-        let (path, name, found) = (self.shown.clone(), column.name.clone(), found.to_string());
-        Error::Type { path, line, column: name, expected, found, given: column.is_given }
-    }
-
-    fn lines(&self) -> Result<Lines<'_>> {
-        Lines::open(&self.path, &self.shown, self.separator, self.quote)
-    }
-}
-
-impl TextColumn {
-    /// Whether other texts than one could name the same key, and the recipe does not say that this is meant.
-    fn is_inferred_number_key(&self) -> bool {
-        self.is_key && matches!(self.kind, ColumnType::Integer | ColumnType::Float) && !self.is_given
-    }
-}
-
-/// Whether a value of the line may be an integer that is written as no other program would write it. Rarely true of other lines.
-fn may_hold_changed_integers(line: &[u8], separator: u8, quote: Option<u8>) -> bool {
-    let quote = quote.unwrap_or(b'+');
-    let odd = |first: u8, second: u8| {
-        (first == b'0') & second.is_ascii_digit()
-            | (first == b'+')
-            | (first == b' ')
-            | (first == quote)
-            | (first == b'-') & (second == b'0')
-    };
-    let at_start = matches!(line, [first, second, ..] if odd(*first, *second));
-    at_start | line.windows(3).fold(false, |found, w| found | (w[0] == separator) & odd(w[1], w[2]))
-}
 
 /// What some programs put before text in UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -160,27 +21,59 @@ pub(crate) struct Line<'l> {
     pub(crate) number: usize,
     /// Without the end of the line.
     pub(crate) text: &'l str,
-    has_quotes: bool,
+    separator: u8,
+    /// `None` where no quote stands in it.
+    quote: Option<u8>,
 }
 
-impl Line<'_> {
+impl<'l> Line<'l> {
     /// How many values it holds.
-    fn values(&self, separator: u8, quote: Option<u8>) -> usize {
-        match self.has_quotes {
-            true => cut(self.text, separator, quote).count(),
-            false => 1 + self.text.as_bytes().iter().filter(|&&b| b == separator).count(),
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        match self.quote {
+            Some(_) => self.cut().count(),
+            None => 1 + self.text.as_bytes().iter().filter(|&&b| b == self.separator).count(),
         }
+    }
+
+    /// Its values, without the quotes round them.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Cow<'l, str>> + use<'l> {
+        let quote = self.quote.map(char::from);
+        self.cut().map(move |value| quote.map_or(Cow::Borrowed(value), |quote| unquoted(value, quote)))
+    }
+
+    /// Its values; quotes stay on them.
+    fn cut(&self) -> impl Iterator<Item = &'l str> + use<'l> {
+        let (separator, quote, mut quoted) = (char::from(self.separator), self.quote.map(char::from), false);
+        self.text.split(move |letter: char| {
+            quoted ^= quote == Some(letter);
+            !quoted && letter == separator
+        })
+    }
+}
+
+/// A value without the quotes round it, and of two within it one.
+fn unquoted(value: &str, quote: char) -> Cow<'_, str> {
+    match value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote)) {
+        Some(value) if value.contains(quote) => value.replace(&format!("{quote}{quote}"), &quote.to_string()).into(),
+        Some(value) => value.into(),
+        None => value.into(),
     }
 }
 
 /// The lines of a file.
-pub(crate) struct Lines<'p> {
-    path: &'p Path,
-    reader: BufReader<File>,
+pub(crate) struct Lines<R> {
+    path: PathBuf,
+    reader: R,
     separator: u8,
     quote: Option<u8>,
+    /// Number of the line that is read next, and of the one in `bytes`.
     next: usize,
+    first: usize,
     bytes: Vec<u8>,
+    /// Bytes at the start of `bytes` that are no text.
+    mark: usize,
+    has_quotes: bool,
 }
 
 /// Where in a line a reader is.
@@ -196,12 +89,25 @@ enum At {
     Quote,
 }
 
-impl<'p> Lines<'p> {
+impl Lines<BufReader<File>> {
     /// The lines of `path`, which messages call `shown`.
-    pub(crate) fn open(path: &Path, shown: &'p Path, separator: u8, quote: Option<u8>) -> Result<Self> {
+    pub(crate) fn open(path: &Path, shown: &Path, separator: u8, quote: Option<u8>) -> Result<Self> {
         let file = File::open(path).map_err(FileError::of("read", shown))?;
-        let reader = BufReader::with_capacity(1 << 18, file);
-        Ok(Self { path: shown, reader, separator, quote, next: 1, bytes: Vec::new() })
+        Ok(Self::new(BufReader::with_capacity(1 << 18, file), shown, separator, quote))
+    }
+}
+
+impl<R: BufRead> Lines<R> {
+    /// The lines of what `reader` gives, which messages call `shown`.
+    pub(crate) fn new(reader: R, shown: &Path, separator: u8, quote: Option<u8>) -> Self {
+        let (path, bytes) = (shown.to_path_buf(), Vec::new());
+        Self { path, reader, separator, quote, next: 1, first: 1, bytes, mark: 0, has_quotes: false }
+    }
+
+    /// The same, of which the first has this number.
+    pub(crate) fn numbered_from(mut self, number: usize) -> Self {
+        self.next = number;
+        self
     }
 
     /// The next line.
@@ -209,44 +115,71 @@ impl<'p> Lines<'p> {
     /// # Errors
     /// Bytes that are no UTF-8, and quotes that stand where none may.
     pub(crate) fn next(&mut self) -> Result<Option<Line<'_>>> {
-        let Self { path, reader, separator, quote, next, bytes } = self;
-        let (first, mut at, mut has_quotes) = (*next, At::Start, false);
-        bytes.clear();
+        match self.read()? {
+            true => self.line().map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// The next line that is not blank.
+    ///
+    /// # Errors
+    /// Those of [`next`](Self::next).
+    pub(crate) fn next_row(&mut self) -> Result<Option<Line<'_>>> {
+        while self.read()? {
+            if !without_end(&self.bytes[self.mark..]).is_empty() {
+                return self.line().map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads a line into `bytes`; gives whether there was one.
+    fn read(&mut self) -> Result<bool> {
+        let mut at = At::Start;
+        (self.first, self.mark, self.has_quotes) = (self.next, 0, false);
+        self.bytes.clear();
+        let stray = |line: usize, what| Error::Quote { path: self.path.clone(), line, what };
         loop {
-            let from = bytes.len();
-            if reader.read_until(b'\n', bytes).map_err(FileError::of("read", path))? == 0 {
+            let from = self.bytes.len();
+            let read = self.reader.read_until(b'\n', &mut self.bytes);
+            if read.map_err(FileError::of("read", &self.path))? == 0 {
                 if at == At::Quoted {
-                    return Err(Error::Quote { path: path.to_path_buf(), line: first, what: "is never closed" });
+                    return Err(stray(self.first, "is never closed"));
                 }
                 break;
             }
-            *next += 1;
-            let from = if *next == 2 && bytes.starts_with(MARK) { MARK.len() } else { from };
-            let line = without_end(&bytes[from..]);
-            if let Some(quote) = quote.filter(|quote| at == At::Quoted || line.contains(quote)) {
-                has_quotes = true;
-                at = follow(line, *separator, quote, at).map_err(|what| Error::Quote {
-                    path: path.to_path_buf(),
-                    line: *next - 1,
-                    what,
-                })?;
+            self.next += 1;
+            if self.next == 2 && self.bytes.starts_with(MARK) {
+                self.mark = MARK.len();
+            }
+            let line = without_end(&self.bytes[from.max(self.mark)..]);
+            if self.next == 2 && !self.bytes.ends_with(b"\n") && line.contains(&b'\r') {
+                let what = "its lines end in a carriage return alone, as very old programs wrote them: end them in line feeds, tr '\\r' '\\n'";
+                return Err(Error::Source { path: self.path.clone(), what: what.into() });
+            }
+            if let Some(quote) = self.quote.filter(|quote| at == At::Quoted || line.contains(quote)) {
+                self.has_quotes = true;
+                at = follow(line, self.separator, quote, at).map_err(|what| stray(self.next - 1, what))?;
             }
             if at != At::Quoted {
                 break;
             }
-            if bytes.len() > LONGEST {
-                return Err(Error::Quote { path: path.to_path_buf(), line: first, what: "is never closed" });
+            if self.bytes.len() > LONGEST {
+                return Err(stray(self.first, "is never closed"));
             }
         }
-        if *next == first {
-            return Ok(None);
-        }
-        let start = if first == 1 && bytes.starts_with(MARK) { MARK.len() } else { 0 };
-        let text = std::str::from_utf8(without_end(&bytes[start..])).map_err(|error| {
-            let before = bytes[..start + error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
-            Error::Utf8 { path: path.to_path_buf(), line: first + before }
+        Ok(self.next > self.first)
+    }
+
+    /// The line in `bytes`.
+    fn line(&self) -> Result<Line<'_>> {
+        let text = std::str::from_utf8(without_end(&self.bytes[self.mark..])).map_err(|error| {
+            let before = self.bytes[..self.mark + error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
+            Error::Utf8 { path: self.path.clone(), line: self.first + before }
         })?;
-        Ok(Some(Line { number: first, text, has_quotes }))
+        let quote = self.quote.filter(|_| self.has_quotes);
+        Ok(Line { number: self.first, text, separator: self.separator, quote })
     }
 }
 
@@ -284,160 +217,49 @@ impl At {
     }
 }
 
-/// Text with values between commas, or another character, that is passed through as it is, and held to the rules of its quotes on the way: a stray quote, which readers
-/// join lines by, is an error that names its line.
-#[derive(Debug)]
-pub struct StrictQuotes<R> {
-    input: R,
-    separator: u8,
-    at: At,
-    line: usize,
-    /// Bytes at the start that are no text.
-    mark: usize,
-    /// A carriage return that may belong to the end of the line.
-    is_return: bool,
-}
-
-impl<R: Read> StrictQuotes<R> {
-    /// Text that has not been read yet.
-    pub fn new(input: R) -> Self {
-        Self { input, separator: b',', at: At::Start, line: 1, mark: 0, is_return: false }
-    }
-
-    /// Another character than a comma between values.
-    #[must_use]
-    pub fn separated_by(self, separator: u8) -> Self {
-        Self { separator, ..self }
-    }
-
-    fn see(&mut self, byte: u8) -> std::result::Result<(), &'static str> {
-        if self.line == 1 && self.mark < MARK.len() {
-            if byte == MARK[self.mark] {
-                self.mark += 1;
-                return Ok(());
-            }
-            self.mark = MARK.len();
-        }
-        if self.at != At::Quoted && byte == b'\n' {
-            (self.at, self.is_return) = (At::Start, false);
-        } else if self.at != At::Quoted && byte == b'\r' {
-            self.is_return = true;
-        } else {
-            if std::mem::take(&mut self.is_return) && self.at == At::Quote {
-                return Err("ends a value, and more of the value follows");
-            }
-            self.at = self.at.then(byte, self.separator, b'"')?;
-        }
-        self.line += usize::from(byte == b'\n');
-        Ok(())
-    }
-}
-
-impl<R: Read> Read for StrictQuotes<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.input.read(buffer)?;
-        let refused = |line: usize, what: &str| {
-            let what = format!("line {line}: a quote {what}; quotes within quotes are doubled");
-            std::io::Error::new(std::io::ErrorKind::InvalidData, what)
-        };
-        for &byte in &buffer[..read] {
-            let line = self.line;
-            self.see(byte).map_err(|what| refused(line, what))?;
-        }
-        if read == 0 && !buffer.is_empty() && self.at == At::Quoted {
-            return Err(refused(self.line, "is never closed"));
-        }
-        Ok(read)
-    }
-}
-
-/// The values of a line; quotes stay on them.
-fn cut(text: &str, separator: u8, quote: Option<u8>) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    text.split(move |letter: char| {
-        quoted ^= quote.is_some_and(|quote| letter == char::from(quote));
-        !quoted && letter == char::from(separator)
-    })
-}
-
-/// A value without the quotes round it.
-fn unquoted(value: &str, quote: Option<u8>) -> &str {
-    quote.map_or(value, |quote| value.trim_matches(char::from(quote)))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    fn checked(text: &str, columns: &[ColumnType]) -> std::result::Result<u64, String> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.csv");
-        std::fs::write(&path, text).unwrap();
-        let column = |(i, &kind): (usize, &ColumnType)| TextColumn {
-            name: format!("c{i}"),
-            kind,
-            is_key: true,
-            is_given: false,
-        };
-        let columns = columns.iter().enumerate().map(column).collect();
-        let (shown, null_values) = (PathBuf::from("t.csv"), vec!["-".to_string()]);
-        let table = TextTable { path, shown, separator: b',', quote: Some(b'"'), header: true, columns, null_values };
-        table.check_lines(&StopFlag::default()).map_err(|e| e.to_string())
-    }
-
-    const TWO: [ColumnType; 2] = [ColumnType::Text, ColumnType::Integer];
-
-    #[test]
-    fn quoted_separators_and_line_breaks_belong_to_the_value() {
-        assert_eq!(checked("\u{feff}\"a\",b\nx,2\n", &TWO), Ok(1));
-        assert_eq!(checked("a,b\n\"x,\ny\",2\r\n\"say \"\"hi\"\"\",3\n", &TWO), Ok(2));
-        let message = checked("a,b\n\"x,\ny\",2\n3,4,5\n", &TWO).unwrap_err();
-        assert!(message.contains("t.csv:4: 3 values in a table of 2 columns"), "{message}");
-    }
-
-    #[test]
-    fn strict_quotes_pass_what_is_whole_and_stop_at_what_is_not() {
-        let read = |text: &str| {
-            let mut out = String::new();
-            StrictQuotes::new(text.as_bytes()).read_to_string(&mut out).map(|_| out).map_err(|e| e.to_string())
-        };
-        for whole in ["\u{feff}\"a\",b\r\n\"x\"\"y\",\"1,\n2\"\r\n,\n", "a,b\n1,2", ""] {
-            assert_eq!(read(whole), Ok(whole.to_string()));
+    /// Number and values of each line that is not blank.
+    fn rows(text: &[u8]) -> Result<Vec<(usize, Vec<String>)>> {
+        let mut lines = Lines::new(text, Path::new("t.csv"), b',', Some(b'"'));
+        let mut rows = Vec::new();
+        while let Some(line) = lines.next_row()? {
+            let values: Vec<String> = line.values().map(Cow::into_owned).collect();
+            assert_eq!(line.count(), values.len());
+            rows.push((line.number, values));
         }
-        for (stray, line) in [("a,b\n1,\"x\n2,3\n", 4), ("a\nPa\"ris\n", 2), ("a\n\"Pa\"ris\n", 2)] {
-            let message = read(stray).unwrap_err();
-            assert!(message.starts_with(&format!("line {line}: a quote ")), "{message}");
+        Ok(rows)
+    }
+
+    #[test]
+    fn a_line_has_the_number_that_an_editor_shows_whatever_ends_lines_and_stands_before() {
+        let found = |text: &str| -> Vec<usize> { rows(text.as_bytes()).unwrap().iter().map(|row| row.0).collect() };
+        for end in ["\n", "\r\n"] {
+            assert_eq!(found(&["a,b", "1,2", "", "3,4", "5,6"].join(end)), [1, 2, 4, 5]);
+            assert_eq!(found(&["\u{feff}a,b", "\"1", "\",2", "3,4", ""].join(end)), [1, 2, 4]);
+            assert_eq!(found(&["", "", "a,b", "1,2"].join(end)), [3, 4]);
         }
     }
 
     #[test]
-    fn a_blank_line_among_rows_is_refused() {
-        assert!(checked("a,b\nx,1\n\ny,2\n", &TWO).unwrap_err().starts_with("t.csv:3: a blank line"));
-        assert!(checked("a,b\nx,1\n\r\ny,2\n", &TWO).unwrap_err().starts_with("t.csv:3: a blank line"));
+    fn values_come_without_their_quotes() {
+        let text = "\u{feff}\"a\",b\r\n\"x\"\"y\",\"1,\n2\"\r\n,\n\"\",\"\"\"\"\n";
+        let found: Vec<Vec<String>> = rows(text.as_bytes()).unwrap().into_iter().map(|row| row.1).collect();
+        let expected = [["a", "b"], ["x\"y", "1,\n2"], ["", ""], ["", "\""]];
+        assert_eq!(found, expected.map(|row| row.map(String::from).to_vec()));
     }
 
     #[test]
-    fn a_stray_quote_is_named_with_its_line() {
-        for (text, line, what) in [
-            ("a,b\nx,1\n5\" pipe,1\n6\" pipe,2\n", 3, "stands inside a value"),
-            ("a,b\n\"say \\\"hi\\\" again\",1\n", 2, "more of the value follows"),
-            ("a,b\nx,1\n\"y,2\nz,3\n", 3, "never closed"),
-        ] {
-            let message = checked(text, &TWO).unwrap_err();
-            assert!(message.contains(&format!("t.csv:{line}: ")) && message.contains(what), "{message}");
+    fn what_is_no_line_of_text_is_told_by_its_number() {
+        let refused = |text: &[u8]| rows(text).unwrap_err().to_string();
+        assert!(refused(b"a,b\r\n1,2\r\n3,\xff\r\n").starts_with("t.csv:3: not valid UTF-8"));
+        assert!(refused(b"a,b\r\n\"1\r\n2\xff\",2\r\n").starts_with("t.csv:3: not valid UTF-8"));
+        for (stray, line) in [("a,b\r\n1,\"x\r\n2,3\r\n", 2), ("a\nPa\"ris\n", 2), ("a\n\n\"Pa\"ris\n", 3)] {
+            assert!(refused(stray.as_bytes()).starts_with(&format!("t.csv:{line}: a quote ")), "{stray}");
         }
-    }
-
-    #[test]
-    fn an_integer_key_that_would_become_another_is_refused_wherever_it_stands() {
-        for value in ["007", "+7", "-0", "\"07\""] {
-            let message = checked(&format!("a,b\nx,7\ny,{value}\nz,\nz,-\n"), &TWO).unwrap_err();
-            assert!(
-                message.contains("t.csv:3: column 'c1'") && message.contains("types = { c1 = \"text\" }"),
-                "{message}"
-            );
-        }
-        assert_eq!(checked("a,b\nx,7\n007,0\n", &TWO), Ok(2));
+        assert!(refused(b"a,b\r1,2\r3,4\r").contains("a carriage return alone"));
     }
 }

@@ -4,6 +4,7 @@
 //! columns have. What comes out has one name, one type and one meaning a column, whatever the files were.
 
 mod arrow;
+mod checks;
 pub(crate) mod files;
 pub(crate) mod infer;
 mod lines;
@@ -20,10 +21,10 @@ use std::path::{Path, PathBuf};
 use polars::prelude::*;
 
 pub(crate) use arrow::canonical_column;
-pub(crate) use lines::StrictQuotes;
-pub(crate) use lines::TextTable;
+pub(crate) use checks::TextTable;
+pub(crate) use lines::Lines;
 pub(crate) use parts::{common, words};
-pub(crate) use rewrite::is_encoding;
+pub(crate) use rewrite::{is_encoding, start_of};
 pub(crate) use scratch::Unpacked;
 pub(crate) use text::{header_in_quotes, named_once};
 

@@ -81,7 +81,13 @@ pub(super) fn together(source: &Source, parts: Vec<Part>, table: &mut Table) -> 
             });
         }
         for (name, dtype) in &partitions {
-            if !types.contains_key(name.as_str()) {
+            if types.contains_key(name.as_str()) {
+                let remark = format!(
+                    "column \"{name}\" of source \"{}\" is in its files and in the names of their folders: that of the files is read",
+                    source.name
+                );
+                table.facts.remarks.insert(name.clone(), remark);
+            } else {
                 let found = part.partitions.iter().find(|(n, _)| n == name);
                 if found.is_none() {
                     missing.entry(name.as_str().into()).or_insert((0, part.name.clone())).0 += 1;

@@ -242,6 +242,12 @@ fn open(path: &Path, packing: Option<Packing>) -> Result<Box<dyn BufRead>> {
     })
 }
 
+/// The first bytes of a file, unpacked where it is packed.
+pub(crate) fn start_of(path: &Path) -> Result<Vec<u8>> {
+    let start = sniff::start(path)?;
+    Packing::of(&start).map_or(Ok(start), |packing| unpacked_start(path, packing))
+}
+
 fn unpacked_start(path: &Path, packing: Packing) -> Result<Vec<u8>> {
     let mut start = Vec::new();
     let read = open(path, Some(packing))?.take(sniff::START as u64).read_to_end(&mut start);

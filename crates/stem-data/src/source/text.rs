@@ -1,13 +1,15 @@
 //! Text tables: their dialect, their columns, and the types that the values of the first rows decide.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 
+use super::checks::{TextColumn, TextTable};
 use super::files::SourceFile;
 use super::infer::{self, Evidence, Inferred};
-use super::lines::{TextColumn, TextTable};
+use super::lines::Lines;
 use super::parts::{Part, together};
 use super::rewrite::{Rewriting, SEPARATOR};
 use super::scratch::Unpacked;
@@ -195,42 +197,49 @@ fn look(
     rows: usize,
     columns: &mut HashMap<String, Column>,
 ) -> Result<(Vec<String>, Vec<String>)> {
-    let mut reader = csv::ReaderBuilder::new();
-    reader.delimiter(separator).quoting(quote.is_some()).quote(quote.unwrap_or(b'"')).has_headers(false).flexible(true);
-    let mut reader = reader.from_path(path).map_err(|error| unreadable(shown, error))?;
-    let mut record = csv::StringRecord::new();
-    let mut next = |record: &mut csv::StringRecord| match reader.read_record(record) {
-        Ok(found) => Ok(found),
-        Err(error) => match error.into_kind() {
-            csv::ErrorKind::Utf8 { pos, .. } => {
-                let line = pos.map_or(1, |pos| pos.line() as usize);
-                Err(Error::Utf8 { path: shown.into(), line })
-            }
-            csv::ErrorKind::Io(error) => Err(stem_core::files::FileError::of("read", shown)(error).into()),
-            other => Err(Error::query(format!("{other:?}"))),
-        },
+    let mut lines = Lines::open(path, shown, separator, quote)?;
+    let first = match lines.next_row() {
+        Err(error @ Error::Quote { line: 1, .. }) => {
+            hint_of_separator(source, shown, path, &["...".into()], separator)?; // a quote within what is no value
+            return Err(error);
+        }
+        first => first?.map(|line| (line.number, line.values().map(Cow::into_owned).collect::<Vec<String>>())),
     };
-    if !next(&mut record)? {
+    let Some((line, first)) = first else {
         return Err(Error::NoRows { path: shown.into(), found: "blank lines alone" });
-    }
+    };
     let (names, repeated) = match &source.columns {
         Some(names) => (names.clone(), vec![]),
-        None => named_once(&record),
+        None => named_once(&first),
     };
-    if record.len() != names.len() {
-        return Err(Error::Ragged { path: shown.into(), line: 1, expected: names.len(), found: record.len() });
+    if first.len() != names.len() {
+        return Err(Error::Ragged { path: shown.into(), line, expected: names.len(), found: first.len() });
     }
     hint_of_separator(source, shown, path, &names, separator)?;
-    if source.header && !next(&mut record)? {
-        return Err(Error::NoRows { path: shown.into(), found: "a header alone" });
+    if !source.header {
+        lines = Lines::open(path, shown, separator, quote)?;
     }
     for name in &names {
         columns.entry(name.clone()).or_default();
     }
     let nulls = &source.dialect.null_values;
-    for _ in 0..rows {
-        let line = record.position().map_or(1, |at| at.line());
-        for (name, value) in names.iter().zip(&record) {
+    for row in 0..rows {
+        let Some(line) = lines.next_row()? else {
+            match row {
+                0 => return Err(Error::NoRows { path: shown.into(), found: "a header alone" }),
+                _ => break,
+            }
+        };
+        if let ([name], 0, 2..) = (names.as_slice(), row, line.count()) {
+            let what = format!(
+                "its first line holds one name, \"{name}\", and line {} {} values: leave out what stands above the names of the columns",
+                line.number,
+                line.count()
+            );
+            return Err(Error::Source { path: shown.into(), what });
+        }
+        for (name, value) in names.iter().zip(line.values()) {
+            let value = &*value;
             if value.is_empty() || nulls.iter().any(|null| null == value) || is_no_number(value) {
                 continue;
             }
@@ -241,11 +250,8 @@ fn look(
             }
             if column.text.is_none() && !infer::is_number(value) {
                 let shown_value: String = value.chars().take(40).collect();
-                column.text = Some(format!("\"{shown_value}\" ({}, line {line})", shown.display()));
+                column.text = Some(format!("\"{shown_value}\" ({}, line {})", shown.display(), line.number));
             }
-        }
-        if !next(&mut record)? {
-            break;
         }
     }
     Ok((names, repeated))
@@ -266,15 +272,8 @@ fn is_no_number(value: &str) -> bool {
     ["nan", "inf", "infinity"].iter().any(|name| value.eq_ignore_ascii_case(name))
 }
 
-fn unreadable(path: &Path, error: csv::Error) -> Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => stem_core::files::FileError::of("read", path)(error).into(),
-        other => Error::query(format!("{}: {other:?}", path.display())),
-    }
-}
-
 /// The names of a header, every later one of two that are the same told apart, and which were the same.
-pub(crate) fn named_once(header: &csv::StringRecord) -> (Vec<String>, Vec<String>) {
+pub(crate) fn named_once(header: &[String]) -> (Vec<String>, Vec<String>) {
     let (mut names, mut repeated) = (Vec::<String>::new(), Vec::new());
     for name in header {
         let count = (2..).map(|n| format!("{name}_{n}"));

@@ -190,7 +190,7 @@ impl Chunk {
                 let cell = |place| {
                     move |record: &StringRecord| record.get(place).filter(|text| !text.is_empty()).map(str::to_string)
                 };
-                let names = crate::source::named_once(&self.columns.iter().map(String::as_str).collect()).0;
+                let names = crate::source::named_once(&self.columns).0;
                 let column = |(place, name): (usize, String)| {
                     Column::new(name.into(), records.iter().map(cell(place)).collect::<Vec<Option<String>>>())
                 };

@@ -1,20 +1,20 @@
 //! CSV and TSV, record by record.
 
-use std::io::Read;
+use std::borrow::Cow;
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use csv::{ErrorKind, Reader, StringRecord};
-use stem_core::files::FileError;
+use csv::StringRecord;
 
 use super::chunk::{Cells, Chunk};
 use super::format::TableFormat;
 use super::{Facts, ROWS_AT_ONCE, open};
 use crate::error::{Error, Result};
 use crate::source::files::SourceFile;
-use crate::source::{StrictQuotes, header_in_quotes, sniff};
+use crate::source::{Lines, header_in_quotes, sniff};
 
-type Open = Reader<Box<dyn Read>>;
+type Open = Lines<Box<dyn BufRead>>;
 
 /// Text files as one table.
 pub(super) struct TextFiles {
@@ -42,13 +42,12 @@ impl TextFiles {
         let (mut texts, mut empty) = (Vec::with_capacity(files.len()), None);
         for SourceFile { path, partitions, .. } in files {
             let (mut reader, start) = reader(&path, format)?;
-            let header = reader.headers().map_err(|error| unreadable(&path, 1, error))?;
+            let header = header(&mut reader)?;
             if header.is_empty() {
                 let found = if start.is_empty() { "0 bytes" } else { "blank lines alone" };
                 empty = Some(Error::NoRows { path, found }); // writers leave parts without rows
                 continue;
             }
-            let header: Vec<String> = header.iter().map(str::to_string).collect();
             hint_of_separator(&path, &header, &start, format)?;
             let open = (!path.is_file()).then_some(reader);
             texts.push(TextFile { path, header, partitions, open });
@@ -74,7 +73,7 @@ impl TextFiles {
                 Some(open) => open,
                 None => {
                     let (mut open, _) = reader(&file.path, self.format)?;
-                    open.headers().map_err(|error| unreadable(&file.path, 1, error))?;
+                    header(&mut open)?;
                     open
                 }
             };
@@ -173,35 +172,40 @@ fn together(files: &[TextFile], facts: &mut Facts) -> Result<Arc<[String]>> {
     Ok(columns.into())
 }
 
+/// The values of the first line; none where there is no line.
+fn header(open: &mut Open) -> Result<Vec<String>> {
+    let line = open.next_row().map_err(in_a_table)?;
+    Ok(line.map_or_else(Vec::new, |line| line.values().map(Cow::into_owned).collect()))
+}
+
 /// Reads rows until a chunk is full; gives whether the file ends here. Rows that are none are refused.
 fn fill(open: &mut Open, path: &Path, columns: usize, chunk: &mut Chunk) -> Result<bool> {
     for _ in 0..ROWS_AT_ONCE {
-        let mut record = StringRecord::new();
-        match open.read_record(&mut record) {
-            Ok(false) => return Ok(true),
-            Ok(true) if record.len() == columns => chunk.push_record(record),
-            Ok(true) => {
-                let line = record.position().map_or(0, |at| at.line() as usize);
-                let (path, found) = (path.to_path_buf(), record.len());
-                chunk.refuse(Error::Ragged { path, line, expected: columns, found });
+        match open.next_row() {
+            Ok(None) => return Ok(true),
+            Ok(Some(line)) => {
+                let record: StringRecord = line.values().collect();
+                match record.len() {
+                    found if found == columns => chunk.push_record(record),
+                    found => {
+                        chunk.refuse(Error::Ragged { path: path.into(), line: line.number, expected: columns, found });
+                    }
+                }
             }
-            Err(error) if error.is_io_error() => return Err(unreadable(path, 0, error)),
-            Err(error) => {
-                let line = error.position().map_or(0, |at| at.line() as usize);
-                chunk.refuse(unreadable(path, line, error));
-            }
+            Err(error @ Error::Utf8 { .. }) => chunk.refuse(error),
+            Err(error) => return Err(in_a_table(error)),
         }
     }
     Ok(false)
 }
 
-fn unreadable(path: &Path, line: usize, error: csv::Error) -> Error {
-    match error.into_kind() {
-        ErrorKind::Io(error) => FileError::of("read", path)(error).into(),
-        ErrorKind::Utf8 { pos, .. } => {
-            Error::Utf8 { path: path.into(), line: pos.map_or(line, |pos| pos.line() as usize) }
+/// Advice that needs no recipe.
+fn in_a_table(error: Error) -> Error {
+    match error {
+        Error::Quote { path, line, what } => {
+            Error::Source { path, what: format!("line {line}: a quote {what}; quotes within quotes are doubled") }
         }
-        other => Error::Source { path: path.into(), what: format!("line {line}: {other:?}") },
+        other => other,
     }
 }
 
@@ -213,12 +217,7 @@ fn reader(path: &Path, format: TableFormat) -> Result<(Open, Vec<u8>)> {
     let (text, start) = open::text(path)?;
     let separator = separator(format);
     let quoting = format == TableFormat::Csv || header_in_quotes(&start, separator);
-    let text: Box<dyn Read> = match quoting {
-        true => Box::new(StrictQuotes::new(text).separated_by(separator)),
-        false => Box::new(text),
-    };
-    let mut builder = csv::ReaderBuilder::new();
-    Ok((builder.delimiter(separator).quoting(quoting).flexible(true).from_reader(text), start))
+    Ok((Lines::new(text, path, separator, quoting.then_some(b'"')), start))
 }
 
 /// A table of one column whose lines another separator cuts into several is read with the wrong one.

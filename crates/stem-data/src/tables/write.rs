@@ -18,10 +18,35 @@ const ROWS_OF_GROUP: usize = 1 << 17;
 
 /// Writes chunks of a table to one file, each row with more numbers behind it: CSV, TSV, JSON lines or Parquet.
 ///
-/// A column that is named like one of them stands before it in CSV and TSV, and gives way to it in the other formats.
+/// A column of the table that is named like one of them is an error, or gives way to it where that is [asked for](Self::overwriting).
 pub struct TableWriter<W: Write> {
     to: To<W>,
-    appended: Vec<String>,
+    appended: Appended,
+}
+
+/// The columns that are added.
+struct Appended {
+    names: Vec<String>,
+    /// Whether columns of these names give way.
+    overwrites: bool,
+}
+
+impl Appended {
+    fn holds(&self, name: &str) -> bool {
+        self.names.iter().any(|own| own == name)
+    }
+
+    /// Refuses columns of the names that are added, unless they are to give way.
+    fn check<'c>(&self, chunk: &Chunk, row: usize, mut columns: impl Iterator<Item = &'c str>) -> io::Result<()> {
+        match columns.find(|name| self.holds(name)) {
+            Some(name) if !self.overwrites => {
+                let (path, row) = chunk.place(row);
+                let what = format!("row {row} has a column '{name}' already, which is one that is added");
+                Err(of_table(Error::Source { path: path.into(), what }))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 enum To<W: Write> {
@@ -70,7 +95,14 @@ impl<W: Write> TableWriter<W> {
                 To::Text(Box::new(writer), letters, false)
             }
         };
-        Ok(Self { to, appended: appended.to_vec() })
+        Ok(Self { to, appended: Appended { names: appended.to_vec(), overwrites: false } })
+    }
+
+    /// The same; columns of the table that are named like those that are added are left out.
+    #[must_use]
+    pub fn overwriting(mut self, overwrites: bool) -> Self {
+        self.appended.overwrites = overwrites;
+        self
     }
 
     /// Writes rows; `numbers` holds those that are added, row by row. `[n, A]`
@@ -78,16 +110,18 @@ impl<W: Write> TableWriter<W> {
     /// # Errors
     /// What the output does not take, and cells that the format cannot hold.
     pub fn write(&mut self, chunk: &Chunk, numbers: &[f32]) -> io::Result<()> {
-        let (appended, width) = (&self.appended, self.appended.len().max(1));
+        let appended = &self.appended;
+        appended.check(chunk, 0, chunk.columns().iter().map(String::as_str))?;
         match &mut self.to {
             To::Text(writer, letters, has_header) => {
+                let kept: Vec<bool> = chunk.columns().iter().map(|name| !appended.holds(name)).collect();
                 if !std::mem::replace(has_header, true) {
-                    let names = chunk.columns().iter().chain(appended).map(String::as_str);
+                    let names = kept_of(chunk.columns(), &kept).chain(&appended.names).map(String::as_str);
                     write_record(writer, *letters, names).map_err(of_csv)?;
                 }
-                write_text(writer, *letters, chunk, numbers, width)
+                write_text(writer, *letters, chunk, &kept, numbers, appended.names.len().max(1))
             }
-            To::Json(to) => write_json(to, chunk, appended, numbers, width),
+            To::Json(to) => write_json(to, chunk, appended, numbers),
             To::Parquet(to, writer, waiting) => {
                 let frame = with_numbers(chunk, appended, numbers)?;
                 match waiting {
@@ -133,10 +167,16 @@ fn written_format(name: &str) -> io::Result<TableFormat> {
     }
 }
 
+/// Those of some cells that are kept.
+fn kept_of<'c, C>(cells: impl IntoIterator<Item = C>, kept: &'c [bool]) -> impl Iterator<Item = C> {
+    cells.into_iter().zip(kept).filter_map(|(cell, kept)| kept.then_some(cell))
+}
+
 fn write_text<W: Write>(
     writer: &mut csv::Writer<W>,
     letters: bool,
     chunk: &Chunk,
+    kept: &[bool],
     numbers: &[f32],
     width: usize,
 ) -> io::Result<()> {
@@ -145,13 +185,15 @@ fn write_text<W: Write>(
     if let Cells::Records(records) = &chunk.cells {
         for (record, numbers) in records.iter().zip(rows) {
             let numbers = shown(numbers);
-            write_record(writer, letters, record.iter().chain(numbers.iter().map(String::as_str))).map_err(of_csv)?;
+            let cells = kept_of(record, kept).chain(numbers.iter().map(String::as_str));
+            write_record(writer, letters, cells).map_err(of_csv)?;
         }
         return Ok(());
     }
     let columns = chunk.json().map_err(of_table)?;
     for (row, numbers) in rows.enumerate().take(chunk.len()) {
-        let cells: Vec<String> = columns.iter().map(|column| text_of(&column[row])).chain(shown(numbers)).collect();
+        let cells = kept_of(&columns, kept).map(|column| text_of(&column[row]));
+        let cells: Vec<String> = cells.chain(shown(numbers)).collect();
         write_record(writer, letters, cells.iter().map(String::as_str)).map_err(of_csv)?;
     }
     Ok(())
@@ -174,26 +216,21 @@ fn write_record<'c, W: Write>(
     writer.write_record(None::<&[u8]>)
 }
 
-fn write_json<W: Write>(
-    to: &mut W,
-    chunk: &Chunk,
-    appended: &[String],
-    numbers: &[f32],
-    width: usize,
-) -> io::Result<()> {
+fn write_json<W: Write>(to: &mut W, chunk: &Chunk, appended: &Appended, numbers: &[f32]) -> io::Result<()> {
     let pairs = |numbers: &[f32]| {
         let pair = |(name, number): (&String, &f32)| format!("{}:{number}", Json::String(name.clone()));
-        appended.iter().zip(numbers).map(pair).collect::<Vec<_>>().join(",")
+        appended.names.iter().zip(numbers).map(pair).collect::<Vec<_>>().join(",")
     };
-    let rows = numbers.chunks(width);
+    let rows = numbers.chunks(appended.names.len().max(1));
     let mut write = |line: &str, numbers: &[f32]| {
         let open = line.trim_end().strip_suffix('}').unwrap_or(line).trim_end();
         let comma = if open.ends_with('{') { "" } else { "," };
         writeln!(to, "{open}{comma}{}}}", pairs(numbers))
     };
     if let Cells::Objects(objects, _) = &chunk.cells {
-        for (object, numbers) in objects.iter().zip(rows) {
-            let is_added = |(name, _): &&(String, Json)| appended.contains(name);
+        for ((row, object), numbers) in objects.iter().enumerate().zip(rows) {
+            appended.check(chunk, row, object.values.iter().map(|(name, _)| name.as_str()))?; // the first rows may lack it
+            let is_added = |(name, _): &&(String, Json)| appended.holds(name);
             match object.values.iter().any(|pair| is_added(&pair)) {
                 false => write(&object.line, numbers)?,
                 true => {
@@ -204,10 +241,10 @@ fn write_json<W: Write>(
         }
         return Ok(());
     }
-    let names = named_once(&chunk.columns().iter().map(String::as_str).collect()).0;
+    let names = named_once(chunk.columns()).0;
     let columns = chunk.json().map_err(of_table)?;
     for (row, numbers) in rows.enumerate().take(chunk.len()) {
-        let pairs = names.iter().zip(&columns).filter(|(name, _)| !appended.contains(name));
+        let pairs = names.iter().zip(&columns).filter(|(name, _)| !appended.holds(name));
         let pairs: Vec<(String, Json)> = pairs.map(|(name, column)| (name.clone(), column[row].clone())).collect();
         write(&line_of(&pairs), numbers)?;
     }
@@ -215,16 +252,12 @@ fn write_json<W: Write>(
 }
 
 /// The table of a chunk with its numbers.
-fn with_numbers(chunk: &Chunk, appended: &[String], numbers: &[f32]) -> io::Result<DataFrame> {
+fn with_numbers(chunk: &Chunk, appended: &Appended, numbers: &[f32]) -> io::Result<DataFrame> {
     let frame = chunk.frame().map_err(of_table)?;
-    let mut columns: Vec<Column> = frame
-        .columns()
-        .iter()
-        .filter(|column| !appended.iter().any(|name| name == column.name().as_str()))
-        .cloned()
-        .collect();
-    for (place, name) in appended.iter().enumerate() {
-        let numbers: Vec<f32> = numbers.iter().skip(place).step_by(appended.len()).copied().collect();
+    let mut columns: Vec<Column> =
+        frame.columns().iter().filter(|column| !appended.holds(column.name())).cloned().collect();
+    for (place, name) in appended.names.iter().enumerate() {
+        let numbers: Vec<f32> = numbers.iter().skip(place).step_by(appended.names.len()).copied().collect();
         columns.push(Column::new(name.into(), numbers));
     }
     DataFrame::new(chunk.len(), columns).map_err(of_polars)

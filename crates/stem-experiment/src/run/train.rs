@@ -73,7 +73,7 @@ pub(crate) fn check<C: ModelFamily>(
     available: Option<u64>,
     ranks: usize,
 ) -> Result<u64> {
-    fits(model, experiment, dataset, available).map_err(|e| experiment.in_file(e))
+    fits(model, experiment, dataset, available, ranks).map_err(|e| experiment.in_file(e))
 }
 
 fn fits<C: ModelFamily>(
@@ -81,6 +81,7 @@ fn fits<C: ModelFamily>(
     experiment: &Experiment<C>,
     dataset: &Dataset,
     available: Option<u64>,
+    ranks: usize,
 ) -> Result<u64> {
     let spec = experiment.model(model)?;
     let (train, schema) = (&experiment.train, dataset.schema());

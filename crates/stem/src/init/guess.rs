@@ -169,7 +169,8 @@ fn gives_away(facts: &Facts, label: &Label) -> Option<String> {
             return Some(format!("by its name a prediction of label \"{name}\""));
         }
         let tells = facts.is_binary() && leak::copy(&leak::answers(facts), &label.answers).is_some();
-        return tells.then(|| format!("it says in every row whether label \"{name}\" is high: made of the answer"));
+        let tells = tells.then(|| format!("it says in every row whether label \"{name}\" is high: made of the answer"));
+        return tells.or_else(|| there_only_where(facts, label));
     }
     if facts.is_binary() {
         let answers = leak::answers(facts);
@@ -181,10 +182,32 @@ fn gives_away(facts: &Facts, label: &Label) -> Option<String> {
         Some(format!("label \"{name}\" is 1 in all {rows} rows where it is 1: feedback that comes after, not before"))
     } else if facts.numbers().is_some() && names::is_prediction_of(facts.name(), name) {
         Some(format!("by its name a prediction of label \"{name}\""))
+    } else if leak::is_probability(facts, &label.answers) {
+        Some(format!("numbers that agree with how often label \"{name}\" is 1: its probability"))
     } else {
-        leak::is_probability(facts, &label.answers)
-            .then(|| format!("numbers that agree with how often label \"{name}\" is 1: its probability"))
+        there_only_where(facts, label)
     }
+}
+
+/// Says so where a column holds a number above 0, or any text, only in rows where the label is 1: a play time for a click.
+fn there_only_where(facts: &Facts, label: &Label) -> Option<String> {
+    let is_number = facts.numbers().is_some();
+    let is_there = leak::holds_something(facts);
+    if is_there.is_empty() || (is_number && facts.range()?.0 < 0.0) {
+        return None;
+    }
+    let rows = count(leak::only_where(&is_there, &label.answers)?);
+    let (holds, is) = match (is_number, label.kind.is_some()) {
+        (true, false) => ("a number above 0", "is 1"),
+        (true, true) => ("a number above 0", "is above its median"),
+        (false, false) => ("a value", "is 1"),
+        (false, true) => ("a value", "is above its median"),
+    };
+    let (name, rate) = (&label.column, 100.0 * label.rate());
+    let own = if is_number { ". It could be a label of its own, such as kind = \"watch-time\"" } else { "" };
+    Some(format!(
+        "label \"{name}\" {is} in all {rows} rows where it holds {holds}, and in {rate:.2} % of all rows: measured after the feedback, not before{own}"
+    ))
 }
 
 /// Why the name says that a column is known only afterwards.

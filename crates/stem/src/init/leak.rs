@@ -47,6 +47,13 @@ pub(super) fn only_where(column: &Answers, label: &Answers) -> Option<usize> {
     (!outside && ones > 0 && rate < 1.0 && ones as f64 * rate.ln() < -14.0).then_some(ones)
 }
 
+/// Whether each row holds something: a number above 0, or of other columns any value.
+pub(super) fn holds_something(facts: &Facts) -> Answers {
+    let numbers = facts.numbers();
+    let is_something = |place: usize| numbers.as_ref().is_none_or(|numbers| numbers[place] > 0.0);
+    facts.column.codes.iter().map(|&code| Some((code as usize).checked_sub(1).is_some_and(is_something))).collect()
+}
+
 /// AUC of the column alone, by the rate of the label within each of its values (numbers: each of up to 64 ranges), null as a
 /// value of its own. Rates come from one half of the rows, the AUC from the other. `None` where there is too little to say.
 pub(super) fn auc_alone(facts: &Facts, label: &Answers) -> Option<f64> {

@@ -33,9 +33,11 @@ const FEW_POSITIVES: usize = 200;
 /// Looks at a log and writes recipe.toml and experiment.toml, which train as they stand; each guess has its reason as a comment.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  stem init --data clicks.csv --labels click,buy\n  \
-                        stem init --data day1.parquet day2.parquet --labels click --group user_id --out shop")]
+                        stem init --data day1.parquet day2.parquet --labels click --group user_id --out shop\n  \
+                        stem init --data 'log/day=*/part-*.csv.gz' --labels click")]
 pub(crate) struct Args {
-    /// The log: CSV, TSV, Parquet or Arrow IPC; several files are parts of one log.
+    /// The log: CSV, TSV (also .gz and .zst of them), Parquet or Arrow IPC; several files, those in a folder and those that a pattern
+    /// fits are parts of one log.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     data: Vec<PathBuf>,
     /// Columns of feedback to predict, 0 or 1 in each row; empty where it is not known. Of a number its kind stands behind a colon:

@@ -1,9 +1,8 @@
 //! From the files named to the recipe's sources: format, separator, names of the columns.
 
-use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use stem_data::{Dialect, Format, Source, column_names, sniff};
+use stem_data::{Dialect, Format, Source, column_names, files_of, is_pattern, sniff, start_of};
 
 use super::Args;
 use crate::console::Result;
@@ -21,9 +20,17 @@ pub(super) struct Files {
 /// Finds out how the files are written, and that all have the same columns.
 pub(super) fn open(args: &Args) -> Result<Files> {
     let folder = folder_of(&args.data)?;
-    let first = &args.data[0];
+    let mut files = Vec::new();
+    for name in &args.data {
+        files.extend(files_of(&name.to_string_lossy())?);
+    }
+    let has_rows = |path: &PathBuf| path.metadata().is_ok_and(|found| found.len() > 0);
+    if files.iter().any(has_rows) {
+        files.retain(has_rows); // writers leave parts without rows
+    }
+    let first = &files[0];
     let written = how(first)?;
-    for path in &args.data[1..] {
+    for path in &files[1..] {
         let other = how(path)?;
         if (other.format, &other.separator) != (written.format, &written.separator) {
             return Err(format!(
@@ -39,9 +46,7 @@ pub(super) fn open(args: &Args) -> Result<Files> {
             format!("--columns is for text without a header; {} names its columns itself", first.display()).into()
         );
     }
-    let stem = first.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let plain: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    let name = if plain.chars().all(|c| c == '_') { "log".to_string() } else { plain };
+    let name = name_of(&args.data[0]);
     let files = args.data.iter().map(|path| Ok(relative(&folder, path)?.to_string_lossy().into_owned()));
     let source = Source {
         name,
@@ -55,11 +60,23 @@ pub(super) fn open(args: &Args) -> Result<Files> {
     };
     let columns_of = |file: &String| column_names(&Source { files: vec![file.clone()], ..source.clone() }, &folder);
     let columns = columns_of(&source.files[0])?;
-    check_names(first, &source, &columns)?;
+    check_names(&args.data[0], &source, &columns)?;
     for (place, file) in source.files.iter().enumerate().skip(1) {
         same_columns(&args.data, &columns, place, &columns_of(file)?)?;
     }
     Ok(Files { folder, source, reason: written.reason, columns })
+}
+
+/// What the log is called: by its file, its folder, or what stands before the first pattern.
+fn name_of(path: &Path) -> String {
+    let parts = path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_string_lossy().to_lowercase()),
+        _ => None,
+    });
+    let named = parts.take_while(|part| !is_pattern(part) || path.exists()).last().unwrap_or_default();
+    let plain = named.split('.').find(|part| !part.is_empty()).unwrap_or_default();
+    let plain: String = plain.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if plain.chars().all(|c| c == '_') { "log".into() } else { plain }
 }
 
 fn check_names(path: &Path, source: &Source, names: &[String]) -> Result {
@@ -113,9 +130,13 @@ fn some(names: &[&str]) -> String {
 
 /// The folder that all files lie in or below.
 fn folder_of(paths: &[PathBuf]) -> Result<PathBuf> {
-    let parent = |path: &PathBuf| match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
+    let is_open = |part: &Component<'_>| is_pattern(&part.as_os_str().to_string_lossy());
+    let parent = |path: &PathBuf| {
+        let parent = match path.components().any(|part| is_open(&part)) && !path.exists() {
+            true => path.components().take_while(|part| !is_open(part)).collect(), // what a pattern leaves open is below it
+            false => path.parent().map(Path::to_path_buf).unwrap_or_default(),
+        };
+        if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent }
     };
     let first = parent(&paths[0]);
     if paths.iter().all(|path| parent(path) == first) {
@@ -138,7 +159,7 @@ fn relative(folder: &Path, path: &Path) -> Result<PathBuf> {
         return Ok(inside.to_path_buf());
     }
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => {
+        Some(parent) if !parent.as_os_str().is_empty() && folder != Path::new(".") => {
             let absolute = std::path::absolute(path)?;
             Ok(absolute.strip_prefix(folder).map_or(absolute.clone(), Path::to_path_buf))
         }
@@ -154,12 +175,7 @@ struct Written {
 }
 
 fn how(path: &Path) -> Result<Written> {
-    let (mut start, here) = (Vec::new(), path.display());
-    let file = std::fs::File::open(path).map_err(|e| format!("cannot read {here}: {e}"))?;
-    if file.metadata().is_ok_and(|found| found.is_dir()) {
-        return Err(format!("{here} is a folder: name the files in it, for instance {here}/*.csv").into());
-    }
-    file.take(sniff::START as u64).read_to_end(&mut start).map_err(|e| format!("cannot read {here}: {e}"))?;
+    let (start, here) = (start_of(path)?, path.display());
     if start.is_empty() {
         return Err(format!("{here} is empty (0 bytes): a log has a line of column names and a line per row").into());
     }
@@ -205,5 +221,20 @@ mod tests {
         assert_eq!(folder, Path::new("/data"));
         assert_eq!(relative(&folder, &paths[1]).expect("below"), Path::new("y/b.csv"));
         assert_eq!(folder_of(&[PathBuf::from("a.csv")]).expect("one file"), Path::new("."));
+    }
+
+    #[test]
+    fn a_pattern_is_named_from_the_folder_before_it() {
+        for (pattern, folder, file, name) in [
+            ("log/day=*/part-*.csv.gz", "log", "day=*/part-*.csv.gz", "log"),
+            ("/data/clicks/*.parquet", "/data/clicks", "*.parquet", "clicks"),
+            ("day=*/a.csv", ".", "day=*/a.csv", "log"),
+            ("Clicks.2024.csv.gz", ".", "Clicks.2024.csv.gz", "clicks"),
+        ] {
+            let paths = [PathBuf::from(pattern)];
+            let found = folder_of(&paths).expect("a pattern");
+            assert_eq!((found.as_path(), name_of(&paths[0]).as_str()), (Path::new(folder), name), "{pattern}");
+            assert_eq!(relative(&found, &paths[0]).expect("below"), Path::new(file));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use stem_data::{ColumnType, Format, Source};
+use stem_data::{ColumnType, Format, Source, is_pattern};
 
 use super::facts::count;
 use super::guess::{Guess, Kind, Verdict};
@@ -97,9 +97,14 @@ impl Draft<'_> {
         line(out, "\n[[source]]");
         line(out, format!("name = {}", toml_text(&source.name)));
         match source.files.as_slice() {
-            [file] => line(out, format!("file = {}   # in the folder that --data names", toml_text(file))),
+            [file] if !is_pattern(file) => {
+                line(out, format!("file = {}   # in the folder that --data names", toml_text(file)))
+            }
             files => {
-                comment(out, "in the folder that --data names; patterns are read too: \"log/*.csv\"");
+                comment(
+                    out,
+                    "in the folder that --data names; a pattern takes in files that come later too: \"log/*.csv\"",
+                );
                 let files: Vec<String> = files.iter().map(|file| toml_text(file)).collect();
                 line(out, format!("files = [{}]", files.join(", ")));
             }

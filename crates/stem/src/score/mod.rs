@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// The columns hold what the recipe's SELECT gives; without it, columns that it computes are computed again from the raw ones
     #[arg(long)]
     derived: bool,
+    /// Where the input has columns p_TASK already: leave them out, so that only the new scores are there. Without it that is an error
+    #[arg(long)]
+    overwrite_columns: bool,
     /// What to do with a row that cannot be scored: fail, or leave it out of the output and say how many and why
     #[arg(long, value_enum, default_value_t = OnError::Fail, value_name = "WHAT")]
     on_error: OnError,
@@ -85,7 +88,14 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let tables = args.open(console)?;
     refuse_replacing(outputs, tables.files())?;
     let is_derived = args.derived || args.recipe.is_some();
-    let mut scoring = Scoring::new(predictor, &tables, &args.shown(&tables), is_derived, args.on_error, console)?;
+    let mut scoring = Scoring::new(
+        predictor,
+        &tables,
+        &args.shown(&tables),
+        is_derived,
+        (args.on_error, args.overwrite_columns),
+        console,
+    )?;
     let name = args.output.display();
     let scored = if to_stdout {
         scoring.write(tables, STANDARD, io::stdout().lock())

@@ -38,6 +38,8 @@ pub(super) struct Scoring<'a> {
     /// Whether an empty text is null.
     is_untyped: bool,
     on_error: OnError,
+    /// Whether columns of the table that are called like scores give way to them.
+    overwrites: bool,
     /// Rows left out, and why the first of them were.
     pub(super) skipped: usize,
     reasons: Vec<String>,
@@ -57,7 +59,7 @@ impl<'a> Scoring<'a> {
         tables: &Tables,
         shown: &str,
         is_derived: bool,
-        on_error: OnError,
+        (on_error, overwrites): (OnError, bool),
         console: &'a Console,
     ) -> Result<Self> {
         let names: Vec<&str> = tables.columns().iter().map(String::as_str).collect();
@@ -92,22 +94,21 @@ impl<'a> Scoring<'a> {
         for (_, why) in tables.unreadable() {
             tracing::warn!("{why}: it is left out of the output");
         }
-        for task in predictor.schema().tasks.iter().filter(|task| names.contains(&score_of(&task.name).as_str())) {
-            tracing::warn!(
-                "{shown} has a column '{}' already; the last of that name is the score",
-                score_of(&task.name)
-            );
+        let scores = predictor.schema().tasks.iter().map(|task| score_of(&task.name));
+        if let Some(there) = scores.clone().find(|score| names.contains(&score.as_str()) && !overwrites) {
+            return Err(format!("{shown} {}", is_there(&there)).into());
         }
         let is_untyped = tables.format().is_some_and(TableFormat::is_untyped);
         let unseen = Unseen::new(predictor.schema());
         let (skipped, reasons, scored) = (0, Vec::new(), 0);
-        Ok(Self { predictor, derivation, is_untyped, on_error, skipped, reasons, scored, unseen, console })
+        Ok(Self { predictor, derivation, is_untyped, on_error, overwrites, skipped, reasons, scored, unseen, console })
     }
 
     /// Scores all rows to an output of that name; gives their number.
     pub(super) fn write(&mut self, tables: Tables, name: &str, output: impl Write) -> Result<usize, Failure> {
         let tasks = self.predictor.schema().tasks.iter().map(|task| score_of(&task.name));
-        let mut output = TableWriter::new(name, output, &tasks.collect::<Vec<_>>()).map_err(Failure::Output)?;
+        let output = TableWriter::new(name, output, &tasks.collect::<Vec<_>>()).map_err(Failure::Output)?;
+        let mut output = output.overwriting(self.overwrites);
         tables.for_each_chunk(&self.console.stop(), |mut chunk| {
             let batch = self.encode_whole(&mut chunk).map_err(Failure::Other)?;
             let scores = self.predictor.score(&batch).map_err(|error| Failure::Other(error.into()))?;
@@ -223,6 +224,13 @@ impl<'a> Scoring<'a> {
 /// The column of a task's scores.
 fn score_of(task: &str) -> String {
     format!("p_{task}")
+}
+
+/// What is to be done where a table has a column of scores.
+fn is_there(score: &str) -> String {
+    format!(
+        "has a column '{score}' already, which is where scores go: leave it out or name it otherwise, or let scores take its place, --overwrite-columns"
+    )
 }
 
 /// What a table lacks that a model reads, and where training had it from.

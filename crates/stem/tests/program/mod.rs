@@ -104,9 +104,16 @@ rows = 2000
         [subcommand.to_string()].into_iter().chain(own.into_iter().flatten()).chain(more).collect()
     }
 
-    /// Trains STEM for an epoch into `out`; gives the bundle.
+    /// Trains STEM for an epoch into `out`; gives the bundle. The rows of the log without the truth that was simulated are `rows.csv`.
     pub fn trained(&self) -> String {
         succeeds(&texts(&self.args("train", "out", &["--epochs", "1"])));
+        let log = self.read("log.csv");
+        let truth: Vec<bool> = log.lines().next().unwrap().split(',').map(|name| name.starts_with("p_")).collect();
+        let row = |line: &str| {
+            let values = line.split(',').zip(&truth).filter_map(|(value, is_truth)| (!is_truth).then_some(value));
+            values.collect::<Vec<_>>().join(",") + "\n"
+        };
+        self.write("rows.csv", &log.lines().map(row).collect::<String>());
         self.path("out/bundle.safetensors")
     }
 }
