@@ -14,6 +14,9 @@ use stem_train::ranks::Ranks;
 /// Most bytes that a rank sends or is sent in one call of MPI, which counts them in `i32`. What is more goes in several.
 const MOST: usize = 1 << 30;
 
+/// At the end of every buffer: one that is empty has an address that Open MPI takes for `MPI_IN_PLACE`.
+const SPARE: [u8; 1] = [0];
+
 /// This process as a rank of the job that `mpirun` has started; alone where it was started without.
 pub struct Mpi {
     universe: Universe,
@@ -89,9 +92,9 @@ impl Ranks for Mpi {
             let of = |length: usize| length.saturating_sub(from).min(self.piece);
             let pieces: Vec<&[u8]> = parts.iter().map(|part| &part[from.min(part.len())..][..of(part.len())]).collect();
             let (counts, starts) = layout(pieces.iter().map(|piece| piece.len()));
-            let out = pieces.concat();
+            let out = [&pieces.concat()[..], &SPARE].concat();
             let (coming_counts, coming_starts) = layout(coming.iter().map(|&length| of(length)));
-            let mut buffer = vec![0u8; coming_counts.iter().map(|&count| count as usize).sum()];
+            let mut buffer = vec![0u8; coming_counts.iter().map(|&count| count as usize).sum::<usize>() + SPARE.len()];
             world.all_to_all_varcount_into(
                 &Partition::new(&out[..], &counts[..], &starts[..]),
                 &mut PartitionMut::new(&mut buffer[..], &coming_counts[..], &coming_starts[..]),
