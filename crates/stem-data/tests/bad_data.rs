@@ -175,7 +175,7 @@ fn what_makes_null_of_nan_works() {
     let sql = "sql = \"SELECT *, NULLIF(price, CAST('NaN' AS DOUBLE)) AS cost FROM log\"\n";
     let recipe = format!("{sql}{}", RECIPE.replace("column = \"price\"", "column = \"cost\""));
     let dataset = Case::new(LOG.replace("1.5", "NaN"), recipe).prepare().unwrap();
-    assert_eq!(dataset.facts().fields[2].splits[0].nulls, 1);
+    assert_eq!(dataset.facts().unwrap().fields[2].splits[0].nulls, 1);
 }
 
 #[test]
