@@ -81,7 +81,7 @@ pub fn column_names(source: &Source, data: &Path) -> Result<Vec<String>> {
 /// A name that stands for no file.
 pub fn files_of(name: &str) -> Result<Vec<PathBuf>> {
     let source = Source { name: name.into(), files: vec![name.into()], ..Source::default() };
-    Ok(source::files::list(&source, Path::new(""))?.into_iter().map(|file| file.path).collect())
+    Ok(source::files::list_to_reread(&source, Path::new(""))?.into_iter().map(|file| file.path).collect())
 }
 
 /// Whether a name is a pattern that files may fit.

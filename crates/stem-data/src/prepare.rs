@@ -258,7 +258,7 @@ fn key(recipe: &Recipe, basis: Basis<'_>, data: &Path) -> Result<String> {
         hash.update(format!("{:?}", recipe.split).as_bytes()); // the text of the recipe does not say it
     }
     for source in &recipe.sources {
-        for file in files::list(source, data)? {
+        for file in files::list_to_reread(source, data)? {
             let name = file.path.strip_prefix(data).unwrap_or(&file.path);
             hash.update(&[0]).update(name.as_os_str().as_encoded_bytes()).update(&[0]);
             hash.update(&file.bytes.to_le_bytes()).update(&file.modified.to_le_bytes());

@@ -62,6 +62,21 @@ pub(crate) fn list(source: &Source, data: &Path) -> Result<Vec<SourceFile>> {
     Ok(files)
 }
 
+/// The same, of what is read more than once: pipes and devices are refused.
+///
+/// # Errors
+/// As [`list`].
+pub(crate) fn list_to_reread(source: &Source, data: &Path) -> Result<Vec<SourceFile>> {
+    let files = list(source, data)?;
+    match files.iter().find(|file| !file.path.is_file()) {
+        Some(file) => {
+            let what = "it is a pipe or a device, and is read more than once: write it to a file";
+            Err(Error::Source { path: file.path.clone(), what: what.into() })
+        }
+        None => Ok(files),
+    }
+}
+
 pub(crate) fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }
@@ -73,10 +88,6 @@ pub(super) fn is_hidden(name: &str) -> bool {
 /// The file at `path`; `below` are the folders whose names may say a partition.
 fn found(path: PathBuf, below: &Path) -> Result<SourceFile, FileError> {
     let metadata = std::fs::metadata(&path).map_err(FileError::of("read", &path))?;
-    if !metadata.is_file() {
-        let what = "it is a pipe or a device, and is read more than once: write it to a file";
-        return Err(FileError::of("read", &path)(std::io::Error::other(what)));
-    }
     let folders = below.parent().into_iter().flat_map(Path::components);
     let partitions = folders.filter_map(|folder| {
         let folder = folder.as_os_str().to_string_lossy();
@@ -271,6 +282,15 @@ mod tests {
             ["log/b.csv", "log/metadata/a.csv"],
             "a folder of that name alone is none"
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_listed_and_is_not_read_twice() {
+        let source = Source { files: vec!["/dev/null".into()], ..Source::default() };
+        assert_eq!(list(&source, Path::new("")).unwrap().len(), 1);
+        let message = list_to_reread(&source, Path::new("")).unwrap_err().to_string();
+        assert!(message.starts_with("/dev/null: it is a pipe or a device"), "{message}");
     }
 
     #[cfg(unix)]

@@ -83,7 +83,7 @@ pub(crate) fn open(
     unpacked: &mut Unpacked,
     stop: &StopFlag,
 ) -> Result<Table> {
-    let files = files::list(source, data)?;
+    let files = files::list_to_reread(source, data)?;
     match format_of(source, &files)? {
         format @ (Format::Csv | Format::Tsv) => text::open(recipe, source, files, format, unpacked, stop),
         format => arrow::open(source, files, format, false, unpacked, stop),
