@@ -134,7 +134,10 @@ fn a_loss_that_is_not_for_a_label_names_task_and_kind() {
     let found = message("task-1", TaskLoss::Focal { gamma: 2.0, alpha: None });
     assert!(found.contains("focal of a label of kind ordinal"), "{found}");
     let found = message("like", TaskLoss::Mse);
-    assert!(found.contains("task-0, task-1"), "{found}");
+    assert_eq!(found, "unknown label \"like\" in [train.losses]. The labels are: task-0, task-1");
+    let found = message("tsk-0", TaskLoss::Mse);
+    let expected = "unknown label \"tsk-0\" in [train.losses]; did you mean \"task-0\"? The labels are: task-0, task-1";
+    assert_eq!(found, expected);
     for (loss, key) in [
         (TaskLoss::Focal { gamma: -1.0, alpha: None }, "gamma"),
         (TaskLoss::Focal { gamma: 2.0, alpha: Some(1.5) }, "alpha"),

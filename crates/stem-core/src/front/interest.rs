@@ -147,14 +147,16 @@ impl InterestConfig {
     pub(super) fn size(&self, schema: &Schema, groups: usize, dim: usize) -> NetworkSize {
         let hidden = self.hidden_config();
         let mlp = self.mlp(&hidden, groups, dim);
+        // The CPU, whose memory is counted, keeps nothing of what lies between these maps.
+        let one_op = self.activation == Activation::Relu && self.hidden.len() <= 3;
+        let between = if one_op { 0 } else { mlp.size().activations + ((mlp.input + 2 * dim) * groups) as u64 };
         let of_history = |place: Place| {
             let (length, count) = (place.history.len() as u64, (groups * dim) as u64);
             let positions = if self.positions == Positions::None { 0 } else { length.saturating_mul(count) };
-            // the history's rows, q beside them, what the MLP reads, what is weighted
-            let around = (3 * groups as u64 * dim as u64).saturating_add((mlp.input * groups) as u64);
+            let around = count + 2 * groups as u64; // k_j, z_j and a_j
             NetworkSize {
                 parameters: mlp.size().parameters.saturating_add(positions),
-                activations: length.saturating_mul(mlp.size().activations.saturating_add(around)),
+                activations: length.saturating_mul(between.saturating_add(around)),
             }
         };
         self.places(schema).into_iter().map(of_history).sum()

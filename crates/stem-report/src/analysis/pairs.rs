@@ -4,23 +4,56 @@
 //! XAUC = sum_ij w_i w_j ([s_i > s_j] + [s_i = s_j] / 2) / sum_ij w_i w_j      over i, j with y_i > y_j
 //! ```
 //!
-//! Rows come by ascending score. A Fenwick tree over the different labels (Fenwick, 1994) holds the weights of the rows below, so that a
-//! row finds in `log L` steps how much of them has a lower label. Sums of whole weights are exact up to `2^53` pairs.
+//! Rows come by ascending score. A row asks how much of the rows below has a lower label, which a Fenwick tree over the different labels (Fenwick,
+//! 1994) tells in `log L` steps. The tree of many labels does not fit into a cache: labels lie in stretches, a tree tells of the stretches
+//! before a row's own, and one of each stretch of the labels within, for which rows lie by stretch. Sums of whole weights are exact up to
+//! `2^53` pairs.
+
+use rayon::prelude::*;
 
 use super::Sample;
 use super::order::ascending;
 
+/// Labels in a stretch, as a power of two: their tree takes 8 KiB. In tests, whose rows are few, there are several stretches too.
+const STRETCH: u32 = if cfg!(test) { 2 } else { 10 };
+
 /// Rows by ascending score, and those of one score by ascending label.
 #[derive(Debug, Clone)]
 pub(super) struct Pairs {
-    groups: Vec<u32>,
-    /// Which of the different labels a row has, counted from 0 in ascending order.
-    levels: Vec<u32>,
+    rows: Vec<Row>,
     /// How many different labels there are.
     different: usize,
     /// Where several rows have one score: the first, and the one behind the last.
     ties: Vec<[u32; 2]>,
     weights: Option<Vec<f32>>,
+    /// The same rows stretch by stretch.
+    by_stretch: Vec<Row>,
+    weights_by_stretch: Option<Vec<f32>>,
+    /// Where each stretch starts among them, and where the last one ends.
+    starts: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    group: u32,
+    /// Twice which of the different labels it has, counted from 0 in ascending order; among rows by stretch 1 more where its score is
+    /// not that of the row before.
+    label: u32,
+}
+
+impl Row {
+    fn label(self) -> usize {
+        (self.label >> 1) as usize
+    }
+
+    fn stretch(self) -> usize {
+        self.label() >> STRETCH
+    }
+
+    /// Its label, counted within its stretch.
+    fn within(self) -> usize {
+        self.label() & ((1 << STRETCH) - 1)
+    }
 }
 
 impl Pairs {
@@ -37,48 +70,133 @@ impl Pairs {
             }
             start = end;
         }
-        let places = || rows.iter().map(|(_, place)| *place as usize);
-        Self {
-            groups: places().map(|place| sample.marks()[place] >> 1).collect(),
-            levels: places().map(|place| of_places[place]).collect(),
+        let weights: Option<Vec<f32>> =
+            sample.own_weights().map(|weights| rows.iter().map(|(_, place)| weights[*place as usize]).collect());
+        let row = |&(_, place): &(f32, u32)| Row {
+            group: sample.marks()[place as usize] >> 1,
+            label: of_places[place as usize] << 1,
+        };
+        let rows: Vec<Row> = rows.iter().map(row).collect();
+        let mut pairs = Self {
             different,
             ties,
-            weights: sample.own_weights().map(|weights| places().map(|place| weights[place]).collect()),
+            weights,
+            by_stretch: Vec::new(),
+            weights_by_stretch: None,
+            starts: Vec::new(),
+            rows,
+        };
+        pairs.part();
+        pairs
+    }
+
+    /// Puts the rows into their stretches, each by ascending score.
+    fn part(&mut self) {
+        let stretches = (self.different >> STRETCH) + 1;
+        let mut starts = vec![0u32; stretches + 1];
+        self.rows.iter().for_each(|row| starts[row.stretch() + 1] += 1);
+        (0..stretches).for_each(|stretch| starts[stretch + 1] += starts[stretch]);
+        let mut next = starts.clone();
+        let mut last = vec![u32::MAX; stretches]; // the run of the stretch's latest row
+        self.by_stretch = self.rows.clone();
+        self.weights_by_stretch = self.weights.clone();
+        let mut ties = self.ties.iter().peekable();
+        let mut run = 0;
+        for (place, row) in self.rows.iter().enumerate() {
+            while ties.peek().is_some_and(|[_, end]| *end as usize <= place) {
+                ties.next();
+            }
+            let in_tie = ties.peek().is_some_and(|[start, _]| (*start as usize) < place);
+            run += u32::from(!in_tie);
+            let stretch = row.stretch();
+            let to = next[stretch] as usize;
+            next[stretch] += 1;
+            self.by_stretch[to] = Row { label: row.label | u32::from(last[stretch] != run), ..*row };
+            if let (Some(to_weights), Some(weights)) = (&mut self.weights_by_stretch, &self.weights) {
+                to_weights[to] = weights[place];
+            }
+            last[stretch] = run;
         }
+        self.starts = starts;
     }
 
     /// XAUC with every group as often as it is counted. `None` without two different labels.
     pub(super) fn in_order(&self, counts: &[u8]) -> Option<f64> {
-        let of_row = |place: usize| self.weights.as_ref().map_or(1.0, |weights| f64::from(weights[place]));
-        let weight = |place: usize| f64::from(counts[self.groups[place] as usize]) * of_row(place);
-        let mut below = Fenwick(vec![0.0; self.different]);
-        let mut of_level = vec![0.0; self.different];
+        let weight = |row: &Row, weights: &Option<Vec<f32>>, place: usize| {
+            f64::from(counts[row.group as usize]) * weights.as_ref().map_or(1.0, |weights| f64::from(weights[place]))
+        };
+        // Stretches before a row's own, and rows of its score.
+        let mut below = Fenwick(vec![0.0; self.starts.len()]);
         let mut won = 0.0;
         let mut ties = self.ties.iter().peekable();
         let mut start = 0;
-        while start < self.levels.len() {
+        while start < self.rows.len() {
             let tie = ties.next_if(|[tie, _]| *tie as usize == start);
             let end = tie.map_or(start + 1, |[_, end]| *end as usize);
             let mut lower = [0.0, 0.0]; // of the rows of this score: those with a lower label, and with the same
             for place in start..end {
-                let (level, weight) = (self.levels[place] as usize, weight(place));
-                if place > start && self.levels[place - 1] != self.levels[place] {
+                let row = &self.rows[place];
+                let weight = weight(row, &self.weights, place);
+                if place > start && self.rows[place - 1].label != row.label {
                     lower = [lower[0] + lower[1], 0.0];
                 }
-                won += weight * (below.before(level) + lower[0] / 2.0);
+                won += weight * (below.before(row.stretch()) + lower[0] / 2.0);
                 lower[1] += weight;
             }
             for place in start..end {
-                let (level, weight) = (self.levels[place] as usize, weight(place));
-                below.add(level, weight);
-                of_level[level] += weight;
+                let row = &self.rows[place];
+                below.add(row.stretch(), weight(row, &self.weights, place));
             }
             start = end;
         }
-        // Pairs of different labels: every level with those below it.
-        let (pairs, _) = of_level.iter().fold((0.0, 0.0), |(pairs, lower), own| (pairs + own * lower, lower + own));
+        let within = |stretch: &[u32]| {
+            let (first, behind) = (stretch[0] as usize, stretch[1] as usize);
+            let places = first..behind;
+            self.within(first, &self.by_stretch[places.clone()], &|place, row| {
+                weight(row, &self.weights_by_stretch, place)
+            })
+        };
+        let found: Vec<Within> = self.starts.par_windows(2).map(within).collect();
+        // Pairs of different labels: every label with those below it.
+        let (mut pairs, mut lower) = (0.0, 0.0);
+        for stretch in found {
+            won += stretch.won;
+            pairs += stretch.pairs + stretch.weight * lower;
+            lower += stretch.weight;
+        }
         (pairs > 0.0).then(|| won / pairs)
     }
+
+    /// What the rows of a stretch win against each other.
+    fn within(&self, first: usize, rows: &[Row], weight: &(impl Fn(usize, &Row) -> f64 + Sync)) -> Within {
+        let size = (1 << STRETCH).min(self.different);
+        let mut below = Fenwick(vec![0.0; size]);
+        let mut of_label = vec![0.0; size];
+        let (mut won, mut start) = (0.0, 0);
+        while start < rows.len() {
+            let more = rows[start + 1..].iter().take_while(|row| row.label & 1 == 0).count();
+            let end = start + 1 + more;
+            for place in start..end {
+                won += weight(first + place, &rows[place]) * below.before(rows[place].within());
+            }
+            for place in start..end {
+                let (row, weight) = (&rows[place], weight(first + place, &rows[place]));
+                below.add(row.within(), weight);
+                of_label[row.within()] += weight;
+            }
+            start = end;
+        }
+        let (pairs, weight) =
+            of_label.iter().fold((0.0, 0.0), |(pairs, lower), own| (pairs + own * lower, lower + own));
+        Within { won, pairs, weight }
+    }
+}
+
+/// Of the rows of a stretch: what they win against each other, pairs of different labels, and their weight.
+struct Within {
+    won: f64,
+    pairs: f64,
+    weight: f64,
 }
 
 /// Which of the different labels each row has, and how many there are. -0 and 0 are one label.

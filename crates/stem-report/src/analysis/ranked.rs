@@ -39,7 +39,7 @@ fn by_order(metric: Metric, kind: LabelKind) -> bool {
 /// | metrics | memory |
 /// |---|---|
 /// | AUC, gAUC, PR-AUC, XAUC of labels 0 and 1 | 4 bytes a row together; 8 where rows have weights |
-/// | XAUC of numbers | 8 bytes a row; 12 where rows have weights |
+/// | XAUC of numbers | 16 bytes a row; 24 where rows have weights |
 /// | ECE | 16 bytes a bin of a group that has rows |
 /// | every other | 16 bytes a group, 24 for NE |
 #[derive(Debug, Clone)]
