@@ -199,7 +199,8 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     }
 
     /// Goes on from the last checkpoint that a training of the same settings left in the folder
-    /// ([`checkpoint_every`](TrainConfig::checkpoint_every)); begins where there is none.
+    /// ([`checkpoint_every`](TrainConfig::checkpoint_every)); begins where there is none. One that has ended there is not trained again. Where there
+    /// are checkpoints and none is of use, [`fit`](Self::fit) gives [`Error::NoneUsable`](crate::Error::NoneUsable).
     #[must_use]
     pub fn with_resume(mut self, wanted: bool) -> Self {
         self.resume = wanted;

@@ -41,8 +41,10 @@ fn weights(out: &Path) -> Vec<PathBuf> {
 enum Damage {
     Nothing,
     LastCut,
+    LastFlipped,
     LastMissing,
     MiddleCut,
+    MiddleFlipped,
     MiddleMissing,
     FirstMissing,
     WeightsMissing,
@@ -52,11 +54,13 @@ enum Damage {
 }
 
 impl Damage {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Nothing,
         Self::LastCut,
+        Self::LastFlipped,
         Self::LastMissing,
         Self::MiddleCut,
+        Self::MiddleFlipped,
         Self::MiddleMissing,
         Self::FirstMissing,
         Self::WeightsMissing,
@@ -71,13 +75,21 @@ impl Damage {
             let bytes = std::fs::read(path).unwrap();
             std::fs::write(path, &bytes[..bytes.len() - 9]).unwrap();
         };
+        let flip = |path: &Path| {
+            let mut bytes = std::fs::read(path).unwrap();
+            let place = bytes.len() / 2; // among the rows of the table
+            bytes[place] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        };
         let remove = |path: &Path| std::fs::remove_file(path).unwrap();
         let (first, middle, last) = (&found[0].1, &found[found.len() - 2].1, &found[found.len() - 1].1);
         match self {
             Self::Nothing => {}
             Self::LastCut => cut(last),
+            Self::LastFlipped => flip(last),
             Self::LastMissing => remove(last),
             Self::MiddleCut => cut(middle),
+            Self::MiddleFlipped => flip(middle),
             Self::MiddleMissing => remove(middle),
             Self::FirstMissing => remove(first),
             Self::WeightsMissing => weights(out).iter().for_each(|path| remove(path)),
@@ -98,9 +110,10 @@ impl Damage {
         let third = found.len().checked_sub(3).map_or(0, |place| found[place].0);
         match self {
             Self::Nothing => from == *last,
-            Self::LastCut | Self::LastMissing => from == *second,
-            Self::MiddleCut | Self::MiddleMissing if is_on_top(path) => from <= third, // what is on top of it is of no use either
-            Self::MiddleCut | Self::MiddleMissing => from == *last,
+            Self::LastCut | Self::LastFlipped | Self::LastMissing => from == *second,
+            // what is on top of it is of no use either
+            Self::MiddleCut | Self::MiddleFlipped | Self::MiddleMissing if is_on_top(path) => from <= third,
+            Self::MiddleCut | Self::MiddleFlipped | Self::MiddleMissing => from == *last,
             Self::FirstMissing | Self::Everything => false,
             Self::WeightsMissing | Self::WeightsCut | Self::LogCut => from < *last,
         }

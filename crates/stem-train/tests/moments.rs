@@ -204,6 +204,12 @@ fn a_checkpoint_that_does_not_fit_is_refused_by_what_does_not() {
     std::fs::write(&checkpoint, &bytes[..bytes.len() - 5]).unwrap();
     let message = refused(&checkpoint, &whole_steps());
     assert!(message.contains("checkpoint.safetensors cannot be trained on: it is not whole"), "{message}");
+    // What was changed in place is found when it is read.
+    let mut other = bytes.clone();
+    other[bytes.len() / 2] ^= 1;
+    std::fs::write(&checkpoint, &other).unwrap();
+    let message = refused(&checkpoint, &whole_steps());
+    assert!(message.contains("its contents are not those that were written"), "{message}");
     std::fs::write(&checkpoint, &bytes).unwrap();
     std::fs::remove_file(out.join("bundle.safetensors")).unwrap();
     let message = refused(&checkpoint, &whole_steps());

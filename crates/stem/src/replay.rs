@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Passes over all rows of a day in the way `warm`, instead of the experiment's epochs with validation
     #[arg(long, value_name = "N")]
     warm_epochs: Option<usize>,
+    /// The optimizer's moments go on from day to day in the way `warm`; each day leaves them in a checkpoint of three times the table
+    #[arg(long)]
+    moments: bool,
     /// Folder for page, numbers and bundles
     #[arg(long, value_name = "FOLDER", default_value = "out/replay")]
     out: PathBuf,
@@ -81,6 +84,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         valid: args.valid,
         ways: args.ways.clone(),
         warm_epochs: args.warm_epochs,
+        moments: args.moments,
     };
     let (recipe, data) = source.parts();
     let played = replay(&config, &experiment, recipe, data, &args.out, &options(&args.run, &source, console));

@@ -200,6 +200,29 @@ fn a_log_is_played_again_in_every_way_and_the_same_command_finds_its_days_done()
 }
 
 #[test]
+fn moments_go_on_from_day_to_day_where_they_are_asked_for() {
+    let small = Small::new();
+    let args = days(&small);
+    let played = |out: &str, more: &[&str]| {
+        let mut args: Vec<String> = args.clone();
+        let place = args.iter().position(|arg| arg == "--out").unwrap() + 1;
+        args[place] = small.path(out);
+        json(&[&texts(&args)[..], &["--ways", "warm", "--warm-epochs", "1"], more].concat())
+    };
+    let (with, without) = (played("with", &["--moments"]), played("without", &[]));
+    let auc = |answer: &Value, day: usize| answer["ways"][0]["days"][day]["tasks"][0]["auc"].clone();
+    assert_eq!(
+        [auc(&with, 0), auc(&with, 1)],
+        [auc(&without, 0), auc(&without, 1)],
+        "there are none before the second day"
+    );
+    assert_ne!(auc(&with, 2), auc(&without, 2), "from then on they make other steps");
+    let is_there =
+        |out: &str| std::path::Path::new(&small.path(&format!("{out}/warm/10/checkpoint.safetensors"))).exists();
+    assert!(is_there("with") && !is_there("without"));
+}
+
+#[test]
 fn what_cannot_be_played_again_says_why() {
     let small = Small::new();
     let args = days(&small);

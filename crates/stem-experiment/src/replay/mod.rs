@@ -35,6 +35,9 @@ pub struct ReplayConfig {
     /// Passes over a day's rows, all of them, where the model of the day before is trained on. `None`: as many epochs as the experiment
     /// says, validated on a share of the day's rows.
     pub warm_epochs: Option<usize>,
+    /// Whether the optimizer's moments go on where the model of the day before is trained on: from the second day that is, for the first model may
+    /// be of other moments than each state's.
+    pub moments: bool,
 }
 
 /// What came of it, and the page that tells it.

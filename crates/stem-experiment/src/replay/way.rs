@@ -10,6 +10,7 @@ use stem_core::{Bundle, Predictor};
 use stem_data::{Known, PrepareOptions, Recipe, Rows, Split, SplitRecipe, prepare, prepare_grown, prepare_known};
 use stem_report::analysis::Metric;
 use stem_report::report::ReplayDay;
+use stem_train::{CHECKPOINT, Start};
 
 use super::ReplayConfig;
 use crate::error::{Error, Result};
@@ -59,7 +60,8 @@ impl Way {
                     Some(passes) => format!("{passes} passes over all of them"),
                     None => epochs(all),
                 };
-                format!("yesterday's model trained on with the rows of the day before, {passes}")
+                let moments = if config.moments { ", with the optimizer's moments" } else { "" };
+                format!("yesterday's model trained on with the rows of the day before, {passes}{moments}")
             }
             Self::Frozen => "the first model, never trained again".into(),
         }
@@ -158,13 +160,27 @@ impl<C: ModelFamily> Days<'_, C> {
     }
 
     fn trained_on(&self, bundle: &Path, today: usize, folder: &Path, columns: &Path) -> Result<RunMetrics> {
-        let start = Arc::new(Bundle::<C>::open(bundle)?);
+        let start = self.start(bundle)?;
         let valid = if self.config.warm_epochs.is_some() { 0.0 } else { self.config.valid };
         let recipe = self.recipe(today - 1..today, today, valid);
-        let dataset = prepare_grown(&recipe, Known::from(&*start), self.data, columns, &self.reading())?;
+        let dataset = prepare_grown(&recipe, Known::from(&*start.bundle), self.data, columns, &self.reading())?;
         let mut experiment = self.experiment.clone();
         experiment.train.epochs = self.config.warm_epochs.unwrap_or(experiment.train.epochs);
+        experiment.train.keep_checkpoint |= self.config.moments;
         self.going_on(|options| run_from(start.clone(), &experiment, &dataset, folder, options))
+    }
+
+    /// Yesterday's model: where moments go on, and there is a checkpoint of each of its states beside it, from there.
+    fn start(&self, bundle: &Path) -> Result<Start<C>> {
+        let of_bundle = Start::from(Arc::new(Bundle::<C>::open(bundle)?));
+        let checkpoint = bundle.with_file_name(CHECKPOINT);
+        if self.config.moments && checkpoint.is_file() {
+            let start = Start::open(checkpoint)?;
+            if start.states() == of_bundle.states() {
+                return Ok(start);
+            }
+        }
+        Ok(of_bundle)
     }
 
     fn measured(&self, bundle: &Path, today: usize, columns: &Path) -> Result<RunMetrics> {
