@@ -64,6 +64,7 @@ pub fn replay<C: ModelFamily>(
     out: &Path,
     options: &RunOptions,
 ) -> Result<Replay> {
+    options.alone("a replay")?;
     let model = C::find(&config.model)?;
     let reading = PrepareOptions { progress: options.progress.clone(), stop: options.stop.clone() };
     if let Some(late) = recipe.labels.iter().find(|label| label.mature.is_some()) {
