@@ -3,7 +3,9 @@
 use stem_core::DeviceSpec;
 use stem_report::analysis::Metric;
 use stem_train::ranks::Team;
-use stem_train::{Progress, StopFlag};
+use stem_train::{Progress, StopFlag, require};
+
+use crate::error::Result;
 
 /// How a run or a comparison is carried out.
 #[derive(Debug, Clone, Default)]
@@ -24,4 +26,26 @@ pub struct RunOptions {
     pub command: String,
     /// The processes that train a run together; a comparison, a search and a replay are one process's.
     pub ranks: Team,
+}
+
+impl RunOptions {
+    /// Refuses several ranks for `what` is one process's.
+    pub(crate) fn alone(&self, what: &str) -> Result<()> {
+        let found = format_args!("{} for {what}", self.ranks.ranks());
+        Ok(require("ranks", found, "one process: several ranks train a single run", !self.ranks.is_several())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stem_train::ranks::Threads;
+
+    #[test]
+    fn what_is_one_process_s_is_refused_on_several_ranks() {
+        let options = |ranks| RunOptions { ranks, ..RunOptions::default() };
+        let errors = Threads::run(2, |ranks| options(ranks).alone("a replay").unwrap_err().to_string());
+        assert!(errors[0].contains("`ranks` is 2 for a replay, expected one process"), "{}", errors[0]);
+        RunOptions::default().alone("a replay").unwrap();
+    }
 }

@@ -111,6 +111,7 @@ pub fn compare<C: ModelFamily>(
     out: &Path,
     options: &RunOptions,
 ) -> Result<Report> {
+    options.alone("a comparison")?;
     let available = memory::available_to(&options.device.open()?);
     let mut plan = Plan::new(config, experiment, dataset, available)?;
     let field = picture_field(dataset.schema(), config.picture.as_deref())?;

@@ -67,6 +67,7 @@ pub fn replay<C: ModelFamily>(
     out: &Path,
     options: &RunOptions,
 ) -> Result<Replay> {
+    options.alone("a replay")?;
     let model = C::find(&config.model)?;
     let reading = PrepareOptions { progress: options.progress.clone(), stop: options.stop.clone() };
     let found = days(recipe, data, &config.column, &reading)?;
