@@ -145,6 +145,7 @@ fn try_all(key: &str, wholes: &[Vec<u8>], path: &Path, mut open: impl FnMut(usiz
             }
         }
         let Some(bytes) = file(key, &text, &tensors) else { continue };
+        _ = std::fs::remove_file(path); // a file that is cut to be written anew is flushed to the disk first
         std::fs::write(path, &bytes).unwrap();
         let region = Region::new(ALLOCATOR);
         let is_taken = open(mutation);
