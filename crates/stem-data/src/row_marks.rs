@@ -224,7 +224,7 @@ mod tests {
             of("SELECT l.a, m.n FROM log l JOIN (SELECT a, COUNT(*) AS n FROM log GROUP BY a) m ON l.a = m.a")
                 .as_deref(),
             Some(
-                "SELECT l.a, m.n, l.# AS # FROM log l JOIN (SELECT a, COUNT(*) AS n FROM log GROUP BY a) AS m ON l.a = m.a"
+                "SELECT l.a, m.n, l.# AS # FROM log l JOIN (SELECT a, COUNT(*) AS n FROM log GROUP BY a) m ON l.a = m.a"
             ),
         );
     }
