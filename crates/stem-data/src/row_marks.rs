@@ -56,7 +56,7 @@ fn mark_body(body: &mut SetExpr, marks: &mut Marks) -> bool {
         SetExpr::Select(select) => match passed(select, marks) {
             Passed::Already => true,
             Passed::By(item) => {
-                select.projection.push(item);
+                select.projection.push(*item);
                 true
             }
             Passed::Not => false,
@@ -109,7 +109,7 @@ enum Passed {
     /// It takes all columns.
     Already,
     /// By one more column.
-    By(SelectItem),
+    By(Box<SelectItem>),
     /// None of its tables has a mark.
     Not,
 }
@@ -151,7 +151,7 @@ fn passed(select: &mut Select, marks: &mut Marks) -> Passed {
                 Some(alias) => Expr::CompoundIdentifier(vec![alias, quoted_mark()]),
                 None => Expr::Identifier(quoted_mark()),
             };
-            return Passed::By(SelectItem::ExprWithAlias { expr, alias: quoted_mark() });
+            return Passed::By(Box::new(SelectItem::ExprWithAlias { expr, alias: quoted_mark() }));
         }
     }
     Passed::Not
@@ -224,7 +224,7 @@ mod tests {
             of("SELECT l.a, m.n FROM log l JOIN (SELECT a, COUNT(*) AS n FROM log GROUP BY a) m ON l.a = m.a")
                 .as_deref(),
             Some(
-                "SELECT l.a, m.n, l.# AS # FROM log l JOIN (SELECT a, COUNT(*) AS n FROM log GROUP BY a) AS m ON l.a = m.a"
+                "SELECT l.a, m.n, l.# AS # FROM log l JOIN (SELECT a, COUNT(*) AS n FROM log GROUP BY a) m ON l.a = m.a"
             ),
         );
     }

@@ -168,7 +168,7 @@ fn written_format(name: &str) -> io::Result<TableFormat> {
 }
 
 /// Those of some cells that are kept.
-fn kept_of<'c, C>(cells: impl IntoIterator<Item = C>, kept: &'c [bool]) -> impl Iterator<Item = C> {
+fn kept_of<C>(cells: impl IntoIterator<Item = C>, kept: &[bool]) -> impl Iterator<Item = C> {
     cells.into_iter().zip(kept).filter_map(|(cell, kept)| kept.then_some(cell))
 }
 
