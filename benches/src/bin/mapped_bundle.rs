@@ -82,7 +82,9 @@ fn step(args: &Args, folder: &Path, name: &str, verify: Verify) -> Result<(), Bo
     let numbers = [("--vocab", args.vocab), ("--dim", args.dim), ("--requests", args.requests)];
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--folder").arg(folder).args(["--step", name, "--verify", &verify.to_string()]);
-    numbers.iter().for_each(|(option, number)| drop(command.args([*option, &number.to_string()])));
+    for (option, number) in numbers {
+        command.args([option, &number.to_string()]);
+    }
     if command.status()?.success() { Ok(()) } else { Err(format!("{name} failed").into()) }
 }
 
