@@ -72,6 +72,9 @@ impl Days {
     }
 }
 
+/// Users, tags, what changed, and how many rows a delta has to hold.
+type Case<'c> = (&'c [i64], &'c [&'c str], &'c dyn Fn(&str) -> f32, usize);
+
 const USERS: [i64; 6] = [10, 20, 30, 40, 50, 60];
 const TAGS: [&str; 5] = ["ab", "c", "defg", "h", "xyz"];
 
@@ -91,7 +94,7 @@ fn an_old_bundle_and_a_delta_make_the_new_one_byte_for_byte() {
     let days = Days::new();
     let old = first(&days);
     let changed = |name: &str| if name == "user/20" || name == "tags/h" || name == "user/unseen" { 1.0 } else { 0.0 };
-    let cases: [(&[i64], &[&str], &dyn Fn(&str) -> f32, usize); 5] = [
+    let cases: [Case<'_>; 5] = [
         (&USERS, &TAGS, &|_| 0.0, 0),
         (&USERS, &TAGS, &changed, 3),
         (&[5, 10, 20, 30, 35, 40, 50, 60, 70], &["a", "ab", "c", "defg", "g", "h", "xyz"], &|_| 0.0, 5), // grown

@@ -62,6 +62,9 @@ fn a_table_that_is_read_in_its_file_scores_as_one_that_was_copied_for_every_mode
     }
 }
 
+/// What is done to a file.
+type Edit<'e> = &'e dyn Fn(&mut [u8]);
+
 /// The place in the file of a tensor's first byte.
 fn place(bytes: &[u8], tensor: &str) -> usize {
     let file = SafeTensors::deserialize(bytes).unwrap();
@@ -87,7 +90,7 @@ fn each_way_to_verify_notices_what_it_promises_and_no_more() {
     let network = at("network.net.layers.0.experts.own.layers.0.weight");
     let seed = whole.windows(8).position(|text| text == b"seed\\\":7").unwrap();
     let manifest = |bytes: &mut [u8]| bytes[seed + 7] ^= 1; // 7 to 6
-    let edits: [(&dyn Fn(&mut [u8]), [bool; 3]); 4] = [
+    let edits: [(Edit<'_>, [bool; 3]); 4] = [
         (&table, [false, true, true]),
         (&keys, [false, true, true]),
         (&network, [false, false, true]),

@@ -53,9 +53,7 @@ fn a_bundle_is_packed_measured_and_refused_where_it_lost_too_much() {
     } else {
         assert_eq!(refused.status.code(), Some(0), "chance made it no worse: {}", text(&refused.stderr));
     }
-    assert!(
-        fails(&texts(&with("int8", &["--max-loss=-1"]))).contains("--max-loss -1: expected a number of 0 or more")
-    );
+    assert!(fails(&texts(&with("int8", &["--max-loss=-1"]))).contains("--max-loss -1: expected a number of 0 or more"));
     let replaced = fails(&["quantize", &bundle, "--rows", "f16", "--out", &bundle, "--device", &on]);
     assert!(replaced.contains("is read and would be replaced"), "{replaced}");
 }

@@ -110,7 +110,7 @@ pub enum BundleFault {
         /// As safetensors calls it.
         found: String,
         /// What it has to be.
-        expected: String,
+        expected: &'static str,
     },
     /// Packed rows that nobody can unpack.
     #[error("its rows are packed as {format:?}, which cannot be in a bundle of its version")]

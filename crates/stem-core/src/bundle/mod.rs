@@ -56,6 +56,8 @@ pub(crate) const CHECKSUM: &str = "stem.checksum";
 const HEAD: &str = "stem.head";
 pub(crate) const TABLE: &str = "embedding.table";
 const NETWORK: &str = "network.";
+/// Bytes from which it is worth asking other threads to help with a checksum.
+const BY_ALL_THREADS: usize = 1 << 17;
 const IDLE: &str = "idle";
 
 /// What a bundle says of itself.
@@ -142,7 +144,11 @@ pub(crate) fn checksum<'a>(
     hasher.update(manifest.as_bytes());
     for (name, dtype, shape, bytes) in tensors {
         hasher.update(format!("{name} {dtype:?} {shape:?}\n").as_bytes());
-        hasher.update_rayon(bytes); // by all threads: a table may have gigabytes
+        if bytes.len() < BY_ALL_THREADS {
+            hasher.update(bytes);
+        } else {
+            hasher.update_rayon(bytes); // a table may have gigabytes
+        }
     }
     hasher.finalize().to_hex().to_string()
 }

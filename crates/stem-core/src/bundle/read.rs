@@ -309,11 +309,14 @@ pub(super) fn place_in(file: &Mmap, part: &[u8]) -> Range<usize> {
 
 /// Refuses a tensor of another type.
 fn of_type(name: &str, view: &TensorView<'_>, dtype: Dtype) -> Result<(), BundleFault> {
+    let expected = match dtype {
+        Dtype::F32 => "F32",
+        Dtype::F16 => "F16",
+        _ => "U8",
+    };
     match view.dtype() {
         found if found == dtype => Ok(()),
-        found => {
-            Err(BundleFault::Type { tensor: name.into(), found: format!("{found:?}"), expected: format!("{dtype:?}") })
-        }
+        found => Err(BundleFault::Type { tensor: name.into(), found: format!("{found:?}"), expected }),
     }
 }
 

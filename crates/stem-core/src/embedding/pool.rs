@@ -60,6 +60,7 @@ pub struct Pooled {
 }
 
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // one a forward
 enum Rows {
     Tensor(Tensor<2>),
     /// The table of a model that scores, in its file.

@@ -89,6 +89,7 @@ pub struct ScoringTable {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one a model
 enum Place {
     Device(EmbeddingTable),
     File(Arc<StoredTable>),
