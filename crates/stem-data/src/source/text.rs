@@ -232,7 +232,7 @@ fn look(
         };
         if let ([name], 0, 2..) = (names.as_slice(), row, line.count()) {
             let what = format!(
-                "its first line holds one name, \"{name}\", and line {} {} values: leave out what stands above the names of the columns",
+                "its first line holds one name, \"{name}\", and line {} has {} values: leave out what stands above the names of the columns",
                 line.number,
                 line.count()
             );
