@@ -160,7 +160,7 @@ pub fn scores_backward(
         let partials: Vec<Partial> = pieces
             .map(|(i, ((dq, dk), dz))| {
                 let own = Piece::forward(of, &folded, g, i * piece, dq.len() / of.dim, q, k);
-                own.backward(of, &folded, g, i * piece, [q, k, dz], dq, dk)
+                own.backward(of, &folded, g, i * piece, [q, k, dz], [dq, dk])
             })
             .collect();
         Partial::sum(of, partials).unfold(of, g, gradients);
@@ -231,8 +231,7 @@ impl Piece {
         g: usize,
         first: usize,
         [q, k, dz]: [&[f32]; 3],
-        dq: &mut [f32],
-        dk: &mut [f32],
+        [dq, dk]: [&mut [f32]; 2],
     ) -> Partial {
         let Attention { length, dim, precision, .. } = *of;
         let (count, rows, all) = (self.places.len(), dq.len() / dim, of.rows());

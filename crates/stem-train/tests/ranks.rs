@@ -8,15 +8,16 @@ use common::by_hand::{largest_difference, log_of, weights_in, without_validation
 use common::{dataset, small, spec, stem};
 use stem_core::{Bundle, ModelConfig, ModelName};
 use stem_data::{Dataset, Split};
-use stem_train::optimizer::{Adagrad, AdamW, Sgd};
+use stem_train::optimizer::{Adagrad, Adam, AdamW, Sgd};
 use stem_train::ranks::Threads;
 use stem_train::{BalanceConfig, FitSummary, Learner, OptimizerConfig, PriorConfig, TrainConfig};
 
-/// About 200 steps. With some seeds (1, for PLE on three ranks) a rectifier is at its edge for a row, a last bit decides whether it lets the row
-/// through, and the trainings part; weights that are nudged by a last bit do the same on one process.
+/// About 200 steps. Adam divides a gradient by its own size: where the true gradient is zero, its epsilon alone decides whether the rounding of a sum
+/// is taken for a direction. 1e-4 is far above rounding, so that what is compared are the trainings and not their last bits.
 fn config() -> TrainConfig {
     TrainConfig {
-        seed: 2,
+        seed: 1,
+        optimizer: OptimizerConfig::Adam(Adam { epsilon: 1e-4, ..Adam::default() }),
         batch_size: 64,
         epochs: 10,
         embedding_std: 0.05,
