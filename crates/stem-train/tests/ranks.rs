@@ -1,4 +1,5 @@
 //! Several ranks are held to one process: the same batches, the same weights but for rounding, and the same bits every time.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

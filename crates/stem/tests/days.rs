@@ -256,7 +256,7 @@ fn a_label_that_arrives_late_is_learned_when_it_is_known_and_not_before() {
     let (days, items) = (9, 20);
     let row = |day: u64, row: u64| {
         let item = row % items;
-        let bought = (item % 2 == 0) == (day < 2);
+        let bought = item.is_multiple_of(2) == (day < 2);
         format!("{},{item},{},{},{day}\n", row * 7 % 40, u8::from(item < 10), u8::from(bought))
     };
     let rows = (0..days).flat_map(|day| (0..200).map(move |place| row(day, place)));

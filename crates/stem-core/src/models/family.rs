@@ -101,6 +101,7 @@ impl ModelFamily for ModelConfig {
 ///
 /// It is written with the name beside its keys, as [`ModelConfig`] is; read without a name it is `C`.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // one a program
 pub enum Extended<C> {
     /// A model of this crate.
     BuiltIn(ModelConfig),

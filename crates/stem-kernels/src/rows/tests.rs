@@ -84,7 +84,8 @@ proptest! {
         let rows = numbers(ROWS * 3 * dim, seed, 2.0);
         let ids: Vec<u32> = numbers(batch * slots, seed ^ 1, 1.0).iter().map(|x| ((x + 0.5) * (ROWS - 1) as f32) as u32).collect();
         let weights: Vec<f32> = numbers(batch * slots, seed ^ 2, 2.0).iter().map(|w| if *w < -0.5 { 0.0 } else { *w }).collect();
-        let fields = if slots > 2 { vec![0..2, 2..slots] } else { vec![0..slots] };
+        let first = slots.min(2);
+        let fields: Vec<_> = [0..first, first..slots].into_iter().filter(|field| !field.is_empty()).collect();
         let layout = BagLayout::new(&fields, 3 * dim);
         let streams = ColumnGroups::new(vec![vec![0], vec![dim, 2 * dim], vec![2 * dim]], dim);
         for format in formats(1.0) {

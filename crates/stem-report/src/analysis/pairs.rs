@@ -176,11 +176,12 @@ impl Pairs {
         while start < rows.len() {
             let more = rows[start + 1..].iter().take_while(|row| row.label & 1 == 0).count();
             let end = start + 1 + more;
-            for place in start..end {
-                won += weight(first + place, &rows[place]) * below.before(rows[place].within());
+            let of_score = || (first + start..).zip(&rows[start..end]);
+            for (place, row) in of_score() {
+                won += weight(place, row) * below.before(row.within());
             }
-            for place in start..end {
-                let (row, weight) = (&rows[place], weight(first + place, &rows[place]));
+            for (place, row) in of_score() {
+                let weight = weight(place, row);
                 below.add(row.within(), weight);
                 of_label[row.within()] += weight;
             }

@@ -41,6 +41,9 @@ pub(crate) type Values = (Vec<f32>, [usize; 2]);
 /// Puts the values of a matrix into a slice of its size.
 pub(crate) type Put<'p> = dyn FnMut(&mut [f32]) -> Result<(), Unusable> + 'p;
 
+/// Takes a large matrix of a checkpoint: which it is, its shape, and what puts its values into a slice.
+pub(crate) type Take<'t> = dyn FnMut(Large, [usize; 2], &mut Put<'_>) -> Result<(), Unusable> + 't;
+
 /// What is small of a training: the network, and the optimizer's state of it.
 #[derive(Debug, Default)]
 pub(crate) struct Small {
@@ -117,10 +120,7 @@ impl Chain {
     ///
     /// # Errors
     /// Why it is of no use, and what `take` gives.
-    pub(crate) fn read(
-        &self,
-        take: &mut dyn FnMut(Large, [usize; 2], &mut Put<'_>) -> Result<(), Unusable>,
-    ) -> Result<Small, Unusable> {
+    pub(crate) fn read(&self, take: &mut Take<'_>) -> Result<Small, Unusable> {
         let mut passes = self.0.iter().map(Head::pass).collect::<Result<Vec<_>, _>>()?;
         let mut rows = Vec::new(); // [files but the whole one]
         for (head, pass) in self.0.iter().zip(&mut passes).take(self.0.len() - 1) {

@@ -114,6 +114,9 @@ struct Backward {
     network: NetworkGradients,
 }
 
+/// Fills a matrix of a training: which it is, its values, the shape of that of the checkpoint, and what puts its values into a slice.
+pub(crate) type Fill<'f> = dyn FnMut(Large, &mut [f32], [usize; 2], &mut Put<'_>) -> Result<(), Unusable> + 'f;
+
 /// What to do where a checkpoint is of another optimizer.
 pub(crate) const OTHER_OPTIMIZER: &str =
     "Train on with the optimizer that it had, or from the bundle of its training, which has no moments";
@@ -230,11 +233,7 @@ impl<M: Model> TrainState<M> {
 
     /// Reads the large matrices of a checkpoint: `fill` is given which it is, that of this training, the shape of that of the checkpoint, and what puts its
     /// values into a slice. Gives what is small.
-    pub(crate) fn read_matrices(
-        &mut self,
-        checkpoint: &Chain,
-        fill: &mut dyn FnMut(Large, &mut [f32], [usize; 2], &mut Put<'_>) -> Result<(), Unusable>,
-    ) -> Result<Small, Unusable> {
+    pub(crate) fn read_matrices(&mut self, checkpoint: &Chain, fill: &mut Fill<'_>) -> Result<Small, Unusable> {
         let (steps, states) = (checkpoint.place().table_steps, checkpoint.states());
         let mut fresh = OptimizerState::new(self.optimizer, self.table.rows().dims(), &self.device());
         let own = fresh.filled_to(steps);
