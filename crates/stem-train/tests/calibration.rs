@@ -70,11 +70,16 @@ fn a_model_that_is_trained_on_keeps_its_maps_until_others_are_fitted() {
     let before = Arc::new(Bundle::<ModelConfig>::open(folder.path().join("out/bundle.safetensors")).unwrap());
     let maps = before.manifest.calibration.clone();
     assert_eq!(maps.len(), 2);
-    let ruin = TrainConfig { learning_rate: 300.0, epochs: 1, ..config };
-    let learner = learner(&model, &dataset, &ruin, folder.path().join("again"));
-    learner.with_start(before, 0).unwrap().fit().unwrap();
-    let after = Bundle::<ModelConfig>::open(folder.path().join("again/bundle.safetensors")).unwrap();
-    assert_eq!(after.manifest.calibration, maps, "nothing was better, and the model is as it was");
+    let trained_on = |config: &TrainConfig| {
+        let learner = learner(&model, &dataset, config, folder.path().join("again"));
+        learner.with_start(before.clone(), 0).unwrap().fit().unwrap();
+        Bundle::<ModelConfig>::open(folder.path().join("again/bundle.safetensors")).unwrap().manifest
+    };
+    let ruined = trained_on(&TrainConfig { learning_rate: 300.0, epochs: 1, ..config.clone() });
+    assert_eq!(ruined.calibration, maps, "nothing was better, and the model is as it was");
+    let better = trained_on(&TrainConfig { epochs: 2, ..config });
+    assert!(better.training["steps"].as_u64() > Some(0), "its weights are those of a step: {}", better.training);
+    assert_ne!(better.calibration, maps, "other scores have maps of their own");
 }
 
 #[test]

@@ -145,6 +145,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use stem_core::TaskKind;
+    use stem_core::loss::TaskLoss;
     use stem_train::NegativeSampling;
 
     use super::*;
@@ -154,6 +155,7 @@ mod tests {
         let weights = BTreeMap::from([("a".to_string(), 2.0), ("b".to_string(), 3.0)]);
         let all = TrainConfig {
             task_weights: weights.clone(),
+            losses: ["a", "b"].map(|task| (task.to_string(), TaskLoss::CrossEntropy { label_smoothing: 0.1 })).into(),
             negative_sampling: Some(NegativeSampling { keep: 0.1 }),
             balance: BalanceConfig::PcGrad {},
             ..TrainConfig::default()
@@ -161,6 +163,7 @@ mod tests {
         let all = TrainConfig { monitor: stem_train::Monitor { weights, ..all.monitor.clone() }, ..all };
         let binary = train_of(&all, &Task::new("a"));
         assert_eq!(binary.task_weights, BTreeMap::from([("a".to_string(), 2.0)]));
+        assert_eq!(binary.losses.keys().collect::<Vec<_>>(), ["a"]);
         assert_eq!(binary.negative_sampling, all.negative_sampling);
         assert_eq!(binary.balance, BalanceConfig::default());
         assert!(binary.monitor.weights.is_empty(), "there is nothing to weigh it against");
