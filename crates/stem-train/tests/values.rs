@@ -1,8 +1,10 @@
 //! Tasks whose label is a number, of every kind: they learn, are judged by metrics of numbers, and a bundle scores as the training did.
 #![allow(clippy::unwrap_used)]
 
+mod common;
 use std::path::Path;
 
+use common::is_slow;
 use stem_core::loss::TaskLoss;
 use stem_core::models::{ModelFamily, Preset, StemConfig};
 use stem_core::{DeviceSpec, ModelConfig, Predictor};
@@ -38,11 +40,6 @@ fn dataset(folder: &Path, labels: &str) -> Dataset {
 
 fn device() -> stem_core::burn::tensor::Device {
     DeviceSpec::from_env().unwrap().open().unwrap()
-}
-
-/// A GPU in software: some cases are enough there, the equations of all are held to in the core.
-fn is_slow() -> bool {
-    matches!(DeviceSpec::from_env(), Ok(DeviceSpec::Wgpu(_)))
 }
 
 fn config() -> TrainConfig {

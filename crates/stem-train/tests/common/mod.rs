@@ -71,6 +71,11 @@ pub fn stem(change: impl FnOnce(&mut StemConfig)) -> ModelConfig {
     ModelConfig::Stem(config)
 }
 
+/// A GPU in software: some cases are enough there, the equations of all are held to in the core.
+pub fn is_slow() -> bool {
+    matches!(spec(), DeviceSpec::Wgpu(_))
+}
+
 /// The device that `STEM_DEVICE` names.
 pub fn spec() -> DeviceSpec {
     DeviceSpec::from_env().unwrap()
