@@ -605,7 +605,8 @@ fn settings_that_do_not_suit_the_data_are_refused_by_key() {
     let ungrouped = prepare(&recipe, other.path(), &other.path().join("columns"), &PrepareOptions::default()).unwrap();
     assert_eq!(refused(&ungrouped, &TrainConfig { monitor: Metric::Gauc.into(), ..plain() }), Some("monitor"));
     let unknown = TrainConfig { task_weights: [("c".to_string(), 1.0)].into(), ..plain() };
-    assert_eq!(refused(&dataset, &unknown), Some("task_weights"));
+    let said = check(&model, &dataset, &unknown).unwrap_err().to_string();
+    assert_eq!(said, "unknown label \"c\" in [train.task_weights]. The labels are: a, b");
     let hidden = HiddenConfig { dropout: 1.0, ..HiddenConfig::default() };
     let ModelConfig::SharedBottom(mut config) = small(ModelName::SharedBottom) else { unreachable!() };
     config.0.hidden = hidden;
