@@ -82,7 +82,7 @@ impl FrontConfig {
     /// Draws the parts.
     ///
     /// # Panics
-    /// May, where [`check`](Self::check) refuses.
+    /// May, where the check of the configuration refuses.
     pub fn init(&self, schema: &Schema, widths: &[usize], rng: &mut ChaCha8Rng, device: &Device) -> Front {
         let (groups, dim) = (widths.len(), widths.first().copied().unwrap_or(0));
         let input = schema.fields.len() * dim;
