@@ -10,5 +10,7 @@ pub use stem_kernels::distinct::DistinctRows;
 pub(crate) use pool::occurring;
 pub use pool::{Pooled, SlotLayout};
 pub use stored::ScoringTable;
-pub(crate) use stored::{StoredTable, TableRows, WithRows, upload_rows};
+#[cfg(feature = "flex")]
+pub(crate) use stored::WithRows;
+pub(crate) use stored::{StoredTable, TableRows, upload_rows};
 pub use table::{EmbeddingTable, RowMatrix};
