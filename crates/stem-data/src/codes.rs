@@ -179,6 +179,7 @@ impl Walk {
             return Ok((!rows.is_empty()).then_some(Block {
                 rows,
                 fields: self.fields.len(),
+                width: self.width,
                 codes,
                 spans: &self.spans,
             }));
@@ -197,7 +198,13 @@ impl Walk {
             };
         }
         let codes = self.file.take(end)?;
-        Ok((!rows.is_empty()).then_some(Block { rows, fields: self.fields.len(), codes, spans: &self.spans }))
+        Ok((!rows.is_empty()).then_some(Block {
+            rows,
+            fields: self.fields.len(),
+            width: None,
+            codes,
+            spans: &self.spans,
+        }))
     }
 }
 
@@ -220,6 +227,8 @@ fn measure(codes: &[u32], mut end: usize, fields: &[Lies], spans: &mut Vec<[u32;
 pub(crate) struct Block<'r> {
     pub(crate) rows: Range<usize>,
     fields: usize,
+    /// Codes of every row, where no field is a list.
+    width: Option<usize>,
     codes: &'r [u32],
     spans: &'r [[u32; 2]],
 }
@@ -242,10 +251,33 @@ impl<'r> Block<'r> {
         self.codes(self.spans[place * self.fields + field])
     }
 
+    /// A field that has one code in each row, where no field is a list.
+    pub(crate) fn column(&self, field: usize) -> Option<BlockColumn<'r>> {
+        let [first, end] = *self.spans.get(field)?;
+        let width = self.width.filter(|_| end - first == 1)?;
+        Some(BlockColumn { codes: &self.codes[first as usize..], width })
+    }
+
     /// The codes of a row, field after field.
     #[inline]
     pub(crate) fn row(&self, place: usize) -> impl Iterator<Item = &'r [u32]> {
         self.spans[place * self.fields..][..self.fields].iter().map(|span| self.codes(*span))
+    }
+}
+
+/// One field of a block whose rows lie alike.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockColumn<'r> {
+    /// From the field's code in the first row on.
+    codes: &'r [u32],
+    width: usize,
+}
+
+impl BlockColumn<'_> {
+    /// The code in the row at a place of the block.
+    #[inline]
+    pub(crate) fn at(&self, place: usize) -> u32 {
+        self.codes[place * self.width]
     }
 }
 
@@ -323,6 +355,8 @@ mod tests {
                     let own: Vec<&[u32]> = block.row(place).collect();
                     assert_eq!(own, [&[row as u32][..], &[], &[2 * row as u32]]);
                     assert_eq!(block.whole(place), [row as u32, 2 * row as u32]);
+                    let columns = [0, 1, 2].map(|field| block.column(field).map(|own| own.at(place)));
+                    assert_eq!(columns, [Some(row as u32), None, Some(2 * row as u32)]);
                 }
                 seen = block.rows.end;
             }

@@ -20,7 +20,7 @@ use memmap2::Mmap;
 use stem_core::files::FileError;
 
 use crate::error::{Error, Result};
-use crate::mapped::map_file;
+use crate::mapped::{give_back, map_file};
 
 const MAGIC: &[u8; 8] = b"STEMCOLS";
 const VERSION: u32 = 1;
@@ -116,6 +116,7 @@ pub(crate) fn checksum_of(path: &Path) -> Result<String> {
 /// A matrix that lies in a file.
 #[derive(Debug)]
 pub(crate) struct Columns<T> {
+    path: PathBuf,
     map: Mmap,
     rows: usize,
     cols: usize,
@@ -144,7 +145,7 @@ impl<T: Element> Columns<T> {
         if bytes != Some((map.len() - HEADER) as u64) {
             return Err(fault(format!("{rows} rows of {cols} {} do not fill {} bytes", T::NAME, map.len() - HEADER)));
         }
-        Ok(Self { map, rows: rows as usize, cols: cols as usize, element: PhantomData })
+        Ok(Self { path: path.into(), map, rows: rows as usize, cols: cols as usize, element: PhantomData })
     }
 
     /// `[rows, cols]`, row-major.
@@ -165,6 +166,16 @@ impl<T: Element> Columns<T> {
 
     pub(crate) fn cols(&self) -> usize {
         self.cols
+    }
+
+    /// Gives the disk room again for rows that were read for the last time, where the system can. Nobody may read them afterwards.
+    ///
+    /// # Errors
+    /// A file that is gone.
+    pub(crate) fn forget(&self, rows: Range<usize>) -> Result<()> {
+        let place = |row: usize| (HEADER + row * self.cols * size_of::<T>()) as u64;
+        let bytes = place(rows.start)..place(rows.end);
+        Ok(give_back(&self.path, bytes).map_err(FileError::of("write", &self.path))?)
     }
 }
 

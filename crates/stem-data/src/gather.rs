@@ -3,6 +3,7 @@
 //! Codes turn into ids by one look-up in an array, whatever the key was, so text is hashed once a row and never compared again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::Path;
 
 use polars::prelude::*;
@@ -84,6 +85,17 @@ impl CodedRows {
     /// The same for the last time: what was passed is gone from the disk.
     pub(crate) fn walk_last(&self, recipe: &Recipe) -> Result<Walk> {
         self.codes.walk_last(recipe, self.rows)
+    }
+
+    /// Gives the disk room again for what else these rows have, once the last walk has passed them.
+    pub(crate) fn forget(&self, rows: Range<usize>) -> Result<()> {
+        let again = || rows.clone();
+        self.numbers.forget(again())?;
+        self.labels.forget(again())?;
+        self.slices.forget(again())?;
+        self.values.iter().try_for_each(|values| values.forget(again()))?;
+        self.groups.iter().try_for_each(|groups| groups.forget(again()))?;
+        self.weights.iter().try_for_each(|weights| weights.forget(again()))
     }
 }
 

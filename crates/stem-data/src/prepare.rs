@@ -84,6 +84,9 @@ pub fn prepare_known(
     prepare_as(&recipe, Basis::Known(known), data, out, options)
 }
 
+/// Rows that are encoded before the disk gets their room again.
+const FORGET: usize = 1 << 18;
+
 /// What decides vocabularies, means and edges.
 #[derive(Clone, Copy)]
 enum Basis<'k> {
@@ -166,13 +169,17 @@ fn prepare_with(
     bar.say("rows encoded");
     let (mut encoder, mut counter) =
         (Encoder::new(recipe, &rows, &encoding, &encoded)?, Counter::new(recipe, &rows, &encoding));
-    let mut walk = rows.walk_last(recipe)?;
+    let (mut walk, mut forgotten) = (rows.walk_last(recipe)?, 0);
     while let Some(block) = walk.next()? {
         if stop.is_set() {
             return Err(Error::Stopped);
         }
         bar.at(block.rows.start as u64);
         rayon::join(|| encoder.see(&block), || counter.see(&block)).0.map_err(located)?;
+        if block.rows.end - forgotten >= FORGET {
+            rows.forget(forgotten..block.rows.end)?;
+            forgotten = block.rows.end;
+        }
     }
     let (counted, facts) = rayon::join(|| encoder.finish(), || counter.finish());
     let counted = counted?;

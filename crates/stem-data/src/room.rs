@@ -23,15 +23,18 @@ pub(crate) fn lines_about(path: &Path) -> Option<u64> {
     (lines > 0).then(|| (u128::from(bytes) * u128::from(lines) / sample.len() as u128) as u64)
 }
 
-/// Bytes on disk of one row: its codes, then its ids in their place; its numbers and labels as they were read and as they are
-/// encoded. Of a list at least one value.
+/// Bytes on disk of one row: as it was read, then as it is encoded in its place. Where the disk gets no room again for a part of a
+/// file ([`give_back`](crate::mapped::give_back)), all but the codes lie there twice. Of a list at least one value.
 fn bytes_of_row(recipe: &Recipe) -> u64 {
     let numbers: usize = recipe.fields.iter().map(|field| field.numbers()).sum();
     let keyed = recipe.fields.iter().filter(|field| field.numbers() == 0);
     let codes: usize = keyed.map(|field| if matches!(field.kind, Kind::Sequence { .. }) { 2 } else { 1 }).sum();
     let others = recipe.labels.len() + if recipe.group.is_some() { 4 } else { 0 };
+    let (read, encoded) = (8 * numbers + others, 4 * numbers + others);
     let ids = codes + numbers;
-    (4 * ids + (8 + 4) * numbers + 2 * others) as u64
+    let most =
+        if cfg!(target_os = "linux") { (4 * codes + read).max(4 * ids + encoded) } else { 4 * ids + read + encoded };
+    most as u64
 }
 
 /// Refuses a preparation for which the disk of `folder` has no room.

@@ -391,3 +391,54 @@ fn rows_of_a_group_follow_each_other_where_that_is_asked_for_in_an_order_of_each
     let plain = dataset.batches(Split::Train, IN_ORDER).next().unwrap();
     assert!(plain.groups.is_empty(), "nothing asks for them");
 }
+
+/// Bytes that the files of a folder take on the disk, holes left out.
+#[cfg(target_os = "linux")]
+fn on_disk(folder: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let of = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() => on_disk(&entry.path()),
+        Ok(found) => found.blocks() * 512,
+        Err(_) => 0, // gone since
+    };
+    entries.map(of).sum()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_disk_holds_no_number_twice_while_rows_are_encoded() {
+    use std::fmt::Write;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    const ROWS: usize = 1_200_000;
+    let mut log = String::from("a,b,c,d,click,split\n");
+    for row in 0..ROWS {
+        let split = if row % 10 == 0 { "test" } else { "train" };
+        writeln!(log, "{row},{},{},1,{},{split}", row % 7, row % 5, row % 2).unwrap();
+    }
+    let fields: String =
+        ["a", "b", "c", "d"].map(|c| format!("[[field]]\ncolumn = \"{c}\"\nkind = \"number\"\n")).concat();
+    let recipe = format!(
+        "name = \"n\"\n[[source]]\nname = \"log\"\nfile = \"log.csv\"\n{fields}[[label]]\ncolumn = \"click\"\n[split]\nkind = \"column\"\ncolumn = \"split\"\n"
+    );
+    let case = Case::new(log, recipe);
+    let raw = on_disk(case.dir.path());
+    let ended = AtomicBool::new(false);
+    let most = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !ended.load(Ordering::Relaxed) {
+                most = on_disk(case.dir.path()).max(most);
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            most - raw
+        });
+        let dataset = case.prepare();
+        ended.store(true, Ordering::Relaxed);
+        dataset.unwrap();
+        watch.join().unwrap()
+    });
+    let encoded = on_disk(&case.out());
+    let read = (ROWS * (4 * 8 + 1)) as u64; // as 64-bit floats, and a label
+    assert!(most > read.max(encoded) && most < read.max(encoded) * 3 / 2, "{most} of {read} and {encoded}");
+}

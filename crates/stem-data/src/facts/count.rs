@@ -2,7 +2,7 @@
 
 use super::copies::Copies;
 use super::days::Days;
-use super::numbers::{histograms, moments};
+use super::numbers::{Histogram, Moments, histograms, moments};
 use super::values::ValueFacts;
 use super::{Facts, FieldCounts, FieldFacts, GroupFacts};
 use crate::codes::Block;
@@ -29,6 +29,10 @@ pub(crate) struct Counter<'r> {
     marks: Vec<Vec<u8>>,
     /// Training rows.
     trained: usize,
+    /// Of each number; see [`moments`] and [`histograms`].
+    moments: Vec<[Moments; 3]>,
+    histograms: Vec<Option<Histogram>>,
+    groups: Option<[GroupFacts; 3]>,
     copies: Copies,
     days: Days<'r>,
     spaces: Spaces,
@@ -38,6 +42,7 @@ pub(crate) struct Counter<'r> {
 }
 
 impl<'r> Counter<'r> {
+    /// Looks at all numbers and groups at once; as its rows are [seen](Self::see) they may be forgotten.
     pub(crate) fn new(recipe: &'r Recipe, rows: &'r CodedRows, encoding: &'r Encoding) -> Self {
         let (tasks, vocabulary) = (recipe.labels.len(), rows.vocabulary_of_fields());
         let is_counted = vocabulary.iter().enumerate().map(|(f, &v)| is_counted(recipe, rows, f, v)).collect();
@@ -50,6 +55,9 @@ impl<'r> Counter<'r> {
             fields: vec![[FieldCounts::default(); 3]; recipe.fields.len()],
             marks: encoding.ids.iter().map(|ids| vec![0; ids.len()]).collect(),
             trained: 0,
+            moments: moments(rows),
+            histograms: histograms(rows),
+            groups: rows.groups.as_ref().map(|groups| count_groups(groups.values(), &rows.splits)),
             copies: Copies::default(),
             days: Days::new(&rows.times, tasks),
             spaces: Spaces::of(recipe),
@@ -92,7 +100,7 @@ impl<'r> Counter<'r> {
 
     /// Once all rows have come.
     pub(crate) fn finish(self) -> Facts {
-        let Self { recipe, rows, encoding, vocabulary, is_counted, mut fields, marks, trained, .. } = self;
+        let Self { recipe, rows, encoding, vocabulary, is_counted, mut fields, marks, trained, groups, .. } = self;
         for (f, counts) in fields.iter_mut().enumerate().filter(|(f, _)| is_counted[*f]) {
             let v = vocabulary[f];
             counts[Split::Train as usize] = of_training(trained, &encoding.counts[v], &encoding.ids[v]);
@@ -103,8 +111,8 @@ impl<'r> Counter<'r> {
         });
         Facts {
             vocabularies: values.collect(),
-            fields: with_numbers(recipe, fields, rows),
-            groups: rows.groups.as_ref().map(|groups| count_groups(groups.values(), &rows.splits)),
+            fields: with_numbers(recipe, fields, &self.moments, self.histograms),
+            groups,
             days: self.days.finish(),
             copies: self.copies.finish(),
             outside: self.outside,
@@ -158,8 +166,12 @@ fn hash(hashed: &mut Vec<u32>, rows: &CodedRows, row: usize, labels: &[u8]) -> u
 }
 
 /// The counts of all fields, those of numbers with their moments; a vector that is null is null in each of its numbers.
-fn with_numbers(recipe: &Recipe, fields: Vec<[FieldCounts; 3]>, rows: &CodedRows) -> Vec<FieldFacts> {
-    let (moments, mut histograms) = (moments(rows), histograms(rows));
+fn with_numbers(
+    recipe: &Recipe,
+    fields: Vec<[FieldCounts; 3]>,
+    moments: &[[Moments; 3]],
+    mut histograms: Vec<Option<Histogram>>,
+) -> Vec<FieldFacts> {
     let all = fields.into_iter().zip(&recipe.fields).zip(number_places(recipe)).map(|((splits, field), place)| {
         let mut facts = FieldFacts { splits, ..FieldFacts::default() };
         if field.numbers() > 0 {
