@@ -14,6 +14,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use stem_core::bundle::{Packing, Verify};
 use stem_core::delta::{apply, delta};
@@ -21,6 +22,9 @@ use stem_core::*;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What is allocated is counted for the whole process, so one test runs at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Bytes that opening and scoring may allocate in all, over and over the same memory included: so many, and so many times the file.
 const LEAST: usize = 64 << 20;
@@ -163,6 +167,7 @@ fn try_all(key: &str, wholes: &[Vec<u8>], path: &Path, mut open: impl FnMut(usiz
 
 #[test]
 fn a_mutated_bundle_is_refused_or_scores() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     save(&stem(), &path("stem"));
@@ -190,6 +195,7 @@ fn a_mutated_bundle_is_refused_or_scores() {
 
 #[test]
 fn a_mutated_delta_is_refused_or_makes_what_it_says() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     save(&stem(), &path("old"));

@@ -26,7 +26,7 @@ use crate::simulator::SimulatorConfig;
 use crate::source::{Unpacked, files};
 use crate::split::Split;
 use crate::stop::StopFlag;
-use crate::warnings::{null_words, odd_keys, refuse_two_spellings, warnings};
+use crate::warnings::{alike_keys, null_words, odd_keys, refuse_two_spellings, warnings};
 
 /// How a preparation shows its progress and is stopped. The default shows nothing and is not stopped.
 #[derive(Debug, Clone, Default)]
@@ -159,6 +159,7 @@ fn prepare_with(
     }
     notes.extend(null_words(recipe, &rows));
     notes.extend(odd_keys(recipe, &rows));
+    notes.extend(alike_keys(recipe, &rows));
     notes.extend(rows.times.two_units(&recipe.split.describe()));
     bar.say("rows read, deciding vocabularies");
     let encoding = match basis {

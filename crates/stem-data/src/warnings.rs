@@ -1,6 +1,8 @@
 //! What is odd about the data, in words: nothing of it stops a preparation, all of it changes what a model can learn.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::dictionary::Dictionary;
 use crate::encode::Encoded;
@@ -130,6 +132,45 @@ pub(crate) fn odd_keys(recipe: &Recipe, rows: &CodedRows) -> Vec<String> {
     }
     told
 }
+
+/// Keys that a reader takes for one: the same letters put together otherwise, or in other capitals.
+pub(crate) fn alike_keys(recipe: &Recipe, rows: &CodedRows) -> Vec<String> {
+    let mut told = Vec::new();
+    for coded in &rows.vocabularies {
+        let Some(dictionary) = coded.dictionary.as_ref() else { continue };
+        let fields = || names(coded.fields.iter().map(|&f| &recipe.fields[f]));
+        let whole = |key: &str| key.nfc().collect::<String>();
+        let apart: HashSet<String> = dictionary.text_keys().filter(|key| !is_nfc(key)).map(whole).collect();
+        let twins: Vec<&str> = dictionary.text_keys().filter(|key| apart.contains(*key)).collect();
+        if let Some(example) = twins.iter().min() {
+            told.push(format!(
+                "{} holds {} keys twice, with letters put together in two ways of Unicode (NFC and another), for instance \"{example}\": each is a value of its own; NORMALIZE(column, NFC) in the sql makes one of them",
+                fields(),
+                twins.len()
+            ));
+        }
+        let keys = dictionary.text_keys().take(LOOKED_AT);
+        let mut first: HashMap<u64, &str> = HashMap::new();
+        let lower = |key: &str| xxhash_rust::xxh3::xxh3_64(key.to_lowercase().as_bytes());
+        let pairs: Vec<(&str, &str)> = keys
+            .filter_map(|key| first.insert(lower(key), key).map(|before| (before.min(key), before.max(key))))
+            .collect();
+        let looked_at = first.len() + pairs.len();
+        if let Some((one, other)) = pairs.iter().min().filter(|_| ALIKE * pairs.len() >= looked_at) {
+            told.push(format!(
+                "{} holds {} keys of {looked_at} that differ from another in capital letters alone, for instance \"{one}\" and \"{other}\": `lower = true` makes one of them",
+                fields(),
+                pairs.len()
+            ));
+        }
+    }
+    told
+}
+
+/// Keys that are compared without their capitals at most.
+const LOOKED_AT: usize = 1 << 20;
+/// One in so many keys is alike another: fewer are ids in which capitals mean something.
+const ALIKE: usize = 50;
 
 /// Keys that may stand for nothing.
 pub(crate) fn null_words(recipe: &Recipe, rows: &CodedRows) -> Vec<String> {

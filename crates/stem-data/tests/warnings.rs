@@ -120,6 +120,31 @@ fn keys_with_spaces_and_lists_that_were_not_cut_are_told() {
 }
 
 #[test]
+fn keys_that_a_reader_takes_for_one_are_told() {
+    let with = |kind: &str, value: &dyn Fn(usize) -> String| {
+        let fields = FIELDS.replace("]\n", &format!(", {{ column = \"city\", {kind} }}]\n"));
+        warnings(&fields, RANDOM, ",city", 3_000, |i| format!("{},{}", plain(i), value(i)))
+    };
+    let accents = |i: usize| format!("Caf{}{}", ["\u{e9}", "e\u{301}"][i / 100 % 2], i / 2 % 50);
+    let told = with("kind = \"category\"", &accents);
+    let expected = "field 'city' holds 50 keys twice, with letters put together in two ways of Unicode (NFC and another), for instance \"Caf\u{e9}0\"";
+    assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+
+    let sql = "sql = 'SELECT \"user\", item, \"view\", click, NORMALIZE(city, NFC) AS city FROM log'\n";
+    let fields = sql.to_string() + &FIELDS.replace("]\n", ", { column = \"city\", kind = \"category\" }]\n");
+    let cured = warnings(&fields, RANDOM, ",city", 3_000, |i| format!("{},{}", plain(i), accents(i)));
+    assert_eq!(cured, [] as [&str; 0], "what the message says to write");
+
+    let capitals = |i: usize| format!("{}ome{}", ["R", "r"][i / 100 % 2], i / 2 % 50);
+    let told = with("kind = \"category\"", &capitals);
+    let expected = "field 'city' holds 50 keys of 100 that differ from another in capital letters alone, for instance \"Rome0\" and \"rome0\": `lower = true`";
+    assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+    assert_eq!(with("kind = \"category\", lower = true", &capitals), [] as [&str; 0]);
+    let one_of_many = |i: usize| if i == 7 { "ROME1".to_string() } else { format!("rome{}", i / 2 % 300) };
+    assert_eq!(with("kind = \"category\"", &one_of_many), [] as [&str; 0], "capitals may mean something");
+}
+
+#[test]
 fn times_in_two_units_and_one_time_for_all_are_told() {
     let split = "split = { kind = \"time\", column = \"at\", valid = 0.2, test = 0.2 }\n";
     let mixed = |i: usize| 1_700_000_000 + i as u64;

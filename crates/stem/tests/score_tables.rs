@@ -89,7 +89,7 @@ fn a_column_that_is_named_like_a_score_is_refused_or_gives_way_in_every_format()
     let first = "{\"user\":1,\"item\":1}\n".repeat(9000);
     let later = small.write("later.jsonl", &format!("{first}{{\"user\":2,\"item\":3,\"p_a\":1}}\n"));
     let message = fails(&score(&bundle, &[&later], &small.path("later.scores.jsonl")));
-    assert!(message.contains("row 9000 has a column 'p_a' already"), "{message}");
+    assert!(message.contains("line 9001 has a column 'p_a' already"), "{message}");
 }
 
 /// JSON lines as CSV.
@@ -162,14 +162,14 @@ fn names_folders_and_patterns_are_one_table_and_errors_name_the_file_and_its_row
 
     small.write("log/day=2/b.csv", "item,user\n3,3\nx,3\n");
     let message = fails(&score(&bundle, &[&folder], &output));
-    assert!(message.starts_with(&small.path("log/day=2/b.csv")) && message.contains("'item', row 1:"), "{message}");
+    assert!(message.starts_with(&small.path("log/day=2/b.csv:3: column 'item': ")), "{message}");
 
     let frame = |user: &[&str]| df!("user" => user, "item" => vec![1i32; user.len()]).unwrap();
     std::fs::create_dir(small.folder.path().join("typed")).unwrap();
     parquet(&small.path("typed/a.parquet"), &frame(&["1", "2"]));
     parquet(&small.path("typed/b.parquet"), &frame(&["3", "x"]));
     let message = fails(&score(&bundle, &[&small.path("typed")], &output));
-    assert!(message.starts_with(&small.path("typed/b.parquet")) && message.contains("'user', row 1:"), "{message}");
+    assert!(message.starts_with(&small.path("typed/b.parquet, row 1 (counted from 0): column 'user': ")), "{message}");
     let typed = small.path("typed");
     let args = [&score(&bundle, &[&typed], &output)[..], &["--on-error", "skip"]].concat();
     let answer = json(&args);
@@ -211,16 +211,17 @@ fn every_refusal_says_what_to_do() {
     assert!(of("a.jsonl", "{\"user\": 1}\n").contains("has no column 'item'"));
     assert!(
         of("a.jsonl", "{\"user\": 1, \"item\": {\"id\": 2}}\n")
-            .contains("column 'item', row 0: expected a value or a list of values")
+            .contains("a.jsonl:1: column 'item': expected a value or a list of values")
     );
     assert!(of("a.jsonl", "\n").contains("has no rows"));
     let drift =
         small.write("drift.jsonl", "{\"user\": 1, \"item\": 2, \"x\": 1}\n{\"user\": 1, \"item\": 2, \"x\": \"a\"}\n");
-    assert!(refused(&[&drift], "out.parquet").contains("column 'x', row 0: expected values of one type"));
+    assert!(refused(&[&drift], "out.parquet").contains("drift.jsonl:1: column 'x': expected values of one type"));
     let first = "{\"user\":1,\"item\":2}\n".repeat(8192);
     let later = small.write("later.jsonl", &format!("{first}{{\"user\": 1, \"item\": 2, \"y\": 1}}\n"));
     assert!(
-        refused(&[&later], "out.csv").contains("column 'y', row 8192: expected a column that the first rows have too")
+        refused(&[&later], "out.csv")
+            .contains("later.jsonl:8193: column 'y': expected a column that the first rows have too")
     );
     succeeds(&score(&bundle, &[&later], &small.path("out.jsonl")));
     assert!(
@@ -406,7 +407,10 @@ split = { kind = "random", valid = 0.2, test = 0.2, seed = 1 }
     let wrong =
         small.write("wrong.csv", "at,day,vector\n2024-03-01 10:00:00,2024-03-01,\"[1, 2]\"\nnoon,2024-03-01,[]\n");
     let message = fails(&score(&bundle, &[&wrong], &again));
-    assert!(message.contains("column 'at', row 1: expected a time (2024-03-01 12:30:00), found \"noon\""), "{message}");
+    assert!(
+        message.contains("wrong.csv:3: column 'at': expected a time (2024-03-01 12:30:00), found \"noon\""),
+        "{message}"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A few thousand rows of a table.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use stem_core::Value;
 
 use super::json::{Object, kind_of, text_of, value_of};
 use crate::derive::typed;
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::source::{column_type, common};
 use crate::values::{json_of, values_of};
 
@@ -33,6 +34,8 @@ pub struct Chunk {
     pub(super) cells: Cells,
     /// The number of each row, counted from the first of the table.
     rows: Vec<usize>,
+    /// The line that each row begins on, of files that have lines.
+    lines: Vec<usize>,
     next: usize,
     /// The row that each file begins with.
     places: Vec<(usize, PathBuf)>,
@@ -43,7 +46,7 @@ impl Chunk {
     pub(super) fn new(columns: Arc<[String]>, cells: Cells, first: usize, places: Vec<(usize, PathBuf)>) -> Self {
         let height = if let Cells::Frame(frame) = &cells { frame.height() } else { 0 };
         let rows = (first..first + height).collect();
-        Self { columns, cells, rows, next: first + height, places, refused: Vec::new() }
+        Self { columns, cells, rows, lines: Vec::new(), next: first + height, places, refused: Vec::new() }
     }
 
     /// The same objects, of a table with these columns.
@@ -55,18 +58,20 @@ impl Chunk {
         Self { columns: columns.clone(), cells, ..self }
     }
 
-    pub(super) fn push_record(&mut self, record: StringRecord) {
+    pub(super) fn push_record(&mut self, record: StringRecord, line: usize) {
         if let Cells::Records(records) = &mut self.cells {
             records.push(record);
             self.rows.push(self.next);
+            self.lines.push(line);
         }
         self.next += 1;
     }
 
-    pub(super) fn push_object(&mut self, object: Object) {
+    pub(super) fn push_object(&mut self, object: Object, line: usize) {
         if let Cells::Objects(objects, _) = &mut self.cells {
             objects.push(object);
             self.rows.push(self.next);
+            self.lines.push(line);
         }
         self.next += 1;
     }
@@ -102,12 +107,26 @@ impl Chunk {
         &self.refused
     }
 
-    /// Where a row of the chunk stands: its file, and its number there, counted from 0. Where the rows of its file cannot be counted,
-    /// the first file of the table, and the number from there on; the SELECT's recipe, and the number in its result.
-    pub fn place(&self, row: usize) -> (&Path, usize) {
-        let row = self.rows.get(row).copied().unwrap_or(self.next);
-        let place = self.places.partition_point(|(start, _)| *start <= row).saturating_sub(1);
-        self.places.get(place).map_or((Path::new(""), row), |(start, path)| (path, row - start))
+    /// Where a row of the chunk stands: its file, and the line or the row there. Where the rows of its file cannot be counted, the first
+    /// file of the table, and the row from there on; the SELECT's recipe, and the row of its result.
+    pub fn place(&self, row: usize) -> (&Path, Place) {
+        let number = self.rows.get(row).copied().unwrap_or(self.next);
+        let file = self.places.partition_point(|(start, _)| *start <= number).saturating_sub(1);
+        let (path, first) = self.places.get(file).map_or((Path::new(""), 0), |(start, path)| (path.as_path(), *start));
+        let in_file = Place::Row((number - first) as u64);
+        (path, self.lines.get(row).map_or(in_file, |line| Place::Line(*line)))
+    }
+
+    /// The error of a value in a row of the chunk, with its place.
+    pub fn value_error(
+        &self,
+        row: usize,
+        column: &str,
+        expected: impl Into<Cow<'static, str>>,
+        found: String,
+    ) -> Error {
+        let (path, place) = self.place(row);
+        Error::ValueAt { path: path.into(), place, column: format!("'{column}'"), expected: expected.into(), found }
     }
 
     /// The values of a column in some rows, as a [`Row`](stem_core::Row) takes them: cells of text as texts, dates and times too.
@@ -145,6 +164,7 @@ impl Chunk {
             values.retain(|_| keep.next().copied().unwrap_or(false));
         }
         kept(&mut self.rows, keep);
+        kept(&mut self.lines, keep);
         match &mut self.cells {
             Cells::Records(records) => kept(records, keep),
             Cells::Objects(objects, _) => kept(objects, keep),
@@ -207,10 +227,8 @@ impl Chunk {
 
     /// A column of objects, of the type that it has in the first rows.
     fn typed(&self, name: &str, dtype: Option<&DataType>, objects: &[Object]) -> Result<Column> {
-        let refused = |row: usize, expected: &'static str, value: &Json| {
-            let (_, row) = self.place(row);
-            Error::value(name, row, expected, value.to_string())
-        };
+        let refused =
+            |row: usize, expected: &'static str, value: &Json| self.value_error(row, name, expected, value.to_string());
         let dtype = match dtype {
             Some(DataType::Null) => &DataType::String,
             Some(dtype) => dtype,
@@ -250,7 +268,7 @@ impl Chunk {
         for (row, object) in objects.iter().enumerate() {
             if let Some((name, value)) = object.values.iter().find(|(name, _)| !self.columns.contains(name)) {
                 let expected = "a column that the first rows have too, for the table that is written has columns (JSON lines has not)";
-                return Err(Error::value(name, self.place(row).1, expected, value.to_string()));
+                return Err(self.value_error(row, name, expected, value.to_string()));
             }
         }
         Ok(())

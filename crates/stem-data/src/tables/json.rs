@@ -176,7 +176,7 @@ impl Opened {
                             object.insert(name, value.clone().map_or(Json::Null, Json::String));
                         }
                     }
-                    chunk.push_object(object);
+                    chunk.push_object(object, self.line);
                 }
                 Err(error) => chunk.refuse(error),
             }

@@ -186,7 +186,7 @@ fn fill(open: &mut Open, path: &Path, columns: usize, chunk: &mut Chunk) -> Resu
             Ok(Some(line)) => {
                 let record: StringRecord = line.values().collect();
                 match record.len() {
-                    found if found == columns => chunk.push_record(record),
+                    found if found == columns => chunk.push_record(record, line.number),
                     found => {
                         chunk.refuse(Error::Ragged { path: path.into(), line: line.number, expected: columns, found });
                     }

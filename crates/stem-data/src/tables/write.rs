@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::chunk::{Cells, Chunk};
 use super::format::TableFormat;
 use super::json::{line_of, text_of};
-use crate::error::Error;
+use crate::error::{Error, Place};
 use crate::source::named_once;
 
 /// Rows of a Parquet file that are written together.
@@ -40,8 +40,12 @@ impl Appended {
     fn check<'c>(&self, chunk: &Chunk, row: usize, mut columns: impl Iterator<Item = &'c str>) -> io::Result<()> {
         match columns.find(|name| self.holds(name)) {
             Some(name) if !self.overwrites => {
-                let (path, row) = chunk.place(row);
-                let what = format!("row {row} has a column '{name}' already, which is one that is added");
+                let (path, place) = chunk.place(row);
+                let row = match place {
+                    Place::Line(line) => format!("line {line}"),
+                    Place::Row(row) => format!("row {row}"),
+                };
+                let what = format!("{row} has a column '{name}' already, which is one that is added");
                 Err(of_table(Error::Source { path: path.into(), what }))
             }
             _ => Ok(()),

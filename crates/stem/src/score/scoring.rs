@@ -251,13 +251,11 @@ fn lacks(tables: &Tables, shown: &str, column: &str, trained: Option<&Derived>) 
     format!("{shown} has no column '{column}'; in training it was {sql}, {from}")
 }
 
-/// The error of rows that begin with row `first` of the chunk, with its file and its row there.
+/// The error of rows that begin with row `first` of the chunk, with its file and its place there.
 fn in_table(chunk: &Chunk, first: usize, error: stem_data::Error) -> Box<dyn std::error::Error> {
     match error {
         stem_data::Error::Value { column, row, expected, found } => {
-            let (file, row) = chunk.place(first + row);
-            let error = stem_data::Error::Value { column, row, expected, found };
-            format!("{}: {error}", file.display()).into()
+            chunk.value_error(first + row, &column, expected, found).into()
         }
         other => format!("{}: {}", chunk.place(first).0.display(), with_causes(&other)).into(),
     }
@@ -266,16 +264,12 @@ fn in_table(chunk: &Chunk, first: usize, error: stem_data::Error) -> Box<dyn std
 /// The same of the model's errors.
 fn in_file(chunk: &Chunk, first: usize, error: stem_core::Error) -> Box<dyn std::error::Error> {
     use stem_core::Error::{MissingColumn, WrongType};
-    let (file, error) = match error {
-        WrongType { column, row, expected, found } => {
-            let (file, row) = chunk.place(first + row);
-            (file, WrongType { column, row, expected, found })
-        }
+    match error {
+        WrongType { column, row, expected, found } => chunk.value_error(first + row, &column, expected, found).into(),
         MissingColumn { column, row, columns } => {
-            let (file, row) = chunk.place(first + row);
-            (file, MissingColumn { column, row, columns })
+            let (path, place) = chunk.place(first + row);
+            format!("{}{place}: there is no column '{column}'; the model reads: {columns}", path.display()).into()
         }
-        other => (chunk.place(first).0, other),
-    };
-    format!("{}: {}", file.display(), with_causes(&error)).into()
+        other => format!("{}: {}", chunk.place(first).0.display(), with_causes(&other)).into(),
+    }
 }
