@@ -160,11 +160,6 @@ fn what_ranks_cannot_do_yet_is_refused_by_its_name() {
     let plain = small(ModelName::Stem);
     let dense = TrainConfig { table: stem_train::TableMode::Dense, ..config() };
     assert!(refused(2, &plain, &dense).contains("`table` is \"dense\", expected \"row-sparse\""));
-    let every = Some(stem_train::CheckpointEvery::Steps(3));
-    let found = refused(2, &plain, &TrainConfig { checkpoint_every: every, ..config() });
-    assert!(found.contains("`checkpoint_every` is set"), "{found}");
-    let found = refused(2, &plain, &TrainConfig { keep_checkpoint: true, ..config() });
-    assert!(found.contains("`keep_checkpoint` is true"), "{found}");
     let found = refused(2, &stem(|stem| stem.hidden.batch_norm = true), &config());
     assert!(found.contains("`hidden` is normalised over the batch"), "{found}");
     let found = refused(400, &plain, &config());

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | rows of the table, which live where a hash says | `shard` |
 //! | what a step needs of other ranks, and gives them | `exchange` |
-//! | the table, on its way into a file of rank 0 | `collect` |
+//! | matrices with the rows of the table, on their way into a file of rank 0 and out of one | `collect` |
 //! | whether all read the same data by the same settings | `agree` |
 //! | sums that have one order | here |
 //!
@@ -24,6 +24,11 @@ mod threads;
 
 use std::fmt::Debug;
 use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result, with_causes};
 
 pub(crate) use agree::agree;
 pub(crate) use exchange::{Asked, Fetched, matrix};
@@ -116,6 +121,31 @@ impl Team {
     /// Whether there are others.
     pub fn is_several(&self) -> bool {
         self.0.ranks() > 1
+    }
+
+    /// What rank 0 finds, on all: it alone looks.
+    pub fn from_first<T: Default + Serialize + DeserializeOwned>(&self, look: impl FnOnce() -> T) -> T {
+        let found = if self.is_first() { look() } else { T::default() };
+        if !self.is_several() {
+            return found;
+        }
+        let said = self.broadcast(serde_json::to_vec(&found).expect("what is found is plain data"));
+        if self.is_first() {
+            return found;
+        }
+        serde_json::from_slice(&said).expect("rank 0 runs the same version, which was asked at the start")
+    }
+
+    /// What came of work that is rank 0's: its error is the others' too.
+    ///
+    /// # Errors
+    /// On rank 0 its own, on the others [`Error::First`].
+    pub(crate) fn as_first<T>(&self, done: Result<T>) -> Result<T> {
+        let of_first = done.as_ref().err().map(with_causes);
+        match self.from_first(|| of_first) {
+            Some(of_first) if !self.is_first() => Err(Error::First(of_first)),
+            _ => done,
+        }
     }
 }
 
