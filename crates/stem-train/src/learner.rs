@@ -366,7 +366,7 @@ fn draw<C: ModelSpec>(
 ) -> TrainState<C::Model> {
     let (schema, std, seed) = (dataset.schema(), config.embedding_std, config.seed);
     let drawn = match ranks.is_several() {
-        true => TrainState::init_over(spec, schema, std, seed, ranks, device),
+        true => TrainState::init_over(spec, schema, std, seed, (ranks, config.wire), device),
         false => TrainState::init(spec, schema, std, seed, config.table, device),
     };
     drawn

@@ -141,7 +141,7 @@ fn put_together(rows: std::ops::Range<usize>, parts: &[Vec<u8>], width: usize) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Threads, matrix};
+    use super::super::{Threads, Wire, matrix};
     use super::*;
     use stem_core::DeviceSpec;
 
@@ -151,7 +151,7 @@ mod tests {
         let device = DeviceSpec::from_env().unwrap().open().unwrap();
         let values = |row: u32| [row as f32, -0.5 * row as f32];
         let found = Threads::run(3, |ranks| {
-            let shard = Shard::of(&ranks, WHOLE);
+            let shard = Shard::of(&ranks, WHOLE, Wire::F32);
             let own: Vec<f32> = shard.rows().iter().flat_map(|&row| values(row)).collect();
             let table = RowMatrix::new(matrix(own.clone(), 2, &device));
             let mut all = Vec::new();
