@@ -82,8 +82,11 @@ fn a_model_of_two_and_of_three_ranks_has_the_metrics_of_one_process_and_a_bundle
 #[test]
 fn what_is_for_one_process_is_refused_by_its_name_on_several() {
     let small = Small::new();
-    let found = refused(2, &small.args("compare", "out", &["--models", "stem"]));
-    assert!(found.contains("2 processes were started, and only `stem train` is for several"), "{found}");
+    let found = refused(2, &small.args("replay", "out", &["--by", "user"]));
+    assert!(
+        found.contains("2 processes were started, and only `stem train` and `stem compare` are for several"),
+        "{found}"
+    );
     small.write("small.toml", "[train]\nepochs = 1\ntable = \"dense\"\n");
     let found = refused(2, &small.args("train", "out", &[]));
     assert!(found.contains("`table` is \"dense\", expected \"row-sparse\""), "{found}");
