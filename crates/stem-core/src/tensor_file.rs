@@ -7,10 +7,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use safetensors::tensor::{TensorInfo, View};
+use safetensors::tensor::{Dtype, TensorInfo, View};
 use serde::Serialize;
 
 /// A head is padded to a multiple of so many bytes, so that what follows is aligned.
@@ -38,14 +38,65 @@ pub fn write<N: AsRef<str> + Ord, V: View>(
     file.flush()
 }
 
+/// Writes a safetensors file of f32 tensors, which `fill` is asked for in the order of their names, and puts out as they come: none is held. What
+/// the metadata say may be known only then; a value as long stands there until it is.
+///
+/// # Errors
+/// The system's, and a tensor of another length than its shape.
+pub fn write_as_they_come<'m>(
+    path: &Path,
+    metadata: BTreeMap<&'m str, String>,
+    shapes: &BTreeMap<String, Vec<usize>>,
+    mut fill: impl FnMut(&str, &mut dyn FnMut(&[f32]) -> io::Result<()>) -> io::Result<()>,
+    known: impl FnOnce(&mut BTreeMap<&'m str, String>),
+) -> io::Result<()> {
+    let mut metadata = metadata;
+    let begin = |metadata: &BTreeMap<&str, String>| {
+        let tensors =
+            shapes.iter().map(|(name, shape)| (&**name, Dtype::F32, &**shape, 4 * shape.iter().product::<usize>()));
+        let head = head_of(&metadata.iter().map(|(key, value)| (*key, &**value)).collect(), tensors);
+        [&(head.len() as u64).to_le_bytes()[..], &head].concat()
+    };
+    let mut file = BufWriter::with_capacity(BUFFER, File::create(path)?);
+    let first = begin(&metadata);
+    file.write_all(&first)?;
+    for (name, shape) in shapes {
+        let mut left = shape.iter().product::<usize>();
+        fill(name, &mut |values| {
+            left = left.checked_sub(values.len()).ok_or_else(|| io::Error::other(format!("{name} is too long")))?;
+            values.iter().try_for_each(|value| file.write_all(&value.to_le_bytes()))
+        })?;
+        if left > 0 {
+            return Err(io::Error::other(format!("{left} values of {name} are missing")));
+        }
+    }
+    known(&mut metadata);
+    let last = begin(&metadata);
+    if last.len() != first.len() {
+        return Err(io::Error::other("the head is longer now than it was"));
+    }
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(&last)?;
+    file.flush()
+}
+
 /// What a file begins with, in JSON.
 fn head<V: View>(metadata: &BTreeMap<&str, &str>, tensors: &[(&str, &V)]) -> Vec<u8> {
+    let of =
+        |(name, tensor): &(&'_ str, &V)| (name.to_string(), tensor.dtype(), tensor.shape().to_vec(), tensor.data_len());
+    let tensors: Vec<_> = tensors.iter().map(of).collect();
+    head_of(metadata, tensors.iter().map(|(name, dtype, shape, bytes)| (&**name, *dtype, &**shape, *bytes)))
+}
+
+fn head_of<'t>(
+    metadata: &BTreeMap<&str, &str>,
+    tensors: impl Iterator<Item = (&'t str, Dtype, &'t [usize], usize)>,
+) -> Vec<u8> {
     let mut entries = vec![entry("__metadata__", metadata)];
     let mut from = 0;
-    for (name, tensor) in tensors {
-        let to = from + tensor.data_len();
-        let info = TensorInfo { dtype: tensor.dtype(), shape: tensor.shape().to_vec(), data_offsets: (from, to) };
-        entries.push(entry(name, &info));
+    for (name, dtype, shape, bytes) in tensors {
+        let to = from + bytes;
+        entries.push(entry(name, &TensorInfo { dtype, shape: shape.to_vec(), data_offsets: (from, to) }));
         from = to;
     }
     let mut head = format!("{{{}}}", entries.join(",")).into_bytes();
@@ -61,7 +112,7 @@ fn entry(name: &str, value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use safetensors::SafeTensors;
-    use safetensors::tensor::{Dtype, TensorView};
+    use safetensors::tensor::TensorView;
 
     use super::*;
 
@@ -99,5 +150,47 @@ mod tests {
             .map(|key| String::from_utf8_lossy(&bytes[8..8 + length]).find(key).unwrap())
             .into();
         assert!(keys.is_sorted(), "by their keys: {keys:?}");
+    }
+
+    #[test]
+    fn tensors_that_come_one_stretch_after_the_other_make_the_file_that_they_make_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let [whole, stretches] = ["whole", "stretches"].map(|name| folder.path().join(name));
+        let values: BTreeMap<String, Vec<f32>> =
+            [("b".into(), vec![1.0, 2.0, 3.0, 4.0]), ("a".into(), vec![5.0, 6.0])].into();
+        let shape = |name: &str| if name == "b" { vec![2, 2] } else { vec![2] };
+        let of = |(name, values): (&String, &Vec<f32>)| {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (
+                name.clone(),
+                crate::bundle::Tensor { dtype: Dtype::F32, shape: shape(name), bytes: std::borrow::Cow::Owned(bytes) },
+            )
+        };
+        write(&whole, &[("sum", "21"), ("what", "it is")].into(), &values.iter().map(of).collect()).unwrap();
+        let shapes: BTreeMap<String, Vec<usize>> = values.keys().map(|name| (name.clone(), shape(name))).collect();
+        let write = |most: usize| {
+            let mut sum = 0.0;
+            write_as_they_come(
+                &stretches,
+                [("what", "it is".to_string()), ("sum", "00".into())].into(),
+                &shapes,
+                |name, put| {
+                    values[name].chunks(most).try_for_each(|part| {
+                        sum += part.iter().sum::<f32>();
+                        put(part)
+                    })
+                },
+                |_| {},
+            )
+            .map(|()| sum)
+        };
+        assert_eq!(write(3).unwrap(), 21.0);
+        assert_ne!(std::fs::read(&whole).unwrap(), std::fs::read(&stretches).unwrap(), "the sum is not known yet");
+        let known = |metadata: &mut BTreeMap<&str, String>| drop(metadata.insert("sum", "21".into()));
+        let metadata: BTreeMap<&str, String> = [("what", "it is".to_string()), ("sum", "00".into())].into();
+        write_as_they_come(&stretches, metadata.clone(), &shapes, |name, put| put(&values[name]), known).unwrap();
+        assert_eq!(std::fs::read(&whole).unwrap(), std::fs::read(&stretches).unwrap());
+        let short = write_as_they_come(&stretches, metadata, &shapes, |name, put| put(&values[name][1..]), known);
+        assert!(short.unwrap_err().to_string().contains("1 values of a are missing"));
     }
 }

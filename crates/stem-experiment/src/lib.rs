@@ -45,14 +45,14 @@ mod replay;
 mod metrics_table;
 mod error;
 
-pub use compare::{CompareConfig, Comparison, ModelComparison, StratumComparison, compare, run_folder};
+pub use compare::{CompareConfig, Comparison, ModelComparison, StratumComparison, compare, lend_a_hand, run_folder};
 pub use data_page::{data_page, write_data_page};
 pub use error::{Error, Result};
 pub use evaluate::{EvaluateOptions, Evaluation, Measurement, evaluate};
 pub use experiment::Experiment;
 pub use measured::{RunMetrics, measure};
 pub use metrics_table::metrics_table;
-pub use options::RunOptions;
+pub use options::{Hands, RunOptions};
 pub use replay::{Replay, ReplayConfig, Way, replay};
 pub use run::{check_start, run, run_from};
 pub use search::SearchConfig;

@@ -26,6 +26,31 @@ pub struct RunOptions {
     pub command: String,
     /// The processes that train a run together; a comparison, a search and a replay are one process's.
     pub ranks: Team,
+    /// Which of the processes this is that share out the runs of a comparison.
+    pub hands: Hands,
+}
+
+/// One of several processes that make one comparison: each trains runs that no other is at, and the first measures them. They meet in the
+/// comparison's folder alone, which all of them see: one that dies leaves its run to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hands {
+    /// Of this process, from 0.
+    pub rank: usize,
+    /// How many there are.
+    pub ranks: usize,
+}
+
+impl Default for Hands {
+    fn default() -> Self {
+        Self { rank: 0, ranks: 1 }
+    }
+}
+
+impl Hands {
+    /// Whether there are others.
+    pub fn are_several(self) -> bool {
+        self.ranks > 1
+    }
 }
 
 impl RunOptions {

@@ -1,24 +1,59 @@
-//! Pieces of work, some at the same time.
+//! Pieces of work, some at the same time, also by several processes.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use stem_core::lock::{Lock, LockError};
+use stem_train::StopFlag;
 
 use crate::error::{Error, Result};
 
+/// Time between two looks at items that other processes are at.
+const A_WHILE: Duration = Duration::from_millis(200);
+
+/// How several processes share out items.
+pub(crate) struct Shared<'s, I> {
+    /// The folder of an item, which all of them see: a lock there says that one is at it.
+    pub(crate) folder: &'s (dyn Fn(&I) -> PathBuf + Sync),
+    /// Ends the waiting.
+    pub(crate) stop: &'s StopFlag,
+}
+
 /// Does `work` on every item, `at_once` of them at the same time, and gives what came of it in the order of the items. An error
-/// keeps no other item from being worked on; in the end the error of the first item that has one is given.
+/// keeps no other item from being worked on; in the end the error of the first item that has one is given. Where the items are `shared` with other
+/// processes, work on one that another has done finds it done, and gives the same; one that another is at is waited for.
 pub(crate) fn in_turn<I: Sync, T: Send>(
     items: &[I],
     at_once: usize,
+    shared: Option<&Shared<'_, I>>,
     work: impl Fn(&I) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let next = AtomicUsize::new(0);
+    let todo = Mutex::new((0..items.len()).collect::<VecDeque<usize>>());
+    let todo = || todo.lock().unwrap_or_else(PoisonError::into_inner);
     let done: Vec<Mutex<Option<Result<T, Error>>>> = items.iter().map(|_| Mutex::new(None)).collect();
     let worker = || {
-        while let i = next.fetch_add(1, Ordering::Relaxed)
-            && let Some(item) = items.get(i)
-        {
-            let result = work(item);
+        let mut passed_over = 0; // since one was free
+        loop {
+            let Some(i) = todo().pop_front() else { break };
+            let item = &items[i];
+            let shared = shared.filter(|shared| !shared.stop.is_set()); // who was asked to stop begins nothing
+            let result = match shared.map(|shared| Lock::of(&(shared.folder)(item))) {
+                Some(Err(LockError::Taken { .. })) => {
+                    todo().push_back(i);
+                    passed_over += 1;
+                    if passed_over >= todo().len() {
+                        std::thread::sleep(A_WHILE);
+                        passed_over = 0;
+                    }
+                    continue;
+                }
+                Some(Err(error)) => Err(error.into()),
+                Some(Ok(_lock)) => work(item),
+                None => work(item),
+            };
+            passed_over = 0;
             *done[i].lock().expect("no worker panics with a result in hand") = Some(result);
         }
     };
@@ -53,7 +88,39 @@ pub(crate) fn check_memory(runs: &[u64], at_once: usize, available: Option<u64>)
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    #[test]
+    fn of_several_that_share_items_each_is_worked_on_by_one_at_a_time_and_all_have_all_results() {
+        let out = tempfile::tempdir().unwrap();
+        let items: Vec<usize> = (0..12).collect();
+        let folder = |i: &usize| out.path().join(i.to_string());
+        let (stop, made) = (StopFlag::default(), AtomicUsize::new(0));
+        let shared = Shared { folder: &folder, stop: &stop };
+        // as a run does: what is there is read, and what is not is made, under the lock
+        let work = |i: &usize| {
+            let file = folder(i).join("result");
+            if !file.exists() {
+                made.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(2));
+                std::fs::write(&file, (i * i).to_string()).unwrap();
+            }
+            Ok(std::fs::read_to_string(file).unwrap().parse::<usize>().unwrap())
+        };
+        let found = std::thread::scope(|scope| {
+            let hands: Vec<_> =
+                (0..3).map(|_| scope.spawn(|| in_turn(&items, 1, Some(&shared), work).unwrap())).collect();
+            hands.into_iter().map(|hand| hand.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(found, vec![items.iter().map(|i| i * i).collect::<Vec<_>>(); 3]);
+        assert_eq!(made.load(Ordering::Relaxed), items.len(), "none was made twice");
+        let taken = Lock::of(&folder(&3)).unwrap();
+        stop.stop();
+        assert_eq!(in_turn(&items, 1, Some(&shared), work).unwrap().len(), 12, "who was asked to stop does not wait");
+        drop(taken);
+    }
 
     #[test]
     fn memory_is_that_of_the_largest_runs_that_may_be_at_work_together() {
@@ -74,11 +141,11 @@ mod tests {
         let items: Vec<usize> = (0..20).collect();
         for at_once in [0, 1, 3, 50] {
             assert_eq!(
-                in_turn(&items, at_once, |i| Ok(i * i)).unwrap(),
+                in_turn(&items, at_once, None, |i| Ok(i * i)).unwrap(),
                 items.iter().map(|i| i * i).collect::<Vec<_>>()
             );
         }
-        assert!(in_turn(&[] as &[usize], 2, |i| Ok(*i)).unwrap().is_empty());
+        assert!(in_turn(&[] as &[usize], 2, None, |i| Ok(*i)).unwrap().is_empty());
     }
 
     #[test]
@@ -88,7 +155,7 @@ mod tests {
             begun.fetch_add(1, Ordering::Relaxed);
             if *i >= 2 { Err(Error::Search { what: format!("{i}") }) } else { Ok(*i) }
         };
-        let error = in_turn(&(0..100).collect::<Vec<_>>(), 1, fails).unwrap_err();
+        let error = in_turn(&(0..100).collect::<Vec<_>>(), 1, None, fails).unwrap_err();
         assert_eq!((error.to_string(), begun.into_inner()), ("search: 2".into(), 100));
     }
 }

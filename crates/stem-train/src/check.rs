@@ -65,9 +65,6 @@ pub(crate) fn check_over<M: Model>(ranks: &Team, network: &M, schema: &Schema, c
     require("ranks", format_args!("{count} for {rows} rows"), expected, (0..count).all(has_row))?;
     let expected = "\"row-sparse\" where several ranks train";
     require("table", "\"dense\"", expected, config.table == TableMode::RowSparse)?;
-    let alone = "nothing where several ranks train: their checkpoints are not written yet";
-    require("checkpoint_every", "set", alone, config.checkpoint_every.is_none())?;
-    require("keep_checkpoint", true, alone, !config.keep_checkpoint)?;
     let expected = "a loss of single rows where several ranks train: pairs lie on several of them";
     require("losses", "pairwise", expected, !config.criterion(schema)?.is_of_groups())?;
     let expected =

@@ -14,6 +14,7 @@ use crate::error::{Result, require};
 use crate::monitor::{Best, EvaluateEvery, Monitor};
 use crate::optimizer::OptimizerConfig;
 use crate::prior::PriorConfig;
+use crate::ranks::Wire;
 use crate::schedule::ScheduleConfig;
 use crate::step::TableMode;
 use crate::warm::NewRows;
@@ -91,6 +92,9 @@ pub struct TrainConfig {
     /// Of the products in a training step: `"bf16"` rounds their factors to 8 bits where the processor multiplies those faster
     /// (AVX-512 BF16, device flex), and is `"f32"` elsewhere. Weights, sums and evaluation are f32 always.
     pub precision: Precision,
+    /// How rows and gradients travel where several ranks train: as they are, or as `"bf16"`, rounded to 8 bits, which is half the bytes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub wire: Wire,
     /// Of weights, shuffling and dropout.
     pub seed: u64,
 }
@@ -141,6 +145,7 @@ impl Default for TrainConfig {
             balance: BalanceConfig::default(),
             table: TableMode::RowSparse,
             precision: Precision::F32,
+            wire: Wire::F32,
             seed: 1,
         }
     }

@@ -85,6 +85,9 @@ pub enum Error {
         /// What is wrong with each, the last first.
         faults: String,
     },
+    /// What keeps rank 0 from going on, as the others are told.
+    #[error("rank 0: {0}")]
+    First(String),
     /// A rank that trains something else than rank 0.
     #[error("rank {rank} is not of this training: {what}. Start all ranks with the same program, files and options")]
     Ranks {
@@ -105,6 +108,12 @@ pub enum Error {
         /// What takes how much.
         detail: String,
     },
+}
+
+/// An error with all that caused it.
+pub(crate) fn with_causes(error: &Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Refuses `found` under `key` unless the condition `holds`.

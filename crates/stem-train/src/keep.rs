@@ -163,9 +163,14 @@ impl Keeper {
     ) -> Result<(), FileError> {
         let own = state.moments();
         self.pinned = distinct(checkpoints.flat_map(KeeperState::moments).chain(own));
+        self.take(state);
+        remove_others(&self.folder, &self.pinned)
+    }
+
+    /// The same where another process has the files.
+    pub(crate) fn take(&mut self, state: KeeperState) {
         let KeeperState { judges, joint } = state;
         (self.judges, self.joint) = (judges, joint);
-        remove_others(&self.folder, &self.pinned)
     }
 
     /// The weights that these checkpoints know of stay; those that only older ones knew of go.

@@ -219,8 +219,6 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// bundles and checkpoints that do not load.
     pub fn with_start(mut self, start: impl Into<Start<C>>, state: usize) -> Result<Self> {
         let start = start.into();
-        let alone = "no --from where several ranks train: a model is trained on by one process";
-        require("start", start.path().display(), alone, !self.ranks.is_several())?;
         let expected = "false where a model is trained on: all that its rows have learned would be lost";
         require("table_restart", self.config.table_restart, expected, !self.config.table_restart)?;
         let drawn = self.state.take().unwrap_or_else(|| self.draw());
@@ -275,22 +273,31 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// cannot be written. The bundle and the log of an earlier training stay as they are until this one has ended.
     pub fn fit(&mut self) -> Result<FitSummary> {
         if !self.ranks.is_first() {
-            return self.train();
+            self.ranks.as_first(Ok(()))?;
+            let was_killed = self.ranks.from_first(|| None);
+            return was_killed.map_or_else(|| self.train(), Ok);
         }
-        let _lock = match &self.lock {
-            Some(lock) => lock.clone(),
-            None => Lock::of(&self.folder)?,
-        };
-        let unfinished = if self.resume { Unfinished::go_on(&self.folder)? } else { Unfinished::start(&self.folder)? };
+        let begun = self.begin();
+        let (_lock, unfinished) = self.ranks.as_first(begun)?;
         self.work.clone_from(&unfinished.path);
         let was_killed = self.done_before().filter(|_| !self.work.join(BUNDLE).exists()); // while it took its place
-        let summary = was_killed.map_or_else(|| self.train(), Ok)?;
+        let summary = self.ranks.from_first(|| was_killed).map_or_else(|| self.train(), Ok)?;
         if summary.interrupted && self.config.checkpoint_every.is_some() {
             return Ok(summary); // what it goes on from stays where it is
         }
         unfinished.publish(&[BUNDLE, CHECKPOINT, LOG])?;
         self.work.clone_from(&self.folder);
         Ok(summary)
+    }
+
+    /// The lock of the folder, and where it works.
+    fn begin(&self) -> Result<(Lock, Unfinished)> {
+        let lock = match &self.lock {
+            Some(lock) => lock.clone(),
+            None => Lock::of(&self.folder)?,
+        };
+        let unfinished = if self.resume { Unfinished::go_on(&self.folder)? } else { Unfinished::start(&self.folder)? };
+        Ok((lock, unfinished))
     }
 
     /// As [`fit`](Self::fit), but straight into the folder, which is the caller's alone: nothing is locked, and bundle and log are
@@ -314,17 +321,20 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
 
     fn train(&mut self) -> Result<FitSummary> {
         if self.ranks.is_several() {
-            require("resume", "true", "a training from its beginning where several ranks train", !self.resume)?;
             agree(&self.ranks, &self.settings())?;
         }
         self.trained = OnceLock::new();
-        if self.ranks.is_first() {
-            files::create_folder(&self.work)?;
-            files::remove_scratch(&self.work)?; // nobody else writes there
-        }
-        if let Some(done) = self.done_before() {
-            tracing::info!("{}: the training has ended before", self.work.display());
-            training::clear(self)?;
+        let prepared = match self.ranks.is_first() {
+            // nobody else writes there
+            true => files::create_folder(&self.work).and_then(|()| files::remove_scratch(&self.work)),
+            false => Ok(()),
+        };
+        self.ranks.as_first(prepared.map_err(Into::into))?;
+        if let Some(done) = self.ranks.from_first(|| self.done_before()) {
+            if self.ranks.is_first() {
+                tracing::info!("{}: the training has ended before", self.work.display());
+                training::clear(self)?;
+            }
             return Ok(done);
         }
         let state = match (self.state.take(), &self.start) {
@@ -356,7 +366,7 @@ fn draw<C: ModelSpec>(
 ) -> TrainState<C::Model> {
     let (schema, std, seed) = (dataset.schema(), config.embedding_std, config.seed);
     let drawn = match ranks.is_several() {
-        true => TrainState::init_over(spec, schema, std, seed, ranks, device),
+        true => TrainState::init_over(spec, schema, std, seed, (ranks, config.wire), device),
         false => TrainState::init(spec, schema, std, seed, config.table, device),
     };
     drawn

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use stem_core::models::ModelSpec;
 use stem_core::{Bundle, files};
 
-use crate::checkpoint::{self, Chain, Place, keys_of};
+use crate::checkpoint::{self, Chain, Place, Source, keys_of};
 use crate::error::{Error, Result};
 use crate::keep::BUNDLE;
 

@@ -16,10 +16,11 @@ use stem_core::models::ModelSpec;
 use stem_core::{Bundle, Field, PADDING, Schema, Task, Vocabulary, VocabularySpec, params};
 use stem_data::{Dataset, Profile};
 
-use crate::checkpoint::{Chain, Large};
+use crate::checkpoint::{Chain, Large, Source};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::prior::VocabularyPrior;
+use crate::ranks::sum_few;
 use crate::start::Start;
 use crate::step::{OTHER_OPTIMIZER, TrainState};
 
@@ -122,32 +123,39 @@ pub(crate) fn warm<C: ModelSpec>(
         Some(place) => widths[..place].iter().sum()..widths[..=place].iter().sum(),
         None => 0..widths.iter().sum(),
     };
-    let (all, width) = (widths.iter().sum(), columns.len());
-    let (found, network, moments) = match start.checkpoint(state)? {
+    let own: Vec<u32> = match drawn.shard() {
+        Some(shard) => shard.rows().to_vec(),
+        None => (0..schema.rows() as u32).collect(),
+    };
+    let origins = |new_rows| Origins::of(&own, bundle, dataset, new_rows);
+    let of_table = origins(config.new_rows);
+    let (network, moments) = match start.checkpoint(state)? {
         None => {
-            let (table, network) = bundle.load_state(device, state)?;
-            let found = table.rows().read(|values| {
-                let known = Known { values, width: all, columns };
-                drawn.table.rows_mut().host_mut(|rows| fill(rows, &known, width, bundle, dataset, config.new_rows))
+            let (table, network) = bundle.load_stored(device, state)?;
+            let mut filling = Filling::of(&of_table, widths.iter().sum(), columns);
+            drawn.table.rows_mut().host_mut(|rows| {
+                filling.take(rows, &table);
+                filling.finish(rows);
             });
-            (found, params::collect(&network), None)
+            (params::collect(&network), None)
         }
         Some(checkpoint) => {
             is_of_the_optimizer(&checkpoint, config).map_err(unfit)?;
-            let mut of_table = Found::default();
+            let of_state = origins(NewRows::Drawn); // what is new is as before the first step
             let small = drawn.read_matrices(&checkpoint, &mut |large, rows, [count, width], put| {
-                let mut values = vec![0.0; count * width]; // of what was before one matrix at a time is held
-                put(&mut values)?;
-                let known = Known { values: &values, width, columns: 0..width };
-                match large {
-                    Large::Table => of_table = fill(rows, &known, width, bundle, dataset, config.new_rows),
-                    // what is new is as before the first step
-                    Large::State(_) => drop(fill(rows, &known, width, bundle, dataset, NewRows::Drawn)),
+                let origins = if large == Large::Table { &of_table } else { &of_state };
+                let mut filling = Filling::of(origins, width, 0..width);
+                let mut stretch = Vec::new(); // of what was before no matrix is held
+                for first in (0..count).step_by(ROWS_AT_ONCE) {
+                    stretch.resize((count - first).min(ROWS_AT_ONCE) * width, 0.0);
+                    put(&mut stretch)?;
+                    filling.take(rows, &stretch);
                 }
+                filling.finish(rows);
                 Ok(())
             });
             let small = small.map_err(|why| unfit(why.to_string()))?;
-            (of_table, small.network, Some((small.network_state, checkpoint.place().network_steps.clone())))
+            (small.network, Some((small.network_state, checkpoint.place().network_steps.clone())))
         }
     };
 
@@ -172,7 +180,9 @@ pub(crate) fn warm<C: ModelSpec>(
         );
     }
     let path = start.path().display();
-    tracing::info!("{path}: {} rows of its table, {} new ones", found.known, found.new);
+    let mut found = [of_table.known as f64, of_table.new as f64];
+    drawn.shard().iter().for_each(|shard| sum_few(&*shard.ranks, &mut found));
+    tracing::info!("{path}: {} rows of its table, {} new ones", found[0], found[1]);
     let mut warm = drawn.with_network(values);
     if let Some((mut states, mut steps)) = moments {
         for name in &again {
@@ -193,34 +203,6 @@ fn is_of_the_optimizer(checkpoint: &Chain, config: &TrainConfig) -> Result<(), S
         return Ok(());
     }
     Err(format!("it was trained by the optimizer {then}, not by {now}. {OTHER_OPTIMIZER}"))
-}
-
-/// Fills the rows of all vocabularies that both have, in place: two tables are held, and no third.
-fn fill<C: ModelSpec>(
-    rows: &mut [f32],
-    known: &Known<'_>,
-    width: usize,
-    bundle: &Bundle<C>,
-    dataset: &Dataset,
-    new_rows: NewRows,
-) -> Found {
-    let (schema, before) = (dataset.schema(), &bundle.manifest.schema);
-    let mut found = Found::default();
-    for (v, (spec, start)) in schema.vocabularies.iter().zip(schema.offsets()).enumerate() {
-        let Some(old) = before.vocabularies.iter().position(|old| old.name == spec.name) else { continue };
-        if !same_kind(&bundle.vocabularies[old], &dataset.vocabularies()[v]) {
-            let name = &spec.name;
-            tracing::warn!(
-                "vocabulary \"{name}\" holds other keys than the model's (hashed, or other buckets): its rows are new"
-            );
-            found.new += spec.rows;
-            continue;
-        }
-        let own = &mut rows[start as usize * width..][..spec.rows * width];
-        let first = before.offsets()[old] as usize;
-        found += known.put(own, (first, &bundle.vocabularies[old]), &dataset.vocabularies()[v], new_rows);
-    }
-    found
 }
 
 /// The parameters that read the fields, where these are not those of `before`, in its order: each of their columns is one field's.
@@ -269,69 +251,129 @@ fn same_kind(old: &Vocabulary, new: &Vocabulary) -> bool {
     (has_keys(old) && has_keys(new)) || old == new
 }
 
-/// Rows that were found again, and rows that are new.
+/// Rows of what was before that are read at once.
+const ROWS_AT_ONCE: usize = 1 << 15;
+
+/// Where the rows of a training's table come from.
 #[derive(Debug, Default)]
-struct Found {
+struct Origins {
+    /// A row of the table before, and the place here that it is copied to; by rows before.
+    copies: Vec<(u32, u32)>,
+    /// Rows before, and the places here that start around their mean.
+    around: Vec<(Range<usize>, Vec<u32>)>,
+    /// Rows that were found again, and rows that are new.
     known: usize,
     new: usize,
 }
 
-impl std::ops::AddAssign for Found {
-    fn add_assign(&mut self, other: Self) {
-        self.known += other.known;
-        self.new += other.new;
-    }
-}
-
-/// The table of a model that was trained before.
-struct Known<'k> {
-    values: &'k [f32], // [V, width]
-    width: usize,
-    /// Those that are of this training.
-    columns: Range<usize>,
-}
-
-impl Known<'_> {
-    fn row(&self, row: usize) -> &[f32] {
-        &self.values[row * self.width..][self.columns.clone()]
-    }
-
-    /// Fills the rows of a vocabulary, `own`, from those of the vocabulary that begins at the row `first`.
-    fn put(&self, own: &mut [f32], (first, old): (usize, &Vocabulary), new: &Vocabulary, start: NewRows) -> Found {
-        let width = self.columns.len();
-        let unseen = |vocabulary: &Vocabulary| vocabulary.unseen() as usize;
-        let mut found = Found::default();
-        if new.is_keyless() {
-            for (place, row) in own.chunks_exact_mut(width).enumerate().take(old.rows()) {
-                row.copy_from_slice(self.row(first + place));
-                found.known += 1;
+impl Origins {
+    /// Of these rows of the table, ascending, whose places are in their order.
+    fn of<C: ModelSpec>(own: &[u32], bundle: &Bundle<C>, dataset: &Dataset, new_rows: NewRows) -> Self {
+        let (schema, before) = (dataset.schema(), &bundle.manifest.schema);
+        let mut origins = Self::default();
+        let mut place = 0;
+        for (v, (spec, start)) in schema.vocabularies.iter().zip(schema.offsets()).enumerate() {
+            let end = start + spec.rows as u32;
+            let first = place;
+            place += own[first..].partition_point(|&row| row < end);
+            let ids = own[first..place].iter().map(|&row| (row - start) as usize).zip(first as u32..);
+            let Some(old) = before.vocabularies.iter().position(|old| old.name == spec.name) else { continue };
+            let (of_old, of_new) = (&bundle.vocabularies[old], &dataset.vocabularies()[v]);
+            if !same_kind(of_old, of_new) {
+                let name = &spec.name;
+                tracing::warn!(
+                    "vocabulary \"{name}\" holds other keys than the model's (hashed, or other buckets): its rows are new"
+                );
+                origins.new += place - first;
+                continue;
             }
-            return found;
+            origins.add(ids, (before.offsets()[old], of_old), of_new, new_rows);
         }
-        let mean = self.mean(first + 1..first + unseen(old));
-        for (id, row) in own.chunks_exact_mut(width).enumerate() {
+        origins.copies.sort_unstable();
+        origins
+    }
+
+    /// The rows of a vocabulary, by local ids with their places, from those of the vocabulary that began at the row `first`.
+    fn add(
+        &mut self,
+        ids: impl Iterator<Item = (usize, u32)>,
+        (first, old): (u32, &Vocabulary),
+        new: &Vocabulary,
+        start: NewRows,
+    ) {
+        let unseen = |vocabulary: &Vocabulary| vocabulary.unseen() as usize;
+        let mut around = Vec::new();
+        for (id, place) in ids {
             let known = match id {
+                _ if new.is_keyless() => Some(id).filter(|&id| id < old.rows()),
                 _ if id == PADDING as usize => Some(PADDING as usize),
                 _ if id == unseen(new) => Some(unseen(old)),
                 _ => Some(id_of(new, id, old)).filter(|&known| known != unseen(old)),
             };
             match (known, start) {
-                (Some(known), _) => row.copy_from_slice(self.row(first + known)),
-                (None, NewRows::Unseen) => row.copy_from_slice(self.row(first + unseen(old))),
-                (None, NewRows::Mean) => row.iter_mut().zip(&mean).for_each(|(drawn, mean)| *drawn += mean),
+                (Some(known), _) => self.copies.push((first + known as u32, place)),
+                (None, _) if new.is_keyless() => continue,
+                (None, NewRows::Unseen) => self.copies.push((first + unseen(old) as u32, place)),
+                (None, NewRows::Mean) => around.push(place),
                 (None, NewRows::Drawn) => {}
             }
-            *(if known.is_some() { &mut found.known } else { &mut found.new }) += 1;
+            *(if known.is_some() { &mut self.known } else { &mut self.new }) += 1;
         }
-        found
+        if !around.is_empty() {
+            let first = first as usize;
+            self.around.push((first + 1..first + unseen(old), around));
+        }
+    }
+}
+
+/// Fills rows from those of a matrix before, which come a stretch after the other.
+struct Filling<'o> {
+    origins: &'o Origins,
+    /// Of the matrix before.
+    width: usize,
+    /// Those that are of this training.
+    columns: Range<usize>,
+    /// Rows before that were seen, and copies that were made.
+    seen: usize,
+    copied: usize,
+    /// Of each of [`Origins::around`], so far.
+    sums: Vec<Vec<f64>>,
+}
+
+impl<'o> Filling<'o> {
+    fn of(origins: &'o Origins, width: usize, columns: Range<usize>) -> Self {
+        let sums = vec![vec![0.0; columns.len()]; origins.around.len()];
+        Self { origins, width, columns, seen: 0, copied: 0, sums }
     }
 
-    fn mean(&self, rows: Range<usize>) -> Vec<f32> {
-        let mut sums = vec![0.0f64; self.columns.len()];
-        for row in rows.clone() {
-            sums.iter_mut().zip(self.row(row)).for_each(|(sum, value)| *sum += f64::from(*value));
+    /// Takes the next rows of before.
+    fn take(&mut self, rows: &mut [f32], stretch: &[f32]) {
+        let own = self.columns.len();
+        let end = self.seen + stretch.len() / self.width.max(1);
+        let row = |row: usize| &stretch[(row - self.seen) * self.width..][self.columns.clone()];
+        let copies = &self.origins.copies[self.copied..];
+        let copies = &copies[..copies.partition_point(|(before, _)| (*before as usize) < end)];
+        for &(before, place) in copies {
+            rows[place as usize * own..][..own].copy_from_slice(row(before as usize));
         }
-        sums.into_iter().map(|sum| (sum / rows.len().max(1) as f64) as f32).collect()
+        for ((before, _), sums) in self.origins.around.iter().zip(&mut self.sums) {
+            for before in before.start.max(self.seen)..before.end.min(end) {
+                sums.iter_mut().zip(row(before)).for_each(|(sum, value)| *sum += f64::from(*value));
+            }
+        }
+        self.copied += copies.len();
+        self.seen = end;
+    }
+
+    /// Adds the means, now that all rows were seen, to rows that are drawn around them.
+    fn finish(self, rows: &mut [f32]) {
+        let own = self.columns.len();
+        for ((before, places), sums) in self.origins.around.iter().zip(self.sums) {
+            let mean: Vec<f32> = sums.into_iter().map(|sum| (sum / before.len().max(1) as f64) as f32).collect();
+            for &place in places {
+                rows[place as usize * own..][..own].iter_mut().zip(&mean).for_each(|(drawn, mean)| *drawn += mean);
+            }
+        }
     }
 }
 

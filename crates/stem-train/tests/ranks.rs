@@ -10,7 +10,7 @@ use common::{dataset, is_slow, small, spec, stem};
 use stem_core::{Bundle, ModelConfig, ModelName};
 use stem_data::{Dataset, Split};
 use stem_train::optimizer::{Adagrad, Adam, AdamW, Sgd};
-use stem_train::ranks::Threads;
+use stem_train::ranks::{Threads, Wire};
 use stem_train::{BalanceConfig, FitSummary, Learner, OptimizerConfig, PriorConfig, TrainConfig};
 
 /// About 200 steps. Adam divides a gradient by its own size: where the true gradient is zero, its epsilon alone decides whether the rounding of a sum
@@ -160,11 +160,6 @@ fn what_ranks_cannot_do_yet_is_refused_by_its_name() {
     let plain = small(ModelName::Stem);
     let dense = TrainConfig { table: stem_train::TableMode::Dense, ..config() };
     assert!(refused(2, &plain, &dense).contains("`table` is \"dense\", expected \"row-sparse\""));
-    let every = Some(stem_train::CheckpointEvery::Steps(3));
-    let found = refused(2, &plain, &TrainConfig { checkpoint_every: every, ..config() });
-    assert!(found.contains("`checkpoint_every` is set"), "{found}");
-    let found = refused(2, &plain, &TrainConfig { keep_checkpoint: true, ..config() });
-    assert!(found.contains("`keep_checkpoint` is true"), "{found}");
     let found = refused(2, &stem(|stem| stem.hidden.batch_norm = true), &config());
     assert!(found.contains("`hidden` is normalised over the batch"), "{found}");
     let found = refused(400, &plain, &config());
@@ -197,8 +192,12 @@ fn what_a_step_sends_is_the_rows_of_others_twice_and_the_network_twice() {
     let config = TrainConfig { batch_size: 500, epochs: 1, ..config() };
     let model = stem(|stem| stem.dim = 32);
     let ranks = 2;
-    let summaries = fit(ranks, &model, &data, &config, folder.path());
-    let sent: u64 = summaries.iter().map(|summary| summary.sent).sum();
+    let sent_as = |wire: Wire| {
+        let summaries = fit(ranks, &model, &data, &TrainConfig { wire, ..config.clone() }, folder.path());
+        let sent: u64 = summaries.iter().map(|summary| summary.sent).sum();
+        (sent, summaries)
+    };
+    let (sent, summaries) = sent_as(Wire::F32);
     let schema = data.schema();
     let width: usize = stem_core::models::ModelSpec::widths(&model, schema).iter().sum();
     let mut rows = 0; // of other ranks
@@ -218,4 +217,25 @@ fn what_a_step_sends_is_the_rows_of_others_twice_and_the_network_twice() {
     let bundle = (4 * schema.rows() * width / ranks) as f64; // rank 1's rows, once
     let ratio = (sent as f64 - bundle) / least;
     assert!((0.9..1.2).contains(&ratio), "{ratio}: {sent} bytes");
+    let (halved, _) = sent_as(Wire::Bf16);
+    let of_half = (halved as f64 - bundle) / (least / 2.0);
+    assert!((0.9..1.2).contains(&of_half), "{of_half}: {halved} bytes");
+}
+
+#[test]
+fn half_floats_on_the_wire_train_the_same_bits_every_time_and_nearly_the_weights_of_whole_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = without_validation(folder.path());
+    let (model, plain) = (small(ModelName::Stem), config());
+    let config = TrainConfig { wire: Wire::Bf16, ..plain.clone() };
+    let [whole, half] = [&plain, &config].map(|config| weights(3, &model, &data, config));
+    let difference = largest_difference(&whole, &half);
+    assert!(difference > 0.0, "they were rounded");
+    let largest = whole.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+    assert!(difference < 0.05 * largest, "off by {difference} where the largest weight is {largest}");
+    if !is_slow() {
+        assert_eq!(half, weights(3, &model, &data, &config));
+    }
+    let alone = weights(1, &model, &data, &config);
+    assert_eq!(alone, weights(1, &model, &data, &plain), "one process sends nothing");
 }

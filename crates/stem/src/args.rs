@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use stem_core::precision::Precision;
 use stem_core::{DeviceSpec, ModelName};
 use stem_data::{Dataset, Known, LabelRecipe, PrepareOptions, Recipe, Rows, prepare, prepare_grown, prepare_known};
-use stem_experiment::{Experiment, RunOptions};
+use stem_experiment::{Experiment, Hands, RunOptions};
 use stem_report::analysis::Metric;
 use stem_train::ranks::Team;
 
@@ -194,6 +194,7 @@ pub(crate) fn options(run: &RunArgs, source: &Source, console: &Console) -> RunO
         resume: run.resume,
         command: command_line(),
         ranks: Team::default(),
+        hands: Hands::default(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Does sharing help my tasks, for which users, and what should I ship?
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use stem_core::ModelName;
-use stem_experiment::{CompareConfig, SearchConfig, compare};
+use stem_experiment::{CompareConfig, Hands, RunOptions, SearchConfig, compare, lend_a_hand};
 use stem_report::analysis::{Bootstrap, LabelKind, Metric};
 use stem_report::metrics::four_decimals;
 use stem_report::report::{Interval, ModelReport, Report, Transfer, Verdict, verdicts};
@@ -18,11 +20,14 @@ use crate::console::{Console, Result};
 /// Encodes the raw tables (once), trains every model with every seed and single-task beside them, and measures on the test split
 /// what each task gains or loses by sharing, for all users and for those whose feedback is comparable. Writes
 /// OUT/comparison.json, OUT/report.html and OUT/runs/MODEL/seed-N. Goes on where it was stopped.
+///
+/// Started several times at once by `mpirun` or `srun`, on one machine or on many that share OUT, the processes share out the runs.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   stem compare --models stem,shared-bottom --out out/compare
-  stem compare --recipe datasets/simulated/recipe.toml --data out/simulated --models stem,mmoe --seeds 1,2,3 --jobs 2")]
+  stem compare --recipe datasets/simulated/recipe.toml --data out/simulated --models stem,mmoe --seeds 1,2,3 --jobs 2
+  mpirun -n 4 stem compare --models stem,shared-bottom --out out/compare")]
 pub(crate) struct Args {
     #[arg(long, value_name = "MODEL,...", value_delimiter = ',', required = true, help = format!("Models, with commas: {}", model_names()))]
     models: Vec<ModelName>,
@@ -72,7 +77,7 @@ struct Answer {
     report: PathBuf,
 }
 
-pub(crate) fn run(args: &Args, console: &Console) -> Result {
+pub(crate) fn run(args: &Args, hands: Hands, console: &Console) -> Result {
     console.stop_on_signal()?;
     let device = args.run.device.device;
     device.open()?;
@@ -95,12 +100,35 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let inputs = [Some(&args.data.recipe), args.run.experiment.as_ref(), args.search.as_ref()];
     refuse_replacing(&outputs, tables.iter().chain(inputs.into_iter().flatten()).map(PathBuf::as_path))?;
 
+    let plan = &outputs[0];
+    if hands.rank > 0 {
+        begun(plan)?; // the first encodes
+    }
     let dataset = source.encode(&args.data.columns(&args.out), console)?;
-    let options = options(&args.run, &source, console);
+    let options = RunOptions { hands, ..options(&args.run, &source, console) };
+    if hands.rank > 0 {
+        return Ok(lend_a_hand(&config, &experiment, &dataset, &args.out, &options)?); // the first measures, and tells
+    }
     let report = compare(&config, &experiment, &dataset, &args.out, &options).map_err(by_force)?;
     let [_, comparison, page] = outputs;
     let answer = Answer { verdicts: verdicts(&report), warnings: report.warnings.clone(), comparison, report: page };
     console.answer(&answer, || format!("{}\n{}", text(&report, &answer), answer.report.display()))
+}
+
+/// Waits until the first process has begun the comparison, which is once its plan is there.
+fn begun(plan: &Path) -> Result {
+    let since = Instant::now();
+    while !plan.exists() {
+        if since.elapsed() > Duration::from_secs(3600) {
+            let plan = plan.display();
+            return Err(format!(
+                "the first process has not begun ({plan} is not there): is it in a folder that all machines share?"
+            )
+            .into());
+        }
+        sleep(Duration::from_millis(200));
+    }
+    Ok(())
 }
 
 /// The table, and the answer. Users cut by what they give are on the page.

@@ -45,9 +45,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Exit {
-    let started =
-        ranks::join(&cli.command).and_then(|ranks| Ok((Console::start(&cli.console, ranks.is_first())?, ranks)));
-    let (console, ranks) = match started {
+    let started = ranks::join(&cli.command).and_then(|(ranks, hands)| {
+        let is_first = ranks.is_first() && hands.rank == 0;
+        Ok((Console::start(&cli.console, is_first)?, ranks, hands))
+    });
+    let (console, ranks, hands) = match started {
         Ok(started) => started,
         Err(error) => {
             console::print_error(error.as_ref());
@@ -59,7 +61,7 @@ fn run(cli: &Cli) -> Exit {
         Command::Init(args) => init::run(args, &console),
         Command::Prepare(args) => prepare::run(args, &console),
         Command::Train(args) => train::run(args, &ranks, &console),
-        Command::Compare(args) => compare::run(args, &console),
+        Command::Compare(args) => compare::run(args, hands, &console),
         Command::Evaluate(args) => evaluate::run(args, &console),
         Command::Replay(args) => replay::run(args, &console),
         Command::Score(args) => score::run(args, &console),

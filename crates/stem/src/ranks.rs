@@ -3,37 +3,46 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use stem_experiment::Hands;
 use stem_train::ranks::Team;
 
 use crate::cli::Command;
 use crate::console::{Result, with_causes};
 use crate::exit::Exit;
 
-/// What those who start MPI jobs say to a process of how many it is one: Open MPI, MPICH, and Slurm's PMI.
-const SIZES: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
+/// What those who start several processes say to each: how many there are, and which it is. Open MPI; MPICH and others that speak PMI; Slurm's `srun`
+/// by itself.
+const SAID: [[&str; 2]; 3] = [
+    ["OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"],
+    ["PMI_SIZE", "PMI_RANK"],
+    ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID"],
+];
 
-/// How many processes this one was started with.
-fn started() -> usize {
-    let of = |name: &&str| std::env::var(name).ok()?.parse().ok();
-    SIZES.iter().find_map(of).unwrap_or(1)
+/// Which of the processes that were started together this one is; `said` gives what stands in the environment.
+fn started(said: impl Fn(&str) -> Option<String>) -> Hands {
+    let number = |name: &str| said(name)?.parse().ok();
+    let of = |[ranks, rank]: &[&str; 2]| Some(Hands { ranks: number(ranks)?, rank: number(rank)? });
+    SAID.iter().find_map(of).unwrap_or_default()
 }
 
-/// Joins the others, where there are any.
+/// Joins the others, where there are any. Those of a training speak to each other; those of a comparison meet in its folder, without MPI.
 ///
 /// # Errors
 /// A subcommand that is one process's, and a program that was built without MPI.
-pub(crate) fn join(command: &Command) -> Result<Team> {
-    let count = started();
+pub(crate) fn join(command: &Command) -> Result<(Team, Hands)> {
+    let hands = started(|name| std::env::var(name).ok());
+    let count = hands.ranks;
     if count <= 1 {
-        return Ok(Team::default());
+        return Ok((Team::default(), Hands::default()));
     }
-    if !matches!(command, Command::Train(_)) {
-        return Err(format!(
-            "{count} processes were started, and only `stem train` is for several: start it alone, without mpirun"
+    match command {
+        Command::Train(_) => Ok((join_job(count)?, Hands::default())),
+        Command::Compare(_) => Ok((Team::default(), hands)),
+        _ => Err(format!(
+            "{count} processes were started, and only `stem train` and `stem compare` are for several: start it alone, without mpirun or srun"
         )
-        .into());
+        .into()),
     }
-    join_job(count)
 }
 
 #[cfg(feature = "mpi")]
@@ -45,7 +54,7 @@ fn join_job(count: usize) -> Result<Team> {
     match team.ranks() == count {
         true => Ok(team),
         false => Err(format!(
-            "{count} processes were started, and MPI knows of {}: is `mpirun` of the MPI that stem was built with?",
+            "{count} processes were started, and MPI knows of {}: is `mpirun` of the MPI that stem was built with? By `srun` it is started with `--mpi=pmix` or `--mpi=pmi2`, whichever that MPI takes",
             team.ranks()
         )
         .into()),
@@ -79,4 +88,31 @@ pub(crate) fn leave(ranks: &Team, exit: Exit) {
     }
     #[cfg(not(feature = "mpi"))]
     let _ = (ranks, exit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_knows_which_it_is_of_how_many_whoever_started_it() {
+        let of = |said: &'static [(&str, &str)]| {
+            started(|name| said.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_string()))
+        };
+        assert_eq!(of(&[]), Hands::default());
+        let one_of_four = Hands { rank: 1, ranks: 4 };
+        assert_eq!(of(&[("PMI_SIZE", "4"), ("PMI_RANK", "1")]), one_of_four);
+        assert_eq!(of(&[("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_PROCID", "1")]), one_of_four, "srun alone");
+        let under_slurm = [
+            ("SLURM_STEP_NUM_TASKS", "2"), // of the daemons that mpirun has started by srun
+            ("SLURM_PROCID", "0"),
+            ("OMPI_COMM_WORLD_SIZE", "4"),
+            ("OMPI_COMM_WORLD_RANK", "1"),
+        ];
+        assert_eq!(
+            started(|name| under_slurm.iter().find(|(own, _)| *own == name).map(|(_, v)| (*v).into())),
+            one_of_four
+        );
+        assert_eq!(of(&[("SLURM_NTASKS", "8")]), Hands::default(), "a batch script, which is one process");
+    }
 }

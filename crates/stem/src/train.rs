@@ -62,10 +62,6 @@ struct Answer<'a> {
 
 pub(crate) fn run(args: &Args, ranks: &Team, console: &Console) -> Result {
     console.stop_on_signal()?;
-    if ranks.is_several() && (args.run.resume || args.from.is_some()) {
-        let option = if args.run.resume { "--resume" } else { "--from" };
-        return Err(format!("{option} is for one process: {} were started", ranks.ranks()).into());
-    }
     let device = args.run.device.device;
     device.open()?; // before the long work
     let source = args.data.open()?;
@@ -92,7 +88,7 @@ pub(crate) fn run(args: &Args, ranks: &Team, console: &Console) -> Result {
             if let Some(model) = args.model.filter(|model| model.as_str() != found) {
                 return Err(format!("{} is a model {found}, not {model}: leave --model out", path.display()).into());
             }
-            let dataset = source.encode_grown(Known::from(&*start.bundle), &columns, console)?;
+            let dataset = in_turn(ranks, || source.encode_grown(Known::from(&*start.bundle), &columns, console))?;
             run_from(start, &experiment, &dataset, &args.out, &options)
         }
     };

@@ -82,13 +82,14 @@ fn a_model_of_two_and_of_three_ranks_has_the_metrics_of_one_process_and_a_bundle
 #[test]
 fn what_is_for_one_process_is_refused_by_its_name_on_several() {
     let small = Small::new();
-    let found = refused(2, &small.args("compare", "out", &["--models", "stem"]));
-    assert!(found.contains("2 processes were started, and only `stem train` is for several"), "{found}");
-    let found = refused(2, &small.args("train", "out", &["--resume"]));
-    assert!(found.contains("--resume is for one process: 2 were started"), "{found}");
-    small.write("small.toml", "[train]\nepochs = 1\ncheckpoint_every = { steps = 3 }\n");
+    let found = refused(2, &small.args("replay", "out", &["--by", "user"]));
+    assert!(
+        found.contains("2 processes were started, and only `stem train` and `stem compare` are for several"),
+        "{found}"
+    );
+    small.write("small.toml", "[train]\nepochs = 1\ntable = \"dense\"\n");
     let found = refused(2, &small.args("train", "out", &[]));
-    assert!(found.contains("`checkpoint_every` is set, expected nothing where several ranks train"), "{found}");
+    assert!(found.contains("`table` is \"dense\", expected \"row-sparse\""), "{found}");
     assert!(!small.folder.path().join("out/bundle.safetensors").exists());
 }
 
@@ -141,4 +142,28 @@ fn a_rank_that_is_killed_ends_all_with_a_message_that_names_it() {
         assert!(killed.elapsed() < Duration::from_secs(30), "some of {ranks:?} still run");
         sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn a_job_of_which_a_rank_is_killed_goes_on_from_its_checkpoint_to_the_same_bits() {
+    let small = Small::new();
+    small.write("small.toml", "[train]\nepochs = 3\nbatch_size = 16\ncheckpoint_every = { steps = 20 }\n");
+    let output = on_ranks(2, &small.args("train", "whole", &[]));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let args = small.args("train", "killed", &["--resume"]);
+    let has_checkpoint = || {
+        let files = std::fs::read_dir(small.folder.path().join("killed/unfinished")).into_iter().flatten().flatten();
+        files.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("checkpoint-"))
+    };
+    let mut job = mpirun(2, &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !has_checkpoint() && job.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(2));
+    }
+    let ranks = children(&job);
+    let _ = Command::new("kill").args(["-9", &ranks[1].to_string()]).status();
+    job.wait_with_output().unwrap();
+    let output = on_ranks(2, &args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let bytes = |out: &str| std::fs::read(small.path(&format!("{out}/bundle.safetensors"))).unwrap();
+    assert!(bytes("whole") == bytes("killed"), "the same bundle");
 }

@@ -146,6 +146,29 @@ impl<C: ModelSpec> Bundle<C> {
         load().map_err(|fault| Error::Bundle { path: self.path.clone(), fault })
     }
 
+    /// The weights of one state, as [`load_state`](Self::load_state) gives them, but the numbers of the table where they lie in the file, `[V, W]`,
+    /// row-major.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_stored(&self, device: &Device, state: usize) -> Result<(Stored<f32>, C::Model)> {
+        let load = || -> Result<_, BundleFault> {
+            if let Some(format) = self.manifest.rows {
+                return Err(BundleFault::Packed { format });
+            }
+            let (name, bytes) = self.table_bytes(state)?;
+            let table = match Stored::<f32>::in_file(&self.file, place_in(&self.file, bytes)) {
+                Some(values) => {
+                    all_finite(&name, &values)?;
+                    values
+                }
+                None => finite(&name, bytes)?.into(), // a file of another program, in which numbers are not aligned
+            };
+            Ok((table, self.load_network(device, state)?))
+        };
+        load().map_err(|fault| Error::Bundle { path: self.path.clone(), fault })
+    }
+
     /// Where it was read from.
     pub fn path(&self) -> &Path {
         &self.path

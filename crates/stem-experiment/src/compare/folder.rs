@@ -40,18 +40,7 @@ pub(super) fn take<C: ModelFamily>(
     dataset: &Dataset,
     options: &RunOptions,
 ) -> Result<()> {
-    // Every run has a seed of its own; trainings of a search have the experiment's.
-    let seed = search.map_or(0, |_| plan.train.seed);
-    let models = plan.models.iter().map(|(model, experiment)| Ok(((*model).into(), experiment.model(model)?)));
-    let mut ours = PlanFile::<C> {
-        recipe: dataset.name().to_string(),
-        data: dataset.key().to_string(),
-        tasks: dataset.schema().task_names(),
-        device: options.device,
-        train: TrainConfig { seed, ..plan.train.clone() },
-        models: models.collect::<Result<_>>()?,
-        search: search.cloned(),
-    };
+    let mut ours = PlanFile::<C>::of(plan, search, dataset, options)?;
     let path = out.join(PLAN);
     let foreign = |what: String| Err(Error::OtherComparison { folder: out.to_path_buf(), what });
     match (path.exists(), options.overwrite || !has_results(out)) {
@@ -72,7 +61,38 @@ pub(super) fn take<C: ModelFamily>(
     Ok(files::replace_text(&path, &toml::to_string(&ours).expect("a plan is plain data"))?)
 }
 
+/// What differs in the comparison that a folder holds, where it is not this one. Nothing is written.
+///
+/// # Errors
+/// A plan that cannot be read.
+pub(super) fn other<C: ModelFamily>(
+    out: &Path,
+    plan: &Plan<C>,
+    search: Option<&SearchConfig>,
+    dataset: &Dataset,
+    options: &RunOptions,
+) -> Result<Option<String>> {
+    let there = files::read_text(&out.join(PLAN))?;
+    let Ok(there) = toml::from_str::<PlanFile<C>>(&there) else { return Ok(Some("its version".into())) };
+    Ok(PlanFile::of(plan, search, dataset, options)?.difference(&there))
+}
+
 impl<C: ModelFamily> PlanFile<C> {
+    fn of(plan: &Plan<C>, search: Option<&SearchConfig>, dataset: &Dataset, options: &RunOptions) -> Result<Self> {
+        // Every run has a seed of its own; trainings of a search have the experiment's.
+        let seed = search.map_or(0, |_| plan.train.seed);
+        let models = plan.models.iter().map(|(model, experiment)| Ok(((*model).into(), experiment.model(model)?)));
+        Ok(Self {
+            recipe: dataset.name().to_string(),
+            data: dataset.key().to_string(),
+            tasks: dataset.schema().task_names(),
+            device: options.device,
+            train: TrainConfig { seed, ..plan.train.clone() },
+            models: models.collect::<Result<_>>()?,
+            search: search.cloned(),
+        })
+    }
+
     /// The first thing in which the two are not of one comparison.
     fn difference(&self, other: &Self) -> Option<String> {
         let [ours, theirs] = [self, other].map(|plan| serde_json::to_value(plan).expect("a plan is plain data"));

@@ -34,6 +34,8 @@ mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use stem_core::lock::Lock;
 use stem_core::models::ModelFamily;
@@ -43,14 +45,16 @@ use stem_data::Dataset;
 pub use json::{Comparison, ModelComparison, StratumComparison};
 pub use runs::run_folder;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::Experiment;
+use crate::folder::PLAN;
 use crate::inspect::{self, pairs, picture_field, provenance};
+use crate::measured::RunMetrics;
 use crate::options::RunOptions;
 use crate::search::{Search, SearchConfig};
 use plan::Plan;
 use stem_report::analysis::{Bootstrap, LabelKind, Metric};
-use stem_report::report::{self, Report};
+use stem_report::report::{self, Report, SearchReport};
 use stem_train::memory;
 use transfer::Compared;
 
@@ -112,28 +116,14 @@ pub fn compare<C: ModelFamily>(
     options: &RunOptions,
 ) -> Result<Report> {
     options.alone("a comparison")?;
-    let available = memory::available_to(&options.device.open()?);
-    let mut plan = Plan::new(config, experiment, dataset, available)?;
+    let (plan, search) = planned(config, experiment, dataset, options)?;
     let field = picture_field(dataset.schema(), config.picture.as_deref())?;
-    let search = config
-        .search
-        .as_ref()
-        .map(|search| Search::new(search, &plan.models, config.jobs, dataset, available))
-        .transpose()?;
     let _lock = Lock::of(out)?;
     folder::take(out, &plan, config.search.as_ref(), dataset, options)?;
     plan.models.iter().for_each(|(model, _)| experiment.log_preset(model));
+    let Trained { plan, runs, search, warnings: of_search } = trained(plan, search, config, dataset, out, options)?;
     let mut warnings = inspect::of_dataset(dataset);
-    let search = match search {
-        None => None,
-        Some(search) => {
-            let found = search.run(config.jobs, dataset, out, options)?;
-            plan.take_over(found.winners);
-            warnings.extend(found.warnings);
-            Some(found.report)
-        }
-    };
-    let runs = runs::train(&plan, config, dataset, out, options)?;
+    warnings.extend(of_search);
 
     let tasks = dataset.schema().task_names();
     let pairs = pairs(dataset, config.cuts);
@@ -173,6 +163,87 @@ pub fn compare<C: ModelFamily>(
     files::write_json(&out.join("comparison.json"), &Comparison::of(&found))?;
     files::replace_text(&out.join("report.html"), &report::render(&found))?;
     Ok(found)
+}
+
+/// Takes part in the comparison that another process makes by [`compare`] in the folder `out`, which both see, with the same arguments: trains runs, of its
+/// search too, that no other is at, until all are there. A run of a process that died is gone on with by another. Returns when nothing is left to train; what
+/// the runs come to the other one measures.
+///
+/// # Errors
+/// Those of [`compare`] before its first measurement, and a folder that is still of another comparison after an hour.
+pub fn lend_a_hand<C: ModelFamily>(
+    config: &CompareConfig,
+    experiment: &Experiment<C>,
+    dataset: &Dataset,
+    out: &Path,
+    options: &RunOptions,
+) -> Result<()> {
+    let (plan, search) = planned(config, experiment, dataset, options)?;
+    let begun = Instant::now();
+    loop {
+        let what = match out.join(PLAN).exists() {
+            true => folder::other(out, &plan, config.search.as_ref(), dataset, options)?,
+            false => Some("it holds no plan".into()),
+        };
+        match what {
+            None => break,
+            Some(_) if begun.elapsed() < LONGEST_WAIT && !options.stop.is_set() => sleep(A_WHILE),
+            Some(what) => {
+                let what = format!("is not of this comparison, which the first process has to begin ({what})");
+                return Err(Error::OtherComparison { folder: out.to_path_buf(), what });
+            }
+        }
+    }
+    trained(plan, search, config, dataset, out, options).map(drop)
+}
+
+/// Time for the first process to begin a comparison, and between two looks whether it has.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+const A_WHILE: Duration = Duration::from_millis(200);
+
+fn planned<C: ModelFamily>(
+    config: &CompareConfig,
+    experiment: &Experiment<C>,
+    dataset: &Dataset,
+    options: &RunOptions,
+) -> Result<(Plan<C>, Option<Search<C>>)> {
+    let available = memory::available_to(&options.device.open()?);
+    let plan = Plan::new(config, experiment, dataset, available)?;
+    let search = config.search.as_ref();
+    let search = search.map(|search| Search::new(search, &plan.models, config.jobs, dataset, available)).transpose()?;
+    Ok((plan, search))
+}
+
+/// All that is trained for a comparison.
+struct Trained<C> {
+    /// With what the search has found.
+    plan: Plan<C>,
+    /// Of each model one with each seed.
+    runs: Vec<Vec<RunMetrics>>,
+    search: Option<SearchReport>,
+    warnings: Vec<String>,
+}
+
+fn trained<C: ModelFamily>(
+    mut plan: Plan<C>,
+    search: Option<Search<C>>,
+    config: &CompareConfig,
+    dataset: &Dataset,
+    out: &Path,
+    options: &RunOptions,
+) -> Result<Trained<C>> {
+    let mut warnings = Vec::new();
+    let search = match search {
+        None => None,
+        Some(search) => {
+            let found = search.run(config.jobs, dataset, out, options)?;
+            plan.take_over(found.winners);
+            warnings = found.warnings;
+            Some(found.report)
+        }
+    };
+    let runs = runs::train(&plan, config, dataset, out, options)?;
+    Ok(Trained { plan, runs, search, warnings })
 }
 
 /// What decides on each task.

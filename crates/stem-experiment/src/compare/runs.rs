@@ -14,7 +14,7 @@ use crate::finished::RunKey;
 use crate::folder::{BUNDLE, LOG, METRICS, tidy};
 use crate::measured::RunMetrics;
 use crate::options::RunOptions;
-use crate::queue::in_turn;
+use crate::queue::{Shared, in_turn};
 use crate::run::train_and_measure;
 
 /// A model with a seed.
@@ -52,7 +52,8 @@ pub(super) fn train<C: ModelFamily>(
         .collect();
     let bar = options.progress.pieces("runs", jobs.len());
     let (begun, all) = (AtomicUsize::new(1), jobs.len());
-    let done = in_turn(&jobs, config.jobs, |job| {
+    let shared = Shared { folder: &|job: &Job<C>| job.folder.clone(), stop: &options.stop };
+    let done = in_turn(&jobs, config.jobs, Some(&shared).filter(|_| options.hands.are_several()), |job| {
         let number = begun.fetch_add(1, Ordering::Relaxed);
         tracing::info!("run {number} of {all}: {} with seed {}", job.model, job.experiment.train.seed);
         bar.say(format!("{} with seed {}", job.model, job.experiment.train.seed));

@@ -21,7 +21,7 @@ use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
 use stem_report::analysis::Metric;
 use stem_report::report;
-use stem_train::{CHECKPOINT, Start, Unfinished, memory, require};
+use stem_train::{CHECKPOINT, Start, Unfinished, memory};
 
 pub(crate) use train::{check, train};
 
@@ -103,14 +103,11 @@ fn run_with<C: ModelFamily>(
     options: &RunOptions,
 ) -> Result<RunMetrics> {
     let ranks = &options.ranks;
-    require(
-        "resume",
-        true,
-        "a run from its beginning where several ranks train",
-        !(options.resume && ranks.is_several()),
-    )?;
     check(model, experiment, dataset, memory::available_to(&options.device.open()?), ranks.ranks())?;
     if !ranks.is_first() {
+        if let Some(done) = ranks.from_first(|| None) {
+            return Ok(done);
+        }
         // The first writes, measures and tells; this one takes its part in the steps.
         let summary = train(model, experiment, dataset, start, folder, options, true)?;
         return Ok(RunMetrics {
@@ -123,9 +120,8 @@ fn run_with<C: ModelFamily>(
     }
     let _lock = Lock::of(folder)?;
     let key = RunKey::of(model, experiment, dataset, options)?.starting_from(start.map(Start::checksum));
-    if options.resume
-        && let Some(done) = finished_before(&key, folder)?
-    {
+    let done = if options.resume { finished_before(&key, folder)? } else { None };
+    if let Some(done) = ranks.from_first(|| done) {
         tracing::info!("{} is finished already", folder.display());
         return Ok(done);
     }

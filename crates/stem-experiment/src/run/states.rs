@@ -20,7 +20,7 @@ use crate::folder::{BUNDLE, LOG};
 pub(super) fn train<C: ModelSpec>(all: &Training<'_, C>, start: &Start<C>) -> Result<FitSummary> {
     let summary = all.once(|| each(all, start))?;
     // Stopped before its end, it goes on from what is there.
-    if !summary.interrupted || all.train.checkpoint_every.is_none() {
+    if all.options.ranks.is_first() && (!summary.interrupted || all.train.checkpoint_every.is_none()) {
         let mut states = (0..start.states()).map(|state| folder_of(all, state)).filter(|folder| folder.exists());
         states.try_for_each(|folder| files::remove_folder(&folder))?;
     }
@@ -33,7 +33,7 @@ fn folder_of<C>(all: &Training<'_, C>, state: usize) -> PathBuf {
 }
 
 fn each<C: ModelSpec>(all: &Training<'_, C>, start: &Start<C>) -> Result<FitSummary> {
-    let Training { train, folder, .. } = all;
+    let Training { train, folder, options, .. } = all;
     let mut sum = FitSummary::default();
     let mut rows = 0.0;
     let (mut parts, mut said, mut log) = (Vec::new(), Vec::new(), String::new());
@@ -44,12 +44,14 @@ fn each<C: ModelSpec>(all: &Training<'_, C>, start: &Start<C>) -> Result<FitSumm
         let one =
             Training { train: &of_state, folder: &own, start: Some((start, state)), with_joint: false, ..all.clone() };
         let summary = one.jointly(None)?;
-        let part = Bundle::<C>::open(own.join(BUNDLE))?;
-        let mut training = part.manifest.training.clone();
-        training["tasks"] = tasks.clone().into();
-        said.push(training);
-        parts.push((part, tasks.clone()));
-        log.push_str(&log_of(&files::read_text(&own.join(LOG))?, tasks));
+        if options.ranks.is_first() {
+            let part = Bundle::<C>::open(own.join(BUNDLE))?;
+            let mut training = part.manifest.training.clone();
+            training["tasks"] = tasks.clone().into();
+            said.push(training);
+            parts.push((part, tasks.clone()));
+            log.push_str(&log_of(&files::read_text(&own.join(LOG))?, tasks));
+        }
         rows += summary.rows_per_second * summary.seconds;
         sum.parameters = summary.parameters;
         sum.memory = sum.memory.max(summary.memory);
@@ -61,6 +63,9 @@ fn each<C: ModelSpec>(all: &Training<'_, C>, start: &Start<C>) -> Result<FitSumm
         sum.interrupted |= summary.interrupted;
     }
     sum.rows_per_second = if sum.seconds > 0.0 { rows / sum.seconds } else { 0.0 };
+    if !options.ranks.is_first() {
+        return Ok(sum);
+    }
     if train.keep_checkpoint {
         keep_checkpoints(all, parts.len())?;
     }

@@ -46,7 +46,8 @@ impl<C: ModelSpec> Training<'_, C> {
     pub(super) fn once(&self, train: impl FnOnce() -> Result<FitSummary>) -> Result<FitSummary> {
         let from = self.start.map(|(from, state)| format!("{}:{state}", from.checksum()));
         let settings = settings(self.spec, self.train, self.dataset, None, from.as_deref());
-        if let Some(before) = done(self.folder, &settings).filter(|_| self.options.resume) {
+        let ranks = &self.options.ranks;
+        if let Some(before) = ranks.from_first(|| done(self.folder, &settings).filter(|_| self.options.resume)) {
             return Ok(before);
         }
         let is_first = self.options.ranks.is_first();

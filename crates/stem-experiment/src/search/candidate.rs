@@ -86,7 +86,7 @@ impl<C: ModelFamily> Candidate<C> {
         sampled.map(candidate).collect()
     }
 
-    fn folder(&self, out: &Path) -> PathBuf {
+    pub(super) fn folder(&self, out: &Path) -> PathBuf {
         let name = format!("configuration-{}-epochs-{}", self.number, self.epochs);
         out.join("search").join(self.model).join(name)
     }

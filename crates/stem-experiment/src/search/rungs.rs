@@ -11,7 +11,7 @@ use super::{Rungs, SearchConfig, Space, summary, survivors};
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::options::RunOptions;
-use crate::queue::{check_memory, in_turn};
+use crate::queue::{Shared, check_memory, in_turn};
 use stem_report::report::SearchReport;
 
 /// A search that can be carried out: all that it will try is known and trainable.
@@ -93,7 +93,9 @@ impl<C: ModelFamily> Search<C> {
         let bar = options.progress.pieces("search", trainings);
         for r in 0..self.plans.iter().map(|plan| plan.as_slice().len()).max().unwrap_or(0) {
             let entered = self.enter(r, &mut left);
-            let outcomes = in_turn(&entered, at_once, |&(m, c)| {
+            let shared = Shared { folder: &|&(m, c): &(usize, usize)| self.all[m][c].folder(out), stop: &options.stop };
+            let shared = Some(&shared).filter(|_| options.hands.are_several());
+            let outcomes = in_turn(&entered, at_once, shared, |&(m, c)| {
                 let candidate = &self.all[m][c];
                 bar.say(format!("{}, {} epochs", candidate.model, candidate.epochs));
                 let outcome = candidate.train(dataset, out, options)?;

@@ -38,11 +38,27 @@ impl Large {
 /// A matrix as it was read: values, row-major, and its shape.
 pub(crate) type Values = (Vec<f32>, [usize; 2]);
 
-/// Puts the values of a matrix into a slice of its size.
+/// Puts the values of the next rows of a matrix into a slice: of all of them, or of a stretch after the other.
 pub(crate) type Put<'p> = dyn FnMut(&mut [f32]) -> Result<(), Unusable> + 'p;
 
 /// Takes a large matrix of a checkpoint: which it is, its shape, and what puts its values into a slice.
 pub(crate) type Take<'t> = dyn FnMut(Large, [usize; 2], &mut Put<'_>) -> Result<(), Unusable> + 't;
+
+/// Where a checkpoint is read from: its files, or the rank that reads them.
+pub(crate) trait Source {
+    /// Where the training was.
+    fn place(&self) -> &Place;
+    /// `[rows, width]` of the table; over several ranks of this rank's part.
+    fn table(&self) -> [usize; 2];
+    /// Matrices of the optimizer's state of the table.
+    fn states(&self) -> usize;
+    /// Reads all of it: gives `take` every large matrix, the optimizer's first, with its shape and what puts its values into slices, and in
+    /// the end what is small. Until then nothing of it is known to be what was written.
+    ///
+    /// # Errors
+    /// Why it is of no use, and what `take` gives.
+    fn read(&self, take: &mut Take<'_>) -> Result<Small, Unusable>;
+}
 
 /// What is small of a training: the network, and the optimizer's state of it.
 #[derive(Debug, Default)]
@@ -74,7 +90,7 @@ impl Chain {
                     == head.shape_of(&large.name()).map(|[_, width]| width)
             };
             if !fits(Large::Table) || (0..=above.states()).any(|k| !fits(Large::State(k))) {
-                return Err("its rows do not fit the checkpoint that it is on top of".into());
+                return Err(MISFIT.into());
             }
             heads.push(head);
         }
@@ -83,11 +99,6 @@ impl Chain {
 
     fn last(&self) -> &Head {
         &self.0[0]
-    }
-
-    /// Where the training was.
-    pub(crate) fn place(&self) -> &Place {
-        &self.last().place
     }
 
     /// Of the last file, which has those of the others.
@@ -100,27 +111,31 @@ impl Chain {
         &self.last().path
     }
 
-    /// `[rows, width]` of the table.
-    pub(crate) fn table(&self) -> [usize; 2] {
-        self.0[self.0.len() - 1].shape_of(TABLE).unwrap_or_default()
-    }
-
-    /// Matrices of the optimizer's state of the table.
-    pub(crate) fn states(&self) -> usize {
-        self.last().states()
+    /// `[rows, width]` of a large matrix.
+    pub(crate) fn shape_of(&self, large: Large) -> [usize; 2] {
+        self.0[self.0.len() - 1].shape_of(&large.name()).unwrap_or_default()
     }
 
     /// Reads the last file, for its checksum alone.
     pub(super) fn verify_last(&self) -> Result<(), Unusable> {
         self.last().verify()
     }
+}
 
-    /// Reads all of it: gives `take` every large matrix, the optimizer's first, with its shape and what puts its values into a slice, and in
-    /// the end what is small. Until then nothing of it is known to be what was written.
-    ///
-    /// # Errors
-    /// Why it is of no use, and what `take` gives.
-    pub(crate) fn read(&self, take: &mut Take<'_>) -> Result<Small, Unusable> {
+impl Source for Chain {
+    fn place(&self) -> &Place {
+        &self.last().place
+    }
+
+    fn table(&self) -> [usize; 2] {
+        self.shape_of(Large::Table)
+    }
+
+    fn states(&self) -> usize {
+        self.last().states()
+    }
+
+    fn read(&self, take: &mut Take<'_>) -> Result<Small, Unusable> {
         let mut passes = self.0.iter().map(Head::pass).collect::<Result<Vec<_>, _>>()?;
         let mut rows = Vec::new(); // [files but the whole one]
         for (head, pass) in self.0.iter().zip(&mut passes).take(self.0.len() - 1) {
@@ -131,21 +146,31 @@ impl Chain {
             rows.push(own);
         }
         for large in (0..self.states()).map(Large::State).chain([Large::Table]) {
-            let shape = self.0[self.0.len() - 1].shape_of(&large.name()).unwrap_or_default();
+            let shape = self.shape_of(large);
+            for pass in &mut passes {
+                pass.to(&large.name())?;
+            }
+            let mut to_come: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+            let mut first = 0; // of the rows that come next
             take(large, shape, &mut |values| {
-                let (whole, others) = passes.split_last_mut().expect("a chain ends in a whole checkpoint");
-                whole.to(&large.name())?;
-                if values.len() != shape[0] * shape[1] {
-                    let what = format!("its {} is {shape:?}, and {} values are expected", large.name(), values.len());
+                let last = first + values.len() / shape[1].max(1);
+                if last > shape[0] || values.len() % shape[1].max(1) != 0 {
+                    let what = format!("its {} is {shape:?}, and more values are expected", large.name());
                     return Err(Unusable::Unreadable(what));
                 }
+                let (whole, others) = passes.split_last_mut().expect("a chain ends in a whole checkpoint");
                 whole.read(values)?;
-                for (rows, pass) in rows.iter().zip(others).rev() {
-                    pass.to(&large.name())?;
-                    put_rows(pass, rows, values, shape[1])?;
+                for (rows, pass) in to_come.iter_mut().zip(others).rev() {
+                    let (here, later) = rows.split_at(rows.partition_point(|&row| (row as usize) < last));
+                    put_rows(pass, here, first, values, shape[1])?;
+                    *rows = later;
                 }
+                first = last;
                 Ok(())
             })?;
+            if to_come.iter().any(|rows| !rows.is_empty()) && first == shape[0] {
+                return Err(MISFIT.into());
+            }
         }
         let small = small(self.last(), &mut passes[0])?;
         for (head, pass) in self.0.iter().zip(passes) {
@@ -159,21 +184,25 @@ impl Chain {
     }
 }
 
+/// What is wrong with rows that the checkpoint below does not have.
+const MISFIT: &str = "its rows do not fit the checkpoint that it is on top of";
+
 impl Head {
     fn states(&self) -> usize {
         (0..).take_while(|k| self.shape_of(&Large::State(*k).name()).is_some()).count()
     }
 }
 
-/// Puts the rows that a checkpoint has of a matrix into their places.
-fn put_rows(pass: &mut Pass<'_>, rows: &[u32], values: &mut [f32], width: usize) -> Result<(), Unusable> {
+/// Puts rows that a checkpoint has of a matrix into their places among `values`, of which the row `first` is the first.
+fn put_rows(pass: &mut Pass<'_>, rows: &[u32], first: usize, values: &mut [f32], width: usize) -> Result<(), Unusable> {
     let mut own = vec![0.0f32; width * ROWS_AT_ONCE.min(rows.len())];
     for rows in rows.chunks(ROWS_AT_ONCE) {
         let own = &mut own[..rows.len() * width];
         pass.read(own)?;
         for (&row, own) in rows.iter().zip(own.chunks_exact(width.max(1))) {
-            let place = values.get_mut(row as usize * width..).and_then(|values| values.get_mut(..width));
-            place.ok_or("its rows do not fit the checkpoint that it is on top of")?.copy_from_slice(own);
+            let at = (row as usize).checked_sub(first).ok_or(MISFIT)?;
+            let place = values.get_mut(at * width..).and_then(|values| values.get_mut(..width));
+            place.ok_or(MISFIT)?.copy_from_slice(own);
         }
     }
     Ok(())

@@ -28,24 +28,29 @@ impl Changed {
         self.all = true;
     }
 
-    /// The rows, ascending; `None` where they are more than `most`, or where there is no `most`. They are forgotten then.
-    pub(crate) fn take(&mut self, most: Option<usize>) -> Option<Vec<u32>> {
-        let is_few = !self.all && most.is_some_and(|most| self.count <= most);
-        let few = is_few.then(|| {
-            let of = |(place, word): (usize, &u64)| {
-                let word = *word;
-                (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| (place * 64 + bit) as u32)
-            };
-            self.bits.iter().enumerate().filter(|(_, word)| **word != 0).flat_map(of).collect()
-        });
-        (self.count, self.all) = (0, false);
-        self.bits.fill(0);
-        few
+    /// How many they are.
+    pub(crate) fn count(&self) -> usize {
+        if self.all { self.rows } else { self.count }
     }
 
-    /// Of all, changed or not.
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
+    /// The rows, ascending. They are forgotten then.
+    pub(crate) fn take(&mut self) -> Vec<u32> {
+        let of = |(place, word): (usize, &u64)| {
+            let word = *word;
+            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| (place * 64 + bit) as u32)
+        };
+        let rows = match self.all {
+            true => (0..self.rows as u32).collect(),
+            false => self.bits.iter().enumerate().filter(|(_, word)| **word != 0).flat_map(of).collect(),
+        };
+        self.forget();
+        rows
+    }
+
+    /// None has changed, from now on.
+    pub(crate) fn forget(&mut self) {
+        (self.count, self.all) = (0, false);
+        self.bits.fill(0);
     }
 }
 
@@ -54,18 +59,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changed_rows_are_each_named_once_until_they_are_too_many() {
+    fn changed_rows_are_each_named_once_until_they_are_forgotten() {
         let mut changed = Changed::of(130);
         changed.mark(&[3, 64]);
         changed.mark(&[3, 129, 0]);
-        assert_eq!(changed.take(Some(4)), Some(vec![0, 3, 64, 129]));
-        assert_eq!(changed.take(Some(4)), Some(vec![]), "forgotten");
+        assert_eq!((changed.count(), changed.take()), (4, vec![0, 3, 64, 129]));
+        assert_eq!((changed.count(), changed.take()), (0, vec![]));
         changed.mark(&[1, 2]);
-        assert_eq!(changed.take(Some(1)), None);
+        changed.forget();
+        assert_eq!(changed.count(), 0);
         changed.mark(&[1]);
-        assert_eq!(changed.take(None), None, "there is nothing to be on top of");
         changed.mark_all();
-        assert_eq!(changed.take(Some(130)), None);
-        assert_eq!(changed.take(Some(0)), Some(vec![]));
+        assert_eq!(changed.count(), 130);
+        assert_eq!(changed.take(), (0..130).collect::<Vec<u32>>());
+        assert!(changed.take().is_empty());
     }
 }

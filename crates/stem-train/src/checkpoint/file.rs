@@ -11,6 +11,7 @@ use stem_core::nn::{RowMatrix, upload_index};
 use stem_core::tensor_file;
 
 use super::state::Place;
+use crate::ranks::Shard;
 
 pub(super) const PLACE: &str = "stem.checkpoint";
 pub(super) const CHECKSUM: &str = "stem.checksum";
@@ -31,12 +32,15 @@ pub(crate) struct Matrices<'m> {
     pub(crate) network: BTreeMap<String, TensorData>,
     /// Of each parameter that has one.
     pub(crate) network_state: BTreeMap<String, Vec<TensorData>>,
+    /// Which rows of the table these are, where it is a part of one over several ranks. Writing and copying is then the work of all of them, and
+    /// what comes of it is on rank 0.
+    pub(crate) shard: Option<&'m Shard>,
 }
 
 /// What a checkpoint holds, copied: the training may go on while it is written.
 pub(crate) struct Copied(BTreeMap<String, TensorData>);
 
-fn view(shape: Vec<usize>, bytes: &[u8]) -> TensorView<'_> {
+pub(super) fn view(shape: Vec<usize>, bytes: &[u8]) -> TensorView<'_> {
     TensorView::new(Dtype::F32, shape, bytes).expect("values fill their shape")
 }
 
@@ -82,13 +86,13 @@ fn write(tensors: &BTreeMap<&str, TensorView<'_>>, place: &Place, path: &Path) -
 
 impl Matrices<'_> {
     /// Table and its state, by the names that they have in the file.
-    fn large(&self) -> Vec<(String, &RowMatrix)> {
+    pub(super) fn large(&self) -> Vec<(String, &RowMatrix)> {
         let states = self.table_state.iter().enumerate().map(|(k, matrix)| (format!("{TABLE_STATE}{k}"), matrix));
         [(TABLE.to_string(), self.table)].into_iter().chain(states).collect()
     }
 
     /// The network and its state.
-    fn small(&self) -> Vec<(String, &TensorData)> {
+    pub(super) fn small(&self) -> Vec<(String, &TensorData)> {
         let named = |(name, data)| (format!("{NETWORK}{name}"), data);
         let states = self.network_state.iter().flat_map(|(name, state)| {
             state.iter().enumerate().map(move |(k, data)| (format!("{NETWORK_STATE}{name}.{k}"), data))
@@ -96,19 +100,11 @@ impl Matrices<'_> {
         self.network.iter().map(named).chain(states).collect()
     }
 
-    /// Of table and its state.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.large().iter().map(|(_, matrix)| 4 * matrix.dims().iter().product::<usize>() as u64).sum()
-    }
-
-    /// Of so many of its rows.
-    pub(crate) fn bytes_of(&self, rows: usize) -> u64 {
-        let values = |matrix: &RowMatrix| rows * matrix.dims()[1];
-        self.large().iter().map(|(_, matrix)| 4 * values(matrix) as u64).sum()
-    }
-
     /// Writes all of it from where it lies. Gives the checksum.
-    pub(crate) fn write(&self, place: &Place, path: &Path) -> Result<String, FileError> {
+    pub(crate) fn write(&self, place: &Place, path: &Path) -> Result<Option<String>, FileError> {
+        if let Some(shard) = self.shard {
+            return self.write_over(shard, place, path);
+        }
         let (small, large) = (self.small(), self.large());
         let matrices: Vec<&RowMatrix> = large.iter().map(|(_, matrix)| *matrix).collect();
         lend(&matrices, &[], &mut |values| {
@@ -116,12 +112,15 @@ impl Matrices<'_> {
             let of_table = of_table
                 .map(|((name, matrix), values)| (&**name, view(matrix.dims().to_vec(), bytemuck::cast_slice(values))));
             let tensors = small.iter().map(|(name, data)| (&**name, view_of(data))).chain(of_table).collect();
-            write(&tensors, place, path)
+            write(&tensors, place, path).map(Some)
         })
     }
 
     /// A copy of it: of these rows of the table, ascending, or of all.
-    pub(crate) fn copied(&self, rows: Option<&[u32]>) -> Copied {
+    pub(crate) fn copied(&self, rows: Option<&[u32]>) -> Option<Copied> {
+        if let Some(shard) = self.shard {
+            return self.copied_over(shard, rows);
+        }
         let mut tensors: BTreeMap<String, TensorData> =
             self.small().into_iter().map(|(name, data)| (name, data.clone())).collect();
         let index = rows.map(|rows| upload_index(rows, &self.table.tensor().device()));
@@ -133,11 +132,16 @@ impl Matrices<'_> {
             tensors.insert(name, values);
         }
         tensors.extend(rows.map(|rows| (ROWS.to_string(), TensorData::new(rows.to_vec(), [rows.len()]))));
-        Copied(tensors)
+        Some(Copied(tensors))
     }
 }
 
 impl Copied {
+    /// By the names that the file has.
+    pub(super) fn of(tensors: BTreeMap<String, TensorData>) -> Self {
+        Self(tensors)
+    }
+
     /// Writes the file. Gives its checksum.
     pub(crate) fn write(&self, place: &Place, path: &Path) -> Result<String, FileError> {
         write(&self.0.iter().map(|(name, data)| (&**name, view_of(data))).collect(), place, path)

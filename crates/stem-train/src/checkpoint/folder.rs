@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use stem_core::files::{self, FileError};
 
-use super::chain::Chain;
+use super::chain::{Chain, Source};
 use super::read::{Head, Unusable};
 use super::state::{Place, differences};
 use crate::error::{Error, Result};

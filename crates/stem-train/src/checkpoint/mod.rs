@@ -9,6 +9,7 @@
 //! | the rows that have changed since the last one | `changed` |
 //! | which files are there, which belong together, which is of use, which go | `folder` |
 //! | writing beside the training | `writer` |
+//! | the same file of a training over several ranks | `over_ranks` |
 //!
 //! Of a large table a checkpoint holds the rows that have changed since the one before, and is *on top of* it: its name says so,
 //! `checkpoint-200-on-100`, and it has the checksum of what it is on top of. Where they have become many, the next one is whole again.
@@ -20,6 +21,7 @@ mod file;
 mod read;
 mod chain;
 mod folder;
+mod over_ranks;
 mod state;
 mod writer;
 
@@ -27,14 +29,15 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use chain::{Chain, Large, Put, Small, Values};
+pub(crate) use chain::{Chain, Large, Put, Small, Source, Values};
 pub(crate) use changed::Changed;
 pub(crate) use file::Matrices;
 pub(crate) use folder::{at, clear, folder_of, known, last, newest};
+pub(crate) use over_ranks::{Dealt, Head, Said};
 pub(crate) use read::{Unusable, is_checkpoint};
 pub use state::settings;
 pub(crate) use state::{Base, Place, differences, different, keys_of};
-pub(crate) use writer::Checkpoints;
+pub(crate) use writer::{Checkpoints, Plan};
 
 use crate::error::{Result, require};
 
@@ -77,18 +80,19 @@ impl Clock {
         Self { every, last: Instant::now() }
     }
 
-    /// Asked after every step.
-    pub(crate) fn is_due(&mut self, steps: usize) -> bool {
-        match self.every {
-            CheckpointEvery::Steps(every) => steps.is_multiple_of(every.max(1)),
-            CheckpointEvery::Minutes(minutes) => {
-                let is_due = self.last.elapsed() >= Duration::from_secs_f64(minutes * 60.0);
-                if is_due {
-                    self.last = Instant::now();
-                }
-                is_due
-            }
+    /// Whether it is by the number of steps, which all ranks know.
+    pub(crate) fn is_due_by_steps(&self, steps: usize) -> bool {
+        matches!(self.every, CheckpointEvery::Steps(every) if steps.is_multiple_of(every.max(1)))
+    }
+
+    /// Whether it is by the time since it was last.
+    pub(crate) fn is_due_by_time(&mut self) -> bool {
+        let CheckpointEvery::Minutes(minutes) = self.every else { return false };
+        let is_due = self.last.elapsed() >= Duration::from_secs_f64(minutes * 60.0);
+        if is_due {
+            self.last = Instant::now();
         }
+        is_due
     }
 }
 
@@ -99,12 +103,13 @@ mod tests {
     #[test]
     fn checkpoints_are_due_by_steps_or_by_time() {
         let mut clock = Clock::start(CheckpointEvery::Steps(3));
-        let due: Vec<usize> = (1..=7).filter(|&step| clock.is_due(step)).collect();
+        assert!(!clock.is_due_by_time());
+        let due: Vec<usize> = (1..=7).filter(|&step| clock.is_due_by_steps(step)).collect();
         assert_eq!(due, [3, 6]);
         let mut clock = Clock::start(CheckpointEvery::Minutes(1e-9));
         std::thread::sleep(Duration::from_millis(1));
-        assert!(clock.is_due(1));
-        assert!(!Clock::start(CheckpointEvery::Minutes(10.0)).is_due(5));
+        assert!(clock.is_due_by_time() && !clock.is_due_by_steps(1));
+        assert!(!Clock::start(CheckpointEvery::Minutes(10.0)).is_due_by_time());
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use stem_core::files::FileError;
 
-use super::file::{Copied, Matrices};
+use super::file::Matrices;
 use super::state::{Base, Place};
 use super::{CheckpointEvery, Clock, folder};
 use crate::error::Result;
@@ -20,6 +21,18 @@ const MOST_OF_A_TABLE: usize = 2;
 const MOST_ON_TOP: usize = 16;
 /// A copy is taken where memory for it is free so many times.
 const ROOM: u64 = 2;
+
+/// How a checkpoint is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum Plan {
+    /// Whole, between two steps, from where it lies.
+    #[default]
+    Between,
+    /// Whole, copied, beside the steps that follow.
+    Beside,
+    /// The rows that have changed, copied, on top of the last one, beside the steps that follow.
+    OnTop,
+}
 
 /// The checkpoints of a training.
 #[derive(Debug)]
@@ -55,41 +68,51 @@ impl Checkpoints {
         (self.base, self.kept) = (Some(base), kept);
     }
 
-    /// Asked after every step.
-    pub(crate) fn is_due(&mut self, steps: usize) -> bool {
-        self.clock.is_due(steps)
+    /// When the next one is due.
+    pub(crate) fn clock(&mut self) -> &mut Clock {
+        &mut self.clock
     }
 
     /// So many rows of a table of `rows` may be written on top of the last checkpoint; `None` where the next one is to be whole.
-    pub(crate) fn most_rows(&self, rows: usize) -> Option<usize> {
+    fn most_rows(&self, rows: usize) -> Option<usize> {
         let base = self.base.as_ref().filter(|base| base.on_top < MOST_ON_TOP)?;
         (rows / MOST_OF_A_TABLE).checked_sub(base.rows)
     }
 
-    /// Writes a checkpoint: on top of the last one where `rows` says which rows of the table have changed since, whole without.
+    /// How the next one is written. Of the `rows` of the table, of so many bytes with what the optimizer has of them, so many have changed since
+    /// the last one; `between` says whether what is whole may be written between two steps from where it lies.
+    pub(crate) fn plan(&self, changed: usize, rows: usize, bytes: usize, between: bool) -> Plan {
+        let has_room = |rows: usize| memory::available().map(|free| free / ROOM >= (rows * bytes) as u64);
+        let is_few = self.most_rows(rows).is_some_and(|most| changed <= most);
+        match () {
+            () if is_few && (!between || has_room(changed) != Some(false)) => Plan::OnTop,
+            () if between && has_room(rows) != Some(true) => Plan::Between,
+            () => Plan::Beside,
+        }
+    }
+
+    /// Writes a checkpoint: on top of the last one where `rows` says which rows of the table have changed since, whole without. Over several ranks it
+    /// is the work of all of them, and rank 0 writes.
     pub(crate) fn write(
         &mut self,
         place: Place,
         matrices: &Matrices<'_>,
-        rows: Option<&[u32]>,
+        plan: Plan,
+        (rows, written): (Option<&[u32]>, usize),
         keeper: &mut Keeper,
     ) -> Result<()> {
-        let has_room = |bytes: u64| memory::available().map(|free| free / ROOM >= bytes);
-        let rows =
-            rows.filter(|rows| !matrices.table.is_on_host() || has_room(matrices.bytes_of(rows.len())) != Some(false));
-        let below = self.base.take().filter(|_| rows.is_some());
-        let written = rows.map_or(0, <[u32]>::len);
+        let below = self.base.take().filter(|_| plan == Plan::OnTop);
         let base = below.map(|below| Base { rows: below.rows + written, on_top: below.on_top + 1, ..below });
         let path = folder::path(&self.folder, place.steps, base.as_ref().map(|base| base.steps));
         let (rows_on_top, on_top) = base.as_ref().map_or((0, 0), |base| (base.rows, base.on_top));
         let place = Place { base, ..place };
         let (steps, known) = (place.steps, place.keeper.clone());
         let next = Base { steps, checksum: String::new(), rows: rows_on_top, on_top };
-        if rows.is_none() && matrices.table.is_on_host() && has_room(matrices.bytes()) != Some(true) {
-            let checksum = matrices.write(&place, &path)?;
+        if plan == Plan::Between {
+            let Some(checksum) = matrices.write(&place, &path)? else { return Ok(()) };
             return self.is_written(Base { checksum, ..next }, known, keeper);
         }
-        let copied: Copied = matrices.copied(rows);
+        let Some(copied) = matrices.copied(rows) else { return Ok(()) };
         let thread = std::thread::Builder::new().name("checkpoint".into());
         let write = move || {
             let begun = Instant::now();

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! ids        each rank asks the owners for the distinct rows of its part of the batch        4 bytes a row, 4 for how often it occurs
-//! rows       the owners send them                                                            4 W bytes a row
-//! gradients  each rank sends the gradient of each of them to its owner, who sums             4 W bytes a row
+//! rows       the owners send them                                                            4 W bytes a row, 2 W as bf16
+//! gradients  each rank sends the gradient of each of them to its owner, who sums             4 W bytes a row, 2 W as bf16
 //! ```
+//!
+//! What a rank sends itself stays as it is.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use stem_core::nn::{RowMatrix, upload_index};
 
-use super::{Shard, numbers, owner};
+use super::{Shard, Wire, numbers, owner};
 
 /// What each rank says beside its ids; of the whole batch it is the sum.
 pub(crate) type Told = Vec<f64>;
@@ -45,7 +47,14 @@ pub(crate) struct Fetched {
 impl Shard {
     /// Fetches `distinct` rows, ascending, from where they live; serves what others ask for. `starts` are the sums, from 0 on, of how often each
     /// occurs in this rank's part of the batch. `[U + 1]`
-    pub(crate) fn fetch(&self, table: &RowMatrix, distinct: &[u32], starts: &[u32], told: &[f64]) -> Fetched {
+    pub(crate) fn fetch(
+        &self,
+        table: &RowMatrix,
+        distinct: &[u32],
+        starts: &[u32],
+        told: &[f64],
+        wire: Wire,
+    ) -> Fetched {
         let (count, [_, width]) = (self.ranks.ranks(), table.dims());
         let mut at = vec![Vec::new(); count];
         distinct.iter().zip(0u32..).for_each(|(&id, place)| at[owner(id, count)].push(place));
@@ -68,12 +77,13 @@ impl Shard {
             None => Vec::new(),
         };
         let row = |&place: &u32| &own[place as usize * width..][..width];
+        let to = |rank: usize| if rank == self.ranks.rank() { Wire::F32 } else { wire };
         let rows_of =
-            |places: &Vec<u32>| bytemuck::cast_slice(&places.iter().map(row).collect::<Vec<_>>().concat()).to_vec();
-        let received = self.ranks.exchange(asked.by_rank.iter().map(rows_of).collect());
+            |(rank, places): (usize, &Vec<u32>)| to(rank).pack(&places.iter().map(row).collect::<Vec<_>>().concat());
+        let received = self.ranks.exchange(asked.by_rank.iter().enumerate().map(rows_of).collect());
         let mut values = vec![0.0; distinct.len() * width];
-        for (rows, at) in received.iter().zip(&asked.at) {
-            for (row, &place) in numbers::<f32>(rows).chunks_exact(width).zip(at) {
+        for (from, (rows, at)) in received.iter().zip(&asked.at).enumerate() {
+            for (row, &place) in to(from).unpack(rows).chunks_exact(width).zip(at) {
                 values[place as usize * width..][..width].copy_from_slice(row);
             }
         }
@@ -113,12 +123,13 @@ impl Shard {
     /// `[O, W]`
     pub(crate) fn send_home(&self, asked: &Asked, grads: &[f32], width: usize) -> Vec<f32> {
         let row = |&place: &u32| &grads[place as usize * width..][..width];
+        let to = |rank: usize| if rank == self.ranks.rank() { Wire::F32 } else { self.wire };
         let rows_of =
-            |places: &Vec<u32>| bytemuck::cast_slice(&places.iter().map(row).collect::<Vec<_>>().concat()).to_vec();
-        let received = self.ranks.exchange(asked.at.iter().map(rows_of).collect());
+            |(rank, places): (usize, &Vec<u32>)| to(rank).pack(&places.iter().map(row).collect::<Vec<_>>().concat());
+        let received = self.ranks.exchange(asked.at.iter().enumerate().map(rows_of).collect());
         let mut sums = vec![0.0f32; asked.ids.len() * width];
-        for (rows, places) in received.iter().zip(&asked.by_rank) {
-            for (row, &place) in numbers::<f32>(rows).chunks_exact(width).zip(places) {
+        for (from, (rows, places)) in received.iter().zip(&asked.by_rank).enumerate() {
+            for (row, &place) in to(from).unpack(rows).chunks_exact(width).zip(places) {
                 sums[place as usize * width..][..width].iter_mut().zip(row).for_each(|(sum, grad)| *sum += grad);
             }
         }
@@ -158,13 +169,13 @@ mod tests {
         ) {
             let device = DeviceSpec::from_env().unwrap().open().unwrap();
             let found = Threads::run(parts.len(), |ranks| {
-                let shard = Shard::of(&ranks, ROWS);
+                let shard = Shard::of(&ranks, ROWS, Wire::F32);
                 let values: Vec<f32> = shard.rows().iter().flat_map(|&id| row(id)).collect();
                 let table = RowMatrix::new(matrix(values, WIDTH, &device));
                 let part = &parts[ranks.rank()];
                 let distinct = DistinctRows::of(part);
                 let Fetched { values, asked, told } =
-                    shard.fetch(&table, &distinct.rows, distinct.by_row.starts(), &[part.len() as f64, 0.5]);
+                    shard.fetch(&table, &distinct.rows, distinct.by_row.starts(), &[part.len() as f64, 0.5], Wire::F32);
                 let expected: Vec<f32> = distinct.rows.iter().flat_map(|&id| row(id)).collect();
                 assert_eq!(values, expected);
                 // the gradient of a row: how often it stands in the part

@@ -10,8 +10,9 @@
 //! |---|---|
 //! | rows of the table, which live where a hash says | `shard` |
 //! | what a step needs of other ranks, and gives them | `exchange` |
-//! | the table, on its way into a file of rank 0 | `collect` |
+//! | matrices with the rows of the table, on their way into a file of rank 0 and out of one | `collect` |
 //! | whether all read the same data by the same settings | `agree` |
+//! | how numbers travel | `wire` |
 //! | sums that have one order | here |
 //!
 //! Every sum over ranks is taken in the order of the ranks: the same job gives the same bits every time.
@@ -21,15 +22,22 @@ mod collect;
 mod exchange;
 mod shard;
 mod threads;
+mod wire;
 
 use std::fmt::Debug;
 use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result, with_causes};
 
 pub(crate) use agree::agree;
 pub(crate) use exchange::{Asked, Fetched, matrix};
 pub(crate) use shard::Shard;
 pub use shard::owner;
 pub use threads::Threads;
+pub use wire::Wire;
 
 /// The processes of a job, as one of them sees them.
 ///
@@ -117,6 +125,31 @@ impl Team {
     pub fn is_several(&self) -> bool {
         self.0.ranks() > 1
     }
+
+    /// What rank 0 finds, on all: it alone looks.
+    pub fn from_first<T: Default + Serialize + DeserializeOwned>(&self, look: impl FnOnce() -> T) -> T {
+        let found = if self.is_first() { look() } else { T::default() };
+        if !self.is_several() {
+            return found;
+        }
+        let said = self.broadcast(serde_json::to_vec(&found).expect("what is found is plain data"));
+        if self.is_first() {
+            return found;
+        }
+        serde_json::from_slice(&said).expect("rank 0 runs the same version, which was asked at the start")
+    }
+
+    /// What came of work that is rank 0's: its error is the others' too.
+    ///
+    /// # Errors
+    /// On rank 0 its own, on the others [`Error::First`].
+    pub(crate) fn as_first<T>(&self, done: Result<T>) -> Result<T> {
+        let of_first = done.as_ref().err().map(with_causes);
+        match self.from_first(|| of_first) {
+            Some(of_first) if !self.is_first() => Err(Error::First(of_first)),
+            _ => done,
+        }
+    }
 }
 
 impl std::ops::Deref for Team {
@@ -129,23 +162,24 @@ impl std::ops::Deref for Team {
 
 /// `sum_r values_r`, in the order of the ranks, on every rank. Each rank sums a part of the numbers and sends it to all: what a rank sends and
 /// is sent is about twice `values`, for any number of ranks.
-pub(crate) fn sum(ranks: &dyn Ranks, values: &mut [f32]) {
+pub(crate) fn sum(ranks: &dyn Ranks, values: &mut [f32], wire: Wire) {
     let count = ranks.ranks();
     if count == 1 {
         return;
     }
     let bounds: Vec<usize> = (0..=count).map(|r| values.len() * r / count).collect();
-    let parts = bounds.windows(2).map(|part| bytemuck::cast_slice(&values[part[0]..part[1]]).to_vec()).collect();
+    let parts = bounds.windows(2).map(|part| wire.pack(&values[part[0]..part[1]])).collect();
     let (own, mut sum) = (&mut *values, Vec::<f32>::new());
     for part in ranks.exchange(parts) {
-        let part = numbers::<f32>(&part);
+        let part = wire.unpack(&part);
         match sum.is_empty() {
             true => sum = part,
             false => sum.iter_mut().zip(part).for_each(|(sum, value)| *sum += value),
         }
     }
-    for (part, bounds) in ranks.gather_all(bytemuck::cast_slice(&sum)).iter().zip(bounds.windows(2)) {
-        own[bounds[0]..bounds[1]].copy_from_slice(&numbers::<f32>(part));
+    // Also the rank that has summed a part takes it as it travels: all have the same.
+    for (part, bounds) in ranks.gather_all(&wire.pack(&sum)).iter().zip(bounds.windows(2)) {
+        own[bounds[0]..bounds[1]].copy_from_slice(&wire.unpack(part));
     }
 }
 
@@ -178,7 +212,7 @@ mod tests {
         assert_eq!(alone.exchange(vec![vec![1, 2]]), [vec![1, 2]]);
         assert_eq!((alone.gather(vec![3]), alone.broadcast(vec![4])), (vec![vec![3]], vec![4]));
         let mut values = [1.5];
-        sum(&*alone, &mut values);
+        sum(&*alone, &mut values, Wire::F32);
         assert_eq!((values, alone.sent()), ([1.5], 0));
     }
 
@@ -212,7 +246,7 @@ mod tests {
                 .collect();
             let found = Threads::run(values.len(), |ranks| {
                 let mut own = values[ranks.rank()].clone();
-                sum(&*ranks, &mut own);
+                sum(&*ranks, &mut own, Wire::F32);
                 let mut few: Vec<f64> = values[ranks.rank()].iter().map(|value| f64::from(*value)).collect();
                 sum_few(&*ranks, &mut few);
                 (own, few)

@@ -12,7 +12,7 @@ use stem_core::Schema;
 use stem_core::nn::EmbeddingTable;
 use stem_kernels::initializer;
 
-use super::Team;
+use super::{Team, Wire};
 use crate::training::mixed;
 
 /// The rank that a row of the table lives on, with its optimizer's state.
@@ -28,14 +28,16 @@ pub(crate) struct Shard {
     rows: Vec<u32>,
     /// `V`
     whole: usize,
+    /// How rows and gradients of a step travel.
+    pub(crate) wire: Wire,
 }
 
 impl Shard {
     /// Of a table of so many rows.
-    pub(crate) fn of(ranks: &Team, whole: usize) -> Self {
+    pub(crate) fn of(ranks: &Team, whole: usize, wire: Wire) -> Self {
         let (own, count) = (ranks.rank(), ranks.ranks());
         let rows = (0..whole as u32).filter(|&row| owner(row, count) == own).collect();
-        Self { ranks: ranks.clone(), rows, whole }
+        Self { ranks: ranks.clone(), rows, whole, wire }
     }
 
     /// Rows of the whole table that live here, ascending.
@@ -107,7 +109,7 @@ mod tests {
         let schema = Schema::new(fields, vocabularies, vec![Task::new("a")]);
         let whole = EmbeddingTable::init(&schema, &[2, 1], 0.1, 7, &device).rows().read(<[f32]>::to_vec);
         let parts = Threads::run(3, |ranks| {
-            let shard = Shard::of(&ranks, schema.rows());
+            let shard = Shard::of(&ranks, schema.rows(), Wire::F32);
             let table = shard.draw(&schema, &[2, 1], 0.1, 7, &device);
             let some: Vec<u32> = shard.rows().iter().copied().step_by(5).collect();
             let places: Vec<u32> = (0..shard.rows().len() as u32).step_by(5).collect();

@@ -25,7 +25,7 @@ use stem_core::precision::{self, Precision};
 use stem_core::{Batch, Schema, params};
 use tracing::trace_span;
 
-use crate::checkpoint::{Chain, Changed, Large, Matrices, Put, Small, Unusable, Values};
+use crate::checkpoint::{Changed, Large, Matrices, Put, Small, Source, Unusable, Values};
 use crate::optimizer::{Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled};
 use crate::ranks::Shard;
 use gathered::Part;
@@ -203,6 +203,12 @@ impl<M: Model> TrainState<M> {
         self.changed.as_mut()
     }
 
+    /// Floats of a row of the table, with those that the optimizer has of it.
+    pub(crate) fn row_floats(&self) -> usize {
+        let (state, _) = self.table_state.as_ref().map_or((&[][..], 0), OptimizerState::parts);
+        [self.table.rows()].into_iter().chain(state).map(|matrix| matrix.dims()[1]).sum()
+    }
+
     /// Everything large that the next step depends on, where it lies; and how many steps each optimizer has made.
     pub(crate) fn matrices(&self) -> (Matrices<'_>, i32, BTreeMap<String, i32>) {
         let (table_state, table_steps) = self.table_state.as_ref().map_or((&[][..], 0), OptimizerState::parts);
@@ -214,12 +220,16 @@ impl<M: Model> TrainState<M> {
             }
         }
         let (table, network) = (self.table.rows(), params::collect(&self.network));
-        (Matrices { table, table_state, network, network_state }, table_steps, network_steps)
+        (
+            Matrices { table, table_state, network, network_state, shard: self.shard.as_deref() },
+            table_steps,
+            network_steps,
+        )
     }
 
     /// Goes on from a checkpoint, whose matrices are read to where those of this training are. Where it is of no use, what is here is to be
     /// restored from another.
-    pub(crate) fn restore(&mut self, checkpoint: &Chain) -> Result<(), Unusable> {
+    pub(crate) fn restore(&mut self, checkpoint: &dyn Source) -> Result<(), Unusable> {
         let dims = self.table.rows().dims();
         if checkpoint.table() != dims {
             let what = format!("its table is {:?}, expected {dims:?}", checkpoint.table());
@@ -233,7 +243,7 @@ impl<M: Model> TrainState<M> {
 
     /// Reads the large matrices of a checkpoint: `fill` is given which it is, that of this training, the shape of that of the checkpoint, and what puts its
     /// values into a slice. Gives what is small.
-    pub(crate) fn read_matrices(&mut self, checkpoint: &Chain, fill: &mut Fill<'_>) -> Result<Small, Unusable> {
+    pub(crate) fn read_matrices(&mut self, checkpoint: &dyn Source, fill: &mut Fill<'_>) -> Result<Small, Unusable> {
         let (steps, states) = (checkpoint.place().table_steps, checkpoint.states());
         let mut fresh = OptimizerState::new(self.optimizer, self.table.rows().dims(), &self.device());
         let own = fresh.filled_to(steps);

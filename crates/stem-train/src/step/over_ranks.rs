@@ -12,7 +12,7 @@ use stem_core::{Batch, Schema, Task};
 use super::gathered::{Gathered, Home, Part, StepGradients};
 use super::{Backward, Losses, Share, TableMode, TrainState};
 use crate::optimizer::NetworkGradients;
-use crate::ranks::{Fetched, Shard, Team, matrix, sum};
+use crate::ranks::{Fetched, Shard, Team, Wire, matrix, sum};
 
 impl<M: Model> TrainState<M> {
     /// As [`init`](Self::init), but of the table only the rows that live on this rank.
@@ -21,11 +21,11 @@ impl<M: Model> TrainState<M> {
         schema: &Schema,
         embedding_std: f32,
         seed: u64,
-        ranks: &Team,
+        (ranks, wire): (&Team, Wire),
         device: &Device,
     ) -> Self {
         let network = spec.init(schema, &mut ChaCha8Rng::seed_from_u64(seed), &device.clone().autodiff());
-        let shard = Shard::of(ranks, schema.rows());
+        let shard = Shard::of(ranks, schema.rows(), wire);
         let table = shard.draw(schema, &spec.widths(schema), embedding_std, seed, device);
         Self { shard: Some(shard.into()), ..Self::new(schema, table, network, TableMode::RowSparse) }
     }
@@ -41,7 +41,7 @@ impl<M: Model> TrainState<M> {
         let distinct = DistinctRows::of(&batch.ids);
         let told: Vec<f64> = labelled.iter().copied().chain([batch.rows as f64]).collect();
         let Fetched { values, asked, mut told } =
-            shard.fetch(self.table.rows(), &distinct.rows, distinct.by_row.starts(), &told);
+            shard.fetch(self.table.rows(), &distinct.rows, distinct.by_row.starts(), &told, shard.wire);
         let rows = told.pop().unwrap_or_default() as usize; // a count is exact
         let part = (batch.rows > 0).then(|| {
             let (inverse, weights) = upload(&distinct.inverse, &batch.weights, batch.rows, &device);
@@ -82,9 +82,19 @@ impl<M: Model> TrainState<M> {
         }
         let rows = home.shard.send_home(&home.asked, &rows, width); // [O, W]
         let mut all = network.flat(&self.network);
-        all.extend(losses);
-        sum(&*home.shard.ranks, &mut all);
-        let losses = all.split_off(all.len() - tasks - 1);
+        let Shard { ranks, wire, .. } = &*home.shard;
+        let losses = match wire {
+            Wire::F32 => {
+                all.extend(losses);
+                sum(&**ranks, &mut all, *wire);
+                all.split_off(all.len() - tasks - 1)
+            }
+            Wire::Bf16 => {
+                sum(&**ranks, &mut all, *wire);
+                sum(&**ranks, &mut losses, Wire::F32); // what is told is not rounded
+                losses
+            }
+        };
         let tensor = |values: &[f32]| Tensor::<1>::from_floats(values, &device);
         let losses = Losses {
             tasks: tensor(&losses[..tasks]),
@@ -99,7 +109,7 @@ impl<M: Model> TrainState<M> {
     pub(crate) fn score_over(&self, shard: &Shard, network: &M, tasks: &[Task], batch: &Batch) -> Vec<f32> {
         let distinct = DistinctRows::of(&batch.ids);
         let table = self.table.rows();
-        let Fetched { values, .. } = shard.fetch(table, &distinct.rows, distinct.by_row.starts(), &[]);
+        let Fetched { values, .. } = shard.fetch(table, &distinct.rows, distinct.by_row.starts(), &[], Wire::F32);
         if batch.rows == 0 {
             return Vec::new();
         }

@@ -44,6 +44,8 @@ pub(crate) struct Training<'l, C: ModelSpec> {
     log: Option<RunLog>,
     /// Whether it was asked to stop, as far as all ranks know.
     stopped: bool,
+    /// Whether a checkpoint is due by the time since the last one, by rank 0's clock.
+    is_time: bool,
     steps: usize,
     epoch: usize,
     evaluations: usize,
@@ -95,6 +97,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             keeper: Keeper::new(&learner.work, tasks, patience, is_joint, learner.with_joint),
             log,
             stopped: false,
+            is_time: false,
             steps: 0,
             epoch: 0,
             evaluations: 0,
@@ -167,13 +170,17 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         }
     }
 
-    /// Asks whether it is to stop; over several ranks, whether any of them was asked to.
+    /// Asks whether it is to stop, and by rank 0's clock whether a checkpoint is due; over several ranks, whether any of them was asked to stop.
     fn listen(&mut self) {
-        let own = self.learner.stop.is_set();
-        self.stopped = match self.learner.ranks.is_several() {
-            true => self.learner.ranks.gather_all(&[u8::from(own)]).concat().contains(&1),
-            false => own,
+        let stop = self.learner.stop.is_set();
+        let is_time = self.checkpoints.as_mut().is_some_and(|checkpoints| checkpoints.clock().is_due_by_time());
+        let ranks = &self.learner.ranks;
+        let all = match ranks.is_several() {
+            true => ranks.gather_all(&[u8::from(stop), u8::from(is_time)]),
+            false => vec![vec![u8::from(stop), u8::from(is_time)]],
         };
+        self.stopped = all.iter().any(|of_rank| of_rank[0] == 1);
+        self.is_time |= all[0][1] == 1;
     }
 
     fn state(&self) -> &TrainState<C::Model> {
@@ -225,7 +232,8 @@ impl<'l, C: ModelSpec> Training<'l, C> {
                 self.listen();
             }
             let is_stopped = self.stopped;
-            let is_saved = self.checkpoints.as_mut().is_some_and(|own| own.is_due(steps) || is_stopped);
+            let is_time = self.is_time || is_stopped;
+            let is_saved = self.checkpoints.as_mut().is_some_and(|own| is_time || own.clock().is_due_by_steps(steps));
             if !is_due && !is_saved && !is_stopped {
                 continue;
             }

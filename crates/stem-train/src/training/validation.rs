@@ -21,7 +21,6 @@ use crate::learner::Learner;
 use crate::log::by_task;
 use crate::loss_meter::LossMeter;
 use crate::measure::scores_of;
-use crate::ranks::Team;
 use crate::start::CHECKPOINT;
 use crate::step::TrainState;
 
@@ -36,17 +35,6 @@ struct Found {
     mean: Option<f64>,
 }
 
-impl Found {
-    /// What rank 0 has found.
-    fn of_first(self, ranks: &Team) -> Self {
-        if !ranks.is_several() {
-            return self;
-        }
-        let said = ranks.broadcast(serde_json::to_vec(&self).expect("numbers are plain data"));
-        serde_json::from_slice(&said).expect("rank 0 runs the same version, which was asked at the start")
-    }
-}
-
 impl<C: ModelSpec> Training<'_, C> {
     /// Measures on validation, logs, judges, and saves the weights where they are somebody's best.
     pub(super) fn evaluate(&mut self) -> Result<Verdict> {
@@ -57,7 +45,7 @@ impl<C: ModelSpec> Training<'_, C> {
             true => self.found(&scores),
             false => Default::default(),
         };
-        let Found { broken, of_tasks, mean } = found.of_first(&learner.ranks);
+        let Found { broken, of_tasks, mean } = learner.ranks.from_first(|| found);
         if let Some((task, bits)) = broken {
             return Err(self.not_finite((task, f32::from_bits(bits)), false)?);
         }
@@ -215,13 +203,16 @@ fn write<C: ModelSpec>(
         return Ok(bundle::save_calibrated(path, schema, keys, &learner.spec, table, network, training, calibration)?);
     };
     let rows = path.with_extension("table");
-    shard.collect(table.rows(), &rows)?;
-    if learner.ranks.is_first() {
-        let whole = (rows.as_path(), [shard.whole(), table.rows().dims()[1]]);
-        bundle::save_from_file(path, schema, keys, &learner.spec, whole, network, training, calibration)?;
-        files::remove_file(&rows)?;
-    }
-    Ok(())
+    let save = || -> Result<()> {
+        shard.write(table.rows(), &rows)?;
+        if learner.ranks.is_first() {
+            let whole = (rows.as_path(), [shard.whole(), table.rows().dims()[1]]);
+            bundle::save_from_file(path, schema, keys, &learner.spec, whole, network, training, calibration)?;
+            files::remove_file(&rows)?;
+        }
+        Ok(())
+    };
+    learner.ranks.as_first(save())
 }
 
 /// Whether all weights are numbers.

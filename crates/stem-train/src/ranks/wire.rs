@@ -1,0 +1,77 @@
+//! How rows and gradients travel between ranks.
+
+use serde::{Deserialize, Serialize};
+
+use super::numbers;
+
+/// Numbers on their way to another rank. What a rank keeps is f32 always, and so are sums; scores that are measured are of rows in f32.
+///
+/// ```toml
+/// [train]
+/// wire = "bf16"
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wire {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to 8 bits, to the nearest and among two to the even one: half the bytes.
+    Bf16,
+}
+
+impl Wire {
+    /// What travels in the place of these numbers.
+    pub(super) fn pack(self, values: &[f32]) -> Vec<u8> {
+        match self {
+            Self::F32 => bytemuck::cast_slice(values).to_vec(),
+            Self::Bf16 => values.iter().flat_map(|value| rounded(*value).to_ne_bytes()).collect(),
+        }
+    }
+
+    /// The numbers again.
+    pub(super) fn unpack(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Self::F32 => numbers(bytes),
+            Self::Bf16 => numbers::<u16>(bytes).into_iter().map(|half| f32::from_bits(u32::from(half) << 16)).collect(),
+        }
+    }
+}
+
+/// The upper half of a number's bits, after rounding.
+fn rounded(value: f32) -> u16 {
+    let bits = value.to_bits();
+    match value.is_nan() {
+        true => (bits >> 16) as u16 | 0x40, // not an infinity, whatever bits are cut off
+        false => ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_number_between_two_goes_to_the_nearer_and_from_the_middle_to_the_even_one() {
+        let through = |value: f32| Wire::Bf16.unpack(&Wire::Bf16.pack(&[value]))[0];
+        let (one, next) = (1.0, 1.0 + 1.0 / 128.0);
+        assert_eq!([one, next, 0.0, -3.5, f32::INFINITY].map(through), [one, next, 0.0, -3.5, f32::INFINITY]);
+        assert_eq!(through(1.0 + 1.0 / 256.0), one, "the middle, and 1 is even");
+        assert_eq!(through(next + 1.0 / 256.0), next + 1.0 / 128.0, "the middle, and the one above is even");
+        assert_eq!(through(1.0 + 1.1 / 256.0), next);
+        assert!(through(f32::from_bits(0x7f80_0001)).is_nan());
+    }
+
+    proptest! {
+        #[test]
+        fn what_travels_is_within_a_256th_in_half_the_bytes(values in prop::collection::vec(-1e6f32..1e6, 0..50)) {
+            let bytes = Wire::Bf16.pack(&values);
+            prop_assert_eq!(2 * bytes.len(), Wire::F32.pack(&values).len());
+            prop_assert_eq!(&Wire::F32.unpack(&Wire::F32.pack(&values)), &values);
+            for (value, found) in values.iter().zip(Wire::Bf16.unpack(&bytes)) {
+                prop_assert!((value - found).abs() <= value.abs() / 256.0);
+            }
+        }
+    }
+}
