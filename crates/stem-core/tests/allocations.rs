@@ -31,11 +31,11 @@ fn a_request_allocates_no_more_for_its_rows_once_it_is_warm() {
     let one = rows()[..1].to_vec();
     let users = |count: usize| {
         let columns = Columns::new(count).shared("tags", "c|a").shared("age", 31.5);
-        columns.column("user", (0..count).map(|user| (user as i64 % 50).into()).collect())
+        columns.column("user", (0..count as i64).map(|user| user % 50).collect::<Vec<_>>())
     };
     let (few, many) = (users(32), users(500));
     let encoded = predictor.encode(&one).unwrap();
-    let score = |columns: &Columns| drop(predictor.score(&predictor.encode_columns(columns).unwrap()).unwrap());
+    let score = |columns: &Columns<'_>| drop(predictor.score(&predictor.encode_columns(columns).unwrap()).unwrap());
     let (of_one, of_encoded) = (
         allocations(|| drop(predictor.predict(&one).unwrap())),
         allocations(|| drop(predictor.score(&encoded).unwrap())),

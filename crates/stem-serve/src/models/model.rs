@@ -98,7 +98,7 @@ impl Model {
     }
 
     /// Ids and weights of rows; of no rows nothing.
-    pub(crate) fn encode(&self, columns: &Columns) -> stem_core::Result<Batch> {
+    pub(crate) fn encode(&self, columns: &Columns<'_>) -> stem_core::Result<Batch> {
         match columns.rows() {
             0 => Ok(Batch::default()),
             _ => self.predictor.encode_columns(columns),

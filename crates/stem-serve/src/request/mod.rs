@@ -3,6 +3,8 @@
 //! The body is walked twice and never held as a tree: what is kept of it are the values of columns that are read. They take a constant
 //! times the bytes of the body, whatever is in it.
 
+#[cfg(feature = "arrow")]
+pub(crate) mod arrow;
 mod head;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -15,10 +17,70 @@ use std::cell::RefCell;
 use serde::Deserializer;
 use serde::de::DeserializeSeed;
 
-pub(crate) use head::{Combine, Head};
+pub(crate) use head::Head;
 pub(crate) use rows::Rows;
 
+use crate::config::Limits;
+
 use crate::refusal::Refusal;
+
+/// A request as it came, before it is known which columns are read.
+pub(crate) enum Given {
+    /// An object with settings and rows.
+    Json(Vec<u8>),
+    /// An Arrow stream.
+    #[cfg(feature = "arrow")]
+    Arrow(arrow::Table),
+}
+
+impl Given {
+    /// Takes a body as its content type says; one that says nothing else is JSON.
+    ///
+    /// # Errors
+    /// A body that is too deep, and an Arrow stream that does not read.
+    pub(crate) fn read(form: BodyForm, body: Vec<u8>, limits: &Limits) -> Result<Self, Refusal> {
+        let given = match form {
+            BodyForm::Json => Self::Json(body),
+            #[cfg(feature = "arrow")]
+            BodyForm::Arrow => Self::Arrow(arrow::Table::read(body, limits)?),
+            #[cfg(not(feature = "arrow"))]
+            BodyForm::Arrow => return Err(Refusal::ContentType { found: ARROW }),
+        };
+        check_depth(given.settings(), limits.depth)?;
+        Ok(given)
+    }
+
+    /// The settings, as a JSON object.
+    pub(crate) fn settings(&self) -> &[u8] {
+        match self {
+            Self::Json(body) => body,
+            #[cfg(feature = "arrow")]
+            Self::Arrow(table) => table.settings(),
+        }
+    }
+
+    /// The rows, of which the columns `known` are kept.
+    ///
+    /// # Errors
+    /// Columns that are unknown, rows that do not read or are too many.
+    pub(crate) fn rows(&self, known: &[&str], ignore_unknown: bool, limit: usize) -> Result<Rows, Refusal> {
+        match self {
+            Self::Json(body) => Rows::read(body, known, ignore_unknown, limit),
+            #[cfg(feature = "arrow")]
+            Self::Arrow(table) => table.rows(known, ignore_unknown),
+        }
+    }
+}
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyForm {
+    Json,
+    Arrow,
+}
+
+/// The content type of an Arrow IPC stream.
+pub(crate) const ARROW: &str = "application/vnd.apache.arrow.stream";
 
 /// The keys of a request.
 const KEYS: &[&str] = &["model", "rows", "shared", "columns", "ignore_unknown", "top_k", "weights", "powers"];

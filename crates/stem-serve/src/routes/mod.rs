@@ -1,6 +1,9 @@
 //! What can be asked, and what happens around every question: its id, its token, its line in the log.
 
 mod admin;
+#[cfg(feature = "arrow")]
+mod arrow;
+mod form;
 mod page;
 mod score;
 
