@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::models::{Model, Registry, Source};
 use crate::queue::{Queue, Room, Scored};
 use crate::refusal::Refusal;
-use crate::request::{BodyForm, Given, Head, Rows};
+use crate::request::{Body, Given, Head, Rows};
 
 /// Bodies up to so many bytes are read on the thread of their connection.
 const SMALL: usize = 1 << 16;
@@ -65,7 +65,7 @@ impl App {
     /// Reads and scores a request. `is_sound` refuses settings that the model that is meant cannot follow.
     pub(crate) async fn answer(
         self: &Arc<Self>,
-        body: (BodyForm, Vec<u8>),
+        body: Body,
         for_ranking: bool,
         is_sound: fn(&Head, &Model) -> Result<(), Refusal>,
     ) -> Result<Answer, Refusal> {
@@ -76,15 +76,15 @@ impl App {
 
     async fn answered(
         self: &Arc<Self>,
-        (form, body): (BodyForm, Vec<u8>),
+        body: Body,
         for_ranking: bool,
         is_sound: fn(&Head, &Model) -> Result<(), Refusal>,
     ) -> Result<Answer, Refusal> {
-        let asked = if body.len() <= SMALL {
-            self.ask(form, body, for_ranking, is_sound)?
+        let asked = if body.is_at_most(SMALL) {
+            self.ask(body, for_ranking, is_sound)?
         } else {
             let app = self.clone();
-            let ask = move || app.ask(form, body, for_ranking, is_sound);
+            let ask = move || app.ask(body, for_ranking, is_sound);
             spawn_blocking(ask).await.unwrap_or(Err(Refusal::Internal))?
         };
         let Asked { model, head, rows, scored, shadow } = asked;
@@ -101,15 +101,13 @@ impl App {
     /// Reads a request and puts it into the queue. Whatever is in the body, nothing panics; if something does, it is this request alone.
     fn ask(
         &self,
-        form: BodyForm,
-        body: Vec<u8>,
+        body: Body,
         for_ranking: bool,
         is_sound: fn(&Head, &Model) -> Result<(), Refusal>,
     ) -> Result<Asked, Refusal> {
-        let bytes = body.len();
-        let read = || self.read(&Given::read(form, body, &self.config.limits)?, for_ranking, is_sound);
+        let read = || self.read(&Given::read(body, &self.config.limits)?, for_ranking, is_sound);
         catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-            tracing::error!(bytes, "reading a request panicked");
+            tracing::error!("reading a request panicked");
             Err(Refusal::Internal)
         })
     }
@@ -142,6 +140,7 @@ impl App {
         };
         let (model, shadow) = (models[place].clone(), shadows[place].clone());
         is_sound(&head, &model)?;
+        model.check_version(given.version())?;
         rows.check(&model.columns())?;
         let count = rows.count();
         self.queue.check_room(count)?; // before ids are made of it
@@ -164,7 +163,7 @@ impl App {
     /// Explains the rows of a request, at most `limit`; one request at a time, so that it holds up the others little.
     pub(crate) async fn explain(
         self: &Arc<Self>,
-        body: (BodyForm, Vec<u8>),
+        body: Body,
         limit: usize,
     ) -> Result<(Arc<Model>, Vec<Explanation>), Refusal> {
         let within = self.config.limits.answer;
@@ -181,12 +180,8 @@ impl App {
         timeout(within, explained).await.unwrap_or_else(late)
     }
 
-    fn explained(
-        &self,
-        (form, body): (BodyForm, Vec<u8>),
-        limit: usize,
-    ) -> Result<(Arc<Model>, Vec<Explanation>), Refusal> {
-        let given = Given::read(form, body, &Limits { rows: limit, ..self.config.limits.clone() })?;
+    fn explained(&self, body: Body, limit: usize) -> Result<(Arc<Model>, Vec<Explanation>), Refusal> {
+        let given = Given::read(body, &Limits { rows: limit, ..self.config.limits.clone() })?;
         let head = Head::read(given.settings(), false)?;
         let model = match &head.model {
             Some(name) => self.registry.get(name)?,

@@ -27,6 +27,7 @@
 //! | which model: by name, the only one, by a split | `models`, `app` |
 //! | ids and weights, then into the queue | `app`, `queue` |
 //! | one batch of several requests, scored | `queue` |
+//! | the same over gRPC (feature `grpc`) | `grpc` |
 //! | the answer, or what it was refused for | `routes`, [`Refusal`] |
 //!
 //! A request takes its model once, by one pointer, and keeps it to its end: every answer comes from one whole bundle, whatever is swapped
@@ -46,6 +47,8 @@ mod queue;
 mod app;
 mod body;
 mod routes;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod tls;
 mod server;
 

@@ -12,6 +12,7 @@ use stem_core::{Batch, Columns, Field, Predictor, PredictorOptions, Row, example
 
 use super::golden::{self, Checked};
 use crate::error::with_causes;
+use crate::refusal::{Refusal, shortened};
 
 /// Digits of the checksum that tell versions apart.
 const VERSION_DIGITS: usize = 12;
@@ -90,6 +91,17 @@ impl Model {
         let version = predictor.checksum().chars().take(VERSION_DIGITS).collect();
         let loaded = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Ok(Self { name: name.into(), version, predictor, file, loaded, verify, golden, example, keyed })
+    }
+
+    /// Refuses a request that asks for another version.
+    pub(crate) fn check_version(&self, asked: Option<&str>) -> Result<(), Refusal> {
+        match asked {
+            Some(asked) if asked != self.version => {
+                let name = shortened(format!("{}, version {asked}", self.name));
+                Err(Refusal::UnknownModel { name, known: format!("{}, version {}", self.name, self.version) })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The columns that it reads.

@@ -21,6 +21,8 @@ pub(crate) use head::Head;
 pub(crate) use rows::Rows;
 
 use crate::config::Limits;
+#[cfg(feature = "grpc")]
+use crate::grpc::Tensors;
 
 use crate::refusal::Refusal;
 
@@ -31,6 +33,9 @@ pub(crate) enum Given {
     /// An Arrow stream.
     #[cfg(feature = "arrow")]
     Arrow(arrow::Table),
+    /// The tensors of a gRPC request.
+    #[cfg(feature = "grpc")]
+    Tensors(Tensors),
 }
 
 impl Given {
@@ -38,13 +43,15 @@ impl Given {
     ///
     /// # Errors
     /// A body that is too deep, and an Arrow stream that does not read.
-    pub(crate) fn read(form: BodyForm, body: Vec<u8>, limits: &Limits) -> Result<Self, Refusal> {
-        let given = match form {
-            BodyForm::Json => Self::Json(body),
+    pub(crate) fn read(body: Body, limits: &Limits) -> Result<Self, Refusal> {
+        let given = match body {
+            Body::Bytes(BodyForm::Json, bytes) => Self::Json(bytes),
             #[cfg(feature = "arrow")]
-            BodyForm::Arrow => Self::Arrow(arrow::Table::read(body, limits)?),
+            Body::Bytes(BodyForm::Arrow, bytes) => Self::Arrow(arrow::Table::read(bytes, limits)?),
             #[cfg(not(feature = "arrow"))]
-            BodyForm::Arrow => return Err(Refusal::ContentType { found: ARROW }),
+            Body::Bytes(BodyForm::Arrow, _) => return Err(Refusal::ContentType { found: ARROW }),
+            #[cfg(feature = "grpc")]
+            Body::Tensors(tensors) => Self::Tensors(tensors),
         };
         check_depth(given.settings(), limits.depth)?;
         Ok(given)
@@ -56,6 +63,17 @@ impl Given {
             Self::Json(body) => body,
             #[cfg(feature = "arrow")]
             Self::Arrow(table) => table.settings(),
+            #[cfg(feature = "grpc")]
+            Self::Tensors(tensors) => tensors.settings(),
+        }
+    }
+
+    /// The version of the model that is asked for, if one is.
+    pub(crate) fn version(&self) -> Option<&str> {
+        match self {
+            #[cfg(feature = "grpc")]
+            Self::Tensors(tensors) => tensors.version.as_deref(),
+            _ => None,
         }
     }
 
@@ -68,6 +86,28 @@ impl Given {
             Self::Json(body) => Rows::read(body, known, ignore_unknown, limit),
             #[cfg(feature = "arrow")]
             Self::Arrow(table) => table.rows(known, ignore_unknown),
+            #[cfg(feature = "grpc")]
+            Self::Tensors(tensors) => tensors.rows(known, ignore_unknown),
+        }
+    }
+}
+
+/// What a request came as.
+pub(crate) enum Body {
+    /// The body of a request over HTTP.
+    Bytes(BodyForm, Vec<u8>),
+    /// A message of gRPC, taken apart.
+    #[cfg(feature = "grpc")]
+    Tensors(Tensors),
+}
+
+impl Body {
+    /// Whether so little is to be read that it is done at once.
+    pub(crate) fn is_at_most(&self, bytes: usize) -> bool {
+        match self {
+            Self::Bytes(_, body) => body.len() <= bytes,
+            #[cfg(feature = "grpc")]
+            Self::Tensors(_) => false,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::models::Model;
 use crate::refusal::Refusal;
 #[cfg(feature = "arrow")]
 use crate::request::BodyForm;
-use crate::request::Head;
+use crate::request::{Body, Head};
 
 pub(super) async fn score(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     let wanted = form::wanted(request.headers());
@@ -49,7 +49,7 @@ pub(super) async fn explain(State(app): State<Arc<App>>, request: Request) -> Re
     let (head, body) = request.into_parts();
     let limits = &app.config.limits;
     let body = read_all(&head.headers, body, limits.body_bytes, limits.read).await?;
-    let body = (form::given(&head.headers), body);
+    let body = Body::Bytes(form::given(&head.headers), body);
     let (model, rows) = app.explain(body, EXPLAINED.min(limits.rows)).await?;
     Ok(told(&Told { model: &model, what: Explained(&rows) }, rows.len()))
 }
@@ -72,7 +72,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     let limits = &app.config.limits;
     let body = read_all(&head.headers, body, limits.body_bytes, limits.read).await?;
-    app.answer((form::given(&head.headers), body), for_ranking, is_sound).await
+    app.answer(Body::Bytes(form::given(&head.headers), body), for_ranking, is_sound).await
 }
 
 /// An answer with the model that gave it.
