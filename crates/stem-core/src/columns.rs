@@ -105,13 +105,13 @@ impl<'a> Columns<'a> {
 /// Looks every field of every row up, field by field.
 pub(crate) fn encode_columns(schema: &Schema, vocabularies: &[Vocabulary], columns: &Columns<'_>) -> Result<Batch> {
     let (mut ids, mut weights) = (Vec::new(), Vec::new());
-    encode_columns_into(schema, vocabularies, columns, (&mut ids, &mut weights))?;
+    encode_columns_into((schema, &schema.offsets()), vocabularies, columns, (&mut ids, &mut weights))?;
     Ok(Batch::new(columns.rows(), ids, weights))
 }
 
-/// The same into vectors that are there, whatever is in them. `[B, S]` each
+/// The same into vectors that are there, whatever is in them; `offsets` are the schema's. `[B, S]` each
 pub(crate) fn encode_columns_into(
-    schema: &Schema,
+    (schema, offsets): (&Schema, &[u32]),
     vocabularies: &[Vocabulary],
     columns: &Columns<'_>,
     (ids, weights): (&mut Vec<u32>, &mut Vec<f32>),
@@ -126,7 +126,7 @@ pub(crate) fn encode_columns_into(
     }
     ids.resize(rows * slots, 0); // every slot is written below
     weights.resize(rows * slots, 0.0);
-    let (offsets, mut first) = (schema.offsets(), 0);
+    let mut first = 0;
     for field in &schema.fields {
         let range = first..first + field.kind.slots();
         first = range.end;
@@ -210,7 +210,7 @@ mod tests {
         let expected = encode_rows(&schema, &vocabularies, &rows).unwrap();
         assert_eq!(encode_columns(&schema, &vocabularies, &lent).unwrap(), expected);
         let (mut ids, mut weights) = (vec![9; 100], vec![9.0; 1]);
-        encode_columns_into(&schema, &vocabularies, &lent, (&mut ids, &mut weights)).unwrap();
+        encode_columns_into((&schema, &schema.offsets()), &vocabularies, &lent, (&mut ids, &mut weights)).unwrap();
         assert_eq!((ids, weights), (expected.ids, expected.weights), "whatever was in them before");
     }
 

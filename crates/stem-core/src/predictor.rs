@@ -69,6 +69,8 @@ pub struct Predictor<C: ModelSpec = ModelConfig> {
     checksum: String,
     tasks: Arc<[String]>,
     layout: SlotLayout,
+    /// First table row of each vocabulary.
+    offsets: Vec<u32>,
     /// One, or one for each moment of the training that was the best of some tasks.
     states: Vec<State<C::Model>>,
     /// What is done to the scores of each task. `[T]`
@@ -114,6 +116,7 @@ impl<C: ModelSpec> Predictor<C> {
         let bundle = Bundle::<C>::open_verified(path, options.verify)?;
         let states = bundle.load_states(device)?;
         let layout = SlotLayout::new(&bundle.manifest.schema, states[0].table.widths());
+        let offsets = bundle.manifest.schema.offsets();
         let Bundle { manifest, config, vocabularies, checksum, .. } = bundle;
         let tasks = manifest.schema.task_names();
         let calibration = tasks.iter().map(|task| manifest.calibration.get(task).cloned()).collect();
@@ -126,6 +129,7 @@ impl<C: ModelSpec> Predictor<C> {
             checksum,
             tasks,
             layout,
+            offsets,
             states,
             calibration,
             precision,
@@ -259,7 +263,7 @@ impl<C: ModelSpec> Predictor<C> {
     pub(crate) fn score_columns_into(&self, columns: &Columns<'_>, scores: &mut Vec<f32>) -> Result<()> {
         scores.clear();
         SCRATCH.with_borrow_mut(|(ids, weights)| {
-            encode_columns_into(self.schema(), &self.vocabularies, columns, (ids, weights))?;
+            encode_columns_into((self.schema(), &self.offsets), &self.vocabularies, columns, (ids, weights))?;
             let cells = self.rows_at_once() * self.layout.slots();
             for (ids, weights) in ids.chunks(cells).zip(weights.chunks(cells)) {
                 scores.extend(self.score_part(ids, weights));

@@ -41,6 +41,14 @@ fn a_request_allocates_no_more_for_its_rows_once_it_is_warm() {
         allocations(|| drop(predictor.score(&encoded).unwrap())),
     );
     let (of_few, of_many) = (allocations(|| score(&few)), allocations(|| score(&many)));
+    // a request that is asked again: columns that are lent, a buffer that is there
+    let candidates: Vec<i64> = (0..500).map(|user| user % 50).collect();
+    let request = predictor.request(500).shared_ref("tags", &["c", "a"][..]).shared("age", 31.5);
+    let request = request.column("user", &candidates[..]);
+    let scores = std::cell::RefCell::new(Vec::new());
+    let of_lent = allocations(|| request.score_into(&mut scores.borrow_mut()).unwrap());
+    println!("500 candidates that are lent {of_lent}");
+    assert!(of_lent <= of_encoded, "{of_lent} and {of_encoded}: looking up and answering allocate nothing");
     println!("one row {of_one}, encoded {of_encoded}, 32 candidates {of_few}, 500 candidates {of_many}");
     assert!(of_encoded <= of_one && of_many <= of_few + of_few / 10, "{of_few} and {of_many}");
 }

@@ -20,20 +20,33 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use messages::*;
 use prost::Message;
 use serde_json::{Value as Json, json};
-use stem_serve::{ServeConfig, Token};
+use stem_serve::{ServeConfig, Tls, Token};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 /// What came back: the message, or code and text of the refusal.
 type Told<A> = Result<A, (u32, String)>;
 
 /// One call on a connection of its own.
 async fn call<A: Message + Default>(address: SocketAddr, method: &str, token: &str, message: &impl Message) -> Told<A> {
-    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    call_over(TcpStream::connect(address).await.unwrap(), method, token, message).await
+}
+
+async fn call_over<A: Message + Default>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: &str,
+    token: &str,
+    message: &impl Message,
+) -> Told<A> {
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let message = message.encode_to_vec();
     let framed = [&[0][..], &(message.len() as u32).to_be_bytes(), &message].concat();
-    let request = hyper::Request::post(format!("http://{address}/inference.GRPCInferenceService/{method}"))
+    let request = hyper::Request::post(format!("http://localhost/inference.GRPCInferenceService/{method}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .header("authorization", format!("Bearer {token}"));
@@ -237,4 +250,27 @@ fn who_connects_and_says_nothing_is_cut() {
         assert!(begun.elapsed() < Duration::from_secs(15));
     }
     assert_eq!(ask::<Is>(&server, "ServerLive", &Nothing {}), Ok(Is { so: true }));
+}
+
+#[test]
+fn a_caller_who_trusts_the_certificate_is_answered_over_tls() {
+    let models = Models::new(&["shop"]);
+    let sample = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples").join(name);
+    let tls = Tls { cert: sample("cert.pem"), key: sample("key.pem") };
+    let server = start_with(&models.path("shop"), ServeConfig::default(), Some(tls));
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(sample("cert.pem")).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(std::sync::Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = TlsConnector::from(std::sync::Arc::new(config));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let told: Told<InferResponse> = runtime.block_on(async {
+        let stream = TcpStream::connect(server.grpc).await.unwrap();
+        let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        call_over(stream, "ModelInfer", "", &request(5).0).await
+    });
+    assert!(same(&bits_of(&told.unwrap()), &expected(&models.predictor("shop"), &request(5).1)));
 }
