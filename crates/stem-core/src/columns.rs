@@ -1,46 +1,61 @@
 //! A request by columns: rows that share the values of some columns, as one user has many candidates.
 
+mod cells;
+
+use std::borrow::Cow;
+
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::featurize::encode_field;
-use crate::schema::{Field, Schema};
+use crate::schema::Schema;
 use crate::value::Value;
+use crate::value_ref::ValueRef;
 use crate::vocabulary::Vocabulary;
 
-/// Values of rows by column; what all rows share is there once.
+pub use cells::Cells;
+
+/// Values of rows by column; what all rows share is there once. Nothing of what is borrowed is copied.
 ///
 /// ```no_run
 /// use stem_core::{Columns, DeviceSpec, Predictor};
 ///
 /// let predictor = Predictor::open("bundle.safetensors", &DeviceSpec::default().open()?)?;
-/// let candidates = Columns::new(2).shared("user", 7).column("item", vec![21.into(), 22.into()]);
+/// let (items, prices) = ([21i64, 22], [9.5f32, 0.5]);
+/// let candidates = Columns::new(2).shared("user", 7).column("item", &items[..]).column("price", &prices[..]);
 /// let scores = predictor.score(&predictor.encode_columns(&candidates)?)?;
 /// # Ok::<(), stem_core::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Columns {
+pub struct Columns<'a> {
     rows: usize,
-    columns: Vec<(String, Column)>,
+    columns: Vec<(Cow<'a, str>, Column<'a>)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Column {
+enum Column<'a> {
     /// Of every row.
     Shared(Value),
+    /// Of every row, where it lies.
+    Lent(ValueRef<'a>),
     /// Of each row its own. `[B]`
-    Each(Vec<Value>),
+    Each(Cells<'a>),
 }
 
-impl Column {
-    fn get(&self, row: usize) -> Option<&Value> {
+impl Column<'_> {
+    fn get(&self, row: usize) -> Option<ValueRef<'_>> {
         match self {
-            Self::Shared(value) => Some(value),
-            Self::Each(values) => values.get(row),
+            Self::Shared(value) => Some(value.into()),
+            Self::Lent(value) => Some(*value),
+            Self::Each(cells) => cells.get(row),
         }
+    }
+
+    fn is_shared(&self) -> bool {
+        !matches!(self, Self::Each(_))
     }
 }
 
-impl Columns {
+impl<'a> Columns<'a> {
     /// Rows without values.
     pub fn new(rows: usize) -> Self {
         Self { rows, columns: Vec::new() }
@@ -48,19 +63,22 @@ impl Columns {
 
     /// Adds a column that has one value in all rows.
     #[must_use]
-    pub fn shared(mut self, column: impl Into<String>, value: impl Into<Value>) -> Self {
+    pub fn shared(mut self, column: impl Into<Cow<'a, str>>, value: impl Into<Value>) -> Self {
         self.columns.push((column.into(), Column::Shared(value.into())));
         self
     }
 
-    /// Adds a column with a value for each row.
-    ///
-    /// # Panics
-    /// When it has more or fewer values than there are rows.
+    /// The same of a value that lies elsewhere: a text, a slice that is a list.
     #[must_use]
-    pub fn column(mut self, column: impl Into<String>, values: Vec<Value>) -> Self {
-        assert_eq!(values.len(), self.rows, "values of a column, and rows");
-        self.columns.push((column.into(), Column::Each(values)));
+    pub fn shared_ref(mut self, column: impl Into<Cow<'a, str>>, value: impl Into<ValueRef<'a>>) -> Self {
+        self.columns.push((column.into(), Column::Lent(value.into())));
+        self
+    }
+
+    /// Adds a column with a value for each row. One that has more or fewer is refused when the rows are looked up.
+    #[must_use]
+    pub fn column(mut self, column: impl Into<Cow<'a, str>>, values: impl Into<Cells<'a>>) -> Self {
+        self.columns.push((column.into(), Column::Each(values.into())));
         self
     }
 
@@ -70,70 +88,82 @@ impl Columns {
     }
 
     /// The value of a column in a row, if the rows have that column.
-    pub fn get(&self, row: usize, column: &str) -> Option<&Value> {
+    pub fn get(&self, row: usize, column: &str) -> Option<ValueRef<'_>> {
         self.find(column)?.get(row)
     }
 
     /// Whether all rows have one value there.
     pub fn is_shared(&self, column: &str) -> bool {
-        matches!(self.find(column), Some(Column::Shared(_)))
+        self.find(column).is_some_and(Column::is_shared)
     }
 
-    fn find(&self, column: &str) -> Option<&Column> {
+    fn find(&self, column: &str) -> Option<&Column<'a>> {
         self.columns.iter().find(|(name, _)| name == column).map(|(_, column)| column)
     }
 }
 
 /// Looks every field of every row up, field by field.
-pub(crate) fn encode_columns(schema: &Schema, vocabularies: &[Vocabulary], columns: &Columns) -> Result<Batch> {
-    let (slots, offsets, rows) = (schema.slots(), schema.offsets(), columns.rows());
-    let (mut ids, mut weights) = (vec![0; rows * slots], vec![0.0; rows * slots]);
-    for (field, range) in schema.fields.iter().zip(schema.slot_ranges()) {
-        let (offset, vocabulary) = (offsets[field.vocabulary], &vocabularies[field.vocabulary]);
-        let found = sources(schema, field, columns)?;
-        let encode = |row: usize, ids: &mut [u32], weights: &mut [f32]| {
-            let get = |column: &str| {
-                let (_, source) = found.iter().find(|(name, _)| *name == column)?;
-                source.get(row)
-            };
-            let mut place = 0;
-            encode_field(schema, field, vocabulary, get, row, |id, weight| {
-                (ids[place], weights[place]) = (offset + id, weight);
-                place += 1;
-            })
+pub(crate) fn encode_columns(schema: &Schema, vocabularies: &[Vocabulary], columns: &Columns<'_>) -> Result<Batch> {
+    let (mut ids, mut weights) = (Vec::new(), Vec::new());
+    encode_columns_into((schema, &schema.offsets()), vocabularies, columns, (&mut ids, &mut weights))?;
+    Ok(Batch::new(columns.rows(), ids, weights))
+}
+
+/// The same into vectors that are there, whatever is in them; `offsets` are the schema's. `[B, S]` each
+pub(crate) fn encode_columns_into(
+    (schema, offsets): (&Schema, &[u32]),
+    vocabularies: &[Vocabulary],
+    columns: &Columns<'_>,
+    (ids, weights): (&mut Vec<u32>, &mut Vec<f32>),
+) -> Result<()> {
+    let (slots, rows) = (schema.slots(), columns.rows());
+    for (name, column) in &columns.columns {
+        if let Column::Each(cells) = column
+            && cells.len() != rows
+        {
+            return Err(Error::Length { column: name.to_string(), found: cells.len(), expected: rows });
+        }
+    }
+    ids.resize(rows * slots, 0); // every slot is written below
+    weights.resize(rows * slots, 0.0);
+    let mut first = 0;
+    for field in &schema.fields {
+        let range = first..first + field.kind.slots();
+        first = range.end;
+        let keys = (&vocabularies[field.vocabulary], offsets[field.vocabulary]);
+        let find = |column: &str| match columns.find(column) {
+            Some(column) => Ok(column),
+            None => {
+                let columns = schema.columns().join(", ");
+                Err(Error::MissingColumn { column: column.into(), row: 0, columns })
+            }
         };
-        let is_shared = found.iter().all(|(_, source)| matches!(source, Column::Shared(_)));
+        let is_shared =
+            field.columns().iter().try_fold(true, |all, column| Ok::<_, Error>(find(column)?.is_shared() && all))?;
+        let only = match field.columns() {
+            [column] => Some(find(column)?), // found once, not for each row
+            _ => None,
+        };
         for row in 0..rows {
             let start = row * slots + range.start;
             if is_shared && row > 0 {
                 ids.copy_within(range.clone(), start);
                 weights.copy_within(range.clone(), start);
-            } else {
-                let own = start..start + range.len();
-                encode(row, &mut ids[own.clone()], &mut weights[own])?;
+                continue;
             }
+            let own = start..start + range.len();
+            let get = |column: &str| only.or_else(|| columns.find(column))?.get(row);
+            encode_field((schema, field), keys, get, row, (&mut ids[own.clone()], &mut weights[own]))?;
         }
     }
-    Ok(Batch::new(rows, ids, weights))
-}
-
-/// The columns that a field reads.
-fn sources<'a>(schema: &Schema, field: &'a Field, columns: &'a Columns) -> Result<Vec<(&'a str, &'a Column)>> {
-    let find = |column: &'a String| match columns.find(column) {
-        Some(source) => Ok((column.as_str(), source)),
-        None => {
-            let columns = schema.columns().join(", ");
-            Err(Error::MissingColumn { column: column.clone(), row: 0, columns })
-        }
-    };
-    field.columns().iter().map(find).collect()
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::featurize::encode_rows;
-    use crate::schema::{Task, VocabularySpec};
+    use crate::schema::{Field, Task, VocabularySpec};
     use crate::transform::{KeyKind, Transform};
     use crate::value::Row;
 
@@ -159,14 +189,29 @@ mod tests {
         let sites = ["x", "y", "x"];
         let rows: Vec<Row> =
             sites.iter().map(|site| Row::new().with("user", 20).with("tags", "c|b|a").with("site", *site)).collect();
-        let columns = Columns::new(3)
-            .shared("user", 20)
-            .shared("tags", "c|b|a")
-            .column("site", sites.iter().map(|site| Value::from(*site)).collect());
+        let columns = Columns::new(3).shared("user", 20).shared("tags", "c|b|a").column("site", &sites[..]);
         let expected = encode_rows(&schema, &vocabularies, &rows).unwrap();
         assert_eq!(encode_columns(&schema, &vocabularies, &columns).unwrap(), expected);
-        assert_eq!((columns.get(1, "site"), columns.get(1, "user")), (Some(&"y".into()), Some(&20.into())));
+        assert_eq!((columns.get(1, "site"), columns.get(1, "user")), (Some("y".into()), Some(20.into())));
         assert!(encode_columns(&schema, &vocabularies, &Columns::new(0)).is_err(), "no rows have no columns either");
+    }
+
+    #[test]
+    fn borrowed_values_have_the_ids_of_values_of_ones_own() {
+        let (schema, vocabularies) = (schema(), vocabularies());
+        let (users, tags, ends) = ([10i64, 30, 20], ["c", "b", "zz", "a"], [2, 2, 4]);
+        let lent = Columns::new(3)
+            .column("user", &users[..])
+            .column("tags", Cells::lists(&tags[..], &ends[..]))
+            .shared_ref("site", "x");
+        let rows = [vec!["c", "b"], vec![], vec!["zz", "a"]].into_iter().zip(users);
+        let rows: Vec<Row> =
+            rows.map(|(tags, user)| Row::new().with("user", user).with("tags", tags).with("site", "x")).collect();
+        let expected = encode_rows(&schema, &vocabularies, &rows).unwrap();
+        assert_eq!(encode_columns(&schema, &vocabularies, &lent).unwrap(), expected);
+        let (mut ids, mut weights) = (vec![9; 100], vec![9.0; 1]);
+        encode_columns_into((&schema, &schema.offsets()), &vocabularies, &lent, (&mut ids, &mut weights)).unwrap();
+        assert_eq!((ids, weights), (expected.ids, expected.weights), "whatever was in them before");
     }
 
     #[test]
@@ -175,9 +220,12 @@ mod tests {
         let columns = Columns::new(2)
             .shared("site", "x")
             .shared("tags", Value::Null)
-            .column("user", vec![10.into(), "ten".into()]);
+            .column("user", vec![Value::from(10), "ten".into()]);
         let message = encode_columns(&schema, &vocabularies, &columns).unwrap_err().to_string();
         assert_eq!(message, "column 'user', row 1: expected an integer, found \"ten\"");
+        let short = Columns::new(3).shared("site", "x").shared("tags", Value::Null).column("user", &[10i64, 20][..]);
+        let message = encode_columns(&schema, &vocabularies, &short).unwrap_err().to_string();
+        assert_eq!(message, "column 'user' has 2 values, there are 3 rows");
         let message = encode_columns(&schema, &vocabularies, &Columns::new(2)).unwrap_err().to_string();
         assert_eq!(message, "row 0 has no column 'user'; the model reads: user, tags, site");
     }

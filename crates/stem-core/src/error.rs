@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::bundle::BundleFault;
 use crate::delta::DeltaFault;
 use crate::files::FileError;
+use crate::rank::RankFault;
 
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -90,6 +91,29 @@ pub enum Error {
         /// All columns that are read.
         columns: String,
     },
+    /// A column of a request that has more or fewer values than there are rows.
+    #[error("column '{column}' has {found} values, there are {expected} rows")]
+    Length {
+        /// The column.
+        column: String,
+        /// Its values.
+        found: usize,
+        /// The rows.
+        expected: usize,
+    },
+    /// A column of a request whose type no column has.
+    #[error("column '{column}': expected {expected}, found {found}")]
+    ColumnType {
+        /// The column.
+        column: String,
+        /// What may be there.
+        expected: &'static str,
+        /// The type.
+        found: String,
+    },
+    /// A ranking that cannot be made of a model's scores.
+    #[error(transparent)]
+    Rank(#[from] RankFault),
     /// A value of a type that the column cannot take.
     #[error("column '{column}', row {row}: expected {expected}, found {found}")]
     WrongType {

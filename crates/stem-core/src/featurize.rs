@@ -1,12 +1,11 @@
 //! Raw rows to a batch: the same ids and weights that the training data were encoded to.
 
-use std::borrow::Cow;
-
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::schema::{Field, FieldKind, Keep, Schema};
 use crate::transform::{Transform, number_of};
 use crate::value::{Row, Value};
+use crate::value_ref::ValueRef;
 use crate::vocabulary::{PADDING, Vocabulary};
 
 /// Looks every field of every row up.
@@ -20,53 +19,60 @@ pub fn encode_rows(schema: &Schema, vocabularies: &[Vocabulary], rows: &[Row]) -
 /// Rows of a larger request: errors count from its row `first`.
 pub(crate) fn encode_part(schema: &Schema, vocabularies: &[Vocabulary], rows: &[Row], first: usize) -> Result<Batch> {
     let (slots, offsets) = (schema.slots(), schema.offsets());
-    let mut batch = Batch { rows: rows.len(), ..Batch::default() };
-    batch.ids.reserve(rows.len() * slots);
-    batch.weights.reserve(rows.len() * slots);
-    for (index, row) in (first..).zip(rows) {
-        for field in &schema.fields {
+    let (mut ids, mut weights) = (vec![0; rows.len() * slots], vec![0.0; rows.len() * slots]);
+    let cells = ids.chunks_exact_mut(slots.max(1)).zip(weights.chunks_exact_mut(slots.max(1)));
+    for ((index, row), (ids, weights)) in (first..).zip(rows).zip(cells) {
+        for (field, range) in schema.fields.iter().zip(schema.slot_ranges()) {
             let (offset, vocabulary) = (offsets[field.vocabulary], &vocabularies[field.vocabulary]);
-            encode_field(
-                schema,
-                field,
-                vocabulary,
-                |column| row.get(column),
-                index,
-                |id, weight| {
-                    batch.ids.push(offset + id);
-                    batch.weights.push(weight);
-                },
-            )?;
+            let own = (&mut ids[range.clone()], &mut weights[range]);
+            encode_field((schema, field), (vocabulary, offset), |column| row.get(column).map(Into::into), index, own)?;
         }
     }
-    Ok(batch)
+    Ok(Batch::new(rows.len(), ids, weights))
 }
 
-/// The slots of a field in a row: local ids and weights, exactly as many as the field has.
+/// The slots of a field in a row: ids in the table, of which the vocabulary's begin at `offset`, and weights. `[S_f]` each
 pub(crate) fn encode_field<'v>(
-    schema: &Schema,
-    field: &'v Field,
-    vocabulary: &Vocabulary,
-    get: impl Fn(&str) -> Option<&'v Value>,
+    (schema, field): (&Schema, &'v Field),
+    (vocabulary, offset): (&Vocabulary, u32),
+    get: impl Fn(&str) -> Option<ValueRef<'v>>,
     index: usize,
-    mut slot: impl FnMut(u32, f32),
+    (ids, weights): (&mut [u32], &mut [f32]),
 ) -> Result<()> {
-    let value = prepared(schema, field, get, index)?;
+    let prepared = prepared(schema, field, get, index)?;
+    let value = prepared.get();
     match &field.kind {
-        FieldKind::Category => slot(vocabulary.id_of(&value, &field.name, index)?, 1.0),
-        FieldKind::Number { .. } => slot(0, number(&value, field, index)?),
-        FieldKind::Vector { len } => {
-            let weights = vector(&value, field, *len, index)?;
-            (0..).zip(weights).for_each(|(component, weight)| slot(component, weight));
+        FieldKind::Category => {
+            (ids[0], weights[0]) = (offset + vocabulary.id_of(value, &field.name, index)?, 1.0);
         }
-        FieldKind::Sequence { max_len, pooling, keep } => {
-            let ids = sequence(&value, field, vocabulary, (*keep, *max_len), index)?;
-            let weight = pooling.weight(ids.len());
-            ids.iter().for_each(|&id| slot(id, weight));
-            (ids.len()..*max_len).for_each(|_| slot(PADDING, 0.0));
+        FieldKind::Number { .. } => (ids[0], weights[0]) = (offset, number(value, field, index)?),
+        FieldKind::Vector { .. } => {
+            (offset..).zip(&mut *ids).for_each(|(component, id)| *id = component);
+            vector(value, field, index, weights)?;
+        }
+        FieldKind::Sequence { pooling, keep, .. } => {
+            let there = sequence(value, field, (vocabulary, offset), *keep, index, ids)?;
+            weights[..there].fill(pooling.weight(there));
+            ids[there..].fill(offset + PADDING);
+            weights[there..].fill(0.0);
         }
     }
     Ok(())
+}
+
+/// A value as it lies, or one that was made of it.
+enum Prepared<'r> {
+    Lent(ValueRef<'r>),
+    Made(Value),
+}
+
+impl Prepared<'_> {
+    fn get(&self) -> ValueRef<'_> {
+        match self {
+            Self::Lent(value) => *value,
+            Self::Made(value) => value.into(),
+        }
+    }
 }
 
 /// The value of a field in a row, after its transforms; of a sequence and a vector the raw one, whose values are transformed one by
@@ -74,57 +80,46 @@ pub(crate) fn encode_field<'v>(
 fn prepared<'r>(
     schema: &Schema,
     field: &'r Field,
-    get: impl Fn(&str) -> Option<&'r Value>,
+    get: impl Fn(&str) -> Option<ValueRef<'r>>,
     index: usize,
-) -> Result<Cow<'r, Value>> {
-    let value_of = |column: &str| {
-        let columns = || schema.columns().join(", ");
-        get(column).ok_or_else(|| Error::MissingColumn { column: column.into(), row: index, columns: columns() })
+) -> Result<Prepared<'r>> {
+    let value_of = |column: &str| match get(column) {
+        Some(value) if schema.is_null(value) => Ok(ValueRef::Null),
+        Some(value) => Ok(value),
+        None => {
+            let columns = schema.columns().join(", ");
+            Err(Error::MissingColumn { column: column.into(), row: index, columns })
+        }
     };
     let raw = match field.columns() {
-        [column] => match value_of(column)? {
-            value if schema.is_null(value) => Cow::Owned(Value::Null),
-            value => Cow::Borrowed(value),
-        },
+        [column] => Prepared::Lent(value_of(column)?),
         columns => {
-            let values = columns.iter().map(|column| match value_of(column)? {
-                value if schema.is_null(value) => Ok(Value::Null),
-                value => Ok(value.clone()),
-            });
-            Cow::Owned(Value::List(values.collect::<Result<_>>()?))
+            let values = columns.iter().map(|column| value_of(column).map(ValueRef::to_value));
+            Prepared::Made(Value::List(values.collect::<Result<_>>()?))
         }
     };
     let one_by_one = matches!(field.kind, FieldKind::Sequence { .. } | FieldKind::Vector { .. });
-    let transformed = |value: Cow<'r, Value>| match field.transforms.is_empty() || one_by_one {
+    let after = |value: Prepared<'r>| match field.transforms.is_empty() || one_by_one {
         true => Ok(value),
-        false => transformed(field, value.into_owned(), index).map(Cow::Owned),
+        false => transformed(field, value.get().to_value(), index).map(Prepared::Made),
     };
-    match (transformed(raw)?, &field.default) {
-        (value, Some(default)) if *value == Value::Null => transformed(Cow::Borrowed(default)),
+    match (after(raw)?, &field.default) {
+        (value, Some(default)) if value.get() == ValueRef::Null => after(Prepared::Lent(default.into())),
         (value, _) => Ok(value),
     }
 }
 
 fn transformed(field: &Field, value: Value, row: usize) -> Result<Value> {
-    Transform::all(&field.transforms, value.clone()).map_err(|expected| wrong(field, row, expected, &value))
+    Transform::all(&field.transforms, value.clone()).map_err(|expected| wrong(field, row, expected, (&value).into()))
 }
 
-fn wrong(field: &Field, row: usize, expected: &'static str, found: &Value) -> Error {
+fn wrong(field: &Field, row: usize, expected: &'static str, found: ValueRef<'_>) -> Error {
     Error::WrongType { column: field.columns().join(", "), row, expected, found: found.to_string() }
 }
 
-/// An empty text is null: a CSV file cannot tell the two apart.
-fn is_null(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Text(text) => text.is_empty(),
-        _ => false,
-    }
-}
-
 /// The weight of a number's slot, 0 for null.
-fn number(value: &Value, field: &Field, row: usize) -> Result<f32> {
-    if is_null(value) {
+fn number(value: ValueRef<'_>, field: &Field, row: usize) -> Result<f32> {
+    if value.is_null() {
         return Ok(0.0);
     }
     let number = number_of(value).map_err(|expected| wrong(field, row, expected, value))?;
@@ -132,64 +127,116 @@ fn number(value: &Value, field: &Field, row: usize) -> Result<f32> {
     if weight.is_finite() { Ok(weight) } else { Err(wrong(field, row, "a number that 32 bits can hold", value)) }
 }
 
-/// The values of a list, of a text that a separator cuts, or of one that holds a list as JSON writes it.
-fn values_of<'v>(value: &'v Value, field: &Field, row: usize) -> Result<Vec<Cow<'v, Value>>> {
-    Ok(match (value, &field.separator) {
-        (Value::Null, _) => vec![],
-        (Value::List(values), _) => values.iter().map(Cow::Borrowed).collect(),
-        (Value::Text(text), Some(separator)) => {
-            text.split(separator.as_str()).map(|piece| Cow::Owned(Value::Text(piece.into()))).collect()
+/// Gives `take` the values of a list, of a text that a separator cuts, or of one that holds a list as JSON writes it, one after another or
+/// from the last to the first, until it has enough.
+fn each_value(
+    value: ValueRef<'_>,
+    (field, row): (&Field, usize),
+    keep: Keep,
+    mut take: impl FnMut(ValueRef<'_>) -> Result<Enough>,
+) -> Result<()> {
+    let mut until = |values: &mut dyn Iterator<Item = ValueRef<'_>>| {
+        for value in values {
+            if take(value)? == Enough::Yes {
+                break;
+            }
         }
-        (Value::Text(text), None) => match serde_json::from_str(text) {
-            Ok(Value::List(values)) => values.into_iter().map(Cow::Owned).collect(),
-            _ => return Err(wrong(field, row, "a list, as JSON writes it ([1, 2], [\"a\", \"b\"])", value)),
-        },
-        (single, _) => vec![Cow::Borrowed(single)],
-    })
-}
-
-/// Local ids of the first or last `max_len` values of a sequence. Nulls and empty pieces are left out.
-fn sequence<'v>(
-    value: &'v Value,
-    field: &Field,
-    vocabulary: &Vocabulary,
-    (keep, max_len): (Keep, usize),
-    row: usize,
-) -> Result<Vec<u32>> {
-    let is_one = field.separator.is_none() && field.default.as_ref() == Some(value); // a default is one value, as in training
-    let mut values = if is_one { vec![Cow::Borrowed(value)] } else { values_of(value, field, row)? };
-    if keep == Keep::Last {
-        values.reverse();
-    }
-    let transform = |value: Cow<'v, Value>| match field.transforms.is_empty() {
-        true => Ok(value),
-        false => transformed(field, value.into_owned(), row).map(Cow::Owned),
+        Ok(())
     };
-    let values = values.into_iter().filter(|value| !is_null(value)).map(transform);
-    let values = values.filter(|value| !value.as_ref().is_ok_and(|value| is_null(value))).take(max_len);
-    let mut ids = values.map(|value| vocabulary.id_of(&*value?, &field.name, row)).collect::<Result<Vec<u32>>>()?;
-    if keep == Keep::Last {
-        ids.reverse();
+    let is_first = keep == Keep::First;
+    match (value, &field.separator) {
+        (ValueRef::Null, _) => Ok(()),
+        (ValueRef::List(values), _) if is_first => until(&mut values.iter()),
+        (ValueRef::List(values), _) => until(&mut values.iter().rev()),
+        (ValueRef::Text(text), Some(separator)) => {
+            let pieces = || text.split(separator.as_str()).map(ValueRef::Text);
+            match is_first {
+                true => until(&mut pieces()),
+                false if separator.len() == 1 => until(&mut text.rsplit(separator.as_str()).map(ValueRef::Text)),
+                false => until(&mut pieces().collect::<Vec<_>>().into_iter().rev()), // from the right a separator may cut elsewhere
+            }
+        }
+        (ValueRef::Text(text), None) => match serde_json::from_str(text) {
+            Ok(Value::List(values)) if is_first => until(&mut values.iter().map(ValueRef::from)),
+            Ok(Value::List(values)) => until(&mut values.iter().rev().map(ValueRef::from)),
+            _ => Err(wrong(field, row, "a list, as JSON writes it ([1, 2], [\"a\", \"b\"])", value)),
+        },
+        (single, _) => until(&mut std::iter::once(single)),
     }
-    Ok(ids)
 }
 
-/// The weights of a vector's slots, all 0 for null.
-fn vector(value: &Value, field: &Field, len: usize, row: usize) -> Result<Vec<f32>> {
-    if is_null(value) {
-        return Ok(vec![0.0; len]);
+/// Whether more values are wanted.
+#[derive(PartialEq, Eq)]
+enum Enough {
+    Yes,
+    No,
+}
+
+/// Writes the ids of the first or last values of a sequence, as many as there is room for, and gives their number. Nulls and empty pieces
+/// are left out.
+fn sequence(
+    value: ValueRef<'_>,
+    field: &Field,
+    (vocabulary, offset): (&Vocabulary, u32),
+    keep: Keep,
+    row: usize,
+    ids: &mut [u32],
+) -> Result<usize> {
+    let mut there = 0;
+    let mut take = |value: ValueRef<'_>| {
+        if there == ids.len() {
+            return Ok(Enough::Yes);
+        }
+        if value.is_null() {
+            return Ok(Enough::No);
+        }
+        let made = match field.transforms.is_empty() {
+            true => Prepared::Lent(value),
+            false => Prepared::Made(transformed(field, value.to_value(), row)?),
+        };
+        if !made.get().is_null() {
+            ids[there] = offset + vocabulary.id_of(made.get(), &field.name, row)?;
+            there += 1;
+        }
+        Ok(Enough::No)
+    };
+    match &field.default {
+        // a default is one value, as in training
+        Some(default) if field.separator.is_none() && ValueRef::from(default) == value => drop(take(value)?),
+        _ => each_value(value, (field, row), keep, take)?,
     }
-    let values = values_of(value, field, row)?;
-    if values.len() != len {
-        let expected = "a list of as many numbers as the model was trained with";
-        let (column, found) = (field.columns().join(", "), format!("{} of {len}", values.len()));
-        return Err(Error::WrongType { column, row, expected, found });
+    if keep == Keep::Last {
+        ids[..there].reverse();
     }
-    let weight = |value: &Value| {
+    Ok(there)
+}
+
+/// Writes the weights of a vector's slots, all 0 for null.
+fn vector(value: ValueRef<'_>, field: &Field, row: usize, weights: &mut [f32]) -> Result<()> {
+    if value.is_null() {
+        weights.fill(0.0);
+        return Ok(());
+    }
+    let (mut found, mut fault) = (0, None);
+    let weight = |value: ValueRef<'_>| {
         let number = number_of(value).map_err(|expected| wrong(field, row, expected, value))? as f32;
         if number.is_finite() { Ok(number) } else { Err(wrong(field, row, "a number that 32 bits can hold", value)) }
     };
-    values.iter().map(|value| weight(value)).collect()
+    each_value(value, (field, row), Keep::First, |value| {
+        match (weights.get_mut(found), weight(value)) {
+            (Some(place), Ok(weight)) => *place = weight,
+            (Some(_), Err(error)) => drop(fault.get_or_insert(error)),
+            (None, _) => {}
+        }
+        found += 1;
+        Ok(Enough::No)
+    })?;
+    if found != weights.len() {
+        let expected = "a list of as many numbers as the model was trained with";
+        let (column, found) = (field.columns().join(", "), format!("{found} of {}", weights.len()));
+        return Err(Error::WrongType { column, row, expected, found });
+    }
+    fault.map_or(Ok(()), Err)
 }
 
 #[cfg(test)]

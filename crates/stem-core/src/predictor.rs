@@ -1,5 +1,6 @@
 //! Raw rows in, a score per task out: a probability, or a number in the label's unit. The same forward that trained.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Batch;
 use crate::bundle::{Bundle, GoldenFault, Manifest, State, Verify};
 use crate::calibration::{Calibration, calibrate};
-use crate::columns::{Columns, encode_columns};
+use crate::columns::{Columns, encode_columns, encode_columns_into};
 use crate::embedding::{Pooled, ScoringTable, SlotLayout};
 use crate::error::Result;
 use crate::featurize::{encode_part, encode_rows};
@@ -24,6 +25,11 @@ use crate::vocabulary::Vocabulary;
 /// Rows scored at once, and slots of them: what bounds the memory of a large request, and of one whose sequences are long.
 const ROWS_AT_ONCE: usize = 4096;
 const SLOTS_AT_ONCE: usize = 1 << 18;
+
+thread_local! {
+    /// Ids and weights of the last request of a thread, whose memory the next one takes. `[B, S]` each
+    static SCRATCH: RefCell<(Vec<u32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+}
 
 /// How a predictor opens a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -63,6 +69,8 @@ pub struct Predictor<C: ModelSpec = ModelConfig> {
     checksum: String,
     tasks: Arc<[String]>,
     layout: SlotLayout,
+    /// First table row of each vocabulary.
+    offsets: Vec<u32>,
     /// One, or one for each moment of the training that was the best of some tasks.
     states: Vec<State<C::Model>>,
     /// What is done to the scores of each task. `[T]`
@@ -108,6 +116,7 @@ impl<C: ModelSpec> Predictor<C> {
         let bundle = Bundle::<C>::open_verified(path, options.verify)?;
         let states = bundle.load_states(device)?;
         let layout = SlotLayout::new(&bundle.manifest.schema, states[0].table.widths());
+        let offsets = bundle.manifest.schema.offsets();
         let Bundle { manifest, config, vocabularies, checksum, .. } = bundle;
         let tasks = manifest.schema.task_names();
         let calibration = tasks.iter().map(|task| manifest.calibration.get(task).cloned()).collect();
@@ -120,6 +129,7 @@ impl<C: ModelSpec> Predictor<C> {
             checksum,
             tasks,
             layout,
+            offsets,
             states,
             calibration,
             precision,
@@ -245,8 +255,24 @@ impl<C: ModelSpec> Predictor<C> {
     ///
     /// # Errors
     /// As [`predict`](Self::predict).
-    pub fn encode_columns(&self, columns: &Columns) -> Result<Batch> {
+    pub fn encode_columns(&self, columns: &Columns<'_>) -> Result<Batch> {
         encode_columns(self.schema(), &self.vocabularies, columns)
+    }
+
+    /// Scores of columns, into a buffer that is emptied first. `[B, T]`
+    pub(crate) fn score_columns_into(&self, columns: &Columns<'_>, scores: &mut Vec<f32>) -> Result<()> {
+        scores.clear();
+        SCRATCH.with_borrow_mut(|(ids, weights)| {
+            encode_columns_into((self.schema(), &self.offsets), &self.vocabularies, columns, (ids, weights))?;
+            let cells = self.rows_at_once() * self.layout.slots();
+            for (ids, weights) in ids.chunks(cells).zip(weights.chunks(cells)) {
+                scores.extend(self.score_part(ids, weights));
+            }
+            if ids.capacity() > SLOTS_AT_ONCE {
+                (*ids, *weights) = Default::default(); // of a request larger than most
+            }
+            Ok(())
+        })
     }
 
     /// Every state, with the mean rows of the fields in its table.

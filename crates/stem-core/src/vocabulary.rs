@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::mapped::Stored;
 use crate::schema::{FieldKind, Schema};
 use crate::transform::{KeyKind, hash_bucket};
-use crate::value::Value;
+use crate::value_ref::ValueRef;
 
 /// Local id of padding.
 pub const PADDING: u32 = 0;
@@ -243,30 +243,33 @@ impl Vocabulary {
     ///
     /// # Errors
     /// [`Error::WrongType`] with `column` and `row` as given.
-    pub fn id_of(&self, value: &Value, column: &str, row: usize) -> Result<u32> {
+    pub fn id_of<'v>(&self, value: impl Into<ValueRef<'v>>, column: &str, row: usize) -> Result<u32> {
+        let value = value.into();
         let wrong = |expected: &'static str| {
             Err(Error::WrongType { column: column.into(), row, expected, found: value.to_string() })
         };
         match (self, value) {
-            (_, Value::Null) => Ok(self.unseen()),
-            (_, Value::List(_)) => wrong("one value"),
+            (_, ValueRef::Null) => Ok(self.unseen()),
+            (_, ValueRef::List(_)) => wrong("one value"),
             (Vocabulary::Hashed { keys, .. }, value) => match keys.spell(value) {
                 Ok(key) => Ok(key.map_or(self.unseen(), |key| self.id_of_text(&key))),
                 Err(expected) => wrong(expected),
             },
-            (_, Value::Integer(key)) => Ok(self.id_of_integer(*key)),
-            (Vocabulary::Integers(_), Value::Float(key)) => match whole(*key) {
+            (_, ValueRef::Integer(key)) => Ok(self.id_of_integer(key)),
+            (Vocabulary::Integers(_), ValueRef::Unsigned(_)) => Ok(self.unseen()), // beyond 64 bits: an integer, and none that is known
+            (_, ValueRef::Unsigned(key)) => Ok(self.id_of_text(&key.to_string())),
+            (Vocabulary::Integers(_), ValueRef::Float(key)) => match whole(key) {
                 Some(key) => Ok(self.id_of_integer(key)),
                 None => wrong("an integer"),
             },
-            (Vocabulary::Integers(_), Value::Text(key)) => match integer_key(key) {
+            (Vocabulary::Integers(_), ValueRef::Text(key)) => match integer_key(key) {
                 Some(key) => Ok(self.id_of_integer(key)),
-                None if key.trim().parse::<i128>().is_ok() => Ok(self.unseen()), // beyond 64 bits: an integer, and none that is known
+                None if key.trim().parse::<i128>().is_ok() => Ok(self.unseen()), // as above
                 None => wrong("an integer"),
             },
-            (Vocabulary::Texts(_), Value::Float(_)) => wrong("text or an integer"),
-            (Vocabulary::Number | Vocabulary::Vector(_), Value::Float(_)) => Ok(0),
-            (_, Value::Text(key)) => Ok(self.id_of_text(key)),
+            (Vocabulary::Texts(_), ValueRef::Float(_)) => wrong("text or an integer"),
+            (Vocabulary::Number | Vocabulary::Vector(_), ValueRef::Float(_)) => Ok(0),
+            (_, ValueRef::Text(key)) => Ok(self.id_of_text(key)),
         }
     }
 }
@@ -274,6 +277,7 @@ impl Vocabulary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Value;
     use proptest::prelude::*;
 
     #[test]

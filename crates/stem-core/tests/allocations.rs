@@ -31,16 +31,26 @@ fn a_request_allocates_no_more_for_its_rows_once_it_is_warm() {
     let one = rows()[..1].to_vec();
     let users = |count: usize| {
         let columns = Columns::new(count).shared("tags", "c|a").shared("age", 31.5);
-        columns.column("user", (0..count).map(|user| (user as i64 % 50).into()).collect())
+        columns.column("user", (0..count as i64).map(|user| user % 50).collect::<Vec<_>>())
     };
     let (few, many) = (users(32), users(500));
     let encoded = predictor.encode(&one).unwrap();
-    let score = |columns: &Columns| drop(predictor.score(&predictor.encode_columns(columns).unwrap()).unwrap());
+    let score = |columns: &Columns<'_>| drop(predictor.score(&predictor.encode_columns(columns).unwrap()).unwrap());
     let (of_one, of_encoded) = (
         allocations(|| drop(predictor.predict(&one).unwrap())),
         allocations(|| drop(predictor.score(&encoded).unwrap())),
     );
     let (of_few, of_many) = (allocations(|| score(&few)), allocations(|| score(&many)));
+    // a request that is asked again: columns that are lent, a buffer that is there
+    let candidates: Vec<i64> = (0..500).map(|user| user % 50).collect();
+    let request = predictor.request(500).shared_ref("tags", &["c", "a"][..]).shared("age", 31.5);
+    let request = request.column("user", &candidates[..]);
+    let scores = std::cell::RefCell::new(Vec::new());
+    let of_lent = allocations(|| request.score_into(&mut scores.borrow_mut()).unwrap());
+    let encoded_many = predictor.encode_columns(&many).unwrap();
+    let of_encoded_many = allocations(|| drop(predictor.score(&encoded_many).unwrap()));
+    println!("500 candidates that are lent {of_lent}, encoded before {of_encoded_many}");
+    assert!(of_lent < of_encoded_many, "looking up and answering allocate nothing: only the forward does");
     println!("one row {of_one}, encoded {of_encoded}, 32 candidates {of_few}, 500 candidates {of_many}");
     assert!(of_encoded <= of_one && of_many <= of_few + of_few / 10, "{of_few} and {of_many}");
 }

@@ -11,12 +11,12 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::config::ServeConfig;
+use crate::config::{Limits, ServeConfig};
 use crate::metrics::Metrics;
 use crate::models::{Model, Registry, Source};
 use crate::queue::{Queue, Room, Scored};
 use crate::refusal::Refusal;
-use crate::request::{Head, Rows, check_depth};
+use crate::request::{Body, Given, Head, Rows};
 
 /// Bodies up to so many bytes are read on the thread of their connection.
 const SMALL: usize = 1 << 16;
@@ -51,7 +51,7 @@ struct Asked {
     rows: usize,
     scored: Option<oneshot::Receiver<Scored>>,
     /// The model that scores it too, and the rows as that takes them.
-    shadow: Option<(Arc<Model>, Arc<Columns>)>,
+    shadow: Option<(Arc<Model>, Arc<Columns<'static>>)>,
 }
 
 /// The models that a request may mean.
@@ -65,7 +65,7 @@ impl App {
     /// Reads and scores a request. `is_sound` refuses settings that the model that is meant cannot follow.
     pub(crate) async fn answer(
         self: &Arc<Self>,
-        body: Vec<u8>,
+        body: Body,
         for_ranking: bool,
         is_sound: fn(&Head, &Model) -> Result<(), Refusal>,
     ) -> Result<Answer, Refusal> {
@@ -76,15 +76,15 @@ impl App {
 
     async fn answered(
         self: &Arc<Self>,
-        body: Vec<u8>,
+        body: Body,
         for_ranking: bool,
         is_sound: fn(&Head, &Model) -> Result<(), Refusal>,
     ) -> Result<Answer, Refusal> {
-        let asked = if body.len() <= SMALL {
-            self.ask(&body, for_ranking, is_sound)?
+        let asked = if body.is_at_most(SMALL) {
+            self.ask(body, for_ranking, is_sound)?
         } else {
             let app = self.clone();
-            let ask = move || app.ask(&body, for_ranking, is_sound);
+            let ask = move || app.ask(body, for_ranking, is_sound);
             spawn_blocking(ask).await.unwrap_or(Err(Refusal::Internal))?
         };
         let Asked { model, head, rows, scored, shadow } = asked;
@@ -101,25 +101,24 @@ impl App {
     /// Reads a request and puts it into the queue. Whatever is in the body, nothing panics; if something does, it is this request alone.
     fn ask(
         &self,
-        body: &[u8],
+        body: Body,
         for_ranking: bool,
         is_sound: fn(&Head, &Model) -> Result<(), Refusal>,
     ) -> Result<Asked, Refusal> {
-        let read = catch_unwind(AssertUnwindSafe(|| self.read(body, for_ranking, is_sound)));
-        read.unwrap_or_else(|_| {
-            tracing::error!(bytes = body.len(), "reading a request panicked");
+        let read = || self.read(&Given::read(body, &self.config.limits)?, for_ranking, is_sound);
+        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+            tracing::error!("reading a request panicked");
             Err(Refusal::Internal)
         })
     }
 
     fn read(
         &self,
-        body: &[u8],
+        given: &Given,
         for_ranking: bool,
         is_sound: fn(&Head, &Model) -> Result<(), Refusal>,
     ) -> Result<Asked, Refusal> {
-        check_depth(body, self.config.limits.depth)?;
-        let head = Head::read(body, for_ranking)?;
+        let head = Head::read(given.settings(), for_ranking)?;
         let meant = self.meant(&head)?;
         let models: &[Arc<Model>] = match &meant {
             Meant::One(model) => std::slice::from_ref(model),
@@ -134,13 +133,14 @@ impl App {
                 known.push(column);
             }
         }
-        let rows = Rows::read(body, &known, head.ignore_unknown, self.config.limits.rows)?;
+        let rows = given.rows(&known, head.ignore_unknown, self.config.limits.rows)?;
         let place = match &meant {
             Meant::One(_) => 0,
             Meant::Split(column, models) => self.place(column, models, &rows)?,
         };
         let (model, shadow) = (models[place].clone(), shadows[place].clone());
         is_sound(&head, &model)?;
+        model.check_version(given.version())?;
         rows.check(&model.columns())?;
         let count = rows.count();
         self.queue.check_room(count)?; // before ids are made of it
@@ -163,7 +163,7 @@ impl App {
     /// Explains the rows of a request, at most `limit`; one request at a time, so that it holds up the others little.
     pub(crate) async fn explain(
         self: &Arc<Self>,
-        body: Vec<u8>,
+        body: Body,
         limit: usize,
     ) -> Result<(Arc<Model>, Vec<Explanation>), Refusal> {
         let within = self.config.limits.answer;
@@ -173,21 +173,21 @@ impl App {
             let app = self.clone();
             let explain = move || {
                 let _alone = alone; // also when nobody waits for the answer any more
-                catch_unwind(AssertUnwindSafe(|| app.explained(&body, limit)))
+                catch_unwind(AssertUnwindSafe(|| app.explained(body, limit)))
             };
             spawn_blocking(explain).await.ok().and_then(Result::ok).unwrap_or(Err(Refusal::Internal))
         };
         timeout(within, explained).await.unwrap_or_else(late)
     }
 
-    fn explained(&self, body: &[u8], limit: usize) -> Result<(Arc<Model>, Vec<Explanation>), Refusal> {
-        check_depth(body, self.config.limits.depth)?;
-        let head = Head::read(body, false)?;
+    fn explained(&self, body: Body, limit: usize) -> Result<(Arc<Model>, Vec<Explanation>), Refusal> {
+        let given = Given::read(body, &Limits { rows: limit, ..self.config.limits.clone() })?;
+        let head = Head::read(given.settings(), false)?;
         let model = match &head.model {
             Some(name) => self.registry.get(name)?,
             None => self.registry.only()?,
         };
-        let rows = Rows::read(body, &model.columns(), head.ignore_unknown, limit)?;
+        let rows = given.rows(&model.columns(), head.ignore_unknown, limit)?;
         rows.check(&model.columns())?;
         let columns = rows.into_columns();
         let batch = model.encode(&columns).map_err(|error| of_shared(error, &columns))?;
@@ -213,7 +213,7 @@ impl App {
         let missing = || Refusal::MissingColumn { column: column.into(), row: 0, columns: column.into() };
         let name = match rows.only_value(column)? {
             Some(value) => split.choose(value),
-            None if rows.count() == 0 => split.choose(&stem_core::Value::Null),
+            None if rows.count() == 0 => split.choose(stem_core::ValueRef::Null),
             None => return Err(missing()),
         };
         Ok(models.iter().position(|model| model.name == name).unwrap_or(0))
@@ -224,7 +224,13 @@ impl App {
     }
 
     /// Scores rows with a second model, and counts how far it is from the first.
-    async fn compare(self: Arc<Self>, model: Arc<Model>, scores: Vec<f32>, other: Arc<Model>, columns: Arc<Columns>) {
+    async fn compare(
+        self: Arc<Self>,
+        model: Arc<Model>,
+        scores: Vec<f32>,
+        other: Arc<Model>,
+        columns: Arc<Columns<'static>>,
+    ) {
         let encode = {
             let other = other.clone();
             spawn_blocking(move || catch_unwind(AssertUnwindSafe(|| other.encode(&columns))))
@@ -253,7 +259,7 @@ impl App {
 }
 
 /// A value that all rows share belongs to no row.
-fn of_shared(error: stem_core::Error, columns: &Columns) -> Refusal {
+fn of_shared(error: stem_core::Error, columns: &Columns<'_>) -> Refusal {
     match Refusal::from(error) {
         Refusal::WrongType { column, expected, found, .. } if columns.is_shared(&column) => {
             Refusal::WrongType { column, row: None, expected, found }

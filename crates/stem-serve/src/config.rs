@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use stem_core::ValueRef;
 use stem_core::bundle::Verify;
 
 use crate::error::{Error, Result};
@@ -137,9 +138,10 @@ pub struct Split {
 
 impl Split {
     /// The model of a value. A number and its digits as text are one value.
-    pub fn choose(&self, value: &stem_core::Value) -> &str {
-        let text = match value {
-            stem_core::Value::Text(text) => text.clone(),
+    pub fn choose<'v>(&self, value: impl Into<ValueRef<'v>>) -> &str {
+        let text = match value.into() {
+            ValueRef::Text(text) => text.to_string(),
+            ValueRef::Unsigned(value) => value.to_string(),
             value => value.to_string(),
         };
         let all: u64 = self.shares.iter().map(|(_, share)| u64::from(*share)).sum();
@@ -229,9 +231,9 @@ mod tests {
     #[test]
     fn a_split_gives_every_value_one_model_in_about_the_shares_asked_for() {
         let split: Split = "user:new=10,old=90".parse().unwrap();
-        let new = (0..10_000i64).filter(|user| split.choose(&(*user).into()) == "new").count();
+        let new = (0..10_000i64).filter(|user| split.choose(*user) == "new").count();
         assert!((900..1100).contains(&new), "{new} of 10000");
-        assert!((0..100i64).all(|user| split.choose(&user.into()) == split.choose(&user.to_string().into())));
+        assert!((0..100i64).all(|user| split.choose(user) == split.choose(user.to_string().as_str())));
         for text in ["user", "user:new", "user:new=x", "user:new=-1"] {
             assert!(text.parse::<Split>().unwrap_err().to_string().contains("COLUMN:NAME=SHARE"), "{text}");
         }

@@ -27,7 +27,8 @@
 //! | which model: by name, the only one, by a split | `models`, `app` |
 //! | ids and weights, then into the queue | `app`, `queue` |
 //! | one batch of several requests, scored | `queue` |
-//! | the answer, or what it was refused for | `routes`, `rank`, [`Refusal`] |
+//! | the same over gRPC (feature `grpc`) | `grpc` |
+//! | the answer, or what it was refused for | `routes`, [`Refusal`] |
 //!
 //! A request takes its model once, by one pointer, and keeps it to its end: every answer comes from one whole bundle, whatever is swapped
 //! meanwhile. `docs/serving.md` tells how a server is run, `docs/security.md` what it trusts.
@@ -45,8 +46,9 @@ mod models;
 mod queue;
 mod app;
 mod body;
-mod rank;
 mod routes;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod tls;
 mod server;
 

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use stem_core::RankFault;
 
 /// Why a request has no answer. In JSON: `{"error": {"kind", "message", ...}}` with the variant's fields.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -14,6 +15,12 @@ pub enum Refusal {
     Body {
         /// What is wrong, and where.
         what: String,
+    },
+    /// A body in a form that this server does not read.
+    #[error("this server reads no {found}: it was built without the feature `arrow`; send JSON")]
+    ContentType {
+        /// The content type.
+        found: &'static str,
     },
     /// Lists and objects inside each other without end.
     #[error("the body has lists and objects more than {limit} deep")]
@@ -207,6 +214,7 @@ impl Refusal {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Body { .. } => "body",
+            Self::ContentType { .. } => "content-type",
             Self::TooDeep { .. } => "too-deep",
             Self::DuplicateKey { .. } => "duplicate-key",
             Self::UnknownKey { .. } => "unknown-key",
@@ -241,6 +249,7 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::TooManyRows { .. } | Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ContentType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UnknownModel { .. } | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
@@ -286,11 +295,30 @@ impl From<stem_core::Error> for Refusal {
     fn from(error: stem_core::Error) -> Self {
         match error {
             stem_core::Error::MissingColumn { column, row, columns } => Self::MissingColumn { column, row, columns },
+            stem_core::Error::ColumnType { column, expected, found } => {
+                Self::WrongType { column, row: None, expected: expected.into(), found: shortened(found) }
+            }
+            stem_core::Error::Length { column, found, expected } => Self::Length { column, found, expected },
+            stem_core::Error::Rank(fault) => fault.into(),
             stem_core::Error::WrongType { column, row, expected, found } => {
                 Self::WrongType { column, row: Some(row), expected: expected.into(), found: shortened(found) }
             }
             other => {
                 tracing::error!("{}", crate::error::with_causes(&other));
+                Self::Internal
+            }
+        }
+    }
+}
+
+/// A ranking that cannot be made of the model's scores.
+impl From<RankFault> for Refusal {
+    fn from(fault: RankFault) -> Self {
+        match fault {
+            RankFault::UnknownTask { task, known } => Self::UnknownTask { task: shortened(task), known },
+            RankFault::Setting { key, found, expected } => Self::Setting { key, found, expected },
+            other => {
+                tracing::error!("{other}");
                 Self::Internal
             }
         }

@@ -30,7 +30,7 @@ use crate::routes;
 use crate::tls::Tls;
 
 /// Bytes of a request's head.
-const HEAD_BYTES: usize = 32 << 10;
+pub(crate) const HEAD_BYTES: usize = 32 << 10;
 /// How long a stopping server takes connections that were on their way.
 const LAST_CALL: Duration = Duration::from_millis(50);
 
@@ -51,6 +51,8 @@ pub struct Server {
     app: Arc<App>,
     tls: Option<Tls>,
     more: Router,
+    #[cfg(feature = "grpc")]
+    grpc: Option<TcpListener>,
     // In this order: nothing is swapped any more, then what waits is scored.
     watch: Option<Watch>,
     workers: Workers,
@@ -98,7 +100,15 @@ impl Server {
         let (device, is_stopping) = (device.clone(), AtomicBool::new(false));
         let explaining = Arc::new(tokio::sync::Semaphore::new(1));
         let app = Arc::new(App { config, registry, queue, metrics, device, source, is_stopping, explaining });
-        Ok(Self { app, tls: None, more: Router::new(), watch, workers })
+        Ok(Self {
+            app,
+            tls: None,
+            more: Router::new(),
+            #[cfg(feature = "grpc")]
+            grpc: None,
+            watch,
+            workers,
+        })
     }
 
     /// Shows callers a certificate; connections are then TLS alone.
@@ -115,6 +125,13 @@ impl Server {
     pub fn with_routes(mut self, routes: Router) -> Self {
         self.more = self.more.merge(routes);
         self
+    }
+
+    /// Answers gRPC too, in the form of KServe V2, to who connects there: `proto/kserve.proto`. Limits, token and TLS are those of HTTP.
+    #[cfg(feature = "grpc")]
+    #[must_use]
+    pub fn with_grpc(self, listener: TcpListener) -> Self {
+        Self { grpc: Some(listener), ..self }
     }
 
     /// The routes, to be merged into a service of one's own, which then limits connections itself. The server has to live as long.
@@ -134,29 +151,58 @@ impl Server {
     /// # Errors
     /// A certificate that cannot be used.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
-        let Self { app, tls, more, watch, workers } = self;
-        let acceptor = tls.map(|tls| tls.acceptor()).transpose()?;
+        #[cfg(feature = "grpc")]
+        let grpc = self.grpc;
+        let Self { app, tls, more, watch, workers, .. } = self;
+        let acceptor = |protocol: &[u8]| tls.as_ref().map(|tls| tls.acceptor(&[protocol])).transpose();
         let limits = app.config.limits.clone();
         let open = Arc::new(Semaphore::new(limits.connections));
-        let connections = Connections { app: app.clone(), router: more.merge(routes::router(&app)), acceptor, open };
+        #[cfg(feature = "grpc")]
+        let messages = Connections {
+            app: app.clone(),
+            router: crate::grpc::router(&app),
+            acceptor: acceptor(b"h2")?,
+            open: open.clone(),
+            speaks: Protocol::Http2,
+        };
+        let connections = Connections {
+            app: app.clone(),
+            router: more.merge(routes::router(&app)),
+            acceptor: acceptor(b"http/1.1")?,
+            open,
+            speaks: Protocol::Http1,
+        };
+        // the next connection, of whichever listener
+        let next = async |graceful: &GracefulShutdown| {
+            #[cfg(feature = "grpc")]
+            if let Some(grpc) = &grpc {
+                return tokio::select! {
+                    () = connections.take(&listener, graceful) => {}
+                    () = messages.take(grpc, graceful) => {}
+                };
+            }
+            connections.take(&listener, graceful).await;
+        };
         let graceful = GracefulShutdown::new();
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                () = connections.take(&listener, &graceful) => {}
+                () = next(&graceful) => {}
             }
         }
         app.is_stopping.store(true, Ordering::Relaxed);
         tracing::info!("stopping: what was asked is answered");
         _ = timeout(limits.drain, async {
             loop {
-                connections.take(&listener, &graceful).await;
+                next(&graceful).await;
             }
         })
         .await;
-        while timeout(LAST_CALL, connections.take(&listener, &graceful)).await.is_ok() {}
+        while timeout(LAST_CALL, next(&graceful)).await.is_ok() {}
         drop(listener);
+        #[cfg(feature = "grpc")]
+        drop((grpc, messages));
         if timeout(limits.stop, graceful.shutdown()).await.is_err() {
             tracing::warn!("some connections were still open after {:?} and are closed", limits.stop);
         }
@@ -173,6 +219,15 @@ struct Connections {
     router: Router,
     acceptor: Option<TlsAcceptor>,
     open: Arc<Semaphore>,
+    speaks: Protocol,
+}
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy)]
+enum Protocol {
+    Http1,
+    #[cfg(feature = "grpc")]
+    Http2,
 }
 
 impl Connections {
@@ -188,17 +243,24 @@ impl Connections {
         };
         _ = stream.set_nodelay(true);
         let (app, router, acceptor) = (self.app.clone(), self.router.clone(), self.acceptor.clone());
+        let speaks = self.speaks;
         let watcher = graceful.watcher();
         tokio::spawn(async move {
             app.metrics.connections.inc();
-            serve(&app, router, acceptor, stream, watcher).await;
+            serve(&app, (router, speaks), acceptor, stream, watcher).await;
             app.metrics.connections.dec();
             drop(room);
         });
     }
 }
 
-async fn serve(app: &App, router: Router, acceptor: Option<TlsAcceptor>, stream: TcpStream, watcher: Watcher) {
+async fn serve(
+    app: &App,
+    router: (Router, Protocol),
+    acceptor: Option<TlsAcceptor>,
+    stream: TcpStream,
+    watcher: Watcher,
+) {
     let within = app.config.limits.read;
     match acceptor {
         None => serve_plain(within, router, stream, watcher).await,
@@ -212,10 +274,15 @@ async fn serve(app: &App, router: Router, acceptor: Option<TlsAcceptor>, stream:
 
 async fn serve_plain(
     within: Duration,
-    router: Router,
+    (router, speaks): (Router, Protocol),
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     watcher: Watcher,
 ) {
+    match speaks {
+        #[cfg(feature = "grpc")]
+        Protocol::Http2 => return crate::grpc::serve(within, router, stream, watcher).await,
+        Protocol::Http1 => {}
+    }
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(within)

@@ -21,23 +21,24 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads both.
+    /// Reads both, for connections that speak one of `protocols`, where a caller names some.
     ///
     /// # Errors
     /// [`Error::Tls`] naming the file.
-    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor> {
+    pub(crate) fn acceptor(&self, protocols: &[&[u8]]) -> Result<TlsAcceptor> {
         let certificates = CertificateDer::pem_file_iter(&self.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let certificates = certificates.map_err(|error| unusable(&self.cert, &error))?;
         if certificates.is_empty() {
             return Err(Error::Tls { path: self.cert.clone(), what: "it holds no certificate".into() });
         }
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| unusable(&self.key, &error))?;
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(&self.cert, &error))?
             .with_no_client_auth()
             .with_single_cert(certificates, key)
             .map_err(|error| unusable(&self.key, &error))?;
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }

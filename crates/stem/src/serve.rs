@@ -36,6 +36,10 @@ pub(crate) struct Args {
     /// Address to listen on; port 0 is any that is free. By default this machine alone reaches it
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Address to answer gRPC on too, in the form of KServe V2
+    #[cfg(feature = "grpc")]
+    #[arg(long, value_name = "ADDRESS")]
+    grpc_listen: Option<SocketAddr>,
     /// Seconds after which files are looked at again for newer bundles; 0 is never
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     watch: Duration,
@@ -130,7 +134,8 @@ struct TrustArgs {
 
 pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let config = args.config()?;
-    let is_open = config.token.is_none() && !args.listen.ip().is_loopback();
+    let reaches_far = !args.addresses().all(|address| address.ip().is_loopback());
+    let is_open = config.token.is_none() && reaches_far;
     let mut server = Server::open(&args.bundle, config, &args.device.device.open()?)?;
     if let (Some(cert), Some(key)) = (&args.trust.tls_cert, &args.trust.tls_key) {
         server = server.with_tls(Tls { cert: cert.clone(), key: key.clone() });
@@ -138,9 +143,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
     let stopped = stop_once()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = stem_serve::listen(args.listen)
-            .await
-            .map_err(|error| format!("{}: {}", args.listen, crate::console::with_causes(&error)))?;
+        let listener = listen(args.listen).await?;
         let scheme = if args.trust.tls_cert.is_some() { "https" } else { "http" };
         let address = format!("{scheme}://{}", listener.local_addr()?);
         if is_open {
@@ -148,15 +151,36 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         }
         let models: BTreeMap<String, String> = server.models().into_iter().collect();
         let names = models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        console.answer(&json!({ "listening": address, "models": models }), || {
-            format!("listening on {address}, serving {names}")
-        })?;
+        #[cfg_attr(not(feature = "grpc"), allow(unused_mut))]
+        let (mut told, mut also) = (json!({ "listening": address, "models": models }), String::new());
+        #[cfg(feature = "grpc")]
+        if let Some(address) = args.grpc_listen {
+            let listener = listen(address).await?;
+            let address = listener.local_addr()?.to_string();
+            also = format!(", gRPC on {address}");
+            told["grpc"] = address.into();
+            server = server.with_grpc(listener);
+        }
+        console.answer(&told, || format!("listening on {address}{also}, serving {names}"))?;
         server.run(listener, stop(stopped)).await?;
         Ok(())
     })
 }
 
+async fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener> {
+    let told = |error| format!("{address}: {}", crate::console::with_causes(&error)).into();
+    stem_serve::listen(address).await.map_err(told)
+}
+
 impl Args {
+    /// All addresses to listen on.
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let all = [self.listen];
+        #[cfg(feature = "grpc")]
+        let all = all.into_iter().chain(self.grpc_listen);
+        all.into_iter()
+    }
+
     /// The settings that the command line and the environment ask for.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod program;
 use program::{Small, device, fails, json, stem, succeeds, text};
 use std::path::Path;
 use std::process::Stdio;
+use stem_core::{DeviceSpec, Predictor, Row};
 
 fn score<'a>(bundle: &'a str, input: &'a str, output: &'a str) -> Vec<&'a str> {
     vec!["score", "--bundle", bundle, "--input", input, "--output", output]
@@ -34,6 +35,58 @@ fn the_columns_stay_and_one_per_task_is_appended() {
     let answer = json(&args);
     assert_eq!((&answer["rows"], &answer["skipped"], &answer["output"]), (&2000.into(), &0.into(), &output.into()));
     assert_eq!(small.read("scores.csv"), before, "an older output is replaced by the same rows");
+}
+
+#[test]
+fn what_each_field_adds_stands_beside_the_scores_as_the_library_tells_it() {
+    let small = Small::new();
+    let (bundle, input) = (small.trained(), small.path("rows.csv"));
+    let predictor = Predictor::open(&bundle, &DeviceSpec::from_env().unwrap().open().unwrap()).unwrap();
+    let asked = small.read("rows.csv");
+    let header: Vec<&str> = asked.lines().next().unwrap().split(',').collect();
+    let device = device();
+    for (format, rows) in [("csv", "3"), ("jsonl", "3"), ("parquet", "3"), ("csv", "")] {
+        let output = small.path(&format!("why.{format}"));
+        let mut args = [&score(&bundle, &input, &output)[..], &["--device", &device, "--explain"]].concat();
+        args.extend(Some(rows).filter(|rows| !rows.is_empty()));
+        let expected_rows = if rows.is_empty() { 2000 } else { 3 };
+        assert_eq!(succeeds(&args), format!("{expected_rows} rows scored, {output}\n"));
+        if format == "parquet" {
+            continue; // its columns are those of the others, by the same writer
+        }
+        let written = small.read(&format!("why.{format}"));
+        let lines: Vec<&str> = written.lines().skip(usize::from(format == "csv")).collect();
+        assert_eq!(lines.len(), expected_rows);
+        let names: Vec<&str> = written.lines().next().unwrap().split(',').collect();
+        for (line, row) in lines.iter().zip(asked.lines().skip(1)).take(3) {
+            let row: Row = header.iter().copied().zip(row.split(',')).collect();
+            let expected = predictor.explain(&[row]).unwrap().remove(0);
+            let number = |name: &str| -> f32 {
+                match format {
+                    "jsonl" => serde_json::from_str::<serde_json::Value>(line).unwrap()[name].as_f64().unwrap() as f32,
+                    _ => line
+                        .split(',')
+                        .nth(names.iter().position(|one| *one == name).unwrap())
+                        .unwrap()
+                        .parse()
+                        .unwrap(),
+                }
+            };
+            let near = |name: &str, expected: f32| {
+                assert!((number(name) - expected).abs() < 1e-5, "{name}: {} and {expected}", number(name));
+            };
+            for (task, score) in &expected.scores {
+                near(&format!("p_{task}"), *score);
+                expected.fields.iter().for_each(|one| near(&format!("p_{task}.{}", one.field), one.tasks[task]));
+            }
+            for (layer, gates) in (1..).zip(&expected.gates) {
+                for (task, weights) in gates {
+                    (1..).zip(weights).for_each(|(n, weight)| near(&format!("gate_{task}.{layer}.{n}"), *weight));
+                }
+            }
+            assert!(expected.fields.iter().any(|one| one.tasks["a"] != 0.0));
+        }
+    }
 }
 
 #[test]

@@ -123,3 +123,16 @@ fn what_cannot_be_served_is_named() {
     assert_eq!(usage.status.code(), Some(2));
     assert!(text(&usage.stderr).contains("expected a time with its unit"), "{}", text(&usage.stderr));
 }
+
+#[cfg(feature = "grpc")]
+#[test]
+fn grpc_is_answered_on_an_address_of_its_own() {
+    let small = Small::new();
+    let serving = serve(&["--bundle", &small.trained(), "--grpc-listen", "127.0.0.1:0"]);
+    let mut stream = TcpStream::connect(serving.told["grpc"].as_str().unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap(); // and settings, as they are
+    let mut frame = [0; 9];
+    stream.read_exact(&mut frame).unwrap();
+    assert_eq!(frame[3], 4, "settings of HTTP/2: {frame:?}");
+}

@@ -35,7 +35,7 @@ pub use task::{TargetTransform, Task, TaskKind};
 
 use crate::error::{Error, Result};
 use crate::transform::KeyKind;
-use crate::value::Value;
+use crate::value_ref::ValueRef;
 
 /// Likeness (Jaro-Winkler, 0 to 1) above which a label's name is taken for another one mistyped.
 const LIKE: f64 = 0.85;
@@ -113,10 +113,10 @@ impl Schema {
     }
 
     /// Whether a value stands for null: an empty text, for a CSV file cannot tell the two apart, and the texts of `null_values`.
-    pub fn is_null(&self, value: &Value) -> bool {
-        match value {
-            Value::Null => true,
-            Value::Text(text) => text.is_empty() || self.null_values.iter().any(|null| null == text),
+    pub fn is_null<'v>(&self, value: impl Into<ValueRef<'v>>) -> bool {
+        match value.into() {
+            ValueRef::Null => true,
+            ValueRef::Text(text) => text.is_empty() || self.null_values.iter().any(|null| null == text),
             _ => false,
         }
     }

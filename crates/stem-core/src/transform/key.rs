@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::value::Value;
+use crate::value_ref::ValueRef;
 use crate::vocabulary::{integer_key, whole};
 
 /// What the keys of a column are.
@@ -24,21 +25,22 @@ impl KeyKind {
     ///
     /// # Errors
     /// What was expected, where the value names no key.
-    pub fn spell(self, value: &Value) -> Result<Option<Cow<'_, str>>, &'static str> {
+    pub fn spell<'v>(self, value: impl Into<ValueRef<'v>>) -> Result<Option<Cow<'v, str>>, &'static str> {
         let digits = |key: i64| Ok(Some(Cow::Owned(key.to_string())));
-        match (self, value) {
-            (_, Value::Null) => Ok(None),
-            (_, Value::List(_)) => Err("one value"),
-            (_, Value::Integer(key)) => digits(*key),
-            (Self::Integers, Value::Float(key)) => whole(*key).map_or(Err("an integer"), digits),
-            (Self::Integers, Value::Text(text)) => match (integer_key(text), text.trim()) {
+        match (self, value.into()) {
+            (_, ValueRef::Null) => Ok(None),
+            (_, ValueRef::List(_)) => Err("one value"),
+            (_, ValueRef::Integer(key)) => digits(key),
+            (_, ValueRef::Unsigned(key)) => Ok(Some(Cow::Owned(key.to_string()))), // beyond 64 bits with a sign
+            (Self::Integers, ValueRef::Float(key)) => whole(key).map_or(Err("an integer"), digits),
+            (Self::Integers, ValueRef::Text(text)) => match (integer_key(text), text.trim()) {
                 (Some(key), _) => digits(key),
                 (None, "") => Ok(None),
                 (None, text) if text.parse::<i128>().is_ok() => Ok(Some(Cow::Borrowed(text))), // beyond 64 bits
                 (None, _) => Err("an integer"),
             },
-            (Self::Texts, Value::Float(_)) => Err("text or an integer"),
-            (Self::Texts, Value::Text(text)) => Ok((!text.is_empty()).then_some(Cow::Borrowed(text))),
+            (Self::Texts, ValueRef::Float(_)) => Err("text or an integer"),
+            (Self::Texts, ValueRef::Text(text)) => Ok((!text.is_empty()).then_some(Cow::Borrowed(text))),
         }
     }
 }

@@ -1,17 +1,19 @@
 //! Steps on numbers.
 
 use crate::value::Value;
+use crate::value_ref::ValueRef;
 use crate::vocabulary::integer_key;
 
 const EXPECTED: &str = "a finite number";
 
 /// The number that a value is, or that a text holds; true and false are 1 and 0.
-pub(crate) fn number_of(value: &Value) -> Result<f64, &'static str> {
-    let number = match value {
-        Value::Integer(v) => Some(*v as f64),
-        Value::Float(v) => Some(*v),
-        Value::Text(v) => v.trim().parse().ok().or_else(|| integer_key(v).map(|v| v as f64)),
-        Value::Null | Value::List(_) => None,
+pub(crate) fn number_of<'v>(value: impl Into<ValueRef<'v>>) -> Result<f64, &'static str> {
+    let number = match value.into() {
+        ValueRef::Integer(v) => Some(v as f64),
+        ValueRef::Unsigned(v) => Some(v as f64),
+        ValueRef::Float(v) => Some(v),
+        ValueRef::Text(v) => v.trim().parse().ok().or_else(|| integer_key(v).map(|v| v as f64)),
+        ValueRef::Null | ValueRef::List(_) => None,
     };
     number.filter(|v| v.is_finite()).ok_or(EXPECTED)
 }
@@ -60,8 +62,8 @@ mod tests {
 
     #[test]
     fn text_that_holds_a_number_is_one_and_what_is_none_is_refused() {
-        assert_eq!(number_of(&" 2.5 ".into()), Ok(2.5));
-        assert_eq!(number_of(&"true".into()), Ok(1.0));
+        assert_eq!(number_of(" 2.5 "), Ok(2.5));
+        assert_eq!(number_of("true"), Ok(1.0));
         for none in [Value::from("x"), f64::NAN.into(), "inf".into(), vec![1].into()] {
             assert_eq!(number_of(&none), Err(EXPECTED), "{none}");
         }

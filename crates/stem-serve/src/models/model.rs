@@ -12,6 +12,7 @@ use stem_core::{Batch, Columns, Field, Predictor, PredictorOptions, Row, example
 
 use super::golden::{self, Checked};
 use crate::error::with_causes;
+use crate::refusal::{Refusal, shortened};
 
 /// Digits of the checksum that tell versions apart.
 const VERSION_DIGITS: usize = 12;
@@ -92,13 +93,24 @@ impl Model {
         Ok(Self { name: name.into(), version, predictor, file, loaded, verify, golden, example, keyed })
     }
 
+    /// Refuses a request that asks for another version.
+    pub(crate) fn check_version(&self, asked: Option<&str>) -> Result<(), Refusal> {
+        match asked {
+            Some(asked) if asked != self.version => {
+                let name = shortened(format!("{}, version {asked}", self.name));
+                Err(Refusal::UnknownModel { name, known: format!("{}, version {}", self.name, self.version) })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The columns that it reads.
     pub(crate) fn columns(&self) -> Vec<&str> {
         self.predictor.schema().columns()
     }
 
     /// Ids and weights of rows; of no rows nothing.
-    pub(crate) fn encode(&self, columns: &Columns) -> stem_core::Result<Batch> {
+    pub(crate) fn encode(&self, columns: &Columns<'_>) -> stem_core::Result<Batch> {
         match columns.rows() {
             0 => Ok(Batch::default()),
             _ => self.predictor.encode_columns(columns),

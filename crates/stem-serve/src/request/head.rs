@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::Value as Json;
+use stem_core::{Combine, Ranking};
 
 use super::{Fault, KEYS, Skip, nearest, no_fault, read, unexpected};
 use crate::refusal::{Refusal, shortened};
@@ -16,19 +17,8 @@ pub(crate) struct Head {
     pub(crate) model: Option<String>,
     /// Whether columns that nobody reads are left out.
     pub(crate) ignore_unknown: bool,
-    /// How many of the best are wanted.
-    pub(crate) top_k: Option<usize>,
-    /// How the scores of tasks become one.
-    pub(crate) combine: Option<Combine>,
-}
-
-/// How the scores of tasks become one.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Combine {
-    /// `sum_t w_t p_t`
-    Weights(Vec<(String, f64)>),
-    /// `prod_t p_t ^ a_t`
-    Powers(Vec<(String, f64)>),
+    /// What is made of the scores.
+    pub(crate) ranking: Ranking,
 }
 
 impl Head {
@@ -76,16 +66,17 @@ impl<'de> Visitor<'de> for HeadSeed<'_> {
             match known[place] {
                 "model" => head.model = Some(map.next_value()?),
                 "ignore_unknown" => head.ignore_unknown = map.next_value()?,
-                "top_k" => head.top_k = Some(self.top_k(map.next_value_seed(Setting)?)?),
+                "top_k" => head.ranking.top_k = Some(self.top_k(map.next_value_seed(Setting)?)?),
                 key @ ("weights" | "powers") => {
-                    if head.combine.is_some() {
+                    if head.ranking.combine.is_some() {
                         let (key, found, expected) =
                             (key.into(), "there beside the other".into(), "either \"weights\" or \"powers\"".into());
                         return Err(self.fault.refuse(Refusal::Setting { key, found, expected }));
                     }
                     let is_powers = key == "powers";
                     let factors = map.next_value_seed(Factors { fault: self.fault, key, is_powers })?;
-                    head.combine = Some(if is_powers { Combine::Powers(factors) } else { Combine::Weights(factors) });
+                    head.ranking.combine =
+                        Some(if is_powers { Combine::Powers(factors) } else { Combine::Weights(factors) });
                 }
                 _ => map.next_value_seed(Skip)?,
             }
@@ -211,8 +202,10 @@ mod tests {
         let read = head(
             r#"{"rows": [{"a": [1, {"b": 2}]}], "model": "new", "ignore_unknown": true, "top_k": 3, "powers": {"like": 0.5}}"#,
         );
-        let combine = Some(Combine::Powers(vec![("like".into(), 0.5)]));
-        assert_eq!(read.unwrap(), Head { model: Some("new".into()), ignore_unknown: true, top_k: Some(3), combine });
+        let mut expected = Head { model: Some("new".into()), ignore_unknown: true, ..Head::default() };
+        expected.ranking.combine = Some(Combine::Powers(vec![("like".into(), 0.5)]));
+        expected.ranking.top_k = Some(3);
+        assert_eq!(read.unwrap(), expected);
         assert_eq!(head("{}").unwrap(), Head::default());
     }
 

@@ -3,6 +3,8 @@
 //! The body is walked twice and never held as a tree: what is kept of it are the values of columns that are read. They take a constant
 //! times the bytes of the body, whatever is in it.
 
+#[cfg(feature = "arrow")]
+pub(crate) mod arrow;
 mod head;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -15,10 +17,110 @@ use std::cell::RefCell;
 use serde::Deserializer;
 use serde::de::DeserializeSeed;
 
-pub(crate) use head::{Combine, Head};
+pub(crate) use head::Head;
 pub(crate) use rows::Rows;
 
+use crate::config::Limits;
+#[cfg(feature = "grpc")]
+use crate::grpc::Tensors;
+
 use crate::refusal::Refusal;
+
+/// A request as it came, before it is known which columns are read.
+pub(crate) enum Given {
+    /// An object with settings and rows.
+    Json(Vec<u8>),
+    /// An Arrow stream.
+    #[cfg(feature = "arrow")]
+    Arrow(arrow::Table),
+    /// The tensors of a gRPC request.
+    #[cfg(feature = "grpc")]
+    Tensors(Tensors),
+}
+
+impl Given {
+    /// Takes a body as its content type says; one that says nothing else is JSON.
+    ///
+    /// # Errors
+    /// A body that is too deep, and an Arrow stream that does not read.
+    pub(crate) fn read(body: Body, limits: &Limits) -> Result<Self, Refusal> {
+        let given = match body {
+            Body::Bytes(BodyForm::Json, bytes) => Self::Json(bytes),
+            #[cfg(feature = "arrow")]
+            Body::Bytes(BodyForm::Arrow, bytes) => Self::Arrow(arrow::Table::read(bytes, limits)?),
+            #[cfg(not(feature = "arrow"))]
+            Body::Bytes(BodyForm::Arrow, _) => return Err(Refusal::ContentType { found: ARROW }),
+            #[cfg(feature = "grpc")]
+            Body::Tensors(tensors) => Self::Tensors(tensors),
+        };
+        check_depth(given.settings(), limits.depth)?;
+        Ok(given)
+    }
+
+    /// The settings, as a JSON object.
+    pub(crate) fn settings(&self) -> &[u8] {
+        match self {
+            Self::Json(body) => body,
+            #[cfg(feature = "arrow")]
+            Self::Arrow(table) => table.settings(),
+            #[cfg(feature = "grpc")]
+            Self::Tensors(tensors) => tensors.settings(),
+        }
+    }
+
+    /// The version of the model that is asked for, if one is.
+    pub(crate) fn version(&self) -> Option<&str> {
+        match self {
+            #[cfg(feature = "grpc")]
+            Self::Tensors(tensors) => tensors.version.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The rows, of which the columns `known` are kept.
+    ///
+    /// # Errors
+    /// Columns that are unknown, rows that do not read or are too many.
+    pub(crate) fn rows(&self, known: &[&str], ignore_unknown: bool, limit: usize) -> Result<Rows, Refusal> {
+        match self {
+            Self::Json(body) => Rows::read(body, known, ignore_unknown, limit),
+            #[cfg(feature = "arrow")]
+            Self::Arrow(table) => table.rows(known, ignore_unknown),
+            #[cfg(feature = "grpc")]
+            Self::Tensors(tensors) => tensors.rows(known, ignore_unknown),
+        }
+    }
+}
+
+/// What a request came as.
+pub(crate) enum Body {
+    /// The body of a request over HTTP.
+    Bytes(BodyForm, Vec<u8>),
+    /// A message of gRPC, taken apart.
+    #[cfg(feature = "grpc")]
+    Tensors(Tensors),
+}
+
+impl Body {
+    /// Whether so little is to be read that it is done at once.
+    pub(crate) fn is_at_most(&self, bytes: usize) -> bool {
+        match self {
+            Self::Bytes(_, body) => body.len() <= bytes,
+            #[cfg(feature = "grpc")]
+            Self::Tensors(_) => false,
+        }
+    }
+}
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyForm {
+    Json,
+    Arrow,
+}
+
+/// The content type of an Arrow IPC stream.
+pub(crate) const ARROW: &str = "application/vnd.apache.arrow.stream";
 
 /// The keys of a request.
 const KEYS: &[&str] = &["model", "rows", "shared", "columns", "ignore_unknown", "top_k", "weights", "powers"];

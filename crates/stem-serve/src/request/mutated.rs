@@ -1,7 +1,4 @@
-//! Requests that were changed by chance: a refusal or rows, never a panic. `STEM_MUTATIONS=50000` tries so many however long it takes;
-//! without it ten seconds bound them.
-
-use std::time::{Duration, Instant};
+//! Requests that were changed by chance, 50,000: a refusal or rows, never a panic. `STEM_MUTATIONS=200000` tries so many.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -68,11 +65,8 @@ fn mutate(body: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
 #[test]
 fn a_mutated_request_is_refused_or_read() {
     let number = std::env::var("STEM_MUTATIONS").ok().and_then(|text| text.parse::<usize>().ok());
-    let (begun, mut rng, mut told) = (Instant::now(), ChaCha8Rng::seed_from_u64(17), [0; 2]);
+    let (mut rng, mut told) = (ChaCha8Rng::seed_from_u64(17), [0; 2]);
     for mutation in 0..number.unwrap_or(50_000) {
-        if number.is_none() && begun.elapsed() > Duration::from_secs(10) {
-            break;
-        }
         let mut body = BODIES[mutation % BODIES.len()].as_bytes().to_vec();
         (0..=rng.random_range(0..4)).for_each(|_| mutate(&mut body, &mut rng));
         let read = |body: &[u8]| {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use stem_core::{Columns, Value};
+use stem_core::{Cells, Columns, Value, ValueRef};
 
 use super::value::ValueSeed;
 use super::{Fault, Skip, nearest, no_fault, read};
@@ -24,7 +24,7 @@ pub(crate) struct Rows {
 enum Found {
     Shared(Value),
     /// A value for each row, null where there is none; and the first row where there is none.
-    Each(Vec<Value>, Option<usize>),
+    Each(Cells<'static>, Option<usize>),
 }
 
 /// How rows are read.
@@ -41,7 +41,42 @@ impl Rows {
     pub(crate) fn read(body: &[u8], known: &[&str], ignore_unknown: bool, limit: usize) -> Result<Self, Refusal> {
         let fault = no_fault();
         let reading = Reading { fault: &fault, known, ignore_unknown, limit };
-        read(body, BodySeed(reading), &fault)
+        let (shared, own) = read(body, BodySeed { reading, has_table: false }, &fault)?;
+        let (count, own) = own.ok_or(Refusal::NoRows)?;
+        Self::of(known, count, shared, own)
+    }
+
+    /// The rows of a table `own` of `count` rows, which has cells for each known column or none, and what they share, of the `settings` that
+    /// came with it.
+    #[cfg_attr(not(any(feature = "arrow", feature = "grpc")), allow(dead_code))]
+    pub(crate) fn of_table(
+        settings: &[u8],
+        (known, ignore_unknown): (&[&str], bool),
+        (count, own): (usize, Vec<Option<Cells<'static>>>),
+    ) -> Result<Self, Refusal> {
+        let fault = no_fault();
+        let reading = Reading { fault: &fault, known, ignore_unknown, limit: 0 };
+        let (shared, _) = read(settings, BodySeed { reading, has_table: true }, &fault)?;
+        Self::of(known, count, shared, own.into_iter().map(|cells| Some((cells?, None))).collect())
+    }
+
+    fn of(
+        known: &[&str],
+        count: usize,
+        shared: Vec<Option<Value>>,
+        own: Vec<Option<OwnCells>>,
+    ) -> Result<Self, Refusal> {
+        let (mut shared, mut found) = (shared.into_iter(), Vec::new());
+        for (name, own) in known.iter().zip(own) {
+            let name = (*name).to_string();
+            match (shared.next().flatten(), own) {
+                (Some(_), Some(_)) => return Err(Refusal::DuplicateKey { key: name, row: None }),
+                (Some(value), None) => found.push((name, Found::Shared(value))),
+                (None, Some((cells, hole))) => found.push((name, Found::Each(cells, hole))),
+                (None, None) => {}
+            }
+        }
+        Ok(Self { count, found })
     }
 
     /// `B`
@@ -50,12 +85,14 @@ impl Rows {
     }
 
     /// The value of a column, where it is one in all rows.
-    pub(crate) fn only_value(&self, column: &str) -> Result<Option<&Value>, Refusal> {
+    pub(crate) fn only_value(&self, column: &str) -> Result<Option<ValueRef<'_>>, Refusal> {
         let found = self.found.iter().find(|(name, _)| name == column);
         match found.map(|(_, found)| found) {
             None => Ok(None),
-            Some(Found::Shared(value)) => Ok(Some(value)),
-            Some(Found::Each(values, _)) if values.windows(2).all(|pair| pair[0] == pair[1]) => Ok(values.first()),
+            Some(Found::Shared(value)) => Ok(Some(value.into())),
+            Some(Found::Each(cells, _)) if cells.iter().skip(1).all(|cell| Some(cell) == cells.get(0)) => {
+                Ok(cells.get(0))
+            }
             Some(Found::Each(..)) => Err(Refusal::SeveralModels { column: column.into() }),
         }
     }
@@ -75,10 +112,10 @@ impl Rows {
     }
 
     /// The columns as a model takes them.
-    pub(crate) fn into_columns(self) -> Columns {
+    pub(crate) fn into_columns(self) -> Columns<'static> {
         self.found.into_iter().fold(Columns::new(self.count), |columns, (name, found)| match found {
             Found::Shared(value) => columns.shared(name, value),
-            Found::Each(values, _) => columns.column(name, values),
+            Found::Each(cells, _) => columns.column(name, cells),
         })
     }
 }
@@ -138,29 +175,37 @@ impl Reading<'_> {
 }
 
 /// The whole body.
-struct BodySeed<'a>(Reading<'a>);
+struct BodySeed<'a> {
+    reading: Reading<'a>,
+    /// Whether its rows are a table beside it.
+    has_table: bool,
+}
 
 impl<'de> DeserializeSeed<'de> for BodySeed<'_> {
-    type Value = Rows;
+    type Value = (Vec<Option<Value>>, Option<Own>);
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Rows, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for BodySeed<'_> {
-    type Value = Rows;
+    type Value = (Vec<Option<Value>>, Option<Own>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rows, A::Error> {
-        let Self(reading) = self;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Self { reading, has_table } = self;
         let (mut shared, mut own) = (vec![], None);
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "shared" => shared = map.next_value_seed(SharedSeed(reading))?,
+                "rows" | "columns" if has_table => {
+                    let (found, expected) = ("there beside a table".into(), "no rows but the table's".into());
+                    return Err(reading.fault.refuse(Refusal::Setting { key, found, expected }));
+                }
                 "rows" | "columns" if own.is_some() => {
                     let (found, expected) = ("there beside the other".into(), "either \"rows\" or \"columns\"".into());
                     return Err(reading.fault.refuse(Refusal::Setting { key, found, expected }));
@@ -170,18 +215,7 @@ impl<'de> Visitor<'de> for BodySeed<'_> {
                 _ => map.next_value_seed(Skip)?,
             }
         }
-        let Some((count, own)) = own else { return Err(reading.fault.refuse(Refusal::NoRows)) };
-        let mut shared = shared.into_iter();
-        let mut found = Vec::new();
-        for (place, (name, own)) in reading.known.iter().zip(own).enumerate() {
-            match (shared.next().flatten(), own) {
-                (Some(_), Some(_)) => return Err(reading.twice(place, None)),
-                (Some(value), None) => found.push(((*name).to_string(), Found::Shared(value))),
-                (None, Some((values, hole))) => found.push(((*name).to_string(), Found::Each(values, hole))),
-                (None, None) => {}
-            }
-        }
-        Ok(Rows { count, found })
+        Ok((shared, own))
     }
 }
 
@@ -218,7 +252,8 @@ impl<'de> Visitor<'de> for SharedSeed<'_> {
 }
 
 /// What rows have of their own: their number; for each known column its values and its first hole, or none.
-type Own = (usize, Vec<Option<(Vec<Value>, Option<usize>)>>);
+type Own = (usize, Vec<Option<OwnCells>>);
+type OwnCells = (Cells<'static>, Option<usize>);
 
 /// `{COLUMN: [VALUE, ...], ...}`
 struct ColumnsSeed<'a>(Reading<'a>);
@@ -251,7 +286,7 @@ impl<'de> Visitor<'de> for ColumnsSeed<'_> {
                 let column = reading.known[place].into();
                 return Err(reading.fault.refuse(Refusal::Length { column, found, expected }));
             }
-            columns[place] = Some((values, None));
+            columns[place] = Some((values.into(), None));
             Ok(())
         })?;
         match count {
@@ -320,7 +355,7 @@ impl<'de> Visitor<'de> for RowsSeed<'_> {
         while items.next_element_seed(RowSeed { reading, row: count, columns: &mut columns })?.is_some() {
             count += 1;
         }
-        let own = |column: Collected| column.is_there.then_some((column.values, column.hole));
+        let own = |column: Collected| column.is_there.then(|| (column.values.into(), column.hole));
         Ok((count, columns.into_iter().map(own).collect()))
     }
 }
@@ -483,7 +518,7 @@ mod tests {
     fn unknown_columns_are_left_out_where_that_was_asked_for() {
         let body = br#"{"rows": [{"user": 1, "other": {"deep": [1, {}]}, "more": 2}], "shared": {"third": []}}"#;
         let read = Rows::read(body, KNOWN, true, 3).unwrap();
-        assert_eq!(read.into_columns(), Columns::new(1).column("user", vec![1.into()]));
+        assert_eq!(read.into_columns(), Columns::new(1).column("user", vec![Value::from(1)]));
         let twice = Rows::read(br#"{"rows": [{"x": 1, "x": 2}]}"#, KNOWN, true, 3).unwrap_err();
         assert_eq!(twice, Refusal::DuplicateKey { key: "x".into(), row: Some(0) });
     }

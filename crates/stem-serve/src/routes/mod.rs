@@ -1,12 +1,15 @@
 //! What can be asked, and what happens around every question: its id, its token, its line in the log.
 
 mod admin;
+#[cfg(feature = "arrow")]
+mod arrow;
+mod form;
 mod page;
 mod score;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -101,7 +104,19 @@ async fn observed(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     let (status, after) = (response.status().as_u16(), begun.elapsed());
     let kind = response.extensions().get::<Kind>().map(|kind| kind.0);
     let rows = response.extensions().get::<RowsOf>().map_or(0, |rows| rows.0);
-    app.metrics.answered(&route, status, kind, after);
+    told(&app, (&id, &route), (status, kind, rows), after);
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// Counts a request, and tells it to the log.
+pub(crate) fn told(
+    app: &App,
+    (id, route): (&HeaderValue, &str),
+    (status, kind, rows): (u16, Option<&str>, usize),
+    after: Duration,
+) {
+    app.metrics.answered(route, status, kind, after);
     let milliseconds = (after.as_secs_f64() * 1e5).round() / 100.0;
     let (request, kind) = (id.to_str().unwrap_or_default(), kind.unwrap_or_default());
     if status >= 500 {
@@ -109,12 +124,10 @@ async fn observed(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     } else {
         tracing::info!(request, route, status, kind, rows, milliseconds, "answered");
     }
-    response.headers_mut().insert(REQUEST_ID, id);
-    response
 }
 
 /// The id that a caller gave, if it is a plain one, or the next of this server's.
-fn id_of(request: &Request) -> HeaderValue {
+pub(crate) fn id_of(request: &Request) -> HeaderValue {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let is_plain = |id: &&HeaderValue| {
         (1..=64).contains(&id.len())

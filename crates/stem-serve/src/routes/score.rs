@@ -7,26 +7,39 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use stem_core::Explanation;
+use stem_core::{Explanation, Ranked};
 
-use super::RowsOf;
+#[cfg(feature = "arrow")]
+use super::arrow;
+use super::{RowsOf, form};
 use crate::app::{Answer, App};
 use crate::body::read_all;
 use crate::json::json;
 use crate::models::Model;
-use crate::rank;
 use crate::refusal::Refusal;
-use crate::request::Head;
+#[cfg(feature = "arrow")]
+use crate::request::BodyForm;
+use crate::request::{Body, Head};
 
 pub(super) async fn score(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+    let wanted = form::wanted(request.headers());
     let answer = answer(&app, request, false, |_, _| Ok(())).await?;
-    Ok(told(&Told { model: &answer.model, what: Scores(&answer) }, answer.rows))
+    match wanted {
+        #[cfg(feature = "arrow")]
+        BodyForm::Arrow => arrow::scores(&answer),
+        _ => Ok(told(&Told { model: &answer.model, what: Scores(&answer) }, answer.rows)),
+    }
 }
 
 pub(super) async fn rank(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
-    let answer = answer(&app, request, true, |head, model| rank::check(head, model.predictor.schema())).await?;
-    let ranked = rank::rank(&answer.head, answer.model.predictor.schema(), &answer.scores);
-    Ok(told(&Told { model: &answer.model, what: ranked }, answer.rows))
+    let wanted = form::wanted(request.headers());
+    let answer = answer(&app, request, true, |head, model| Ok(head.ranking.check(model.predictor.schema())?)).await?;
+    let ranked = answer.head.ranking.rank(answer.model.predictor.schema(), &answer.scores);
+    match wanted {
+        #[cfg(feature = "arrow")]
+        BodyForm::Arrow => arrow::ranked(&answer, ranked),
+        _ => Ok(told(&Told { model: &answer.model, what: ranked }, answer.rows)),
+    }
 }
 
 /// Rows that one request may have explained: each takes a forward for every field.
@@ -36,6 +49,7 @@ pub(super) async fn explain(State(app): State<Arc<App>>, request: Request) -> Re
     let (head, body) = request.into_parts();
     let limits = &app.config.limits;
     let body = read_all(&head.headers, body, limits.body_bytes, limits.read).await?;
+    let body = Body::Bytes(form::given(&head.headers), body);
     let (model, rows) = app.explain(body, EXPLAINED.min(limits.rows)).await?;
     Ok(told(&Told { model: &model, what: Explained(&rows) }, rows.len()))
 }
@@ -58,7 +72,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     let limits = &app.config.limits;
     let body = read_all(&head.headers, body, limits.body_bytes, limits.read).await?;
-    app.answer(body, for_ranking, is_sound).await
+    app.answer(Body::Bytes(form::given(&head.headers), body), for_ranking, is_sound).await
 }
 
 /// An answer with the model that gave it.
@@ -114,7 +128,7 @@ impl Serialize for OfTask<'_> {
     }
 }
 
-impl What for rank::Ranked {
+impl What for Ranked {
     fn tell<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         map.serialize_entry("indices", &self.indices)?;
         map.serialize_entry("scores", &self.scores)

@@ -112,6 +112,9 @@ pub fn bits(answer: &Json) -> Vec<u32> {
 /// A server that runs until it is dropped or stopped.
 pub struct Running {
     pub address: SocketAddr,
+    /// Where it answers gRPC.
+    #[cfg(feature = "grpc")]
+    pub grpc: SocketAddr,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -135,11 +138,22 @@ pub fn start_with(bundle: &Path, mut config: ServeConfig, tls: Option<Tls>) -> R
                 server = server.with_tls(tls);
             }
             let listener = stem_serve::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
-            told.send(listener.local_addr().unwrap()).unwrap();
+            let grpc = stem_serve::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            told.send((listener.local_addr().unwrap(), grpc.local_addr().unwrap())).unwrap();
+            #[cfg(feature = "grpc")]
+            let server = server.with_grpc(grpc);
             server.run(listener, async { _ = stopped.await }).await.unwrap();
         });
     });
-    Running { address: address.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
+    let (address, grpc) = address.recv().unwrap();
+    _ = grpc; // without the feature nobody answers there
+    Running {
+        address,
+        #[cfg(feature = "grpc")]
+        grpc,
+        stop: Some(stop),
+        thread: Some(thread),
+    }
 }
 
 impl Running {

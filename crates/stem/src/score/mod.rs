@@ -1,5 +1,6 @@
 //! Scores the rows of tables with a bundle: keeps their columns and appends one `p_TASK` column per task.
 
+mod explained;
 mod scoring;
 mod unseen;
 
@@ -25,6 +26,7 @@ Examples:
   stem score --bundle out/train/bundle.safetensors --input rows.csv --output scores.csv
   stem score --bundle out/train/bundle.safetensors --input log/day=*/part-*.parquet --output scores.parquet
   stem score --bundle out/train/bundle.safetensors --recipe recipe.toml --data new --output scores.jsonl.gz
+  stem score --bundle out/train/bundle.safetensors --input rows.csv --output why.csv --explain 20
   stem score --bundle out/train/bundle.safetensors --input - --output - > scores.csv")]
 pub(crate) struct Args {
     /// Bundle that a training left
@@ -53,6 +55,11 @@ pub(crate) struct Args {
     /// Where the input has columns p_TASK already: leave them out, so that only the new scores are there. Without it that is an error
     #[arg(long)]
     overwrite_columns: bool,
+    /// Say beside each score what each field adds to it (p_TASK.FIELD: the score minus what it would be with the field's mean row) and
+    /// what the gates weigh (gate_TASK.LAYER.EXPERT); of the first ROWS rows, which alone are written then, or of all. A row takes as many
+    /// forwards as there are fields
+    #[arg(long, value_name = "ROWS", num_args = 0..=1, default_missing_value = "0")]
+    explain: Option<usize>,
     /// What to do with a row that cannot be scored: fail, or leave it out of the output and say how many and why
     #[arg(long, value_enum, default_value_t = OnError::Fail, value_name = "WHAT")]
     on_error: OnError,
@@ -93,7 +100,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
         &tables,
         &args.shown(&tables),
         is_derived,
-        (args.on_error, args.overwrite_columns),
+        (args.on_error, args.overwrite_columns, args.explain),
         console,
     )?;
     let name = args.output.display();

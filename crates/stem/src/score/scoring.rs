@@ -8,6 +8,7 @@ use stem_core::{Batch, Derived, Predictor, Row, Value};
 use stem_data::{Chunk, Derivation, TableFormat, TableWriter, Tables};
 
 use super::OnError;
+use super::explained::Explained;
 use super::unseen::Unseen;
 use crate::console::{Console, Result, with_causes};
 
@@ -40,6 +41,10 @@ pub(super) struct Scoring<'a> {
     on_error: OnError,
     /// Whether columns of the table that are called like scores give way to them.
     overwrites: bool,
+    /// What explains the scores, where that is asked for.
+    explained: Option<Explained>,
+    /// Rows that are still wanted.
+    left: usize,
     /// Rows left out, and why the first of them were.
     pub(super) skipped: usize,
     reasons: Vec<String>,
@@ -59,7 +64,7 @@ impl<'a> Scoring<'a> {
         tables: &Tables,
         shown: &str,
         is_derived: bool,
-        (on_error, overwrites): (OnError, bool),
+        (on_error, overwrites, explain): (OnError, bool, Option<usize>),
         console: &'a Console,
     ) -> Result<Self> {
         let names: Vec<&str> = tables.columns().iter().map(String::as_str).collect();
@@ -94,25 +99,51 @@ impl<'a> Scoring<'a> {
         for (_, why) in tables.unreadable() {
             tracing::warn!("{why}: it is left out of the output");
         }
-        let scores = predictor.schema().tasks.iter().map(|task| score_of(&task.name));
-        if let Some(there) = scores.clone().find(|score| names.contains(&score.as_str()) && !overwrites) {
-            return Err(format!("{shown} {}", is_there(&there)).into());
+        let explained = explain.map(|_| Explained::new(&predictor)).transpose()?;
+        let left = explain.filter(|rows| *rows > 0).unwrap_or(usize::MAX);
+        let appended = appended(&predictor, explained.as_ref());
+        if let Some(there) = appended.iter().find(|score| names.contains(&score.as_str()) && !overwrites) {
+            return Err(format!("{shown} {}", is_there(there)).into());
         }
         let is_untyped = tables.format().is_some_and(TableFormat::is_untyped);
         let unseen = Unseen::new(predictor.schema());
         let (skipped, reasons, scored) = (0, Vec::new(), 0);
-        Ok(Self { predictor, derivation, is_untyped, on_error, overwrites, skipped, reasons, scored, unseen, console })
+        Ok(Self {
+            predictor,
+            derivation,
+            is_untyped,
+            on_error,
+            overwrites,
+            explained,
+            left,
+            skipped,
+            reasons,
+            scored,
+            unseen,
+            console,
+        })
     }
 
     /// Scores all rows to an output of that name; gives their number.
     pub(super) fn write(&mut self, tables: Tables, name: &str, output: impl Write) -> Result<usize, Failure> {
-        let tasks = self.predictor.schema().tasks.iter().map(|task| score_of(&task.name));
-        let output = TableWriter::new(name, output, &tasks.collect::<Vec<_>>()).map_err(Failure::Output)?;
+        let appended = appended(&self.predictor, self.explained.as_ref());
+        let output = TableWriter::new(name, output, &appended).map_err(Failure::Output)?;
         let mut output = output.overwriting(self.overwrites);
         tables.for_each_chunk(&self.console.stop(), |mut chunk| {
+            if chunk.len() > self.left {
+                chunk.retain(&(0..chunk.len()).map(|row| row < self.left).collect::<Vec<_>>());
+            }
+            if chunk.is_empty() && self.scored > 0 {
+                return Ok(()); // all that are wanted are there
+            }
             let batch = self.encode_whole(&mut chunk).map_err(Failure::Other)?;
-            let scores = self.predictor.score(&batch).map_err(|error| Failure::Other(error.into()))?;
-            output.write(&chunk, &scores.into_values()).map_err(Failure::Output)?;
+            self.left = self.left.saturating_sub(chunk.len());
+            let scores = self.predictor.score(&batch).map_err(|error| Failure::Other(error.into()))?.into_values();
+            let numbers = match &self.explained {
+                Some(explained) => explained.beside(&self.predictor, &batch, &scores).map_err(Failure::Other)?,
+                None => scores,
+            };
+            output.write(&chunk, &numbers).map_err(Failure::Output)?;
             self.scored += chunk.len();
             Ok::<(), Failure>(())
         })?;
@@ -221,8 +252,14 @@ impl<'a> Scoring<'a> {
     }
 }
 
+/// The columns that are written behind the table's.
+fn appended(predictor: &Predictor, explained: Option<&Explained>) -> Vec<String> {
+    let scores = predictor.schema().tasks.iter().map(|task| score_of(&task.name));
+    scores.chain(explained.into_iter().flat_map(Explained::names).cloned()).collect()
+}
+
 /// The column of a task's scores.
-fn score_of(task: &str) -> String {
+pub(super) fn score_of(task: &str) -> String {
     format!("p_{task}")
 }
 
