@@ -5,8 +5,9 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Distribution, Gradients, Tensor, TensorData};
+use burn::module::Module;
+use burn::tensor::{Distribution, Tensor, TensorData};
+use common::oracle::*;
 use common::*;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -47,7 +48,8 @@ fn watched() -> InterestConfig {
 fn with_front(config: &ModelConfig) -> ModelConfig {
     let interest = InterestConfig { positions: Positions::FromLast, ..watched() };
     let config = with_key(config, "interest", interest);
-    let config = with_key(&config, "domain", json!({ "field": "tab", "hidden": 3 }));
+    let config =
+        with_key(&config, "domain", json!({ "field": "tab", "hidden": 3, "towers": true, "personal": ["item"] }));
     with_key(&with_key(&config, "fm", true), "cross", CrossConfig { layers: 1, rank: 2 })
 }
 
@@ -83,41 +85,6 @@ impl Case {
             fm: self.key("fm").unwrap_or_default(),
         }
     }
-}
-
-/// Gradients of parameters by their ids.
-struct Taken<'g>(&'g Gradients, BTreeMap<String, Vec<f32>>);
-
-impl ModuleVisitor for Taken<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad(self.0) {
-            self.1.insert(param.id.to_string(), gradient.into_data().try_into_vec().unwrap());
-        }
-    }
-}
-
-/// Gradients by the names of parameters.
-fn gradients<M: Module>(module: &M, grads: &Gradients) -> BTreeMap<String, Vec<f32>> {
-    let mut taken = Taken(grads, BTreeMap::new());
-    module.visit(&mut taken);
-    let named = params::list(module).into_iter();
-    named.filter_map(|(name, id, _)| Some((name, taken.1.remove(&id.to_string())?))).collect()
-}
-
-/// Within `share` of the largest number that was expected, or of 1.
-fn close(found: &[f32], expected: &[f64], share: f64, what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let largest = expected.iter().fold(1.0f64, |largest, x| largest.max(x.abs()));
-    for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
-        assert!(
-            (f64::from(*found) - expected).abs() < share * largest,
-            "{what} at {place}: {found}, PyTorch {expected}"
-        );
-    }
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().unwrap()
 }
 
 #[test]
@@ -170,11 +137,6 @@ fn what_stands_before_a_model_and_its_gradients_are_pytorchs() {
             }
         }
     }
-}
-
-/// A GPU in software, where some cases are enough.
-fn is_on_gpu() -> bool {
-    matches!(DeviceSpec::from_env(), Ok(DeviceSpec::Wgpu(_)))
 }
 
 fn network(config: &ModelConfig, schema: &Schema, std: f32) -> (EmbeddingTable, AnyModel) {
@@ -342,6 +304,10 @@ fn a_task_of_stem_moves_its_own_attention_and_the_shared_one_and_no_others() {
         "domain.gate.layers.0.weight",
         "fm.map.weight",
     ];
+    let of_towers = &found["tower_gates.0.layers.0.weight"];
+    let of_tasks: Vec<_> =
+        of_towers.chunks_exact(of_towers.len() / 2).map(|own| own.iter().any(|g| *g != 0.0)).collect();
+    assert_eq!(of_tasks, [true, false], "the gates of towers: task 0, task 1");
     for part in parts {
         assert_eq!(moved(&found[part]), [true, false, true], "{part}: task 0, task 1 (which has no labels), shared");
     }
@@ -408,6 +374,26 @@ fn a_history_without_a_candidate_and_other_faults_are_refused_by_key() {
         json!({ "field": "page" }),
         "`domain.field` is page, expected the name of a field: item, watched, tab",
     );
+    refused(
+        "domain",
+        json!({ "field": "tab", "embeddings": false }),
+        "`domain.embeddings` is false, expected true where `towers` is false: else leave `domain` out",
+    );
+    refused(
+        "domain",
+        json!({ "field": "tab", "personal": ["item"] }),
+        "`domain.personal` is item, expected no fields where `towers` is false: the gates of towers read them",
+    );
+    refused(
+        "domain",
+        json!({ "field": "tab", "towers": true, "personal": ["watched"] }),
+        "`domain.personal` is watched, expected the name of a category, such as the user or the item",
+    );
+    refused(
+        "domain",
+        json!({ "field": "tab", "towers": true, "personal": ["item", "tab"] }),
+        "`domain.personal` is tab, expected every field once, the domain itself not among them",
+    );
     refused("domain", json!({ "field": "tab", "hidden": 0 }), "`domain.hidden` is 0, expected 1 to 65536");
     let uneven = ModelConfig::Stem(StemConfig { shared_dim: Some(2), ..stem_config() });
     for (key, value) in
@@ -431,6 +417,8 @@ fn what_is_not_there_is_written_as_it_always_was() {
         let all = with_front(&config);
         assert_eq!(serde_json::from_str::<ModelConfig>(&serde_json::to_string(&all).unwrap()).unwrap(), all);
     }
+    let domain = serde_json::to_value(DomainConfig::of("tab")).unwrap();
+    assert_eq!(domain, json!({ "field": "tab", "hidden": 32 }), "what gates embeddings alone is written as before");
     let wrong: Result<InterestConfig, _> = serde_json::from_value(json!({ "candidates": {}, "weights": "softmax" }));
     assert!(wrong.unwrap_err().to_string().contains("unknown field `weights`"));
 }

@@ -7,22 +7,32 @@
 //! x   = cross(x_1) + fm(x_1)                                                        cross.rs, fm.rs; x_1 where there is none
 //! ```
 //!
+//! The domain may gate the towers too (towers.rs), which read what comes out of the model's experts.
+//!
 //! Every embedding group has parts of its own: in STEM a task attends, is gated and crosses with what it knows of a row, and the shared
 //! embedding with what all know.
 
+#[macro_use]
+mod keys;
 mod cross;
 mod domain;
 mod fm;
 mod interest;
+mod towers;
 
 pub use cross::{Cross, CrossConfig};
 pub use domain::{Domain, DomainConfig};
 pub use fm::{Fm, FmConfig};
 pub use interest::{Interest, InterestConfig, Positions};
+pub use towers::{TowerGates, TowerPlan};
+
+pub(crate) use keys::{WithoutFront, Written};
 
 use burn::module::Module;
 use burn::tensor::Device;
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+use serde::de::MapAccess;
 
 use crate::embedding::Pooled;
 use crate::error::{Result, require};
@@ -30,21 +40,37 @@ use crate::schema::Schema;
 use crate::size::NetworkSize;
 
 /// What stands before a model, by the keys that every model has; nothing by default.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct FrontConfig {
-    /// Histories that are attended.
+    /// Histories that are attended in the place of their bags.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub interest: Option<InterestConfig>,
     /// The field whose values gate the embeddings.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<DomainConfig>,
-    /// Crosses of features.
+    /// Crosses of features before the experts.
+    #[serde(skip_serializing_if = "CrossConfig::is_none")]
     pub cross: CrossConfig,
-    /// Products of pairs of features.
+    /// Products of pairs of features, beside them.
+    #[serde(skip_serializing_if = "FmConfig::is_none")]
     pub fm: FmConfig,
 }
 
 impl FrontConfig {
     /// The keys that every model has, and that are written only where they are set.
     pub const KEYS: [&str; 4] = ["interest", "domain", "cross", "fm"];
+
+    /// Reads the value of one of the [`KEYS`](Self::KEYS).
+    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, values: &mut A) -> std::result::Result<(), A::Error> {
+        match key {
+            "interest" => self.interest = values.next_value()?,
+            "domain" => self.domain = values.next_value()?,
+            "cross" => self.cross = values.next_value()?,
+            "fm" => self.fm = values.next_value()?,
+            other => unreachable!("`{other}` is no key of what stands before a model"),
+        }
+        Ok(())
+    }
 
     /// Whether nothing stands before the model.
     pub fn is_none(&self) -> bool {
@@ -68,7 +94,12 @@ impl FrontConfig {
         self.cross.check()
     }
 
-    /// What `widths`, groups of one width, add to a network.
+    /// The domain, where it gates towers.
+    pub(crate) fn of_towers(&self) -> Option<&DomainConfig> {
+        self.domain.as_ref().filter(|domain| domain.towers)
+    }
+
+    /// What `widths`, groups of one width, add to a network before the model.
     pub(crate) fn size(&self, schema: &Schema, widths: &[usize]) -> NetworkSize {
         let Some(&dim) = widths.first().filter(|_| !self.is_none()) else { return NetworkSize::default() };
         let (groups, input) = (widths.len(), schema.fields.len() * dim);
@@ -90,7 +121,7 @@ impl FrontConfig {
             cross: self.cross.init(groups, input, rng, device),
             fm: self.fm.init(groups, dim, input, rng, device),
             interest: self.interest.as_ref().map(|interest| interest.init(schema, groups, dim, rng, device)),
-            domain: self.domain.as_ref().map(|domain| domain.init(schema, groups, dim, rng, device)),
+            domain: self.domain.as_ref().and_then(|domain| domain.init(schema, groups, dim, rng, device)),
         }
     }
 }
