@@ -80,6 +80,7 @@ impl Case {
     fn config(&self) -> FrontConfig {
         FrontConfig {
             interest: self.key("interest"),
+            numbers: None,
             domain: self.key("domain"),
             cross: self.key("cross").unwrap_or_default(),
             fm: self.key("fm").unwrap_or_default(),

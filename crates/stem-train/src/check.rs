@@ -68,8 +68,8 @@ pub(crate) fn check_over<M: Model>(ranks: &Team, network: &M, schema: &Schema, c
     let alone = "nothing where several ranks train: their checkpoints are not written yet";
     require("checkpoint_every", "set", alone, config.checkpoint_every.is_none())?;
     require("keep_checkpoint", true, alone, !config.keep_checkpoint)?;
-    let expected = "a loss of single rows where several ranks train: pairs lie on several of them";
-    require("losses", "pairwise", expected, !config.criterion(schema)?.is_of_groups())?;
+    let expected = "a loss of single rows where several ranks train: the rows of a group lie on several of them";
+    require("losses", "pairwise or jrc", expected, !config.criterion(schema)?.is_of_groups())?;
     let expected =
         "a network without batch_norm or dice where several ranks train: each would normalise over its own rows";
     require("hidden", "normalised over the batch", expected, !params::normalises_batches(network))

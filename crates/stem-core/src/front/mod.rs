@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! x_0 = the fields' embeddings, histories as what is read of them by attention      interest.rs
+//!       and numbers with soft buckets beside them                                   numbers.rs
 //! x_1 = x_0 * the gate of the row's domain                                          domain.rs
 //! x   = cross(x_1) + fm(x_1)                                                        cross.rs, fm.rs; x_1 where there is none
 //! ```
@@ -18,12 +19,14 @@ mod cross;
 mod domain;
 mod fm;
 mod interest;
+mod numbers;
 mod towers;
 
 pub use cross::{Cross, CrossConfig};
 pub use domain::{Domain, DomainConfig};
 pub use fm::{Fm, FmConfig};
 pub use interest::{Interest, InterestConfig, Positions};
+pub use numbers::{Numbers, NumbersConfig};
 pub use towers::{TowerGates, TowerPlan};
 
 pub(crate) use keys::{WithoutFront, Written};
@@ -45,6 +48,9 @@ pub struct FrontConfig {
     /// Histories that are attended in the place of their bags.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interest: Option<InterestConfig>,
+    /// Soft buckets of numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<NumbersConfig>,
     /// The field whose values gate the embeddings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<DomainConfig>,
@@ -58,12 +64,13 @@ pub struct FrontConfig {
 
 impl FrontConfig {
     /// The keys that every model has, and that are written only where they are set.
-    pub const KEYS: [&str; 4] = ["interest", "domain", "cross", "fm"];
+    pub const KEYS: [&str; 5] = ["interest", "numbers", "domain", "cross", "fm"];
 
     /// Reads the value of one of the [`KEYS`](Self::KEYS).
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, values: &mut A) -> std::result::Result<(), A::Error> {
         match key {
             "interest" => self.interest = values.next_value()?,
+            "numbers" => self.numbers = values.next_value()?,
             "domain" => self.domain = values.next_value()?,
             "cross" => self.cross = values.next_value()?,
             "fm" => self.fm = values.next_value()?,
@@ -72,9 +79,15 @@ impl FrontConfig {
         Ok(())
     }
 
+    /// Which of the [`KEYS`](Self::KEYS) are there.
+    fn parts(&self) -> [bool; 5] {
+        let Self { interest, numbers, domain, cross, fm } = self;
+        [interest.is_some(), numbers.is_some(), domain.is_some(), !cross.is_none(), !fm.is_none()]
+    }
+
     /// Whether nothing stands before the model.
     pub fn is_none(&self) -> bool {
-        self.interest.is_none() && self.domain.is_none() && self.cross.is_none() && self.fm.is_none()
+        self.parts().iter().all(|there| !there)
     }
 
     /// Refuses absurd sizes, fields that are not there, and groups of different widths.
@@ -85,11 +98,12 @@ impl FrontConfig {
         if self.is_none() {
             return Ok(());
         }
-        let parts = [self.interest.is_some(), self.domain.is_some(), !self.cross.is_none(), !self.fm.is_none()];
-        let key = Self::KEYS.into_iter().zip(parts).find_map(|(key, holds)| holds.then_some(key)).unwrap_or("cross");
+        let key =
+            Self::KEYS.into_iter().zip(self.parts()).find_map(|(key, holds)| holds.then_some(key)).unwrap_or("cross");
         let alike = widths.iter().all(|width| *width == widths[0]);
         require(key, "embeddings of different widths", "one width for all of them: leave shared_dim out", alike)?;
         self.interest.as_ref().map_or(Ok(()), |interest| interest.check(schema))?;
+        self.numbers.as_ref().map_or(Ok(()), |numbers| numbers.check(schema))?;
         self.domain.as_ref().map_or(Ok(()), |domain| domain.check(schema))?;
         self.cross.check()
     }
@@ -104,10 +118,11 @@ impl FrontConfig {
         let Some(&dim) = widths.first().filter(|_| !self.is_none()) else { return NetworkSize::default() };
         let (groups, input) = (widths.len(), schema.fields.len() * dim);
         let interest = self.interest.as_ref().map(|interest| interest.size(schema, groups, dim));
+        let numbers = self.numbers.as_ref().map(|numbers| numbers.size(schema, groups, dim));
         let domain = self.domain.as_ref().map(|domain| domain.size(groups, dim, input));
         let combined = self.cross.size(groups, input) + self.fm.size(groups, dim, input);
         let embeddings = NetworkSize { parameters: 0, activations: (groups as u64).saturating_mul(input as u64) };
-        interest.into_iter().chain(domain).sum::<NetworkSize>() + combined + embeddings
+        interest.into_iter().chain(numbers).chain(domain).sum::<NetworkSize>() + combined + embeddings
     }
 
     /// Draws the parts.
@@ -122,6 +137,7 @@ impl FrontConfig {
             fm: self.fm.init(groups, dim, input, rng, device),
             interest: self.interest.as_ref().map(|interest| interest.init(schema, groups, dim, rng, device)),
             domain: self.domain.as_ref().and_then(|domain| domain.init(schema, groups, dim, rng, device)),
+            numbers: self.numbers.as_ref().map(|numbers| numbers.init(schema, groups, dim, rng, device)),
         }
     }
 }
@@ -130,6 +146,7 @@ impl FrontConfig {
 #[derive(Module, Debug)]
 pub struct Front {
     interest: Option<Interest>,
+    numbers: Option<Numbers>,
     domain: Option<Domain>,
     cross: Option<Cross>,
     fm: Option<Fm>,
@@ -138,18 +155,23 @@ pub struct Front {
 impl Front {
     /// What the model reads in the place of plain embeddings.
     pub fn forward(&self, x: Pooled) -> Pooled {
-        if self.interest.is_none() && self.domain.is_none() && self.cross.is_none() && self.fm.is_none() {
+        let Self { interest, numbers, domain, cross, fm } = self;
+        if interest.is_none() && numbers.is_none() && domain.is_none() && cross.is_none() && fm.is_none() {
             return x;
         }
-        let x0 = match &self.interest {
+        let x0 = match interest {
             Some(interest) => interest.forward(&x),
             None => x.stack(0..x.groups()),
         }; // [G, B, F * D]
-        let x1 = match &self.domain {
+        let x0 = match numbers {
+            Some(numbers) => numbers.forward(x0, &x),
+            None => x0,
+        };
+        let x1 = match domain {
             Some(domain) => domain.forward(x0),
             None => x0,
         };
-        let combined = match (&self.cross, &self.fm) {
+        let combined = match (cross, fm) {
             (Some(cross), Some(fm)) => cross.forward(x1.clone()) + fm.forward(x1),
             (Some(cross), None) => cross.forward(x1),
             (None, Some(fm)) => x1.clone() + fm.forward(x1),
