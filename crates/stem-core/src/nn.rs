@@ -17,8 +17,8 @@ pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, Scor
 pub use crate::experts::{ExpertOutputs, Experts, Streams};
 pub use crate::forward::{pool, score, upload, upload_index};
 pub use crate::front::{
-    Cross, CrossConfig, Domain, DomainConfig, Fm, FmConfig, Front, FrontConfig, Interest, InterestConfig, Numbers,
-    NumbersConfig, Positions, TowerGates, TowerPlan,
+    Block, BlockConfig, Cross, CrossConfig, Domain, DomainConfig, Fm, FmConfig, Front, FrontConfig, Interest,
+    InterestConfig, Numbers, NumbersConfig, Positions, TowerGates, TowerPlan,
 };
 pub use crate::gate::Gates;
 pub use crate::gate_sums::{GateMean, GateSums};

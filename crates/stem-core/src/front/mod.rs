@@ -15,6 +15,7 @@
 
 #[macro_use]
 mod keys;
+mod block;
 mod cross;
 mod domain;
 mod fm;
@@ -22,6 +23,7 @@ mod interest;
 mod numbers;
 mod towers;
 
+pub use block::{Block, BlockConfig};
 pub use cross::{Cross, CrossConfig};
 pub use domain::{Domain, DomainConfig};
 pub use fm::{Fm, FmConfig};
@@ -102,7 +104,7 @@ impl FrontConfig {
             Self::KEYS.into_iter().zip(self.parts()).find_map(|(key, holds)| holds.then_some(key)).unwrap_or("cross");
         let alike = widths.iter().all(|width| *width == widths[0]);
         require(key, "embeddings of different widths", "one width for all of them: leave shared_dim out", alike)?;
-        self.interest.as_ref().map_or(Ok(()), |interest| interest.check(schema))?;
+        self.interest.as_ref().map_or(Ok(()), |interest| interest.check(schema, widths[0]))?;
         self.numbers.as_ref().map_or(Ok(()), |numbers| numbers.check(schema))?;
         self.domain.as_ref().map_or(Ok(()), |domain| domain.check(schema))?;
         self.cross.check()
