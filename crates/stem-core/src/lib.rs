@@ -80,6 +80,7 @@ pub mod precision;
 pub mod fused;
 mod activation;
 mod mlp;
+#[macro_use]
 mod front;
 mod experts;
 mod gate;

@@ -124,6 +124,11 @@ impl MlpShape<'_> {
         std::iter::once(self.input).chain(outputs()).zip(outputs())
     }
 
+    /// What each linear map reads, in order.
+    pub fn inputs(&self) -> Vec<usize> {
+        self.maps().map(|(input, _)| input).collect()
+    }
+
     /// Numbers held, and outputs for one row of a batch.
     pub fn size(&self) -> NetworkSize {
         let map = |(input, output)| (input as u64 + 1).saturating_mul(output as u64);
@@ -205,10 +210,23 @@ impl MlpBank {
         {
             return y;
         }
-        self.layers.iter().enumerate().fold(x, |x, (i, layer)| match self.hidden.get(i) {
-            Some(hidden) => self.dropout.forward(hidden.forward(layer, x)),
-            None => layer.forward(x),
-        })
+        (0..self.layers.len()).fold(x, |x, i| self.forward_layer(i, x))
+    }
+
+    /// As [`forward`](Self::forward), with what each linear map reads multiplied by its gate, number by number.
+    ///
+    /// # Shapes
+    /// `gates [E, B, I_l]` each, one of every map; `x` and what comes out as of [`forward`](Self::forward).
+    pub fn forward_gated(&self, x: Tensor<3>, gates: &[Tensor<3>]) -> Tensor<3> {
+        gates.iter().enumerate().fold(x, |x, (i, gate)| self.forward_layer(i, x * gate.clone()))
+    }
+
+    /// One linear map, and what follows it.
+    fn forward_layer(&self, i: usize, x: Tensor<3>) -> Tensor<3> {
+        match self.hidden.get(i) {
+            Some(hidden) => self.dropout.forward(hidden.forward(&self.layers[i], x)),
+            None => self.layers[i].forward(x),
+        }
     }
 }
 

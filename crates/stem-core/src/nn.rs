@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`EmbeddingTable`], [`RowMatrix`], [`ScoringTable`], [`SlotLayout`], [`Pooled`], [`DistinctRows`] | rows of the table, and the fields' vectors made of them |
 //! | [`MlpBank`], [`LinearBank`], [`HiddenConfig`], [`Activation`], [`BatchNormBank`] | banks of perceptrons of one shape |
-//! | [`Front`] of [`Interest`], [`Domain`], [`Cross`], [`Fm`] | what stands before a model: attended histories, gates of a domain, crosses, pairs |
+//! | [`Front`] of [`Interest`], [`Numbers`], [`Domain`], [`Cross`], [`Fm`] | what stands before a model: attended histories, buckets of numbers, gates of a domain, crosses, pairs |
+//! | [`TowerGates`] | gates of a domain on towers |
 //! | [`Experts`], [`Gates`], [`Layer`], [`Towers`] | what the models are wired of |
 //! | [`upload`], [`pool`], [`score`] | from a batch to a device, to embeddings, to probabilities |
 //! | [`Rng`], [`rng`] | the generator that weights are drawn from |
@@ -16,7 +17,8 @@ pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, Scor
 pub use crate::experts::{ExpertOutputs, Experts, Streams};
 pub use crate::forward::{pool, score, upload, upload_index};
 pub use crate::front::{
-    Cross, CrossConfig, Domain, DomainConfig, Fm, FmConfig, Front, FrontConfig, Interest, InterestConfig, Positions,
+    Block, BlockConfig, Cross, CrossConfig, Domain, DomainConfig, Fm, FmConfig, Front, FrontConfig, Interest,
+    InterestConfig, Numbers, NumbersConfig, Positions, TowerGates, TowerPlan,
 };
 pub use crate::gate::Gates;
 pub use crate::gate_sums::{GateMean, GateSums};

@@ -33,7 +33,15 @@ impl Towers {
     /// # Shapes
     /// `o [T, B, H]`, or `[1, B, H]` when all towers read the same; gives logits `[B, L]`, `L` outputs of all tasks side by side.
     pub fn forward(&self, o: Tensor<3>) -> Tensor<2> {
-        let y = self.bank.forward(o); // [T, B, O]
+        self.forward_gated(o, None)
+    }
+
+    /// As [`forward`](Self::forward), under the gates of [`Pooled::tower_gates`](crate::nn::Pooled::tower_gates), where there are some.
+    pub fn forward_gated(&self, o: Tensor<3>, gates: Option<&[Tensor<3>]>) -> Tensor<2> {
+        let y = match gates {
+            Some(gates) => self.bank.forward_gated(o, gates),
+            None => self.bank.forward(o),
+        }; // [T, B, O]
         if y.dims()[2] == 1 {
             return y.squeeze_dim::<2>(2).transpose(); // [B, T]
         }

@@ -25,7 +25,9 @@ fn cases() -> Vec<Case> {
 /// A kind that the loss is for, whose labels are learned as they are.
 fn kind(loss: &TaskLoss) -> TaskKind {
     match loss {
-        TaskLoss::CrossEntropy { .. } | TaskLoss::Focal { .. } | TaskLoss::Pairwise { .. } => TaskKind::Binary,
+        TaskLoss::CrossEntropy { .. } | TaskLoss::Focal { .. } | TaskLoss::Pairwise { .. } | TaskLoss::Jrc { .. } => {
+            TaskKind::Binary
+        }
         TaskLoss::Mse | TaskLoss::Huber { .. } => {
             TaskKind::Regression { transform: TargetTransform::None, mean: 0.0, std: 1.0 }
         }
@@ -143,12 +145,40 @@ fn a_loss_that_is_not_for_a_label_names_task_and_kind() {
         (TaskLoss::Focal { gamma: 2.0, alpha: Some(1.5) }, "alpha"),
         (TaskLoss::CrossEntropy { label_smoothing: 1.0 }, "label_smoothing"),
         (TaskLoss::Pairwise { share: 0.0 }, "share"),
+        (TaskLoss::Jrc { share: 1.5 }, "share"),
     ] {
         let found = message("task-0", loss);
         assert!(found.contains(&format!("losses.task-0.{key}")), "{found}");
     }
     let (mut ungrouped, pairs) = (schema.clone(), TaskLoss::Pairwise { share: 0.5 });
     ungrouped.group = None;
-    let found = Criterion::with(&ungrouped, [(&"task-0".to_string(), &pairs)]).map(drop).unwrap_err().to_string();
-    assert!(found.contains("`group` in the recipe"), "{found}");
+    for loss in [pairs, TaskLoss::Jrc { share: 0.5 }] {
+        let found = Criterion::with(&ungrouped, [(&"task-0".to_string(), &loss)]).map(drop).unwrap_err().to_string();
+        assert!(found.contains("`group` in the recipe") && found.contains(loss.name()), "{found}");
+    }
+}
+
+/// Twice the weight is twice the row, and a number added to all logits of a group changes none of its order.
+#[test]
+fn whose_row_it_is_knows_weights_and_not_the_level_of_a_group() {
+    let device = DeviceSpec::from_env().unwrap().open().unwrap();
+    let schema = schema(&[TaskKind::Binary]);
+    let loss = TaskLoss::Jrc { share: 1.0 };
+    let criterion = Criterion::with(&schema, [(&"task-0".to_string(), &loss)]).unwrap();
+    let of = |rows: &[(f32, f32, f32)]| -> f32 {
+        let count = rows.len();
+        let mut batch = Batch::new(count, vec![1; count], vec![1.0; count])
+            .with_labels(rows.iter().map(|row| row.1).collect())
+            .with_row_weights(rows.iter().map(|row| row.2).collect());
+        batch.groups = vec![5; count];
+        let z: Vec<f32> = rows.iter().map(|row| row.0).collect();
+        let logits = Tensor::<2>::from_data(TensorData::new(z, [count, 1]), &device);
+        criterion.forward(logits, &criterion.targets(&batch, &device)).into_scalar()
+    };
+    let rows = [(0.3, 1.0, 1.0), (-1.0, 0.0, 1.0), (-1.0, 0.0, 1.0), (9.0, MISSING, 1.0), (2.0, 1.0, 1.0)];
+    let merged = [(0.3, 1.0, 1.0), (-1.0, 0.0, 2.0), (9.0, MISSING, 1.0), (2.0, 1.0, 1.0)];
+    assert!((of(&rows) - of(&merged)).abs() < 1e-6, "{} {}", of(&rows), of(&merged));
+    let higher = rows.map(|(z, y, c)| (z + 3.0, y, c));
+    assert!((of(&rows) - of(&higher)).abs() < 1e-5, "{} {}", of(&rows), of(&higher));
+    assert!(of(&[(200.0, 0.0, 1.0), (-200.0, 1.0, 1.0)]).is_finite());
 }

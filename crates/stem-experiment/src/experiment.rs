@@ -255,6 +255,27 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_in_the_keys_of_what_stands_before_a_model_is_told_with_its_line_and_the_keys_that_there_are() {
+        let of = |keys: &str| Experiment::parse(&format!("[stem]\ndim = 8\n{keys}"), "e.toml").unwrap_err().to_string();
+        let message = of("cros = { layers = 1 }");
+        assert!(
+            message.contains("line 3, column 1") && message.contains("unknown field `cros`, expected one of `dim`"),
+            "{message}"
+        );
+        assert!(["`task_embeddings`", "`interest`", "`cross`"].iter().all(|key| message.contains(key)), "{message}");
+        let message = of("cross = { layers = 'two' }");
+        assert!(message.contains("line 3, column 20") && message.contains("invalid type: string"), "{message}");
+        let message = of("domain = 'tab'");
+        assert!(
+            message.contains("line 3") && message.contains("expected a table like { field = \"tab\" }"),
+            "{message}"
+        );
+        let message = of("interest = { candidates = {}, weights = 1 }");
+        assert!(message.contains("line 3") && message.contains("unknown field `weights`"), "{message}");
+        assert_eq!(stem("[stem]\ncross = { layers = 1 }\nfm = true").front.cross.layers, 1);
+    }
+
+    #[test]
     fn a_preset_that_is_none_or_mistyped_is_named() {
         let message = Experiment::parse("preset = 'large'", "e.toml").unwrap_err().to_string();
         assert!(message.contains("unknown variant `large`, expected `small` or `paper`"), "{message}");

@@ -65,8 +65,8 @@ pub(crate) fn check_over<M: Model>(ranks: &Team, network: &M, schema: &Schema, c
     require("ranks", format_args!("{count} for {rows} rows"), expected, (0..count).all(has_row))?;
     let expected = "\"row-sparse\" where several ranks train";
     require("table", "\"dense\"", expected, config.table == TableMode::RowSparse)?;
-    let expected = "a loss of single rows where several ranks train: pairs lie on several of them";
-    require("losses", "pairwise", expected, !config.criterion(schema)?.is_of_groups())?;
+    let expected = "a loss of single rows where several ranks train: the rows of a group lie on several of them";
+    require("losses", "pairwise or jrc", expected, !config.criterion(schema)?.is_of_groups())?;
     let expected =
         "a network without batch_norm or dice where several ranks train: each would normalise over its own rows";
     require("hidden", "normalised over the batch", expected, !params::normalises_batches(network))

@@ -42,6 +42,7 @@ mod start;
 mod warm;
 mod counts;
 mod unseen;
+mod unseen_domain;
 mod calibrate;
 mod keep;
 pub mod step;

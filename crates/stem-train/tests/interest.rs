@@ -77,7 +77,7 @@ fn where_the_order_of_a_history_matters_attention_learns_what_a_bag_cannot() {
         ([metrics[0].auc.unwrap(), metrics[1].auc.unwrap()], predictor)
     };
     let (bag, _) = of("bag", stem(|_| ()));
-    let (attended, predictor) = of("attended", stem(|config| config.interest = interest()));
+    let (attended, predictor) = of("attended", stem(|config| config.front.interest = interest()));
     if is_slow() {
         return; // an epoch trains and scores there; what is learned is the same equation's
     }
@@ -95,13 +95,31 @@ fn where_the_order_of_a_history_matters_attention_learns_what_a_bag_cannot() {
 }
 
 #[test]
+fn a_page_that_training_did_not_see_has_the_mean_of_the_pages_that_it_saw() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = log(folder.path(), 2_400);
+    let model = stem(|config| config.front.domain = Some(DomainConfig { towers: true, ..DomainConfig::of("page") }));
+    for (unseen, is_mean) in [(0.0, true), (5.0, false)] {
+        let out = folder.path().join(format!("unseen-{unseen}"));
+        let train = config(|config| config.unseen = unseen);
+        Learner::new(model.clone(), &data, train, &spec().open().unwrap(), &out).unwrap().fit().unwrap();
+        let predictor = Predictor::open(out.join("bundle.safetensors"), &spec().open().unwrap()).unwrap();
+        let rows = predictor.schema().rows() as u32;
+        let [first, second, third, mean] = [4, 3, 2, 1].map(|back| predictor.table().gather(&[rows - back]));
+        let means = first.iter().zip(&second).zip(&third).map(|((a, b), c)| (a + b + c) / 3.0);
+        assert_eq!(means.zip(&mean).all(|(expected, found)| (expected - found).abs() < 1e-6), is_mean, "{mean:?}");
+    }
+}
+
+#[test]
 fn a_training_with_all_that_stands_before_a_model_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let data = log(folder.path(), 2_400);
     let model = stem(|config| {
-        config.interest = interest();
-        config.domain = Some(DomainConfig { field: "page".into(), hidden: 4 });
-        config.fm = FmConfig(true);
+        config.front.interest = interest();
+        config.front.domain =
+            Some(DomainConfig { hidden: 4, towers: true, personal: vec!["item".into()], ..DomainConfig::of("page") });
+        config.front.fm = FmConfig(true);
     });
     let train = config(|_| ());
     let whole = finish(&model, &train, &data, &folder.path().join("whole"));

@@ -44,7 +44,7 @@ impl SlotLayout {
     }
 
     fn pool_rows(&self, rows: Rows, index: Tensor<1, Int>, weights: Tensor<2>) -> Pooled {
-        Pooled { rows, index, weights, layout: self.clone(), distinct: None, read_as: None }
+        Pooled { rows, index, weights, layout: self.clone(), distinct: None, read_as: None, tower_gates: None }
     }
 }
 
@@ -56,7 +56,8 @@ pub struct Pooled {
     weights: Tensor<2>,    // [B, S]
     layout: SlotLayout,
     distinct: Option<Arc<DistinctRows>>,
-    read_as: Option<Tensor<3>>, // [G, B, F * D]
+    read_as: Option<Tensor<3>>,          // [G, B, F * D]
+    tower_gates: Option<Vec<Tensor<3>>>, // [T, B, I_l] each
 }
 
 #[derive(Debug, Clone)]
@@ -81,6 +82,20 @@ impl Pooled {
     #[must_use]
     pub fn read_as(self, x: Tensor<3>) -> Self {
         Self { read_as: Some(x), ..self }
+    }
+
+    /// The same batch, with gates for the towers of the model that reads it: one for each of a tower's linear maps.
+    ///
+    /// # Shapes
+    /// `gates [T, B, I_l]` each, `I_l` what map `l` reads.
+    #[must_use]
+    pub fn gating_towers(self, gates: Vec<Tensor<3>>) -> Self {
+        Self { tower_gates: Some(gates), ..self }
+    }
+
+    /// The gates of the towers, where there are some: for [`Towers::forward_gated`](crate::nn::Towers::forward_gated).
+    pub fn tower_gates(&self) -> Option<&[Tensor<3>]> {
+        self.tower_gates.as_deref()
     }
 
     /// The same batch with nothing in these slots: what they hold is left out of the sums.

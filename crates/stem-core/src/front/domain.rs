@@ -7,7 +7,8 @@
 //! Source: Chang et al., *PEPNet: Parameter and Embedding Personalized Network for Infusing with Personalized Prior Information*, KDD 2023,
 //! its EPNet. `e_domain` is the embedding of the domain's field in the same group: in STEM every task gates what it knows by what it knows of
 //! the domain. The gate's path stops at the embeddings that it scales and reaches the domain's.
-//! A domain that training did not see has the row of the unseen, and so that row's gate.
+//! A domain that training did not see has the row of the unseen, and so that row's gate. A training that never reads that row makes it the mean of the
+//! rows of the domains that there are.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::sigmoid};
@@ -21,7 +22,7 @@ use crate::models::check_size;
 use crate::schema::{FieldKind, Schema};
 use crate::size::NetworkSize;
 
-/// Which field is a row's domain: `domain = { field = "tab", hidden = 32 }` among a model's keys.
+/// Which field is a row's domain, and what its gates stand on: `domain = { field = "tab", hidden = 32 }` among a model's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table like { field = \"tab\" }")]
 pub struct DomainConfig {
@@ -30,6 +31,29 @@ pub struct DomainConfig {
     /// Width of the gate between `W_1` and `W_2`.
     #[serde(default = "hidden")]
     pub hidden: usize,
+    /// Whether the embeddings of all fields are gated (EPNet).
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub embeddings: bool,
+    /// Whether the towers are gated ([PPNet](super::TowerGates)).
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub towers: bool,
+    /// Categories whose embeddings the gates of towers read beside the domain's: who looks at what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub personal: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_yes(is: &bool) -> bool {
+    *is
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_no(is: &bool) -> bool {
+    !*is
 }
 
 fn hidden() -> usize {
@@ -37,11 +61,28 @@ fn hidden() -> usize {
 }
 
 impl DomainConfig {
-    /// Refuses a field that is not there or is no category.
+    /// The embeddings gated by this field, with a gate of 32 hidden numbers.
+    pub fn of(field: impl Into<String>) -> Self {
+        Self { field: field.into(), hidden: hidden(), embeddings: true, towers: false, personal: Vec::new() }
+    }
+
+    /// Refuses a field that is not there or is no category, and gates that stand on nothing.
     pub(super) fn check(&self, schema: &Schema) -> Result<()> {
+        let is_category = |field: usize| schema.fields[field].kind == FieldKind::Category;
         let field = named("domain.field", &self.field, schema)?;
         let expected = "a category: a domain is one of a few values";
-        require("domain.field", &self.field, expected, schema.fields[field].kind == FieldKind::Category)?;
+        require("domain.field", &self.field, expected, is_category(field))?;
+        let expected = "true where `towers` is false: else leave `domain` out";
+        require("domain.embeddings", false, expected, self.embeddings || self.towers)?;
+        let expected = "no fields where `towers` is false: the gates of towers read them";
+        require("domain.personal", self.personal.join(", "), expected, self.towers || self.personal.is_empty())?;
+        for (place, name) in self.personal.iter().enumerate() {
+            let field = named("domain.personal", name, schema)?;
+            let expected = "the name of a category, such as the user or the item";
+            require("domain.personal", name, expected, is_category(field))?;
+            let once = *name != self.field && !self.personal[..place].contains(name);
+            require("domain.personal", name, "every field once, the domain itself not among them", once)?;
+        }
         check_size("domain.hidden", self.hidden, 1)
     }
 
@@ -51,11 +92,15 @@ impl DomainConfig {
 
     /// What `groups` groups of `input` numbers, fields of width `dim`, add to a network.
     pub(super) fn size(&self, groups: usize, dim: usize, input: usize) -> NetworkSize {
+        if !self.embeddings {
+            return NetworkSize::default();
+        }
         // what the gate reads, the sigmoid, and what comes out
         let activations = (groups as u64).saturating_mul((3 * input + dim) as u64);
         self.gate(&[self.hidden], groups, dim, input).size() + NetworkSize { parameters: 0, activations }
     }
 
+    /// Draws the gates of embeddings; `None` where there are none.
     pub(super) fn init(
         &self,
         schema: &Schema,
@@ -63,15 +108,19 @@ impl DomainConfig {
         dim: usize,
         rng: &mut ChaCha8Rng,
         device: &Device,
-    ) -> Domain {
+    ) -> Option<Domain> {
+        if !self.embeddings {
+            return None;
+        }
         let field = schema.fields.iter().position(|field| field.name == self.field).expect("checked to be there");
         let input = schema.fields.len() * dim;
-        Domain { gate: self.gate(&[self.hidden], groups, dim, input).init(rng, device), columns: [field * dim, dim] }
+        let gate = self.gate(&[self.hidden], groups, dim, input).init(rng, device);
+        Some(Domain { gate, columns: [field * dim, dim] })
     }
 }
 
-/// The gate has nothing but a ReLU between its maps.
-const RELU: HiddenConfig =
+/// A gate has nothing but a ReLU between its maps.
+pub(super) const RELU: HiddenConfig =
     HiddenConfig { activation: crate::activation::Activation::Relu, batch_norm: false, dropout: 0.0 };
 
 /// A gate for every embedding group.

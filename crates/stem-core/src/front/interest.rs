@@ -8,7 +8,7 @@
 //!
 //! `k_j` is the embedding of the history's value `j`, `q` that of the candidate, which shares its vocabulary; `w_j` what the history's `pooling`
 //! weighs a value with: 1 of a sum, which is the paper's, 1 / length of a mean, 0 of padding, which takes no part. `p_j` is learned for every
-//! position and is there with `positions` alone.
+//! position and is there with `positions` alone. With `block` the values see each other first (block.rs), and `k_j` is what comes of it.
 //!
 //! Source: Zhou et al., *Deep Interest Network for Click-Through Rate Prediction*, KDD 2018 (arXiv 1706.06978). The reference implementation reads
 //! `q - k` and `q * k` as here; weights are not normalised, as in the paper. The MLP ends at 1 before anything is learned, so that training starts
@@ -24,6 +24,7 @@ use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 use stem_kernels::attend::Order;
 
+use super::block::{Block, BlockConfig};
 use crate::activation::Activation;
 use crate::embedding::Pooled;
 use crate::error::{Result, require};
@@ -51,6 +52,9 @@ pub struct InterestConfig {
     /// Whether weights depend on where in the history a value stands.
     #[serde(default)]
     pub positions: Positions,
+    /// Transformer blocks in which the values see each other first; none by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockConfig>,
 }
 
 /// From which end the values of a history are counted.
@@ -87,11 +91,12 @@ impl InterestConfig {
             activation: Activation::default(),
             softmax: false,
             positions: Positions::default(),
+            block: None,
         }
     }
 
     /// Refuses fields that are not there, cannot be attended, or share no vocabulary.
-    pub(super) fn check(&self, schema: &Schema) -> Result<()> {
+    pub(super) fn check(&self, schema: &Schema, dim: usize) -> Result<()> {
         let example = "a history and its candidate, as in { watched = \"video_id\" }";
         require("interest.candidates", "empty", example, !self.candidates.is_empty())?;
         for (history, candidate) in &self.candidates {
@@ -118,6 +123,7 @@ impl InterestConfig {
             require(&key, format!("{candidate}, which has another vocabulary"), expected, shared)?;
         }
         check_widths("interest.hidden", &self.hidden, 1)?;
+        self.block.map_or(Ok(()), |block| block.check(dim))?;
         let expected = "relu, prelu, gelu or tanh: statistics of dice would count padding";
         require("interest.activation", "dice", expected, self.activation != Activation::Dice)
     }
@@ -154,10 +160,12 @@ impl InterestConfig {
             let (length, count) = (place.history.len() as u64, (groups * dim) as u64);
             let positions = if self.positions == Positions::None { 0 } else { length.saturating_mul(count) };
             let around = count + 2 * groups as u64; // k_j, z_j and a_j
-            NetworkSize {
-                parameters: mlp.size().parameters.saturating_add(positions),
-                activations: length.saturating_mul(between.saturating_add(around)),
-            }
+            let blocks = self.block.map(|block| block.size(groups, place.history.len(), dim)).unwrap_or_default();
+            blocks
+                + NetworkSize {
+                    parameters: mlp.size().parameters.saturating_add(positions),
+                    activations: length.saturating_mul(between.saturating_add(around)),
+                }
         };
         self.places(schema).into_iter().map(of_history).sum()
     }
@@ -182,7 +190,8 @@ impl InterestConfig {
                 let values: Vec<f32> = normal.sample_iter(&mut *rng).take(groups * length * dim).collect();
                 Param::from_data(TensorData::new(values, [groups, length, dim]), device)
             });
-            History { mlp, positions, place, softmax: self.softmax, order: self.positions }
+            let blocks = self.block.map(|block| block.init(groups, dim, rng, device)).unwrap_or_default();
+            History { mlp, positions, blocks, place, softmax: self.softmax, order: self.positions }
         };
         Interest { histories: self.places(schema).into_iter().map(&mut history).collect() }
     }
@@ -209,6 +218,7 @@ pub struct Interest {
 struct History {
     mlp: MlpBank,                        // [G, 4 D or 5 D, ...] to [G, ..., 1]
     positions: Option<Param<Tensor<3>>>, // [G, L, D]
+    blocks: Vec<Block>,
     #[module(skip)]
     place: Place,
     #[module(skip)]
@@ -248,8 +258,24 @@ impl History {
         let w = x.slot_weights(history.clone()); // [B, L]
         let dim = k.dims()[2] / history.len();
         let q = bags.clone().slice_dim(2, candidate * dim..(candidate + 1) * dim); // [G, B, D]
+        let k = self.seen(k, &w); // [G, B, L * D]
         let a = self.weights(self.scores(&q, &k, &w), w.unsqueeze()); // [G, B, L]
         fused::sums(&a, &k).unwrap_or_else(|| plain_sums(a, k))
+    }
+
+    /// The values after they have seen each other. `[G, B, L * D]`
+    fn seen(&self, k: Tensor<3>, w: &Tensor<2>) -> Tensor<3> {
+        if self.blocks.is_empty() {
+            return k;
+        }
+        let ([groups, rows, width], [_, length]) = (k.dims(), w.dims());
+        let there = w.clone().not_equal_elem(0.0).float(); // [B, L]
+        let x = k.reshape([groups, rows * length, width / length]);
+        let x = match &self.positions {
+            Some(positions) => x + self.of_positions(positions.val(), w),
+            None => x,
+        };
+        self.blocks.iter().fold(x, |x, block| block.forward(x, &there)).reshape([groups, rows, width])
     }
 
     /// `MLP([q ; k_j ; q - k_j ; q * k_j ; p_j])`. `[G, B, L]`

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::binary::{Column, focal};
-use super::{Pairs, Targets, bce_per_task, value};
+use super::{Contexts, Pairs, Targets, Within, bce_per_task, value};
 use crate::batch::Batch;
 use crate::error::{Result, require};
 use crate::schema::{Schema, Task, TaskKind};
@@ -35,6 +35,12 @@ pub enum TaskLoss {
     /// Of a binary label: cross-entropy, and beside it the order of the rows of a group (a user). Batches hold whole groups then.
     Pairwise {
         /// `s`, how much the pairs count, above 0 and at most 1; cross-entropy counts `1 - s`.
+        #[serde(default = "half")]
+        share: f64,
+    },
+    /// Of a binary label: cross-entropy, and beside it whose row of its group a label is. Batches hold whole groups then.
+    Jrc {
+        /// `s`, how much the second counts, above 0 and at most 1; cross-entropy counts `1 - s`.
         #[serde(default = "half")]
         share: f64,
     },
@@ -87,6 +93,7 @@ impl TaskLoss {
             Self::CrossEntropy { .. } => "cross-entropy",
             Self::Focal { .. } => "focal",
             Self::Pairwise { .. } => "pairwise",
+            Self::Jrc { .. } => "jrc",
             Self::Mse => "mse",
             Self::Huber { .. } => "huber",
             Self::Poisson => "poisson",
@@ -96,10 +103,15 @@ impl TaskLoss {
         }
     }
 
+    /// Whether it reads the rows of a group together.
+    fn is_of_groups(&self) -> bool {
+        matches!(self, Self::Pairwise { .. } | Self::Jrc { .. })
+    }
+
     /// The [name](TaskKind::name) of the kind that it is for.
     fn kind(&self) -> &'static str {
         match self {
-            Self::CrossEntropy { .. } | Self::Focal { .. } | Self::Pairwise { .. } => "binary",
+            Self::CrossEntropy { .. } | Self::Focal { .. } | Self::Pairwise { .. } | Self::Jrc { .. } => "binary",
             Self::Mse | Self::Huber { .. } => "regression",
             Self::Poisson => "count",
             Self::WeightedLogistic => "watch-time",
@@ -127,7 +139,7 @@ impl TaskLoss {
                 let alpha = alpha.unwrap_or(0.5);
                 require(&key("alpha"), alpha, "a number between 0 and 1", (0.0..=1.0).contains(&alpha))
             }
-            Self::Pairwise { share } => {
+            Self::Pairwise { share } | Self::Jrc { share } => {
                 require(&key("share"), share, "a number above 0 and at most 1", share > 0.0 && share <= 1.0)
             }
             Self::Huber { delta } => {
@@ -161,16 +173,17 @@ impl Criterion {
             let place = schema.task_of("[train.losses]", name)?;
             loss.check(&schema.tasks[place])?;
             let key = format!("losses.{name}.name");
-            let grouped = schema.group.is_some() || !matches!(loss, TaskLoss::Pairwise { .. });
-            require(&key, "pairwise", "another loss, or a `group` in the recipe: pairs are of one group", grouped)?;
+            let grouped = schema.group.is_some() || !loss.is_of_groups();
+            let expected = "another loss, or a `group` in the recipe: it reads the rows of a group together";
+            require(&key, loss.name(), expected, grouped)?;
             criterion.tasks[place].1 = *loss;
         }
         Ok(criterion)
     }
 
-    /// Whether some task is learned from pairs of rows of a group, so that batches are to hold whole groups.
+    /// Whether some task is learned from the rows of a group together, so that batches are to hold whole groups.
     pub fn is_of_groups(&self) -> bool {
-        self.tasks.iter().any(|(_, loss)| matches!(loss, TaskLoss::Pairwise { .. }))
+        self.tasks.iter().any(|(_, loss)| loss.is_of_groups())
     }
 
     /// `T`
@@ -181,7 +194,7 @@ impl Criterion {
     /// A batch's labels as they are learned, on a device.
     ///
     /// # Panics
-    /// Where a task is learned from pairs and the batch does not say of which groups its rows are ([`Batch::groups`]).
+    /// Where a task is learned from rows of a group together and the batch does not say of which groups its rows are ([`Batch::groups`]).
     pub fn targets(&self, batch: &Batch, device: &Device) -> Targets {
         self.targets_among(batch, &Targets::counts(batch, self.tasks()), device)
     }
@@ -205,13 +218,14 @@ impl Criterion {
             assert_eq!(
                 batch.groups.len(),
                 batch.rows,
-                "a loss of pairs wants the group of every row: batches in whole groups"
+                "a loss of groups wants the group of every row: batches in whole groups"
             );
             let of = |(task, (_, loss)): (usize, &(TaskKind, TaskLoss))| match loss {
-                TaskLoss::Pairwise { .. } => Pairs::of(batch, task, self.tasks(), device),
+                TaskLoss::Pairwise { .. } => Pairs::of(batch, task, self.tasks(), device).map(Within::Pairs),
+                TaskLoss::Jrc { .. } => Some(Within::Contexts(Contexts::of(batch, task, self.tasks(), device))),
                 _ => None,
             };
-            targets.pairs = self.tasks.iter().enumerate().map(of).collect();
+            targets.within = self.tasks.iter().enumerate().map(of).collect();
         }
         targets
     }
@@ -235,8 +249,8 @@ impl Criterion {
         let columns = self.tasks.iter().enumerate().map(|(task, (kind, loss))| {
             let own = next..next + kind.outputs();
             next = own.end;
-            let pairs = targets.pairs.get(task).and_then(Option::as_ref);
-            of_task(loss, column(&logits, targets, task, own), pairs) // [1]
+            let within = targets.within.get(task).and_then(Option::as_ref);
+            of_task(loss, column(&logits, targets, task, own), within) // [1]
         });
         Tensor::cat(columns.collect(), 0)
     }
@@ -254,14 +268,17 @@ fn column(logits: &Tensor<2>, targets: &Targets, task: usize, outputs: Range<usi
 
 fn cross_entropy(of: Column) -> Tensor<1> {
     let Column { z, y, share } = of;
-    bce_per_task(z, &Targets { labels: y, share, pairs: Vec::new() })
+    bce_per_task(z, &Targets { labels: y, share, within: Vec::new() })
 }
 
-fn of_task(loss: &TaskLoss, of: Column, pairs: Option<&Pairs>) -> Tensor<1> {
+fn of_task(loss: &TaskLoss, of: Column, within: Option<&Within>) -> Tensor<1> {
     match *loss {
         TaskLoss::CrossEntropy { .. } => cross_entropy(of),
-        TaskLoss::Pairwise { share } => {
-            let order = pairs.map(|pairs| pairs.loss(&of) * share);
+        TaskLoss::Pairwise { share } | TaskLoss::Jrc { share } => {
+            let order = within.map(|within| match within {
+                Within::Pairs(pairs) => pairs.loss(&of) * share,
+                Within::Contexts(contexts) => contexts.loss(&of) * share,
+            });
             let each = cross_entropy(of) * (1.0 - share);
             order.map_or(each.clone(), |order| order + each)
         }

@@ -7,6 +7,7 @@
 //! cross-entropy       -y ln p - (1 - y) ln(1 - p),  p = sigmoid(z);  smoothed: y (1 - s) + s / 2 in place of y
 //! focal               -alpha_y (1 - p_y)^gamma ln p_y,  p_1 = p, p_0 = 1 - p               Lin et al., ICCV 2017
 //! pairwise            (1 - s) of cross-entropy, and s of ln(1 + exp(z_j - z_i)) over pairs of a group, y_i = 1, y_j = 0
+//! jrc                 (1 - s) of cross-entropy, and s of -ln P(row | its label, its group)          Sheng et al., KDD 2023
 //! mse                 (z - y)^2
 //! huber               (z - y)^2 / 2 where |z - y| <= delta, else delta (|z - y| - delta / 2)
 //! poisson             exp(z) - y z
@@ -20,6 +21,7 @@
 
 mod binary;
 mod criterion;
+mod joint;
 mod pairs;
 mod value;
 
@@ -29,6 +31,7 @@ pub(crate) use binary::plain_bce;
 pub use criterion::{Criterion, TaskLoss};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use joint::Contexts;
 use pairs::Pairs;
 
 use crate::batch::Batch;
@@ -41,8 +44,15 @@ pub struct Targets {
     /// `c_b / sum_b c_b` over the rows where task `t`'s label is known, `c_b` how much row `b` counts (1 where nothing is said); 0 where
     /// the label is missing. `[B, T]`
     pub share: Tensor<2>,
-    /// Pairs of rows of the tasks that are learned from them; empty where there is no such task. `[T]`
-    pairs: Vec<Option<Pairs>>,
+    /// What the rows of a group are to each other, for the tasks that are learned from them; empty where there is no such task. `[T]`
+    within: Vec<Option<Within>>,
+}
+
+/// The rows of a group, as a loss sees them.
+#[derive(Debug, Clone)]
+enum Within {
+    Pairs(Pairs),
+    Contexts(Contexts),
 }
 
 impl Targets {
@@ -62,7 +72,7 @@ impl Targets {
         };
         let share: Vec<f32> = batch.labels.iter().enumerate().map(share).collect();
         let tensor = |values| Tensor::from_data(TensorData::new(values, [batch.rows, tasks]), device);
-        Self { labels: tensor(labels), share: tensor(share), pairs: Vec::new() }
+        Self { labels: tensor(labels), share: tensor(share), within: Vec::new() }
     }
 }
 

@@ -19,14 +19,14 @@ use serde::{Deserialize, Serialize};
 use super::{BottomSizes, Model, ModelSpec, NetworkSize, last};
 use crate::embedding::Pooled;
 use crate::error::{Error, Result, require};
-use crate::front::{CrossConfig, DomainConfig, FmConfig, FrontConfig, InterestConfig};
+use crate::front::FrontConfig;
 use crate::mlp::{HiddenConfig, LinearBank, MlpBank};
 use crate::schema::Schema;
 use crate::tower::Towers;
 
 /// Sizes of an AITM. Tasks come in the order of behaviour: impression to click, click to purchase ...
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct AitmConfig {
     /// `D`, width of an embedding.
     pub dim: usize,
@@ -36,27 +36,20 @@ pub struct AitmConfig {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
-    /// Histories that are attended in the place of their bags; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interest: Option<InterestConfig>,
-    /// The field whose values gate the embeddings; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub domain: Option<DomainConfig>,
-    /// Crosses of features before the bottoms; none by default.
-    #[serde(skip_serializing_if = "CrossConfig::is_none")]
-    pub cross: CrossConfig,
-    /// Products of pairs of features, beside them; none by default.
-    #[serde(skip_serializing_if = "FmConfig::is_none")]
-    pub fm: FmConfig,
+    /// What stands before the model, by keys among these; nothing by default.
+    #[serde(skip)]
+    pub front: FrontConfig,
     /// Weight of the behavioural-order penalty `mean over rows of sum_t max(y_t - y_{t-1}, 0)`: a later step cannot be likelier
     /// than the one before. The paper takes 0.6; 0 is off. All tasks must be judged among the same rows.
     pub order_penalty: f64,
 }
 
+keys_with_front!(AitmConfig);
+
 impl Default for AitmConfig {
     fn default() -> Self {
-        let BottomSizes { dim, bottom, tower, hidden, interest, domain, cross, fm } = BottomSizes::default();
-        Self { dim, bottom, tower, hidden, interest, domain, cross, fm, order_penalty: 0.0 }
+        let BottomSizes { dim, bottom, tower, hidden, front } = BottomSizes::default();
+        Self { dim, bottom, tower, hidden, front, order_penalty: 0.0 }
     }
 }
 
@@ -67,10 +60,7 @@ impl AitmConfig {
             bottom: self.bottom.clone(),
             tower: self.tower.clone(),
             hidden: self.hidden,
-            interest: self.interest.clone(),
-            domain: self.domain.clone(),
-            cross: self.cross,
-            fm: self.fm,
+            front: self.front.clone(),
         }
     }
 }
@@ -111,7 +101,11 @@ impl ModelSpec for AitmConfig {
     }
 
     fn front(&self) -> FrontConfig {
-        front_of!(self)
+        self.front.clone()
+    }
+
+    fn tower_inputs(&self, schema: &Schema) -> Vec<usize> {
+        self.sizes().towers(schema).inputs()
     }
 
     fn widths(&self, _schema: &Schema) -> Vec<usize> {
@@ -175,7 +169,7 @@ impl Model for Aitm {
             let p = self.transfer.forward_member(t - 1, z[t - 1].clone());
             z.push(self.attend(p, q.clone().slice_dim(0, t..t + 1)));
         }
-        self.towers.forward(Tensor::cat(z, 0)) // [B, T]
+        self.towers.forward_gated(Tensor::cat(z, 0), x.tower_gates()) // [B, T]
     }
 
     /// `order_penalty * mean over rows of sum_t max(y_t - y_{t-1}, 0)`

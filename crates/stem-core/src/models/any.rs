@@ -15,7 +15,7 @@ use super::{
 };
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
-use crate::front::{Front, FrontConfig};
+use crate::front::{DomainConfig, Front, FrontConfig, TowerGates, TowerPlan};
 use crate::schema::Schema;
 
 /// Makes [`ModelName`], [`ModelConfig`] and [`AnyModel`] of the list: whatever they are asked, they ask the model.
@@ -47,7 +47,7 @@ macro_rules! models {
             /// # Errors
             /// The format's own, naming an unknown key or a value of the wrong type.
             pub fn deserialize_config<'de, D: Deserializer<'de>>(self, section: D) -> Result<ModelConfig, D::Error> {
-                match self { $(ModelName::$model => $config::deserialize(section).map(ModelConfig::$model)),+ }
+                match self { $(ModelName::$model => <$config as Deserialize>::deserialize(section).map(ModelConfig::$model)),+ }
             }
         }
 
@@ -93,6 +93,15 @@ macro_rules! models {
             }
         }
 
+        impl ModelConfig {
+            /// The towers and embeddings of the model, to what gates its towers.
+            fn tower_plan(&self, schema: &Schema) -> TowerPlan {
+                let (widths, groups) = (self.widths(schema), self.embedding_groups(schema));
+                let dim = widths.first().copied().unwrap_or(0);
+                TowerPlan::new(self.tower_inputs(schema), &groups, widths.len(), dim, schema.tasks.len())
+            }
+        }
+
         impl ModelSpec for ModelConfig {
             type Model = AnyModel;
 
@@ -104,12 +113,16 @@ macro_rules! models {
             }
 
             fn size(&self, schema: &Schema) -> NetworkSize {
-                self.wiring_size(schema) + self.front().size(schema, &self.widths(schema))
+                let front = self.front();
+                let of_towers = front.of_towers().map(|domain| domain.size_of_towers(schema, &self.tower_plan(schema)));
+                self.wiring_size(schema) + front.size(schema, &self.widths(schema)) + of_towers.unwrap_or_default()
             }
 
             fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> AnyModel {
-                let model = self.init_wiring(schema, rng, device);
-                AnyModel { front: self.front().init(schema, &self.widths(schema), rng, device), model }
+                let (model, config) = (self.init_wiring(schema, rng, device), self.front());
+                let front = config.init(schema, &self.widths(schema), rng, device);
+                let of_towers = |domain: &DomainConfig| domain.init_towers(schema, &self.tower_plan(schema), rng, device);
+                AnyModel { front, towers: config.of_towers().map(of_towers), model }
             }
         }
     };
@@ -119,13 +132,19 @@ macro_rules! models {
 #[derive(Module, Debug)]
 pub struct AnyModel {
     front: Front,
+    towers: Option<TowerGates>,
     /// The model itself.
     pub model: AnyWiring,
 }
 
 impl Model for AnyModel {
     fn forward(&self, x: Pooled) -> Tensor<2> {
-        self.model.forward(self.front.forward(x))
+        let x = self.front.forward(x);
+        let gates = self.towers.as_ref().map(|towers| towers.forward(&x));
+        self.model.forward(match gates {
+            Some(gates) => x.gating_towers(gates),
+            None => x,
+        })
     }
 
     fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {

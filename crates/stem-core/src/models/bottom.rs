@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{NetworkSize, check_size, check_widths, last};
 use crate::error::Result;
-use crate::front::{CrossConfig, DomainConfig, FmConfig, InterestConfig};
+use crate::front::FrontConfig;
 use crate::mlp::{HiddenConfig, MlpShape};
 use crate::schema::Schema;
 use crate::tower::Towers;
 
 /// Bottoms under towers; the defaults match the paper's experts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct BottomSizes {
     /// `D`, width of an embedding.
     pub dim: usize,
@@ -21,19 +21,12 @@ pub struct BottomSizes {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
-    /// Histories that are attended in the place of their bags; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interest: Option<InterestConfig>,
-    /// The field whose values gate the embeddings; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub domain: Option<DomainConfig>,
-    /// Crosses of features before the experts; none by default.
-    #[serde(skip_serializing_if = "CrossConfig::is_none")]
-    pub cross: CrossConfig,
-    /// Products of pairs of features, beside them; none by default.
-    #[serde(skip_serializing_if = "FmConfig::is_none")]
-    pub fm: FmConfig,
+    /// What stands before the model, by keys among these; nothing by default.
+    #[serde(skip)]
+    pub front: FrontConfig,
 }
+
+keys_with_front!(BottomSizes);
 
 impl Default for BottomSizes {
     fn default() -> Self {
@@ -42,10 +35,7 @@ impl Default for BottomSizes {
             bottom: vec![512, 512, 512],
             tower: vec![128, 64],
             hidden: HiddenConfig::default(),
-            interest: None,
-            domain: None,
-            cross: CrossConfig::default(),
-            fm: FmConfig::default(),
+            front: FrontConfig::default(),
         }
     }
 }

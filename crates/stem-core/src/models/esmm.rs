@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{Model, ModelSpec, NetworkSize, check_size, check_widths};
 use crate::embedding::Pooled;
 use crate::error::{Error, Result};
-use crate::front::{CrossConfig, DomainConfig, FmConfig, FrontConfig, InterestConfig};
+use crate::front::FrontConfig;
 use crate::mlp::{HiddenConfig, MlpShape};
 use crate::schema::Schema;
 use crate::tower::Towers;
@@ -32,7 +32,7 @@ use crate::tower::Towers;
 /// is 1 only where the click is 1 (click and conversion). Both are judged among **all** rows: a task with `within` is refused,
 /// because the second output is a probability per impression, not per click. The rate among clicks is `y_1 / y_0`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct EsmmConfig {
     /// `D`, width of an embedding.
     pub dim: usize,
@@ -40,31 +40,16 @@ pub struct EsmmConfig {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
-    /// Histories that are attended in the place of their bags; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interest: Option<InterestConfig>,
-    /// The field whose values gate the embeddings; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub domain: Option<DomainConfig>,
-    /// Crosses of features before the towers; none by default.
-    #[serde(skip_serializing_if = "CrossConfig::is_none")]
-    pub cross: CrossConfig,
-    /// Products of pairs of features, beside them; none by default.
-    #[serde(skip_serializing_if = "FmConfig::is_none")]
-    pub fm: FmConfig,
+    /// What stands before the model, by keys among these; nothing by default.
+    #[serde(skip)]
+    pub front: FrontConfig,
 }
+
+keys_with_front!(EsmmConfig);
 
 impl Default for EsmmConfig {
     fn default() -> Self {
-        Self {
-            dim: 16,
-            tower: vec![512, 512, 512],
-            hidden: HiddenConfig::default(),
-            interest: None,
-            domain: None,
-            cross: CrossConfig::default(),
-            fm: FmConfig::default(),
-        }
+        Self { dim: 16, tower: vec![512, 512, 512], hidden: HiddenConfig::default(), front: FrontConfig::default() }
     }
 }
 
@@ -110,7 +95,11 @@ impl ModelSpec for EsmmConfig {
     }
 
     fn front(&self) -> FrontConfig {
-        front_of!(self)
+        self.front.clone()
+    }
+
+    fn tower_inputs(&self, schema: &Schema) -> Vec<usize> {
+        self.towers(schema).inputs()
     }
 
     fn widths(&self, _schema: &Schema) -> Vec<usize> {
@@ -134,7 +123,7 @@ pub struct Esmm {
 
 impl Model for Esmm {
     fn forward(&self, x: Pooled) -> Tensor<2> {
-        let z = self.towers.forward(x.group(0)); // [B, 2]: cvr, ctr
+        let z = self.towers.forward_gated(x.group(0), x.tower_gates()); // [B, 2]: cvr, ctr
         let (cvr, ctr) = (z.clone().slice_dim(1, 0..1), z.slice_dim(1, 1..2)); // [B, 1]
         Tensor::cat(vec![ctr.clone(), logit_of_product(ctr, cvr)], 1) // [B, 2]: click, click and conversion
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{check_size, check_widths, last};
 use crate::error::{Result, require};
 use crate::experts::Streams;
-use crate::front::{CrossConfig, DomainConfig, FmConfig, InterestConfig};
+use crate::front::FrontConfig;
 use crate::layer::{Layer, LayerShape, Wiring};
 use crate::mlp::{HiddenConfig, MlpShape};
 use crate::schema::Schema;
@@ -17,7 +17,7 @@ use crate::tower::Towers;
 
 /// Sizes of a layered network; the defaults are the STEM paper's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct LayeredSizes {
     /// `D`, width of an embedding.
     pub dim: usize,
@@ -35,19 +35,12 @@ pub struct LayeredSizes {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
-    /// Histories that are attended in the place of their bags; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interest: Option<InterestConfig>,
-    /// The field whose values gate the embeddings; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub domain: Option<DomainConfig>,
-    /// Crosses of features before the experts; none by default.
-    #[serde(skip_serializing_if = "CrossConfig::is_none")]
-    pub cross: CrossConfig,
-    /// Products of pairs of features, beside them; none by default.
-    #[serde(skip_serializing_if = "FmConfig::is_none")]
-    pub fm: FmConfig,
+    /// What stands before the model, by keys among these; nothing by default.
+    #[serde(skip)]
+    pub front: FrontConfig,
 }
+
+keys_with_front!(LayeredSizes);
 
 impl Default for LayeredSizes {
     fn default() -> Self {
@@ -60,10 +53,7 @@ impl Default for LayeredSizes {
             gate: vec![128, 64],
             tower: vec![128, 64],
             hidden: HiddenConfig::default(),
-            interest: None,
-            domain: None,
-            cross: CrossConfig::default(),
-            fm: FmConfig::default(),
+            front: FrontConfig::default(),
         }
     }
 }
@@ -118,7 +108,7 @@ impl LayeredSizes {
         }
     }
 
-    fn towers(&self, schema: &Schema) -> MlpShape<'_> {
+    pub(crate) fn towers(&self, schema: &Schema) -> MlpShape<'_> {
         Towers::shape(&schema.tasks, last(&self.experts), &self.tower, &self.hidden)
     }
 
@@ -155,10 +145,10 @@ pub struct Layered {
 }
 
 impl Layered {
-    /// Logits `[B, L]`.
-    pub fn forward(&self, x: Streams) -> Tensor<2> {
+    /// Logits `[B, L]`; `tower_gates` as of [`Towers::forward_gated`].
+    pub fn forward(&self, x: Streams, tower_gates: Option<&[Tensor<3>]>) -> Tensor<2> {
         let o = self.layers.iter().fold(x, |x, layer| layer.forward(&x));
-        self.towers.forward(o.tasks)
+        self.towers.forward_gated(o.tasks, tower_gates)
     }
 
     /// Weight of every expert, layer by layer. `[T, B, E]`, or `[T + 1, B, E]` where another layer follows.

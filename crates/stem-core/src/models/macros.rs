@@ -44,6 +44,9 @@ macro_rules! ask_facts {
         fn front(&self) -> crate::front::FrontConfig {
             match self { $(Self::$variant(config) => config.front()),+ }
         }
+        fn tower_inputs(&self, schema: &Schema) -> Vec<usize> {
+            match self { $(Self::$variant(config) => config.tower_inputs(schema)),+ }
+        }
         fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
             match self { $(Self::$variant(config) => config.embedding_groups(schema)),+ }
         }
@@ -55,18 +58,6 @@ macro_rules! ask_facts {
         }
         fn tasks_stand_apart(&self) -> bool {
             match self { $(Self::$variant(config) => config.tasks_stand_apart()),+ }
-        }
-    };
-}
-
-/// What stands before a model, of the sizes that hold its keys.
-macro_rules! front_of {
-    ($sizes:expr) => {
-        crate::front::FrontConfig {
-            interest: $sizes.interest.clone(),
-            domain: $sizes.domain.clone(),
-            cross: $sizes.cross,
-            fm: $sizes.fm,
         }
     };
 }
@@ -98,7 +89,11 @@ macro_rules! variant {
                 $wiring.widths(schema)
             }
             fn front(&self) -> crate::front::FrontConfig {
-                front_of!(self.0)
+                self.0.front.clone()
+            }
+            fn tower_inputs(&self, schema: &Schema) -> Vec<usize> {
+                let $binding = &self.0;
+                $wiring.tower_inputs(schema)
             }
             fn size(&self, schema: &Schema) -> NetworkSize {
                 let $binding = &self.0;

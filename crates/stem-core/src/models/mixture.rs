@@ -9,7 +9,7 @@ use super::{Model, check_size, check_widths, last};
 use crate::aftb::{self, AftbMask};
 use crate::embedding::Pooled;
 use crate::error::Result;
-use crate::front::{CrossConfig, DomainConfig, FmConfig, InterestConfig};
+use crate::front::FrontConfig;
 use crate::gate::Gates;
 use crate::mlp::{HiddenConfig, MlpBank, MlpShape};
 use crate::schema::Schema;
@@ -18,7 +18,7 @@ use crate::tower::Towers;
 
 /// Sizes of a mixture; the defaults match the paper's experts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct MixtureSizes {
     /// `D`, width of an embedding.
     pub dim: usize,
@@ -32,19 +32,12 @@ pub struct MixtureSizes {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
-    /// Histories that are attended in the place of their bags; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interest: Option<InterestConfig>,
-    /// The field whose values gate the embeddings; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub domain: Option<DomainConfig>,
-    /// Crosses of features before the experts; none by default.
-    #[serde(skip_serializing_if = "CrossConfig::is_none")]
-    pub cross: CrossConfig,
-    /// Products of pairs of features, beside them; none by default.
-    #[serde(skip_serializing_if = "FmConfig::is_none")]
-    pub fm: FmConfig,
+    /// What stands before the model, by keys among these; nothing by default.
+    #[serde(skip)]
+    pub front: FrontConfig,
 }
+
+keys_with_front!(MixtureSizes);
 
 impl Default for MixtureSizes {
     fn default() -> Self {
@@ -55,10 +48,7 @@ impl Default for MixtureSizes {
             gate: vec![128, 64],
             tower: vec![128, 64],
             hidden: HiddenConfig::default(),
-            interest: None,
-            domain: None,
-            cross: CrossConfig::default(),
-            fm: FmConfig::default(),
+            front: FrontConfig::default(),
         }
     }
 }
@@ -105,6 +95,11 @@ impl WiredMixture<'_> {
 
     pub(super) fn widths(&self, _schema: &Schema) -> Vec<usize> {
         vec![self.sizes.dim; if self.embedding_per_expert { self.sizes.expert_count } else { 1 }]
+    }
+
+    pub(super) fn tower_inputs(&self, schema: &Schema) -> Vec<usize> {
+        let [_, _, towers] = self.shapes(schema);
+        towers.inputs()
     }
 
     /// That of all banks, and for one row of a batch the softmax of the gates and what comes out of the mix.
@@ -156,10 +151,10 @@ impl Mixture {
 impl Model for Mixture {
     /// `y_t = tower_t(sum_e g_t[e] h_e)`
     fn forward(&self, x: Pooled) -> Tensor<2> {
-        let (z, x) = self.logits(&x); // [T, B, E], [E, B, F * D]
-        let h = self.net.experts.forward(x); // [E, B, H]
+        let (z, e) = self.logits(&x); // [T, B, E], [E, B, F * D]
+        let h = self.net.experts.forward(e); // [E, B, H]
         let o = aftb::gated(z, h.into(), &self.net.mask); // [T, B, H]
-        self.net.towers.forward(o) // [B, T]
+        self.net.towers.forward_gated(o, x.tower_gates()) // [B, T]
     }
 
     fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {

@@ -113,6 +113,11 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
         FrontConfig::default()
     }
 
+    /// What each linear map of a task's tower reads, in order: for gates of a domain on them. Empty where no towers are gated.
+    fn tower_inputs(&self, _schema: &Schema) -> Vec<usize> {
+        Vec::new()
+    }
+
     /// Whose embedding each of [`widths`](Self::widths) is: a task's index, or `T` for a shared one. Empty where there are several
     /// that belong to nobody.
     fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {

@@ -37,7 +37,11 @@ impl ModelSpec for SharedBottomConfig {
     }
 
     fn front(&self) -> FrontConfig {
-        front_of!(self.0)
+        self.0.front.clone()
+    }
+
+    fn tower_inputs(&self, schema: &Schema) -> Vec<usize> {
+        self.0.towers(schema).inputs()
     }
 
     fn widths(&self, _schema: &Schema) -> Vec<usize> {
@@ -66,6 +70,6 @@ pub struct SharedBottom {
 impl Model for SharedBottom {
     fn forward(&self, x: Pooled) -> Tensor<2> {
         let h = self.bottom.forward(x.group(0)); // [1, B, H]
-        self.towers.forward(h) // [B, T]
+        self.towers.forward_gated(h, x.tower_gates()) // [B, T]
     }
 }

@@ -34,7 +34,11 @@ impl ModelSpec for SingleTaskConfig {
     }
 
     fn front(&self) -> FrontConfig {
-        front_of!(self.0)
+        self.0.front.clone()
+    }
+
+    fn tower_inputs(&self, schema: &Schema) -> Vec<usize> {
+        self.0.towers(schema).inputs()
     }
 
     /// One group per task, none shared.
@@ -72,6 +76,6 @@ pub struct SingleTask {
 impl Model for SingleTask {
     fn forward(&self, x: Pooled) -> Tensor<2> {
         let h = self.bottoms.forward(x.stack(0..x.groups())); // [T, B, H]
-        self.towers.forward(h) // [B, T]
+        self.towers.forward_gated(h, x.tower_gates()) // [B, T]
     }
 }

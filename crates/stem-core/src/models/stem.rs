@@ -19,14 +19,14 @@ use super::{Layered, LayeredSizes, Model, ModelSpec, NetworkSize, check_size};
 use crate::embedding::Pooled;
 use crate::error::{Result, require};
 use crate::experts::Streams;
-use crate::front::{CrossConfig, DomainConfig, FmConfig, FrontConfig, InterestConfig};
+use crate::front::FrontConfig;
 use crate::layer::{GateInput, Reach, Wiring};
 use crate::mlp::HiddenConfig;
 use crate::schema::Schema;
 
 /// Sizes of a STEM-Net, and its ablations; the defaults are the paper's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct StemConfig {
     /// `D`, width of each task's embedding, and of the shared one.
     pub dim: usize,
@@ -46,18 +46,9 @@ pub struct StemConfig {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
-    /// Histories that are attended in the place of their bags; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interest: Option<InterestConfig>,
-    /// The field whose values gate the embeddings; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub domain: Option<DomainConfig>,
-    /// Crosses of features before the experts, of each task's and of the shared embedding; none by default.
-    #[serde(skip_serializing_if = "CrossConfig::is_none")]
-    pub cross: CrossConfig,
-    /// Products of pairs of features, beside them; none by default.
-    #[serde(skip_serializing_if = "FmConfig::is_none")]
-    pub fm: FmConfig,
+    /// What stands before the model, by keys among these; nothing by default.
+    #[serde(skip)]
+    pub front: FrontConfig,
     /// Whether a task's loss is kept out of other tasks' experts. Without it gating is plain: every loss changes every expert.
     pub stop_gradient: bool,
     /// Experts that a task reads: all, or its own and the shared ones, as PLE does.
@@ -70,6 +61,8 @@ pub struct StemConfig {
     pub task_embeddings: bool,
 }
 
+keys_with_front!(StemConfig);
+
 impl Default for StemConfig {
     fn default() -> Self {
         LayeredSizes::default().into()
@@ -79,7 +72,7 @@ impl Default for StemConfig {
 /// The whole STEM of those sizes.
 impl From<LayeredSizes> for StemConfig {
     fn from(sizes: LayeredSizes) -> Self {
-        let LayeredSizes { dim, layers, specific_experts, shared_experts, experts, gate, tower, hidden, .. } = sizes;
+        let LayeredSizes { dim, layers, specific_experts, shared_experts, experts, gate, tower, hidden, front } = sizes;
         Self {
             dim,
             shared_dim: None,
@@ -90,10 +83,7 @@ impl From<LayeredSizes> for StemConfig {
             gate,
             tower,
             hidden,
-            interest: sizes.interest,
-            domain: sizes.domain,
-            cross: sizes.cross,
-            fm: sizes.fm,
+            front,
             stop_gradient: true,
             reach: Reach::All,
             gate_input: GateInput::OwnPlusShared,
@@ -115,10 +105,7 @@ impl StemConfig {
             gate: self.gate.clone(),
             tower: self.tower.clone(),
             hidden: self.hidden,
-            interest: self.interest.clone(),
-            domain: self.domain.clone(),
-            cross: self.cross,
-            fm: self.fm,
+            front: self.front.clone(),
         }
     }
 
@@ -210,7 +197,11 @@ impl ModelSpec for StemConfig {
     }
 
     fn front(&self) -> FrontConfig {
-        front_of!(self)
+        self.front.clone()
+    }
+
+    fn tower_inputs(&self, schema: &Schema) -> Vec<usize> {
+        self.sizes().towers(schema).inputs()
     }
 
     fn gate_groups(&self, schema: &Schema) -> Vec<usize> {
@@ -246,7 +237,7 @@ impl Stem {
 
 impl Model for Stem {
     fn forward(&self, x: Pooled) -> Tensor<2> {
-        self.net.forward(self.streams(&x))
+        self.net.forward(self.streams(&x), x.tower_gates())
     }
 
     fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {

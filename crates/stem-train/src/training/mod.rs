@@ -26,6 +26,7 @@ use crate::schedule::RateSchedule;
 use crate::start;
 use crate::step::{Objective, TrainState};
 use crate::unseen::{Unseen, as_shown};
+use crate::unseen_domain::UnseenDomain;
 
 /// What a training is at, between two steps.
 pub(crate) struct Training<'l, C: ModelSpec> {
@@ -38,6 +39,7 @@ pub(crate) struct Training<'l, C: ModelSpec> {
     balance: Balance,
     prior: Option<LearnedPrior>,
     unseen: Option<Unseen>,
+    unseen_domain: Option<UnseenDomain>,
     losses: LossMeter,
     keeper: Keeper,
     /// Of rank 0.
@@ -94,6 +96,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             balance: Balance::new(balance, tasks.len(), seed, device),
             prior: learned_prior(learner)?,
             unseen: Unseen::new(config.unseen, dataset)?,
+            unseen_domain: UnseenDomain::new(&learner.spec, dataset, config.unseen)?,
             keeper: Keeper::new(&learner.work, tasks, patience, is_joint, learner.with_joint),
             log,
             stopped: false,
@@ -130,6 +133,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         if self.keeper.is_empty() {
             // Stopped before the first evaluation: what there is, is kept, and judged by nothing.
             let moment = self.moment();
+            self.fill_unseen_domain();
             self.keeper.judge(&vec![None; self.tasks().len()], None, moment);
             self.save(moment, None, &self.learner.calibration_before())?;
             self.keep_checkpoint()?;

@@ -36,9 +36,18 @@ struct Found {
 }
 
 impl<C: ModelSpec> Training<'_, C> {
+    /// Gives the row of a domain that training does not see the mean of the others. Over ranks rows lie apart, and it stays as it was drawn.
+    pub(super) fn fill_unseen_domain(&mut self) {
+        let state = self.state.as_mut().filter(|state| state.shard().is_none());
+        if let (Some(domain), Some(state)) = (&self.unseen_domain, state) {
+            domain.put(state.table.rows_mut());
+        }
+    }
+
     /// Measures on validation, logs, judges, and saves the weights where they are somebody's best.
     pub(super) fn evaluate(&mut self) -> Result<Verdict> {
         self.evaluations += 1;
+        self.fill_unseen_domain();
         let (learner, schema) = (self.learner, self.learner.dataset.schema());
         let scores = scores_of(learner, self.state(), Split::Valid)?; // over ranks, those of all on rank 0
         let (valid, found) = match learner.ranks.is_first() {
