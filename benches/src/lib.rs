@@ -4,6 +4,7 @@ pub mod ceiling;
 pub mod chart;
 pub mod numbers;
 pub mod profile;
+pub mod ranks;
 
 use burn::tensor::Device;
 use rand::{RngExt, SeedableRng};

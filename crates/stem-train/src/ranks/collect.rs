@@ -155,7 +155,11 @@ mod tests {
             let own: Vec<f32> = shard.rows().iter().flat_map(|&row| values(row)).collect();
             let table = RowMatrix::new(matrix(own.clone(), 2, &device));
             let mut all = Vec::new();
-            shard.collect(&table, |values| Ok(all.extend_from_slice(values))).unwrap();
+            let take = |values: &[f32]| {
+                all.extend_from_slice(values);
+                Ok(())
+            };
+            shard.collect(&table, take).unwrap();
             // the first rows of each rank, of rank 1 none
             let places: Vec<u32> = if ranks.rank() == 1 { Vec::new() } else { (0..5).collect() };
             let some = shard.collect_some(&[&table, &table], &places);
