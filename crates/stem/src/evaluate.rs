@@ -185,7 +185,8 @@ fn text(answer: &Answer<'_>, evaluation: &Evaluation) -> String {
             }),
         );
     }
-    lines.extend((!importance.is_empty()).then(|| importance_text(tasks, importance)));
+    let names: Vec<&str> = tasks.iter().map(|task| task.task.as_str()).collect();
+    lines.extend((!importance.is_empty()).then(|| importance_text(&names, importance)));
     lines.extend(gate.iter().map(gate_text));
     lines.extend(answer.report.iter().map(|page| page.display().to_string()));
     lines.join("\n")
@@ -209,9 +210,8 @@ fn row(mut cells: Vec<String>, task: &MeasuredTask, metrics: &[Metric; 3]) -> Ve
 }
 
 /// A line for each field, those first that are worth the most to some task.
-fn importance_text(tasks: &[MeasuredTask], importance: &[FieldImportance]) -> String {
-    let mut rows =
-        vec![[String::new()].into_iter().chain(tasks.iter().map(|task| task.task.clone())).collect::<Vec<_>>()];
+pub(crate) fn importance_text(tasks: &[&str], importance: &[FieldImportance]) -> String {
+    let mut rows = vec![std::iter::once("").chain(tasks.iter().copied()).map(String::from).collect::<Vec<_>>()];
     let most = |field: &FieldImportance| {
         field.tasks.iter().flatten().map(|interval| interval.mean).fold(f64::NEG_INFINITY, f64::max)
     };

@@ -172,6 +172,24 @@ fn fields_are_worth_what_the_scores_lose_without_them() {
     let of = |field: usize, task: usize| fields[field]["tasks"][task]["mean"].as_f64().unwrap();
     assert!((0..2).any(|task| of(0, task).max(of(1, task)) > 0.0), "a model reads something: {found}");
     assert!(days.small.read("worth/report.html").contains("What each field is worth"));
-    let plain = json(&texts(&days.args(&recipe, &data, &[])));
-    assert!(plain.get("importance").is_none(), "it costs a scoring a field, and is not done unasked");
+    let plain = days.small.path("plain");
+    let unasked = json(&texts(&days.args(&recipe, &data, &["--out", &plain])));
+    assert!(unasked.get("importance").is_none(), "it costs a scoring a field, and is not done unasked");
+
+    // What was measured is shown of the bundle again, and of no other.
+    let shown = json(&["inspect", &days.bundle, "--importance", &out]);
+    assert_eq!(shown["importance"], found["importance"]);
+    let told = succeeds(&["inspect", &days.bundle, "--importance", &out]);
+    assert!(told.contains("what each field is worth") && told.contains("item"), "{told}");
+    let message = fails(&["inspect", &days.bundle, "--importance", &plain]);
+    assert!(
+        message.contains("does not say what fields are worth") && message.contains("--importance --out"),
+        "{message}"
+    );
+    let message = fails(&["inspect", &days.bundle, "--importance", &days.small.path("")]);
+    assert!(message.contains("holds no evaluation.json"), "{message}");
+    let text = days.small.read("worth/evaluation.json");
+    days.small.write("worth/evaluation.json", &text.replacen("\"checksum\": \"", "\"checksum\": \"0", 1));
+    let message = fails(&["inspect", &days.bundle, "--importance", &out]);
+    assert!(message.contains("is of another bundle"), "{message}");
 }

@@ -91,6 +91,7 @@ pub fn evaluate(
     let scores = score_split(predictor, dataset, Split::Test)?;
     let (drift, mut warnings) = drift::drift(&predictor.manifest().training, dataset);
     let mut evaluation = EvaluationReport {
+        checksum: predictor.checksum().into(),
         tasks: quality::tasks(&scores, dataset, &options.bootstrap),
         slices: quality::slices(&scores, dataset),
         drift,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{CalibrationBin, Interval, LabelKind, Metric};
 use crate::metrics::TaskMetrics;
@@ -10,6 +10,9 @@ use crate::metrics::TaskMetrics;
 /// A model measured on rows that it was not trained on.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct EvaluationReport {
+    /// Checksum of the bundle that was measured.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub checksum: String,
     /// On all rows, in the order of the model's tasks.
     pub tasks: Vec<MeasuredTask>,
     /// On the rows of each value of each column that was asked for.
@@ -24,7 +27,7 @@ pub struct EvaluationReport {
 }
 
 /// What a field is worth to a model.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct FieldImportance {
     /// Its name.
     pub field: String,
