@@ -202,7 +202,9 @@ fn sequence(
     };
     match &field.default {
         // a default is one value, as in training
-        Some(default) if field.separator.is_none() && ValueRef::from(default) == value => drop(take(value)?),
+        Some(default) if field.separator.is_none() && ValueRef::from(default) == value => {
+            take(value)?;
+        }
         _ => each_value(value, (field, row), keep, take)?,
     }
     if keep == Keep::Last {

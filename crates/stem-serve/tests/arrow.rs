@@ -26,9 +26,10 @@ fn table(range: std::ops::Range<usize>) -> (Vec<(&'static str, ArrayRef)>, Json)
     let of = |i: usize| [vec!["a", "b"], vec!["c"], vec![], vec!["zzz"], vec!["c", "b", "a", "c"]][i % 5].clone();
     let mut tags = ListBuilder::new(StringBuilder::new());
     range.clone().for_each(|i| tags.append_value(of(i).into_iter().map(Some)));
-    let users: Int64Array = range.clone().map(|i| (i % 7 != 0).then_some(i as i64 % 103)).collect();
+    let users: Int64Array = range.clone().map(|i| (!i.is_multiple_of(7)).then_some(i as i64 % 103)).collect();
     let ages: Float64Array = range.clone().map(|i| Some(i as f64 / 7.0)).collect();
-    let row = |i: usize| json!({ "user": (i % 7 != 0).then_some(i % 103), "tags": of(i), "age": i as f64 / 7.0 });
+    let row =
+        |i: usize| json!({ "user": (!i.is_multiple_of(7)).then_some(i % 103), "tags": of(i), "age": i as f64 / 7.0 });
     let rows = range.map(row).collect();
     (vec![("user", Arc::new(users)), ("tags", Arc::new(tags.finish())), ("age", Arc::new(ages))], Json::Array(rows))
 }
