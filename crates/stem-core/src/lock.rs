@@ -15,6 +15,7 @@ const FILE: &str = ".lock";
 pub struct Lock {
     _file: Arc<File>,
     folder: PathBuf,
+    is_held: bool,
 }
 
 /// A folder that cannot be locked.
@@ -63,14 +64,14 @@ impl Lock {
 
     fn hold(file: File, folder: &Path) -> Result<Self, LockError> {
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: Arc::new(file), folder: folder.to_path_buf() }),
+            Ok(()) => Ok(Self { _file: Arc::new(file), folder: folder.to_path_buf(), is_held: true }),
             Err(TryLockError::WouldBlock) => Err(LockError::Taken { folder: folder.to_path_buf() }),
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
                 tracing::warn!(
                     "{}: this file system has no locks; start nothing else in this folder",
                     folder.display()
                 );
-                Ok(Self { _file: Arc::new(file), folder: folder.to_path_buf() })
+                Ok(Self { _file: Arc::new(file), folder: folder.to_path_buf(), is_held: false })
             }
             Err(TryLockError::Error(error)) => Err(FileError::of("lock", &folder.join(FILE))(error).into()),
         }
@@ -79,6 +80,11 @@ impl Lock {
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Whether it keeps others out: not on a file system without locks.
+    pub fn is_held(&self) -> bool {
+        self.is_held
     }
 }
 
@@ -92,7 +98,7 @@ mod tests {
         let folder = parent.path().join("new/run");
         assert!(Lock::again(&folder).unwrap().is_none());
         let lock = Lock::of(&folder).unwrap();
-        assert_eq!(lock.folder(), folder);
+        assert_eq!((lock.folder(), lock.is_held()), (folder.as_path(), true));
         let clone = lock.clone();
         drop(lock);
         for refused in [Lock::of(&folder).unwrap_err(), Lock::again(&folder).unwrap_err()] {

@@ -135,6 +135,12 @@ pub enum Error {
         /// What is not the same.
         what: String,
     },
+    /// Several processes, and a file system on which none can keep others out of a run.
+    #[error("{}: this file system has no locks, so that several processes cannot share out the runs of a comparison here: start one alone, or name another --out", folder.display())]
+    NoLocks {
+        /// Folder of the run.
+        folder: PathBuf,
+    },
     /// Stopped before every task of a single-task run was trained.
     #[error("stopped before task '{task}' was trained; the tasks done are in {}, no bundle of them all was written", folder.display())]
     Interrupted {

@@ -50,6 +50,7 @@ pub(crate) fn in_turn<I: Sync, T: Send>(
                     continue;
                 }
                 Some(Err(error)) => Err(error.into()),
+                Some(Ok(lock)) if !lock.is_held() => Err(Error::NoLocks { folder: lock.folder().to_path_buf() }),
                 Some(Ok(_lock)) => work(item),
                 None => work(item),
             };

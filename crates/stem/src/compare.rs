@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use stem_core::ModelName;
+use stem_core::lock::{Lock, LockError};
 use stem_experiment::{CompareConfig, Hands, RunOptions, SearchConfig, compare, lend_a_hand};
 use stem_report::analysis::{Bootstrap, LabelKind, Metric};
 use stem_report::metrics::four_decimals;
@@ -102,9 +103,14 @@ pub(crate) fn run(args: &Args, hands: Hands, console: &Console) -> Result {
 
     let plan = &outputs[0];
     if hands.rank > 0 {
-        begun(plan)?; // the first encodes
+        begun(plan, console)?; // the first encodes
     }
-    let dataset = source.encode(&args.data.columns(&args.out), console)?;
+    let columns = args.data.columns(&args.out);
+    let dataset = {
+        // of several processes one encodes at a time, and whoever comes after finds it done
+        let _alone = hands.are_several().then(|| turn_to_encode(&columns, console)).transpose()?;
+        source.encode(&columns, console)?
+    };
     let options = RunOptions { hands, ..options(&args.run, &source, console) };
     if hands.rank > 0 {
         return Ok(lend_a_hand(&config, &experiment, &dataset, &args.out, &options)?); // the first measures, and tells
@@ -116,9 +122,12 @@ pub(crate) fn run(args: &Args, hands: Hands, console: &Console) -> Result {
 }
 
 /// Waits until the first process has begun the comparison, which is once its plan is there.
-fn begun(plan: &Path) -> Result {
+fn begun(plan: &Path, console: &Console) -> Result {
     let since = Instant::now();
     while !plan.exists() {
+        if console.stop().is_set() {
+            return Err("stopped before the first process had begun".into());
+        }
         if since.elapsed() > Duration::from_secs(3600) {
             let plan = plan.display();
             return Err(format!(
@@ -129,6 +138,18 @@ fn begun(plan: &Path) -> Result {
         sleep(Duration::from_millis(200));
     }
     Ok(())
+}
+
+/// Waits until no other process encodes into `columns`, and keeps others out of it.
+fn turn_to_encode(columns: &Path, console: &Console) -> Result<Lock> {
+    let name = columns.file_name().unwrap_or_default().to_string_lossy();
+    let beside = columns.with_file_name(format!(".{name}-encoding"));
+    loop {
+        match Lock::of(&beside) {
+            Err(LockError::Taken { .. }) if !console.stop().is_set() => sleep(Duration::from_millis(200)),
+            lock => return Ok(lock?),
+        }
+    }
 }
 
 /// The table, and the answer. Users cut by what they give are on the page.

@@ -75,7 +75,8 @@ fn run(cli: &Cli) -> Exit {
         Command::Parity(args) => parity::run(args, &console),
         Command::Completions(args) => completions::run(args, &console),
     };
+    let failed = done.is_err();
     let exit = console.finish(ranks::with_rank(&ranks, done));
-    ranks::leave(&ranks, exit);
+    ranks::leave(&ranks, exit, failed);
     exit
 }

@@ -80,14 +80,15 @@ pub(crate) fn with_rank(ranks: &Team, done: Result) -> Result {
     })
 }
 
-/// Ends all ranks where this one could not do its part; else the others would wait for it for ever.
-pub(crate) fn leave(ranks: &Team, exit: Exit) {
+/// Ends all ranks where this one could not do its part; else the others would wait for it for ever. A rank that was asked to stop has done its
+/// part where it `failed` at nothing: all of them stop at the same step.
+pub(crate) fn leave(ranks: &Team, exit: Exit, failed: bool) {
     #[cfg(feature = "mpi")]
-    if ranks.is_several() && !matches!(exit, Exit::Done | Exit::Interrupted) {
+    if ranks.is_several() && (failed || !matches!(exit, Exit::Done | Exit::Interrupted)) {
         stem_mpi::end_job(exit as u8);
     }
     #[cfg(not(feature = "mpi"))]
-    let _ = (ranks, exit);
+    let _ = (ranks, exit, failed);
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ fn each<C: ModelSpec>(all: &Training<'_, C>) -> Result<FitSummary> {
         let train = train_of(train, task);
         let one = Training { train: &train, dataset: &dataset.only_task(t), folder: &part, ..all.clone() };
         let summary = one.jointly(Some(&task.name))?;
-        if options.stop.is_set() && summary.evaluations == 0 {
+        if summary.interrupted && summary.evaluations == 0 {
             return Err(Error::Interrupted { task: task.name.clone(), folder: folder.to_path_buf() });
         }
         parts.push(part.join(BUNDLE));

@@ -96,7 +96,10 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             balance: Balance::new(balance, tasks.len(), seed, device),
             prior: learned_prior(learner)?,
             unseen: Unseen::new(config.unseen, dataset)?,
-            unseen_domain: UnseenDomain::new(&learner.spec, dataset, config.unseen)?,
+            unseen_domain: match learner.start.is_some() || learner.ranks.is_several() {
+                true => None, // a model's own row stays, and over ranks nobody fills it
+                false => UnseenDomain::new(&learner.spec, dataset, config.unseen)?,
+            },
             keeper: Keeper::new(&learner.work, tasks, patience, is_joint, learner.with_joint),
             log,
             stopped: false,

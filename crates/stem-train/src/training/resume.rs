@@ -129,15 +129,16 @@ impl<'l, C: ModelSpec> Training<'l, C> {
 
 /// On another rank than 0: where the checkpoint is that rank 0 takes, whose rows that live here are in `state` then; `None` where there is none.
 fn taken<M: Model>(ranks: &Team, state: &mut TrainState<M>) -> Result<Option<Place>> {
-    let mut last = None;
+    let unfit = |what: String| Error::Checkpoint { path: "the checkpoint of rank 0".into(), what };
+    let mut last = Err("it was taken and not sent".to_string());
     loop {
         match ranks.from_first(Said::default) {
             Said::Looking(head) => {
                 let shard = state.shard().cloned().expect("another rank has a part of the table");
                 let dealt = Dealt { shard: &shard, head: *head, chain: None };
-                last = state.restore(&dealt).ok().map(|()| dealt.place().clone());
+                last = state.restore(&dealt).map(|()| dealt.place().clone()).map_err(|why| why.to_string());
             }
-            Said::Taken => return Ok(last),
+            Said::Taken => return last.map(Some).map_err(unfit),
             Said::Nothing => return Ok(None),
             Said::Failed(of_first) => return Err(Error::First(of_first)),
         }
