@@ -49,6 +49,7 @@ pub struct Targets {
 }
 
 /// The rows of a group, as a loss sees them.
+#[allow(clippy::large_enum_variant, reason = "a task of a step has one at most; tensors of some devices are large")]
 #[derive(Debug, Clone)]
 enum Within {
     Pairs(Pairs),

@@ -84,8 +84,8 @@ pub(crate) struct Tensor {
     pub(crate) shape: Vec<i64>,
     #[prost(map = "string, message", tag = "4")]
     pub(crate) parameters: HashMap<String, Parameter>,
-    #[prost(message, optional, tag = "5")]
-    pub(crate) contents: Option<Contents>,
+    #[prost(message, optional, boxed, tag = "5")]
+    pub(crate) contents: Option<Box<Contents>>,
 }
 
 /// A tensor that is asked for.

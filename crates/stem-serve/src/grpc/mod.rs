@@ -4,6 +4,7 @@ mod connection;
 mod messages;
 mod tensors;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -24,7 +25,7 @@ use tonic_prost::ProstCodec;
 
 use crate::app::App;
 use crate::models::Model;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, shortened};
 use crate::request::Body;
 use crate::routes::told;
 pub(crate) use connection::serve;
@@ -115,20 +116,24 @@ fn form_of(field: &Field, vocabulary: &Vocabulary) -> (&'static str, Vec<i64>) {
 async fn model_infer(State(app): State<Arc<App>>, request: Request) -> Response {
     answer(app, "ModelInfer", true, request, |app, request: InferRequest| async move {
         let (id, wanted) = (request.id.clone(), request.outputs.iter().map(|one| one.name.clone()).collect::<Vec<_>>());
+        let mut seen = HashSet::new();
+        if let Some(twice) = wanted.iter().find(|name| !seen.insert(name.as_str())) {
+            return Err(Refusal::DuplicateKey { key: shortened(twice.clone()), row: None });
+        }
         let tensors = Tensors::read(request, app.config.limits.rows)?;
         let answer = app.answer(Body::Tensors(tensors), false, |_, _| Ok(())).await?;
         let tasks = &answer.model.predictor.schema().tasks;
         let output = |name: &String| {
             let place = tasks.iter().position(|task| task.name == *name).ok_or_else(|| {
                 let known = answer.model.predictor.schema().task_names().join(", ");
-                Refusal::UnknownTask { task: crate::refusal::shortened(name.clone()), known }
+                Refusal::UnknownTask { task: shortened(name.clone()), known }
             })?;
             let floats = answer.scores.iter().skip(place).step_by(tasks.len()).copied().collect();
             Ok(Tensor {
                 name: name.clone(),
                 datatype: "FP32".into(),
                 shape: vec![answer.rows as i64],
-                contents: Some(Contents { floats, ..Contents::default() }),
+                contents: Some(Box::new(Contents { floats, ..Contents::default() })),
                 ..Tensor::default()
             })
         };
@@ -165,11 +170,17 @@ where
     let begun = Instant::now();
     let has_token = app.config.token.as_ref().is_none_or(|token| !wants_token || token.is_shown(request.headers()));
     let id = crate::routes::id_of(&request);
+    let route = format!("/inference.GRPCInferenceService/{method}");
+    if !has_token {
+        // before anything of the message is read
+        let outcome = Outcome::of(&Refusal::Unauthorized);
+        told(&app, (&id, &route), (outcome.status, outcome.kind, outcome.rows), begun.elapsed());
+        return of_refusal(&Refusal::Unauthorized).into_http::<AxumBody>();
+    }
     let limits = &app.config.limits;
     // what tonic refuses itself never comes to the work: no message, or one that is too large
     let outcome = Arc::new(Mutex::new(Outcome { status: 400, kind: Some("body"), rows: 0 }));
-    let service =
-        Unary { app: app.clone(), has_token, work: Some(work), outcome: outcome.clone(), message: PhantomData };
+    let service = Unary { app: app.clone(), work: Some(work), outcome: outcome.clone(), message: PhantomData };
     let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(limits.body_bytes);
     let all = limits.read + limits.answer;
     let late = Refusal::SlowRequest { seconds: limits.read.as_secs_f64() };
@@ -178,7 +189,6 @@ where
         Ok(_) => *outcome.lock().unwrap_or_else(PoisonError::into_inner),
         Err(_) => Outcome::of(&late),
     };
-    let route = format!("/inference.GRPCInferenceService/{method}");
     told(&app, (&id, &route), (outcome.status, outcome.kind, outcome.rows), begun.elapsed());
     response.unwrap_or_else(|_| of_refusal(&late).into_http()).map(AxumBody::new)
 }
@@ -200,7 +210,6 @@ impl Outcome {
 /// One call.
 struct Unary<Q, W> {
     app: Arc<App>,
-    has_token: bool,
     work: Option<W>,
     outcome: Arc<Mutex<Outcome>>,
     message: PhantomData<fn(Q)>,
@@ -217,12 +226,11 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<tonic::Response<A>, Status>> + Send>>;
 
     fn call(&mut self, request: tonic::Request<Q>) -> Self::Future {
-        let (app, has_token, work, outcome) =
-            (self.app.clone(), self.has_token, self.work.take(), self.outcome.clone());
+        let (app, work, outcome) = (self.app.clone(), self.work.take(), self.outcome.clone());
         Box::pin(async move {
             let made = match work {
-                Some(work) if has_token => work(app, request.into_inner()).await,
-                _ => Err(Refusal::Unauthorized),
+                Some(work) => work(app, request.into_inner()).await,
+                None => Err(Refusal::Internal), // it is called once
             };
             let (became, answer) = match made {
                 Ok((message, rows)) => (Outcome { status: 200, kind: None, rows }, Ok(tonic::Response::new(message))),

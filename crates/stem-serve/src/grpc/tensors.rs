@@ -41,11 +41,16 @@ impl Tensors {
             if is_shared {
                 let value = match cells.get(0) {
                     Some(value) if count == 1 => value.to_value(),
-                    _ => return Err(Refusal::Length { column: name, found: count, expected: 1 }),
+                    _ => return Err(Refusal::Length { column: shortened(name), found: count, expected: 1 }),
                 };
-                if matches!(value, Value::Float(float) if !float.is_finite()) {
-                    let (expected, found) = ("a finite number".into(), value.to_string());
-                    return Err(Refusal::WrongType { column: name, row: None, expected, found });
+                let is_odd = |value: &Value| matches!(value, Value::Float(float) if !float.is_finite());
+                let has_odd = match &value {
+                    Value::List(all) => all.iter().any(is_odd),
+                    one => is_odd(one),
+                };
+                if has_odd {
+                    let (expected, found) = ("finite numbers".into(), shortened(value.to_string()));
+                    return Err(Refusal::WrongType { column: shortened(name), row: None, expected, found });
                 }
                 let told = serde_json::to_value(value).map_err(|_| Refusal::Internal)?;
                 if shared.insert(name.clone(), told).is_some() {
@@ -55,7 +60,7 @@ impl Tensors {
             }
             let expected = *rows.get_or_insert(count);
             if count != expected {
-                return Err(Refusal::Length { column: name, found: count, expected });
+                return Err(Refusal::Length { column: shortened(name), found: count, expected });
             }
             columns.push((name, cells));
         }
@@ -97,9 +102,11 @@ fn is_set(parameters: &std::collections::HashMap<String, Parameter>, key: &str) 
     match parameters.get(key).map(|parameter| &parameter.choice) {
         None => Ok(false),
         Some(Some(Choice::Bool(set))) => Ok(*set),
-        Some(other) => {
-            Err(Refusal::Setting { key: key.into(), found: format!("{other:?}"), expected: "a bool_param".into() })
-        }
+        Some(other) => Err(Refusal::Setting {
+            key: key.into(),
+            found: shortened(format!("{other:?}")),
+            expected: "a bool_param".into(),
+        }),
     }
 }
 
@@ -130,7 +137,7 @@ fn cells(tensor: Tensor, raw: Option<Vec<u8>>, limit: usize) -> Result<(usize, C
     let unknown = || told(TYPES.into(), format!("'{datatype}'"));
     let values = match raw {
         Some(bytes) => of_bytes(&datatype, &bytes).ok_or_else(unknown)?,
-        None => of_contents(&datatype, contents.unwrap_or_default()).ok_or_else(unknown)?,
+        None => of_contents(&datatype, *contents.unwrap_or_default()).ok_or_else(unknown)?,
     };
     let values = values.map_err(|found| told(format!("values of {datatype}"), found.into()))?;
     if rows.checked_mul(length) != Some(values.len()) {
@@ -219,7 +226,7 @@ mod tests {
             name: name.into(),
             datatype: datatype.into(),
             shape: shape.to_vec(),
-            contents: Some(contents),
+            contents: Some(Box::new(contents)),
             ..Tensor::default()
         };
         let mut user = tensor("user", "INT64", &[1], Contents { longs: vec![7], ..Contents::default() });

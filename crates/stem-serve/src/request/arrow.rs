@@ -1,5 +1,6 @@
 //! Rows as an Arrow IPC stream. Its buffers stay where the body has them: a request in Arrow costs its body, and what its rows are looked up to.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::RecordBatch;
@@ -92,7 +93,7 @@ fn unreadable(what: &str) -> Refusal {
 
 /// Holds what messages say of themselves to the bytes that are there.
 fn check_messages(mut rest: &[u8], limit: usize) -> Result<(), Refusal> {
-    let mut rows = 0u64;
+    let (mut rows, mut dictionaries) = (0u64, HashSet::new());
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix(&CONTINUATION) {
             rest = after;
@@ -107,6 +108,12 @@ fn check_messages(mut rest: &[u8], limit: usize) -> Result<(), Refusal> {
         let body = usize::try_from(message.bodyLength()).ok().and_then(|length| after.split_at_checked(length));
         let (body, after) = body.ok_or_else(|| unreadable("it is cut within the body of a message"))?;
         rows = rows.saturating_add(check_message(&message, body.len())?);
+        if let Some(dictionary) = message.header_as_dictionary_batch()
+            && (dictionary.isDelta() || !dictionaries.insert(dictionary.id()))
+        {
+            // each would be copied for every batch before and after it
+            return Err(unreadable("a dictionary comes in parts or twice: write one for all batches"));
+        }
         if rows > limit as u64 {
             return Err(Refusal::TooManyRows { limit });
         }
@@ -230,6 +237,25 @@ mod tests {
         for body in [&b""[..], b"{}", b"ARROW1\0\0", &[0xff; 8], &[0, 0, 0, 0]] {
             assert_eq!(rows(body).unwrap_err().kind(), "body", "{body:?}");
         }
+    }
+
+    #[test]
+    fn a_dictionary_that_comes_twice_is_refused_before_it_is_copied_for_every_batch() {
+        let kind = arrow_schema::DataType::Dictionary(
+            Box::new(arrow_schema::DataType::Int8),
+            Box::new(arrow_schema::DataType::Utf8),
+        );
+        let schema = Arc::new(Schema::new(vec![Field::new("user", kind, true)]));
+        let mut body = Vec::new();
+        let mut writer = StreamWriter::try_new(&mut body, &schema).unwrap();
+        for texts in [["a", "b"], ["c", "d"]] {
+            let texts: DictionaryArray<Int8Type> = texts.into_iter().collect();
+            writer.write(&RecordBatch::try_new(schema.clone(), vec![Arc::new(texts)]).unwrap()).unwrap();
+        }
+        writer.finish().unwrap();
+        drop(writer);
+        let refused = rows(&body).unwrap_err().to_string();
+        assert!(refused.contains("a dictionary comes in parts or twice"), "{refused}");
     }
 
     #[test]
