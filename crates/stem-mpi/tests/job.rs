@@ -41,7 +41,7 @@ fn what_one_rank_sends_another_is_what_that_one_is_sent_in_however_many_pieces()
         let (own, count) = (mpi.rank(), mpi.ranks());
         // lengths of 0 to 40, other ones in every round and for every pair; in every third round the last rank says nothing, and hears nothing
         let message = |round: usize, from: usize, to: usize| {
-            if round % 3 == 0 && from.max(to) == count - 1 {
+            if round.is_multiple_of(3) && from.max(to) == count - 1 {
                 return Vec::new();
             }
             let mixed = (round * 31 + from * 7 + to * 3 + 1).wrapping_mul(2_654_435_761);

@@ -77,7 +77,7 @@ fn ask_as<A: Message + Default>(server: &Running, token: &str, method: &str, mes
 
 fn tensor(name: &str, datatype: &str, shape: &[i64], contents: Contents) -> Tensor {
     let (name, datatype, shape) = (name.into(), datatype.into(), shape.to_vec());
-    Tensor { name, datatype, shape, contents: Some(contents), ..Tensor::default() }
+    Tensor { name, datatype, shape, contents: Some(Box::new(contents)), ..Tensor::default() }
 }
 
 fn texts(texts: impl IntoIterator<Item = &'static str>) -> Contents {
