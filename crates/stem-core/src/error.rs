@@ -164,3 +164,8 @@ pub(crate) fn require(key: &str, found: impl ToString, expected: impl Into<Strin
     }
     Err(Error::Config { key: key.into(), found: found.to_string(), expected: expected.into() })
 }
+
+/// What an error says, and after it all that caused it.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", with_causes(cause)))
+}

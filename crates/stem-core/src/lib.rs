@@ -112,7 +112,7 @@ pub use bundle::Bundle;
 pub use calibration::{Calibration, logit};
 pub use columns::{Cells, Columns};
 pub use device::DeviceSpec;
-pub use error::{Error, Result};
+pub use error::{Error, Result, with_causes};
 pub use example::example_row;
 pub use explain::{Contribution, Explanation};
 pub use featurize::encode_rows;

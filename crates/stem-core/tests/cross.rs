@@ -5,8 +5,9 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+use common::oracle::gradients;
 use common::*;
 use serde::Deserialize;
 use stem_core::fused::count_calls;
@@ -28,26 +29,6 @@ struct Fixture {
     pull: Vec<f32>,
     dx0: Vec<f64>,
     gradients: BTreeMap<String, Vec<f64>>,
-}
-
-/// Gradients of parameters by their ids.
-struct Taken<'g>(&'g Gradients, BTreeMap<String, Vec<f32>>);
-
-impl ModuleVisitor for Taken<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad(self.0) {
-            let values = gradient.into_data().try_into_vec().unwrap();
-            self.1.insert(param.id.to_string(), values);
-        }
-    }
-}
-
-/// Gradients by the names of parameters.
-fn gradients<M: Module>(module: &M, grads: &Gradients) -> BTreeMap<String, Vec<f32>> {
-    let mut taken = Taken(grads, BTreeMap::new());
-    module.visit(&mut taken);
-    let named = params::list(module).into_iter();
-    named.filter_map(|(name, id, _)| Some((name, taken.1.remove(&id.to_string())?))).collect()
 }
 
 fn close(found: &[f32], expected: &[f64], what: &str) {

@@ -3,8 +3,6 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
 use burn::module::Module;
 use burn::tensor::{Distribution, Tensor, TensorData};
 use common::oracle::*;
@@ -62,30 +60,17 @@ struct Fixture {
     cases: Vec<Case>,
 }
 
-#[derive(Deserialize)]
-struct Case {
-    case: BTreeMap<String, Json>,
-    table: Vec<f32>,
-    parameters: BTreeMap<String, Vec<f32>>,
-    y: Vec<f64>,
-    pull: Vec<f32>,
-    dtable: Vec<f64>,
-    gradients: BTreeMap<String, Vec<f64>>,
+fn key<T: serde::de::DeserializeOwned>(case: &Case, key: &str) -> Option<T> {
+    case.case.get(key).map(|value| serde_json::from_value(value.clone()).unwrap())
 }
 
-impl Case {
-    fn key<T: serde::de::DeserializeOwned>(&self, key: &str) -> Option<T> {
-        self.case.get(key).map(|value| serde_json::from_value(value.clone()).unwrap())
-    }
-
-    fn config(&self) -> FrontConfig {
-        FrontConfig {
-            interest: self.key("interest"),
-            numbers: None,
-            domain: self.key("domain"),
-            cross: self.key("cross").unwrap_or_default(),
-            fm: self.key("fm").unwrap_or_default(),
-        }
+fn config_of(case: &Case) -> FrontConfig {
+    FrontConfig {
+        interest: key(case, "interest"),
+        numbers: None,
+        domain: key(case, "domain"),
+        cross: key(case, "cross").unwrap_or_default(),
+        fm: key(case, "fm").unwrap_or_default(),
     }
 }
 
@@ -94,8 +79,8 @@ fn what_stands_before_a_model_and_its_gradients_are_pytorchs() {
     let fixture: Fixture = serde_json::from_str(include_str!("fixtures/front.json")).unwrap();
     let widths = vec![fixture.dim; fixture.groups];
     for case in &fixture.cases {
-        let name = serde_json::to_string(&case.case).unwrap();
-        let (config, mean) = (case.config(), case.key::<bool>("mean").unwrap());
+        let name = case.case.to_string();
+        let (config, mean) = (config_of(case), key::<bool>(case, "mean").unwrap());
         let schema = log(if mean { Pooling::Mean } else { Pooling::Sum });
         let (mut ids, mut weights) = (Vec::new(), Vec::new());
         for (item, watched, tab) in &fixture.rows {
@@ -105,20 +90,16 @@ fn what_stands_before_a_model_and_its_gradients_are_pytorchs() {
             weights.extend([0.0; LENGTH][watched.len()..].iter().copied().chain([1.0]));
         }
         // exp is another on a GPU; through two blocks of weights as large as these 32 bits lose a digit more
-        let is_deep = case.config().interest.and_then(|interest| interest.block).is_some_and(|block| block.layers > 1);
+        let is_deep =
+            config.interest.as_ref().and_then(|interest| interest.block).is_some_and(|block| block.layers > 1);
         let tolerance = match (is_on_gpu(), is_deep) {
             (true, true) => 5e-4,
             (false, false) => 1e-5,
             _ => 5e-5,
         };
         let device = device();
-        let front = config.init(&schema, &widths, &mut rng(1), &device.clone().autodiff());
-        let shapes: BTreeMap<_, _> =
-            params::collect(&front).into_iter().map(|(name, data)| (name, data.shape().as_slice().to_vec())).collect();
-        let own = case.parameters.iter().map(|(name, values)| {
-            (name.clone(), TensorData::new(values.clone(), shapes.get(name).expect("a parameter of this name").clone()))
-        });
-        let front = params::replace(front, own.collect()).unwrap();
+        let front =
+            with_parameters(config.init(&schema, &widths, &mut rng(1), &device.clone().autodiff()), &case.parameters);
         for with_distinct in [false, true] {
             let distinct = std::sync::Arc::new(DistinctRows::all(10, &ids));
             let table = EmbeddingTable::from_values(case.table.clone(), &widths, &device);
@@ -138,11 +119,7 @@ fn what_stands_before_a_model_and_its_gradients_are_pytorchs() {
                 unread.iter().all(|row| of_rows[row * width..(row + 1) * width].iter().all(|g| *g == 0.0)),
                 "{name}"
             );
-            let found = gradients(&front, &grads);
-            assert_eq!(found.keys().collect::<Vec<_>>(), case.gradients.keys().collect::<Vec<_>>(), "{name}");
-            for (parameter, expected) in &case.gradients {
-                close(&found[parameter], expected, tolerance, &format!("{name}: {parameter}"));
-            }
+            case.hold_gradients(&front, &grads, tolerance, &name);
         }
     }
 }

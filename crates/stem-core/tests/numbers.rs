@@ -3,8 +3,6 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
 use burn::tensor::{Tensor, TensorData};
 use common::oracle::*;
 use common::*;
@@ -33,17 +31,6 @@ struct Fixture {
     cases: Vec<Case>,
 }
 
-#[derive(Deserialize)]
-struct Case {
-    case: Json,
-    table: Vec<f32>,
-    parameters: BTreeMap<String, Vec<f32>>,
-    y: Vec<f64>,
-    pull: Vec<f32>,
-    dtable: Vec<f64>,
-    gradients: BTreeMap<String, Vec<f64>>,
-}
-
 #[test]
 fn soft_buckets_and_their_gradients_are_pytorchs() {
     let fixture: Fixture = serde_json::from_str(include_str!("fixtures/soft_buckets.json")).unwrap();
@@ -54,13 +41,8 @@ fn soft_buckets_and_their_gradients_are_pytorchs() {
         let name = case.case.to_string();
         let numbers: NumbersConfig = serde_json::from_value(case.case["numbers"].clone()).unwrap();
         let config = FrontConfig { numbers: Some(numbers), ..FrontConfig::default() };
-        let front = config.init(&schema, &widths, &mut rng(1), &device.clone().autodiff());
-        let shapes: BTreeMap<_, _> =
-            params::collect(&front).into_iter().map(|(name, data)| (name, data.shape().as_slice().to_vec())).collect();
-        let given = case.parameters.iter().map(|(name, values)| {
-            (name.clone(), TensorData::new(values.clone(), shapes.get(name).expect("a parameter of this name").clone()))
-        });
-        let front = params::replace(front, given.collect()).unwrap();
+        let front =
+            with_parameters(config.init(&schema, &widths, &mut rng(1), &device.clone().autodiff()), &case.parameters);
         let table = EmbeddingTable::from_values(case.table.clone(), &widths, &device);
         let leaf = table.rows().tensor().clone().autodiff().require_grad();
         let (index, weights) = upload(&ids, &weights, fixture.rows.len(), &device);
@@ -71,11 +53,7 @@ fn soft_buckets_and_their_gradients_are_pytorchs() {
         let grads = (y * pull).sum().backward();
         let tolerance = if is_on_gpu() { 5e-5 } else { 1e-5 };
         close(&values(leaf.grad(&grads).unwrap()), &case.dtable, tolerance, &format!("{name}: rows"));
-        let found = gradients(&front, &grads);
-        assert_eq!(found.keys().collect::<Vec<_>>(), case.gradients.keys().collect::<Vec<_>>(), "{name}");
-        for (parameter, expected) in &case.gradients {
-            close(&found[parameter], expected, tolerance, &format!("{name}: {parameter}"));
-        }
+        case.hold_gradients(&front, &grads, tolerance, &name);
     }
 }
 

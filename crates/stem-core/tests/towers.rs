@@ -3,14 +3,12 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use common::oracle::*;
 use common::*;
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use stem_core::models::*;
 use stem_core::nn::*;
 use stem_core::*;
@@ -37,17 +35,6 @@ struct Fixture {
     cases: Vec<Case>,
 }
 
-#[derive(Deserialize)]
-struct Case {
-    case: Json,
-    table: Vec<f32>,
-    parameters: BTreeMap<String, Vec<f32>>,
-    y: Vec<f64>,
-    pull: Vec<f32>,
-    dtable: Vec<f64>,
-    gradients: BTreeMap<String, Vec<f64>>,
-}
-
 #[test]
 fn gates_of_a_domain_on_towers_and_their_gradients_are_pytorchs() {
     let fixture: Fixture = serde_json::from_str(include_str!("fixtures/towers.json")).unwrap();
@@ -67,15 +54,7 @@ fn gates_of_a_domain_on_towers_and_their_gradients_are_pytorchs() {
         ];
         let config = case.case["model"].as_str().unwrap().parse::<ModelName>().unwrap().config_with(keys).unwrap();
         config.check(&schema).unwrap();
-        let network = config.init(&schema, &mut rng(1), &device.clone().autodiff());
-        let shapes: BTreeMap<_, _> = params::collect(&network)
-            .into_iter()
-            .map(|(name, data)| (name, data.shape().as_slice().to_vec()))
-            .collect();
-        let given = case.parameters.iter().map(|(name, values)| {
-            (name.clone(), TensorData::new(values.clone(), shapes.get(name).expect("a parameter of this name").clone()))
-        });
-        let network = params::replace(network, given.collect()).unwrap();
+        let network = with_parameters(config.init(&schema, &mut rng(1), &device.clone().autodiff()), &case.parameters);
         let widths = config.widths(&schema);
         let table = EmbeddingTable::from_values(case.table.clone(), &widths, &device);
         let leaf = table.rows().tensor().clone().autodiff().require_grad();
@@ -87,11 +66,7 @@ fn gates_of_a_domain_on_towers_and_their_gradients_are_pytorchs() {
         let grads = (y * pull).sum().backward();
         let tolerance = if is_on_gpu() { 5e-5 } else { 1e-5 };
         close(&values(leaf.grad(&grads).unwrap()), &case.dtable, tolerance, &format!("{name}: rows"));
-        let found = gradients(&network, &grads);
-        assert_eq!(found.keys().collect::<Vec<_>>(), case.gradients.keys().collect::<Vec<_>>(), "{name}");
-        for (parameter, expected) in &case.gradients {
-            close(&found[parameter], expected, tolerance, &format!("{name}: {parameter}"));
-        }
+        case.hold_gradients(&network, &grads, tolerance, &name);
     }
 }
 

@@ -10,8 +10,8 @@ use stem_train::StopFlag;
 
 use crate::error::{Error, Result};
 
-/// Time between two looks at items that other processes are at.
-const A_WHILE: Duration = Duration::from_millis(200);
+/// Time between two looks at what other processes are at.
+pub(crate) const A_WHILE: Duration = Duration::from_millis(200);
 
 /// How several processes share out items.
 pub(crate) struct Shared<'s, I> {

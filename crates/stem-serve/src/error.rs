@@ -69,8 +69,3 @@ pub enum Error {
         source: std::io::Error,
     },
 }
-
-/// An error with its causes, each of which says what the one before it does not.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", with_causes(cause)))
-}

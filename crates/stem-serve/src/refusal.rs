@@ -304,7 +304,7 @@ impl From<stem_core::Error> for Refusal {
                 Self::WrongType { column, row: Some(row), expected: expected.into(), found: shortened(found) }
             }
             other => {
-                tracing::error!("{}", crate::error::with_causes(&other));
+                tracing::error!("{}", stem_core::with_causes(&other));
                 Self::Internal
             }
         }

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use stem_core::with_causes;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::error::{Error, Result, with_causes};
+use crate::error::{Error, Result};
 
 /// What a server shows its callers: a certificate with those that vouch for it, and its key, both as PEM.
 #[derive(Debug, Clone)]

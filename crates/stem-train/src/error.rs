@@ -110,12 +110,6 @@ pub enum Error {
     },
 }
 
-/// An error with all that caused it.
-pub(crate) fn with_causes(error: &Error) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 /// Refuses `found` under `key` unless the condition `holds`.
 pub fn require(key: &'static str, found: impl ToString, expected: &'static str, holds: bool) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::Config { key, found: found.to_string(), expected }) }

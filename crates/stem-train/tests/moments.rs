@@ -6,41 +6,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::by_hand::*;
+use common::days::day;
 use common::*;
 use safetensors::SafeTensors;
 use stem_core::{ModelConfig, ModelName};
-use stem_data::{Dataset, Known, PrepareOptions, Recipe, prepare, prepare_grown};
+use stem_data::{Dataset, Known};
 use stem_train::optimizer::{Adagrad, Sgd};
 use stem_train::{
     Best, CHECKPOINT, CheckpointEvery, Error, FitSummary, Metric, Monitor, OptimizerConfig, PriorConfig, Start,
     TrainConfig,
 };
-
-/// Rows of the users `first..first + 20` and of 15 items.
-fn day(folder: &Path, name: &str, first: u64, model: Option<Known<'_>>) -> Dataset {
-    let folder = folder.join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    let line = |row: u64| {
-        let (user, item) = (first + row % 20, 1 + row * 13 % 15);
-        let label = (user * 7 + item * 3) % 11;
-        format!("{user},{item},{},{}\n", u8::from(label > 4), u8::from(label > 7))
-    };
-    let log: String = ["user,item,a,b\n".to_string()].into_iter().chain((0..1200).map(line)).collect();
-    std::fs::write(folder.join("log.csv"), log).unwrap();
-    let recipe = r#"
-        name = "days"
-        source = [{ name = "log", file = "log.csv" }]
-        field = [{ column = "user", kind = "category" }, { column = "item", kind = "category" }]
-        label = [{ column = "a" }, { column = "b" }]
-        split = { kind = "random", valid = 0.2, test = 0.1, seed = 3 }
-    "#;
-    let recipe = Recipe::parse(recipe, "recipe.toml").unwrap();
-    let (columns, options) = (folder.join("columns"), PrepareOptions::default());
-    match model {
-        None => prepare(&recipe, &folder, &columns, &options).unwrap(),
-        Some(model) => prepare_grown(&recipe, model, &folder, &columns, &options).unwrap(),
-    }
-}
 
 /// Every step takes all rows, so that their order is of no matter; and every step is better than the one before.
 fn whole_steps() -> TrainConfig {
@@ -78,7 +53,7 @@ fn matrices(checkpoint: &Path) -> BTreeMap<String, (Vec<f32>, usize)> {
 #[test]
 fn from_a_checkpoint_a_training_goes_on_as_if_it_had_not_ended_and_from_a_bundle_it_does_not() {
     let folder = tempfile::tempdir().unwrap();
-    let dataset = day(folder.path(), "monday", 1, None);
+    let dataset = day(folder.path(), "monday", 1, (1200, 0.2), None);
     let out = |name: &str| folder.path().join(name);
     let momentum = OptimizerConfig::Sgd(Sgd { momentum: 0.9, ..Sgd::default() });
     for optimizer in [OptimizerConfig::default(), momentum, OptimizerConfig::Adagrad(Adagrad::default())] {
@@ -106,13 +81,13 @@ fn from_a_checkpoint_a_training_goes_on_as_if_it_had_not_ended_and_from_a_bundle
 #[test]
 fn moments_are_found_again_by_key_and_those_of_a_new_key_are_zero() {
     let folder = tempfile::tempdir().unwrap();
-    let monday = day(folder.path(), "monday", 11, None);
+    let monday = day(folder.path(), "monday", 11, (1200, 0.2), None);
     let model = small(ModelName::Stem);
     let out = folder.path().join("out");
     learner(&model, &monday, &whole_steps(), out.clone()).fit().unwrap();
     let start = Start::<ModelConfig>::open(&out).unwrap();
     assert!(start.is_checkpoint() && start.path().ends_with(CHECKPOINT));
-    let tuesday = day(folder.path(), "tuesday", 1, Some(Known::from(&*start.bundle)));
+    let tuesday = day(folder.path(), "tuesday", 1, (1200, 0.2), Some(Known::from(&*start.bundle)));
     // A step that makes everything worse: the checkpoint that is left is of the start.
     let ruin = TrainConfig { learning_rate: 300.0, epochs: 1, ..whole_steps() };
     let later = folder.path().join("later");
@@ -148,7 +123,7 @@ fn moments_are_found_again_by_key_and_those_of_a_new_key_are_zero() {
 #[test]
 fn a_training_that_was_stopped_can_be_started_from_too() {
     let folder = tempfile::tempdir().unwrap();
-    let dataset = day(folder.path(), "monday", 1, None);
+    let dataset = day(folder.path(), "monday", 1, (1200, 0.2), None);
     let config = TrainConfig {
         batch_size: 60,
         epochs: 50,
@@ -165,7 +140,7 @@ fn a_training_that_was_stopped_can_be_started_from_too() {
     let on = fit_from(&out, &dataset, &once, &folder.path().join("on")).unwrap();
     assert_eq!(on.evaluations, 2, "as it comes, and after its epoch");
     // A bundle of other keys beside it does not say whose rows these are.
-    let other = day(folder.path(), "other", 5, None);
+    let other = day(folder.path(), "other", 5, (1200, 0.2), None);
     let other_out = folder.path().join("other-out");
     learner(&small(ModelName::Mmoe), &other, &whole_steps(), other_out.clone()).fit().unwrap();
     for (_, checkpoint) in stopped::checkpoints(&out) {
@@ -178,7 +153,7 @@ fn a_training_that_was_stopped_can_be_started_from_too() {
 #[test]
 fn a_checkpoint_that_does_not_fit_is_refused_by_what_does_not() {
     let folder = tempfile::tempdir().unwrap();
-    let dataset = day(folder.path(), "monday", 1, None);
+    let dataset = day(folder.path(), "monday", 1, (1200, 0.2), None);
     let out = folder.path().join("out");
     let refused = |path: &Path, config: &TrainConfig| {
         fit_from(path, &dataset, config, &folder.path().join("refused")).unwrap_err().to_string()

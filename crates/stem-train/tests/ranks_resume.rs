@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::by_hand::{largest_difference, weights_in};
+use common::days::day;
 use common::stopped::{checkpoints, left_in, train_until};
 use common::{RECIPE, is_slow, small, spec};
 use stem_core::{ModelConfig, ModelName};
-use stem_data::{Dataset, Known, PrepareOptions, Recipe, prepare, prepare_grown};
+use stem_data::{Dataset, Known, PrepareOptions, Recipe, prepare};
 use stem_train::optimizer::{Adagrad, Adam};
 use stem_train::ranks::{Ranks, Team, Threads};
 use stem_train::{
@@ -200,36 +201,10 @@ fn a_training_of_several_ranks_that_has_ended_is_not_trained_again() {
     assert_eq!(run(), vec![FitSummary { sent: 0, ..first[0].clone() }; 2], "what rank 0 has marked");
 }
 
-/// Rows of the users `first..first + 20` and of 15 items.
-fn day(folder: &Path, name: &str, first: u64, model: Option<Known<'_>>) -> Dataset {
-    let folder = folder.join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    let line = |row: u64| {
-        let (user, item) = (first + row % 20, 1 + row * 13 % 15);
-        let label = (user * 7 + item * 3) % 11;
-        format!("{user},{item},{},{}\n", u8::from(label > 4), u8::from(label > 7))
-    };
-    let log: String = ["user,item,a,b\n".to_string()].into_iter().chain((0..900).map(line)).collect();
-    std::fs::write(folder.join("log.csv"), log).unwrap();
-    let recipe = r#"
-        name = "days"
-        source = [{ name = "log", file = "log.csv" }]
-        field = [{ column = "user", kind = "category" }, { column = "item", kind = "category" }]
-        label = [{ column = "a" }, { column = "b" }]
-        split = { kind = "random", valid = 0.0, test = 0.1, seed = 3 }
-    "#;
-    let recipe = Recipe::parse(recipe, "recipe.toml").unwrap();
-    let (columns, options) = (folder.join("columns"), PrepareOptions::default());
-    match model {
-        None => prepare(&recipe, &folder, &columns, &options).unwrap(),
-        Some(model) => prepare_grown(&recipe, model, &folder, &columns, &options).unwrap(),
-    }
-}
-
 #[test]
 fn several_ranks_train_on_a_bundle_or_a_checkpoint_of_any_number_as_one_process_does() {
     let folder = tempfile::tempdir().unwrap();
-    let monday = day(folder.path(), "monday", 1, None);
+    let monday = day(folder.path(), "monday", 1, (900, 0.0), None);
     let config = TrainConfig {
         checkpoint_every: None,
         keep_checkpoint: true,
@@ -256,7 +231,7 @@ fn several_ranks_train_on_a_bundle_or_a_checkpoint_of_any_number_as_one_process_
         out
     });
     let start = Start::<ModelConfig>::open(one.join(CHECKPOINT)).unwrap();
-    let tuesday = day(folder.path(), "tuesday", 11, Some(Known::from(&*start.bundle)));
+    let tuesday = day(folder.path(), "tuesday", 11, (900, 0.0), Some(Known::from(&*start.bundle)));
     for new_rows in [NewRows::Mean, NewRows::Unseen, NewRows::Drawn] {
         let config = TrainConfig { new_rows, ..config.clone() };
         for file in ["bundle.safetensors", CHECKPOINT] {

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::ArgAction;
 use serde::Serialize;
+use stem_core::with_causes;
 use stem_train::{Progress, StopFlag};
 use tracing_subscriber::EnvFilter;
 
@@ -159,11 +160,6 @@ impl Args {
         EnvFilter::try_new(directives)
             .map_err(|e| format!("{FILTER}='{asked}': {e}, expected e.g. debug, or warn,stem_train=trace").into())
     }
-}
-
-/// An error with its causes, each of which says what the one before it does not.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", with_causes(cause)))
 }
 
 /// Prints an error, if there is a stderr that takes it.

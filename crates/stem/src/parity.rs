@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use stem_core::DeviceSpec;
+use stem_core::{DeviceSpec, with_causes};
 use stem_reference::parity::{Tolerances, check_fixture};
 
 use crate::args::DeviceArgs;
-use crate::console::{Console, Result, with_causes};
+use crate::console::{Console, Result};
 
 /// Holds the models to fixtures of the Python reference, number by number
 ///

@@ -3,11 +3,12 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use stem_core::with_causes;
 use stem_experiment::Hands;
 use stem_train::ranks::Team;
 
 use crate::cli::Command;
-use crate::console::{Result, with_causes};
+use crate::console::Result;
 use crate::exit::Exit;
 
 /// What those who start several processes say to each: how many there are, and which it is. Open MPI; MPICH and others that speak PMI; Slurm's `srun`

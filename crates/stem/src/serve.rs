@@ -168,7 +168,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result {
 }
 
 async fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener> {
-    let told = |error| format!("{address}: {}", crate::console::with_causes(&error)).into();
+    let told = |error| format!("{address}: {}", stem_core::with_causes(&error)).into();
     stem_serve::listen(address).await.map_err(told)
 }
 

@@ -35,7 +35,7 @@ pub struct DomainConfig {
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub embeddings: bool,
     /// Whether the towers are gated ([PPNet](super::TowerGates)).
-    #[serde(default, skip_serializing_if = "is_no")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub towers: bool,
     /// Categories whose embeddings the gates of towers read beside the domain's: who looks at what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -49,11 +49,6 @@ fn yes() -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
 fn is_yes(is: &bool) -> bool {
     *is
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-fn is_no(is: &bool) -> bool {
-    !*is
 }
 
 fn hidden() -> usize {

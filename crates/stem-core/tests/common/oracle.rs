@@ -3,8 +3,43 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Gradients, Tensor, TensorData};
+use serde::Deserialize;
+use serde_json::Value as Json;
 use stem_core::{DeviceSpec, params};
+
+/// What PyTorch gives for one setting.
+#[derive(Deserialize)]
+pub struct Case {
+    pub case: Json,
+    pub table: Vec<f32>,
+    pub parameters: BTreeMap<String, Vec<f32>>,
+    pub y: Vec<f64>,
+    pub pull: Vec<f32>,
+    pub dtable: Vec<f64>,
+    gradients: BTreeMap<String, Vec<f64>>,
+}
+
+impl Case {
+    /// Holds the gradients of a module's parameters to PyTorch's.
+    pub fn hold_gradients<M: Module>(&self, module: &M, grads: &Gradients, share: f64, name: &str) {
+        let found = gradients(module, grads);
+        assert_eq!(found.keys().collect::<Vec<_>>(), self.gradients.keys().collect::<Vec<_>>(), "{name}");
+        for (parameter, expected) in &self.gradients {
+            close(&found[parameter], expected, share, &format!("{name}: {parameter}"));
+        }
+    }
+}
+
+/// The module with these values of its parameters.
+pub fn with_parameters<M: Module>(module: M, given: &BTreeMap<String, Vec<f32>>) -> M {
+    let shapes: BTreeMap<_, _> =
+        params::collect(&module).into_iter().map(|(name, data)| (name, data.shape().as_slice().to_vec())).collect();
+    let given = given.iter().map(|(name, values)| {
+        (name.clone(), TensorData::new(values.clone(), shapes.get(name).expect("a parameter of this name").clone()))
+    });
+    params::replace(module, given.collect()).unwrap()
+}
 
 /// Gradients of parameters by their ids.
 struct Taken<'g>(&'g Gradients, BTreeMap<String, Vec<f32>>);

@@ -51,6 +51,7 @@ use crate::folder::PLAN;
 use crate::inspect::{self, pairs, picture_field, provenance};
 use crate::measured::RunMetrics;
 use crate::options::RunOptions;
+use crate::queue::A_WHILE;
 use crate::search::{Search, SearchConfig};
 use plan::Plan;
 use stem_report::analysis::{Bootstrap, LabelKind, Metric};
@@ -197,9 +198,8 @@ pub fn lend_a_hand<C: ModelFamily>(
     trained(plan, search, config, dataset, out, options).map(drop)
 }
 
-/// Time for the first process to begin a comparison, and between two looks whether it has.
+/// Time for the first process to begin a comparison.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-const A_WHILE: Duration = Duration::from_millis(200);
 
 fn planned<C: ModelFamily>(
     config: &CompareConfig,

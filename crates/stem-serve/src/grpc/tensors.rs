@@ -4,7 +4,7 @@ use stem_core::{Cells, Value};
 
 use super::messages::{Choice, Contents, InferRequest, Parameter, Tensor};
 use crate::refusal::{Refusal, shortened};
-use crate::request::{Rows, nearest};
+use crate::request::{Rows, place_of};
 
 const TYPES: &str = "BOOL, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, FP32, FP64 or BYTES";
 
@@ -82,16 +82,8 @@ impl Tensors {
     pub(crate) fn rows(&self, known: &[&str], ignore_unknown: bool) -> Result<Rows, Refusal> {
         let mut own = vec![None; known.len()];
         for (name, cells) in &self.columns {
-            match known.iter().position(|known| known == name) {
-                Some(place) if own[place].is_some() => {
-                    return Err(Refusal::DuplicateKey { key: name.clone(), row: None });
-                }
-                Some(place) => own[place] = Some(cells.clone()),
-                None if ignore_unknown => {}
-                None => {
-                    let nearest = nearest(name, known.iter().copied());
-                    return Err(Refusal::UnknownColumn { column: shortened(name.clone()), row: None, nearest });
-                }
+            if let Some(place) = place_of(name, known, &own, ignore_unknown)? {
+                own[place] = Some(cells.clone());
             }
         }
         Rows::of_table(self.settings(), (known, ignore_unknown), (self.rows, own))

@@ -1,9 +1,7 @@
 //! Golden rows: rows that a bundle brings along with the scores that it has to give them.
 
 use serde::Serialize;
-use stem_core::Predictor;
-
-use crate::error::with_causes;
+use stem_core::{Predictor, with_causes};
 
 /// What golden rows said of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -8,10 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 use stem_core::bundle::Verify;
 use stem_core::burn::tensor::Device;
-use stem_core::{Batch, Columns, Field, Predictor, PredictorOptions, Row, example_row};
+use stem_core::{Batch, Columns, Field, Predictor, PredictorOptions, Row, example_row, with_causes};
 
 use super::golden::{self, Checked};
-use crate::error::with_causes;
 use crate::refusal::{Refusal, shortened};
 
 /// Digits of the checksum that tell versions apart.

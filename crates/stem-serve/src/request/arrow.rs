@@ -12,7 +12,7 @@ use arrow_select::concat::concat_batches;
 use stem_core::Cells;
 use stem_core::arrow::repeated_text_bytes;
 
-use super::{Rows, nearest};
+use super::{Rows, place_of};
 use crate::config::Limits;
 use crate::refusal::{Refusal, shortened};
 
@@ -66,16 +66,7 @@ impl Table {
         let mut own = vec![None; known.len()];
         let mut text_bytes = 0;
         for (field, array) in self.rows.schema_ref().fields().iter().zip(self.rows.columns()) {
-            let Some(place) = known.iter().position(|known| known == field.name()) else {
-                if ignore_unknown {
-                    continue;
-                }
-                let nearest = nearest(field.name(), known.iter().copied());
-                return Err(Refusal::UnknownColumn { column: shortened(field.name().clone()), row: None, nearest });
-            };
-            if own[place].is_some() {
-                return Err(Refusal::DuplicateKey { key: known[place].into(), row: None });
-            }
+            let Some(place) = place_of(field.name(), known, &own, ignore_unknown)? else { continue };
             let cells = Cells::arrow(known[place], array.clone())?;
             text_bytes += repeated_text_bytes(array);
             if text_bytes > self.text_bytes as u64 {

@@ -25,6 +25,8 @@ use crate::config::Limits;
 use crate::grpc::Tensors;
 
 use crate::refusal::Refusal;
+#[cfg(any(feature = "arrow", feature = "grpc"))]
+use crate::refusal::shortened;
 
 /// A request as it came, before it is known which columns are read.
 pub(crate) enum Given {
@@ -174,6 +176,24 @@ pub(crate) fn check_depth(body: &[u8], limit: usize) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// The place of a column of a table among those that are `known`, where `own` has none yet; `None` where it is to be left out.
+#[cfg(any(feature = "arrow", feature = "grpc"))]
+pub(crate) fn place_of<T>(
+    name: &str,
+    known: &[&str],
+    own: &[Option<T>],
+    ignore_unknown: bool,
+) -> Result<Option<usize>, Refusal> {
+    match known.iter().position(|known| *known == name) {
+        Some(place) if own[place].is_some() => Err(Refusal::DuplicateKey { key: name.into(), row: None }),
+        None if !ignore_unknown => {
+            let nearest = nearest(name, known.iter().copied());
+            Err(Refusal::UnknownColumn { column: shortened(name.into()), row: None, nearest })
+        }
+        place => Ok(place),
+    }
 }
 
 /// The known name most like one that is not, if any is much like it.

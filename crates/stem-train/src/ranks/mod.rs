@@ -30,7 +30,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Result, with_causes};
+use crate::error::{Error, Result};
+use stem_core::with_causes;
 
 pub(crate) use agree::agree;
 pub(crate) use exchange::{Asked, Fetched, matrix};
@@ -144,7 +145,7 @@ impl Team {
     /// # Errors
     /// On rank 0 its own, on the others [`Error::First`].
     pub(crate) fn as_first<T>(&self, done: Result<T>) -> Result<T> {
-        let of_first = done.as_ref().err().map(with_causes);
+        let of_first = done.as_ref().err().map(|error| with_causes(error));
         match self.from_first(|| of_first) {
             Some(of_first) if !self.is_first() => Err(Error::First(of_first)),
             _ => done,

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use stem_core::Bundle;
 use stem_core::models::{Model, ModelSpec};
+use stem_core::{Bundle, with_causes};
 
 use super::Training;
 use crate::checkpoint::{self, Base, Dealt, Head, Place, Plan, Said, Source};
-use crate::error::{Error, Result, with_causes};
+use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::log::RunLog;
 use crate::prior::LearnedPrior;

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // every test file uses its part
 
 pub mod by_hand;
+pub mod days;
 pub mod stopped;
 
 use std::path::Path;

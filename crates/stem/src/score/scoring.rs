@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::Range;
 
-use stem_core::{Batch, Derived, Predictor, Row, Value};
+use stem_core::{Batch, Derived, Predictor, Row, Value, with_causes};
 use stem_data::{Chunk, Derivation, TableFormat, TableWriter, Tables};
 
 use super::OnError;
 use super::explained::Explained;
 use super::unseen::Unseen;
-use crate::console::{Console, Result, with_causes};
+use crate::console::{Console, Result};
 
 /// Rows left out whose reasons are told.
 const TOLD: usize = 3;
