@@ -1,10 +1,8 @@
 //! All forward, task-specific backward.
-#![allow(clippy::unwrap_used)]
 
-mod common;
+use crate::common::*;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
-use common::*;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -1,14 +1,11 @@
 //! Crosses of features: PyTorch's numbers, and what every model makes of them.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::collections::BTreeMap;
 
+use crate::common::oracle::gradients;
+use crate::common::*;
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
-use common::oracle::gradients;
-use common::*;
 use serde::Deserialize;
 use stem_core::fused::count_calls;
 use stem_core::loss::{Targets, bce_per_task};

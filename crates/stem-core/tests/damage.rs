@@ -1,8 +1,6 @@
 //! Files that were damaged: every bit of a small bundle, every length of it.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-use common::*;
+use crate::common::*;
 use std::io::{Seek, SeekFrom, Write};
 use stem_core::bundle::Packing;
 use stem_core::*;

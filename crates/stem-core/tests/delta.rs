@@ -1,8 +1,6 @@
 //! Deltas: an old bundle and what changed make the new one, byte for byte; nothing else is taken for one.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-use common::*;
+use crate::common::*;
 use safetensors::tensor::SafeTensors;
 use std::path::{Path, PathBuf};
 use stem_core::bundle::{KnownKeys, Packing};

@@ -1,12 +1,9 @@
 //! What stands before a model: PyTorch's numbers, and what every model makes of it.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
+use crate::common::oracle::*;
+use crate::common::*;
 use burn::module::Module;
 use burn::tensor::{Distribution, Tensor, TensorData};
-use common::oracle::*;
-use common::*;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use stem_core::loss::{Targets, bce_per_task};

@@ -1,12 +1,10 @@
 //! Production is fused where the device is flex: ops are counted, not timed.
-#![allow(clippy::unwrap_used)]
 
-mod common;
 use std::sync::Arc;
 
+use crate::common::*;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use common::*;
 use stem_core::fused::{self, Calls, count_calls};
 use stem_core::loss::{Targets, bce_per_task};
 use stem_core::models::*;

@@ -1,8 +1,6 @@
 //! What a bundle brings along to be held to, and why a row has its scores.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-use common::*;
+use crate::common::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 use stem_core::bundle::Packing;

@@ -1,10 +1,8 @@
 //! What stands between the linear maps of a bank: normalisation, activations, dropout.
-#![allow(clippy::unwrap_used)]
 
-mod common;
+use crate::common::*;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use common::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use stem_core::models::*;

@@ -1,5 +1,4 @@
 //! Every loss beside PyTorch's numbers, values and gradients (`fixtures/losses.py`).
-#![allow(clippy::unwrap_used)]
 
 use burn::tensor::{Tensor, TensorData};
 use serde::Deserialize;

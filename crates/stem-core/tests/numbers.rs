@@ -1,11 +1,8 @@
 //! Soft buckets of numbers: PyTorch's numbers, in every model, and what is refused.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
+use crate::common::oracle::*;
+use crate::common::*;
 use burn::tensor::{Tensor, TensorData};
-use common::oracle::*;
-use common::*;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use stem_core::models::*;

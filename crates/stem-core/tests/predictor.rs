@@ -1,8 +1,6 @@
 //! Raw rows in, probabilities out.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-use common::*;
+use crate::common::*;
 use stem_core::models::*;
 use stem_core::nn::*;
 use stem_core::*;

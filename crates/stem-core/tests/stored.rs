@@ -1,8 +1,6 @@
 //! Tables that stay in the bundle's file: mapped, packed, verified as far as was asked for.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-use common::*;
+use crate::common::*;
 use safetensors::tensor::SafeTensors;
 use std::path::{Path, PathBuf};
 use stem_core::bundle::{BundleFault, Packing, Verify};

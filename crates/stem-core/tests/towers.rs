@@ -1,12 +1,9 @@
 //! Gates of a domain on the towers of a model: PyTorch's numbers, and whom they hear.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
+use crate::common::oracle::*;
+use crate::common::*;
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
-use common::oracle::*;
-use common::*;
 use serde::Deserialize;
 use serde_json::json;
 use stem_core::models::*;

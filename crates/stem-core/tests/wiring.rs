@@ -1,11 +1,9 @@
 //! The wiring of the baselines, written out in loops from their papers' equations: three tasks, two layers, several experts.
-#![allow(clippy::unwrap_used)]
 
-mod common;
 use std::collections::BTreeMap;
 
+use crate::common::*;
 use burn::tensor::TensorData;
-use common::*;
 use stem_core::models::*;
 use stem_core::nn::*;
 use stem_core::*;

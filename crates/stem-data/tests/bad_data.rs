@@ -1,14 +1,11 @@
 //! Bad data is told by file and line, or by column and row; nothing panics, and what was there before still stands.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::error::Error as _;
 use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use common::{Case, LOG, RECIPE};
+use crate::common::{Case, LOG, RECIPE};
 use polars::prelude::{ParquetWriter, df};
 use stem_data::{BatchPlan, Dataset, Error, PrepareOptions, Recipe, Split};
 

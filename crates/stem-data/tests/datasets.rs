@@ -1,12 +1,9 @@
 //! The data sets of `datasets/`: what their cards promise is what comes out.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use common::shared::shared;
+use crate::common::shared::shared;
 use stem_core::Vocabulary;
 use stem_data::{BatchPlan, Dataset, PrepareOptions, Recipe, Split, prepare};
 

@@ -1,9 +1,6 @@
 //! What is encoded is what a predictor would make of the same raw values.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{Case, LOG, RECIPE};
+use crate::common::{Case, LOG, RECIPE};
 use proptest::prelude::*;
 use stem_core::{FieldKind, Row, Task, Value, Vocabulary, encode_rows};
 use stem_data::{BatchPlan, Dataset, EpochRows, Split};

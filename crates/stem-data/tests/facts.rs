@@ -1,9 +1,6 @@
 //! What is counted of the data while they are encoded.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::Case;
+use crate::common::Case;
 use stem_data::{Dataset, Facts, FieldCounts, GroupFacts, NumberFacts, Split};
 
 const RECIPE: &str = r#"

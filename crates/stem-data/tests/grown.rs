@@ -1,5 +1,4 @@
 //! Rows of a later day for a model that is trained on with them: what it decided stays decided, what is new is added.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 

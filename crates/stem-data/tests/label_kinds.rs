@@ -1,5 +1,4 @@
 //! Labels that are numbers: what is read, what is fitted on the training rows, and what every part of a data set gives of them.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 

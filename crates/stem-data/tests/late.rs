@@ -1,5 +1,4 @@
 //! Labels that arrive late: rows that are too young take no part.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 

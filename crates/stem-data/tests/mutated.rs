@@ -1,6 +1,5 @@
 //! Recipes and folders of columns that were changed by chance, 50,000 of each: an error that says what is wrong or what they are, never a panic.
 //! `STEM_MUTATIONS=200000` tries so many.
-#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 

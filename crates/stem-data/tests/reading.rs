@@ -1,11 +1,8 @@
 //! What is read is what was written, whatever the file looks like; or it is said.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::path::Path;
 
-use common::{Case, LOG, RECIPE};
+use crate::common::{Case, LOG, RECIPE};
 use stem_core::Vocabulary;
 use stem_data::{Dataset, Split};
 

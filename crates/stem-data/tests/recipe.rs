@@ -1,9 +1,6 @@
 //! What a recipe may say, and how it is told what it may not.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{Case, LOG, RECIPE};
+use crate::common::{Case, LOG, RECIPE};
 use stem_data::Recipe;
 
 fn faults(recipe: &str) -> Vec<String> {

@@ -1,5 +1,4 @@
 //! A data set that an earlier version wrote opens for ever: its folder is committed.
-#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,10 +1,7 @@
 //! Whatever type a column has and whatever is done to its values: a value that is served names the row, and weighs what it weighed,
 //! that the same value of the training table did.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::Case;
+use crate::common::Case;
 use polars::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -1,5 +1,4 @@
 //! The simulated log: as its settings say, and the same for the same seed.
-#![allow(clippy::unwrap_used)]
 
 use stem_data::SimulatorConfig;
 

@@ -1,11 +1,8 @@
 //! The four ways to split, and the order of rows through joins.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Case, RECIPE};
+use crate::common::{Case, RECIPE};
 use stem_data::{BatchPlan, Dataset, PrepareOptions, Recipe, Split, prepare};
 
 /// 40 rows of 4 users; price is the row's number, `at` runs backwards.

@@ -1,9 +1,6 @@
 //! What is odd about the data is told with its figures, and what is not odd is not.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::Case;
+use crate::common::Case;
 
 const HEAD: &str = r#"
 name = "case"

@@ -1,11 +1,9 @@
 //! Comparisons as an application makes them.
-#![allow(clippy::unwrap_used)]
 
-mod common;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use common::*;
+use crate::common::*;
 use serde_json::Value;
 use stem_data::{Dataset, PrepareOptions, Recipe, Split, prepare};
 use stem_experiment::{

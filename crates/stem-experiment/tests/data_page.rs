@@ -1,5 +1,4 @@
 //! The page of a data set lies beside its columns and tells of all that they hold.
-#![allow(clippy::unwrap_used)]
 
 use stem_data::{Dataset, PrepareOptions, Recipe, prepare};
 use stem_experiment::{data_page, write_data_page};

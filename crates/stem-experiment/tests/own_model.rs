@@ -1,11 +1,8 @@
 //! A model of an application's own enters runs, searches, comparisons and the page as any other.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
+use crate::common::*;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use common::*;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use stem_core::models::{Extended, ModelFamily, Preset};

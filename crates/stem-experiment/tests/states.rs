@@ -1,11 +1,9 @@
 //! A model of several states that is trained on, with the optimizer's moments of each.
-#![allow(clippy::unwrap_used)]
 
-mod common;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::*;
+use crate::common::*;
 use stem_core::{Bundle, ModelConfig, bundle};
 use stem_data::{Dataset, Known, PrepareOptions, Recipe, prepare_grown};
 use stem_experiment::{Error, Experiment, ModelName, RunOptions, check_start, run, run_from};

@@ -1,9 +1,6 @@
 //! Training as an application runs it.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use stem_core::models::{AnyModel, ModelSpec};
 use stem_core::{DeviceSpec, Predictor, Row, Value};
 use stem_data::{BatchPlan, PrepareOptions, Recipe, Split, prepare};

@@ -1,13 +1,10 @@
 //! Checkpoints are read as tensors and nothing else: everything that is no tensor of floats is refused by name.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::io::Write;
 use std::path::Path;
 
-use common::checkpoint::Checkpoint;
-use common::fixtures;
+use crate::common::checkpoint::Checkpoint;
+use crate::common::fixtures;
 use proptest::prelude::*;
 use stem_core::files::FileError;
 use stem_reference::Error;
@@ -141,7 +138,7 @@ fn a_nested_dictionary_of_tensors_is_refused() {
 #[test]
 fn a_call_at_the_root_is_refused() {
     let pickle = b"\x80\x02cposix\nsystem\nX\x04\0\0\0true\x85R.";
-    for bytes in [pickle.to_vec(), common::checkpoint::zip(&[("m/data.pkl", pickle)])] {
+    for bytes in [pickle.to_vec(), crate::common::checkpoint::zip(&[("m/data.pkl", pickle)])] {
         assert_refused(&bytes, &["type 'posix.system'", "expected a dictionary of tensors"]);
     }
 }
@@ -186,7 +183,7 @@ fn a_tensor_larger_than_its_file_is_refused() {
 #[test]
 fn a_file_that_is_no_checkpoint_is_named_with_what_to_do() {
     let pickle = b"\x80\x02}.".to_vec();
-    let other = common::checkpoint::zip(&[("readme.txt", b"hello")]);
+    let other = crate::common::checkpoint::zip(&[("readme.txt", b"hello")]);
     for (bytes, part) in [
         (Vec::new(), "it is empty"),
         (b"tasks = [1]".to_vec(), "does not read as a checkpoint"),

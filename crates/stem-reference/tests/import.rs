@@ -1,13 +1,10 @@
 //! A checkpoint becomes a bundle that scores as the reference does, or is refused with everything that does not fit.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use common::checkpoint::{BOTTOM, Bench, Checkpoint, assert_close, bottom, fixture, rows};
-use common::fixtures;
+use crate::common::checkpoint::{BOTTOM, Bench, Checkpoint, assert_close, bottom, fixture, rows};
+use crate::common::fixtures;
 use proptest::prelude::*;
 use stem_core::{Batch, DeviceSpec, Row, Value};
 use stem_reference::{import, read_checkpoint};

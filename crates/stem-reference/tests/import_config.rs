@@ -1,9 +1,6 @@
 //! A configuration or a vocabulary that contradicts itself, or the checkpoint, is refused with the file, the field and the key.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::checkpoint::{BOTTOM, Bench, bottom};
+use crate::common::checkpoint::{BOTTOM, Bench, bottom};
 
 #[test]
 fn a_configuration_that_contradicts_itself_is_refused() {

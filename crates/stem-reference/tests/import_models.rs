@@ -1,12 +1,9 @@
 //! Every model of the reference is imported, and scores as it does there.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::path::Path;
 
-use common::checkpoint::{Bench, Checkpoint, assert_close, fixture, rows};
-use common::fixtures;
+use crate::common::checkpoint::{Bench, Checkpoint, assert_close, fixture, rows};
+use crate::common::fixtures;
 use stem_core::Row;
 use stem_reference::{SIZE_KEYS, model_name};
 

@@ -1,8 +1,6 @@
 //! Held to the reference implementation, number by number.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-use common::*;
+use crate::common::*;
 use stem_core::DeviceSpec;
 use stem_reference::parity::{Tolerances, check_fixture};
 

@@ -1,8 +1,6 @@
 //! The page of a data set: it names all that there is, breaks by nothing that data may hold, and leaves out what it does not know.
 
-mod report_page;
-
-use report_page::{charts, check, sound_page};
+use crate::report_page::{charts, check, sound_page};
 use stem_report::report::{DataDay, DataField, DataReport, DataTask, DataVocabulary, Shared, render_data};
 
 /// A data set in which everything is known; `name` stands before all names.

@@ -1,10 +1,7 @@
 //! The page as a reader gets it: well-formed, self-contained, every chart with its marks and its table, whatever the data.
 
-mod report_page;
-mod report_sample;
-
-use report_page::{charts, check, part, sound};
-use report_sample::{crowded, many, sample};
+use crate::report_page::{charts, check, part, sound};
+use crate::report_sample::{crowded, many, sample};
 use stem_report::report::{
     EpochPoint, GateMap, Interval, LearningCurve, ModelReport, Provenance, Report, StratumTask, TaskReport, render,
 };

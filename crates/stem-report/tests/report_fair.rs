@@ -1,8 +1,6 @@
 //! That a verdict is fair: seeds that agree, epochs enough, chosen on the validation split, in the metric that was asked for.
 
-mod report_page;
-
-use report_page::sound;
+use crate::report_page::sound;
 use stem_report::analysis::{Bootstrap, Ranked, Sample};
 use stem_report::report::{
     EpochPoint, Interval, LearningCurve, Metric, ModelReport, Report, Spread, TaskReport, verdicts,

@@ -1,10 +1,7 @@
 //! What the parts of the page tell besides their charts.
 
-mod report_page;
-mod report_sample;
-
-use report_page::{part, sound};
-use report_sample::{crowded, many, sample};
+use crate::report_page::{part, sound};
+use crate::report_sample::{crowded, many, sample};
 use stem_report::report::{EpochPoint, LearningCurve, Metric, ModelReport, Report};
 
 #[test]

@@ -1,8 +1,6 @@
 //! What the page says is to be shipped, and why.
 
-mod report_page;
-
-use report_page::sound;
+use crate::report_page::sound;
 use stem_report::report::{
     Interval, ModelReport, PairReport, Report, Spread, StratumModel, StratumReport, StratumTask, TaskReport, verdicts,
 };

@@ -1,12 +1,10 @@
 //! Requests and answers as Arrow IPC streams: the scores of JSON.
 #![cfg(feature = "arrow")]
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::common::*;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, UInt64Type};
@@ -14,7 +12,6 @@ use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{Field, Schema};
-use common::*;
 use serde_json::{Value as Json, json};
 use stem_core::Cells;
 use stem_serve::ServeConfig;

@@ -1,9 +1,6 @@
 //! Requests of many callers: what they share, what they wait for, and how they end.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use serde_json::json;
 use std::io::Write;
 use std::net::TcpStream;

@@ -1,8 +1,6 @@
 //! Requests over gRPC in the KServe V2 form: the scores of HTTP.
 #![cfg(feature = "grpc")]
-#![allow(clippy::unwrap_used)]
 
-mod common;
 #[allow(dead_code)] // the server makes what is only read here
 #[path = "../src/grpc/messages.rs"]
 mod messages;
@@ -13,8 +11,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use crate::common::*;
 use axum::body::{Body, HttpBody};
-use common::*;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use messages::*;

@@ -1,9 +1,6 @@
 //! Models that are swapped while they are asked, bundles that are not taken, and requests that two models share.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use safetensors::tensor::SafeTensors;
 use serde_json::{Value as Json, json};
 use std::fs;

@@ -1,9 +1,6 @@
 //! A server that shows a certificate.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use std::path::Path;
 use std::sync::Arc;
 use stem_serve::{ServeConfig, Server, Tls};

@@ -1,9 +1,7 @@
 //! Balancing on cases whose answer is known by hand, and in training.
-#![allow(clippy::unwrap_used)]
 
-mod common;
+use crate::common::*;
 use burn::tensor::Tensor;
-use common::*;
 use stem_core::models::{AitmConfig, AnyModel};
 use stem_core::{Batch, ModelConfig, ModelName};
 use stem_data::{BatchPlan, Dataset, Split};

@@ -1,12 +1,10 @@
 //! Calibration from the configuration to the scores of the bundle.
-#![allow(clippy::unwrap_used)]
 
-mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::by_hand::*;
-use common::*;
+use crate::common::by_hand::*;
+use crate::common::*;
 use stem_core::{Bundle, Calibration, ModelConfig, ModelName, Predictor};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_report::analysis::LabelKind;

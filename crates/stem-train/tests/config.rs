@@ -1,5 +1,4 @@
 //! The limits of every setting.
-#![allow(clippy::unwrap_used)]
 
 use stem_train::optimizer::AdamW;
 use stem_train::{Error, EvaluateEvery, OptimizerConfig, PriorConfig, TrainConfig};

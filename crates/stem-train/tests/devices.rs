@@ -1,9 +1,7 @@
 //! The same step on every device. Meaningful where `STEM_DEVICE` names another device than flex.
 #![cfg(feature = "flex")]
-#![allow(clippy::unwrap_used)]
 
-mod common;
-use common::*;
+use crate::common::*;
 use stem_core::models::AnyModel;
 use stem_core::precision::Precision;
 use stem_core::{Batch, DeviceSpec, ModelConfig, ModelName, fused, params};

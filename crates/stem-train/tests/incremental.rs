@@ -1,13 +1,11 @@
 //! Of a large table a checkpoint holds the rows that have changed since the one before. A training goes on from such a chain to the same
 //! bits, also where files of it are damaged or missing. One test: the steps of a training draw from a generator that the whole process shares.
-#![allow(clippy::unwrap_used)]
 
-mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::stopped::*;
-use common::*;
+use crate::common::stopped::*;
+use crate::common::*;
 use stem_core::nn::HiddenConfig;
 use stem_core::{DeviceSpec, ModelConfig, ModelName};
 use stem_data::{Dataset, PrepareOptions, Recipe, StopFlag, prepare};

@@ -1,9 +1,7 @@
 //! Attended histories, trained: what a bag cannot tell they learn, the bundle scores as the training did, and a training goes on.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-use common::stopped::*;
-use common::*;
+use crate::common::stopped::*;
+use crate::common::*;
 
 use std::path::Path;
 

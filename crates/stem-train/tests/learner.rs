@@ -1,11 +1,9 @@
 //! What a configuration asks for reaches the weights: the learner is held to the same steps taken one by one.
-#![allow(clippy::unwrap_used)]
 
-mod common;
 use std::path::Path;
 
-use common::by_hand::*;
-use common::*;
+use crate::common::by_hand::*;
+use crate::common::*;
 use stem_core::lock::Lock;
 use stem_core::nn::HiddenConfig;
 use stem_core::precision::Precision;

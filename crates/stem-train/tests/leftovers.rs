@@ -1,11 +1,9 @@
 //! What a training that was stopped left is gone on from, or goes: it is never taken for another's.
-#![allow(clippy::unwrap_used)]
 
-mod common;
 use std::path::{Path, PathBuf};
 
-use common::stopped::*;
-use common::*;
+use crate::common::stopped::*;
+use crate::common::*;
 use stem_core::{ModelConfig, ModelName};
 use stem_data::{Dataset, StopFlag};
 use stem_train::{CHECKPOINT, Error, Learner, TrainConfig};

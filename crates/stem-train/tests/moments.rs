@@ -1,13 +1,11 @@
 //! A training that starts from a checkpoint goes on with the optimizer's moments: those of a key are found again with its row.
-#![allow(clippy::unwrap_used)]
 
-mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::by_hand::*;
-use common::days::day;
-use common::*;
+use crate::common::by_hand::*;
+use crate::common::days::day;
+use crate::common::*;
 use safetensors::SafeTensors;
 use stem_core::{ModelConfig, ModelName};
 use stem_data::{Dataset, Known};

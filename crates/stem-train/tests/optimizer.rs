@@ -1,9 +1,7 @@
 //! Every optimizer is its paper's, and its fused update on the host and its tensor twin are the same optimizer.
-#![allow(clippy::unwrap_used)]
 
-mod common;
+use crate::common::spec;
 use burn::tensor::{Device, Tensor, TensorData};
-use common::spec;
 use proptest::prelude::*;
 use stem_core::nn::{RowMatrix, upload_index};
 use stem_train::optimizer::{Adagrad, Adam, AdamW, Clip, OptimizerConfig, OptimizerState, Rows, Sgd, squared_norm};

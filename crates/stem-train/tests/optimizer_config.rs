@@ -1,10 +1,8 @@
 //! Optimizers as experiments write them, and what of it the network takes over.
-#![allow(clippy::unwrap_used)]
 
-mod common;
+use crate::common::spec;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use common::spec;
 use serde::{Deserialize, Serialize};
 use stem_train::Error;
 use stem_train::optimizer::{Adagrad, Adam, AdamW, Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, Sgd};

@@ -1,12 +1,9 @@
 //! Several ranks are held to one process: the same batches, the same weights but for rounding, and the same bits every time.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::path::Path;
 
-use common::by_hand::{largest_difference, log_of, weights_in, without_validation};
-use common::{dataset, is_slow, small, spec, stem};
+use crate::common::by_hand::{largest_difference, log_of, weights_in, without_validation};
+use crate::common::{dataset, is_slow, small, spec, stem};
 use stem_core::{Bundle, ModelConfig, ModelName};
 use stem_data::{Dataset, Split};
 use stem_train::optimizer::{Adagrad, Adam, AdamW, Sgd};

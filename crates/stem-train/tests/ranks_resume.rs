@@ -1,16 +1,13 @@
 //! Trainings over several ranks that are killed, and go on: on as many ranks to the same bits, on others to the same weights but for rounding.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::by_hand::{largest_difference, weights_in};
-use common::days::day;
-use common::stopped::{checkpoints, left_in, train_until};
-use common::{RECIPE, is_slow, small, spec};
+use crate::common::by_hand::{largest_difference, weights_in};
+use crate::common::days::day;
+use crate::common::stopped::{checkpoints, left_in, train_until};
+use crate::common::{RECIPE, is_slow, small, spec};
 use stem_core::{ModelConfig, ModelName};
 use stem_data::{Dataset, Known, PrepareOptions, Recipe, prepare};
 use stem_train::optimizer::{Adagrad, Adam};

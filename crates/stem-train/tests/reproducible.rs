@@ -1,8 +1,6 @@
 //! The same seed gives the same bits, with dropout too. One test: dropout draws from a generator that the whole process shares.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-use common::*;
+use crate::common::*;
 use stem_core::nn::HiddenConfig;
 use stem_core::{Bundle, DeviceSpec, ModelConfig, params};
 use stem_train::{Learner, TrainConfig};

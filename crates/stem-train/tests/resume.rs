@@ -1,10 +1,8 @@
 //! A training that was stopped or killed goes on to the same bits as one that never stopped. One test: dropout draws from a generator
 //! that the whole process shares.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-use common::stopped::*;
-use common::*;
+use crate::common::stopped::*;
+use crate::common::*;
 
 use stem_core::nn::{Activation, HiddenConfig};
 use stem_core::{DeviceSpec, ModelConfig, ModelName};
@@ -21,7 +19,7 @@ fn a_training_that_was_stopped_goes_on_to_the_same_bits() {
     let noisy =
         || stem(|config| config.hidden = HiddenConfig { dropout: 0.3, batch_norm: true, ..HiddenConfig::default() });
     let dice = stem(|config| config.hidden = HiddenConfig { activation: Activation::Dice, ..HiddenConfig::default() });
-    let small = |name: ModelName| common::small(name);
+    let small = |name: ModelName| crate::common::small(name);
     let fixed = Some(PriorConfig::Fixed { l2: 1e-6 });
     let cases: Vec<(&str, ModelConfig, TrainConfig)> = vec![
         ("dropout, batch norm, Adam, tied prior", noisy(), config(|_| ())),

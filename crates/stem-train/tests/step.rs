@@ -1,9 +1,7 @@
 //! One step against the equations: gradients against differences of the loss, and weights against gradients.
-#![allow(clippy::unwrap_used)]
 
-mod common;
+use crate::common::*;
 use burn::tensor::TensorData;
-use common::*;
 use stem_core::models::{AitmConfig, AnyModel};
 use stem_core::nn::DistinctRows;
 use stem_core::{Batch, ModelConfig, ModelName, params};

@@ -1,10 +1,8 @@
 //! Tasks whose label is a number, of every kind: they learn, are judged by metrics of numbers, and a bundle scores as the training did.
-#![allow(clippy::unwrap_used)]
 
-mod common;
 use std::path::Path;
 
-use common::is_slow;
+use crate::common::is_slow;
 use stem_core::loss::TaskLoss;
 use stem_core::models::{ModelFamily, Preset, StemConfig};
 use stem_core::{DeviceSpec, ModelConfig, Predictor};

@@ -1,12 +1,10 @@
 //! A model that is trained on with rows of a later day: what it knows is found again by key, and what it does not know begins somewhere.
-#![allow(clippy::unwrap_used)]
 
-mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::by_hand::*;
-use common::*;
+use crate::common::by_hand::*;
+use crate::common::*;
 use stem_core::{Bundle, ModelConfig, ModelName, Predictor, Row, Vocabulary, params};
 use stem_data::{Dataset, Known, PrepareOptions, Recipe, Split, prepare, prepare_grown};
 use stem_train::{Best, Error, NewRows, PriorConfig, StopFlag, TrainConfig};

@@ -1,11 +1,9 @@
 //! Rows that count differently: in the loss, in early stopping and in what is measured.
-#![allow(clippy::unwrap_used)]
 
-mod common;
 use std::path::Path;
 
-use common::by_hand::*;
-use common::*;
+use crate::common::by_hand::*;
+use crate::common::*;
 use stem_core::{ModelConfig, ModelName, Predictor};
 use stem_data::{BatchPlan, Dataset, Error, PrepareOptions, Recipe, Split, prepare};
 use stem_report::analysis::LabelKind;

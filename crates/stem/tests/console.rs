@@ -1,9 +1,6 @@
 //! What every subcommand has in common: exit codes, pipes, JSON, log, version, help, completions.
-#![allow(clippy::unwrap_used)]
 
-mod program;
-
-use program::{Small, fails, json, run, stem, succeeds, text, texts};
+use crate::program::{Small, fails, json, run, stem, succeeds, text, texts};
 use std::process::Stdio;
 
 const COMMANDS: [&str; 10] =
@@ -115,7 +112,8 @@ fn a_closed_pipe_is_no_error_and_a_full_disk_no_panic() {
     let (recipe, data, columns) = (small.path("recipe.toml"), small.path(""), small.path("columns"));
     let prepare = ["prepare", "--recipe", &recipe, "--data", &data, "--columns", &columns];
     let train = small.args("train", "out", &["--epochs", "1", "--force"]);
-    let fixture = format!("{}/crates/stem-reference/tests/fixtures/STEM.safetensors", program::workspace().display());
+    let fixture =
+        format!("{}/crates/stem-reference/tests/fixtures/STEM.safetensors", crate::program::workspace().display());
     let input = small.path("rows.csv");
     let scores = ["score", "--bundle", &bundle, "--input", &input, "--output", "-"];
     let (train, parity) = (texts(&train), ["parity", &fixture]);

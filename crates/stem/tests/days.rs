@@ -1,9 +1,6 @@
 //! `stem train --from` and `stem replay` as a user runs them: a model that is kept up to date.
-#![allow(clippy::unwrap_used)]
 
-mod program;
-
-use program::{Small, device, fails, json, run, succeeds, text, texts};
+use crate::program::{Small, device, fails, json, run, succeeds, text, texts};
 use serde_json::Value;
 
 /// A log of another day, in which every third user is new.
@@ -328,7 +325,7 @@ fn the_daily_script_trains_measures_and_replaces() {
         let mut command = std::process::Command::new("sh");
         let args = ["examples/daily.sh", &recipe, data, &small.path("models"), day];
         command.args(args).env("STEM", env!("CARGO_BIN_EXE_stem")).env("MARGIN", margin);
-        command.current_dir(program::workspace()).output().unwrap()
+        command.current_dir(crate::program::workspace()).output().unwrap()
     };
     std::fs::create_dir(small.path("models")).unwrap();
     std::fs::create_dir(small.path("monday")).unwrap();

@@ -1,9 +1,6 @@
 //! `stem evaluate` as a user runs it: a bundle on the data of another day.
-#![allow(clippy::unwrap_used)]
 
-mod program;
-
-use program::{Small, device, fails, json, run, succeeds, text, texts};
+use crate::program::{Small, device, fails, json, run, succeeds, text, texts};
 use serde_json::Value;
 
 /// A bundle, and beside its log one of another day.

@@ -1,13 +1,10 @@
 //! Several processes that make one comparison. What `mpirun` and `srun` say to each stands in its environment; no MPI is needed.
-#![allow(clippy::unwrap_used)]
-
-mod program;
 
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use program::{Small, stem, succeeds, text, texts};
+use crate::program::{Small, stem, succeeds, text, texts};
 use serde_json::Value;
 
 /// One of so many processes, as MPICH starts it.

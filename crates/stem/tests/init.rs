@@ -1,9 +1,6 @@
 //! `stem init` as a user runs it: each kind of guess on a log of known columns, each refusal by its message, and files that train.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{Case, csv, noise, pick, taste, text};
+use crate::common::{Case, csv, noise, pick, taste, text};
 use polars::prelude::{DataType, NamedFrom, ParquetWriter, Series, TimeUnit, df};
 use proptest::prelude::*;
 use serde_json::Value;

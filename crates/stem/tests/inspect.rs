@@ -1,12 +1,9 @@
 //! `stem inspect` as a user runs it: a bundle with a row that scores, a folder of columns, and what anything else is.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use common::{csv, noise, pick, stem, taste, text};
+use crate::common::{csv, noise, pick, stem, taste, text};
 use serde_json::Value;
 use stem_core::{DeviceSpec, Predictor, Row};
 use stem_data::{PrepareOptions, Recipe, prepare};

@@ -1,10 +1,7 @@
 //! Ctrl-C and SIGTERM: what was begun is finished or undone, what is finished is kept, and the exit code is 130.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)]
 
-mod program;
-
-use program::{Small, stem, text, texts};
+use crate::program::{Small, stem, text, texts};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 

@@ -1,9 +1,6 @@
 //! Sources in object stores, against a server that speaks S3 (`moto_server`, of the Python package `moto[server]`) on this machine, and
 //! against a web server. Where `moto_server` is not installed the test says so and ends; CI sets `STEM_REQUIRE_MOTO` where it could install it.
 #![cfg(feature = "object-stores")]
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{Case, csv, taste, text};
+use crate::common::{Case, csv, taste, text};
 
 /// A server that ends with the test.
 struct Server {

@@ -1,9 +1,6 @@
 //! `stem import` and `stem parity`.
-#![allow(clippy::unwrap_used)]
 
-mod program;
-
-use program::{device, fails, json, run, succeeds, text, workspace};
+use crate::program::{device, fails, json, run, succeeds, text, workspace};
 
 fn fixture(name: &str) -> String {
     workspace().join("crates/stem-reference/tests/fixtures").join(name).to_str().unwrap().to_string()

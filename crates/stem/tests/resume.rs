@@ -1,13 +1,10 @@
 //! Programs that are killed at any moment and go on with `--resume`: the end is that of one that never stopped.
-#![allow(clippy::unwrap_used)]
-
-mod program;
 
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use program::{Small, device, json, stem, succeeds, texts};
+use crate::program::{Small, device, json, stem, succeeds, texts};
 use serde_json::Value;
 
 /// Runs that are killed, each several times; `STEM_KILLS` asks for more.

@@ -1,9 +1,6 @@
 //! `stem score`: what goes in, what comes out, and what is never written over.
-#![allow(clippy::unwrap_used)]
 
-mod program;
-
-use program::{Small, device, fails, json, stem, succeeds, text};
+use crate::program::{Small, device, fails, json, stem, succeeds, text};
 use std::path::Path;
 use std::process::Stdio;
 use stem_core::{DeviceSpec, Predictor, Row};

@@ -1,12 +1,9 @@
 //! `stem score` of tables in every format: the same rows score the same, and what is wrong is named with its file.
-#![allow(clippy::unwrap_used)]
-
-mod program;
 
 use std::path::Path;
 
+use crate::program::{Small, fails, json, stem, succeeds, text};
 use polars::prelude::*;
-use program::{Small, fails, json, stem, succeeds, text};
 
 fn score<'a>(bundle: &'a str, inputs: &[&'a str], output: &'a str) -> Vec<&'a str> {
     [&["score", "--bundle", bundle, "--output", output, "--input"], inputs].concat()

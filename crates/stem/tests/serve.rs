@@ -1,15 +1,12 @@
 //! `stem serve` as a user runs it: from the line that it prints to its end.
 #![cfg(all(unix, feature = "serve"))]
-#![allow(clippy::unwrap_used)]
-
-mod program;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use program::{Small, device, fails, run, stem, text};
+use crate::program::{Small, device, fails, run, stem, text};
 use serde_json::{Value, json};
 use stem_core::{DeviceSpec, Predictor, Row};
 

@@ -1,9 +1,6 @@
 //! `stem quantize`, `stem delta` and `stem apply` as a user runs them.
-#![allow(clippy::unwrap_used)]
 
-mod program;
-
-use program::{Small, device, fails, json, run, succeeds, text, texts};
+use crate::program::{Small, device, fails, json, run, succeeds, text, texts};
 
 #[test]
 fn a_bundle_is_packed_measured_and_refused_where_it_lost_too_much() {

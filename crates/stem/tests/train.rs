@@ -1,9 +1,6 @@
 //! `stem prepare`, `stem train` and `stem compare` as a user runs them.
-#![allow(clippy::unwrap_used)]
 
-mod program;
-
-use program::{Small, device, fails, json, run, stem, succeeds, text, texts, workspace};
+use crate::program::{Small, device, fails, json, run, stem, succeeds, text, texts, workspace};
 use std::process::Command;
 
 #[test]

@@ -1,11 +1,8 @@
 //! Labels that are numbers, as a user meets them: trained, compared, measured on another day, scored and inspected.
-#![allow(clippy::unwrap_used)]
-
-mod program;
 
 use std::path::Path;
 
-use program::{fails, json, succeeds, texts};
+use crate::program::{fails, json, succeeds, texts};
 use serde_json::Value;
 
 const RECIPE: &str = r#"
