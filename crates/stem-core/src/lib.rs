@@ -102,6 +102,7 @@ mod rank;
 mod request;
 mod explain;
 mod device;
+mod dropout;
 mod error;
 
 /// The Burn that this crate is built with: a model of an application's own needs the same one.

@@ -3,13 +3,13 @@
 //! All members of a bank have the same widths, so one batched product serves them all: `y_e = x_e W_e + b_e`.
 
 use burn::module::{Module, Param};
-use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 
 use crate::activation::{Activation, ActivationBank};
+use crate::dropout::Dropout;
 use crate::error::{Result, require};
 use crate::fused;
 use crate::norm::BatchNormBank;
@@ -148,7 +148,7 @@ impl MlpShape<'_> {
         MlpBank {
             layers: self.maps().map(linear).collect(),
             hidden: self.widths.iter().map(|&width| Hidden::init(self.members, width, self.hidden, device)).collect(),
-            dropout: DropoutConfig::new(self.hidden.dropout).init(),
+            dropout: Dropout::new(self.hidden.dropout),
         }
     }
 }

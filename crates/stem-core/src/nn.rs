@@ -7,12 +7,14 @@
 //! | [`Front`] of [`Interest`], [`Numbers`], [`Domain`], [`Cross`], [`Fm`] | what stands before a model: attended histories, buckets of numbers, gates of a domain, crosses, pairs |
 //! | [`TowerGates`] | gates of a domain on towers |
 //! | [`Experts`], [`Gates`], [`Layer`], [`Towers`] | what the models are wired of |
+//! | [`seed_dropout`] | what the next step drops |
 //! | [`upload`], [`pool`], [`score`] | from a batch to a device, to embeddings, to probabilities |
 //! | [`Rng`], [`rng`] | the generator that weights are drawn from |
 //!
 //! `docs/adding-a-model.md` writes a model with them.
 
 pub use crate::activation::{Activation, ActivationBank};
+pub use crate::dropout::seed as seed_dropout;
 pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, ScoringTable, SlotLayout};
 pub use crate::experts::{ExpertOutputs, Experts, Streams};
 pub use crate::forward::{pool, score, upload, upload_index};

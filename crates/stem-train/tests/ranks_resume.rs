@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::common::by_hand::{largest_difference, weights_in};
 use crate::common::days::day;
 use crate::common::stopped::{checkpoints, left_in, train_until};
-use crate::common::{RECIPE, is_slow, small, spec};
+use crate::common::{RECIPE, is_slow, smooth, spec};
 use stem_core::{ModelConfig, ModelName};
 use stem_data::{Dataset, Known, PrepareOptions, Recipe, prepare};
 use stem_train::optimizer::{Adagrad, Adam};
@@ -67,7 +67,7 @@ fn config() -> TrainConfig {
 fn go_on(ranks: usize, data: &Dataset, config: &TrainConfig, out: &Path) -> Vec<Result<FitSummary, Error>> {
     Threads::run(ranks, |ranks| {
         let device = spec().open().unwrap();
-        let learner = Learner::over(ranks, small(ModelName::Stem), data, config.clone(), &device, out).unwrap();
+        let learner = Learner::over(ranks, smooth(ModelName::Stem), data, config.clone(), &device, out).unwrap();
         learner.with_resume(true).fit()
     })
 }
@@ -79,7 +79,7 @@ fn go_on_and_die(ranks: usize, data: &Dataset, config: &TrainConfig, out: &Path,
             let at = if ranks.rank() == rank { at } else { usize::MAX };
             let dying = Team::new(Dying { team: ranks, at, calls: AtomicUsize::new(0) });
             let device = spec().open().unwrap();
-            let learner = Learner::over(dying, small(ModelName::Stem), data, config.clone(), &device, out).unwrap();
+            let learner = Learner::over(dying, smooth(ModelName::Stem), data, config.clone(), &device, out).unwrap();
             learner.with_resume(true).fit()
         })
     }));
@@ -128,7 +128,7 @@ fn a_checkpoint_of_some_ranks_is_gone_on_from_by_others_and_by_one_process() {
     for (before, after) in [(3, 1), (1, 3), (2, 4), (4, 2)].into_iter().take(if is_slow() { 1 } else { 4 }) {
         let out = out(&format!("{before} to {after}"));
         match before {
-            1 => assert!(train_until(&small(ModelName::Stem), &config, &data, &out, 8), "it was stopped"),
+            1 => assert!(train_until(&smooth(ModelName::Stem), &config, &data, &out, 8), "it was stopped"),
             _ => assert!(go_on_and_die(before, &data, &config, &out, (1, 150))),
         }
         assert!(!checkpoints(&out).is_empty(), "{before} ranks left something");
@@ -189,7 +189,7 @@ fn a_training_of_several_ranks_that_has_ended_is_not_trained_again() {
         Threads::run(2, |ranks| {
             let device = spec().open().unwrap();
             let out = folder.path().join("out");
-            let learner = Learner::over(ranks, small(ModelName::Stem), &data, config.clone(), &device, out).unwrap();
+            let learner = Learner::over(ranks, smooth(ModelName::Stem), &data, config.clone(), &device, out).unwrap();
             learner.with_resume(true).fit_in_place().unwrap()
         })
     };
@@ -211,7 +211,7 @@ fn several_ranks_train_on_a_bundle_or_a_checkpoint_of_any_number_as_one_process_
     let fit = |ranks: usize, data: &Dataset, from: Option<&Path>, config: &TrainConfig, out: &Path| {
         Threads::run(ranks, |ranks| {
             let device = spec().open().unwrap();
-            let learner = Learner::over(ranks, small(ModelName::Stem), data, config.clone(), &device, out).unwrap();
+            let learner = Learner::over(ranks, smooth(ModelName::Stem), data, config.clone(), &device, out).unwrap();
             let learner = match from {
                 Some(path) => learner.with_start(Start::<ModelConfig>::open(path).unwrap(), 0).unwrap(),
                 None => learner,

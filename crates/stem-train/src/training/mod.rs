@@ -6,6 +6,7 @@ mod validation;
 use std::time::Instant;
 
 use stem_core::models::ModelSpec;
+use stem_core::nn::seed_dropout;
 use stem_core::{Batch, Task, fused};
 use stem_data::{Bar, BatchPlan, Dataset, EpochRows, Split, part_of};
 
@@ -83,7 +84,6 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let Learner { dataset, config, device, .. } = learner;
         let (schema, tasks) = (dataset.schema(), dataset.schema().task_names());
         let TrainConfig { schedule, learning_rate, warm_up_steps, balance, seed, patience, .. } = *config;
-        device.seed(seed);
         let is_joint =
             config.best == Best::Joint || !config.monitor.weights.is_empty() || !learner.spec.tasks_stand_apart();
         Ok(Self {
@@ -270,7 +270,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let rate = self.schedule.rate(self.steps);
         self.steps += 1;
         let seed = self.learner.config.seed.wrapping_add((self.learner.ranks.rank() as u64) << 40); // of its own rows
-        self.learner.device.seed(seed_of_step(seed, self.steps));
+        seed_dropout(&self.learner.device, seed_of_step(seed, self.steps));
         let state = self.state.take().expect("a step takes the state and puts it back");
         let (losses, mut gradients) = self.balance.differentiate(&state, batch, &self.objective);
         let seen = self.losses.add(losses);
