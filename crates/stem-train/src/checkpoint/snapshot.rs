@@ -68,8 +68,9 @@ pub(super) struct Snapshot {
     matrices: usize,
     /// Rows that have changed and are still to be given, as they were; by matrix.
     kept: Vec<BTreeMap<u32, Box<[f32]>>>,
-    /// What they take.
+    /// What they take, and the most that they have taken.
     kept_bytes: usize,
+    most_kept: usize,
     room: Room,
     /// A slice for which there was no place.
     waiting: Option<Vec<f32>>,
@@ -88,8 +89,18 @@ impl Snapshot {
         let (to, from) = sync_channel(room.queue);
         let count = rows.as_ref().map_or(table_rows, |rows| rows.len());
         let kept = vec![BTreeMap::new(); matrices];
-        let snapshot =
-            Self { rows, count, next: (0, 0), matrices, kept, kept_bytes: 0, room, waiting: None, to: Some(to) };
+        let snapshot = Self {
+            rows,
+            count,
+            next: (0, 0),
+            matrices,
+            kept,
+            kept_bytes: 0,
+            most_kept: 0,
+            room,
+            waiting: None,
+            to: Some(to),
+        };
         (snapshot, from)
     }
 
@@ -119,6 +130,12 @@ impl Snapshot {
                 kept.extend(new.into_iter().map(|row| (row, values[row as usize * width..][..width].into())));
             });
         }
+        self.most_kept = self.most_kept.max(self.kept_bytes);
+    }
+
+    /// The most bytes that kept rows have taken.
+    pub(super) fn most_kept(&self) -> usize {
+        self.most_kept
     }
 
     /// Gives as many slices as there is room for now.

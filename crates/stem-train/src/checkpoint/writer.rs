@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use stem_core::files::FileError;
@@ -55,6 +55,8 @@ pub(crate) struct Checkpoints {
     under_way: Option<UnderWay>,
     /// What is given to the one that is being written.
     snapshot: Option<Snapshot>,
+    /// How long steps have waited for that.
+    held: Duration,
 }
 
 /// One that is being written.
@@ -72,7 +74,16 @@ impl Checkpoints {
     /// Those of a folder in which there are none, of a table of so many rows.
     pub(crate) fn start(folder: &Path, every: CheckpointEvery, rows: usize) -> Self {
         let (folder, clock, changed) = (folder.into(), Clock::start(every), Changed::of(rows));
-        Self { folder, clock, kept: Vec::new(), base: None, changed, under_way: None, snapshot: None }
+        Self {
+            folder,
+            clock,
+            kept: Vec::new(),
+            base: None,
+            changed,
+            under_way: None,
+            snapshot: None,
+            held: Duration::ZERO,
+        }
     }
 
     /// After a training has gone on from `base`; `kept` are those of the folder.
@@ -87,7 +98,7 @@ impl Checkpoints {
 
     /// Before rows of the table change: what is being written has them as they are now. `matrices` are those of the table in the order of a file.
     pub(crate) fn before(&mut self, change: Change<'_>, matrices: &mut [&mut RowMatrix]) {
-        self.snapshot.iter_mut().for_each(|snapshot| snapshot.keep(change, matrices));
+        self.hold(|snapshot| snapshot.keep(change, matrices));
         match change {
             Change::Rows(rows) => self.changed.mark(rows),
             Change::All => self.changed.mark_all(),
@@ -101,12 +112,20 @@ impl Checkpoints {
 
     /// Gives the one that is being written as much as it takes now.
     pub(crate) fn give_some(&mut self, matrices: &mut [&mut RowMatrix]) {
-        self.snapshot.iter_mut().for_each(|snapshot| snapshot.give_some(matrices));
+        self.hold(|snapshot| snapshot.give_some(matrices));
     }
 
     /// Gives it all that is left.
     pub(crate) fn give_all(&mut self, matrices: &mut [&mut RowMatrix]) {
-        self.snapshot.iter_mut().for_each(|snapshot| snapshot.give_all(matrices));
+        self.hold(|snapshot| snapshot.give_all(matrices));
+    }
+
+    /// Does what the steps wait for.
+    fn hold(&mut self, work: impl FnOnce(&mut Snapshot)) {
+        let Some(snapshot) = &mut self.snapshot else { return };
+        let begun = Instant::now();
+        work(snapshot);
+        self.held += begun.elapsed();
     }
 
     /// So many rows of a table of `rows` may be written on top of the last checkpoint; `None` where the next one is to be whole.
@@ -203,7 +222,11 @@ impl Checkpoints {
     /// # Errors
     /// Why it is not on the disk.
     pub(crate) fn wait(&mut self, keeper: &mut Keeper) -> Result<()> {
-        self.snapshot = None; // its thread does not wait for more
+        if let Some(snapshot) = self.snapshot.take() {
+            // dropped here: its thread does not wait for more
+            let (held, kept) = (std::mem::take(&mut self.held).as_secs_f64(), snapshot.most_kept());
+            tracing::debug!("steps waited {held:.3} s for its rows, of which {kept} bytes at most were kept");
+        }
         let Some(UnderWay { keeper: known, base, thread, .. }) = self.under_way.take() else { return Ok(()) };
         let checksum = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         self.is_written(Base { checksum, ..base }, known, keeper)
