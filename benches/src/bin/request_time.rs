@@ -1,4 +1,5 @@
-//! What a request takes: one row that is encoded or raw, 500 candidates with a shared user or as 500 whole rows, over f32 and packed rows. 12 of 16
+//! What a request takes: one row that is encoded or raw, 500 candidates with a shared user, as 500 whole rows of that user and as 500 of as many users, over f32
+//! and packed rows. 12 of 16
 //! fields are the user's, width 16, about a million table rows. Every way is timed in turn, many times; prints a JSON line with the least
 //! and the median time of each, in microseconds.
 //!
@@ -71,6 +72,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         columns.column(format!("f{f}"), vec![user[f]; args.candidates])
     });
     let full = (USER..).zip(&items).fold(full, |columns, (f, keys)| columns.column(format!("f{f}"), &keys[..]));
+    let users: Vec<Vec<i64>> = (0..USER).map(|_| (0..args.candidates).map(|_| key()).collect()).collect();
+    let columns = users.iter().chain(&items).enumerate();
+    let others = columns.fold(Columns::new(args.candidates), |all, (f, keys)| all.column(format!("f{f}"), &keys[..]));
+    let others_encoded = plain.encode_columns(&others)?;
     let shared: Vec<Request<'_, '_>> = predictors
         .iter()
         .map(|predictor| {
@@ -81,6 +86,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut scores = Vec::new();
     shared[0].score_into(&mut scores)?;
     assert_eq!(scores, plain.score(&all)?.into_values(), "all ways score alike");
+    let mut alone = Vec::new();
+    for row in &rows {
+        alone.extend(plain.predict(std::slice::from_ref(row))?.into_values());
+    }
+    let apart = scores.iter().zip(&alone).map(|(all, one)| (all - one).abs()).fold(0.0, f32::max);
+    eprintln!("a candidate alone and among the others: {apart:e} apart"); // 0 with AVX-512
 
     let ways = [
         "one encoded row",
@@ -89,6 +100,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "whole rows by column",
         "shared user",
         "encoded",
+        "users by column",
+        "users encoded",
         "f16",
         "int8",
         "int4",
@@ -104,7 +117,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 3 => drop(plain.score(&plain.encode_columns(&full)?)?),
                 4 => shared[0].score_into(&mut scores)?,
                 5 => drop(plain.score(&all)?),
-                packed => shared[packed - 5].score_into(&mut scores)?,
+                6 => drop(plain.score(&plain.encode_columns(&others)?)?),
+                7 => drop(plain.score(&others_encoded)?),
+                packed => shared[packed - 7].score_into(&mut scores)?,
             }
             times.push(begun.elapsed().as_secs_f64() * 1e6);
         }

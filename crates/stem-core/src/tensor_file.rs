@@ -38,36 +38,39 @@ pub fn write<N: AsRef<str> + Ord, V: View>(
     file.flush()
 }
 
-/// Writes a safetensors file of f32 tensors, which `fill` is asked for in the order of their names, and puts out as they come: none is held. What
-/// the metadata say may be known only then; a value as long stands there until it is.
+/// Writes the same file of tensors that come one after the other: `fill` is asked for each, in the order in which they lie in the file, and
+/// puts out its bytes as they come: none is held. What the metadata say may be known only then; a value as long stands there until it is.
 ///
 /// # Errors
 /// The system's, and a tensor of another length than its shape.
 pub fn write_as_they_come<'m>(
     path: &Path,
     metadata: BTreeMap<&'m str, String>,
-    shapes: &BTreeMap<String, Vec<usize>>,
-    mut fill: impl FnMut(&str, &mut dyn FnMut(&[f32]) -> io::Result<()>) -> io::Result<()>,
+    tensors: &BTreeMap<String, (Dtype, Vec<usize>)>,
+    mut fill: impl FnMut(&str, &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>,
     known: impl FnOnce(&mut BTreeMap<&'m str, String>),
 ) -> io::Result<()> {
     let mut metadata = metadata;
+    let bytes_of = |dtype: Dtype, shape: &[usize]| shape.iter().product::<usize>() * dtype.bitsize() / 8;
+    let of = |(name, (dtype, shape)): (&'_ String, &'_ (Dtype, Vec<usize>))| (name.clone(), *dtype, shape.clone());
+    let mut tensors: Vec<(String, Dtype, Vec<usize>)> = tensors.iter().map(of).collect();
+    tensors.sort_by_key(|(_, dtype, _)| std::cmp::Reverse(*dtype)); // stable: by name within a type
     let begin = |metadata: &BTreeMap<&str, String>| {
-        let tensors =
-            shapes.iter().map(|(name, shape)| (&**name, Dtype::F32, &**shape, 4 * shape.iter().product::<usize>()));
-        let head = head_of(&metadata.iter().map(|(key, value)| (*key, &**value)).collect(), tensors);
+        let infos = tensors.iter().map(|(name, dtype, shape)| (&**name, *dtype, &**shape, bytes_of(*dtype, shape)));
+        let head = head_of(&metadata.iter().map(|(key, value)| (*key, &**value)).collect(), infos);
         [&(head.len() as u64).to_le_bytes()[..], &head].concat()
     };
     let mut file = BufWriter::with_capacity(BUFFER, File::create(path)?);
     let first = begin(&metadata);
     file.write_all(&first)?;
-    for (name, shape) in shapes {
-        let mut left = shape.iter().product::<usize>();
-        fill(name, &mut |values| {
-            left = left.checked_sub(values.len()).ok_or_else(|| io::Error::other(format!("{name} is too long")))?;
-            values.iter().try_for_each(|value| file.write_all(&value.to_le_bytes()))
+    for (name, dtype, shape) in &tensors {
+        let mut left = bytes_of(*dtype, shape);
+        fill(name, &mut |bytes| {
+            left = left.checked_sub(bytes.len()).ok_or_else(|| io::Error::other(format!("{name} is too long")))?;
+            file.write_all(bytes)
         })?;
         if left > 0 {
-            return Err(io::Error::other(format!("{left} values of {name} are missing")));
+            return Err(io::Error::other(format!("{left} bytes of {name} are missing")));
         }
     }
     known(&mut metadata);
@@ -156,41 +159,41 @@ mod tests {
     fn tensors_that_come_one_stretch_after_the_other_make_the_file_that_they_make_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let [whole, stretches] = ["whole", "stretches"].map(|name| folder.path().join(name));
-        let values: BTreeMap<String, Vec<f32>> =
-            [("b".into(), vec![1.0, 2.0, 3.0, 4.0]), ("a".into(), vec![5.0, 6.0])].into();
-        let shape = |name: &str| if name == "b" { vec![2, 2] } else { vec![2] };
-        let of = |(name, values): (&String, &Vec<f32>)| {
-            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            (
-                name.clone(),
-                crate::bundle::Tensor { dtype: Dtype::F32, shape: shape(name), bytes: std::borrow::Cow::Owned(bytes) },
-            )
-        };
-        write(&whole, &[("sum", "21"), ("what", "it is")].into(), &values.iter().map(of).collect()).unwrap();
-        let shapes: BTreeMap<String, Vec<usize>> = values.keys().map(|name| (name.clone(), shape(name))).collect();
-        let write = |most: usize| {
-            let mut sum = 0.0;
-            write_as_they_come(
-                &stretches,
-                [("what", "it is".to_string()), ("sum", "00".into())].into(),
-                &shapes,
-                |name, put| {
-                    values[name].chunks(most).try_for_each(|part| {
-                        sum += part.iter().sum::<f32>();
-                        put(part)
-                    })
-                },
-                |_| {},
-            )
-            .map(|()| sum)
-        };
-        assert_eq!(write(3).unwrap(), 21.0);
-        assert_ne!(std::fs::read(&whole).unwrap(), std::fs::read(&stretches).unwrap(), "the sum is not known yet");
-        let known = |metadata: &mut BTreeMap<&str, String>| drop(metadata.insert("sum", "21".into()));
+        let (floats, rows) = ([1.0f32, 2.0, 3.0, 4.0], [5u32, 6]);
+        let (of_keys, of_floats) = ([7i64], bytemuck::cast_slice::<f32, u8>(&floats));
+        let bytes: BTreeMap<&str, (Dtype, Vec<usize>, &[u8])> = [
+            ("a", (Dtype::U32, vec![2], bytemuck::cast_slice(&rows))),
+            ("b", (Dtype::F32, vec![2, 2], of_floats)),
+            ("c", (Dtype::F32, vec![4], of_floats)),
+            ("keys", (Dtype::I64, vec![1], bytemuck::cast_slice(&of_keys))),
+        ]
+        .into();
+        let views: BTreeMap<&str, TensorView<'_>> = bytes
+            .iter()
+            .map(|(name, (dtype, shape, bytes))| (*name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()))
+            .collect();
+        write(&whole, &[("sum", "21"), ("what", "it is")].into(), &views).unwrap();
+        let outlines: BTreeMap<String, (Dtype, Vec<usize>)> =
+            bytes.iter().map(|(name, (dtype, shape, _))| (name.to_string(), (*dtype, shape.clone()))).collect();
         let metadata: BTreeMap<&str, String> = [("what", "it is".to_string()), ("sum", "00".into())].into();
-        write_as_they_come(&stretches, metadata.clone(), &shapes, |name, put| put(&values[name]), known).unwrap();
-        assert_eq!(std::fs::read(&whole).unwrap(), std::fs::read(&stretches).unwrap());
-        let short = write_as_they_come(&stretches, metadata, &shapes, |name, put| put(&values[name][1..]), known);
-        assert!(short.unwrap_err().to_string().contains("1 values of a are missing"));
+        let known = |metadata: &mut BTreeMap<&str, String>| drop(metadata.insert("sum", "21".into()));
+        for most in [3, 100] {
+            let mut sum = 0;
+            let fill = |name: &str, put: &mut dyn FnMut(&[u8]) -> io::Result<()>| {
+                bytes[name].2.chunks(most).try_for_each(|part| {
+                    sum += part.len();
+                    put(part)
+                })
+            };
+            write_as_they_come(&stretches, metadata.clone(), &outlines, fill, |_| {}).unwrap();
+            assert_eq!(sum, 8 + 2 * 16 + 8);
+            assert_ne!(std::fs::read(&whole).unwrap(), std::fs::read(&stretches).unwrap(), "the sum is not known yet");
+            let fill = |name: &str, put: &mut dyn FnMut(&[u8]) -> io::Result<()>| put(bytes[name].2);
+            write_as_they_come(&stretches, metadata.clone(), &outlines, fill, known).unwrap();
+            assert_eq!(std::fs::read(&whole).unwrap(), std::fs::read(&stretches).unwrap());
+        }
+        let short = |name: &str, put: &mut dyn FnMut(&[u8]) -> io::Result<()>| put(&bytes[name].2[1..]);
+        let short = write_as_they_come(&stretches, metadata, &outlines, short, known);
+        assert!(short.unwrap_err().to_string().contains("1 bytes of keys are missing"));
     }
 }

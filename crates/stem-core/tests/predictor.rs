@@ -283,3 +283,21 @@ fn on_the_cpu_the_scores_of_a_row_are_the_same_bits_alone_and_among_others() {
         }
     }
 }
+
+/// Their first fields are pooled once, and the first layer multiplies what they begin with once.
+#[test]
+fn on_the_cpu_candidates_of_one_user_have_the_bits_that_each_has_alone() {
+    if DeviceSpec::from_env().unwrap() != DeviceSpec::Flex || !has_own_products() {
+        return println!("skipped: other devices, and processors without AVX-512, give the same within a tolerance");
+    }
+    for name in ModelConfig::names() {
+        let predictor = predictor(&ModelConfig::of_preset(name, Preset::Small).unwrap()); // two fields of 8 numbers begin alike
+        let row = |i: usize| Row::new().with("user", 20).with("tags", "b|c").with("age", i as f64 / 50.0);
+        let many: Vec<Row> = (0..300).map(row).collect();
+        let bits = |rows: &[Row]| -> Vec<u32> {
+            predictor.predict(rows).unwrap().into_values().into_iter().map(f32::to_bits).collect()
+        };
+        let alone: Vec<u32> = many.iter().flat_map(|row| bits(std::slice::from_ref(row))).collect();
+        assert!(bits(&many) == alone, "{name}");
+    }
+}

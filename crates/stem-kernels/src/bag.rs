@@ -8,7 +8,8 @@
 //! A group is `D` neighbouring columns of a row. STEM on two tasks, with rows `[task 0 | task 1 | shared]`, reads the streams
 //! `[[0], [D]]` into the tasks' experts, `[[2 D]]` into the shared ones, and `[[0, 2 D], [D, 2 D]]` into the gates.
 //!
-//! A slot of weight 0 (padding) is passed over in both directions: its row is not read.
+//! A slot of weight 0 (padding) is passed over in both directions: its row is not read. A field that is the same in all rows, as a user's
+//! among their candidates, is read and summed once and then copied.
 
 use std::ops::Range;
 
@@ -214,13 +215,31 @@ impl<R: ReadRows> Kernel for Forward<'_, R> {
         let Forward { layout, streams, rows, index, weights, batch, mut x } = self;
         let (slots, ColumnGroups { groups, dim, span }) = (layout.slots(), streams);
         let mut scratch = vec![0.0; rows.scratch()]; // nothing of rows that are f32
+        let alike = Alike::of(layout, index, weights, &batch);
         for b in batch.clone() {
             if b + ROWS_AHEAD < batch.end {
-                for &id in &index[(b + ROWS_AHEAD) * slots..(b + ROWS_AHEAD + 1) * slots] {
-                    rows.prefetch(id, span);
+                let ahead = &index[(b + ROWS_AHEAD) * slots..(b + ROWS_AHEAD + 1) * slots];
+                for (&id, &f) in ahead.iter().zip(&layout.field_of) {
+                    if !alike.holds(f) {
+                        rows.prefetch(id, span);
+                    }
                 }
             }
-            for (f, of_field) in layout.fields.iter().enumerate() {
+            let mut next = 0; // field
+            while next < layout.fields() {
+                let f = next;
+                next += 1;
+                if b > batch.start && alike.holds(f) {
+                    while alike.holds(next) {
+                        next += 1;
+                    }
+                    let (columns, row) = (f * dim..next * dim, (b - batch.start) * layout.fields() * dim);
+                    for k in 0..groups.len() {
+                        x.plane(k).copy_within(columns.clone(), row + columns.start); // from the first row
+                    }
+                    continue;
+                }
+                let of_field = &layout.fields[f];
                 let (places, columns) = (b * slots + of_field.start..b * slots + of_field.end, f * dim..(f + 1) * dim);
                 let mut empty = true;
                 for (&id, &weight) in index[places.clone()].iter().zip(&weights[places]) {
@@ -240,6 +259,32 @@ impl<R: ReadRows> Kernel for Forward<'_, R> {
                 }
             }
         }
+    }
+}
+
+/// Fields whose slots hold the same in all of some rows: a bit for each of the first fields, as many as there are bits.
+#[derive(Debug, Clone, Copy)]
+struct Alike(u128);
+
+impl Alike {
+    #[inline(always)]
+    fn of(layout: &BagLayout, index: &[u32], weights: &[f32], batch: &Range<usize>) -> Self {
+        if batch.len() < 2 {
+            return Self(0);
+        }
+        let places = |b: usize, slots: &Range<usize>| b * layout.slots() + slots.start..b * layout.slots() + slots.end;
+        let is_alike = |slots: &Range<usize>| {
+            let (ids, weighed) = (&index[places(batch.start, slots)], &weights[places(batch.start, slots)]);
+            (batch.start + 1..batch.end)
+                .all(|b| &index[places(b, slots)] == ids && &weights[places(b, slots)] == weighed)
+        };
+        let fields = layout.fields.iter().take(u128::BITS as usize).enumerate();
+        Self(fields.fold(0, |alike, (f, slots)| alike | u128::from(is_alike(slots)) << f))
+    }
+
+    #[inline(always)]
+    fn holds(self, field: usize) -> bool {
+        self.0.checked_shr(field as u32).is_some_and(|alike| alike & 1 == 1)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::divide::{Planes, divide};
 use crate::linear::TASK_OPERATIONS;
 use crate::mat::{Mat, MatMut};
 use crate::precision::Precision;
-use crate::product::{Epilogue, multiply};
+use crate::product::{Epilogue, multiply, multiply_alike};
 
 /// One bank of the chain.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +99,7 @@ impl Chain<'_> {
             let weight = Mat::new(&link.weight[member * input * output..], input, output);
             let epilogue =
                 Epilogue { accumulate: false, bias: Some(&link.bias[member * output..][..output]), relu: link.relu };
+            let multiply = if i == 0 { multiply_alike } else { multiply }; // candidates of one user begin alike
             if i == last {
                 return multiply(self.precision, from, weight, MatMut::new(y, count, output), epilogue);
             }

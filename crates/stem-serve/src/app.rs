@@ -19,7 +19,7 @@ use crate::refusal::Refusal;
 use crate::request::{Body, Given, Head, Rows};
 
 /// Bodies up to so many bytes are read on the thread of their connection.
-const SMALL: usize = 1 << 16;
+pub(crate) const SMALL: usize = 1 << 16;
 
 /// What all requests share.
 pub(crate) struct App {
@@ -80,14 +80,9 @@ impl App {
         for_ranking: bool,
         is_sound: fn(&Head, &Model) -> Result<(), Refusal>,
     ) -> Result<Answer, Refusal> {
-        let asked = if body.is_at_most(SMALL) {
-            self.ask(body, for_ranking, is_sound)?
-        } else {
-            let app = self.clone();
-            let ask = move || app.ask(body, for_ranking, is_sound);
-            spawn_blocking(ask).await.unwrap_or(Err(Refusal::Internal))?
-        };
-        let Asked { model, head, rows, scored, shadow } = asked;
+        let (is_small, app) = (body.is_at_most(SMALL), self.clone());
+        let read = move || app.read(Given::read(body, &app.config.limits)?, for_ranking, is_sound);
+        let Asked { model, head, rows, scored, shadow } = reading(is_small, read).await?;
         let scores = match scored {
             Some(scored) => scored.await.unwrap_or(Err(Refusal::Internal))?,
             None => Vec::new(),
@@ -98,23 +93,10 @@ impl App {
         Ok(Answer { model, head, rows, scores })
     }
 
-    /// Reads a request and puts it into the queue. Whatever is in the body, nothing panics; if something does, it is this request alone.
-    fn ask(
-        &self,
-        body: Body,
-        for_ranking: bool,
-        is_sound: fn(&Head, &Model) -> Result<(), Refusal>,
-    ) -> Result<Asked, Refusal> {
-        let read = || self.read(&Given::read(body, &self.config.limits)?, for_ranking, is_sound);
-        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-            tracing::error!("reading a request panicked");
-            Err(Refusal::Internal)
-        })
-    }
-
+    /// Puts a request into the queue.
     fn read(
         &self,
-        given: &Given,
+        given: Given,
         for_ranking: bool,
         is_sound: fn(&Head, &Model) -> Result<(), Refusal>,
     ) -> Result<Asked, Refusal> {
@@ -133,6 +115,7 @@ impl App {
                 known.push(column);
             }
         }
+        let version = given.version().map(String::from);
         let rows = given.rows(&known, head.ignore_unknown, self.config.limits.rows)?;
         let place = match &meant {
             Meant::One(_) => 0,
@@ -140,7 +123,7 @@ impl App {
         };
         let (model, shadow) = (models[place].clone(), shadows[place].clone());
         is_sound(&head, &model)?;
-        model.check_version(given.version())?;
+        model.check_version(version.as_deref())?;
         rows.check(&model.columns())?;
         let count = rows.count();
         self.queue.check_room(count)?; // before ids are made of it
@@ -258,6 +241,21 @@ impl App {
     }
 }
 
+/// Reads a request: a small one on this thread, another on one that may wait. Whatever is in it, nothing panics; if something does, it is this
+/// request alone.
+pub(crate) async fn reading<R: Send + 'static>(
+    is_small: bool,
+    read: impl FnOnce() -> Result<R, Refusal> + Send + 'static,
+) -> Result<R, Refusal> {
+    let read = move || {
+        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+            tracing::error!("reading a request panicked");
+            Err(Refusal::Internal)
+        })
+    };
+    if is_small { read() } else { spawn_blocking(read).await.unwrap_or(Err(Refusal::Internal)) }
+}
+
 /// A value that all rows share belongs to no row.
 fn of_shared(error: stem_core::Error, columns: &Columns<'_>) -> Refusal {
     match Refusal::from(error) {
@@ -265,5 +263,21 @@ fn of_shared(error: stem_core::Error, columns: &Columns<'_>) -> Refusal {
             Refusal::WrongType { column, row: None, expected, found }
         }
         refusal => refusal,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_panics_while_it_is_read_is_one_request_alone() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for is_small in [true, false] {
+            let faulty = || -> Result<(), Refusal> { panic!("a fault of ours") };
+            assert_eq!(runtime.block_on(reading(is_small, faulty)), Err(Refusal::Internal));
+            assert_eq!(runtime.block_on(reading(is_small, || Ok(7))), Ok(7));
+        }
     }
 }

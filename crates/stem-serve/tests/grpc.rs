@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::common::*;
@@ -40,15 +41,27 @@ async fn call_over<A: Message + Default>(
     token: &str,
     message: &impl Message,
 ) -> Told<A> {
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
     let message = message.encode_to_vec();
     let framed = [&[0][..], &(message.len() as u32).to_be_bytes(), &message].concat();
-    let request = hyper::Request::post(format!("http://localhost/inference.GRPCInferenceService/{method}"))
+    send(stream, method, token, Body::from(framed)).await
+}
+
+fn request_of(method: &str, token: &str) -> hyper::http::request::Builder {
+    hyper::Request::post(format!("http://localhost/inference.GRPCInferenceService/{method}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .header("authorization", format!("Bearer {token}"));
-    let response = sender.send_request(request.body(Body::from(framed)).unwrap()).await.unwrap();
+        .header("authorization", format!("Bearer {token}"))
+}
+
+async fn send<A: Message + Default>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: &str,
+    token: &str,
+    body: Body,
+) -> Told<A> {
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let response = sender.send_request(request_of(method, token).body(body).unwrap()).await.unwrap();
     let (head, mut body) = response.into_parts();
     let (mut bytes, mut trailers) = (Vec::new(), head.headers);
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
@@ -182,7 +195,7 @@ fn servers_and_models_are_described() {
 fn what_is_asked_wrongly_is_refused_by_code_and_kind() {
     let models = Models::new(&["shop"]);
     let mut config = ServeConfig::default();
-    (config.limits.rows, config.limits.body_bytes) = (100, 20_000);
+    (config.limits.rows, config.limits.body_bytes) = (100, 40_000);
     let server = start(&models.path("shop"), config);
     let refused = |code: u32, kind: &str, change: &dyn Fn(&mut InferRequest)| {
         let (mut asked, _) = request(10);
@@ -208,8 +221,17 @@ fn what_is_asked_wrongly_is_refused_by_code_and_kind() {
     refused(8, "too-many-rows", &shape(&[i64::MAX, 0]));
     refused(8, "too-many-rows", &|asked| *asked = request(101).0);
     let (code, message) = ask::<InferResponse>(&server, "ModelInfer", &request(3000).0).unwrap_err();
-    assert!(code != 0 && message.contains("too large"), "{code} {message}");
-    assert_eq!(ask::<Is>(&server, "Nothing", &Nothing {}).unwrap_err().0, 12);
+    assert!(code == 8 && message.starts_with("too-large: "), "{code} {message}");
+    let (code, message) = ask::<Is>(&server, "Nothing", &Nothing {}).unwrap_err();
+    assert!(code == 12 && message.starts_with("not-found: "), "{code} {message}");
+    refused(3, "setting", &|asked| asked.inputs = vec![Tensor::default(); 5000]);
+    refused(3, "setting", &|asked| asked.outputs = vec![Wanted::default(); 5000]);
+    refused(3, "setting", &|asked| {
+        let parameter = |key: usize| (key.to_string(), Parameter { choice: None });
+        asked.inputs[0].parameters = (0..1400).map(parameter).collect();
+        asked.inputs[1].parameters = (0..1400).map(parameter).collect();
+        asked.parameters = (0..1400).map(parameter).collect();
+    });
     assert!(ask::<InferResponse>(&server, "ModelInfer", &request(100).0).is_ok(), "it serves on");
     let told = server.client().get("/metrics").text();
     assert!(told.contains("ModelInfer") && told.contains("too-many-rows"), "{told}");
@@ -248,6 +270,68 @@ fn who_connects_and_says_nothing_is_cut() {
         assert!(begun.elapsed() < Duration::from_secs(15));
     }
     assert_eq!(ask::<Is>(&server, "ServerLive", &Nothing {}), Ok(Is { so: true }));
+}
+
+/// A body that sends its first bytes and then nothing.
+struct Stalled(Option<&'static [u8]>);
+
+impl HttpBody for Stalled {
+    type Data = axum::body::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        match self.0.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(hyper::body::Frame::data(bytes.into())))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[test]
+fn a_message_that_does_not_come_is_refused_by_its_own_time_and_bytes_that_are_none_by_kind() {
+    let models = Models::new(&["shop"]);
+    let mut config = ServeConfig::default();
+    (config.limits.read, config.limits.answer) = (Duration::from_millis(300), Duration::from_secs(300));
+    let server = start(&models.path("shop"), config);
+    let told = |body: Body| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let told = runtime.block_on(async {
+            let stream = TcpStream::connect(server.grpc).await.unwrap();
+            send::<Is>(stream, "ModelReady", "", body).await
+        });
+        let (code, message) = told.unwrap_err();
+        (code, message.split(':').next().unwrap().to_string())
+    };
+    let begun = Instant::now();
+    assert_eq!(told(Body::new(Stalled(Some(b"\0\0\0")))), (4, "slow-request".to_string()));
+    assert!(begun.elapsed() < Duration::from_secs(100), "not by the time of an answer");
+    for bytes in [&b""[..], b"\0\0\0", b"\0\0\0\0\x07\x01", b"\x01\0\0\0\0", b"\0\0\0\0\x01\xff"] {
+        assert_eq!(told(Body::from(bytes)), (3, "body".to_string()), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_asks_for_nothing_is_closed_though_it_answers_pings() {
+    let models = Models::new(&["shop"]);
+    let mut config = ServeConfig::default();
+    config.limits.read = Duration::from_millis(300);
+    let server = start(&models.path("shop"), config);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = TcpStream::connect(server.grpc).await.unwrap();
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let closed = tokio::spawn(connection);
+        let ready = || request_of("ModelReady", "").body(Body::from(&b"\0\0\0\0\0"[..])).unwrap();
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(150)).await; // asked for something in time, it stays open
+            assert_eq!(sender.send_request(ready()).await.unwrap().status(), 200);
+        }
+        let closed = tokio::time::timeout(Duration::from_secs(30), closed).await;
+        assert!(closed.is_ok(), "an idle connection is still open");
+    });
 }
 
 #[test]

@@ -38,6 +38,11 @@ impl UnseenDomain {
         Ok((!is_learned).then_some(Self { seen, unseen: unseen as i32 }))
     }
 
+    /// The row that [`put`](Self::put) changes.
+    pub(crate) fn row(&self) -> u32 {
+        self.unseen as u32
+    }
+
     /// `e_unseen = mean over the domains d that training saw of e_d`
     pub(crate) fn put(&self, rows: &mut RowMatrix) {
         let device = rows.tensor().device();

@@ -75,6 +75,53 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn fields_that_all_rows_share_have_the_bits_that_they_have_in_each_row_alone(
+        batch in prop::sample::select(&[2usize, 5, 90, 300][..]),
+        fields in fields(),
+        streams in streams(),
+        shared in any::<u128>(),
+        seed in any::<u64>(),
+    ) {
+        let layout = BagLayout::new(&fields, 1 + 4 * streams.dim());
+        let slots = layout.slots();
+        let mut ids: Vec<u32> =
+            numbers(batch * slots, seed, 1.0).iter().map(|x| ((x + 0.5) * (ROWS - 1) as f32) as u32).collect();
+        let mut weights: Vec<f32> =
+            numbers(batch * slots, seed ^ 1, 2.0).iter().map(|w| if *w < -0.5 { 0.0 } else { *w }).collect();
+        for (_, range) in fields.iter().enumerate().filter(|(f, _)| shared >> f & 1 == 1) {
+            for b in 1..batch {
+                ids.copy_within(range.clone(), b * slots + range.start);
+                weights.copy_within(range.clone(), b * slots + range.start);
+            }
+        }
+        let table = numbers(ROWS * layout.width(), seed ^ 2, 2.0);
+        let forward = |ids: &[u32], weights: &[f32]| {
+            let mut x = vec![f32::NAN; streams.numbers(&layout, weights.len() / slots)]; // [K, B, F * D]
+            super::forward(&layout, &streams, &table, ids, weights, &mut x);
+            x
+        };
+        let (all, width) = (forward(&ids, &weights), layout.fields() * streams.dim());
+        for b in 0..batch {
+            let own = b * slots..(b + 1) * slots;
+            let alone = forward(&ids[own.clone()], &weights[own]);
+            for (k, alone) in alone.chunks_exact(width).enumerate() {
+                prop_assert_eq!(bits(&all[(k * batch + b) * width..][..width]), bits(alone));
+            }
+        }
+    }
+}
+
+#[test]
+fn layouts_of_more_fields_than_are_looked_at_for_likeness_are_summed_too() {
+    let (fields, streams) = (140, ColumnGroups::new(vec![vec![0]], 1));
+    let layout = BagLayout::new(&(0..fields).map(|s| s..s + 1).collect::<Vec<_>>(), 1);
+    let mut x = vec![f32::NAN; 3 * fields];
+    forward(&layout, &streams, &[3.0, 4.0], &vec![1; 3 * fields], &vec![2.0; 3 * fields], &mut x);
+    assert_eq!(x, vec![8.0; 3 * fields]);
+}
+
 fn plain(slots: usize) -> BagLayout {
     BagLayout::new(&(0..slots).map(|s| s..s + 1).collect::<Vec<_>>(), 2)
 }

@@ -9,6 +9,7 @@
 //! | `tile` | AVX-512: tiles of our own that end with bias and ReLU in registers |
 //! | `tile` in bfloat16 | the same with factors rounded to bfloat16, where that is asked for and worth it |
 
+mod alike;
 mod epilogue;
 mod gemm;
 mod skinny;
@@ -19,6 +20,7 @@ use crate::precision::Precision;
 use epilogue::{check, finish};
 use tile::{Avx512, Avx512Bf16};
 
+pub use alike::multiply_alike;
 pub use epilogue::Epilogue;
 
 /// `C = relu(C + A B + bias)`

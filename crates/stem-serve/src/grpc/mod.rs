@@ -1,14 +1,13 @@
 //! gRPC in the KServe V2 form ("open inference protocol"): the same way of a request as over HTTP, behind other messages.
 
 mod connection;
+mod frame;
 mod messages;
 mod tensors;
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::marker::PhantomData;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -18,12 +17,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
 use stem_core::{Field, FieldKind, Vocabulary};
-use tokio::time::timeout;
-use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
-use tonic_prost::ProstCodec;
 
-use crate::app::App;
+use crate::app::{App, SMALL, reading};
 use crate::models::Model;
 use crate::refusal::{Refusal, shortened};
 use crate::request::Body;
@@ -45,23 +41,23 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route(&route("ModelMetadata"), post(model_metadata))
         .route(&route("ModelInfer"), post(model_infer))
         .fallback(|| async {
-            Status::unimplemented("this server has the methods of inference.GRPCInferenceService")
-                .into_http::<AxumBody>()
+            let message = "this server has the methods of inference.GRPCInferenceService";
+            Status::unimplemented(format!("{}: {message}", Refusal::NotFound.kind())).into_http::<AxumBody>()
         })
         .with_state(app.clone())
 }
 
 async fn server_live(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(app, "ServerLive", false, request, |_, Nothing {}| async { Ok((Is { so: true }, 0)) }).await
+    answer(app, ("ServerLive", false), request, decoded, |_, Nothing {}| async { Ok((Is { so: true }, 0)) }).await
 }
 
 async fn server_ready(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(app, "ServerReady", false, request, |app, Nothing {}| async move { Ok((Is { so: app.is_ready() }, 0)) })
-        .await
+    let is_ready = async |app: Arc<App>, Nothing {}| Ok((Is { so: app.is_ready() }, 0));
+    answer(app, ("ServerReady", false), request, decoded, is_ready).await
 }
 
 async fn model_ready(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(app, "ModelReady", true, request, |app, of: ModelOf| async move {
+    answer(app, ("ModelReady", true), request, decoded, |app, of: ModelOf| async move {
         Ok((Is { so: model_of(&app, &of).is_ok() }, 0))
     })
     .await
@@ -70,11 +66,12 @@ async fn model_ready(State(app): State<Arc<App>>, request: Request) -> Response 
 async fn server_metadata(State(app): State<Arc<App>>, request: Request) -> Response {
     let metadata =
         || ServerMetadata { name: "stem".into(), version: env!("CARGO_PKG_VERSION").into(), extensions: Vec::new() };
-    answer(app, "ServerMetadata", true, request, move |_, Nothing {}| async move { Ok((metadata(), 0)) }).await
+    answer(app, ("ServerMetadata", true), request, decoded, move |_, Nothing {}| async move { Ok((metadata(), 0)) })
+        .await
 }
 
 async fn model_metadata(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(app, "ModelMetadata", true, request, |app, of: ModelOf| async move {
+    answer(app, ("ModelMetadata", true), request, decoded, |app, of: ModelOf| async move {
         let model = model_of(&app, &of)?;
         let (schema, vocabularies) = (model.predictor.schema(), model.predictor.vocabularies());
         let of_column = |column: &str| {
@@ -114,13 +111,7 @@ fn form_of(field: &Field, vocabulary: &Vocabulary) -> (&'static str, Vec<i64>) {
 }
 
 async fn model_infer(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(app, "ModelInfer", true, request, |app, request: InferRequest| async move {
-        let (id, wanted) = (request.id.clone(), request.outputs.iter().map(|one| one.name.clone()).collect::<Vec<_>>());
-        let mut seen = HashSet::new();
-        if let Some(twice) = wanted.iter().find(|name| !seen.insert(name.as_str())) {
-            return Err(Refusal::DuplicateKey { key: shortened(twice.clone()), row: None });
-        }
-        let tensors = Tensors::read(request, app.config.limits.rows)?;
+    answer(app, ("ModelInfer", true), request, asked, |app, Asked { id, wanted, tensors }| async move {
         let answer = app.answer(Body::Tensors(tensors), false, |_, _| Ok(())).await?;
         let tasks = &answer.model.predictor.schema().tasks;
         let output = |name: &String| {
@@ -146,6 +137,25 @@ async fn model_infer(State(app): State<Arc<App>>, request: Request) -> Response 
     .await
 }
 
+/// What a request for scores is taken apart into.
+struct Asked {
+    id: String,
+    /// The tasks whose scores are asked for.
+    wanted: Vec<String>,
+    tensors: Tensors,
+}
+
+fn asked(app: &App, message: &[u8]) -> Result<Asked, Refusal> {
+    frame::check_parts(message)?;
+    let request: InferRequest = decoded(app, message)?;
+    let (id, wanted) = (request.id.clone(), request.outputs.iter().map(|one| one.name.clone()).collect::<Vec<_>>());
+    let mut seen = HashSet::new();
+    if let Some(twice) = wanted.iter().find(|name| !seen.insert(name.as_str())) {
+        return Err(Refusal::DuplicateKey { key: shortened(twice.clone()), row: None });
+    }
+    Ok(Asked { id, wanted, tensors: Tensors::read(request, app.config.limits.rows)? })
+}
+
 /// The model that is meant, in that version where one is named.
 fn model_of(app: &App, of: &ModelOf) -> Result<Arc<Model>, Refusal> {
     let model = if of.name.is_empty() { app.registry.only()? } else { app.registry.get(&of.name)? };
@@ -153,93 +163,46 @@ fn model_of(app: &App, of: &ModelOf) -> Result<Arc<Model>, Refusal> {
     Ok(model)
 }
 
-/// Answers a request with what `work` makes of its message, and the rows that it had.
-async fn answer<Q, A, W, F>(
+/// Answers a request with what `work` makes of its message, and the rows that it had. `read` makes something of the message's bytes first; what
+/// panics there is this request alone.
+async fn answer<R, A, F>(
     app: Arc<App>,
-    method: &'static str,
-    wants_token: bool,
+    (method, wants_token): (&'static str, bool),
     request: Request,
-    work: W,
+    read: fn(&App, &[u8]) -> Result<R, Refusal>,
+    work: impl FnOnce(Arc<App>, R) -> F,
 ) -> Response
 where
-    Q: prost::Message + Default + Send + 'static,
-    A: prost::Message + Default + Send + 'static,
-    W: FnOnce(Arc<App>, Q) -> F + Send + 'static,
-    F: Future<Output = Result<(A, usize), Refusal>> + Send + 'static,
+    R: Send + 'static,
+    A: prost::Message,
+    F: Future<Output = Result<(A, usize), Refusal>>,
 {
     let begun = Instant::now();
     let has_token = app.config.token.as_ref().is_none_or(|token| !wants_token || token.is_shown(request.headers()));
     let id = crate::routes::id_of(&request);
     let route = format!("/inference.GRPCInferenceService/{method}");
-    if !has_token {
-        // before anything of the message is read
-        let outcome = Outcome::of(&Refusal::Unauthorized);
-        told(&app, (&id, &route), (outcome.status, outcome.kind, outcome.rows), begun.elapsed());
-        return of_refusal(&Refusal::Unauthorized).into_http::<AxumBody>();
-    }
-    let limits = &app.config.limits;
-    // what tonic refuses itself never comes to the work: no message, or one that is too large
-    let outcome = Arc::new(Mutex::new(Outcome { status: 400, kind: Some("body"), rows: 0 }));
-    let service = Unary { app: app.clone(), work: Some(work), outcome: outcome.clone(), message: PhantomData };
-    let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(limits.body_bytes);
-    let all = limits.read + limits.answer;
-    let late = Refusal::SlowRequest { seconds: limits.read.as_secs_f64() };
-    let response = timeout(all, grpc.unary(service, request)).await;
-    let outcome = match &response {
-        Ok(_) => *outcome.lock().unwrap_or_else(PoisonError::into_inner),
-        Err(_) => Outcome::of(&late),
+    let answered = async {
+        if !has_token {
+            return Err(Refusal::Unauthorized); // before anything of the message is read
+        }
+        let (head, body) = request.into_parts();
+        let limits = &app.config.limits;
+        let message = frame::read(&head.headers, body, limits.body_bytes, limits.read).await?;
+        let (is_small, own) = (message.len() <= SMALL, app.clone());
+        let given = reading(is_small, move || read(&own, &message)).await?;
+        work(app.clone(), given).await
     };
-    told(&app, (&id, &route), (outcome.status, outcome.kind, outcome.rows), begun.elapsed());
-    response.unwrap_or_else(|_| of_refusal(&late).into_http()).map(AxumBody::new)
+    let (status, kind, rows, response) = match answered.await {
+        Ok((message, rows)) => (200, None, rows, frame::response(&message)),
+        Err(refusal) => (refusal.status().as_u16(), Some(refusal.kind()), 0, of_refusal(&refusal).into_http()),
+    };
+    told(&app, (&id, &route), (status, kind, rows), begun.elapsed());
+    response
 }
 
-/// What became of a request, for metrics and log.
-#[derive(Debug, Clone, Copy)]
-struct Outcome {
-    status: u16,
-    kind: Option<&'static str>,
-    rows: usize,
-}
-
-impl Outcome {
-    fn of(refusal: &Refusal) -> Self {
-        Self { status: refusal.status().as_u16(), kind: Some(refusal.kind()), rows: 0 }
-    }
-}
-
-/// One call.
-struct Unary<Q, W> {
-    app: Arc<App>,
-    work: Option<W>,
-    outcome: Arc<Mutex<Outcome>>,
-    message: PhantomData<fn(Q)>,
-}
-
-impl<Q, A, W, F> UnaryService<Q> for Unary<Q, W>
-where
-    Q: Send + 'static,
-    A: Send + 'static,
-    W: FnOnce(Arc<App>, Q) -> F + Send + 'static,
-    F: Future<Output = Result<(A, usize), Refusal>> + Send + 'static,
-{
-    type Response = A;
-    type Future = Pin<Box<dyn Future<Output = Result<tonic::Response<A>, Status>> + Send>>;
-
-    fn call(&mut self, request: tonic::Request<Q>) -> Self::Future {
-        let (app, work, outcome) = (self.app.clone(), self.work.take(), self.outcome.clone());
-        Box::pin(async move {
-            let made = match work {
-                Some(work) => work(app, request.into_inner()).await,
-                None => Err(Refusal::Internal), // it is called once
-            };
-            let (became, answer) = match made {
-                Ok((message, rows)) => (Outcome { status: 200, kind: None, rows }, Ok(tonic::Response::new(message))),
-                Err(refusal) => (Outcome::of(&refusal), Err(of_refusal(&refusal))),
-            };
-            *outcome.lock().unwrap_or_else(PoisonError::into_inner) = became;
-            answer
-        })
-    }
+/// A message, which is all that is read.
+fn decoded<Q: prost::Message + Default>(_: &App, message: &[u8]) -> Result<Q, Refusal> {
+    Q::decode(message).map_err(|error| Refusal::Body { what: error.to_string() })
 }
 
 /// `KIND: MESSAGE`, with the code that is next to the status of HTTP.

@@ -79,14 +79,14 @@ impl Tensors {
     }
 
     /// The rows, of which the columns `known` are kept.
-    pub(crate) fn rows(&self, known: &[&str], ignore_unknown: bool) -> Result<Rows, Refusal> {
+    pub(crate) fn rows(self, known: &[&str], ignore_unknown: bool) -> Result<Rows, Refusal> {
         let mut own = vec![None; known.len()];
-        for (name, cells) in &self.columns {
-            if let Some(place) = place_of(name, known, &own, ignore_unknown)? {
-                own[place] = Some(cells.clone());
+        for (name, cells) in self.columns {
+            if let Some(place) = place_of(&name, known, &own, ignore_unknown)? {
+                own[place] = Some(cells);
             }
         }
-        Rows::of_table(self.settings(), (known, ignore_unknown), (self.rows, own))
+        Rows::of_table(self.settings.as_bytes(), (known, ignore_unknown), (self.rows, own))
     }
 }
 

@@ -83,9 +83,9 @@ impl Given {
     ///
     /// # Errors
     /// Columns that are unknown, rows that do not read or are too many.
-    pub(crate) fn rows(&self, known: &[&str], ignore_unknown: bool, limit: usize) -> Result<Rows, Refusal> {
+    pub(crate) fn rows(self, known: &[&str], ignore_unknown: bool, limit: usize) -> Result<Rows, Refusal> {
         match self {
-            Self::Json(body) => Rows::read(body, known, ignore_unknown, limit),
+            Self::Json(body) => Rows::read(&body, known, ignore_unknown, limit),
             #[cfg(feature = "arrow")]
             Self::Arrow(table) => table.rows(known, ignore_unknown),
             #[cfg(feature = "grpc")]

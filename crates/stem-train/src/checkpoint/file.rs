@@ -1,8 +1,12 @@
 //! One checkpoint as a file: a valid safetensors file whose metadata hold everything but weights and optimizer, and a checksum of all. Here it is
 //! written, in `read` it is read.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use burn::tensor::{DType, TensorData};
 use safetensors::tensor::{Dtype, TensorView};
@@ -21,6 +25,8 @@ pub(super) const TABLE_STATE: &str = "embedding.state.";
 pub(super) const ROWS: &str = "embedding.rows";
 pub(super) const NETWORK: &str = "network.";
 pub(super) const NETWORK_STATE: &str = "optimizer.";
+/// As long as a checksum in hexadecimal digits.
+const UNKNOWN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The large part of a training, where it lies.
 pub(crate) struct Matrices<'m> {
@@ -40,6 +46,15 @@ pub(crate) struct Matrices<'m> {
 /// What a checkpoint holds, copied: the training may go on while it is written.
 pub(crate) struct Copied(BTreeMap<String, TensorData>);
 
+/// A checkpoint whose large matrices come while it is written, a stretch of their values after the other.
+pub(crate) struct Coming {
+    /// Shapes of the large matrices.
+    pub(super) large: BTreeMap<String, [usize; 2]>,
+    pub(super) small: BTreeMap<String, TensorData>,
+    /// Which rows of the table they hold, ascending; all where `None`.
+    pub(super) rows: Option<Arc<[u32]>>,
+}
+
 pub(super) fn view(shape: Vec<usize>, bytes: &[u8]) -> TensorView<'_> {
     TensorView::new(Dtype::F32, shape, bytes).expect("values fill their shape")
 }
@@ -48,6 +63,10 @@ pub(super) fn view(shape: Vec<usize>, bytes: &[u8]) -> TensorView<'_> {
 fn view_of(data: &TensorData) -> TensorView<'_> {
     let dtype = if data.dtype() == DType::U32 { Dtype::U32 } else { Dtype::F32 };
     TensorView::new(dtype, data.shape().as_slice().to_vec(), data.as_bytes()).expect("values fill their shape")
+}
+
+fn view_of_rows(rows: &[u32]) -> TensorView<'_> {
+    TensorView::new(Dtype::U32, vec![rows.len()], bytemuck::cast_slice(rows)).expect("values fill their shape")
 }
 
 /// BLAKE3 over the text, and the tensors in the order of their names.
@@ -100,6 +119,21 @@ impl Matrices<'_> {
         self.network.iter().map(named).chain(states).collect()
     }
 
+    /// Whether it lies on the host of one process, where a few of its rows are read for nothing.
+    pub(crate) fn is_here(&self) -> bool {
+        self.shard.is_none() && self.table.is_on_host()
+    }
+
+    /// What is small of it, copied, and the shapes of what is large, of which these rows are written, or all.
+    pub(crate) fn coming(&self, rows: Option<Arc<[u32]>>) -> Coming {
+        let count = |all: usize| rows.as_ref().map_or(all, |rows| rows.len());
+        let whole = |all: usize| count(self.shard.map_or(all, Shard::whole));
+        let of = |(name, matrix): (String, &RowMatrix)| (name, [whole(matrix.dims()[0]), matrix.dims()[1]]);
+        let large = self.large().into_iter().map(of).collect();
+        let small = self.small().into_iter().map(|(name, data)| (name, data.clone())).collect();
+        Coming { large, small, rows }
+    }
+
     /// Writes all of it from where it lies. Gives the checksum.
     pub(crate) fn write(&self, place: &Place, path: &Path) -> Result<Option<String>, FileError> {
         if let Some(shard) = self.shard {
@@ -145,5 +179,73 @@ impl Copied {
     /// Writes the file. Gives its checksum.
     pub(crate) fn write(&self, place: &Place, path: &Path) -> Result<String, FileError> {
         write(&self.0.iter().map(|(name, data)| (&**name, view_of(data))).collect(), place, path)
+    }
+}
+
+impl Coming {
+    /// Writes the file of the slices that come from a [`Snapshot`](super::snapshot::Snapshot). Gives its checksum.
+    ///
+    /// # Errors
+    /// The system's, and a snapshot that was given up.
+    pub(super) fn write_slices(
+        &self,
+        place: &Place,
+        path: &Path,
+        from: &Receiver<Vec<f32>>,
+    ) -> Result<String, FileError> {
+        self.write(place, path, |name, put| {
+            let mut left: usize = self.large[name].iter().product();
+            while left > 0 {
+                let slice = from.recv().map_err(|_| io::Error::other("the training ended before it was whole"))?;
+                left = left.saturating_sub(slice.len());
+                put(&slice)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the file, for which `fill` is asked for the large matrices one after the other, in the order of their names. Gives its checksum.
+    pub(super) fn write(
+        &self,
+        place: &Place,
+        path: &Path,
+        mut fill: impl FnMut(&str, &mut dyn FnMut(&[f32]) -> io::Result<()>) -> io::Result<()>,
+    ) -> Result<String, FileError> {
+        let place = serde_json::to_string(place).expect("a place is plain data");
+        let rows = self.rows.as_deref().map(view_of_rows);
+        let large = self.large.iter().map(|(name, shape)| (name.clone(), (Dtype::F32, shape.to_vec())));
+        let small =
+            self.small.iter().map(|(name, data)| (name.clone(), (Dtype::F32, data.shape().as_slice().to_vec())));
+        let numbers = rows.iter().map(|rows| (ROWS.to_string(), (Dtype::U32, rows.shape().to_vec())));
+        let tensors: BTreeMap<String, (Dtype, Vec<usize>)> = large.chain(small).chain(numbers).collect();
+        // The numbers of the rows come last in the file, and first by name, which is the order of the checksum.
+        let hasher = RefCell::new(blake3::Hasher::new());
+        hasher.borrow_mut().update(place.as_bytes());
+        rows.iter().for_each(|rows| {
+            hasher.borrow_mut().update(title(ROWS, rows.shape()).as_bytes()).update(rows.data());
+        });
+        let mut checksum = String::new();
+        files::replace(path, |scratch| {
+            let metadata = BTreeMap::from([(CHECKSUM, UNKNOWN.to_string()), (PLACE, place.clone())]);
+            let fill = |name: &str, put: &mut dyn FnMut(&[u8]) -> io::Result<()>| {
+                if let Some(rows) = rows.as_ref().filter(|_| name == ROWS) {
+                    return put(rows.data());
+                }
+                hasher.borrow_mut().update(title(name, &tensors[name].1).as_bytes());
+                let mut put = |bytes: &[u8]| {
+                    hasher.borrow_mut().update(bytes);
+                    put(bytes)
+                };
+                match self.small.get(name) {
+                    Some(data) => put(data.as_bytes()),
+                    None => fill(name, &mut |values| put(bytemuck::cast_slice(values))),
+                }
+            };
+            tensor_file::write_as_they_come(scratch, metadata, &tensors, fill, |metadata| {
+                checksum = hasher.borrow().finalize().to_hex().to_string();
+                metadata.insert(CHECKSUM, checksum.clone());
+            })
+        })?;
+        Ok(checksum)
     }
 }

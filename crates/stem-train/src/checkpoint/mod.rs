@@ -22,6 +22,7 @@ mod read;
 mod chain;
 mod folder;
 mod over_ranks;
+mod snapshot;
 mod state;
 mod writer;
 
@@ -30,11 +31,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use chain::{Chain, Large, Put, Small, Source, Values};
-pub(crate) use changed::Changed;
 pub(crate) use file::Matrices;
 pub(crate) use folder::{at, clear, folder_of, known, last, newest};
 pub(crate) use over_ranks::{Dealt, Head, Said};
 pub(crate) use read::{Unusable, is_checkpoint};
+pub(crate) use snapshot::Change;
 pub use state::settings;
 pub(crate) use state::{Base, Place, differences, different, keys_of};
 pub(crate) use writer::{Checkpoints, Plan};

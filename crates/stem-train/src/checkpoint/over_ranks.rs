@@ -1,26 +1,21 @@
 //! A checkpoint of several ranks: the file that one process writes, by rank 0, to which the others send their rows a stretch at a time; and read
 //! by rank 0, which sends each rank its own. So any number of ranks goes on from it, and none of them needs a folder that all share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use burn::tensor::TensorData;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
-use stem_core::files::{self, FileError};
+use stem_core::files::FileError;
 use stem_core::nn::RowMatrix;
-use stem_core::tensor_file;
 
 use super::chain::{Chain, Large, Small, Source, Take};
-use super::file::{CHECKSUM, Copied, Matrices, NETWORK, NETWORK_STATE, PLACE, ROWS, title, view};
+use super::file::{Copied, Matrices, NETWORK, NETWORK_STATE, ROWS, view};
 use super::read::Unusable;
 use super::state::Place;
 use crate::ranks::Shard;
-
-/// As long as a checksum in hexadecimal digits.
-const UNKNOWN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 impl Matrices<'_> {
     /// Table and its state, in the order in which a file has them, which is that of their names.
@@ -32,36 +27,15 @@ impl Matrices<'_> {
 
     /// Writes all of it on rank 0, which holds a stretch of rows at once. Gives the checksum there.
     pub(super) fn write_over(&self, shard: &Shard, place: &Place, path: &Path) -> Result<Option<String>, FileError> {
-        let (large, small) = (self.in_order(), self.small());
+        let large = self.in_order();
         if !shard.ranks.is_first() {
             let sent = large.iter().try_for_each(|(_, matrix)| shard.collect(matrix, |_| Ok(())));
             return sent.map(|()| None).map_err(FileError::of("write", path));
         }
-        let place = serde_json::to_string(place).expect("a place is plain data");
-        let mut shapes: BTreeMap<String, Vec<usize>> =
-            small.iter().map(|(name, data)| (name.clone(), data.shape().as_slice().to_vec())).collect();
-        shapes.extend(large.iter().map(|(name, matrix)| (name.clone(), vec![shard.whole(), matrix.dims()[1]])));
-        let hasher = RefCell::new(blake3::Hasher::new());
-        let (mut checksum, mut sent) = (String::new(), 0);
-        hasher.borrow_mut().update(place.as_bytes());
-        let done = files::replace(path, |scratch| {
-            let metadata = BTreeMap::from([(CHECKSUM, UNKNOWN.to_string()), (PLACE, place.clone())]);
-            let fill = |name: &str, put: &mut dyn FnMut(&[f32]) -> io::Result<()>| {
-                hasher.borrow_mut().update(title(name, &shapes[name]).as_bytes());
-                let mut put = |values: &[f32]| {
-                    hasher.borrow_mut().update_rayon(bytemuck::cast_slice(values));
-                    put(values)
-                };
-                if let Some((_, matrix)) = large.get(sent).filter(|(own, _)| own == name) {
-                    sent += 1;
-                    return shard.collect(matrix, put);
-                }
-                small.iter().filter(|(own, _)| own == name).try_for_each(|(_, data)| put(floats(data)))
-            };
-            tensor_file::write_as_they_come(scratch, metadata, &shapes, fill, |metadata| {
-                checksum = hasher.borrow().finalize().to_hex().to_string();
-                metadata.insert(CHECKSUM, checksum.clone());
-            })
+        let mut sent = 0;
+        let done = self.coming(None).write(place, path, |_, put| {
+            sent += 1;
+            shard.collect(large[sent - 1].1, put)
         });
         // What was not asked for, after an error, is sent all the same.
         large
@@ -69,7 +43,7 @@ impl Matrices<'_> {
             .skip(sent)
             .try_for_each(|(_, matrix)| shard.collect(matrix, |_| Ok(())))
             .map_err(FileError::of("write", path))?;
-        done.map(|()| Some(checksum))
+        done.map(Some)
     }
 
     /// A copy of it, on rank 0: of the rows of the table that each rank names by their places in its part, ascending, or of all.
@@ -101,10 +75,6 @@ impl Matrices<'_> {
         }
         shard.ranks.is_first().then(|| Copied::of(tensors))
     }
-}
-
-fn floats(data: &TensorData) -> &[f32] {
-    data.as_slice().expect("parameters are f32")
 }
 
 /// What rank 0 says of the checkpoints of its folder, to the others.

@@ -57,6 +57,11 @@ impl OptimizerState {
         (&self.matrices, self.step)
     }
 
+    /// The matrices, in their order.
+    pub(crate) fn matrices_mut(&mut self) -> &mut [RowMatrix] {
+        &mut self.matrices
+    }
+
     /// The matrices, to be filled with those after `step` steps.
     pub(crate) fn filled_to(&mut self, step: i32) -> &mut [RowMatrix] {
         self.step = step;

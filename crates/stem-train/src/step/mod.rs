@@ -25,7 +25,7 @@ use stem_core::precision::{self, Precision};
 use stem_core::{Batch, Schema, params};
 use tracing::trace_span;
 
-use crate::checkpoint::{Changed, Large, Matrices, Put, Small, Source, Unusable, Values};
+use crate::checkpoint::{Change, Large, Matrices, Put, Small, Source, Unusable, Values};
 use crate::optimizer::{Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled};
 use crate::ranks::Shard;
 use gathered::Part;
@@ -92,8 +92,6 @@ pub struct TrainState<M> {
     optimizer: OptimizerConfig,
     table_state: Option<OptimizerState>,
     network_optimizer: NetworkOptimizer,
-    /// Rows of the table that have changed, where somebody asks.
-    changed: Option<Changed>,
     /// Which rows the table has, where it is a part of one over several ranks.
     shard: Option<Arc<Shard>>,
 }
@@ -156,7 +154,6 @@ impl<M: Model> TrainState<M> {
             optimizer: OptimizerConfig::default(),
             table_state: None,
             network_optimizer: NetworkOptimizer::new(OptimizerConfig::default()),
-            changed: None,
             shard: None,
         }
     }
@@ -193,17 +190,21 @@ impl<M: Model> TrainState<M> {
             None => EmbeddingTable::init(schema, &widths, embedding_std, seed, &device),
         };
         self.table_state = None;
-        self.changed.iter_mut().for_each(Changed::mark_all);
     }
 
-    /// Keeps account of the rows of the table that change from now on.
-    pub(crate) fn watch_rows(&mut self) {
-        self.changed = Some(Changed::of(self.table.rows().dims()[0]));
+    /// The rows of the table that [`apply`](Self::apply) changes.
+    pub(crate) fn change<'g>(&self, gradients: &'g StepGradients) -> Change<'g> {
+        match (gradients.batch().places(), self.mode) {
+            (None, _) => Change::Rows(&[]),
+            (Some((rows, _)), TableMode::RowSparse) => Change::Rows(rows),
+            (Some(_), TableMode::Dense) => Change::All,
+        }
     }
 
-    /// Which those are.
-    pub(crate) fn changed_rows(&mut self) -> Option<&mut Changed> {
-        self.changed.as_mut()
+    /// Matrices with the rows of the table, in the order in which a checkpoint has them: the optimizer's, and the table.
+    pub(crate) fn large_mut(&mut self) -> Vec<&mut RowMatrix> {
+        let states = self.table_state.as_mut().map_or(&mut [][..], OptimizerState::matrices_mut);
+        states.iter_mut().chain([self.table.rows_mut()]).collect()
     }
 
     /// Floats of a row of the table, with those that the optimizer has of it.
@@ -462,11 +463,6 @@ impl<M: Model> TrainState<M> {
             TableMode::Dense => Rows::All,
         };
         state.update(rate, matrix, touched, rows, &clip);
-        match (&mut self.changed, self.mode) {
-            (Some(changed), TableMode::RowSparse) => changed.mark(ids),
-            (Some(changed), TableMode::Dense) => changed.mark_all(),
-            (None, _) => {}
-        }
         self
     }
 }

@@ -11,7 +11,7 @@ use stem_core::{Batch, Task, fused};
 use stem_data::{Bar, BatchPlan, Dataset, EpochRows, Split, part_of};
 
 use crate::balance::Balance;
-use crate::checkpoint::{self, Checkpoints};
+use crate::checkpoint::{self, Change, Checkpoints};
 use crate::config::TrainConfig;
 use crate::counts::RowCounts;
 use crate::done::{mark_done, unmark_done};
@@ -77,15 +77,13 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         Self::with_log(learner, state, Some(log))
     }
 
-    fn with_log(learner: &'l Learner<'l, C>, mut state: TrainState<C::Model>, log: Option<RunLog>) -> Result<Self> {
-        if learner.config.checkpoint_every.is_some() {
-            state.watch_rows();
-        }
+    fn with_log(learner: &'l Learner<'l, C>, state: TrainState<C::Model>, log: Option<RunLog>) -> Result<Self> {
         let Learner { dataset, config, device, .. } = learner;
         let (schema, tasks) = (dataset.schema(), dataset.schema().task_names());
         let TrainConfig { schedule, learning_rate, warm_up_steps, balance, seed, patience, .. } = *config;
         let is_joint =
             config.best == Best::Joint || !config.monitor.weights.is_empty() || !learner.spec.tasks_stand_apart();
+        let rows = state.table.rows().dims()[0];
         Ok(Self {
             learner,
             monitor: learner.measurable_monitor(),
@@ -114,7 +112,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
                 true => checkpoint::keys_of(schema, dataset.vocabularies()),
                 false => String::new(),
             },
-            checkpoints: config.checkpoint_every.map(|every| Checkpoints::start(&learner.work, every)),
+            checkpoints: config.checkpoint_every.map(|every| Checkpoints::start(&learner.work, every, rows)),
         })
     }
 
@@ -140,6 +138,9 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             self.keeper.judge(&vec![None; self.tasks().len()], None, moment);
             self.save(moment, None, &self.learner.calibration_before())?;
             self.keep_checkpoint()?;
+        }
+        if let (Some(checkpoints), Some(state)) = (&mut self.checkpoints, &mut self.state) {
+            checkpoints.give_all(&mut state.large_mut());
         }
         self.state = None; // its memory is needed to put the bundle together
         if let Some(checkpoints) = &mut self.checkpoints {
@@ -213,6 +214,9 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         if config.table_restart && self.epoch > 1 && begins {
             let seed = config.seed.wrapping_add((self.epoch as u64) << 32); // other numbers in every epoch
             let state = self.state.as_mut().expect("a step takes the state and puts it back");
+            if let Some(checkpoints) = &mut self.checkpoints {
+                checkpoints.before(Change::All, &mut state.large_mut());
+            }
             state.restart_table(dataset.schema(), config.embedding_std, seed);
         }
         let total = dataset.rows_kept(Split::Train, config.kept_negatives());
@@ -271,7 +275,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         self.steps += 1;
         let seed = self.learner.config.seed.wrapping_add((self.learner.ranks.rank() as u64) << 40); // of its own rows
         seed_dropout(&self.learner.device, seed_of_step(seed, self.steps));
-        let state = self.state.take().expect("a step takes the state and puts it back");
+        let mut state = self.state.take().expect("a step takes the state and puts it back");
         let (losses, mut gradients) = self.balance.differentiate(&state, batch, &self.objective);
         let seen = self.losses.add(losses);
         if let Some(broken) = self.losses.broken() {
@@ -282,7 +286,14 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         if let Some(prior) = &mut self.prior {
             prior.step(&state, batch, &self.objective.task_weights, &mut gradients);
         }
-        self.state = Some(state.apply(gradients, rate, self.learner.config.max_gradient_norm));
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.before(state.change(&gradients), &mut state.large_mut());
+        }
+        let mut state = state.apply(gradients, rate, self.learner.config.max_gradient_norm);
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.give_some(&mut state.large_mut());
+        }
+        self.state = Some(state);
         self.rows += rows;
         bar.advance(rows);
         seen.into_iter().for_each(|loss| bar.say(format!("loss {loss:.4}")));

@@ -104,22 +104,23 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let Some(mut checkpoints) = self.checkpoints.take() else { return Ok(()) };
         self.is_time = false;
         let ranks = &self.learner.ranks;
-        ranks.as_first(checkpoints.wait(&mut self.keeper))?; // the one before
         let state = self.state.as_mut().expect("a step takes the state and puts it back");
+        checkpoints.give_all(&mut state.large_mut());
+        ranks.as_first(checkpoints.wait(&mut self.keeper))?; // the one before
         let whole = state.shard().map_or(state.table.rows().dims()[0], |shard| shard.whole());
-        let (bytes, between) = (4 * state.row_floats(), state.table.rows().is_on_host() || ranks.is_several());
-        let changed = state.changed_rows().expect("they are watched where there are checkpoints");
-        let mut count = [changed.count() as f64];
+        let bytes = 4 * state.row_floats();
+        let mut count = [checkpoints.changed() as f64];
         sum_few(&**ranks, &mut count);
         let count = count[0] as usize; // it is exact
-        let plan = ranks.from_first(|| checkpoints.plan(count, whole, bytes, between));
-        let rows = (plan == Plan::OnTop).then(|| changed.take());
-        changed.forget();
+        let plan = ranks.from_first(|| checkpoints.plan(count, whole, bytes, ranks.is_several()));
         let state = self.state.as_ref().expect("a step takes the state and puts it back");
         let (matrices, table_steps, network_steps) = state.matrices();
         let place = self.place(table_steps, network_steps)?;
         let of_rows = if plan == Plan::OnTop { format!("{count} rows") } else { "all rows".to_string() };
-        ranks.as_first(checkpoints.write(place, &matrices, plan, (rows.as_deref(), count), &mut self.keeper))?;
+        ranks.as_first(checkpoints.write(place, &matrices, plan, count, &mut self.keeper))?;
+        drop(matrices);
+        let state = self.state.as_mut().expect("a step takes the state and puts it back");
+        checkpoints.give_some(&mut state.large_mut());
         let seconds = begun.elapsed().as_secs_f64();
         tracing::debug!("checkpoint of step {}: {of_rows}, {seconds:.3} s between the steps", self.steps);
         self.checkpoints = Some(checkpoints);

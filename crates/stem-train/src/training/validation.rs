@@ -14,6 +14,7 @@ use stem_report::metrics::{TaskMetrics, four_decimals};
 
 use super::Training;
 use crate::calibrate;
+use crate::checkpoint::Change;
 use crate::early_stop::Verdict;
 use crate::error::{Error, Result};
 use crate::keep::{BUNDLE, Moment};
@@ -40,6 +41,9 @@ impl<C: ModelSpec> Training<'_, C> {
     pub(super) fn fill_unseen_domain(&mut self) {
         let state = self.state.as_mut().filter(|state| state.shard().is_none());
         if let (Some(domain), Some(state)) = (&self.unseen_domain, state) {
+            if let Some(checkpoints) = &mut self.checkpoints {
+                checkpoints.before(Change::Rows(&[domain.row()]), &mut state.large_mut());
+            }
             domain.put(state.table.rows_mut());
         }
     }

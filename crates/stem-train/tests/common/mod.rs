@@ -82,9 +82,9 @@ pub fn stem(change: impl FnOnce(&mut StemConfig)) -> ModelConfig {
     ModelConfig::Stem(config)
 }
 
-/// A GPU in software: some cases are enough there, the equations of all are held to in the core.
+/// Devices without fused ops, of which a GPU in software is slowest: some cases are enough there, the equations of all are held to in the core.
 pub fn is_slow() -> bool {
-    matches!(spec(), DeviceSpec::Wgpu(_))
+    spec() != DeviceSpec::Flex
 }
 
 /// The device that `STEM_DEVICE` names.

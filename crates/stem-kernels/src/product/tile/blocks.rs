@@ -50,6 +50,15 @@ fn chunks(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>
     range.clone().step_by(step).map(move |start| start..range.end.min(start + step))
 }
 
+/// Sums that are taken already, the same for every row.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Begun<'a> {
+    /// Terms of them all; `C` holds what the blocks of `k` before that of the last term gave.
+    pub terms: usize,
+    /// The sums of the terms in that block; of a block's first term on nothing is read. `[n]`
+    pub sums: &'a [f32],
+}
+
 /// `C = A B` and what then becomes of it.
 ///
 /// # Panics
@@ -57,15 +66,16 @@ fn chunks(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>
 ///
 /// # Safety
 /// Features of `K`.
-pub unsafe fn product<K: Kind>(a: Mat, b: Mat, c: MatMut, epilogue: Epilogue) {
+pub unsafe fn product<K: Kind>(a: Mat, b: Mat, c: MatMut, epilogue: Epilogue, begun: Begun) {
     crate::product::epilogue::check(a, b, &c, epilogue);
+    assert!(begun.terms < a.cols() && (begun.terms == 0 || begun.sums.len() == b.cols()), "sums of some of the terms");
     assert!(a.rows() > 0 && a.cols() > 0 && b.cols() > 0, "a product of tiles has a row, a column and a term");
     // SAFETY: the features are promised, the shapes were just checked; a `Mat` has a stride of 1, that of `a` is looked at.
     unsafe {
         if a.col_stride() == 1 {
-            blocks::<K, ByRow>(a, b, c, epilogue)
+            blocks::<K, ByRow>(a, b, c, epilogue, begun)
         } else {
-            blocks::<K, ByColumn>(a, b, c, epilogue)
+            blocks::<K, ByColumn>(a, b, c, epilogue, begun)
         }
     }
 }
@@ -79,7 +89,7 @@ pub(super) fn depth<K: Kind>(k: usize) -> usize {
 ///
 /// # Safety
 /// Features of `K`; the shapes agree, none of them 0.
-unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, epilogue: Epilogue) {
+unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, epilogue: Epilogue, begun: Begun) {
     let (m, k, n) = (a.rows(), a.cols(), b.cols());
     let depth = depth::<K>(k);
     let unpacked = K::PLAIN && (n <= NARROW || !S::ROWS || !a.row_stride().is_multiple_of(ALIASED));
@@ -88,12 +98,17 @@ unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, epilogue: Epil
         let right = cache_aligned(right, depth / K::DEPTH * n.min(COLUMNS).next_multiple_of(PANEL));
         for cols in chunks(0..n, COLUMNS) {
             for ks in chunks(0..k, depth) {
+                if ks.end <= begun.terms {
+                    continue;
+                }
+                let start = (begun.terms > ks.start).then(|| &begun.sums[cols.clone()]);
                 let last = ks.end == k;
                 let epilogue = Epilogue {
                     accumulate: epilogue.accumulate || ks.start > 0,
                     bias: epilogue.bias.filter(|_| last).map(|bias| &bias[cols.clone()]),
                     relu: epilogue.relu && last,
                 };
+                let ks = ks.start.max(begun.terms)..ks.end;
                 // SAFETY: the features are promised.
                 unsafe { pack_b::<K>(b, &ks, &cols, right) };
                 for group in chunks(0..m, S::GROUP * ROWS) {
@@ -107,7 +122,7 @@ unsafe fn blocks<K: Kind, S: Side>(a: Mat, b: Mat, mut c: MatMut, epilogue: Epil
                         let cells = ks.len().div_ceil(K::DEPTH);
                         // SAFETY: the features are promised; the panel holds these rows and the block's cells, packed or in `a`,
                         // `right` the block's columns.
-                        unsafe { strips::<K, S>(cells, panel, right, &rows, &cols, &mut c, epilogue) };
+                        unsafe { strips::<K, S>(cells, panel, right, (&rows, &cols), &mut c, (epilogue, start)) };
                     }
                 }
             }
@@ -161,21 +176,20 @@ unsafe fn strips<K: Kind, S: Side>(
     cells: usize,
     (a, stride): (*const i32, usize),
     b: &[i32],
-    rows: &Range<usize>,
-    cols: &Range<usize>,
+    (rows, cols): (&Range<usize>, &Range<usize>),
     c: &mut MatMut,
-    epilogue: Epilogue,
+    (epilogue, start): (Epilogue, Option<&[f32]>),
 ) {
     assert!(rows.end <= c.rows() && cols.end <= c.cols());
     assert!(
         b.len() >= cells * cols.len().next_multiple_of(PANEL)
-            && epilogue.bias.is_none_or(|bias| bias.len() == cols.len())
+            && [epilogue.bias, start].iter().flatten().all(|numbers| numbers.len() == cols.len())
     );
     let row_stride = c.cols();
     let mut done = 0;
     while done < rows.len() {
         let corner = &mut c.data()[(rows.start + done) * row_stride + cols.start..];
-        let out = Out { c: corner.as_mut_ptr(), row_stride, cols: cols.len(), epilogue };
+        let out = Out { c: corner.as_mut_ptr(), row_stride, cols: cols.len(), epilogue, start };
         let a = (a.wrapping_add(if S::ROWS { done * stride } else { done }), stride);
         let (strip, height): (unsafe fn(_, _, _, Out), _) = match rows.len() - done {
             ROWS.. => (K::strip::<S, ROWS>, ROWS),
@@ -185,7 +199,7 @@ unsafe fn strips<K: Kind, S: Side>(
             _ => (K::strip::<S, 1>, 1),
         };
         // SAFETY: `a` is promised. `c`, which nobody else has, holds these rows and columns (a `MatMut` holds all that its shape names);
-        // `b` has a panel for every 32 columns, and the bias, if any, a number for each.
+        // `b` has a panel for every 32 columns, bias and start, if any, a number for each.
         unsafe { strip(cells, a, b.as_ptr(), out) };
         done += height;
     }

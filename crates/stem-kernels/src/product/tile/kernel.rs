@@ -29,13 +29,15 @@ pub struct Out<'a> {
     pub cols: usize,
     /// What becomes of it; a bias is that of its columns.
     pub epilogue: Epilogue<'a>,
+    /// What the sums of every row start with, in place of 0: a number for every column.
+    pub start: Option<&'a [f32]>,
 }
 
 /// `R` rows of `C`, a tile after the other.
 ///
 /// # Safety
 /// Features of `K`. `a` holds `R` rows and `cells` cells, its one stride as `S` has it and the other given; `b` as many panels
-/// `[cells, 32]` as hold the columns. `out.c` holds `R` rows of the columns, which nobody else uses, the bias a number for every column.
+/// `[cells, 32]` as hold the columns. `out.c` holds `R` rows of the columns, which nobody else uses, the bias and the start a number for every column.
 #[inline(always)]
 pub unsafe fn strip<K: Kind + ?Sized, S: Side, const R: usize>(
     cells: usize,
@@ -43,12 +45,13 @@ pub unsafe fn strip<K: Kind + ?Sized, S: Side, const R: usize>(
     b: *const i32,
     out: Out,
 ) {
-    let bias = out.epilogue.bias.map(<[f32]>::as_ptr);
+    let (bias, start) = (out.epilogue.bias.map(<[f32]>::as_ptr), out.start.map(<[f32]>::as_ptr));
     for col in (0..out.cols).step_by(PANEL) {
-        // SAFETY: as promised above; a panel, its columns and their biases at a time.
+        // SAFETY: as promised above; a panel, its columns, their biases and starts at a time.
         unsafe {
             let b = b.add(col * cells);
-            let to = To { c: out.c.add(col), bias: bias.map(|bias| bias.add(col)), out: &out };
+            let [bias, start] = [bias, start].map(|numbers| numbers.map(|numbers| numbers.add(col)));
+            let to = To { c: out.c.add(col), bias, start, out: &out };
             match out.cols - col {
                 PANEL.. => tile::<K, S, R, 2>(cells, a, b, to, ALL_LANES),
                 left @ ..=LANES => tile::<K, S, R, 1>(cells, a, b, to, lane_mask(left)),
@@ -63,6 +66,7 @@ pub unsafe fn strip<K: Kind + ?Sized, S: Side, const R: usize>(
 struct To<'a> {
     c: *mut f32,
     bias: Option<*const f32>,
+    start: Option<*const f32>,
     out: &'a Out<'a>,
 }
 
@@ -87,6 +91,12 @@ unsafe fn tile<K: Kind + ?Sized, S: Side, const R: usize, const V: usize>(
             }
         }
         let mut sums = [[_mm512_setzero_ps(); V]; R];
+        if let Some(start) = to.start {
+            for v in 0..V {
+                let start = _mm512_maskz_loadu_ps(if v + 1 == V { mask } else { ALL_LANES }, start.add(v * LANES));
+                sums.iter_mut().for_each(|sums| sums[v] = start);
+            }
+        }
         let next = if S::ROWS { 1 } else { stride };
         for _ in 0..cells / UNROLL {
             step::<K, S, R, V>(&mut sums, (a, stride), b);

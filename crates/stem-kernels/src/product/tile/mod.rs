@@ -26,6 +26,9 @@ mod pack;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+#[cfg(target_arch = "x86_64")]
+use blocks::Begun;
+
 use crate::mat::{Mat, MatMut};
 use crate::product::epilogue::Epilogue;
 
@@ -47,6 +50,23 @@ impl Avx512 {
         return blocks::depth::<kind::F32>(k);
         #[cfg(not(target_arch = "x86_64"))]
         k
+    }
+
+    /// `C = relu(A B + bias)`, of which sums of the first `terms` terms are taken already, the same for every row: `C` holds those of the blocks
+    /// before the one with the last of them, `sums` those of that one. `[n]`
+    ///
+    /// # Panics
+    /// When the shapes disagree, a side is 0 or no term is left.
+    pub(super) fn go_on(self, a: Mat, b: Mat, c: MatMut, epilogue: Epilogue, (terms, sums): (usize, &[f32])) {
+        // SAFETY: `self` exists, so `detect` saw the features of the kind.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            blocks::product::<kind::F32>(a, b, c, epilogue, Begun { terms, sums });
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!(
+            "AVX-512 is detected on x86-64 alone: {self:?} of {a:?}, {b:?}, {c:?}, {epilogue:?}, {terms}, {sums:?}"
+        )
     }
 }
 
@@ -73,9 +93,9 @@ impl<const BF16: bool> Tiles<BF16> {
         #[cfg(target_arch = "x86_64")]
         unsafe {
             if BF16 {
-                blocks::product::<kind::Bf16>(a, b, c, epilogue);
+                blocks::product::<kind::Bf16>(a, b, c, epilogue, Begun::default());
             } else {
-                blocks::product::<kind::F32>(a, b, c, epilogue);
+                blocks::product::<kind::F32>(a, b, c, epilogue, Begun::default());
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Avx512, Avx512Bf16, blocks, kind};
+use super::{Avx512, Avx512Bf16, Begun, blocks, kind};
 use crate::mat::{Mat, MatMut};
 use crate::product::epilogue::Epilogue;
 
@@ -17,12 +17,12 @@ struct Tested {
 fn tested() -> Vec<Tested> {
     let single = Avx512::detect().map(|_| Tested {
         // SAFETY: the machine has the features, and the tests' shapes agree.
-        multiply: |a, b, c, epilogue| unsafe { blocks::product::<kind::F32>(a, b, c, epilogue) },
+        multiply: |a, b, c, epilogue| unsafe { blocks::product::<kind::F32>(a, b, c, epilogue, Begun::default()) },
         round: |x| x,
     });
     let half = Avx512Bf16::detect().map(|_| Tested {
         // SAFETY: as above.
-        multiply: |a, b, c, epilogue| unsafe { blocks::product::<kind::Bf16>(a, b, c, epilogue) },
+        multiply: |a, b, c, epilogue| unsafe { blocks::product::<kind::Bf16>(a, b, c, epilogue, Begun::default()) },
         round: to_bf16,
     });
     let lacks = [("AVX-512", single.is_none()), ("AVX-512 BF16", half.is_none())];
