@@ -519,6 +519,8 @@ fn every_balancing_trains_and_logs_the_weights_it_learned() {
     let dataset = dataset(folder.path());
     for (balance, learned) in [
         (BalanceConfig::Uncertainty { rate: 0.01 }, true),
+        (BalanceConfig::Famo { rate: 0.025, decay: 1e-3 }, true),
+        (BalanceConfig::Stch { mu: 1.0, warm_up: 3 }, true),
         (BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 }, true),
         (BalanceConfig::PcGrad {}, false),
     ] {

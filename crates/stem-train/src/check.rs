@@ -35,7 +35,7 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
         )?;
     }
     let below_zero = |task: &&Task| matches!(task.kind, TaskKind::Count { .. } | TaskKind::ZeroInflated { .. });
-    let by_size = matches!(config.balance, BalanceConfig::Uncertainty { .. } | BalanceConfig::GradNorm { .. });
+    let by_size = !matches!(config.balance, BalanceConfig::Fixed {} | BalanceConfig::PcGrad {});
     if let Some(task) = schema.tasks.iter().find(below_zero).filter(|_| by_size) {
         let found = format_args!("{} beside '{}' ({})", config.balance.name(), task.name, task.kind);
         let expected = "fixed or pc-grad: it goes by the sizes of losses, and this one may be below 0";

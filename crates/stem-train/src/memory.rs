@@ -58,7 +58,10 @@ impl MemoryPlan {
             TableMode::Dense => vocabulary,
         };
         let sets = match train.balance {
-            BalanceConfig::Fixed {} | BalanceConfig::Uncertainty { .. } => 1,
+            BalanceConfig::Fixed {}
+            | BalanceConfig::Uncertainty { .. }
+            | BalanceConfig::Famo { .. }
+            | BalanceConfig::Stch { .. } => 1,
             BalanceConfig::GradNorm { .. } => schema.tasks.len() as u64 + 1,
             BalanceConfig::PcGrad {} => 2 * schema.tasks.len() as u64 + 1, // as they were, and projected
         };

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use stem_core::models::{AitmConfig, AnyModel};
 use stem_core::{Batch, ModelConfig, ModelName};
 use stem_data::{BatchPlan, Dataset, Split};
-use stem_train::balance::{Balance, BalanceConfig, GradNorm, PcGrad, Uncertainty};
+use stem_train::balance::{Balance, BalanceConfig, Famo, GradNorm, PcGrad, Tchebycheff, Uncertainty};
 use stem_train::step::{Share, StepGradients};
 use stem_train::{Objective, TableMode, TrainState};
 
@@ -65,6 +65,19 @@ fn a_task_without_labels_in_a_batch_keeps_its_balance() {
     let mut uncertainty = Uncertainty::new(0.1, 2, &spec().open().unwrap());
     uncertainty.learn(vector(&[2.0, 0.0]));
     assert!(close(&values(uncertainty.weights()), &[(-0.15f32).exp(), 1.0], 1e-6));
+    let (device, even) = (spec().open().unwrap(), vector(&[1.0, 1.0]));
+    let mut famo = Famo::new(0.025, 0.01, 2, &device);
+    let mut stch = Tchebycheff::new(1.0, 1, 2, &device);
+    for (losses, of_famo, of_stch) in [
+        ([2.0, 0.0], [1.0, 0.0], [0.5, 0.0]),
+        ([2.0, 0.5], [0.4, 1.6], [0.5, 2.0]), // n_t is the first known loss: both are where they began
+        ([0.0, 0.0], [0.0, 0.0], [0.0, 0.0]),
+    ] {
+        let (losses, weights) = (vector(&losses), values(famo.weigh(&vector(&losses), &even)));
+        assert!(close(&weights, &of_famo, 1e-6), "{weights:?} {of_famo:?}");
+        let weights = values(stch.weigh(&losses, &even));
+        assert!(close(&weights, &of_stch, 1e-6), "{weights:?} {of_stch:?}");
+    }
     let mut grad_norm = GradNorm::new(1.0, 0.002, 2, &spec().open().unwrap());
     grad_norm.learn(vector(&[1.0, 0.0]), vector(&[1.0, 0.0]));
     assert!(close(&values(grad_norm.weights()), &[1.0, 1.0], 1e-6), "one known task is its own mean");
@@ -79,6 +92,77 @@ fn a_task_of_no_weight_does_not_starve_the_others() {
     let mut balance = GradNorm::new(1.5, 0.025, 2, &spec().open().unwrap());
     (0..50).for_each(|_| balance.learn(vector(&[0.6, 0.5]), vector(&[0.2, 0.0])));
     assert!(close(&values(balance.weights()), &[1.0, 1.0], 1e-5), "{:?}", values(balance.weights()));
+}
+
+/// Steps of a balance that weighs by losses alone, and the weights that `fixtures/balance.py` has for them.
+#[derive(serde::Deserialize)]
+struct Oracle {
+    balance: BalanceConfig,
+    task_weights: Vec<f32>,
+    losses: Vec<Vec<f32>>,  // [steps, T]
+    weights: Vec<Vec<f32>>, // [steps, T]
+}
+
+#[test]
+fn famo_and_smooth_tchebycheff_weigh_as_the_gradients_of_their_papers_scalars_do() {
+    let oracles: Vec<Oracle> = serde_json::from_str(include_str!("fixtures/balance.json")).unwrap();
+    let device = spec().open().unwrap();
+    for Oracle { balance, task_weights, losses, weights } in &oracles {
+        let mut found = Balance::new(*balance, task_weights.len(), 1, &device);
+        for (step, (losses, expected)) in losses.iter().zip(weights).enumerate() {
+            let weights = match &mut found {
+                Balance::Famo(famo) => famo.weigh(&vector(losses), &vector(task_weights)),
+                Balance::Tchebycheff(stch) => stch.weigh(&vector(losses), &vector(task_weights)),
+                other => unreachable!("{other:?}"),
+            };
+            let largest = expected.iter().copied().fold(1.0, f32::max);
+            let weights = values(weights);
+            assert!(close(&weights, expected, 1e-6 * largest), "{balance:?}, step {step}: {weights:?} {expected:?}");
+        }
+    }
+}
+
+/// The first task stands still, the second's loss is halved in every step.
+#[test]
+fn famo_moves_weight_to_the_task_that_falls_slowest() {
+    let mut balance = Famo::new(0.025, 0.0, 2, &spec().open().unwrap());
+    let weigh = |balance: &mut Famo, second: f32| values(balance.weigh(&vector(&[0.5, second]), &vector(&[1.0, 1.0])));
+    assert!(close(&weigh(&mut balance, 0.5), &[1.0, 1.0], 1e-6), "as 1 / L_t, scaled");
+    let last = (1..20).fold(Vec::new(), |_, step| weigh(&mut balance, 0.5 * 0.5f32.powi(step)));
+    let z = [last[0] * 0.5, last[1] * 0.5 * 0.5f32.powi(19)]; // in proportion to z_t
+    assert!(z[0] > 1.5 * z[1], "{z:?}");
+}
+
+/// With a small `mu` the smooth maximum is the maximum.
+#[test]
+fn smooth_tchebycheff_weighs_the_task_that_is_furthest_behind_alone_where_it_is_sharp() {
+    let mut balance = Tchebycheff::new(0.01, 1, 3, &spec().open().unwrap());
+    let even = vector(&[1.0, 1.0, 1.0]);
+    assert!(close(&values(balance.weigh(&vector(&[0.5, 0.25, 1.0]), &even)), &[2.0, 4.0, 1.0], 1e-6), "1 / L_t");
+    let weights = values(balance.weigh(&vector(&[0.25, 0.2, 0.5]), &even)); // 1/2, 4/5, 1/2 of the first
+    assert!(close(&weights, &[0.0, 3.0 / 0.2, 0.0], 1e-4), "{weights:?}");
+}
+
+/// `sum_t w_t g_t`, the weights those of the batch's own losses, in one pass.
+#[test]
+fn the_gradient_of_one_pass_is_that_of_the_tasks_apart_weighed_by_the_losses_of_the_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = case(folder.path(), ModelName::Stem);
+    let device = spec().open().unwrap();
+    let objective = Objective { task_weights: vec![1.0, 0.5], ..Objective::plain(2) };
+    for config in [BalanceConfig::Famo { rate: 0.025, decay: 0.0 }, BalanceConfig::Stch { mu: 0.5, warm_up: 1 }] {
+        let mut balance = Balance::new(config, 2, 1, &device);
+        for _ in 0..2 {
+            let (losses, found) = balance.differentiate(&case.state, &case.batch, &objective);
+            let of_losses = balance.weights().unwrap();
+            assert!(of_losses.iter().all(|weight| *weight > 0.0 && *weight != 1.0), "{config:?}: {of_losses:?}");
+            let expected = case.gradients(&[of_losses[0], of_losses[1] * 0.5]);
+            let difference = expected.clone().add(&found, Some(&vector(&[-1.0])));
+            assert!(number(difference.dot(&difference)) < 1e-8 * number(expected.dot(&expected)), "{config:?}");
+            let (plain, _) = case.state.differentiate(&case.batch, &objective);
+            assert_eq!(values(losses.tasks), values(plain.tasks), "what is told are the losses as they are");
+        }
+    }
 }
 
 struct Case {

@@ -87,6 +87,8 @@ fn every_balance_and_prior_and_what_is_shown_as_unseen_are_those_of_one_process(
     let stem = smooth(ModelName::Stem);
     for balance in [
         BalanceConfig::Uncertainty { rate: 0.01 },
+        BalanceConfig::Famo { rate: 0.025, decay: 1e-3 },
+        BalanceConfig::Stch { mu: 0.2, warm_up: 3 },
         BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 },
         BalanceConfig::PcGrad {},
     ] {

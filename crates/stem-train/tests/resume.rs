@@ -57,6 +57,12 @@ fn a_training_that_was_stopped_goes_on_to_the_same_bits() {
                 c.balance = BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 };
             }),
         ),
+        ("FAMO", small(ModelName::Stem), config(|c| c.balance = BalanceConfig::Famo { rate: 0.025, decay: 1e-3 })),
+        (
+            "smooth Tchebycheff, stopped within its warm-up and after",
+            small(ModelName::Mmoe),
+            config(|c| c.balance = BalanceConfig::Stch { mu: 0.5, warm_up: 9 }),
+        ),
         (
             "momentum, PCGrad, a table that restarts",
             small(ModelName::SharedBottom),

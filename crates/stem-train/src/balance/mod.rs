@@ -4,18 +4,24 @@
 //! |---|---|---|
 //! | fixed | `sum_t w_t L_t`, with the weights of the configuration | |
 //! | [`Uncertainty`] | `w_t` learned as `exp(-s_t)`, at the price of `s_t / 2` | Kendall et al., CVPR 2018 |
+//! | [`Famo`] | `w_t` learned so that all losses fall at like rates | Liu et al., NeurIPS 2023 |
+//! | [`Tchebycheff`] | the task furthest behind counts most, smoothly | Lin et al., ICML 2024 |
 //! | [`GradNorm`] | `w_t` learned so that tasks' gradients train at like rates | Chen et al., ICML 2018 |
 //! | [`PcGrad`] | gradients that point against each other are projected apart | Yu et al., NeurIPS 2020 |
 //!
-//! The first two cost nothing; the others need every task's gradient alone, that is a forward and a backward pass per task, in
+//! All but the last two cost nothing; those need every task's gradient alone, that is a forward and a backward pass per task, in
 //! each of which batch normalisation moves its running statistics.
 
+mod famo;
 mod grad_norm;
 mod pc_grad;
+mod tchebycheff;
 mod uncertainty;
 
+pub use famo::Famo;
 pub use grad_norm::GradNorm;
 pub use pc_grad::PcGrad;
+pub use tchebycheff::Tchebycheff;
 pub use uncertainty::Uncertainty;
 
 use burn::tensor::{Device, Tensor};
@@ -37,6 +43,24 @@ pub enum BalanceConfig {
         /// Rate at which `s_t` is learned.
         #[serde(default = "uncertainty::default_rate")]
         rate: f64,
+    },
+    /// FAMO.
+    Famo {
+        /// Rate at which `xi_t` is learned.
+        #[serde(default = "famo::default_rate")]
+        rate: f64,
+        /// How strongly `xi_t` is drawn back to 0.
+        #[serde(default = "famo::default_decay")]
+        decay: f64,
+    },
+    /// Smooth Tchebycheff.
+    Stch {
+        /// How smooth: the smaller, the more the task that is furthest behind counts.
+        #[serde(default = "tchebycheff::default_mu")]
+        mu: f64,
+        /// Steps whose mean losses are what tasks are measured by.
+        #[serde(default = "tchebycheff::default_warm_up")]
+        warm_up: usize,
     },
     /// GradNorm.
     GradNorm {
@@ -63,6 +87,8 @@ impl BalanceConfig {
         match self {
             BalanceConfig::Fixed {} => "fixed",
             BalanceConfig::Uncertainty { .. } => "uncertainty",
+            BalanceConfig::Famo { .. } => "famo",
+            BalanceConfig::Stch { .. } => "stch",
             BalanceConfig::GradNorm { .. } => "grad-norm",
             BalanceConfig::PcGrad {} => "pc-grad",
         }
@@ -77,6 +103,19 @@ impl BalanceConfig {
         match *self {
             BalanceConfig::Fixed {} | BalanceConfig::PcGrad {} => Ok(()),
             BalanceConfig::Uncertainty { rate } => least("balance.rate", rate),
+            BalanceConfig::Famo { rate, decay } => {
+                least("balance.rate", rate)?;
+                least("balance.decay", decay)
+            }
+            BalanceConfig::Stch { mu, warm_up } => {
+                require("balance.mu", mu, "a number of 0.01 or more", mu.is_finite() && mu >= 0.01)?;
+                require(
+                    "balance.warm_up",
+                    warm_up,
+                    "a step or more: tasks are measured by their losses there",
+                    warm_up > 0,
+                )
+            }
             BalanceConfig::GradNorm { alpha, rate } => {
                 least("balance.alpha", alpha)?;
                 least("balance.rate", rate)
@@ -89,10 +128,14 @@ impl BalanceConfig {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct BalanceState {
-    /// `s_t` of uncertainty weighting, `w_t` of GradNorm. `[T]`
+    /// `s_t` of uncertainty weighting, `w_t` of GradNorm, FAMO and STCH. `[T]`
     values: Vec<f32>,
     /// `L_t(0)` of GradNorm. `[T]`
     first: Option<Vec<f32>>,
+    /// What else FAMO and STCH have of every task, in the order in which they name it. `[T]` each
+    more: Vec<Vec<f32>>,
+    /// Steps of STCH's warm-up.
+    steps: usize,
     /// Words that PCGrad's generator has given.
     drawn: Option<u64>,
 }
@@ -109,6 +152,10 @@ pub enum Balance {
     Fixed,
     /// Uncertainty weighting.
     Uncertainty(Uncertainty),
+    /// FAMO.
+    Famo(Famo),
+    /// Smooth Tchebycheff.
+    Tchebycheff(Tchebycheff),
     /// GradNorm.
     GradNorm(GradNorm),
     /// PCGrad.
@@ -121,6 +168,8 @@ impl Balance {
         match config {
             BalanceConfig::Fixed {} => Balance::Fixed,
             BalanceConfig::Uncertainty { rate } => Balance::Uncertainty(Uncertainty::new(rate, tasks, device)),
+            BalanceConfig::Famo { rate, decay } => Balance::Famo(Famo::new(rate, decay, tasks, device)),
+            BalanceConfig::Stch { mu, warm_up } => Balance::Tchebycheff(Tchebycheff::new(mu, warm_up, tasks, device)),
             BalanceConfig::GradNorm { alpha, rate } => Balance::GradNorm(GradNorm::new(alpha, rate, tasks, device)),
             BalanceConfig::PcGrad {} => Balance::PcGrad(PcGrad::new(seed)),
         }
@@ -143,6 +192,16 @@ impl Balance {
                 balance.learn(losses.tasks.clone());
                 (losses, gradients)
             }
+            Balance::Famo(balance) => {
+                let share = Share::of(objective, state.device());
+                let configured = share.weights.clone();
+                state.weighed_gradients(batch, share, Some(&mut |losses| balance.weigh(losses, &configured)))
+            }
+            Balance::Tchebycheff(balance) => {
+                let share = Share::of(objective, state.device());
+                let configured = share.weights.clone();
+                state.weighed_gradients(batch, share, Some(&mut |losses| balance.weigh(losses, &configured)))
+            }
             Balance::GradNorm(balance) => {
                 let (losses, apart) = apart(state, batch, objective);
                 let norms = apart.iter().map(|task| task.rows_norm()).collect();
@@ -163,6 +222,15 @@ impl Balance {
         match self {
             Balance::Fixed => BalanceState::default(),
             Balance::Uncertainty(balance) => BalanceState { values: floats(&balance.s), ..BalanceState::default() },
+            Balance::Famo(Famo { xi, moments: [mean, square], steps, last, weights, .. }) => {
+                let more = [xi, mean, square, steps, last].map(floats).to_vec();
+                BalanceState { values: floats(weights), more, ..BalanceState::default() }
+            }
+            Balance::Tchebycheff(balance) => {
+                let more = vec![floats(&balance.sums), floats(&balance.counts)];
+                let steps = balance.steps;
+                BalanceState { values: floats(&balance.weights), more, steps, ..BalanceState::default() }
+            }
             Balance::GradNorm(balance) => {
                 let first = balance.first.as_ref().map(floats);
                 BalanceState { values: floats(&balance.weights), first, ..BalanceState::default() }
@@ -179,6 +247,16 @@ impl Balance {
         match self {
             Balance::Fixed => {}
             Balance::Uncertainty(balance) => balance.s = tensor(&state.values),
+            Balance::Famo(Famo { xi, moments: [mean, square], steps, last, weights, .. }) => {
+                *weights = tensor(&state.values);
+                let learned = [xi, mean, square, steps, last];
+                learned.into_iter().zip(&state.more).for_each(|(learned, values)| *learned = tensor(values));
+            }
+            Balance::Tchebycheff(balance) => {
+                (balance.weights, balance.steps) = (tensor(&state.values), state.steps);
+                let learned = [&mut balance.sums, &mut balance.counts];
+                learned.into_iter().zip(&state.more).for_each(|(learned, values)| *learned = tensor(values));
+            }
             Balance::GradNorm(balance) => {
                 balance.weights = tensor(&state.values);
                 balance.first = state.first.as_ref().map(tensor);
@@ -192,6 +270,8 @@ impl Balance {
         let weights = match self {
             Balance::Fixed | Balance::PcGrad(_) => return None,
             Balance::Uncertainty(balance) => balance.weights(),
+            Balance::Famo(balance) => balance.weights(),
+            Balance::Tchebycheff(balance) => balance.weights(),
             Balance::GradNorm(balance) => balance.weights(),
         };
         Some(weights.into_data().try_into_vec().expect("weights are f32"))
@@ -201,6 +281,11 @@ impl Balance {
 /// 1 where a step says something of a task, else 0: a loss is exactly 0 without labels, a norm without a gradient. `[T]`
 fn known(values: &Tensor<1>) -> Tensor<1> {
     values.clone().greater_elem(0.0).float()
+}
+
+/// `a_t` where `known_t` is 1, `b_t` where it is 0. `[T]` all
+fn mix(a: &Tensor<1>, b: &Tensor<1>, known: &Tensor<1>) -> Tensor<1> {
+    b.clone().mask_where(known.clone().greater_elem(0.0), a.clone())
 }
 
 /// Every task's gradients alone, each with its configured weight and its part of the model's penalty.

@@ -75,6 +75,9 @@ impl Share {
     }
 }
 
+/// What the weights of a share are multiplied with, given the losses of the whole batch. `[T]` both
+pub type Weigh<'w> = dyn FnMut(&Tensor<1>) -> Tensor<1> + 'w;
+
 /// A model being trained: weights and optimizer state. The table and its state lie outside the autodiff graph.
 #[derive(Debug)]
 pub struct TrainState<M> {
@@ -322,7 +325,7 @@ impl<M: Model> TrainState<M> {
             index: None,
         };
         let share = Share { weights: Tensor::from_floats(weights, &device), penalty: 0.0 };
-        let Backward { rows, .. } = self.backward(&alone, share);
+        let Backward { rows, .. } = self.backward(&alone, share, None);
         let floats = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("rows are f32");
         (floats(alone.values), floats(rows))
     }
@@ -366,17 +369,27 @@ impl<M: Model> TrainState<M> {
 
     /// Forward, loss, backward: what one share of the losses does, L2 left out.
     pub fn task_gradients(&self, batch: &Gathered, share: Share) -> (Losses, StepGradients) {
+        self.weighed_gradients(batch, share, None)
+    }
+
+    /// The same with weights that the losses of this batch decide: `weigh` is called once, between forward and backward.
+    pub fn weighed_gradients(
+        &self,
+        batch: &Gathered,
+        share: Share,
+        weigh: Option<&mut Weigh<'_>>,
+    ) -> (Losses, StepGradients) {
         if let Some(home) = &batch.home {
-            return self.gradients_of_all(home, batch, share);
+            return self.gradients_of_all(home, batch, share, weigh);
         }
         let part = batch.part.as_ref().expect("one process has all rows of a batch");
-        let Backward { tasks, penalty, rows, network } = self.backward(part, share);
+        let Backward { tasks, penalty, rows, network } = self.backward(part, share, weigh);
         let losses = Losses { tasks, regularization: penalty, labelled: batch.labelled.clone() };
         (losses, StepGradients { network, rows, batch: batch.clone() })
     }
 
     /// The same of a part of a batch.
-    fn backward(&self, part: &Part, share: Share) -> Backward {
+    fn backward(&self, part: &Part, share: Share, weigh: Option<&mut Weigh<'_>>) -> Backward {
         let span = trace_span!("forward").entered();
         let rows = part.values.clone().autodiff().require_grad(); // [U, W], the leaf
         let (inverse, weights) = (part.inverse.clone().autodiff(), part.weights.clone().autodiff());
@@ -384,8 +397,12 @@ impl<M: Model> TrainState<M> {
         let logits = precision::with(self.precision, || self.network.forward(x)); // [B, L]
         let model_penalty = self.network.penalty(&logits); // [1]
         let tasks = self.criterion.forward(logits, &part.targets); // [T]
+        let weights = match weigh {
+            Some(weigh) => share.weights * weigh(&tasks.clone().inner()),
+            None => share.weights,
+        };
 
-        let mut loss = (tasks.clone() * share.weights.autodiff()).sum();
+        let mut loss = (tasks.clone() * weights.autodiff()).sum();
         let mut penalty = Tensor::zeros([1], &self.device());
         if let Some(of_model) = model_penalty {
             penalty = of_model.clone().inner();

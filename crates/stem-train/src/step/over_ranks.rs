@@ -10,9 +10,9 @@ use stem_core::nn::{DistinctRows, EmbeddingTable, score, upload};
 use stem_core::{Batch, Schema, Task};
 
 use super::gathered::{Gathered, Home, Part, StepGradients};
-use super::{Backward, Losses, Share, TableMode, TrainState};
+use super::{Backward, Losses, Share, TableMode, TrainState, Weigh};
 use crate::optimizer::NetworkGradients;
-use crate::ranks::{Fetched, Shard, Team, Wire, matrix, sum};
+use crate::ranks::{Fetched, Shard, Team, Wire, matrix, sum, sum_few};
 
 impl<M: Model> TrainState<M> {
     /// As [`init`](Self::init), but of the table only the rows that live on this rank.
@@ -64,21 +64,37 @@ impl<M: Model> TrainState<M> {
     }
 
     /// Forward, loss, backward on this rank's part; then the gradients of rows go where those live, and all else is summed.
-    pub(super) fn gradients_of_all(&self, home: &Arc<Home>, batch: &Gathered, share: Share) -> (Losses, StepGradients) {
+    pub(super) fn gradients_of_all(
+        &self,
+        home: &Arc<Home>,
+        batch: &Gathered,
+        share: Share,
+        weigh: Option<&mut Weigh<'_>>,
+    ) -> (Losses, StepGradients) {
         let (device, [_, width]) = (self.device(), self.table.rows().dims());
         let tasks = self.criterion.tasks();
         let floats = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("gradients are f32");
         let (mut rows, mut network, mut losses) = (Vec::new(), NetworkGradients::default(), vec![0.0; tasks + 1]);
+        let mut weigh = weigh.map(|weigh| {
+            |own: &Tensor<1>| {
+                let own: Vec<f32> = own.to_data().try_into_vec().expect("losses are f32");
+                let mut of_all: Vec<f64> = own.into_iter().map(f64::from).collect();
+                sum_few(&*home.shard.ranks, &mut of_all);
+                weigh(&Tensor::from_floats(of_all.as_slice(), &device))
+            }
+        });
         if let Some(part) = &batch.part {
             let own = part.targets.labels.dims()[0] as f64 / batch.rows.max(1) as f64; // the model's penalty is a mean over rows
             let share = Share { penalty: share.penalty * own, ..share };
-            let found = self.backward(part, share);
+            let found = self.backward(part, share, weigh.as_mut().map(|weigh| weigh as &mut Weigh<'_>));
             let of_part = Backward { penalty: found.penalty * own, ..found };
             losses = Tensor::cat(vec![of_part.tasks, of_part.penalty], 0)
                 .into_data()
                 .try_into_vec()
                 .expect("losses are f32");
             (rows, network) = (floats(of_part.rows), of_part.network);
+        } else if let Some(weigh) = &mut weigh {
+            weigh(&Tensor::zeros([tasks], &device)); // all ranks learn the same
         }
         let rows = home.shard.send_home(&home.asked, &rows, width); // [O, W]
         let mut all = network.flat(&self.network);
