@@ -22,6 +22,9 @@ use crate::error::Result;
 use crate::keep::{Keeper, KeeperState};
 use crate::memory;
 
+/// Writes a checkpoint of that place to that path, on the thread for it; gives its checksum.
+type Write = Box<dyn FnOnce(&Place, &Path) -> Result<String, FileError> + Send>;
+
 /// One of so many rows is written on top of a whole checkpoint at most, in all that are on top of it together.
 const MOST_OF_A_TABLE: usize = 2;
 /// So many checkpoints are on top of a whole one at most: all of them are read to go on.
@@ -184,7 +187,7 @@ impl Checkpoints {
         place: Place,
         path: PathBuf,
     ) -> Option<Box<dyn FnOnce() -> Result<String, FileError> + Send>> {
-        let write: Box<dyn FnOnce(&Place, &Path) -> Result<String, FileError> + Send> = match matrices.is_here() {
+        let write: Write = match matrices.is_here() {
             true => {
                 let rows: Option<Arc<[u32]>> = rows.map(Into::into);
                 let (coming, [table, width]) = (matrices.coming(rows.clone()), matrices.table.dims());
