@@ -1,6 +1,5 @@
 //! What a request takes: one row that is encoded or raw, 500 candidates with a shared user, as 500 whole rows of that user and as 500 of as many users, over f32
-//! and packed rows. 12 of 16
-//! fields are the user's, width 16, about a million table rows. Every way is timed in turn, many times; prints a JSON line with the least
+//! and packed rows. 12 of 16 fields are the user's, width 16, about a million table rows. Every way is timed in turn, many times; prints a JSON line with the least
 //! and the median time of each, in microseconds.
 //!
 //! ```text

@@ -52,19 +52,19 @@ pub fn write_as_they_come<'m>(
 ) -> io::Result<()> {
     let mut metadata = metadata;
     let bytes_of = |dtype: Dtype, shape: &[usize]| shape.iter().product::<usize>() * dtype.bitsize() / 8;
-    let of = |(name, (dtype, shape)): (&'_ String, &'_ (Dtype, Vec<usize>))| (name.clone(), *dtype, shape.clone());
-    let mut tensors: Vec<(String, Dtype, Vec<usize>)> = tensors.iter().map(of).collect();
+    let mut tensors: Vec<(&str, Dtype, &[usize])> =
+        tensors.iter().map(|(name, (dtype, shape))| (&**name, *dtype, &**shape)).collect();
     tensors.sort_by_key(|(_, dtype, _)| std::cmp::Reverse(*dtype)); // stable: by name within a type
     let begin = |metadata: &BTreeMap<&str, String>| {
-        let infos = tensors.iter().map(|(name, dtype, shape)| (&**name, *dtype, &**shape, bytes_of(*dtype, shape)));
+        let infos = tensors.iter().map(|&(name, dtype, shape)| (name, dtype, shape, bytes_of(dtype, shape)));
         let head = head_of(&metadata.iter().map(|(key, value)| (*key, &**value)).collect(), infos);
         [&(head.len() as u64).to_le_bytes()[..], &head].concat()
     };
     let mut file = BufWriter::with_capacity(BUFFER, File::create(path)?);
     let first = begin(&metadata);
     file.write_all(&first)?;
-    for (name, dtype, shape) in &tensors {
-        let mut left = bytes_of(*dtype, shape);
+    for &(name, dtype, shape) in &tensors {
+        let mut left = bytes_of(dtype, shape);
         fill(name, &mut |bytes| {
             left = left.checked_sub(bytes.len()).ok_or_else(|| io::Error::other(format!("{name} is too long")))?;
             file.write_all(bytes)

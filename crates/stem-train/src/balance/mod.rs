@@ -194,13 +194,11 @@ impl Balance {
             }
             Balance::Famo(balance) => {
                 let share = Share::of(objective, state.device());
-                let configured = share.weights.clone();
-                state.weighed_gradients(batch, share, Some(&mut |losses| balance.weigh(losses, &configured)))
+                state.weighed_gradients(batch, share, Some(&mut |losses, weights| balance.weigh(losses, weights)))
             }
             Balance::Tchebycheff(balance) => {
                 let share = Share::of(objective, state.device());
-                let configured = share.weights.clone();
-                state.weighed_gradients(batch, share, Some(&mut |losses| balance.weigh(losses, &configured)))
+                state.weighed_gradients(batch, share, Some(&mut |losses, weights| balance.weigh(losses, weights)))
             }
             Balance::GradNorm(balance) => {
                 let (losses, apart) = apart(state, batch, objective);

@@ -75,8 +75,8 @@ impl Share {
     }
 }
 
-/// What the weights of a share are multiplied with, given the losses of the whole batch. `[T]` both
-pub type Weigh<'w> = dyn FnMut(&Tensor<1>) -> Tensor<1> + 'w;
+/// What the weights of a share are multiplied with, given the losses of the whole batch and those weights. `[T]` all
+pub type Weigh<'w> = dyn FnMut(&Tensor<1>, &Tensor<1>) -> Tensor<1> + 'w;
 
 /// A model being trained: weights and optimizer state. The table and its state lie outside the autodiff graph.
 #[derive(Debug)]
@@ -398,7 +398,7 @@ impl<M: Model> TrainState<M> {
         let model_penalty = self.network.penalty(&logits); // [1]
         let tasks = self.criterion.forward(logits, &part.targets); // [T]
         let weights = match weigh {
-            Some(weigh) => share.weights * weigh(&tasks.clone().inner()),
+            Some(weigh) => share.weights.clone() * weigh(&tasks.clone().inner(), &share.weights),
             None => share.weights,
         };
 

@@ -76,11 +76,11 @@ impl<M: Model> TrainState<M> {
         let floats = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("gradients are f32");
         let (mut rows, mut network, mut losses) = (Vec::new(), NetworkGradients::default(), vec![0.0; tasks + 1]);
         let mut weigh = weigh.map(|weigh| {
-            |own: &Tensor<1>| {
+            |own: &Tensor<1>, weights: &Tensor<1>| {
                 let own: Vec<f32> = own.to_data().try_into_vec().expect("losses are f32");
                 let mut of_all: Vec<f64> = own.into_iter().map(f64::from).collect();
                 sum_few(&*home.shard.ranks, &mut of_all);
-                weigh(&Tensor::from_floats(of_all.as_slice(), &device))
+                weigh(&Tensor::from_floats(of_all.as_slice(), &device), weights)
             }
         });
         if let Some(part) = &batch.part {
@@ -94,7 +94,7 @@ impl<M: Model> TrainState<M> {
                 .expect("losses are f32");
             (rows, network) = (floats(of_part.rows), of_part.network);
         } else if let Some(weigh) = &mut weigh {
-            weigh(&Tensor::zeros([tasks], &device)); // all ranks learn the same
+            weigh(&Tensor::zeros([tasks], &device), &share.weights); // all ranks learn the same
         }
         let rows = home.shard.send_home(&home.asked, &rows, width); // [O, W]
         let mut all = network.flat(&self.network);

@@ -64,6 +64,18 @@ fn held(snapshot: &Snapshot) -> usize {
     snapshot.kept.iter().flat_map(BTreeMap::values).map(|values| 4 * values.len() + BESIDE_A_ROW).sum()
 }
 
+/// Rows before any step: matrices of `count` rows, the chosen ones, and what a copy of them is.
+fn before_steps(
+    count: usize,
+    widths: &[usize],
+    some: Option<Vec<u32>>,
+) -> (Vec<RowMatrix>, Option<Arc<[u32]>>, Vec<f32>) {
+    let matrices = matrices(count, widths);
+    let rows: Option<Arc<[u32]>> = some.map(|rows| distinct(&rows, count).into());
+    let expected = copy(&matrices, rows.as_deref());
+    (matrices, rows, expected)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -75,9 +87,7 @@ proptest! {
         (slice, queue) in (1usize..200, 1usize..4),
         steps in vec((vec(0u32..60, 0..20), 0usize..6), 0..25),
     ) {
-        let mut matrices = matrices(count, &widths);
-        let rows: Option<Arc<[u32]>> = some.map(|rows| distinct(&rows, count).into());
-        let expected = copy(&matrices, rows.as_deref());
+        let (mut matrices, rows, expected) = before_steps(count, &widths, some);
         let room = Room { slice, queue, kept: usize::MAX / 2 }; // no step waits
         let (mut snapshot, from) = Snapshot::new(rows, count, widths.len(), room);
         let mut given = Vec::new();
@@ -106,9 +116,7 @@ proptest! {
         (slice, kept) in (1usize..200, 0usize..5000),
         steps in vec((vec(0u32..60, 0..20), any::<bool>()), 0..12),
     ) {
-        let mut matrices = matrices(count, &widths);
-        let rows: Option<Arc<[u32]>> = some.map(|rows| distinct(&rows, count).into());
-        let expected = copy(&matrices, rows.as_deref());
+        let (mut matrices, rows, expected) = before_steps(count, &widths, some);
         let (mut snapshot, from) = Snapshot::new(rows, count, widths.len(), Room { slice, queue: 1, kept });
         let writer = std::thread::spawn(move || from.iter().flatten().collect::<Vec<f32>>());
         for (changed, of_all) in steps {
