@@ -5,6 +5,7 @@ pub mod chart;
 pub mod numbers;
 pub mod profile;
 pub mod ranks;
+pub mod study;
 
 use burn::tensor::Device;
 use rand::{RngExt, SeedableRng};

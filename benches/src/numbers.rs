@@ -8,12 +8,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::study::{self, tables};
+
 const BEGIN: &str = "<!-- numbers: ";
 const CLOSE: &str = " -->\n";
 const END: &str = "<!-- end of numbers -->";
 
 /// The texts that hold marked parts, below the workspace.
-pub const TEXTS: [&str; 2] = ["README.md", "docs/benchmarks.md"];
+pub const TEXTS: [&str; 3] = ["README.md", "docs/benchmarks.md", "docs/learned-priors.md"];
 
 /// What every marked part is to hold, by name, from the files in `folder`.
 ///
@@ -28,6 +30,7 @@ pub fn parts(folder: &Path) -> Result<BTreeMap<&'static str, String>, String> {
         serde_json::from_str(&text(name)?).map_err(|e| format!("{}: {e}", folder.join(name).display()))
     };
     let (movielens, simulated, reference) = (json("movielens.json")?, json("simulated.json")?, json("reference.json")?);
+    let runs = study::read(&text(study::RESULTS)?)?;
     Ok(BTreeMap::from([
         ("quickstart", format!("```text\n{}```\n", text("quickstart.txt")?)),
         ("verdict", text("verdict.txt")?.lines().map(|line| format!("> {line}\n>\n")).collect()),
@@ -35,6 +38,11 @@ pub fn parts(folder: &Path) -> Result<BTreeMap<&'static str, String>, String> {
         ("movielens", whole(&movielens["models"], &reference["movielens"])),
         ("simulated", whole(&simulated["models"], &reference["simulated"])),
         ("comparable", comparable(&simulated, &reference["simulated-comparable"])),
+        ("study", tables::summary(&runs)),
+        ("study-simulated", tables::models(&runs, "simulated")),
+        ("study-movielens", tables::models(&runs, "movielens-100k")),
+        ("study-kuairand", tables::models(&runs, "kuairand-pure")),
+        ("study-tried", tables::tried(&runs)),
         ("steps", steps(&json("steps.json")?)),
         ("machine", text("machine.txt")?),
     ]))

@@ -40,8 +40,9 @@ fn variance(values: &[f64]) -> f64 {
     values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64
 }
 
-/// The 97.5 % quantile of Student's t; beyond the table by its expansion around the normal one (Abramowitz and Stegun, 26.7.5).
-fn student(degrees: usize) -> f64 {
+/// The 97.5 % quantile of Student's t with so many degrees of freedom, 1 or more: half the width of a 95 % interval of a mean, in standard errors.
+/// Beyond ten by its expansion around the normal one (Abramowitz and Stegun, 26.7.5).
+pub fn student(degrees: usize) -> f64 {
     let n = degrees as f64;
     let series = || {
         let first = (Z.powi(3) + Z) / 4.0;

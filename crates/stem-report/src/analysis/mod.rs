@@ -34,6 +34,7 @@ pub use bootstrap::{Bootstrap, Difference, Interval};
 pub use cka::linear_cka;
 pub use curves::{CalibrationBin, calibration_curve, roc_curve};
 pub use label::LabelKind;
+pub use luck::student;
 pub use metric::{Metric, UnknownMetric};
 pub use ranked::Ranked;
 pub use sample::Sample;
