@@ -72,7 +72,9 @@ fn train(args: &Args) -> Result<(), String> {
             };
             let datasets = workspace.join("datasets").join(data.folder);
             let study = OneData { data, datasets, raw, out: args.out.join(data.name) };
-            for (model, setting) in MODELS.iter().flat_map(|model| settings(model).map(move |setting| (*model, setting))) {
+            for (model, setting) in
+                MODELS.iter().flat_map(|model| settings(model).map(move |setting| (*model, setting)))
+            {
                 study.train(model, setting, *seed, &results)?;
             }
         }
@@ -136,7 +138,8 @@ impl OneData<'_> {
         let read = std::fs::read_to_string(&metrics).map_err(|e| told(&metrics, e))?;
         let found: Value = serde_json::from_str(&read).map_err(|e| format!("{}: {e}", metrics.display()))?;
         let line = Run::of_metrics(name, setting.name, model, seed, &found).line() + "\n";
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(results).map_err(|e| told(results, e))?;
+        let mut file =
+            std::fs::OpenOptions::new().create(true).append(true).open(results).map_err(|e| told(results, e))?;
         file.write_all(line.as_bytes()).map_err(|e| told(results, e))?;
         std::fs::remove_dir_all(&folder).map_err(|e| told(&folder, e))
     }

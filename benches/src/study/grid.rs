@@ -19,8 +19,18 @@ pub const DATA: [DataSet; 8] = [
     DataSet { name: "rho 0", folder: "simulated", simulator: &[("correlation", 0.0)], l2: 1e-6 },
     DataSet { name: "rho 0.5", folder: "simulated", simulator: &[("correlation", 0.5)], l2: 1e-6 },
     DataSet { name: "rho 0.9", folder: "simulated", simulator: &[("correlation", 0.9)], l2: 1e-6 },
-    DataSet { name: "few rows, rho -0.5", folder: "simulated", simulator: &[FEW[0], FEW[1], ("correlation", -0.5)], l2: 1e-6 },
-    DataSet { name: "few rows, rho 0.9", folder: "simulated", simulator: &[FEW[0], FEW[1], ("correlation", 0.9)], l2: 1e-6 },
+    DataSet {
+        name: "few rows, rho -0.5",
+        folder: "simulated",
+        simulator: &[FEW[0], FEW[1], ("correlation", -0.5)],
+        l2: 1e-6,
+    },
+    DataSet {
+        name: "few rows, rho 0.9",
+        folder: "simulated",
+        simulator: &[FEW[0], FEW[1], ("correlation", 0.9)],
+        l2: 1e-6,
+    },
     DataSet { name: "MovieLens", folder: "movielens-100k", simulator: &[], l2: 1e-6 },
     DataSet { name: "KuaiRand", folder: "kuairand-pure", simulator: &[], l2: 1e-5 },
 ];

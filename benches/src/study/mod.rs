@@ -40,7 +40,9 @@ impl Run {
     /// A line of [`RESULTS`], numbers of six digits after the point.
     pub fn line(&self) -> String {
         let round = |value: &f64| (value * 1e6).round() / 1e6;
-        let of = |metrics: &BTreeMap<String, f64>| -> Value { metrics.iter().map(|(k, v)| (k.clone(), json!(round(v)))).collect() };
+        let of = |metrics: &BTreeMap<String, f64>| -> Value {
+            metrics.iter().map(|(k, v)| (k.clone(), json!(round(v)))).collect()
+        };
         let tasks: Value = self.tasks.iter().map(|(task, metrics)| (task.clone(), of(metrics))).collect();
         let Self { data, setting, model, seed, .. } = self;
         json!({ "data": data, "setting": setting, "model": model, "seed": seed, "tasks": tasks }).to_string()
@@ -49,10 +51,17 @@ impl Run {
     fn read(line: &str) -> Option<Self> {
         let read: Value = serde_json::from_str(line).ok()?;
         let text = |key: &str| Some(read[key].as_str()?.to_owned());
-        let metrics = |of: &Value| Some(of.as_object()?.iter().filter_map(|(k, v)| Some((k.clone(), v.as_f64()?))).collect());
+        let metrics =
+            |of: &Value| Some(of.as_object()?.iter().filter_map(|(k, v)| Some((k.clone(), v.as_f64()?))).collect());
         let tasks = read["tasks"].as_object()?.iter().map(|(task, of)| Some((task.clone(), metrics(of)?)));
         let tasks = tasks.collect::<Option<_>>()?;
-        Some(Self { data: text("data")?, setting: text("setting")?, model: text("model")?, seed: read["seed"].as_u64()?, tasks })
+        Some(Self {
+            data: text("data")?,
+            setting: text("setting")?,
+            model: text("model")?,
+            seed: read["seed"].as_u64()?,
+            tasks,
+        })
     }
 }
 
@@ -61,7 +70,9 @@ impl Run {
 /// # Errors
 /// A line that is none, by its number.
 pub fn read(text: &str) -> Result<Vec<Run>, String> {
-    let run = |(place, line): (usize, &str)| Run::read(line).ok_or_else(|| format!("{RESULTS}, line {}: not a run", place + 1));
+    let run = |(place, line): (usize, &str)| {
+        Run::read(line).ok_or_else(|| format!("{RESULTS}, line {}: not a run", place + 1))
+    };
     text.lines().enumerate().map(run).collect()
 }
 

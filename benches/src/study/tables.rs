@@ -99,7 +99,8 @@ pub fn summary(runs: &[Run]) -> String {
     for data in &DATA {
         for task in tasks(runs, data) {
             let of = Of { runs, data: data.name, task, metric: "auc" };
-            let mean = |seeds: &Seeds| mean_and_deviation(&seeds.values().copied().collect::<Vec<_>>()).map(|(mean, _)| mean);
+            let mean =
+                |seeds: &Seeds| mean_and_deviation(&seeds.values().copied().collect::<Vec<_>>()).map(|(mean, _)| mean);
             let fixed = MODELS.iter().map(|model| (*model, of.seeds("fixed", model)));
             let best = fixed.filter_map(|(model, seeds)| Some((model, mean(&seeds)?, seeds)));
             let Some((best, _, theirs)) = best.max_by(|a, b| a.1.total_cmp(&b.1)) else { continue };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub enum Verdict {
     /// The best so far: keep these weights.
     Better,
-    /// No better: on a plateau the rate goes down.
+    /// No better.
     Worse,
     /// No better for `patience` evaluations in a row.
     Stop,
@@ -25,6 +25,11 @@ impl EarlyStop {
     /// Stops after `patience` evaluations in a row that are no better than the best.
     pub fn new(patience: usize) -> Self {
         Self { patience, best: None, since: 0 }
+    }
+
+    /// Evaluations in a row that were no better; `None` once it has stopped.
+    pub fn since(&self) -> Option<usize> {
+        (self.since < self.patience).then_some(self.since)
     }
 
     /// Takes the next evaluation. After the stop nothing is better. An undefined value (no validation rows, one class) counts as better: there is nothing to judge by.

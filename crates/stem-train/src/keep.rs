@@ -92,6 +92,8 @@ pub(crate) struct Judged {
     pub(crate) best_of: Vec<usize>,
     /// Whether these weights are to be saved.
     pub(crate) keep: bool,
+    /// Evaluations in a row in which no task became better that has not been settled.
+    pub(crate) since: usize,
 }
 
 impl Keeper {
@@ -118,7 +120,8 @@ impl Keeper {
             () => Verdict::Worse,
         };
         let keep = [Some(verdict), joint].contains(&Some(Verdict::Better));
-        Judged { verdict, best_of, keep }
+        let since = self.judges.iter().filter_map(|judge| judge.stop.since()).min().unwrap_or(0);
+        Judged { verdict, best_of, keep, since }
     }
 
     /// Whether there are no weights yet.
@@ -288,6 +291,8 @@ mod tests {
         assert_eq!(keeper.moments(), [Some(moment(2)), Some(moment(4))]);
         assert_eq!(keeper.all(), [moment(2), moment(4)]);
         assert_eq!(judged.len(), 6, "it stops when b is settled too");
+        let since: Vec<usize> = judged.iter().map(|judged| judged.since).collect();
+        assert_eq!(since, [0, 0, 0, 0, 1, 0], "of a, which is settled, nothing is waited for");
         assert_eq!(keeper.last(), Some(moment(4)));
     }
 

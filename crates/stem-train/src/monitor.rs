@@ -244,6 +244,15 @@ impl EvaluateEvery {
         };
         step == planned || times(step) > times(step - 1)
     }
+
+    /// Evaluations in an epoch of `an_epoch` steps, 1 where they are further apart.
+    pub(crate) fn in_an_epoch(self, an_epoch: usize) -> usize {
+        let times = match self {
+            Self::Steps(every) => an_epoch as f64 / every as f64,
+            Self::Epochs(epochs) => 1.0 / epochs,
+        };
+        times.min(an_epoch as f64).round().max(1.0) as usize
+    }
 }
 
 #[cfg(test)]
@@ -335,6 +344,15 @@ mod tests {
 
     #[test]
     fn validation_is_asked_on_a_grid_of_steps_or_of_epochs_and_at_the_end() {
+        let times = [
+            (EvaluateEvery::Epochs(1.0), 1),
+            (EvaluateEvery::Epochs(2.0), 1),
+            (EvaluateEvery::Epochs(0.25), 4),
+            (EvaluateEvery::Epochs(1e-9), 10), // after every step
+            (EvaluateEvery::Steps(3), 3),
+            (EvaluateEvery::Steps(20), 1),
+        ];
+        times.iter().for_each(|(every, times)| assert_eq!(every.in_an_epoch(10), *times, "{every:?}"));
         let due = |every: EvaluateEvery| (1..=25).filter(|&step| every.is_due(step, 10, 25)).collect::<Vec<_>>();
         assert_eq!(due(EvaluateEvery::default()), [10, 20, 25]);
         assert_eq!(due(EvaluateEvery::Steps(7)), [7, 14, 21, 25]);

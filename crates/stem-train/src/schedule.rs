@@ -3,7 +3,7 @@
 //! ```text
 //! warm-up     rate * (step + 1) / W                                            step < W
 //! cosine      rate * (f + (1 - f) (1 + cos(pi * (step - W) / (S - W))) / 2)    W <= step < S
-//! plateau     rate * factor^(evaluations that were no better)
+//! plateau     rate * factor^(epochs in which no evaluation was better)
 //! ```
 //!
 //! `W` steps of warm-up, `S` planned steps, `f` the final fraction; steps count from 0. The warm-up is Goyal et al.'s (2017), the
@@ -32,7 +32,7 @@ pub enum ScheduleConfig {
     Constant {}, // braces: serde lets a unit variant have any keys
     /// Lowered by validation; the default.
     Plateau {
-        /// The rate is multiplied with it after every evaluation that was no better, for any task whose weights are not settled.
+        /// The rate is multiplied with it after every epoch in which no evaluation was better, for any task whose weights are not settled.
         #[serde(default = "default_factor")]
         factor: f64,
     },
@@ -115,8 +115,8 @@ impl RateSchedule {
         self.full = full;
     }
 
-    /// Tells that an evaluation was no better than the best; a plateau lowers the rate.
-    pub fn evaluation_was_worse(&mut self) {
+    /// Tells that no evaluation of an epoch was better than the best; a plateau lowers the rate.
+    pub fn epoch_was_worse(&mut self) {
         if let ScheduleConfig::Plateau { factor } = self.config {
             self.full *= factor;
         }
@@ -204,8 +204,8 @@ mod tests {
             (ScheduleConfig::Cosine { final_fraction: 0.0 }, 1.0),
         ] {
             let mut schedule = RateSchedule::new(config, 1.0, 0, 100);
-            schedule.evaluation_was_worse();
-            schedule.evaluation_was_worse();
+            schedule.epoch_was_worse();
+            schedule.epoch_was_worse();
             assert_eq!(schedule.rate(0), expected, "{config:?}");
         }
     }

@@ -141,6 +141,33 @@ fn a_worse_epoch_lowers_the_rate_that_the_weights_move_by() {
 }
 
 #[test]
+fn several_evaluations_an_epoch_lower_the_rate_only_after_a_whole_epoch_without_a_gain() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let config = TrainConfig {
+        schedule: ScheduleConfig::Plateau { factor: 0.5 },
+        optimizer: OptimizerConfig::default(),
+        learning_rate: 0.1,
+        evaluate_every: EvaluateEvery::Steps(1), // three an epoch
+        epochs: 12,
+        patience: 36,
+        ..plain()
+    };
+    let out = folder.path().join("out");
+    fit(&small(ModelName::SharedBottom), &dataset, &config, &out);
+    let (mut rate, mut since, mut lowered) = (0.1, 0, 0);
+    for line in log_of(&out) {
+        assert_eq!(line["learning_rate"], rate, "{line}");
+        since = if is_best(&line) { 0 } else { since + 1 };
+        if since > 0 && since % 3 == 0 {
+            rate *= 0.5;
+            lowered += 1;
+        }
+    }
+    assert!(lowered > 1, "a rate of 0.1 overfits");
+}
+
+#[test]
 fn a_training_stops_after_patience_worse_epochs_and_the_learner_has_its_best_weights_again() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
