@@ -43,7 +43,7 @@ const INSET: f64 = 22.0;
 const TEXT: f64 = 16.0;
 
 pub(crate) const STYLE: &str = "text{font-family:sans-serif;font-size:12px}\
-.paper{fill:#fff}.ink{fill:#1f2328}.faint{fill:#59636e}.grid{stroke:#d1d9e0;stroke-width:1}\
+.paper{fill:#fff}.ink{fill:#1f2328}.faint{fill:#59636e}.grid{stroke:#d1d9e0;stroke-width:1}.zero{stroke:#59636e}\
 .line{fill:none;stroke-width:2}.a{stroke:#0550ae}.b{stroke:#a04100}.fa{fill:#0550ae}.fb{fill:#a04100}\
 .title{font-size:15px;font-weight:600}.value{font-size:11px}\
 @media(prefers-color-scheme:dark){.paper{fill:#0d1117}.ink{fill:#e6edf3}.faint{fill:#9198a1}.grid{stroke:#30363d}\
@@ -200,7 +200,7 @@ fn separated(digits: &str) -> String {
     digits.char_indices().flat_map(|(i, digit)| comma(i).then_some(',').into_iter().chain([digit])).collect()
 }
 
-fn line(svg: &mut String, class: &str, [x1, x2]: [f64; 2], [y1, y2]: [f64; 2]) {
+pub(crate) fn line(svg: &mut String, class: &str, [x1, x2]: [f64; 2], [y1, y2]: [f64; 2]) {
     let _ = writeln!(svg, "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>");
 }
 

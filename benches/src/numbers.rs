@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::study::{self, tables};
+use crate::study::{self, picture, tables};
 
 const BEGIN: &str = "<!-- numbers: ";
 const CLOSE: &str = " -->\n";
@@ -16,6 +16,16 @@ const END: &str = "<!-- end of numbers -->";
 
 /// The texts that hold marked parts, below the workspace.
 pub const TEXTS: [&str; 3] = ["README.md", "docs/benchmarks.md", "docs/learned-priors.md"];
+
+/// Pictures that are drawn of the same numbers, below the workspace.
+///
+/// # Errors
+/// As [`parts`].
+pub fn pictures(folder: &Path) -> Result<BTreeMap<&'static str, String>, String> {
+    let path = folder.join(study::RESULTS);
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(BTreeMap::from([("docs/img/learned-priors.svg", picture::gained(&study::read(&text)?))]))
+}
 
 /// What every marked part is to hold, by name, from the files in `folder`.
 ///
@@ -187,6 +197,9 @@ mod tests {
         for text in TEXTS {
             let text = std::fs::read_to_string(workspace.join(text)).unwrap();
             assert_eq!(fill(&text, &parts).unwrap(), text);
+        }
+        for (name, picture) in pictures(&workspace.join("docs/numbers")).unwrap() {
+            assert_eq!(std::fs::read_to_string(workspace.join(name)).unwrap(), picture);
         }
     }
 }

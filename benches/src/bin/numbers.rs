@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
-use stem_benches::numbers::{TEXTS, fill, parts};
+use stem_benches::numbers::{TEXTS, fill, parts, pictures};
 
 /// Arguments of `step_time` that are measured.
 const STEPS: [&str; 6] = [
@@ -85,6 +85,9 @@ fn write(args: &Args) -> Result<(), String> {
     }
     if !args.measure.is_empty() {
         save("machine.txt", &machine())?;
+    }
+    for (name, picture) in pictures(&folder)? {
+        std::fs::write(workspace.join(name), picture).map_err(|e| format!("{name}: {e}"))?;
     }
     let parts = parts(&folder)?;
     for name in TEXTS {

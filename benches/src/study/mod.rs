@@ -2,6 +2,7 @@
 //! `docs/numbers/study.jsonl` each, from which the tables of `docs/learned-priors.md` are written.
 
 pub mod grid;
+pub mod picture;
 pub mod tables;
 
 use std::collections::BTreeMap;

@@ -91,25 +91,49 @@ pub fn models(runs: &[Run], folder: &str) -> String {
     out
 }
 
-/// STEM under the learned prior against the best model under a fixed one, by mean AUC, and against STEM under a fixed one.
+/// STEM under the learned prior on a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gain<'r> {
+    /// The data set.
+    pub data: &'static str,
+    /// The task.
+    pub task: &'r str,
+    /// The best model under a fixed prior, by mean AUC.
+    pub best: &'static str,
+    /// Against that one: difference of AUC, and half of its 95 % interval.
+    pub against_best: Option<(f64, f64)>,
+    /// Against STEM under a fixed prior.
+    pub against_own: Option<(f64, f64)>,
+    /// How many seeds.
+    pub seeds: usize,
+}
+
+/// What the learned prior is worth to STEM, on every data set and task that runs are of.
+pub fn gains(runs: &[Run]) -> Vec<Gain<'_>> {
+    let gain = |data: &'static str, task| {
+        let of = Of { runs, data, task, metric: "auc" };
+        let mean =
+            |seeds: &Seeds| mean_and_deviation(&seeds.values().copied().collect::<Vec<_>>()).map(|(mean, _)| mean);
+        let fixed = MODELS.iter().map(|model| (*model, of.seeds("fixed", model)));
+        let of_all = fixed.filter_map(|(model, seeds)| Some((model, mean(&seeds)?, seeds)));
+        let (best, _, theirs) = of_all.max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let learned = of.seeds("learned", "stem");
+        let [against_best, against_own] =
+            [&theirs, &of.seeds("fixed", "stem")].map(|theirs| difference(&learned, theirs));
+        Some(Gain { data, task, best, against_best, against_own, seeds: learned.len() })
+    };
+    DATA.iter().flat_map(|data| tasks(runs, data).into_iter().filter_map(|task| gain(data.name, task))).collect()
+}
+
+/// The same as a table.
 pub fn summary(runs: &[Run]) -> String {
     let mut out = String::new();
     let columns = ["data", "task", "best fixed", "STEM, learned, against it", "against STEM, fixed", "seeds"];
     head(&mut out, &columns.map(String::from));
-    for data in &DATA {
-        for task in tasks(runs, data) {
-            let of = Of { runs, data: data.name, task, metric: "auc" };
-            let mean =
-                |seeds: &Seeds| mean_and_deviation(&seeds.values().copied().collect::<Vec<_>>()).map(|(mean, _)| mean);
-            let fixed = MODELS.iter().map(|model| (*model, of.seeds("fixed", model)));
-            let best = fixed.filter_map(|(model, seeds)| Some((model, mean(&seeds)?, seeds)));
-            let Some((best, _, theirs)) = best.max_by(|a, b| a.1.total_cmp(&b.1)) else { continue };
-            let learned = of.seeds("learned", "stem");
-            let [against_best, against_own] =
-                [&theirs, &of.seeds("fixed", "stem")].map(|theirs| signed(difference(&learned, theirs)));
-            writeln!(out, "| {} | {task} | {best} | {against_best} | {against_own} | {} |", data.name, learned.len())
-                .expect("a String takes all");
-        }
+    for Gain { data, task, best, against_best, against_own, seeds } in gains(runs) {
+        let [against_best, against_own] = [against_best, against_own].map(signed);
+        writeln!(out, "| {data} | {task} | {best} | {against_best} | {against_own} | {seeds} |")
+            .expect("a String takes all");
     }
     out
 }
