@@ -10,7 +10,6 @@ use crate::error::{Result, require};
 use crate::memory::MemoryPlan;
 use crate::ranks::{Team, owner};
 use crate::step::TableMode;
-use crate::training::planned_steps;
 
 /// Refuses a configuration that cannot train on the data; gives what memory the training will take. Whether there is so much is for
 /// the caller to ask, who knows the device and how many trainings run side by side:
@@ -44,7 +43,7 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
     let several = config.balance == BalanceConfig::default() || schema.tasks.len() > 1;
     let expected = "fixed where there is one task: there is nothing to balance";
     require("balance", config.balance.name(), expected, several)?;
-    let (climb, planned) = (config.warm_up_steps, planned_steps(config, dataset));
+    let (climb, planned) = (config.warm_up_steps, config.planned_steps(dataset));
     let found = format_args!("{climb} of {planned} planned");
     require("warm_up_steps", found, "fewer: the rate would never be reached", climb == 0 || climb < planned)?;
     let (widths, size) = (spec.widths(schema), spec.size(schema));

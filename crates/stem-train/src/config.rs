@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use stem_core::Schema;
 use stem_core::loss::{Criterion, TaskLoss};
 use stem_core::precision::Precision;
+use stem_data::{Dataset, Split};
 
 use crate::balance::BalanceConfig;
 use crate::calibrate::Calibrate;
@@ -161,6 +162,21 @@ impl TrainConfig {
     /// The share of rows without a positive that an epoch sees, where it is not all of them.
     pub fn kept_negatives(&self) -> Option<f64> {
         self.negative_sampling.map(|sampling| sampling.keep)
+    }
+
+    /// Steps of an epoch.
+    pub fn steps_an_epoch(&self, dataset: &Dataset) -> usize {
+        dataset.rows_kept(Split::Train, self.kept_negatives()).div_ceil(self.batch_size)
+    }
+
+    /// Steps of all epochs.
+    pub fn planned_steps(&self, dataset: &Dataset) -> usize {
+        self.epochs.saturating_mul(self.steps_an_epoch(dataset))
+    }
+
+    /// How often validation is asked in an epoch; 1 where it is asked more seldom.
+    pub fn evaluations_an_epoch(&self, dataset: &Dataset) -> usize {
+        self.evaluate_every.in_an_epoch(self.steps_an_epoch(dataset))
     }
 
     /// The same settings with the prior that they ask for written out.

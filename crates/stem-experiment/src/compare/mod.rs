@@ -124,6 +124,7 @@ pub fn compare<C: ModelFamily>(
     plan.models.iter().for_each(|(model, _)| experiment.log_preset(model));
     let Trained { plan, runs, search, warnings: of_search } = trained(plan, search, config, dataset, out, options)?;
     let mut warnings = inspect::of_dataset(dataset);
+    warnings.extend(inspect::of_training(&experiment.train, dataset));
     warnings.extend(of_search);
 
     let tasks = dataset.schema().task_names();

@@ -30,7 +30,7 @@ pub(crate) use page::page_of_run;
 pub(crate) use provenance::{model_settings, provenance};
 pub(crate) use quality::{spread, spreads};
 pub(crate) use strata::{Pair, pairs};
-pub(crate) use warnings::{constants, of_dataset, of_model};
+pub(crate) use warnings::{constants, of_dataset, of_model, of_training};
 
 use embeddings::embedding_report;
 use gates::gate_map;

@@ -6,7 +6,7 @@ use std::path::Path;
 use stem_core::models::ModelFamily;
 use stem_data::Dataset;
 
-use super::{ModelRuns, constants, model_settings, of_dataset, of_model, provenance};
+use super::{ModelRuns, constants, model_settings, of_dataset, of_model, of_training, provenance};
 use crate::compare::metrics_of;
 use crate::error::Result;
 use crate::experiment::Experiment;
@@ -34,6 +34,7 @@ pub(crate) fn page_of_run<C: ModelFamily>(
     let decide = metrics_of(dataset, Metric::default(), &BTreeMap::new());
     let (model, scores) = runs.report(std::slice::from_ref(&metrics), &decide, settings);
     let mut warnings = of_dataset(dataset);
+    warnings.extend(of_training(train, dataset));
     warnings.extend(of_model(&model, &scores, &constants(dataset), dataset));
     if metrics.interrupted {
         warnings.push("The training was stopped before its end: the weights are the best until then.".into());

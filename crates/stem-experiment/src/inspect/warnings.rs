@@ -5,9 +5,23 @@ use stem_data::{Dataset, Split};
 use stem_report::analysis::Metric;
 use stem_report::metrics::{TaskMetrics, column};
 use stem_report::report::ModelReport;
+use stem_train::TrainConfig;
 
 /// Positives below which an AUC is mostly noise.
 const FEW_POSITIVES: usize = 50;
+
+/// What is odd about how models are trained on these data.
+pub(crate) fn of_training(config: &TrainConfig, dataset: &Dataset) -> Option<String> {
+    let (patience, in_an_epoch) = (config.patience, config.evaluations_an_epoch(dataset));
+    let is_asked = dataset.rows(Split::Valid) > 0;
+    (is_asked && patience < in_an_epoch).then(|| {
+        format!(
+            "`patience = {patience}` is less than the {in_an_epoch} evaluations of an epoch. A curve has teeth as long as an epoch, and a task may be \
+             settled at one of them: `patience = {}` waits for two epochs.",
+            2 * in_an_epoch
+        )
+    })
+}
 
 /// What is odd about the data, and about test labels.
 pub(crate) fn of_dataset(dataset: &Dataset) -> Vec<String> {
@@ -123,6 +137,7 @@ mod tests {
     use super::*;
     use crate::inspect::task_report;
     use stem_data::{PrepareOptions, Recipe, prepare};
+    use stem_train::EvaluateEvery;
 
     /// Labels with every third row positive, and every second.
     fn dataset(folder: &std::path::Path) -> Dataset {
@@ -141,6 +156,18 @@ mod tests {
         "#;
         let recipe = Recipe::parse(recipe, "recipe.toml").unwrap();
         prepare(&recipe, folder, &folder.join("columns"), &PrepareOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn patience_that_ends_within_an_epoch_is_warned_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = dataset(folder.path());
+        let config =
+            TrainConfig { evaluate_every: EvaluateEvery::Epochs(0.25), batch_size: 4, ..TrainConfig::default() };
+        let found = |patience| of_training(&TrainConfig { patience, ..config.clone() }, &dataset);
+        assert!(found(3).unwrap().ends_with("`patience = 8` waits for two epochs."));
+        assert_eq!(found(4), None);
+        assert_eq!(of_training(&TrainConfig::default(), &dataset), None, "an evaluation an epoch");
     }
 
     fn warnings(dataset: &Dataset, scores: impl Fn(usize) -> [f32; 2]) -> Vec<String> {

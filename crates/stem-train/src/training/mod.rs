@@ -90,7 +90,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             objective: objective(dataset, config),
             losses: LossMeter::new(schema, state.table.rows().is_on_host()),
             state: Some(state),
-            schedule: RateSchedule::new(schedule, learning_rate, warm_up_steps, planned_steps(config, dataset)),
+            schedule: RateSchedule::new(schedule, learning_rate, warm_up_steps, config.planned_steps(dataset)),
             balance: Balance::new(balance, tasks.len(), seed, device),
             prior: learned_prior(learner)?,
             unseen: Unseen::new(config.unseen, dataset)?,
@@ -201,7 +201,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
 
     /// Now.
     fn moment(&self) -> Moment {
-        let an_epoch = steps_an_epoch(&self.learner.config, self.learner.dataset).max(1);
+        let an_epoch = self.learner.config.steps_an_epoch(self.learner.dataset).max(1);
         Moment { steps: self.steps, epoch: self.epoch, at: self.steps as f64 / an_epoch as f64 }
     }
 
@@ -221,7 +221,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         }
         let total = dataset.rows_kept(Split::Train, config.kept_negatives());
         let bar = progress.rows(format!("{} epoch {}/{}", spec.name(), self.epoch, config.epochs), total);
-        let (an_epoch, planned) = (steps_an_epoch(config, dataset), planned_steps(config, dataset));
+        let (an_epoch, planned) = (config.steps_an_epoch(dataset), config.planned_steps(dataset));
         bar.advance((self.taken * config.batch_size).min(total));
         let mut begun = Instant::now();
         let whole_groups = config.criterion(dataset.schema())?.is_of_groups();
@@ -342,16 +342,6 @@ pub(crate) fn mixed(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
-}
-
-/// Steps of one epoch.
-fn steps_an_epoch(config: &TrainConfig, dataset: &Dataset) -> usize {
-    dataset.rows_kept(Split::Train, config.kept_negatives()).div_ceil(config.batch_size)
-}
-
-/// Steps of all epochs.
-pub(crate) fn planned_steps(config: &TrainConfig, dataset: &Dataset) -> usize {
-    config.epochs.saturating_mul(steps_an_epoch(config, dataset))
 }
 
 /// The learned prior, if a configuration asks for one.

@@ -12,7 +12,7 @@ use stem_data::Split;
 use stem_report::analysis::LabelKind;
 use stem_report::metrics::{TaskMetrics, four_decimals};
 
-use super::{Training, steps_an_epoch};
+use super::Training;
 use crate::calibrate;
 use crate::checkpoint::Change;
 use crate::early_stop::Verdict;
@@ -80,7 +80,7 @@ impl<C: ModelSpec> Training<'_, C> {
         self.tell(&valid, &judged.best_of, moment)?;
         self.losses = LossMeter::new(schema, self.state().table.rows().is_on_host());
         // One evaluation says little where there are several an epoch: what is better at its end may be worse in its middle.
-        let in_an_epoch = learner.config.evaluate_every.in_an_epoch(steps_an_epoch(&learner.config, learner.dataset));
+        let in_an_epoch = learner.config.evaluations_an_epoch(learner.dataset);
         if judged.verdict == Verdict::Worse && judged.since.is_multiple_of(in_an_epoch) {
             self.schedule.epoch_was_worse();
         }
