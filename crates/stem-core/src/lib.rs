@@ -74,6 +74,7 @@ mod columns;
 mod example;
 mod embedding;
 mod norm;
+mod own_residual;
 mod scoped;
 mod size;
 pub mod precision;

@@ -27,6 +27,7 @@ pub use crate::gate_sums::{GateMean, GateSums};
 pub use crate::layer::{GateInput, Layer, LayerShape, Reach, Wiring};
 pub use crate::mlp::{HiddenConfig, LinearBank, MlpBank, MlpShape};
 pub use crate::norm::BatchNormBank;
+pub use crate::own_residual::{OwnResidual, OwnSum};
 pub use crate::tower::Towers;
 
 /// The generator that weights are drawn from; the same seed gives the same weights on every device.

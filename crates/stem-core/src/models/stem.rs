@@ -22,6 +22,7 @@ use crate::experts::Streams;
 use crate::front::FrontConfig;
 use crate::layer::{GateInput, Reach, Wiring};
 use crate::mlp::HiddenConfig;
+use crate::own_residual::OwnResidual;
 use crate::schema::Schema;
 
 /// Sizes of a STEM-Net, and its ablations; the defaults are the paper's.
@@ -46,6 +47,8 @@ pub struct StemConfig {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// What is added of a task's own experts to its mix, past the gates.
+    pub own_residual: OwnResidual,
     /// What stands before the model, by keys among these; nothing by default.
     #[serde(skip)]
     pub front: FrontConfig,
@@ -72,7 +75,18 @@ impl Default for StemConfig {
 /// The whole STEM of those sizes.
 impl From<LayeredSizes> for StemConfig {
     fn from(sizes: LayeredSizes) -> Self {
-        let LayeredSizes { dim, layers, specific_experts, shared_experts, experts, gate, tower, hidden, front } = sizes;
+        let LayeredSizes {
+            dim,
+            layers,
+            specific_experts,
+            shared_experts,
+            experts,
+            gate,
+            tower,
+            hidden,
+            own_residual,
+            front,
+        } = sizes;
         Self {
             dim,
             shared_dim: None,
@@ -83,6 +97,7 @@ impl From<LayeredSizes> for StemConfig {
             gate,
             tower,
             hidden,
+            own_residual,
             front,
             stop_gradient: true,
             reach: Reach::All,
@@ -105,6 +120,7 @@ impl StemConfig {
             gate: self.gate.clone(),
             tower: self.tower.clone(),
             hidden: self.hidden,
+            own_residual: self.own_residual,
             front: self.front.clone(),
         }
     }
@@ -125,7 +141,7 @@ impl StemConfig {
     fn wiring(&self, l: usize) -> Wiring {
         let once = l == 0 && !self.task_embeddings;
         let gate_input = if once { GateInput::Own } else { self.gate_input };
-        Wiring { reach: self.reach, gate_input, stop_gradient: self.stop_gradient }
+        Wiring { reach: self.reach, gate_input, stop_gradient: self.stop_gradient, own_residual: self.own_residual }
     }
 
     /// Whether the first layer's gates read `x_t + x_S`, which is then taken from the table at once.

@@ -1,0 +1,88 @@
+//! What past papers add to experts and gates: the numbers of a twin in NumPy, gradients too.
+
+use crate::common::oracle::*;
+use crate::common::*;
+use burn::tensor::{Tensor, TensorData};
+use serde::Deserialize;
+use stem_core::models::*;
+use stem_core::nn::*;
+use stem_core::*;
+
+/// A user and an item; two tasks.
+fn log() -> Schema {
+    let fields = vec![Field::category("user", 0), Field::category("item", 1)];
+    let specs = [("users", 5), ("items", 6)].map(|(name, rows)| VocabularySpec::new(name, rows));
+    Schema::new(fields, specs.into(), ["like", "love"].map(Task::new).into())
+}
+
+#[derive(Deserialize)]
+struct Fixture {
+    dim: usize,
+    experts: Vec<usize>,
+    gate: Vec<usize>,
+    tower: Vec<usize>,
+    rows: Vec<(u32, u32)>,
+    cases: Vec<Case>,
+}
+
+impl Fixture {
+    fn read() -> Self {
+        serde_json::from_str(include_str!("fixtures/cures.json")).unwrap()
+    }
+
+    /// The model of a case: the fixture's sizes, and the case's keys.
+    fn config(&self, case: &Case) -> ModelConfig {
+        let mut keys = case.case.clone();
+        for (key, value) in [("dim", serde_json::json!(self.dim)), ("experts", serde_json::json!(self.experts))] {
+            keys[key] = value;
+        }
+        for (key, value) in [("gate", &self.gate), ("tower", &self.tower)] {
+            keys[key] = serde_json::json!(value);
+        }
+        let keys = keys.as_object_mut().unwrap();
+        let name: ModelName = keys.remove("model").unwrap().as_str().unwrap().parse().unwrap();
+        name.deserialize_config(serde_json::Value::Object(keys.clone())).unwrap()
+    }
+}
+
+#[test]
+fn what_papers_add_to_experts_and_gates_and_its_gradients_are_those_of_their_equations() {
+    let (fixture, schema, device) = (Fixture::read(), log(), device());
+    let ids: Vec<u32> = fixture.rows.iter().flat_map(|&(user, item)| [user, 5 + item]).collect();
+    let weights = vec![1.0; ids.len()];
+    for case in &fixture.cases {
+        let (name, config) = (case.case.to_string(), fixture.config(case));
+        config.check(&schema).unwrap();
+        let network = with_parameters(config.init(&schema, &mut rng(1), &device.clone().autodiff()), &case.parameters);
+        let widths = config.widths(&schema);
+        let table = EmbeddingTable::from_values(case.table.clone(), &widths, &device);
+        let hold = || {
+            let leaf = table.rows().tensor().clone().autodiff().require_grad();
+            let (index, weights) = upload(&ids, &weights, fixture.rows.len(), &device);
+            let x = SlotLayout::new(&schema, &widths).pool(leaf.clone(), index.autodiff(), weights.autodiff());
+            let y = network.forward(x); // [B, T]
+            close(&values(y.clone()), &case.y, 1e-6, &name);
+            let pull = Tensor::<2>::from_data(TensorData::new(case.pull.clone(), y.dims()), &device).autodiff();
+            let grads = (y * pull).sum().backward();
+            let share = if is_on_gpu() { 5e-5 } else { 1e-5 };
+            close(&values(leaf.grad(&grads).unwrap()), &case.dtable, share, &format!("{name}: rows"));
+            case.hold_gradients(&network, &grads, share, &name);
+        };
+        hold();
+        fused::without(hold);
+    }
+}
+
+#[test]
+fn a_residual_of_own_experts_wants_own_experts() {
+    let none = LayeredSizes { specific_experts: 0, own_residual: OwnResidual::Mean, ..layered() };
+    for config in [ModelConfig::Stem(none.clone().into()), ModelConfig::Ple(PleConfig(none))] {
+        let message = config.check(&log()).unwrap_err().to_string();
+        assert!(
+            message.contains("`own_residual` is set, expected `\"none\"` where specific_experts is 0"),
+            "{message}"
+        );
+    }
+    let unknown = ModelName::Stem.deserialize_config(serde_json::json!({ "own_residual": "some" })).unwrap_err();
+    assert!(unknown.to_string().contains("expected one of `none`, `mean`, `gated`"), "{unknown}");
+}
