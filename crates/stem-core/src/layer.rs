@@ -74,6 +74,8 @@ pub struct LayerShape<'a> {
     pub followed: bool,
     /// How the streams meet.
     pub wiring: Wiring,
+    /// Tasks whose losses change nothing shared, and whose experts no other loss changes; none, unless gradients are stopped.
+    pub auxiliary: &'a [usize],
 }
 
 impl<'a> LayerShape<'a> {
@@ -140,8 +142,10 @@ impl<'a> LayerShape<'a> {
         let repeated = if self.specific > 1 { self.tasks * self.specific } else { 0 };
         let gate_inputs = if self.wiring.gate_input == GateInput::OwnPlusShared { self.tasks } else { 0 };
         let streams = self.tasks + usize::from(self.shared_gate().is_some());
+        let as_read = if self.auxiliary.is_empty() { 0 } else { product(gate_inputs, self.shared_input.unwrap_or(0)) };
         let mixed = self.experts() + self.expert.last().copied().unwrap_or(0);
-        let activations = product(repeated + gate_inputs, self.input).saturating_add(product(streams, mixed));
+        let activations =
+            product(repeated + gate_inputs, self.input).saturating_add(as_read).saturating_add(product(streams, mixed));
         let between = NetworkSize { parameters: 0, activations };
         let (own, of_shared) = self.own_sums();
         let added = own.size() + of_shared.map(|shape| shape.size()).unwrap_or_default();
@@ -162,8 +166,9 @@ impl<'a> LayerShape<'a> {
             tasks: self.tasks,
             specific: self.specific,
             wiring: self.wiring,
+            auxiliary: self.auxiliary.to_vec(),
             mask: if self.wiring.stop_gradient {
-                AftbMask::task_specific(self.tasks, self.specific, self.shared, shared_stream)
+                AftbMask::with_auxiliary(self.tasks, self.specific, self.shared, shared_stream, self.auxiliary)
             } else {
                 AftbMask::open(count, self.experts())
             },
@@ -183,6 +188,8 @@ pub struct Layer {
     specific: usize,
     #[module(skip)]
     wiring: Wiring,
+    #[module(skip)]
+    auxiliary: Vec<usize>,
     #[module(skip)]
     mask: AftbMask,
 }
@@ -240,10 +247,24 @@ impl Layer {
         let x_t = x.tasks.clone();
         match (self.wiring.gate_input, x.shared.clone()) {
             (GateInput::OwnPlusShared, Some(_)) if let Some(sums) = &x.sums => sums.clone(),
-            (GateInput::OwnPlusShared, Some(x_s)) if x_s.dims()[2] == x_t.dims()[2] => x_t + x_s,
-            (GateInput::OwnPlusShared, Some(x_s)) => Tensor::cat(vec![x_t, x_s.repeat_dim(0, self.tasks)], 2),
+            (GateInput::OwnPlusShared, Some(x_s)) if x_s.dims()[2] == x_t.dims()[2] => x_t + self.as_read(x_s),
+            (GateInput::OwnPlusShared, Some(x_s)) => {
+                let x_s = self.as_read(x_s);
+                let times = self.tasks / x_s.dims()[0];
+                Tensor::cat(vec![x_t, x_s.repeat_dim(0, times)], 2)
+            }
             _ => x_t,
         }
+    }
+
+    /// `x_S` as the tasks' gates read it: those of auxiliary tasks stop its gradient. `[1, B, I_S]`, or `[T, B, I_S]`
+    fn as_read(&self, x_s: Tensor<3>) -> Tensor<3> {
+        if self.auxiliary.is_empty() || !x_s.is_autodiff() {
+            return x_s;
+        }
+        let stopped = x_s.clone().detach();
+        let of_task = |t: usize| if self.auxiliary.contains(&t) { stopped.clone() } else { x_s.clone() };
+        Tensor::cat((0..self.tasks).map(of_task).collect(), 0)
     }
 
     /// Logits over a task's own and the shared experts, put at their places among all. `[T, B, specific + C]` to `[T, B, E]`

@@ -77,7 +77,9 @@ pub fn stem_ablations() -> Vec<StemConfig> {
         StemConfig { own_residual: OwnResidual::Mean, specific_experts: 1, ..base.clone() },
         StemConfig { own_residual: OwnResidual::Gated, specific_experts: 1, shared_experts: 2, ..base.clone() },
         StemConfig { own_residual: OwnResidual::Gated, task_embeddings: false, ..base.clone() },
-        StemConfig { own_residual: OwnResidual::Gated, shared_embedding: false, shared_experts: 0, ..base },
+        StemConfig { own_residual: OwnResidual::Gated, shared_embedding: false, shared_experts: 0, ..base.clone() },
+        StemConfig { auxiliary: vec!["love".into()], ..base.clone() },
+        StemConfig { auxiliary: vec!["love".into()], shared_dim: Some(7), ..base },
     ]
 }
 
