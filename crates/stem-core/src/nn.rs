@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`EmbeddingTable`], [`RowMatrix`], [`ScoringTable`], [`SlotLayout`], [`Pooled`], [`DistinctRows`] | rows of the table, and the fields' vectors made of them |
 //! | [`MlpBank`], [`LinearBank`], [`HiddenConfig`], [`Activation`], [`BatchNormBank`] | banks of perceptrons of one shape |
-//! | [`Front`] of [`Interest`], [`Numbers`], [`Domain`], [`Cross`], [`Fm`] | what stands before a model: attended histories, buckets of numbers, gates of a domain, crosses, pairs |
+//! | [`Front`] of [`Interest`], [`Numbers`], [`Domain`], [`Cross`], [`Fm`], [`FeatureGate`] | what stands before a model: attended histories, buckets of numbers, gates of a domain, crosses, pairs, gates on features |
 //! | [`TowerGates`] | gates of a domain on towers |
 //! | [`Experts`], [`Gates`], [`Layer`], [`Towers`] | what the models are wired of |
 //! | [`seed_dropout`] | what the next step drops |
@@ -19,8 +19,8 @@ pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, Scor
 pub use crate::experts::{ExpertOutputs, Experts, Streams};
 pub use crate::forward::{pool, score, upload, upload_index};
 pub use crate::front::{
-    Block, BlockConfig, Cross, CrossConfig, Domain, DomainConfig, Fm, FmConfig, Front, FrontConfig, Interest,
-    InterestConfig, Numbers, NumbersConfig, Positions, TowerGates, TowerPlan,
+    Block, BlockConfig, Cross, CrossConfig, Domain, DomainConfig, FeatureGate, FeatureGateConfig, Fm, FmConfig, Front,
+    FrontConfig, Interest, InterestConfig, Numbers, NumbersConfig, Positions, TowerGates, TowerPlan,
 };
 pub use crate::gate::Gates;
 pub use crate::gate_sums::{GateMean, GateSums};

@@ -86,3 +86,42 @@ fn a_residual_of_own_experts_wants_own_experts() {
     let unknown = ModelName::Stem.deserialize_config(serde_json::json!({ "own_residual": "some" })).unwrap_err();
     assert!(unknown.to_string().contains("expected one of `none`, `mean`, `gated`"), "{unknown}");
 }
+
+/// What a network makes of the common rows, of the same table.
+fn logits(config: &ModelConfig) -> (AnyModel, Vec<f32>) {
+    let (table, network) = init(config, &device());
+    let batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
+    let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
+    let x = SlotLayout::new(&schema(), table.widths()).pool(table.rows().tensor().clone(), index, weights);
+    let z = values(network.forward(x));
+    (network, z)
+}
+
+#[test]
+fn every_model_has_gates_on_features_that_begin_open_and_knows_their_size() {
+    for plain in every_model() {
+        let config = with_key(&plain, "feature_gate", FeatureGateConfig { rank: 2 });
+        config.check(&schema()).unwrap();
+        let ((network, gated), (_, ungated)) = (logits(&config), logits(&plain));
+        close(&gated, &ungated.iter().map(|z| f64::from(*z)).collect::<Vec<_>>(), 1e-6, config.name());
+        let built: usize = params::list(&network).iter().map(|(_, _, count)| count).sum();
+        assert_eq!(config.size(&schema()).parameters, built as u64, "{config:?}");
+        let shut = |(name, mut data): (String, TensorData)| {
+            if name == "feature_gate.up.bias" {
+                data = TensorData::full(data.shape(), -30.0f32);
+            }
+            (name, data)
+        };
+        let shut = params::replace(network, params::collect(&logits(&config).0).into_iter().map(shut).collect());
+        let (table, batch) = (init(&config, &device()).0, encode_rows(&schema(), &vocabularies(), &rows()).unwrap());
+        let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
+        let x = SlotLayout::new(&schema(), table.widths()).pool(table.rows().tensor().clone(), index, weights);
+        let z = values(shut.unwrap().forward(x));
+        let outputs = z.len() / batch.rows;
+        let alike = |row: &[f32]| row.iter().zip(&z).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(z.chunks(outputs).all(alike), "{}: shut gates tell rows apart: {z:?}", config.name());
+    }
+    let none = with_key(&stem(), "feature_gate", FeatureGateConfig { rank: 0 });
+    let message = none.check(&schema()).unwrap_err().to_string();
+    assert!(message.contains("`feature_gate.rank` is 0, expected 1 to 4096"), "{message}");
+}

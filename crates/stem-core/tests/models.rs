@@ -130,7 +130,7 @@ fn the_size_told_beforehand_is_the_networks() {
     };
     for config in every_model() {
         same(&config);
-        for activation in [Activation::Gelu, Activation::Prelu, Activation::Dice] {
+        for activation in [Activation::Gelu, Activation::Swish, Activation::Prelu, Activation::Dice] {
             same(&with_hidden(&config, HiddenConfig { activation, batch_norm: true, dropout: 0.1 }));
         }
     }
