@@ -14,6 +14,7 @@
 //! `docs/adding-a-model.md` writes a model with them.
 
 pub use crate::activation::{Activation, ActivationBank};
+pub use crate::covariance::CovarianceConfig;
 pub use crate::dropout::seed as seed_dropout;
 pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, ScoringTable, SlotLayout};
 pub use crate::experts::{ExpertOutputs, Experts, Streams};

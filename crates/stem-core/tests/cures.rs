@@ -60,10 +60,15 @@ fn what_papers_add_to_experts_and_gates_and_its_gradients_are_those_of_their_equ
             let leaf = table.rows().tensor().clone().autodiff().require_grad();
             let (index, weights) = upload(&ids, &weights, fixture.rows.len(), &device);
             let x = SlotLayout::new(&schema, &widths).pool(leaf.clone(), index.autodiff(), weights.autodiff());
-            let y = network.forward(x); // [B, T]
+            let (y, penalty) = network.forward_penalized(x); // [B, T], [1]
             close(&values(y.clone()), &case.y, 1e-6, &name);
             let pull = Tensor::<2>::from_data(TensorData::new(case.pull.clone(), y.dims()), &device).autodiff();
-            let grads = (y * pull).sum().backward();
+            let mut loss = (y * pull).sum();
+            if let Some(penalty) = penalty {
+                close(&values(penalty.clone()), &[case.penalty], 1e-6, &name);
+                loss = loss + penalty;
+            }
+            let grads = loss.backward();
             let share = if is_on_gpu() { 5e-5 } else { 1e-5 };
             close(&values(leaf.grad(&grads).unwrap()), &case.dtable, share, &format!("{name}: rows"));
             case.hold_gradients(&network, &grads, share, &name);
@@ -124,4 +129,38 @@ fn every_model_has_gates_on_features_that_begin_open_and_knows_their_size() {
     let none = with_key(&stem(), "feature_gate", FeatureGateConfig { rank: 0 });
     let message = none.check(&schema()).unwrap_err().to_string();
     assert!(message.contains("`feature_gate.rank` is 0, expected 1 to 4096"), "{message}");
+}
+
+#[test]
+fn a_covariance_that_cannot_be_is_refused() {
+    let refused = |covariance, expected: &str| {
+        let config = with_key(&ModelConfig::Mmoe(MmoeConfig(mixture())), "covariance", covariance);
+        let message = config.check(&schema()).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    let some = CovarianceConfig::default();
+    refused(CovarianceConfig { weight: -1.0, ..some }, "`covariance.weight` is -1, expected a number of 0 or more");
+    refused(CovarianceConfig { rows: 1, ..some }, "`covariance.rows` is 1, expected 2 or more: one row does not vary");
+    let text = serde_json::json!({ "covariance": 0.1 });
+    let message = ModelName::Mmoe.deserialize_config(text).unwrap_err().to_string();
+    assert!(message.contains("a table like { weight = 0.1, rows = 256 }"), "{message}");
+}
+
+#[test]
+fn mixtures_that_weigh_numbers_one_by_one_know_their_size_and_their_gates_are_distributions() {
+    for name in ["omoe", "mmoe", "mmoe-me"] {
+        let of_name = |config: &ModelConfig| config.name() == name;
+        let plain = every_model().into_iter().find(of_name).unwrap();
+        let config = with_key(&with_key(&plain, "elementwise_gates", true), "covariance", CovarianceConfig::default());
+        let (network, z) = logits(&config);
+        assert!(z.iter().all(|z| z.is_finite()) && z != logits(&plain).1, "{name}");
+        let built: usize = params::list(&network).iter().map(|(_, _, count)| count).sum();
+        assert_eq!(config.size(&schema()).parameters, built as u64, "{name}");
+        let (table, batch) = (init(&config, &device()).0, encode_rows(&schema(), &vocabularies(), &rows()).unwrap());
+        let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
+        let x = SlotLayout::new(&schema(), table.widths()).pool(table.rows().tensor().clone(), index, weights);
+        let gates = network.gates(x).pop().unwrap();
+        assert_eq!(gates.dims(), [if name == "omoe" { 1 } else { 2 }, 4, 3], "{name}");
+        assert!(values(gates.sum_dim(2)).iter().all(|sum| (sum - 1.0).abs() < 1e-5), "{name}");
+    }
 }
