@@ -20,6 +20,8 @@ pub enum Activation {
     Gelu,
     /// `tanh(y)`
     Tanh,
+    /// `y sigmoid(y)`, also called SiLU. Ramachandran et al., *Searching for Activation Functions*, 2017.
+    Swish,
     /// `max(y, 0) + a min(y, 0)` with a learned `a` for every output. He et al., ICCV 2015.
     Prelu,
     /// `p y + a (1 - p) y` with `p = sigmoid(batch_norm(y))` and a learned `a` for every output. Zhou et al., *Deep Interest
@@ -31,7 +33,7 @@ impl Activation {
     /// Numbers that a bank holds for every output.
     pub(crate) fn parameters(self) -> u64 {
         match self {
-            Activation::Relu | Activation::Gelu | Activation::Tanh => 0,
+            Activation::Relu | Activation::Gelu | Activation::Tanh | Activation::Swish => 0,
             Activation::Prelu => 1,
             Activation::Dice => 3, // slope, running mean and variance
         }
@@ -41,7 +43,7 @@ impl Activation {
     pub(crate) fn outputs(self) -> u64 {
         match self {
             Activation::Relu | Activation::Tanh => 0,
-            Activation::Prelu => 2,
+            Activation::Prelu | Activation::Swish => 2,
             Activation::Gelu => 3,
             Activation::Dice => 5,
         }
@@ -62,7 +64,7 @@ impl ActivationBank {
     pub fn init(kind: Activation, members: usize, width: usize, device: &Device) -> Self {
         let slope = |start: f32| Some(Param::from_tensor(Tensor::full([members, 1, width], start, device)));
         let (slope, norm) = match kind {
-            Activation::Relu | Activation::Gelu | Activation::Tanh => (None, None),
+            Activation::Relu | Activation::Gelu | Activation::Tanh | Activation::Swish => (None, None),
             Activation::Prelu => (slope(PRELU_START), None),
             Activation::Dice => (slope(0.0), Some(BatchNormBank::plain(members, width, 0.01, 1e-9, device))),
         };
@@ -80,6 +82,7 @@ impl ActivationBank {
         match (self.kind, &self.slope, &self.norm) {
             (Activation::Gelu, ..) => activation::gelu(y),
             (Activation::Tanh, ..) => y.tanh(),
+            (Activation::Swish, ..) => y.clone() * activation::sigmoid(y),
             (Activation::Prelu, Some(slope), _) => {
                 let slope = slope.val();
                 y.clone() * slope.clone() + activation::relu(y) * (slope.neg() + 1.0) // gradient a at 0, as PyTorch's

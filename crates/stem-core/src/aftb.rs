@@ -26,10 +26,25 @@ impl AftbMask {
     /// The mask of a STEM layer: experts `t * specific .. (t + 1) * specific` are task `t`'s, the last `shared` are everybody's.
     /// A shared stream, when it is mixed too, stops no gradient.
     pub fn task_specific(tasks: usize, specific: usize, shared: usize, shared_stream: bool) -> Self {
+        Self::with_auxiliary(tasks, specific, shared, shared_stream, &[])
+    }
+
+    /// As [`task_specific`](Self::task_specific), where the losses of the `auxiliary` tasks change their own experts alone, and their experts are
+    /// changed by their own losses alone.
+    pub fn with_auxiliary(
+        tasks: usize,
+        specific: usize,
+        shared: usize,
+        shared_stream: bool,
+        auxiliary: &[usize],
+    ) -> Self {
         let experts = tasks * specific + shared;
-        let own = |t: usize| (0..experts).map(move |e| e >= tasks * specific || e / specific == t);
-        let of_shared_stream = std::iter::repeat_n(true, if shared_stream { experts } else { 0 });
-        let open = (0..tasks).flat_map(own).chain(of_shared_stream).collect();
+        let owner = |e: usize| (e < tasks * specific).then(|| e / specific);
+        let of_task =
+            |t: usize| (0..experts).map(move |e| owner(e).map_or_else(|| !auxiliary.contains(&t), |owner| owner == t));
+        let of_stream = |e: usize| owner(e).is_none_or(|owner| !auxiliary.contains(&owner));
+        let of_shared_stream = (0..if shared_stream { experts } else { 0 }).map(of_stream);
+        let open = (0..tasks).flat_map(of_task).chain(of_shared_stream).collect();
         Self { open, dims: [tasks + usize::from(shared_stream), experts] }
     }
 

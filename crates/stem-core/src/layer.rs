@@ -10,6 +10,7 @@ use crate::aftb::{self, AftbMask};
 use crate::experts::{Experts, Streams};
 use crate::gate::Gates;
 use crate::mlp::{HiddenConfig, MlpShape};
+use crate::own_residual::{OwnResidual, OwnShape, OwnSum};
 use crate::size::NetworkSize;
 
 /// The logit of an expert that a stream does not reach: its weight is exactly 0, and so is the gradient.
@@ -46,6 +47,8 @@ pub struct Wiring {
     pub gate_input: GateInput,
     /// Whether a task's loss is kept out of other tasks' experts.
     pub stop_gradient: bool,
+    /// What is added of a task's own experts to its mix, and of the shared ones to the shared stream's.
+    pub own_residual: OwnResidual,
 }
 
 /// Sizes of a layer.
@@ -71,6 +74,8 @@ pub struct LayerShape<'a> {
     pub followed: bool,
     /// How the streams meet.
     pub wiring: Wiring,
+    /// Tasks whose losses change nothing shared, and whose experts no other loss changes; none, unless gradients are stopped.
+    pub auxiliary: &'a [usize],
 }
 
 impl<'a> LayerShape<'a> {
@@ -91,16 +96,20 @@ impl<'a> LayerShape<'a> {
         MlpShape { members, input, widths: self.expert, output: None, hidden: self.hidden }
     }
 
-    fn task_gates(&self) -> MlpShape<'a> {
-        let input = match (self.wiring.gate_input, self.shared_input) {
+    /// Width of what the tasks' gates read.
+    fn gate_width(&self) -> usize {
+        match (self.wiring.gate_input, self.shared_input) {
             (GateInput::OwnPlusShared, Some(shared)) if shared != self.input => self.input + shared,
             _ => self.input,
-        };
+        }
+    }
+
+    fn task_gates(&self) -> MlpShape<'a> {
         let choices = match self.wiring.reach {
             Reach::All => self.experts(),
             Reach::OwnAndShared => self.specific + self.shared,
         };
-        self.gates(self.tasks, input, choices)
+        self.gates(self.tasks, self.gate_width(), choices)
     }
 
     /// The shared stream's gate, where a following layer reads that stream.
@@ -112,37 +121,54 @@ impl<'a> LayerShape<'a> {
         self.shared_input.filter(|_| self.followed).map(|input| self.gates(1, input, choices))
     }
 
+    /// What is added of the tasks' own experts, and of the shared ones to the shared stream.
+    fn own_sums(&self) -> (OwnShape<'a>, Option<OwnShape<'a>>) {
+        let (kind, hidden) = (self.wiring.own_residual, self.expert.last().copied().unwrap_or(0));
+        let tasks = OwnShape { kind, gates: self.gates(self.tasks, self.gate_width(), self.specific), hidden };
+        let shared =
+            |gate: MlpShape<'a>| OwnShape { kind, gates: MlpShape { output: Some(self.shared), ..gate }, hidden };
+        (tasks, self.shared_gate().map(shared))
+    }
+
     fn gates(&self, members: usize, input: usize, choices: usize) -> MlpShape<'a> {
         MlpShape { members, input, widths: self.gate, output: Some(choices), hidden: self.hidden }
     }
 
     /// Numbers held, and outputs for one row of a batch: those of the banks, a task's stream once more for each of its experts, the
-    /// sums that gates read, the softmax of the gates, and what comes out of the mix.
+    /// sums that gates read, the softmax of the gates, what comes out of the mix, and what is added to it.
     pub fn size(&self) -> NetworkSize {
         let banks = [self.own_experts(), self.shared_experts(), self.task_gates()];
         let product = |a: usize, b: usize| (a as u64).saturating_mul(b as u64);
         let repeated = if self.specific > 1 { self.tasks * self.specific } else { 0 };
         let gate_inputs = if self.wiring.gate_input == GateInput::OwnPlusShared { self.tasks } else { 0 };
         let streams = self.tasks + usize::from(self.shared_gate().is_some());
+        let as_read = if self.auxiliary.is_empty() { 0 } else { product(gate_inputs, self.shared_input.unwrap_or(0)) };
         let mixed = self.experts() + self.expert.last().copied().unwrap_or(0);
-        let activations = product(repeated + gate_inputs, self.input).saturating_add(product(streams, mixed));
+        let activations =
+            product(repeated + gate_inputs, self.input).saturating_add(as_read).saturating_add(product(streams, mixed));
         let between = NetworkSize { parameters: 0, activations };
-        banks.iter().chain(&self.shared_gate()).map(MlpShape::size).sum::<NetworkSize>() + between
+        let (own, of_shared) = self.own_sums();
+        let added = own.size() + of_shared.map(|shape| shape.size()).unwrap_or_default();
+        banks.iter().chain(&self.shared_gate()).map(MlpShape::size).sum::<NetworkSize>() + between + added
     }
 
     /// Draws the weights.
     pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> Layer {
         let shared_stream = self.shared_gate().is_some();
         let count = self.tasks + usize::from(shared_stream);
+        let (own, of_shared) = self.own_sums();
         Layer {
             experts: Experts::init(self.own_experts(), self.shared_experts(), self.specific, rng, device),
             gates: Gates::init(self.task_gates(), rng, device),
             shared_gate: self.shared_gate().map(|shape| Gates::init(shape, rng, device)),
+            own: own.init(rng, device),
+            shared_own: of_shared.and_then(|shape| shape.init(rng, device)),
             tasks: self.tasks,
             specific: self.specific,
             wiring: self.wiring,
+            auxiliary: self.auxiliary.to_vec(),
             mask: if self.wiring.stop_gradient {
-                AftbMask::task_specific(self.tasks, self.specific, self.shared, shared_stream)
+                AftbMask::with_auxiliary(self.tasks, self.specific, self.shared, shared_stream, self.auxiliary)
             } else {
                 AftbMask::open(count, self.experts())
             },
@@ -156,25 +182,40 @@ pub struct Layer {
     experts: Experts,
     gates: Gates,
     shared_gate: Option<Gates>,
+    own: Option<OwnSum>,
+    shared_own: Option<OwnSum>,
     tasks: usize,
     specific: usize,
     #[module(skip)]
     wiring: Wiring,
     #[module(skip)]
+    auxiliary: Vec<usize>,
+    #[module(skip)]
     mask: AftbMask,
 }
 
 impl Layer {
-    /// `o = G h` for every stream. The shared stream is mixed only when another layer follows.
+    /// `o = G h` for every stream, and what is added of its own experts. The shared stream is mixed only when another layer follows.
     pub fn forward(&self, x: &Streams) -> Streams {
-        let z = self.gate_logits(x); // [T (+ 1), B, E]
+        let x_gate = self.gate_input(x); // [T, B, I], or [1, B, I]
+        let z = self.gate_logits(&x_gate, x); // [T (+ 1), B, E]
         let h = self.experts.forward(x); // [E, B, H]
+        let own = self.own.as_ref().map(|own| own.forward(h.first.clone(), &x_gate)); // [T, B, H]
+        let shared_own = self.shared_own.as_ref().zip(x.shared.as_ref()).map(|(own, x_s)| {
+            let of_shared = h.others.as_ref().unwrap_or(&h.first); // one part alone where tasks have no experts
+            own.forward(of_shared.clone(), x_s) // [1, B, H]
+        });
+        let add = |o: Tensor<3>, own: Option<Tensor<3>>| match own {
+            Some(own) => o + own,
+            None => o,
+        };
         let o = aftb::gated(z, h, &self.mask); // [T (+ 1), B, H]
         if self.shared_gate.is_none() {
-            return Streams { tasks: o, shared: None, sums: None };
+            return Streams { tasks: add(o, own), shared: None, sums: None };
         }
         let shared = o.clone().slice_dim(0, self.tasks..self.tasks + 1);
-        Streams { tasks: o.slice_dim(0, 0..self.tasks), shared: Some(shared), sums: None }
+        let tasks = add(o.slice_dim(0, 0..self.tasks), own);
+        Streams { tasks, shared: Some(add(shared, shared_own)), sums: None }
     }
 
     /// The gates alone, a weight for every expert: 0 where a stream does not reach it.
@@ -182,12 +223,12 @@ impl Layer {
     /// # Shapes
     /// Gives `[T, B, E]`, or `[T + 1, B, E]` when another layer reads the shared stream.
     pub fn gate(&self, x: &Streams) -> Tensor<3> {
-        softmax(self.gate_logits(x), 2)
+        softmax(self.gate_logits(&self.gate_input(x), x), 2)
     }
 
     /// What the gates' softmax is taken of; where a stream does not reach an expert, so low that its weight is 0.
-    fn gate_logits(&self, x: &Streams) -> Tensor<3> {
-        let z = self.gates.logits(self.gate_input(x)); // [T, B, E], or [T, B, specific + C]
+    fn gate_logits(&self, x_gate: &Tensor<3>, x: &Streams) -> Tensor<3> {
+        let z = self.gates.logits(x_gate.clone()); // [T, B, E], or [T, B, specific + C]
         let z = match self.wiring.reach {
             Reach::All => z,
             Reach::OwnAndShared => self.scatter_task_logits(z),
@@ -206,10 +247,24 @@ impl Layer {
         let x_t = x.tasks.clone();
         match (self.wiring.gate_input, x.shared.clone()) {
             (GateInput::OwnPlusShared, Some(_)) if let Some(sums) = &x.sums => sums.clone(),
-            (GateInput::OwnPlusShared, Some(x_s)) if x_s.dims()[2] == x_t.dims()[2] => x_t + x_s,
-            (GateInput::OwnPlusShared, Some(x_s)) => Tensor::cat(vec![x_t, x_s.repeat_dim(0, self.tasks)], 2),
+            (GateInput::OwnPlusShared, Some(x_s)) if x_s.dims()[2] == x_t.dims()[2] => x_t + self.as_read(x_s),
+            (GateInput::OwnPlusShared, Some(x_s)) => {
+                let x_s = self.as_read(x_s);
+                let times = self.tasks / x_s.dims()[0];
+                Tensor::cat(vec![x_t, x_s.repeat_dim(0, times)], 2)
+            }
             _ => x_t,
         }
+    }
+
+    /// `x_S` as the tasks' gates read it: those of auxiliary tasks stop its gradient. `[1, B, I_S]`, or `[T, B, I_S]`
+    fn as_read(&self, x_s: Tensor<3>) -> Tensor<3> {
+        if self.auxiliary.is_empty() || !x_s.is_autodiff() {
+            return x_s;
+        }
+        let stopped = x_s.clone().detach();
+        let of_task = |t: usize| if self.auxiliary.contains(&t) { stopped.clone() } else { x_s.clone() };
+        Tensor::cat((0..self.tasks).map(of_task).collect(), 0)
     }
 
     /// Logits over a task's own and the shared experts, put at their places among all. `[T, B, specific + C]` to `[T, B, E]`

@@ -74,6 +74,8 @@ mod columns;
 mod example;
 mod embedding;
 mod norm;
+mod covariance;
+mod own_residual;
 mod scoped;
 mod size;
 pub mod precision;

@@ -251,12 +251,13 @@ mod tests {
 
     #[test]
     fn the_outputs_told_beforehand_are_those_that_a_step_keeps() {
-        // of a hidden output: the activation's own; then what PReLU, Dice or GELU need of it; three of a normalisation; dropout's
+        // of a hidden output: the activation's own; then what PReLU, swish, Dice or GELU need of it; three of a normalisation; dropout's
         let none = HiddenConfig::default();
         for (hidden, kept) in [
             (none, 1),
             (HiddenConfig { activation: Activation::Tanh, ..none }, 1),
             (HiddenConfig { activation: Activation::Prelu, ..none }, 3),
+            (HiddenConfig { activation: Activation::Swish, ..none }, 3),
             (HiddenConfig { activation: Activation::Gelu, ..none }, 4),
             (HiddenConfig { activation: Activation::Dice, ..none }, 6),
             (HiddenConfig { batch_norm: true, ..none }, 4),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`EmbeddingTable`], [`RowMatrix`], [`ScoringTable`], [`SlotLayout`], [`Pooled`], [`DistinctRows`] | rows of the table, and the fields' vectors made of them |
 //! | [`MlpBank`], [`LinearBank`], [`HiddenConfig`], [`Activation`], [`BatchNormBank`] | banks of perceptrons of one shape |
-//! | [`Front`] of [`Interest`], [`Numbers`], [`Domain`], [`Cross`], [`Fm`] | what stands before a model: attended histories, buckets of numbers, gates of a domain, crosses, pairs |
+//! | [`Front`] of [`Interest`], [`Numbers`], [`Domain`], [`Cross`], [`Fm`], [`FeatureGate`] | what stands before a model: attended histories, buckets of numbers, gates of a domain, crosses, pairs, gates on features |
 //! | [`TowerGates`] | gates of a domain on towers |
 //! | [`Experts`], [`Gates`], [`Layer`], [`Towers`] | what the models are wired of |
 //! | [`seed_dropout`] | what the next step drops |
@@ -14,19 +14,21 @@
 //! `docs/adding-a-model.md` writes a model with them.
 
 pub use crate::activation::{Activation, ActivationBank};
+pub use crate::covariance::CovarianceConfig;
 pub use crate::dropout::seed as seed_dropout;
 pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, ScoringTable, SlotLayout};
 pub use crate::experts::{ExpertOutputs, Experts, Streams};
 pub use crate::forward::{pool, score, upload, upload_index};
 pub use crate::front::{
-    Block, BlockConfig, Cross, CrossConfig, Domain, DomainConfig, Fm, FmConfig, Front, FrontConfig, Interest,
-    InterestConfig, Numbers, NumbersConfig, Positions, TowerGates, TowerPlan,
+    Block, BlockConfig, Cross, CrossConfig, Domain, DomainConfig, FeatureGate, FeatureGateConfig, Fm, FmConfig, Front,
+    FrontConfig, Interest, InterestConfig, Numbers, NumbersConfig, Positions, TowerGates, TowerPlan,
 };
 pub use crate::gate::Gates;
 pub use crate::gate_sums::{GateMean, GateSums};
 pub use crate::layer::{GateInput, Layer, LayerShape, Reach, Wiring};
 pub use crate::mlp::{HiddenConfig, LinearBank, MlpBank, MlpShape};
 pub use crate::norm::BatchNormBank;
+pub use crate::own_residual::{OwnResidual, OwnSum};
 pub use crate::tower::Towers;
 
 /// The generator that weights are drawn from; the same seed gives the same weights on every device.

@@ -57,6 +57,15 @@ fn a_stream_changes_its_own_experts_and_the_shared_ones_and_the_shared_stream_al
 }
 
 #[test]
+fn an_auxiliary_task_shuts_the_shared_experts_and_the_shared_stream_its_own() {
+    let mask = AftbMask::with_auxiliary(3, 2, 2, true, &[1]);
+    let mut expected = OPEN;
+    expected[1] = [0, 0, 1, 1, 0, 0, 0, 0];
+    expected[3] = [1, 1, 0, 0, 1, 1, 1, 1];
+    assert_eq!(mask.values(), expected.concat().iter().map(|m| f32::from(*m)).collect::<Vec<_>>());
+}
+
+#[test]
 #[should_panic(expected = "a mask [T, E] is of the gates' streams and experts")]
 fn a_mask_of_other_dimensions_is_refused_though_it_has_as_many_entries() {
     let (z, h) = (tensor(vec![0.0; 12], [3, 1, 4]), tensor(vec![0.0; 4], [4, 1, 1]));
@@ -196,7 +205,48 @@ fn in_two_layers_a_tasks_loss_reaches_every_expert_of_the_first_through_the_shar
 #[test]
 fn a_tasks_loss_reaches_its_own_experts_and_the_shared_ones_alone() {
     let config = StemConfig { layers: 1, ..stem_config() }; // experts: like 0, like 1, love 0, love 1, shared
-    check_reach(&ModelConfig::Stem(config), true);
+    check_reach(&ModelConfig::Stem(config.clone()), true);
+    for own_residual in [OwnResidual::Mean, OwnResidual::Gated] {
+        check_reach(&ModelConfig::Stem(StemConfig { own_residual, ..config.clone() }), true);
+    }
+}
+
+/// Two layers, two experts a task and one shared. `love` is auxiliary: its loss reaches its own parts alone, and no other loss reaches those.
+#[test]
+fn an_auxiliary_task_changes_its_own_parts_alone_and_nothing_else_changes_them() {
+    let wide = StemConfig { experts: vec![24, 24], gate: vec![16], tower: vec![16], ..stem_config() };
+    let config = StemConfig { auxiliary: vec!["love".into()], ..wide };
+    for config in [config.clone(), StemConfig { own_residual: OwnResidual::Gated, ..config }] {
+        let (table, network) = init(&ModelConfig::Stem(config), &device().autodiff());
+        let many: Vec<Row> = (0..6).flat_map(|_| rows()).collect();
+        let mut batch = encode_rows(&schema(), &vocabularies(), &many).unwrap();
+        batch.labels = (0..batch.rows * 2).map(|i| f32::from(u8::from(i % 3 == 0))).collect();
+        for task in 0..2 {
+            let leaf = table.rows().tensor().clone().autodiff().require_grad();
+            let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
+            let layout = SlotLayout::new(&schema(), table.widths());
+            let logits = network.forward(layout.pool(leaf.clone(), index.autodiff(), weights.autodiff()));
+            let losses = bce_per_task(logits, &Targets::new(&batch, 2, &device()));
+            let mut grads = losses.slice_dim(0, task..task + 1).backward();
+            let rows = values(leaf.grad_remove(&mut grads).unwrap());
+            let changed = |k: usize| rows.chunks(12).any(|row| row[k * 4..(k + 1) * 4].iter().any(|g| *g != 0.0));
+            assert_eq!([0, 1, 2].map(changed), [task == 0, task == 1, task == 0], "embeddings: like, love, shared");
+            let mut visitor = ExpertGradients { grads: &mut grads, path: vec![], zero: vec![] };
+            network.visit(&mut visitor);
+            for (path, zero) in &visitor.zero {
+                let of_like: Vec<bool> = match zero.len() {
+                    1 => vec![true], // the shared expert, the shared stream's gates
+                    2 => vec![true, false],
+                    _ => vec![true, true, false, false],
+                };
+                let last = path.contains("layers.1.weight");
+                for (zero, of_like) in zero.iter().zip(of_like) {
+                    assert!(*zero || of_like == (task == 0), "{path} hears of task {task}");
+                    assert!(!last || !zero || of_like != (task == 0), "{path} does not hear of task {task}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn config_of(case: &Case) -> FrontConfig {
         domain: key(case, "domain"),
         cross: key(case, "cross").unwrap_or_default(),
         fm: key(case, "fm").unwrap_or_default(),
+        feature_gate: None,
     }
 }
 
@@ -341,7 +342,7 @@ fn a_history_without_a_candidate_and_other_faults_are_refused_by_key() {
     refused(
         "interest",
         json!({ "candidates": { "watched": "item" }, "activation": "dice" }),
-        "`interest.activation` is dice, expected relu, prelu, gelu or tanh: statistics of dice would count padding",
+        "`interest.activation` is dice, expected relu, prelu, gelu, tanh or swish: statistics of dice would count padding",
     );
     refused(
         "interest",

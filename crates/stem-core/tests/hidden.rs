@@ -31,6 +31,7 @@ fn activations_are_those_of_the_papers() {
     assert!(close(&activated(Activation::Relu), &[0.0, 0.0, 0.0, 1.5]));
     assert!(close(&activated(Activation::Tanh), &y.map(f32::tanh)));
     assert!(close(&activated(Activation::Gelu), &[-0.045_500_27, -0.154_268_77, 0.0, 1.399_789_2]));
+    assert!(close(&activated(Activation::Swish), &[-0.238_405_84, -0.188_770_33, 0.0, 1.226_361_7]));
     assert!(close(&activated(Activation::Prelu), &[-0.2, -0.05, 0.0, 1.5]), "slope 0.1 to begin with");
     // In scoring Dice normalises with running mean 0 and variance 1, and its slope begins with 0: y sigmoid(y).
     assert!(close(&activated(Activation::Dice), &y.map(|y| y / (1.0 + (-y).exp()))));
@@ -131,7 +132,7 @@ fn every_model_with_normalisation_survives_its_bundle() {
     let folder = tempfile::tempdir().unwrap();
     let batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
     for config in every_model() {
-        for activation in [Activation::Prelu, Activation::Dice, Activation::Gelu, Activation::Tanh] {
+        for activation in [Activation::Prelu, Activation::Dice, Activation::Gelu, Activation::Tanh, Activation::Swish] {
             let config = with_hidden(&config, HiddenConfig { activation, batch_norm: true, dropout: 0.2 });
             let (table, network) = init(&config, &device().autodiff());
             let layout = SlotLayout::new(&schema(), table.widths());

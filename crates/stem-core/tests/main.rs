@@ -7,6 +7,7 @@ mod common;
 mod aftb;
 mod bundle;
 mod cross;
+mod cures;
 mod damage;
 mod delta;
 mod front;

@@ -47,6 +47,21 @@ fn sizes_that_no_model_can_have_are_refused_by_key() {
         StemConfig { shared_embedding: false, shared_experts: 0, shared_dim: Some(4), ..base.clone() },
         "`shared_dim` is set, expected no such key where shared_embedding is false",
     );
+    let auxiliary =
+        |names: &[&str]| StemConfig { auxiliary: names.iter().map(ToString::to_string).collect(), ..base.clone() };
+    refused(auxiliary(&["share"]), "`auxiliary` is share, expected labels among like, love");
+    refused(
+        auxiliary(&["like", "love"]),
+        "`auxiliary` is like, love, expected at least one label left that is not auxiliary",
+    );
+    let apart = "`auxiliary` is like, expected none unless stop_gradient, shared_embedding and task_embeddings are true and \
+                 reach is `\"all\"`: other tasks read what it learns, and its loss changes nothing shared";
+    refused(StemConfig { reach: Reach::OwnAndShared, ..auxiliary(&["like"]) }, apart);
+    refused(StemConfig { stop_gradient: false, ..auxiliary(&["like"]) }, apart);
+    refused(
+        StemConfig { specific_experts: 0, ..auxiliary(&["like"]) },
+        "`auxiliary` is like, expected none where specific_experts is 0: it has no experts",
+    );
     refused(StemConfig { shared_dim: Some(0), ..base }, "`shared_dim` is 0, expected 1 to 65536");
 }
 
@@ -115,7 +130,7 @@ fn the_size_told_beforehand_is_the_networks() {
     };
     for config in every_model() {
         same(&config);
-        for activation in [Activation::Gelu, Activation::Prelu, Activation::Dice] {
+        for activation in [Activation::Gelu, Activation::Swish, Activation::Prelu, Activation::Dice] {
             same(&with_hidden(&config, HiddenConfig { activation, batch_norm: true, dropout: 0.1 }));
         }
     }

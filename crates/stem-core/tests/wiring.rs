@@ -62,6 +62,17 @@ fn mix(g: &[f32], h: &[Vec<f32>]) -> Vec<f32> {
     (0..h[0].len()).map(|k| g.iter().zip(h).map(|(g, h)| g * h[k]).sum()).collect()
 }
 
+/// `o + sum_e r[e] h_e` over a stream's own experts, whose gate, if it has one, gives `s`.
+fn with_own(o: Vec<f32>, own: &[Vec<f32>], kind: OwnResidual, s: impl Fn() -> Vec<f32>) -> Vec<f32> {
+    let r = match kind {
+        OwnResidual::Mean => vec![1.0 / own.len() as f32; own.len()],
+        OwnResidual::Gated if own.len() == 1 => vec![1.0 / (1.0 + (-s()[0]).exp())],
+        OwnResidual::Gated if !own.is_empty() => softmax(&s()),
+        _ => return o,
+    };
+    o.iter().zip(mix(&r, own)).map(|(o, own)| o + own).collect()
+}
+
 fn three_tasks() -> Schema {
     let mut schema = schema();
     schema.tasks.push(Task::new("share"));
@@ -221,12 +232,16 @@ fn stem_by_hand(w: &Weights, config: &StemConfig, groups: &[Vec<f32>]) -> Vec<f3
                 Reach::All => all.clone(),
                 Reach::OwnAndShared => [own(t), shared.clone()].concat(),
             };
-            mix(&w.gate(&at("gates"), t, &x_gate), &reads)
+            let o = mix(&w.gate(&at("gates"), t, &x_gate), &reads);
+            let s = || w.mlp(&at("own.gates.bank"), t, &x_gate, true);
+            with_own(o, &own(t), config.own_residual, s)
         };
         let o = (0..3).map(mixed).collect();
         x_s = x_s.filter(|_| l + 1 < layers).map(|x_s| {
             let reads = if config.reach == Reach::All { &all } else { &shared };
-            mix(&w.gate(&at("shared_gate"), 0, &x_s), reads)
+            let o = mix(&w.gate(&at("shared_gate"), 0, &x_s), reads);
+            let s = || w.mlp(&at("shared_own.gates.bank"), 0, &x_s, true);
+            with_own(o, &shared, config.own_residual, s)
         });
         x = o;
     }

@@ -124,7 +124,7 @@ impl InterestConfig {
         }
         check_widths("interest.hidden", &self.hidden, 1)?;
         self.block.map_or(Ok(()), |block| block.check(dim))?;
-        let expected = "relu, prelu, gelu or tanh: statistics of dice would count padding";
+        let expected = "relu, prelu, gelu, tanh or swish: statistics of dice would count padding";
         require("interest.activation", "dice", expected, self.activation != Activation::Dice)
     }
 

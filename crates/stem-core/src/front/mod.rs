@@ -5,7 +5,8 @@
 //! x_0 = the fields' embeddings, histories as what is read of them by attention      interest.rs
 //!       and numbers with soft buckets beside them                                   numbers.rs
 //! x_1 = x_0 * the gate of the row's domain                                          domain.rs
-//! x   = cross(x_1) + fm(x_1)                                                        cross.rs, fm.rs; x_1 where there is none
+//! x_2 = cross(x_1) + fm(x_1)                                                        cross.rs, fm.rs; x_1 where there is none
+//! x   = x_2 * its own gate                                                          feature_gate.rs
 //! ```
 //!
 //! The domain may gate the towers too (towers.rs), which read what comes out of the model's experts.
@@ -18,6 +19,7 @@ mod keys;
 mod block;
 mod cross;
 mod domain;
+mod feature_gate;
 mod fm;
 mod interest;
 mod numbers;
@@ -26,6 +28,7 @@ mod towers;
 pub use block::{Block, BlockConfig};
 pub use cross::{Cross, CrossConfig};
 pub use domain::{Domain, DomainConfig};
+pub use feature_gate::{FeatureGate, FeatureGateConfig};
 pub use fm::{Fm, FmConfig};
 pub use interest::{Interest, InterestConfig, Positions};
 pub use numbers::{Numbers, NumbersConfig};
@@ -62,11 +65,14 @@ pub struct FrontConfig {
     /// Products of pairs of features, beside them.
     #[serde(skip_serializing_if = "FmConfig::is_none")]
     pub fm: FmConfig,
+    /// Gates on what the model reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feature_gate: Option<FeatureGateConfig>,
 }
 
 impl FrontConfig {
     /// The keys that every model has, and that are written only where they are set.
-    pub const KEYS: [&str; 5] = ["interest", "numbers", "domain", "cross", "fm"];
+    pub const KEYS: [&str; 6] = ["interest", "numbers", "domain", "cross", "fm", "feature_gate"];
 
     /// Reads the value of one of the [`KEYS`](Self::KEYS).
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, values: &mut A) -> std::result::Result<(), A::Error> {
@@ -76,15 +82,17 @@ impl FrontConfig {
             "domain" => self.domain = values.next_value()?,
             "cross" => self.cross = values.next_value()?,
             "fm" => self.fm = values.next_value()?,
+            "feature_gate" => self.feature_gate = values.next_value()?,
             other => unreachable!("`{other}` is no key of what stands before a model"),
         }
         Ok(())
     }
 
     /// Which of the [`KEYS`](Self::KEYS) are there.
-    fn parts(&self) -> [bool; 5] {
-        let Self { interest, numbers, domain, cross, fm } = self;
-        [interest.is_some(), numbers.is_some(), domain.is_some(), !cross.is_none(), !fm.is_none()]
+    fn parts(&self) -> [bool; 6] {
+        let Self { interest, numbers, domain, cross, fm, feature_gate } = self;
+        let gated = feature_gate.is_some();
+        [interest.is_some(), numbers.is_some(), domain.is_some(), !cross.is_none(), !fm.is_none(), gated]
     }
 
     /// Whether nothing stands before the model.
@@ -107,6 +115,7 @@ impl FrontConfig {
         self.interest.as_ref().map_or(Ok(()), |interest| interest.check(schema, widths[0]))?;
         self.numbers.as_ref().map_or(Ok(()), |numbers| numbers.check(schema))?;
         self.domain.as_ref().map_or(Ok(()), |domain| domain.check(schema))?;
+        self.feature_gate.map_or(Ok(()), |gate| gate.check())?;
         self.cross.check()
     }
 
@@ -122,9 +131,10 @@ impl FrontConfig {
         let interest = self.interest.as_ref().map(|interest| interest.size(schema, groups, dim));
         let numbers = self.numbers.as_ref().map(|numbers| numbers.size(schema, groups, dim));
         let domain = self.domain.as_ref().map(|domain| domain.size(groups, dim, input));
+        let gate = self.feature_gate.map(|gate| gate.size(groups, input));
         let combined = self.cross.size(groups, input) + self.fm.size(groups, dim, input);
         let embeddings = NetworkSize { parameters: 0, activations: (groups as u64).saturating_mul(input as u64) };
-        interest.into_iter().chain(numbers).chain(domain).sum::<NetworkSize>() + combined + embeddings
+        interest.into_iter().chain(numbers).chain(domain).chain(gate).sum::<NetworkSize>() + combined + embeddings
     }
 
     /// Draws the parts.
@@ -140,6 +150,7 @@ impl FrontConfig {
             interest: self.interest.as_ref().map(|interest| interest.init(schema, groups, dim, rng, device)),
             domain: self.domain.as_ref().and_then(|domain| domain.init(schema, groups, dim, rng, device)),
             numbers: self.numbers.as_ref().map(|numbers| numbers.init(schema, groups, dim, rng, device)),
+            feature_gate: self.feature_gate.map(|gate| gate.init(groups, input, rng, device)),
         }
     }
 }
@@ -152,13 +163,15 @@ pub struct Front {
     domain: Option<Domain>,
     cross: Option<Cross>,
     fm: Option<Fm>,
+    feature_gate: Option<FeatureGate>,
 }
 
 impl Front {
     /// What the model reads in the place of plain embeddings.
     pub fn forward(&self, x: Pooled) -> Pooled {
-        let Self { interest, numbers, domain, cross, fm } = self;
-        if interest.is_none() && numbers.is_none() && domain.is_none() && cross.is_none() && fm.is_none() {
+        let Self { interest, numbers, domain, cross, fm, feature_gate } = self;
+        let are_plain = interest.is_none() && numbers.is_none() && domain.is_none();
+        if are_plain && cross.is_none() && fm.is_none() && feature_gate.is_none() {
             return x;
         }
         let x0 = match interest {
@@ -179,6 +192,9 @@ impl Front {
             (None, Some(fm)) => x1.clone() + fm.forward(x1),
             (None, None) => x1,
         };
-        x.read_as(combined)
+        x.read_as(match feature_gate {
+            Some(gate) => gate.forward(combined),
+            None => combined,
+        })
     }
 }

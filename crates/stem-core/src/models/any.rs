@@ -137,14 +137,20 @@ pub struct AnyModel {
     pub model: AnyWiring,
 }
 
-impl Model for AnyModel {
-    fn forward(&self, x: Pooled) -> Tensor<2> {
+impl AnyModel {
+    /// What the wiring reads.
+    fn read(&self, x: Pooled) -> Pooled {
         let x = self.front.forward(x);
-        let gates = self.towers.as_ref().map(|towers| towers.forward(&x));
-        self.model.forward(match gates {
+        match self.towers.as_ref().map(|towers| towers.forward(&x)) {
             Some(gates) => x.gating_towers(gates),
             None => x,
-        })
+        }
+    }
+}
+
+impl Model for AnyModel {
+    fn forward(&self, x: Pooled) -> Tensor<2> {
+        self.model.forward(self.read(x))
     }
 
     fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
@@ -153,6 +159,10 @@ impl Model for AnyModel {
 
     fn penalty(&self, logits: &Tensor<2>) -> Option<Tensor<1>> {
         self.model.penalty(logits)
+    }
+
+    fn forward_penalized(&self, x: Pooled) -> (Tensor<2>, Option<Tensor<1>>) {
+        self.model.forward_penalized(self.read(x))
     }
 }
 

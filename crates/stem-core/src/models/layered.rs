@@ -11,6 +11,7 @@ use crate::experts::Streams;
 use crate::front::FrontConfig;
 use crate::layer::{Layer, LayerShape, Wiring};
 use crate::mlp::{HiddenConfig, MlpShape};
+use crate::own_residual::OwnResidual;
 use crate::schema::Schema;
 use crate::size::NetworkSize;
 use crate::tower::Towers;
@@ -35,6 +36,8 @@ pub struct LayeredSizes {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// What is added of a task's own experts to its mix, past the gates.
+    pub own_residual: OwnResidual,
     /// What stands before the model, by keys among these; nothing by default.
     #[serde(skip)]
     pub front: FrontConfig,
@@ -53,6 +56,7 @@ impl Default for LayeredSizes {
             gate: vec![128, 64],
             tower: vec![128, 64],
             hidden: HiddenConfig::default(),
+            own_residual: OwnResidual::None,
             front: FrontConfig::default(),
         }
     }
@@ -82,6 +86,9 @@ impl LayeredSizes {
         check_widths("experts", &self.experts, 1)?;
         check_widths("gate", &self.gate, 0)?;
         check_widths("tower", &self.tower, 0)?;
+        let none = "`\"none\"` where specific_experts is 0: there are no own experts to add";
+        let adds = self.own_residual != OwnResidual::None;
+        require("own_residual", "set", none, !adds || self.specific_experts > 0)?;
         self.hidden.check()
     }
 
@@ -105,6 +112,7 @@ impl LayeredSizes {
             hidden: &self.hidden,
             followed: l + 1 < self.layers,
             wiring,
+            auxiliary: &[],
         }
     }
 

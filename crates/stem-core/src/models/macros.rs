@@ -12,6 +12,9 @@ macro_rules! ask_model {
         fn penalty(&self, logits: &Tensor<2>) -> Option<Tensor<1>> {
             match self { $(Self::$variant(model) => model.penalty(logits)),+ }
         }
+        fn forward_penalized(&self, x: Pooled) -> (Tensor<2>, Option<Tensor<1>>) {
+            match self { $(Self::$variant(model) => model.forward_penalized(x)),+ }
+        }
     };
 }
 

@@ -78,6 +78,14 @@ pub trait Model: Module + ModuleDisplay + Sync + 'static {
     fn penalty(&self, _logits: &Tensor<2>) -> Option<Tensor<1>> {
         None
     }
+
+    /// What a training step asks for: the logits, and the [`penalty`](Self::penalty). A model whose penalty is of more than its logits
+    /// has it here, from one forward.
+    fn forward_penalized(&self, x: Pooled) -> (Tensor<2>, Option<Tensor<1>>) {
+        let logits = self.forward(x);
+        let penalty = self.penalty(&logits);
+        (logits, penalty)
+    }
 }
 
 /// A model's configuration: what is written in an experiment's TOML and in a bundle's manifest.

@@ -7,6 +7,9 @@
 //! y_t = sigmoid(tower_t(o_t))
 //! ```
 //!
+//! An auxiliary task `a` is read by the others and changes nothing that they share: `sg_a` stops the shared experts too, and its gate
+//! reads `x_a + sg(x_S)`. The shared stream between layers reads its experts under `sg`.
+//!
 //! Source: Su et al., *STEM: Unleashing the Power of Embeddings for Multi-task Recommendation*, AAAI 2024.
 
 use burn::module::Module;
@@ -20,8 +23,9 @@ use crate::embedding::Pooled;
 use crate::error::{Result, require};
 use crate::experts::Streams;
 use crate::front::FrontConfig;
-use crate::layer::{GateInput, Reach, Wiring};
+use crate::layer::{GateInput, LayerShape, Reach, Wiring};
 use crate::mlp::HiddenConfig;
+use crate::own_residual::OwnResidual;
 use crate::schema::Schema;
 
 /// Sizes of a STEM-Net, and its ablations; the defaults are the paper's.
@@ -46,6 +50,8 @@ pub struct StemConfig {
     pub tower: Vec<usize>,
     /// What follows each hidden linear map.
     pub hidden: HiddenConfig,
+    /// What is added of a task's own experts to its mix, past the gates.
+    pub own_residual: OwnResidual,
     /// What stands before the model, by keys among these; nothing by default.
     #[serde(skip)]
     pub front: FrontConfig,
@@ -59,6 +65,8 @@ pub struct StemConfig {
     pub shared_embedding: bool,
     /// Whether tasks have embeddings of their own. Without them all experts and gates read the shared one.
     pub task_embeddings: bool,
+    /// Tasks, by name, that are there for the others: these read what such a task learns, and its loss changes nothing that is shared.
+    pub auxiliary: Vec<String>,
 }
 
 keys_with_front!(StemConfig);
@@ -72,7 +80,18 @@ impl Default for StemConfig {
 /// The whole STEM of those sizes.
 impl From<LayeredSizes> for StemConfig {
     fn from(sizes: LayeredSizes) -> Self {
-        let LayeredSizes { dim, layers, specific_experts, shared_experts, experts, gate, tower, hidden, front } = sizes;
+        let LayeredSizes {
+            dim,
+            layers,
+            specific_experts,
+            shared_experts,
+            experts,
+            gate,
+            tower,
+            hidden,
+            own_residual,
+            front,
+        } = sizes;
         Self {
             dim,
             shared_dim: None,
@@ -83,12 +102,14 @@ impl From<LayeredSizes> for StemConfig {
             gate,
             tower,
             hidden,
+            own_residual,
             front,
             stop_gradient: true,
             reach: Reach::All,
             gate_input: GateInput::OwnPlusShared,
             shared_embedding: true,
             task_embeddings: true,
+            auxiliary: Vec::new(),
         }
     }
 }
@@ -105,6 +126,7 @@ impl StemConfig {
             gate: self.gate.clone(),
             tower: self.tower.clone(),
             hidden: self.hidden,
+            own_residual: self.own_residual,
             front: self.front.clone(),
         }
     }
@@ -125,13 +147,15 @@ impl StemConfig {
     fn wiring(&self, l: usize) -> Wiring {
         let once = l == 0 && !self.task_embeddings;
         let gate_input = if once { GateInput::Own } else { self.gate_input };
-        Wiring { reach: self.reach, gate_input, stop_gradient: self.stop_gradient }
+        Wiring { reach: self.reach, gate_input, stop_gradient: self.stop_gradient, own_residual: self.own_residual }
     }
 
     /// Whether the first layer's gates read `x_t + x_S`, which is then taken from the table at once.
     fn gates_read_sums(&self) -> bool {
         let both = self.shared_embedding && self.task_embeddings;
-        both && self.gate_input == GateInput::OwnPlusShared && self.shared_width() == self.dim
+        both && self.auxiliary.is_empty()
+            && self.gate_input == GateInput::OwnPlusShared
+            && self.shared_width() == self.dim
     }
 
     fn check_embeddings(&self) -> Result<()> {
@@ -150,6 +174,38 @@ impl StemConfig {
         check_size("shared_dim", dim, 1)
     }
 
+    /// Auxiliary tasks want embeddings and experts of their own, others that read them, and gradients that are stopped.
+    fn check_auxiliary(&self, schema: &Schema) -> Result<()> {
+        let Some(first) = self.auxiliary.first() else { return Ok(()) };
+        let names: Vec<&str> = schema.tasks.iter().map(|task| task.name.as_str()).collect();
+        for name in &self.auxiliary {
+            require("auxiliary", name, format!("labels among {}", names.join(", ")), names.contains(&name.as_str()))?;
+        }
+        let main = names.iter().any(|name| !self.auxiliary.iter().any(|auxiliary| auxiliary == name));
+        require("auxiliary", self.auxiliary.join(", "), "at least one label left that is not auxiliary", main)?;
+        let apart = self.stop_gradient && self.reach == Reach::All && self.shared_embedding && self.task_embeddings;
+        let expected = "none unless stop_gradient, shared_embedding and task_embeddings are true and reach is `\"all\"`: \
+                        other tasks read what it learns, and its loss changes nothing shared";
+        require("auxiliary", first, expected, apart)?;
+        require("auxiliary", first, "none where specific_experts is 0: it has no experts", self.specific_experts > 0)
+    }
+
+    /// The indices of auxiliary tasks.
+    fn auxiliary_tasks(&self, schema: &Schema) -> Vec<usize> {
+        (0..schema.tasks.len()).filter(|&t| self.auxiliary.contains(&schema.tasks[t].name)).collect()
+    }
+
+    fn layers<'a>(
+        &'a self,
+        sizes: &'a LayeredSizes,
+        auxiliary: &'a [usize],
+        schema: &'a Schema,
+    ) -> impl Iterator<Item = LayerShape<'a>> {
+        let first = self.first(schema);
+        let layer = move |l: usize| LayerShape { auxiliary, ..sizes.layer(l, first, self.wiring(l), schema) };
+        (0..self.layers).map(layer)
+    }
+
     /// Embeddings that belong to a task.
     fn task_groups(&self, schema: &Schema) -> usize {
         if self.task_embeddings { schema.tasks.len() } else { 0 }
@@ -163,10 +219,11 @@ impl ModelSpec for StemConfig {
         "stem"
     }
 
-    fn check(&self, _schema: &Schema) -> Result<()> {
+    fn check(&self, schema: &Schema) -> Result<()> {
         let sizes = self.sizes();
         sizes.check()?;
         self.check_embeddings()?;
+        self.check_auxiliary(schema)?;
         let needs_shared = self.reach == Reach::OwnAndShared && self.shared_embedding;
         if needs_shared { sizes.check_shared_stream() } else { Ok(()) }
     }
@@ -182,15 +239,14 @@ impl ModelSpec for StemConfig {
     }
 
     fn size(&self, schema: &Schema) -> NetworkSize {
-        let (sizes, first) = (self.sizes(), self.first(schema));
-        sizes.size((0..self.layers).map(|l| sizes.layer(l, first, self.wiring(l), schema)), schema)
+        let (sizes, auxiliary) = (self.sizes(), self.auxiliary_tasks(schema));
+        sizes.size(self.layers(&sizes, &auxiliary, schema), schema)
     }
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Stem {
-        let (sizes, first) = (self.sizes(), self.first(schema));
-        let layers = (0..self.layers).map(|l| sizes.layer(l, first, self.wiring(l), schema));
+        let (sizes, auxiliary) = (self.sizes(), self.auxiliary_tasks(schema));
         Stem {
-            net: sizes.init(layers, schema, rng, device),
+            net: sizes.init(self.layers(&sizes, &auxiliary, schema), schema, rng, device),
             task_groups: self.task_groups(schema),
             gates_read_sums: self.gates_read_sums(),
         }

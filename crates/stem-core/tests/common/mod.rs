@@ -71,7 +71,15 @@ pub fn stem_ablations() -> Vec<StemConfig> {
         StemConfig { shared_dim: Some(7), ..base.clone() },
         StemConfig { shared_dim: Some(2), gate_input: GateInput::Own, ..base.clone() },
         StemConfig { specific_experts: 0, ..base.clone() },
-        StemConfig { specific_experts: 0, reach: Reach::OwnAndShared, ..base },
+        StemConfig { specific_experts: 0, reach: Reach::OwnAndShared, ..base.clone() },
+        StemConfig { own_residual: OwnResidual::Mean, ..base.clone() },
+        StemConfig { own_residual: OwnResidual::Gated, ..base.clone() },
+        StemConfig { own_residual: OwnResidual::Mean, specific_experts: 1, ..base.clone() },
+        StemConfig { own_residual: OwnResidual::Gated, specific_experts: 1, shared_experts: 2, ..base.clone() },
+        StemConfig { own_residual: OwnResidual::Gated, task_embeddings: false, ..base.clone() },
+        StemConfig { own_residual: OwnResidual::Gated, shared_embedding: false, shared_experts: 0, ..base.clone() },
+        StemConfig { auxiliary: vec!["love".into()], ..base.clone() },
+        StemConfig { auxiliary: vec!["love".into()], shared_dim: Some(7), ..base },
     ]
 }
 

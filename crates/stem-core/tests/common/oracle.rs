@@ -15,6 +15,9 @@ pub struct Case {
     pub table: Vec<f32>,
     pub parameters: BTreeMap<String, Vec<f32>>,
     pub y: Vec<f64>,
+    /// What the model adds to the loss.
+    #[serde(default)]
+    pub penalty: f64,
     pub pull: Vec<f32>,
     pub dtable: Vec<f64>,
     gradients: BTreeMap<String, Vec<f64>>,

@@ -394,8 +394,7 @@ impl<M: Model> TrainState<M> {
         let rows = part.values.clone().autodiff().require_grad(); // [U, W], the leaf
         let (inverse, weights) = (part.inverse.clone().autodiff(), part.weights.clone().autodiff());
         let x = self.layout.pool(rows.clone(), inverse, weights).with_distinct(part.distinct.clone());
-        let logits = precision::with(self.precision, || self.network.forward(x)); // [B, L]
-        let model_penalty = self.network.penalty(&logits); // [1]
+        let (logits, model_penalty) = precision::with(self.precision, || self.network.forward_penalized(x)); // [B, L], [1]
         let tasks = self.criterion.forward(logits, &part.targets); // [T]
         let weights = match weigh {
             Some(weigh) => share.weights.clone() * weigh(&tasks.clone().inner(), &share.weights),
