@@ -7,9 +7,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use stem_core::loss::{Criterion, Targets};
 use stem_core::models::{Model, ModelSpec};
-use stem_core::nn::{DistinctRows, EmbeddingTable, score, upload};
+use stem_core::nn::{DistinctRows, upload};
 use stem_core::parts::Parts;
-use stem_core::{Batch, MISSING, Schema, Task, params};
+use stem_core::{Batch, MISSING, Schema, params};
 
 use super::gathered::{Gathered, Home, Part, StepGradients};
 use super::{Backward, Losses, Share, TableMode, TrainState, Weigh};
@@ -183,18 +183,5 @@ impl<M: Model> TrainState<M> {
         };
         let network = NetworkGradients::of_flat(&self.network, &all, &device);
         (losses, StepGradients { network, rows: matrix(rows, width, &device), batch: batch.clone() })
-    }
-
-    /// Scores of the rows of a batch that are this rank's; all ranks call it together. `[B, T]`, row-major
-    pub(crate) fn score_over(&self, shard: &Shard, network: &M, tasks: &[Task], batch: &Batch) -> Vec<f32> {
-        let distinct = DistinctRows::of(&batch.ids);
-        let table = self.table.rows();
-        let Fetched { values, .. } = shard.fetch(table, &distinct.rows, distinct.by_row.starts(), &[], Wire::F32);
-        if batch.rows == 0 {
-            return Vec::new();
-        }
-        let rows = EmbeddingTable::from_values(values, self.table.widths(), &self.device());
-        let batch = Batch::new(batch.rows, distinct.inverse, batch.weights.clone());
-        score(network, &rows, &self.layout, tasks, &batch)
     }
 }
