@@ -29,6 +29,7 @@
 //! | choose a model and its sizes | [`ModelName`], [`ModelConfig`], and [`models`] for each of them |
 //! | write a model | [`models::ModelSpec`], [`models::Model`], the parts in [`nn`], and [`burn`] as it is used here |
 //! | take products in bf16, or plain operations | [`precision`], [`fused`] |
+//! | run a batch in parts, of which others hold some | [`parts`] |
 //!
 //! # The modules in the order a row walks through them
 //!
@@ -76,6 +77,7 @@ mod embedding;
 mod norm;
 mod covariance;
 mod own_residual;
+pub mod parts;
 mod scoped;
 mod size;
 pub mod precision;

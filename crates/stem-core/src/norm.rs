@@ -1,10 +1,14 @@
 //! Batch normalisation of a bank: every member's every output has a mean and a variance of its own.
 //!
+//! Where others hold parts of the batch, mean and variance are those of all its rows ([`parts`](crate::parts)).
+//!
 //! Source: Ioffe and Szegedy, *Batch Normalization*, ICML 2015; running statistics as PyTorch keeps them (momentum 0.1,
 //! unbiased variance).
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
+
+use crate::parts::{self, Moments};
 
 /// `(y - mean) / sqrt(var + eps)`, then scaled and shifted. In training mean and variance are the batch's, in scoring the
 /// running ones.
@@ -47,10 +51,10 @@ impl BatchNormBank {
     /// `y [E, B, O]`; gives the same.
     pub fn forward(&self, y: Tensor<3>) -> Tensor<3> {
         let (mean, variance) = if y.is_autodiff() {
-            let [_, rows, _] = y.dims();
-            let mean = y.clone().mean_dim(1); // [E, 1, O]
-            let centred = y.clone() - mean.clone();
-            let variance = (centred.clone() * centred).mean_dim(1); // [E, 1, O]
+            let Moments { mean, variance, rows } = match parts::current() {
+                Some(among) => among.moments(&y),
+                None => moments(&y),
+            };
             if rows > 1 {
                 self.update_running(&self.mean, mean.clone().detach());
                 self.update_running(&self.variance, variance.clone().detach() * (rows as f64 / (rows - 1) as f64));
@@ -71,4 +75,13 @@ impl BatchNormBank {
         let before = running.value_sync().to_device(&batch.device());
         running.update(before.detach() * (1.0 - self.momentum) + batch * self.momentum);
     }
+}
+
+/// Of the rows of a batch. `y [E, B, O]`
+fn moments(y: &Tensor<3>) -> Moments {
+    let [_, rows, _] = y.dims();
+    let mean = y.clone().mean_dim(1); // [E, 1, O]
+    let centred = y.clone() - mean.clone();
+    let variance = (centred.clone() * centred).mean_dim(1); // [E, 1, O]
+    Moments { mean, variance, rows }
 }

@@ -156,6 +156,11 @@ impl<C: ModelSpec> Predictor<C> {
         &self.calibration
     }
 
+    /// Makes of the model's own scores `[B, T]` what this predictor gives.
+    pub fn calibrate(&self, scores: &mut [f32]) {
+        calibrate(scores, &self.manifest.schema.tasks, self.calibration.iter().map(Option::as_ref));
+    }
+
     /// Fields and tasks.
     pub fn schema(&self) -> &Schema {
         &self.manifest.schema
@@ -306,7 +311,7 @@ impl<C: ModelSpec> Predictor<C> {
                 state.tasks.iter().for_each(|&task| all[task] = own[task]);
             }
         }
-        calibrate(&mut scores, &self.manifest.schema.tasks, self.calibration.iter().map(Option::as_ref));
+        self.calibrate(&mut scores);
         scores
     }
 

@@ -4,19 +4,21 @@ use std::cell::Cell;
 use std::thread::LocalKey;
 
 /// Runs `work` with `value` in the cell, and puts back what was, also when `work` panics.
-pub(crate) fn scoped<T: Copy, R>(cell: &'static LocalKey<Cell<T>>, value: T, work: impl FnOnce() -> R) -> R {
-    let _before = Before { cell, value: cell.replace(value) };
+pub(crate) fn scoped<T, R>(cell: &'static LocalKey<Cell<T>>, value: T, work: impl FnOnce() -> R) -> R {
+    let _before = Before { cell, value: Some(cell.replace(value)) };
     work()
 }
 
 /// What was there.
-struct Before<T: Copy + 'static> {
+struct Before<T: 'static> {
     cell: &'static LocalKey<Cell<T>>,
-    value: T,
+    value: Option<T>,
 }
 
-impl<T: Copy> Drop for Before<T> {
+impl<T> Drop for Before<T> {
     fn drop(&mut self) {
-        self.cell.set(self.value);
+        if let Some(value) = self.value.take() {
+            self.cell.set(value);
+        }
     }
 }

@@ -6,5 +6,6 @@ mod common;
 mod compare;
 mod data_page;
 mod own_model;
+mod ranks;
 mod states;
 mod training;

@@ -1,7 +1,7 @@
 //! Whether a configuration can train a model on a data set, asked before anything is drawn.
 
-use stem_core::models::{Model, ModelSpec};
-use stem_core::{Schema, Task, TaskKind, params};
+use stem_core::models::ModelSpec;
+use stem_core::{Schema, Task, TaskKind};
 use stem_data::Dataset;
 
 use crate::balance::BalanceConfig;
@@ -54,7 +54,7 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
 ///
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) with the key and what may stand there.
-pub(crate) fn check_over<M: Model>(ranks: &Team, network: &M, schema: &Schema, config: &TrainConfig) -> Result<()> {
+pub(crate) fn check_over(ranks: &Team, schema: &Schema, config: &TrainConfig) -> Result<()> {
     if !ranks.is_several() {
         return Ok(());
     }
@@ -63,10 +63,5 @@ pub(crate) fn check_over<M: Model>(ranks: &Team, network: &M, schema: &Schema, c
     let expected = "fewer: every rank has a row of the table";
     require("ranks", format_args!("{count} for {rows} rows"), expected, (0..count).all(has_row))?;
     let expected = "\"row-sparse\" where several ranks train";
-    require("table", "\"dense\"", expected, config.table == TableMode::RowSparse)?;
-    let expected = "a loss of single rows where several ranks train: the rows of a group lie on several of them";
-    require("losses", "pairwise or jrc", expected, !config.criterion(schema)?.is_of_groups())?;
-    let expected =
-        "a network without batch_norm or dice where several ranks train: each would normalise over its own rows";
-    require("hidden", "normalised over the batch", expected, !params::normalises_batches(network))
+    require("table", "\"dense\"", expected, config.table == TableMode::RowSparse)
 }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use stem_core::Predictor;
 use stem_core::models::ModelSpec;
 use stem_core::nn::score;
-use stem_data::{BatchPlan, EpochRows, Split};
+use stem_data::{BatchPlan, Split};
 use stem_report::analysis::{LabelKind, Metric};
 use stem_report::metrics::TaskMetrics;
 
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::keep::BUNDLE;
 use crate::learner::Learner;
 use crate::monitor::Monitor;
-use crate::ranks::numbers;
+use crate::ranks::Scoring;
 use crate::step::TrainState;
 
 impl<C: ModelSpec> Learner<'_, C> {
@@ -110,21 +110,16 @@ pub(crate) fn scores_of<C: ModelSpec>(
     split: Split,
 ) -> Result<Vec<f32>> {
     let network = state.network.valid();
-    let Learner { dataset, ranks, config, .. } = learner;
+    let Learner { dataset, config, .. } = learner;
+    if let Some(shard) = state.shard() {
+        let scoring = Scoring { network: &network, table: &state.table, layout: state.layout(), shard };
+        return scoring.split(dataset, split, config.batch_size);
+    }
     let schema = dataset.schema();
     let mut scores = Vec::new();
-    let plan = BatchPlan { size: config.batch_size, shuffle: None };
-    let part = state.shard().map(|_| (ranks.rank(), ranks.ranks()));
-    for batch in dataset.batches_of(split, plan, 0, EpochRows { part, ..EpochRows::default() }) {
+    for batch in dataset.batches(split, BatchPlan { size: config.batch_size, shuffle: None }) {
         batch.check(schema)?;
-        match state.shard() {
-            None => scores.extend(score(&network, &state.table, state.layout(), &schema.tasks, &batch)),
-            Some(shard) => {
-                let own = state.score_over(shard, &network, &schema.tasks, &batch);
-                let all = ranks.gather(bytemuck::cast_slice(&own).to_vec());
-                all.iter().for_each(|part| scores.extend(numbers::<f32>(part)));
-            }
-        }
+        scores.extend(score(&network, &state.table, state.layout(), &schema.tasks, &batch));
     }
     Ok(scores)
 }

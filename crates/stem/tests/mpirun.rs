@@ -144,26 +144,66 @@ fn a_rank_that_is_killed_ends_all_with_a_message_that_names_it() {
     }
 }
 
-#[test]
-fn a_job_of_which_a_rank_is_killed_goes_on_from_its_checkpoint_to_the_same_bits() {
-    let small = Small::new();
-    small.write("small.toml", "[train]\nepochs = 3\nbatch_size = 16\ncheckpoint_every = { steps = 20 }\n");
-    let output = on_ranks(2, &small.args("train", "whole", &[]));
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let args = small.args("train", "killed", &["--resume"]);
-    let has_checkpoint = || {
-        let files = std::fs::read_dir(small.folder.path().join("killed/unfinished")).into_iter().flatten().flatten();
-        files.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("checkpoint-"))
-    };
-    let mut job = mpirun(2, &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while !has_checkpoint() && job.try_wait().unwrap().is_none() {
-        sleep(Duration::from_millis(2));
+/// Ranks that are killed; `STEM_KILLS` asks for more.
+fn kills() -> u64 {
+    std::env::var("STEM_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(4)
+}
+
+/// Starts a job and kills one of its ranks after `delay`. `false` where its end came first.
+fn is_killed(args: &[String], rank: usize, delay: Duration) -> bool {
+    let begun = Instant::now();
+    let mut job = mpirun(2, args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while begun.elapsed() < delay || children(&job).len() < 2 {
+        if let Some(status) = job.try_wait().unwrap() {
+            assert!(status.success(), "{args:?}: {status}");
+            return false;
+        }
+        sleep(Duration::from_millis(1));
     }
-    let ranks = children(&job);
-    let _ = Command::new("kill").args(["-9", &ranks[1].to_string()]).status();
-    job.wait_with_output().unwrap();
-    let output = on_ranks(2, &args);
+    let of_rank = children(&job).get(rank).map(u32::to_string);
+    let hit = of_rank.is_some_and(|id| Command::new("kill").args(["-9", &id]).status().unwrap().success());
+    let status = job.wait().unwrap();
+    assert!(!hit || !status.success(), "a job without one of its ranks ends with an error");
+    hit
+}
+
+#[test]
+fn jobs_of_which_a_rank_is_killed_at_any_moment_go_on_to_the_same_bits() {
+    let small = Small::new();
+    let often = "epochs = 40\npatience = 40\nbatch_size = 64\ncheckpoint_every = { steps = 7 }";
+    small.write("small.toml", &small.read("small.toml").replace("batch_size = 256\nepochs = 2", often));
+    let args = |out: &str| small.args("train", out, &["--resume"]);
+    let begun = Instant::now();
+    let output = on_ranks(2, &args("whole"));
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let bytes = |out: &str| std::fs::read(small.path(&format!("{out}/bundle.safetensors"))).unwrap();
-    assert!(bytes("whole") == bytes("killed"), "the same bundle");
+    let lasts = begun.elapsed().as_millis() as u64;
+    let bytes = |out: &str, name: &str| std::fs::read(small.path(&format!("{out}/{name}"))).unwrap();
+    let (mut killed, mut of_ranks, mut with_checkpoint, mut round) = (0, [0; 2], 0, 0);
+    while killed < kills() {
+        round += 1;
+        let out = format!("killed-{round}");
+        for turn in 0..2 {
+            let drawn = (round * 2 + turn + 1_u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+            let (rank, delay) = ((drawn >> 20) as usize % 2, Duration::from_millis(drawn % lasts));
+            if !is_killed(&args(&out), rank, delay) {
+                break; // it has ended
+            }
+            killed += 1;
+            of_ranks[rank] += 1;
+            let left = std::fs::read_dir(small.path(&format!("{out}/unfinished"))).into_iter().flatten().flatten();
+            let has = left.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("checkpoint-"));
+            with_checkpoint += usize::from(has);
+        }
+        let output = on_ranks(2, &args(&out));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        for name in ["bundle.safetensors", "log.jsonl"] {
+            assert!(bytes("whole", name) == bytes(&out, name), "{out}: {name} is another");
+        }
+        hold(&metrics(&small, "whole"), &metrics(&small, &out), &out);
+        std::fs::remove_dir_all(small.path(&out)).unwrap();
+    }
+    println!(
+        "{killed} kills, {of_ranks:?} of each rank, {with_checkpoint} where there was a checkpoint, in {round} trainings"
+    );
+    assert!(with_checkpoint > 0, "all of them came before the first checkpoint");
 }

@@ -9,6 +9,7 @@ use super::binary::{Column, focal};
 use super::{Contexts, Pairs, Targets, Within, bce_per_task, value};
 use crate::batch::Batch;
 use crate::error::{Result, require};
+use crate::parts;
 use crate::schema::{Schema, Task, TaskKind};
 
 /// The loss of one task, in the experiment's words. Which there are depends on the task's [kind](TaskKind); the equations stand in
@@ -204,16 +205,7 @@ impl Criterion {
     /// # Panics
     /// As [`targets`](Self::targets).
     pub fn targets_among(&self, batch: &Batch, counts: &[f64], device: &Device) -> Targets {
-        let mut targets = Targets::learned(batch, counts, device, |task, label| {
-            let (kind, loss) = &self.tasks[task];
-            let target = kind.target(label);
-            match loss {
-                TaskLoss::CrossEntropy { label_smoothing: s } if *s > 0.0 => {
-                    (f64::from(target) * (1.0 - s) + s / 2.0) as f32
-                }
-                _ => target,
-            }
-        });
+        let mut targets = self.each(batch, counts, device);
         if self.is_of_groups() {
             assert_eq!(
                 batch.groups.len(),
@@ -228,6 +220,30 @@ impl Criterion {
             targets.within = self.tasks.iter().enumerate().map(of).collect();
         }
         targets
+    }
+
+    /// The same of a part of a batch whose rows are learned together with those of the `whole`, of which labels, groups and weights are known here:
+    /// [`forward`](Self::forward) is run [among the others](crate::parts::with).
+    ///
+    /// # Panics
+    /// As [`targets`](Self::targets).
+    pub fn targets_within(&self, part: &Batch, whole: &Batch, counts: &[f64], device: &Device) -> Targets {
+        let whole = self.targets_among(whole, counts, device);
+        Targets { whole: Some(Box::new(whole)), ..self.each(part, counts, device) }
+    }
+
+    /// What each row is learned by alone.
+    fn each(&self, batch: &Batch, counts: &[f64], device: &Device) -> Targets {
+        Targets::learned(batch, counts, device, |task, label| {
+            let (kind, loss) = &self.tasks[task];
+            let target = kind.target(label);
+            match loss {
+                TaskLoss::CrossEntropy { label_smoothing: s } if *s > 0.0 => {
+                    (f64::from(target) * (1.0 - s) + s / 2.0) as f32
+                }
+                _ => target,
+            }
+        })
     }
 
     /// `L_t` of every task. A task without known labels in the batch has loss 0.
@@ -245,14 +261,38 @@ impl Criterion {
         if self.tasks.iter().all(is_plain) {
             return bce_per_task(logits, targets);
         }
+        // Of a part of a batch, what its groups' rows are to each other is asked of all rows, of which those of others are constants: the gradient
+        // is that of the whole loss by the rows here, and of its value each part tells its share.
+        let of_all = targets.whole.as_ref().map(|whole| {
+            let (logits, parts) = parts::current().expect("a part of a batch is among others").rows(&logits); // [B, L]
+            (logits, &**whole, parts)
+        });
         let mut next = 0;
         let columns = self.tasks.iter().enumerate().map(|(task, (kind, loss))| {
             let own = next..next + kind.outputs();
             next = own.end;
-            let within = targets.within.get(task).and_then(Option::as_ref);
-            of_task(loss, column(&logits, targets, task, own), within) // [1]
+            let column = column(&logits, targets, task, own.clone());
+            let order = match &of_all {
+                None => targets.order(task, &column),
+                Some((logits, whole, parts)) => {
+                    let order = whole.order(task, &self::column(logits, whole, task, own));
+                    order.map(|all| all.clone() - all.detach() * (1.0 - 1.0 / *parts as f64))
+                }
+            }; // [1]
+            of_task(loss, column, order) // [1]
         });
         Tensor::cat(columns.collect(), 0)
+    }
+}
+
+impl Targets {
+    /// What the rows of a group are to each other, where a task is learned from that. `[1]`
+    fn order(&self, task: usize, of: &Column) -> Option<Tensor<1>> {
+        let within = self.within.get(task).and_then(Option::as_ref);
+        within.map(|within| match within {
+            Within::Pairs(pairs) => pairs.loss(of),
+            Within::Contexts(contexts) => contexts.loss(of),
+        })
     }
 }
 
@@ -268,19 +308,18 @@ fn column(logits: &Tensor<2>, targets: &Targets, task: usize, outputs: Range<usi
 
 fn cross_entropy(of: Column) -> Tensor<1> {
     let Column { z, y, share } = of;
-    bce_per_task(z, &Targets { labels: y, share, within: Vec::new() })
+    bce_per_task(z, &Targets { labels: y, share, within: Vec::new(), whole: None })
 }
 
-fn of_task(loss: &TaskLoss, of: Column, within: Option<&Within>) -> Tensor<1> {
+fn of_task(loss: &TaskLoss, of: Column, order: Option<Tensor<1>>) -> Tensor<1> {
     match *loss {
         TaskLoss::CrossEntropy { .. } => cross_entropy(of),
         TaskLoss::Pairwise { share } | TaskLoss::Jrc { share } => {
-            let order = within.map(|within| match within {
-                Within::Pairs(pairs) => pairs.loss(&of) * share,
-                Within::Contexts(contexts) => contexts.loss(&of) * share,
-            });
             let each = cross_entropy(of) * (1.0 - share);
-            order.map_or(each.clone(), |order| order + each)
+            match order {
+                Some(order) => order * share + each,
+                None => each,
+            }
         }
         TaskLoss::Focal { gamma, alpha } => focal(&of, gamma, alpha),
         TaskLoss::Mse => value::mse(&of),

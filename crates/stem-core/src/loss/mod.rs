@@ -46,6 +46,8 @@ pub struct Targets {
     pub share: Tensor<2>,
     /// What the rows of a group are to each other, for the tasks that are learned from them; empty where there is no such task. `[T]`
     within: Vec<Option<Within>>,
+    /// Of the whole batch, where this is a part of one whose rows are learned together.
+    whole: Option<Box<Targets>>,
 }
 
 /// The rows of a group, as a loss sees them.
@@ -73,7 +75,7 @@ impl Targets {
         };
         let share: Vec<f32> = batch.labels.iter().enumerate().map(share).collect();
         let tensor = |values| Tensor::from_data(TensorData::new(values, [batch.rows, tasks]), device);
-        Self { labels: tensor(labels), share: tensor(share), within: Vec::new() }
+        Self { labels: tensor(labels), share: tensor(share), within: Vec::new(), whole: None }
     }
 }
 

@@ -4,14 +4,14 @@
 //! |---|---|
 //! | is the folder free? | `folder` |
 //! | settings that fit the data; the training itself | `train`, `single_task`, `states` |
-//! | validation and test | `measured` |
+//! | scores of validation and test, by one process or by all ranks; what is measured of them | `scored`, `measured` |
 //! | the page | `inspect` |
 
+mod scored;
 mod single_task;
 mod states;
 mod train;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use stem_core::Predictor;
@@ -23,14 +23,15 @@ use stem_report::analysis::Metric;
 use stem_report::report;
 use stem_train::{CHECKPOINT, Start, Unfinished, memory};
 
+use scored::Scored;
 pub(crate) use train::{check, train};
 
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::finished::{RunKey, SETTINGS};
-use crate::folder::{self, BUNDLE, JOINT, LOG, METRICS, PAGE};
+use crate::folder::{self, BUNDLE, LOG, METRICS, PAGE};
 use crate::inspect;
-use crate::measured::{Measured, RunMetrics, by_task, measure_in, of_numbers, score_split};
+use crate::measured::{Measured, RunMetrics, by_task, of_numbers};
 use crate::options::RunOptions;
 
 /// Trains the model of that name on `dataset`; at the end `folder` receives `bundle.safetensors`, `log.jsonl`, `metrics.json` and
@@ -108,8 +109,9 @@ fn run_with<C: ModelFamily>(
         if let Some(done) = ranks.from_first(|| None) {
             return Ok(done);
         }
-        // The first writes, measures and tells; this one takes its part in the steps.
+        // The first writes, measures and tells; this one takes its part in the steps, and in the scores that are measured.
         let summary = train(model, experiment, dataset, start, folder, options, true)?;
+        scored::over(None::<&Predictor<C>>, &experiment.model(model)?, dataset, folder, options)?;
         return Ok(RunMetrics {
             model: model.into(),
             seed: experiment.train.seed,
@@ -194,32 +196,26 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
     let device = options.device.open()?;
     let also: Vec<Metric> = options.metrics.iter().copied().chain([experiment.train.monitor.metric]).collect();
     let predictor = Predictor::open_model(folder.join(BUNDLE), &device)?;
-    let joint = folder.join(JOINT);
-    let joint_test = if joint.exists() {
-        measure_in(&Predictor::<C>::open_model(&joint, &device)?, dataset, Split::Test, &also)?
-    } else {
-        BTreeMap::new()
+    let Scored { test, valid, joint_test, uncalibrated_test } = match options.ranks.is_several() {
+        true => scored::over(Some(&predictor), &experiment.model(model)?, dataset, folder, options)?,
+        false => scored::alone(&predictor, dataset, folder, &device)?,
     };
-    let scores = score_split(&predictor, dataset, Split::Test)?;
-    let uncalibrated_test = if predictor.calibration().iter().any(Option::is_some) {
-        let predictor = Predictor::<C>::open_model(folder.join(BUNDLE), &device)?.uncalibrated();
-        measure_in(&predictor, dataset, Split::Test, &also)?
-    } else {
-        BTreeMap::new()
-    };
+    let measured = |scores: &[f32], split| by_task(scores, dataset, split, &also);
+    let measured_too =
+        |scores: Option<Vec<f32>>| scores.map(|scores| measured(&scores, Split::Test)).unwrap_or_default();
     let metrics = RunMetrics {
         model: model.into(),
         seed: experiment.train.seed,
         device: options.device,
         states: predictor.states(),
         tasks: dataset.schema().task_names(),
-        test: by_task(&scores, dataset, Split::Test, &also),
-        valid: measure_in(&predictor, dataset, Split::Valid, &also)?,
+        test: measured(&test, Split::Test),
+        valid: measured(&valid, Split::Valid),
         numbers: of_numbers(dataset),
-        joint_test,
-        uncalibrated_test,
+        joint_test: measured_too(joint_test),
+        uncalibrated_test: measured_too(uncalibrated_test),
         ..RunMetrics::of_summary(summary)
     };
     files::write_json(&folder.join(METRICS), &metrics)?;
-    Ok(Measured { metrics, predictor, scores })
+    Ok(Measured { metrics, predictor, scores: test })
 }

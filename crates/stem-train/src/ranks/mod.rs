@@ -11,6 +11,7 @@
 //! | rows of the table, which live where a hash says | `shard` |
 //! | what a step needs of other ranks, and gives them | `exchange` |
 //! | matrices with the rows of the table, on their way into a file of rank 0 and out of one | `collect` |
+//! | a bundle's table, and the scores of a split by it | `score` |
 //! | whether all read the same data by the same settings | `agree` |
 //! | how numbers travel | `wire` |
 //! | sums that have one order | here |
@@ -20,6 +21,7 @@
 mod agree;
 mod collect;
 mod exchange;
+mod score;
 mod shard;
 mod threads;
 mod wire;
@@ -34,7 +36,10 @@ use crate::error::{Error, Result};
 use stem_core::with_causes;
 
 pub(crate) use agree::agree;
+pub(crate) use collect::Give;
 pub(crate) use exchange::{Asked, Fetched, matrix};
+pub(crate) use score::Scoring;
+pub use score::score_over;
 pub(crate) use shard::Shard;
 pub use shard::owner;
 pub use threads::Threads;

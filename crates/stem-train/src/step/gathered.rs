@@ -13,7 +13,7 @@ use crate::ranks::{Asked, Shard, sum_few};
 /// ranks it is a rank's part of the batch.
 #[derive(Debug, Clone)]
 pub struct Gathered {
-    /// `None` where the batch has no row for this rank.
+    /// `None` where the batch has no row for this rank, and the others do without it.
     pub(super) part: Option<Part>,
     /// How much the rows count together whose label of a task is known, on all ranks. `[T]`
     pub(super) labelled: Arc<[f64]>,
@@ -31,6 +31,8 @@ pub(super) struct Part {
     pub(super) inverse: Tensor<1, Int>, // [B * S]
     pub(super) weights: Tensor<2>,      // [B, S]
     pub(super) targets: Targets,
+    /// `b`; 0 where the one row that is here counts nothing.
+    pub(super) rows: usize,
     /// On the device, into the table of this process. `[U]`; `None` over several ranks
     pub(super) index: Option<Tensor<1, Int>>,
 }

@@ -21,6 +21,7 @@ use stem_core::loss::{Criterion, Targets};
 use stem_core::models::{Model, ModelSpec};
 use stem_core::nn::{DistinctRows, EmbeddingTable, RowMatrix, SlotLayout, upload, upload_index};
 use stem_core::params::ParameterFault;
+use stem_core::parts::{self, Parts};
 use stem_core::precision::{self, Precision};
 use stem_core::{Batch, Schema, params};
 use tracing::trace_span;
@@ -29,6 +30,7 @@ use crate::checkpoint::{Change, Large, Matrices, Put, Small, Source, Unusable, V
 use crate::optimizer::{Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled};
 use crate::ranks::Shard;
 use gathered::Part;
+use over_ranks::others;
 
 /// Which rows of the table take part in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -94,6 +96,8 @@ pub struct TrainState<M> {
     network_optimizer: NetworkOptimizer,
     /// Which rows the table has, where it is a part of one over several ranks.
     shard: Option<Arc<Shard>>,
+    /// The ranks, where a row's loss hangs on rows of others.
+    others: Option<Arc<dyn Parts>>,
 }
 
 /// The losses of a step, still on the device.
@@ -155,6 +159,7 @@ impl<M: Model> TrainState<M> {
             table_state: None,
             network_optimizer: NetworkOptimizer::new(OptimizerConfig::default()),
             shard: None,
+            others: None,
         }
     }
 
@@ -167,7 +172,8 @@ impl<M: Model> TrainState<M> {
     /// Other losses than the tasks' kinds have by default.
     #[must_use]
     pub fn with_criterion(self, criterion: Criterion) -> Self {
-        Self { criterion, ..self }
+        let others = self.shard.as_ref().and_then(|shard| others(&self.network, &criterion, shard));
+        Self { others, criterion, ..self }
     }
 
     /// Products of another precision than f32, where the device has them. Weights and all sums stay f32.
@@ -312,20 +318,28 @@ impl<M: Model> TrainState<M> {
         labelled: &[f64],
         weights: &[f64],
     ) -> (Vec<f32>, Vec<f32>) {
-        let Some(whole) = of.part.as_ref().filter(|_| part.rows > 0) else { return (Vec::new(), Vec::new()) };
-        let device = self.device();
+        let (device, targets) = (self.device(), self.targets(part, labelled));
+        let nothing = || (Vec::new(), Vec::new());
+        let Some(whole) = of.part.as_ref().filter(|_| part.rows > 0 || self.others.is_some()) else { return nothing() };
+        let (rows, nobody) = (part.rows, self.nobody());
+        let part = if rows > 0 { part } else { &nobody };
         let slots: Vec<u32> = (0..part.ids.len() as u32).collect();
         let (inverse, slot_weights) = upload(&slots, &part.weights, part.rows, &device);
         let alone = Part {
             values: whole.values.clone().select(0, whole.inverse.clone().slice(0..part.ids.len())),
-            targets: self.criterion.targets_among(part, labelled, &device),
+            targets,
+            rows,
             distinct: DistinctRows::of(&slots).into(),
             inverse,
             weights: slot_weights,
             index: None,
         };
         let share = Share { weights: Tensor::from_floats(weights, &device), penalty: 0.0 };
-        let Backward { rows, .. } = self.backward(&alone, share, None);
+        let found = self.backward(&alone, share, None);
+        if rows == 0 {
+            return nothing();
+        }
+        let rows = found.rows;
         let floats = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("rows are f32");
         (floats(alone.values), floats(rows))
     }
@@ -359,6 +373,7 @@ impl<M: Model> TrainState<M> {
         let part = Part {
             values: self.table.rows().gather(index.clone()),
             targets: self.criterion.targets_among(batch, &labelled, &device),
+            rows: batch.rows,
             distinct: distinct.into(),
             index: Some(index),
             inverse,
@@ -394,8 +409,14 @@ impl<M: Model> TrainState<M> {
         let rows = part.values.clone().autodiff().require_grad(); // [U, W], the leaf
         let (inverse, weights) = (part.inverse.clone().autodiff(), part.weights.clone().autodiff());
         let x = self.layout.pool(rows.clone(), inverse, weights).with_distinct(part.distinct.clone());
-        let (logits, model_penalty) = precision::with(self.precision, || self.network.forward_penalized(x)); // [B, L], [1]
-        let tasks = self.criterion.forward(logits, &part.targets); // [T]
+        let forward = || {
+            let (logits, penalty) = precision::with(self.precision, || self.network.forward_penalized(x)); // [B, L], [1]
+            (penalty, self.criterion.forward(logits, &part.targets)) // [1], [T]
+        };
+        let (model_penalty, tasks) = match &self.others {
+            Some(others) => parts::with(others.clone(), part.rows == 0, forward),
+            None => forward(),
+        };
         let weights = match weigh {
             Some(weigh) => share.weights.clone() * weigh(&tasks.clone().inner(), &share.weights),
             None => share.weights,

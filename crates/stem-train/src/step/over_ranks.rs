@@ -5,14 +5,53 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use stem_core::loss::{Criterion, Targets};
 use stem_core::models::{Model, ModelSpec};
-use stem_core::nn::{DistinctRows, EmbeddingTable, score, upload};
-use stem_core::{Batch, Schema, Task};
+use stem_core::nn::{DistinctRows, upload};
+use stem_core::parts::Parts;
+use stem_core::{Batch, MISSING, Schema, params};
 
 use super::gathered::{Gathered, Home, Part, StepGradients};
 use super::{Backward, Losses, Share, TableMode, TrainState, Weigh};
 use crate::optimizer::NetworkGradients;
-use crate::ranks::{Fetched, Shard, Team, Wire, matrix, sum, sum_few};
+use crate::ranks::{Fetched, Shard, Team, Wire, matrix, numbers, sum, sum_few};
+
+/// The ranks as those who hold the parts of a batch.
+#[derive(Debug)]
+struct Others(Team);
+
+impl Parts for Others {
+    fn place(&self) -> usize {
+        self.0.rank()
+    }
+
+    fn gather(&self, own: &[u8]) -> Vec<Vec<u8>> {
+        self.0.gather_all(own)
+    }
+}
+
+/// The ranks of a shard, where the loss of a row hangs on rows of others: they are normalised together, or learned together.
+pub(super) fn others<M: Model>(network: &M, criterion: &Criterion, shard: &Shard) -> Option<Arc<dyn Parts>> {
+    let together = criterion.is_of_groups() || params::normalises_batches(network);
+    together.then(|| Arc::new(Others(shard.ranks.clone())) as Arc<dyn Parts>)
+}
+
+/// Labels, groups and weights of all rows of a batch, of which each rank has a part.
+fn of_all(others: &dyn Parts, part: &Batch, tasks: usize) -> Batch {
+    let weights: Vec<f32> = (0..part.rows).map(|row| part.row_weight(row)).collect();
+    let own = [bytemuck::cast_slice(&part.labels), bytemuck::cast_slice(&weights), bytemuck::cast_slice(&part.groups)];
+    let mut whole = Batch::default();
+    for of_rank in others.gather(&own.concat()) {
+        let rows = of_rank.len() / (4 * (tasks + 2)); // four bytes for each label, weight and group
+        let (labels, rest) = of_rank.split_at(4 * tasks * rows);
+        let (weights, groups) = rest.split_at(4 * rows);
+        whole.rows += rows;
+        whole.labels.extend(numbers::<f32>(labels));
+        whole.row_weights.extend(numbers::<f32>(weights));
+        whole.groups.extend(numbers::<u32>(groups));
+    }
+    whole
+}
 
 impl<M: Model> TrainState<M> {
     /// As [`init`](Self::init), but of the table only the rows that live on this rank.
@@ -27,7 +66,8 @@ impl<M: Model> TrainState<M> {
         let network = spec.init(schema, &mut ChaCha8Rng::seed_from_u64(seed), &device.clone().autodiff());
         let shard = Shard::of(ranks, schema.rows(), wire);
         let table = shard.draw(schema, &spec.widths(schema), embedding_std, seed, device);
-        Self { shard: Some(shard.into()), ..Self::new(schema, table, network, TableMode::RowSparse) }
+        let alone = Self::new(schema, table, network, TableMode::RowSparse);
+        Self { others: others(&alone.network, &alone.criterion, &shard), shard: Some(shard.into()), ..alone }
     }
 
     /// Which rows the table has, where it is a part of one.
@@ -43,24 +83,48 @@ impl<M: Model> TrainState<M> {
         let Fetched { values, asked, mut told } =
             shard.fetch(self.table.rows(), &distinct.rows, distinct.by_row.starts(), &told, shard.wire);
         let rows = told.pop().unwrap_or_default() as usize; // a count is exact
-        let part = (batch.rows > 0).then(|| {
+        let targets = self.targets(batch, &told);
+        let part = |batch: &Batch, distinct: DistinctRows, rows: usize| {
             let (inverse, weights) = upload(&distinct.inverse, &batch.weights, batch.rows, &device);
-            let targets = self.criterion.targets_among(batch, &told, &device);
-            Part {
-                values: matrix(values, width, &device),
-                distinct: distinct.into(),
-                inverse,
-                weights,
-                targets,
-                index: None,
+            let values = matrix(values, width, &device);
+            Part { values, distinct: distinct.into(), inverse, weights, targets, rows, index: None }
+        };
+        let part = match (batch.rows, &self.others) {
+            (0, None) => None,
+            (0, Some(_)) => {
+                let nobody = self.nobody();
+                Some(part(&nobody, DistinctRows::of(&nobody.ids), 0))
             }
-        });
+            (rows, _) => Some(part(batch, distinct, rows)),
+        };
         let home = match &asked.rows {
             Some((_, values)) => values.clone(),
             None => matrix(Vec::new(), width, &device),
         };
         let home = Home { shard: shard.clone(), asked, values: home };
         Gathered { part, labelled: told.into(), rows, home: Some(home.into()) }
+    }
+
+    /// The labels of a rank's part of a batch, or of no row's where it has none ([`nobody`](Self::nobody)); those of all rows too where rows are learned
+    /// together. `labelled` is of all ranks. `[T]`
+    pub(super) fn targets(&self, batch: &Batch, labelled: &[f64]) -> Targets {
+        let (device, nobody) = (self.device(), self.nobody());
+        let part = if batch.rows > 0 { batch } else { &nobody };
+        match &self.others {
+            Some(others) if self.criterion.is_of_groups() => {
+                let whole = of_all(&**others, batch, self.criterion.tasks());
+                self.criterion.targets_within(part, &whole, labelled, &device)
+            }
+            _ => self.criterion.targets_among(part, labelled, &device),
+        }
+    }
+
+    /// A row that counts nothing: of padding, without labels. A rank takes part with it in a step of which it has no row.
+    pub(super) fn nobody(&self) -> Batch {
+        let (slots, tasks) = (self.layout.slots(), self.criterion.tasks());
+        let mut row = Batch::new(1, vec![0; slots], vec![0.0; slots]).with_labels(vec![MISSING; tasks]);
+        row.groups = vec![0];
+        row
     }
 
     /// Forward, loss, backward on this rank's part; then the gradients of rows go where those live, and all else is summed.
@@ -84,7 +148,7 @@ impl<M: Model> TrainState<M> {
             }
         });
         if let Some(part) = &batch.part {
-            let own = part.targets.labels.dims()[0] as f64 / batch.rows.max(1) as f64; // the model's penalty is a mean over rows
+            let own = part.rows as f64 / batch.rows.max(1) as f64; // the model's penalty is a mean over rows
             let share = Share { penalty: share.penalty * own, ..share };
             let found = self.backward(part, share, weigh.as_mut().map(|weigh| weigh as &mut Weigh<'_>));
             let of_part = Backward { penalty: found.penalty * own, ..found };
@@ -119,18 +183,5 @@ impl<M: Model> TrainState<M> {
         };
         let network = NetworkGradients::of_flat(&self.network, &all, &device);
         (losses, StepGradients { network, rows: matrix(rows, width, &device), batch: batch.clone() })
-    }
-
-    /// Scores of the rows of a batch that are this rank's; all ranks call it together. `[B, T]`, row-major
-    pub(crate) fn score_over(&self, shard: &Shard, network: &M, tasks: &[Task], batch: &Batch) -> Vec<f32> {
-        let distinct = DistinctRows::of(&batch.ids);
-        let table = self.table.rows();
-        let Fetched { values, .. } = shard.fetch(table, &distinct.rows, distinct.by_row.starts(), &[], Wire::F32);
-        if batch.rows == 0 {
-            return Vec::new();
-        }
-        let rows = EmbeddingTable::from_values(values, self.table.widths(), &self.device());
-        let batch = Batch::new(batch.rows, distinct.inverse, batch.weights.clone());
-        score(network, &rows, &self.layout, tasks, &batch)
     }
 }

@@ -70,7 +70,8 @@ pub fn smooth(name: ModelName) -> ModelConfig {
     small_with(name, "hidden = { activation = \"tanh\" }")
 }
 
-fn small_with(name: ModelName, line: &str) -> ModelConfig {
+/// A small model with one more line in its section.
+pub fn small_with(name: ModelName, line: &str) -> ModelConfig {
     let sizes = small_sizes().into_iter().find(|(model, _)| *model == name.as_str()).unwrap().1;
     name.deserialize_config(toml::Deserializer::parse(&format!("{sizes}\n{line}")).unwrap()).unwrap()
 }

@@ -1,0 +1,128 @@
+"""What a training over ranks of one machine takes against one process: speed, memory, bytes.
+
+    cargo build --release --workspace --features mpi
+    python3 benches/over_ranks.py speed --stem target/release/stem --rounds 5            # 2 ranks of 1 thread against 1 process of 2
+    python3 benches/over_ranks.py memory --stem target/release/stem --rows 20000000      # of each of 4 ranks
+
+Trainings take turns, and of each the fastest counts: the machine may have other work. Steps are timed, evaluations are not. The bytes that the ranks have sent
+are those of the log, less the bundle's rows, beside `distinct rows of others x (8 + 8 W) + 8 x network` a step, counted from the batches' parts by `ranks.rs`'s
+model at a skew of 0 to 1; the test `what_a_step_sends_is_the_rows_of_others_twice_and_the_network_twice` counts them exactly.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+SIZES = {
+    "small": "dim = 16\nshared_experts = 1\nexperts = [64, 32]\ngate = [32]\ntower = [32]",
+    "paper": "dim = 16\nshared_experts = 8\nexperts = [512, 512, 512]\ngate = [128, 64]\ntower = [128, 64]",
+}
+LOG = {"small": 400_000, "paper": 50_000}
+
+
+def prepare(folder, rows, log, sizes):
+    """A table of about so many rows, of which the log has so many, and how it is trained."""
+    field = [
+        f'{{ column = "user", kind = "category", hash = {rows // 2} }}',
+        f'{{ column = "item", kind = "category", hash = {rows // 2} }}',
+        '{ column = "user_group", kind = "category" }',
+        '{ column = "item_category", kind = "category" }',
+    ]
+    (folder / "recipe.toml").write_text(f"""
+name = "ranks"
+source = [{{ name = "log", file = "log.csv" }}]
+field = [{", ".join(field)}]
+label = [{{ column = "a" }}, {{ column = "b" }}]
+split = {{ kind = "random", valid = 0.02, test = 0.02, seed = 3 }}
+[simulator]
+users = {log // 4}
+items = {log // 8}
+rows = {log}
+""")
+    (folder / "experiment.toml").write_text(
+        f"[train]\nbatch_size = 4096\nepochs = 1\nembedding_l2 = 1e-6\n[stem]\n{sizes}\n"
+    )
+
+
+def command(stem, folder, ranks):
+    own = [stem, "train", "--recipe", folder / "recipe.toml", "--data", folder, "--experiment", folder / "experiment.toml"]
+    own += ["--out", folder / f"out-{ranks}", "--force"]
+    mpi = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", str(ranks)]
+    return [str(part) for part in (mpi + own if ranks > 1 else own)]
+
+
+def train(stem, folder, ranks, threads, watch=None):
+    """Rows a second, and megabytes that each rank has sent."""
+    environment = dict(os.environ, RAYON_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads), NO_COLOR="1")
+    job = subprocess.Popen(command(stem, folder, ranks), env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    if watch:
+        watch(job)
+    _, said = job.communicate()
+    assert job.returncode == 0, said
+    metrics = json.loads((folder / f"out-{ranks}" / "metrics.json").read_text())
+    sent = [float(mb) for mb in re.findall(r"sent ([0-9.]+) MB", said)]
+    return metrics, sent
+
+
+def speed(arguments):
+    for name in arguments.sizes.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            prepare(folder, arguments.rows, LOG[name], SIZES[name])
+            train(arguments.stem, folder, 1, 2)  # encodes, and reads the program once
+            best = {1: 0.0, 2: 0.0}
+            for _ in range(arguments.rounds):
+                for ranks in best:
+                    metrics, sent = train(arguments.stem, folder, ranks, 2 // ranks)
+                    best[ranks] = max(best[ranks], metrics["rows_per_second"])
+            print(f"{name}: one process {best[1]:.0f} rows/s, two ranks {best[2]:.0f}, {best[2] / best[1]:.2f}; sent MB {sent}", flush=True)
+
+
+def memory(arguments):
+    ranks, dim = 4, arguments.dim
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        folder = Path(folder)
+        prepare(folder, arguments.rows, 100_000, f"dim = {dim}\nshared_experts = 1\nexperts = [64, 32]\ngate = [32]\ntower = [32]")
+        most = {}
+
+        def watch(job):
+            while job.poll() is None:
+                children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split() if job.poll() is None else []
+                for place, child in enumerate(children):
+                    try:
+                        status = Path(f"/proc/{child}/status").read_text()
+                        environment = Path(f"/proc/{child}/environ").read_text()
+                    except OSError:
+                        continue
+                    rank = re.search(r"OMPI_COMM_WORLD_RANK=(\d+)", environment)
+                    held = re.search(r"RssAnon:\s+(\d+)", status)
+                    if rank and held:
+                        most[int(rank[1])] = max(most.get(int(rank[1]), 0), int(held[1]) * 1024)
+                time.sleep(0.02)
+
+        train(arguments.stem, folder, ranks, 1, watch)
+        width = 3 * dim
+        part = arguments.rows * width * 3 * 4 / ranks
+        for rank, held in sorted(most.items()):
+            print(f"rank {rank}: {held / 1e9:.3f} GB, {held / part:.3f} of (table + state) / {ranks} = {part / 1e9:.3f} GB", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["speed", "memory"])
+    parser.add_argument("--stem", required=True)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", default="small,paper")
+    parser.add_argument("--dim", type=int, default=8)
+    parser.add_argument("--folder")
+    arguments = parser.parse_args()
+    {"speed": speed, "memory": memory}[arguments.what](arguments)
+
+
+main()
