@@ -140,10 +140,7 @@ impl DataSet {
             "[stem]" => format!("[stem]\n{}", setting.stem).trim_end().to_owned(),
             _ => line.to_owned(),
         };
-        let own = lines(experiment.lines().filter(|line| !is_left_out(line)).map(line));
-        // The one model of the study that the folder of KuaiRand has no section of: as its shared-bottom.
-        let aitm = "\n[aitm]\ndim = 16\nbottom = [64, 32]\ntower = [32]\n";
-        if own.contains("[aitm]") { own } else { own + aitm }
+        lines(experiment.lines().filter(|line| !is_left_out(line)).map(line))
     }
 }
 

@@ -54,7 +54,7 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
 ///
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) with the key and what may stand there.
-pub(crate) fn check_over(ranks: &Team, schema: &Schema, config: &TrainConfig) -> Result<()> {
+pub(crate) fn check_over<C: ModelSpec>(ranks: &Team, spec: &C, schema: &Schema, config: &TrainConfig) -> Result<()> {
     if !ranks.is_several() {
         return Ok(());
     }
@@ -63,5 +63,8 @@ pub(crate) fn check_over(ranks: &Team, schema: &Schema, config: &TrainConfig) ->
     let expected = "fewer: every rank has a row of the table";
     require("ranks", format_args!("{count} for {rows} rows"), expected, (0..count).all(has_row))?;
     let expected = "\"row-sparse\" where several ranks train";
-    require("table", "\"dense\"", expected, config.table == TableMode::RowSparse)
+    require("table", "\"dense\"", expected, config.table == TableMode::RowSparse)?;
+    let expected =
+        "none where several ranks train: experts vary together over the rows of a batch, which lie on several of them";
+    require("covariance", "set", expected, spec.penalty_is_of_rows())
 }

@@ -241,6 +241,10 @@ fn what_ranks_cannot_do_yet_is_refused_by_its_name() {
     let plain = small(ModelName::Stem);
     let dense = TrainConfig { table: stem_train::TableMode::Dense, ..config() };
     assert!(refused(2, &plain, &dense).contains("`table` is \"dense\", expected \"row-sparse\""));
+    let covariance = ModelName::Mmoe.config_with([("covariance", serde_json::json!({}))]).unwrap();
+    assert!(
+        refused(2, &covariance, &config()).contains("`covariance` is set, expected none where several ranks train")
+    );
     let found = refused(400, &plain, &config());
     assert!(found.contains("`ranks` is 400 for ") && found.contains("every rank has a row"), "{found}");
 }

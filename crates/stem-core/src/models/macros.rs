@@ -62,6 +62,9 @@ macro_rules! ask_facts {
         fn tasks_stand_apart(&self) -> bool {
             match self { $(Self::$variant(config) => config.tasks_stand_apart()),+ }
         }
+        fn penalty_is_of_rows(&self) -> bool {
+            match self { $(Self::$variant(config) => config.penalty_is_of_rows()),+ }
+        }
     };
 }
 

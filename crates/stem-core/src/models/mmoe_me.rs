@@ -19,5 +19,9 @@ use crate::schema::Schema;
 variant! {
     /// Sizes of an MMoE-ME.
     MmoeMeConfig(MixtureSizes) = "mmoe-me": MixtureSizes::check,
-    sizes => WiredMixture { sizes, gate_per_task: true, embedding_per_expert: true }, Mixture
+    sizes => WiredMixture { sizes, gate_per_task: true, embedding_per_expert: true }, Mixture {
+        fn penalty_is_of_rows(&self) -> bool {
+            self.0.covariance.is_none()
+        }
+    }
 }

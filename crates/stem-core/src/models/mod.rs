@@ -148,6 +148,12 @@ pub trait ModelSpec: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
     fn tasks_stand_apart(&self) -> bool {
         true
     }
+
+    /// Whether the model's [penalty](Model::penalty) is a mean over rows, so that those of a batch's parts make up that of the batch. Not where it
+    /// is of how rows vary together.
+    fn penalty_is_of_rows(&self) -> bool {
+        true
+    }
 }
 
 /// Largest width, count or depth that is taken for meant.

@@ -18,5 +18,9 @@ use crate::schema::Schema;
 variant! {
     /// Sizes of an OMoE.
     OmoeConfig(MixtureSizes) = "omoe": MixtureSizes::check,
-    sizes => WiredMixture { sizes, gate_per_task: false, embedding_per_expert: false }, Mixture
+    sizes => WiredMixture { sizes, gate_per_task: false, embedding_per_expert: false }, Mixture {
+        fn penalty_is_of_rows(&self) -> bool {
+            self.0.covariance.is_none()
+        }
+    }
 }
