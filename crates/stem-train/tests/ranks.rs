@@ -5,6 +5,8 @@ use std::path::Path;
 use crate::common::by_hand::{largest_difference, log_of, weights_in, without_validation};
 use crate::common::{dataset, is_slow, small, small_with, smooth, spec, stem};
 use stem_core::loss::TaskLoss;
+use stem_core::models::{MixtureSizes, MmoeConfig};
+use stem_core::nn::CovarianceConfig;
 use stem_core::{Bundle, ModelConfig, ModelName};
 use stem_data::{Dataset, Split};
 use stem_train::optimizer::{Adagrad, Adam, AdamW, Sgd};
@@ -241,7 +243,8 @@ fn what_ranks_cannot_do_yet_is_refused_by_its_name() {
     let plain = small(ModelName::Stem);
     let dense = TrainConfig { table: stem_train::TableMode::Dense, ..config() };
     assert!(refused(2, &plain, &dense).contains("`table` is \"dense\", expected \"row-sparse\""));
-    let covariance = ModelName::Mmoe.config_with([("covariance", serde_json::json!({}))]).unwrap();
+    let sizes = MixtureSizes { covariance: Some(CovarianceConfig::default()), ..MixtureSizes::default() };
+    let covariance = ModelConfig::Mmoe(MmoeConfig(sizes));
     assert!(
         refused(2, &covariance, &config()).contains("`covariance` is set, expected none where several ranks train")
     );
