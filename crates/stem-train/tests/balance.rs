@@ -2,7 +2,8 @@
 
 use crate::common::*;
 use burn::tensor::Tensor;
-use stem_core::models::{AitmConfig, AnyModel};
+use serde_json::json;
+use stem_core::models::AnyModel;
 use stem_core::{Batch, ModelConfig, ModelName};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_train::balance::{Balance, BalanceConfig, Famo, GradNorm, PcGrad, Tchebycheff, Uncertainty};
@@ -264,15 +265,13 @@ fn a_models_penalty_is_part_of_the_gradient_however_losses_are_balanced() {
     let dataset = dataset(folder.path());
     let batch = dataset.batches(Split::Train, BatchPlan { size: 200, shuffle: Some((1, 1)) }).next().unwrap();
     let device = spec().open().unwrap();
-    let aitm = |order_penalty: f64| {
-        let ModelConfig::Aitm(config) = small(ModelName::Aitm) else { unreachable!() };
-        let config = ModelConfig::Aitm(AitmConfig { order_penalty, ..config });
+    let state = |name: ModelName, key: &str, value: serde_json::Value| {
+        let mut config = serde_json::to_value(small(name)).unwrap();
+        config[key] = value;
+        let config: ModelConfig = serde_json::from_value(config).unwrap();
         TrainState::<AnyModel>::init(&config, dataset.schema(), 0.5, 2, TableMode::RowSparse, &device)
     };
     let joint = |state: &TrainState<AnyModel>| state.differentiate(&batch, &Objective::plain(2));
-    let (losses, with) = joint(&aitm(0.6));
-    let (_, without) = joint(&aitm(0.0));
-    assert!(number(losses.regularization) > 0.0);
     let apart = |state: &TrainState<AnyModel>| {
         let config = BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 };
         Balance::new(config, 2, 1, &device).differentiate(state, &batch, &Objective::plain(2)).1
@@ -281,7 +280,16 @@ fn a_models_penalty_is_part_of_the_gradient_however_losses_are_balanced() {
         let difference = a.rows.clone() - b.rows.clone();
         values((difference.clone() * difference).sum())[0]
     };
-    let whole = rows(&with, &without);
-    assert!(whole > 0.0, "the penalty moves the rows");
-    assert!(rows(&apart(&aitm(0.6)), &with) < 1e-6 * whole, "and as much of it when tasks are taken apart");
+    for (name, key, on, off) in [
+        (ModelName::Aitm, "order_penalty", json!(0.6), json!(0.0)),
+        (ModelName::MmoeMe, "covariance", json!({ "weight": 50.0 }), json!(null)),
+    ] {
+        let (losses, with) = joint(&state(name, key, on.clone()));
+        let (_, without) = joint(&state(name, key, off));
+        assert!(number(losses.regularization) > 0.0, "{name}");
+        let whole = rows(&with, &without);
+        assert!(whole > 0.0, "{name}: the penalty moves the rows");
+        let difference = rows(&apart(&state(name, key, on)), &with);
+        assert!(difference < 1e-6 * whole, "{name}: and as much of it when tasks are taken apart");
+    }
 }

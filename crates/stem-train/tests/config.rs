@@ -1,7 +1,7 @@
 //! The limits of every setting.
 
 use stem_train::optimizer::AdamW;
-use stem_train::{Error, EvaluateEvery, OptimizerConfig, PriorConfig, TrainConfig};
+use stem_train::{BalanceConfig, Error, EvaluateEvery, OptimizerConfig, PriorConfig, TrainConfig};
 
 fn refused(change: impl FnOnce(&mut TrainConfig)) -> Option<&'static str> {
     let mut config = TrainConfig::default();
@@ -66,4 +66,46 @@ fn what_lies_at_the_limit_is_taken_and_what_lies_beyond_is_refused_by_key() {
     let decay = |weight_decay| OptimizerConfig::AdamW(AdamW { weight_decay, ..AdamW::default() });
     assert_eq!(refused(|train| train.optimizer = decay(999.0)), None); // the rate is 1e-3
     assert_eq!(refused(|train| train.optimizer = decay(1000.0)), Some("optimizer.weight_decay"));
+}
+
+#[test]
+fn settings_that_cannot_balance_are_refused_by_key() {
+    let refused = |balance| refused(|train| train.balance = balance);
+    for taken in [
+        BalanceConfig::Famo { rate: 0.0, decay: 0.0 },
+        BalanceConfig::Stch { mu: 0.01, warm_up: 1 },
+        BalanceConfig::GradNorm { alpha: 0.0, rate: 0.0 },
+        BalanceConfig::Uncertainty { rate: 0.0 },
+    ] {
+        assert_eq!(refused(taken), None, "{taken:?}");
+    }
+    for bad in [-1e-9, f64::NAN, f64::INFINITY] {
+        assert_eq!(refused(BalanceConfig::Famo { rate: bad, decay: 0.0 }), Some("balance.rate"));
+        assert_eq!(refused(BalanceConfig::Famo { rate: 0.1, decay: bad }), Some("balance.decay"));
+        assert_eq!(refused(BalanceConfig::Stch { mu: bad, warm_up: 1 }), Some("balance.mu"));
+        assert_eq!(refused(BalanceConfig::GradNorm { alpha: bad, rate: 0.1 }), Some("balance.alpha"));
+        assert_eq!(refused(BalanceConfig::GradNorm { alpha: 1.5, rate: bad }), Some("balance.rate"));
+        assert_eq!(refused(BalanceConfig::Uncertainty { rate: bad }), Some("balance.rate"));
+    }
+    assert_eq!(refused(BalanceConfig::Stch { mu: 0.0099, warm_up: 1 }), Some("balance.mu"));
+    assert_eq!(refused(BalanceConfig::Stch { mu: 1.0, warm_up: 0 }), Some("balance.warm_up"));
+}
+
+#[test]
+fn a_refused_balance_says_what_is_expected_and_unknown_keys_are_told() {
+    let said = |text: &str| toml::from_str::<TrainConfig>(text).unwrap().check().unwrap_err().to_string();
+    let message = said("balance = { name = \"stch\", mu = 0.001 }");
+    assert!(message.contains("`balance.mu` is 0.001, expected a number of 0.01 or more"), "{message}");
+    let message = said("balance = { name = \"stch\", warm_up = 0 }");
+    assert!(message.contains("`balance.warm_up` is 0, expected a step or more"), "{message}");
+    let message = said("balance = { name = \"famo\", decay = -1.0 }");
+    assert!(message.contains("`balance.decay` is -1, expected a number of 0 or more"), "{message}");
+    for (text, keys) in [
+        ("balance = { name = \"famo\", mu = 1.0 }", "`rate`, `decay`"),
+        ("balance = { name = \"stch\", decay = 1.0 }", "`mu`, `warm_up`"),
+        ("balance = { name = \"stch\", warm_up = -1 }", "usize"),
+    ] {
+        let message = toml::from_str::<TrainConfig>(text).unwrap_err().to_string();
+        assert!(keys.split(", ").all(|key| message.contains(key)), "{message}");
+    }
 }

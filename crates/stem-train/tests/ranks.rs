@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::common::by_hand::{largest_difference, log_of, weights_in, without_validation};
+use serde_json::json;
 use crate::common::{dataset, is_slow, small, small_with, smooth, spec, stem};
 use stem_core::loss::TaskLoss;
 use stem_core::models::{MixtureSizes, MmoeConfig};
@@ -62,6 +63,22 @@ fn every_model_on_several_ranks_has_the_weights_that_one_process_gives_it() {
     for name in ModelName::ALL.iter().take(if is_slow() { 2 } else { ModelName::ALL.len() }) {
         hold(name.as_str(), &smooth(*name), &data, &config());
     }
+}
+
+/// Nothing of these looks at a batch's other rows, so that ranks which have a part of it come to the same.
+#[test]
+fn what_papers_add_to_experts_and_gates_is_on_several_ranks_what_it_is_on_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = without_validation(folder.path());
+    let with = |name: ModelName, keys: serde_json::Value| {
+        let mut config = serde_json::to_value(smooth(name)).unwrap();
+        config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        serde_json::from_value::<ModelConfig>(config).unwrap()
+    };
+    let auxiliary = &data.schema().tasks[1].name;
+    let stem = json!({ "auxiliary": [auxiliary], "own_residual": "gated", "feature_gate": { "rank": 2 }, "layers": 2 });
+    hold("stem", &with(ModelName::Stem, stem), &data, &config());
+    hold("mmoe-me", &with(ModelName::MmoeMe, json!({ "elementwise_gates": true })), &data, &config());
 }
 
 #[test]
