@@ -37,7 +37,7 @@
 //! |---|---|
 //! | the contract: fields, tasks, sizes | `schema`, `value` |
 //! | raw value -> cleaned, clipped, crossed ... | `transform` |
-//! | value -> row id | `vocabulary` |
+//! | value -> row id | `vocabulary`, with `integer_keys` |
 //! | raw rows -> ids, weights | `featurize`, `columns`, `batch` |
 //! | ids, weights -> a device -> embeddings -> probabilities | `forward` |
 //! | rows of the table -> `x_k` | `embedding` |
@@ -68,6 +68,7 @@ mod value_ref;
 pub mod arrow;
 mod transform;
 mod schema;
+mod integer_keys;
 mod vocabulary;
 mod batch;
 mod featurize;
@@ -121,6 +122,7 @@ pub use error::{Error, Result, with_causes};
 pub use example::example_row;
 pub use explain::{Contribution, Explanation};
 pub use featurize::encode_rows;
+pub use integer_keys::IntegerKeys;
 pub use mapped::Stored;
 pub use models::{ModelConfig, ModelName};
 pub use predictor::{Predictor, PredictorOptions};

@@ -4,6 +4,7 @@
 //! Sorted keys need no hash table: a bundle's vocabulary is two plain tensors, and the same data always gives the same ids.
 
 use crate::error::{Error, Result};
+use crate::integer_keys::IntegerKeys;
 use crate::mapped::Stored;
 use crate::schema::{FieldKind, Schema};
 use crate::transform::{KeyKind, hash_bucket};
@@ -17,7 +18,7 @@ pub const PADDING: u32 = 0;
 #[non_exhaustive]
 pub enum Vocabulary {
     /// Keys that are integers in the source, ascending.
-    Integers(Stored<i64>),
+    Integers(IntegerKeys),
     /// Keys that are text in the source, ascending by their bytes.
     Texts(Texts),
     /// Keys that are not known, each hashed into a bucket: ids `1..=buckets`, and one for null.
@@ -166,7 +167,7 @@ impl Vocabulary {
     /// Whether the keys ascend strictly, as look-up needs. A bundle read from disk is asked.
     pub fn is_sorted(&self) -> bool {
         match self {
-            Vocabulary::Integers(keys) => keys.windows(2).all(|w| w[0] < w[1]),
+            Vocabulary::Integers(keys) => keys.iter().zip(keys.iter().skip(1)).all(|(a, b)| a < b),
             Vocabulary::Texts(keys) => (1..keys.len()).all(|i| keys.bytes_of(i - 1) < keys.bytes_of(i)),
             Vocabulary::Hashed { .. } | Vocabulary::Number | Vocabulary::Vector(_) => true,
         }
@@ -205,7 +206,7 @@ impl Vocabulary {
     pub fn key_bytes(&self) -> u64 {
         match self {
             Vocabulary::Hashed { .. } | Vocabulary::Number | Vocabulary::Vector(_) => 0,
-            Vocabulary::Integers(keys) => size_of_val::<[i64]>(keys) as u64,
+            Vocabulary::Integers(keys) => keys.bytes() as u64,
             Vocabulary::Texts(texts) => {
                 let (bytes, offsets) = texts.parts();
                 (bytes.len() + size_of_val(offsets)) as u64
@@ -221,7 +222,7 @@ impl Vocabulary {
     /// Local id of an integer key, or of the unseen.
     pub fn id_of_integer(&self, key: i64) -> u32 {
         match self {
-            Vocabulary::Integers(keys) => keys.binary_search(&key).map_or(self.unseen(), |i| i as u32 + 1),
+            Vocabulary::Integers(keys) => keys.position(key).map_or(self.unseen(), |i| i as u32 + 1),
             Vocabulary::Texts(_) | Vocabulary::Hashed { .. } => self.id_of_text(&key.to_string()),
             Vocabulary::Number | Vocabulary::Vector(_) => 0,
         }

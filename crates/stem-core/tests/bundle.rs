@@ -4,7 +4,7 @@ use crate::common::*;
 use safetensors::tensor::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::path::Path;
-use stem_core::bundle::{BundleFault, VocabularyFault};
+use stem_core::bundle::{BundleFault, Packing, Verify, VocabularyFault};
 use stem_core::models::*;
 use stem_core::nn::*;
 use stem_core::*;
@@ -139,8 +139,8 @@ fn what_is_no_bundle_says_which_check_failed() {
     contains(&edited, "its checksum is another: it was damaged or edited");
     let large = serde_json::json!([60000, 60000]);
     contains(&with_manifest(&whole, |m| m["model"]["experts"] = large.clone()), "and the file holds");
-    contains(&with_manifest(&whole, |m| m["version"] = 1.into()), "format version 1, this program reads 2 to 6");
-    contains(&with_manifest(&whole, |m| m["version"] = "x".into()), "format version none, this program reads 2 to 6");
+    contains(&with_manifest(&whole, |m| m["version"] = 1.into()), "format version 1, this program reads 2 to 7");
+    contains(&with_manifest(&whole, |m| m["version"] = "x".into()), "format version none, this program reads 2 to 7");
     contains(
         &with_manifest(&whole, |m| m["model"]["dim"] = 5.into()),
         "has shape [11, 12], schema and model need [11, 15]",
@@ -175,11 +175,13 @@ fn a_fault_is_a_type_with_its_source() {
     assert_eq!(other_type.to_string(), "tensor 'embedding.table' holds I32, expected F32");
     assert!(matches!(fault(&whole[..9]), BundleFault::NotSafetensors(_)));
     assert!(fault(&whole[..9]).source().is_some());
-    let version = fault(&with_manifest(&whole, |m| m["version"] = 7.into()));
-    assert!(matches!(version, BundleFault::Version { found: Some(7), reads: 6 }));
+    let version = fault(&with_manifest(&whole, |m| m["version"] = 8.into()));
+    assert!(matches!(version, BundleFault::Version { found: Some(8), reads: 7 }));
     assert!(version.source().is_none());
-    let silent = fault(&with_manifest(&whole, |m| m["version"] = 6.into()));
-    assert!(matches!(silent, BundleFault::NotPacked), "{silent}");
+    for version in [6, 7] {
+        let silent = fault(&with_manifest(&whole, |m| m["version"] = version.into()));
+        assert!(matches!(silent, BundleFault::NotPacked), "{silent}");
+    }
     for (version, largest) in [(5, 1.0), (6, -1.0)] {
         let rows = serde_json::json!({ "format": "int8", "largest": largest });
         let unlike = fault(&with_manifest(&whole, |m| (m["version"], m["rows"]) = (version.into(), rows.clone())));
@@ -461,6 +463,55 @@ fn idle_counts_of_keys_come_back_and_must_be_as_many_as_the_keys() {
     }
     save(&stem(), &path);
     assert!(Bundle::<ModelConfig>::open(&path).unwrap().idle.iter().all(Vec::is_empty));
+}
+
+#[test]
+fn integer_keys_are_packed_beside_rows_and_give_the_same_ids() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let users: Vec<i64> = [-1].into_iter().chain((0..1000).map(|user| 3 * user + user % 3)).collect();
+    save_with_users(&stem(), &path("plain"), &users);
+    let plain = Bundle::<ModelConfig>::open(path("plain")).unwrap();
+    bundle::pack(&plain, Packing::Int8).unwrap().save(&path("packed"), serde_json::Value::Null).unwrap();
+    let bytes = std::fs::read(path("packed")).unwrap();
+    let names = SafeTensors::deserialize(&bytes).unwrap().names().join(" ");
+    assert!(names.contains("vocabulary.user.blocks") && names.contains("vocabulary.user.remainders"), "{names}");
+    assert!(!names.contains("vocabulary.user.keys") && !names.contains("idle"), "{names}");
+    for verify in [Verify::Full, Verify::Header, Verify::None] {
+        let packed = Bundle::<ModelConfig>::open_verified(path("packed"), verify).unwrap();
+        assert_eq!((packed.manifest.version, &packed.vocabularies), (7, &plain.vocabularies));
+        let [before, after] = [&plain, &packed].map(|bundle| bundle.vocabularies[0].key_bytes());
+        assert!(after < before / 4, "{after} of {before}");
+        for key in -5..3010 {
+            let [before, after] = [&plain, &packed].map(|bundle| bundle.vocabularies[0].id_of_integer(key));
+            assert_eq!(before, after, "user {key}");
+        }
+    }
+    assert!(Predictor::open(path("packed"), &device()).unwrap().check_golden().unwrap() > 0);
+
+    let vocabulary = |bytes: &[u8]| match fault(bytes) {
+        BundleFault::Vocabulary { name, fault } if name == "user" => fault,
+        other => panic!("{other}"),
+    };
+    let older = with_manifest(&bytes, |m| m["version"] = 6.into());
+    assert_eq!(vocabulary(&older), VocabularyFault::Missing, "version 6 has no word for packed keys");
+    let fewer = with_tensors(&bytes, |tensors| {
+        let blocks = tensors.get_mut("vocabulary.user.blocks").unwrap();
+        (blocks.1[0], blocks.2) = (blocks.1[0] - 1, blocks.2[16..].to_vec());
+    });
+    assert_eq!(vocabulary(&fewer).to_string(), "its packed keys have not as many blocks as they take");
+    let unordered = with_tensors(&bytes, |tensors| {
+        let remainders = &mut tensors.get_mut("vocabulary.user.remainders").unwrap().2;
+        remainders.fill(0);
+        remainders[0] = 0xff; // the first key comes behind the second
+    });
+    assert_eq!(vocabulary(&unordered), VocabularyFault::Order);
+
+    save(&stem(), &path("few"));
+    let few = Bundle::<ModelConfig>::open(path("few")).unwrap();
+    bundle::pack(&few, Packing::Int8).unwrap().save(&path("packed"), serde_json::Value::Null).unwrap();
+    let version = Bundle::<ModelConfig>::open(path("packed")).unwrap().manifest.version;
+    assert_eq!(version, 6, "three keys are no smaller so, and older programs read them");
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Days {
         let mut names = Vec::new();
         for (vocabulary, spec) in vocabularies.iter().zip(&schema.vocabularies) {
             let keys: Vec<String> = match vocabulary {
-                Vocabulary::Integers(keys) => keys.iter().map(i64::to_string).collect(),
+                Vocabulary::Integers(keys) => keys.iter().map(|key| key.to_string()).collect(),
                 Vocabulary::Texts(texts) => (0..texts.len()).map(|text| texts.get(text).to_string()).collect(),
                 _ => vec![],
             };

@@ -170,7 +170,8 @@ fn a_mutated_bundle_is_refused_or_scores() {
     let path = |name: &str| folder.path().join(name);
     save(&stem(), &path("stem"));
     save(&shared_bottom(), &path("bottom"));
-    let bundle = Bundle::<ModelConfig>::open(path("stem")).unwrap();
+    save_with_users(&stem(), &path("users"), &(0..300).map(|user| user * user).collect::<Vec<_>>()); // their keys are packed too
+    let bundle = Bundle::<ModelConfig>::open(path("users")).unwrap();
     bundle::pack(&bundle, Packing::Int8).unwrap().save(&path("packed"), Json::Null).unwrap();
     let wholes = ["stem", "bottom", "packed"].map(|name| std::fs::read(path(name)).unwrap());
     let mutated = path("mutated");

@@ -316,7 +316,7 @@ fn write_keys(folder: &Path, v: usize, vocabulary: &Vocabulary) -> Result<(Keys,
     match vocabulary {
         Vocabulary::Number | Vocabulary::Vector(_) | Vocabulary::Hashed { .. } => Ok((Keys::None, vec![])),
         Vocabulary::Integers(keys) => {
-            Ok((Keys::Integers, vec![write_column(folder, vocabulary_file(v, "i64"), keys)?]))
+            Ok((Keys::Integers, vec![write_column(folder, vocabulary_file(v, "i64"), &keys.values())?]))
         }
         Vocabulary::Texts(texts) => {
             let (bytes, offsets) = texts.parts();

@@ -98,7 +98,7 @@ impl<'k> Known<'k> {
         let (vocabulary, idle, change) = match (keys, old) {
             (Keys::Hashed(vocabulary), _) => (vocabulary.clone(), Vec::new(), Change::default()),
             (Keys::Integers(keys), Vocabulary::Integers(old)) => {
-                let (kept, idle, change) = grow(old.iter().copied(), idle, keys.iter().copied().zip(counts), limits);
+                let (kept, idle, change) = grow(old.iter(), idle, keys.iter().copied().zip(counts), limits);
                 (Vocabulary::Integers(kept.into()), idle, change)
             }
             (Keys::Texts(keys), Vocabulary::Texts(old)) => {
@@ -132,7 +132,7 @@ impl<'k> Known<'k> {
 /// The keys of a vocabulary as texts, ascending by their bytes.
 fn texts_of(vocabulary: &Vocabulary) -> Vec<String> {
     let mut all: Vec<String> = match vocabulary {
-        Vocabulary::Integers(keys) => keys.iter().map(i64::to_string).collect(),
+        Vocabulary::Integers(keys) => keys.iter().map(|key| key.to_string()).collect(),
         Vocabulary::Texts(texts) => (0..texts.len()).map(|place| texts.get(place).to_string()).collect(),
         _ => Vec::new(),
     };

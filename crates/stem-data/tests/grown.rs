@@ -62,7 +62,7 @@ impl Model {
 
 fn integers(dataset: &Dataset, v: usize) -> Vec<i64> {
     match &dataset.vocabularies()[v] {
-        Vocabulary::Integers(keys) => keys.to_vec(),
+        Vocabulary::Integers(keys) => keys.values().into_owned(),
         other => panic!("{other:?}"),
     }
 }

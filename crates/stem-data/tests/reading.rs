@@ -11,7 +11,7 @@ fn keys(dataset: &Dataset, field: &str) -> Vec<String> {
     let schema = dataset.schema();
     let field = schema.fields.iter().find(|f| f.name == field).unwrap();
     match &dataset.vocabularies()[field.vocabulary] {
-        Vocabulary::Integers(keys) => keys.iter().map(i64::to_string).collect(),
+        Vocabulary::Integers(keys) => keys.iter().map(|key| key.to_string()).collect(),
         Vocabulary::Texts(texts) => (0..texts.len()).map(|i| texts.get(i).to_string()).collect(),
         other => panic!("{other:?}"),
     }

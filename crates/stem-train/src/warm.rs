@@ -380,7 +380,7 @@ impl<'o> Filling<'o> {
 /// The local id that the key of a local id has in another vocabulary.
 fn id_of(vocabulary: &Vocabulary, id: usize, other: &Vocabulary) -> usize {
     let id = match vocabulary {
-        Vocabulary::Integers(keys) => other.id_of_integer(keys[id - 1]),
+        Vocabulary::Integers(keys) => keys.get(id - 1).map_or(other.unseen(), |key| other.id_of_integer(key)),
         Vocabulary::Texts(keys) => other.id_of_text(keys.get(id - 1)),
         _ => id as u32, // a bucket
     };

@@ -108,7 +108,7 @@ fn rows_and_network_are_found_again_whatever_their_place_and_scores_stay() {
         let before = trained(folder.path(), &small(name), &plain());
         let dataset = tuesday(folder.path(), &before, "");
         let Vocabulary::Integers(users) = &dataset.vocabularies()[0] else { panic!("integers") };
-        assert_eq!(users[..], (1..=30).collect::<Vec<i64>>()[..], "nobody is forgotten, and ten are new");
+        assert_eq!(users.values()[..], (1..=30).collect::<Vec<i64>>()[..], "nobody is forgotten, and ten are new");
         let after = started(folder.path(), &before, &dataset, &plain());
         for key in [1, 11, 20] {
             assert_eq!(row_of(&before, 0, Some(key)), row_of(&after, 0, Some(key)), "user {key}");
@@ -221,7 +221,7 @@ fn keys_that_have_not_occurred_for_so_many_trainings_are_forgotten_and_the_rare_
     let grow = "[grow]\nevict_after = 2";
     for (training, first) in [(1, 1), (2, 11)] {
         let dataset = tuesday(folder.path(), &before, grow);
-        assert_eq!(keys(&dataset).to_vec(), (first..=30).collect::<Vec<i64>>(), "training {training}");
+        assert_eq!(keys(&dataset).values().into_owned(), (first..=30).collect::<Vec<i64>>(), "training {training}");
         let out = folder.path().join(format!("out-{training}"));
         let learner = learner(&model, &dataset, &plain(), out.clone()).with_start(before.clone(), 0);
         learner.unwrap().fit().unwrap();
@@ -232,7 +232,7 @@ fn keys_that_have_not_occurred_for_so_many_trainings_are_forgotten_and_the_rare_
     assert_eq!(keys(&dataset).len(), 10, "padding and the unseen have rows too");
     let first = trained(folder.path(), &model, &plain());
     let dataset = tuesday(folder.path(), &first, "[grow]\nadmit_after = 1000");
-    assert_eq!(keys(&dataset).to_vec(), (1..=20).collect::<Vec<i64>>());
+    assert_eq!(keys(&dataset).values().into_owned(), (1..=20).collect::<Vec<i64>>());
 }
 
 #[test]

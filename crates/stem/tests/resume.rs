@@ -1,16 +1,22 @@
 //! Programs that are killed at any moment and go on with `--resume`: the end is that of one that never stopped.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::program::{Small, device, json, stem, succeeds, texts};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-/// Runs that are killed, each several times; `STEM_KILLS` asks for more.
-fn kills() -> u64 {
+/// Kills in all, of trainings and of comparisons half each; `STEM_KILLS` asks for more.
+fn kills() -> usize {
     std::env::var("STEM_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(6)
 }
+
+/// Kills of a run, at most: each starts again what was left.
+const KILLS_OF_A_RUN: usize = 4;
 
 fn small() -> Small {
     let small = Small::new();
@@ -22,23 +28,67 @@ fn small() -> Small {
     small
 }
 
-/// Starts a command again and again, kills it after a while that is another each time, and lets the last one end.
-fn killed(args: &[&str], seed: u64, times: usize) -> usize {
-    let mut killed = 0;
-    for round in 0..times as u64 {
-        let mut child = stem(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mixed = (seed * 31 + round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        std::thread::sleep(Duration::from_millis(20 + mixed % 400));
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "{args:?}: {status}");
-            return killed; // it has ended before
-        }
-        killed += 1;
-        child.kill().unwrap(); // SIGKILL
-        child.wait().unwrap();
+/// What a process was about when it was killed, by the files that it left.
+fn stage(out: &str) -> &'static str {
+    let all = if Path::new(out).exists() { names(out) } else { Vec::new() };
+    let any = |part: &str| all.iter().any(|name| name.contains(part));
+    match () {
+        () if any("metrics.json") || any(".done.json") => "after a training",
+        () if any(".tmp") => "writing a file",
+        () if any("checkpoint") => "training, with a checkpoint",
+        () if any("log.jsonl") => "training, without one",
+        () => "preparing",
     }
-    succeeds(args);
-    killed
+}
+
+/// Starts a command again and again, each time killed at a moment that is drawn from all that a run takes, and lets the last one end:
+/// into folder after folder, until so many processes were killed. `check` is given every folder.
+fn killed(
+    wanted: usize,
+    name: &str,
+    took: Duration,
+    args: &dyn Fn(&str) -> Vec<String>,
+    small: &Small,
+    check: &dyn Fn(&str),
+) {
+    let mut random = ChaCha8Rng::seed_from_u64(name.bytes().map(u64::from).sum());
+    let (mut killed, mut stages) = (0, BTreeMap::<_, usize>::new());
+    for run in 0..4 * wanted {
+        if killed >= wanted {
+            break;
+        }
+        let out = format!("{name}-{run}");
+        let own = args(&out);
+        let own = texts(&own);
+        let mut has_ended = false;
+        for _ in 0..KILLS_OF_A_RUN.min(wanted - killed) {
+            let mut child = stem(&own).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(took.mul_f64(random.random_range(0.0..1.0)));
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success(), "{own:?}: {status}");
+                has_ended = true; // before it was killed
+                break;
+            }
+            child.kill().unwrap(); // SIGKILL
+            child.wait().unwrap();
+            killed += 1;
+            *stages.entry(stage(&small.path(&out))).or_default() += 1;
+        }
+        if !has_ended {
+            succeeds(&own);
+        }
+        check(&out);
+        std::fs::remove_dir_all(small.path(&out)).unwrap();
+    }
+    println!("{name}: {killed} processes were killed, {stages:?}; one takes {took:.1?}");
+    assert!(killed >= wanted, "{killed} kills of {wanted}: runs ended before they were killed");
+}
+
+/// Runs a command to its end; how long that takes.
+fn whole(args: &[String]) -> Duration {
+    let begun = Instant::now();
+    succeeds(&texts(args));
+    begun.elapsed()
 }
 
 fn checksum(bundle: &str) -> Value {
@@ -68,28 +118,22 @@ fn a_training_that_is_killed_goes_on_to_the_end_that_it_would_have_had() {
         return;
     }
     let small = small();
-    let mut killed_in_all = 0;
     for model in ["stem", "single-task"] {
         let args = |out: &str| small.args("train", out, &["--model", model, "--resume", "-q"]);
-        let whole = format!("whole-{model}");
-        succeeds(&texts(&args(&whole)));
-        for seed in 0..kills().div_ceil(2) {
-            let out = format!("{model}-{seed}");
-            killed_in_all += killed(&texts(&args(&out)), seed, 2);
-            for name in ["metrics.json", "log.jsonl"] {
-                let of = |folder: &str| small.read(&format!("{folder}/{name}"));
-                match name {
-                    "metrics.json" => assert_eq!(metrics(&of(&out)), metrics(&of(&whole)), "{out}"),
-                    _ => assert_eq!(of(&out), of(&whole), "{out}"),
-                }
-            }
-            let bundle = |folder: &str| small.path(&format!("{folder}/bundle.safetensors"));
-            assert_eq!(checksum(&bundle(&out)), checksum(&bundle(&whole)), "{out}");
-            let left: Vec<_> = std::fs::read_dir(small.path(&out)).unwrap().flatten().map(|e| e.file_name()).collect();
+        let whole_out = format!("whole-{model}");
+        let took = whole(&args(&whole_out));
+        let read = |folder: &str, name: &str| small.read(&format!("{folder}/{name}"));
+        let bundle = |folder: &str| small.path(&format!("{folder}/bundle.safetensors"));
+        let of_the_whole = (metrics(&read(&whole_out, "metrics.json")), checksum(&bundle(&whole_out)));
+        let check = |out: &str| {
+            let found = (metrics(&read(out, "metrics.json")), checksum(&bundle(out)));
+            assert_eq!(found, of_the_whole, "{out}");
+            assert_eq!(read(out, "log.jsonl"), read(&whole_out, "log.jsonl"), "{out}");
+            let left: Vec<_> = std::fs::read_dir(small.path(out)).unwrap().flatten().map(|e| e.file_name()).collect();
             assert!(!left.iter().any(|name| name.to_string_lossy().contains("unfinished")), "{left:?}");
-        }
+        };
+        killed(kills().div_ceil(4), model, took, &args, &small, &check);
     }
-    assert!(killed_in_all > 0, "every run had ended before it was killed");
 }
 
 /// Kills a command as soon as a file is there; whether that was before its end.
@@ -207,12 +251,10 @@ fn a_comparison_that_is_killed_goes_on_to_the_end_that_it_would_have_had() {
         without_times(&mut found);
         found
     };
-    succeeds(&texts(&args("whole")));
-    for seed in 0..kills().div_ceil(3) {
-        let out = format!("killed-{seed}");
-        killed(&texts(&args(&out)), seed + 100, 3);
-        assert_eq!(read(&out), read("whole"), "{out}");
-    }
+    let took = whole(&args("whole"));
+    let of_the_whole = read("whole");
+    let check = |out: &str| assert_eq!(read(out), of_the_whole, "{out}");
+    killed(kills().div_ceil(2), "comparison", took, &args, &small, &check);
 }
 
 /// Leaves out what another run of the same takes longer or shorter for.

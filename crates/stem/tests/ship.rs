@@ -23,7 +23,7 @@ fn a_bundle_is_packed_measured_and_refused_where_it_lost_too_much() {
     let aucs = |when: &str| answer["measured"][when]["a"]["auc"].as_f64().unwrap();
     assert!((aucs("before") - aucs("after")).abs() < 0.001 && answer["measured"]["rows"].as_u64().unwrap() > 300);
     let inspected = json(&["inspect", &out]);
-    assert_eq!((&inspected["rows"], &inspected["format_version"]), (&"int8".into(), &6.into()));
+    assert_eq!((&inspected["rows"], &inspected["format_version"]), (&"int8".into(), &7.into()));
     assert_eq!(inspected["packed"]["measured"], answer["measured"]);
     assert_eq!(inspected["golden"], 16);
     assert!(succeeds(&["inspect", &out]).contains("rows: int8, off by"));

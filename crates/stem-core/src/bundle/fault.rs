@@ -159,6 +159,9 @@ pub enum VocabularyFault {
     /// Offsets that cut no text.
     #[error("its texts are not cut into UTF-8")]
     Texts,
+    /// Packed keys in another number of blocks than they take.
+    #[error("its packed keys have not as many blocks as they take")]
+    Blocks,
     /// Another size than the schema's.
     #[error("it has {found} rows, the schema says {expected}")]
     Rows {

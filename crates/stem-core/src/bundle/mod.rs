@@ -2,7 +2,8 @@
 //!
 //! A bundle is a valid safetensors file. Its metadata holds the manifest under `stem.manifest`; its tensors are
 //! `embedding.table [V, W]`, `network.*`, and the vocabularies: `vocabulary.NAME.keys` (I64), or `vocabulary.NAME.bytes` (U8)
-//! cut by `vocabulary.NAME.offsets` (U64); where models are trained on from day to day, `vocabulary.NAME.idle` (U32) says for each key in how
+//! cut by `vocabulary.NAME.offsets` (U64); beside packed rows integers are packed too, `vocabulary.NAME.blocks` (I64 `[blocks, 2]`) and
+//! `vocabulary.NAME.remainders` (U8), where they are fewer bytes so; where models are trained on from day to day, `vocabulary.NAME.idle` (U32) says for each key in how
 //! many trainings in a row it has not occurred. Rows that are packed ([`RowFormat`]) are `embedding.table` too, F16 `[V, W]` or bytes (U8) `[V, bytes of a row]`.
 //!
 //! The metadata also hold `stem.checksum`, BLAKE3 over all of it, and `stem.head`, over all but the table and the vocabularies; [`Verify`] says
@@ -37,10 +38,12 @@ use crate::schema::Schema;
 
 pub use stem_kernels::rows::{Packing, RowFormat};
 
-/// The newest version that is read and written: that of bundles whose rows are packed. A bundle is written as the oldest
-/// version that can say what it holds: tasks whose label is not 0 or 1 as version 5, calibrated scores as version 4, several states as version
+/// The newest version that is read and written: that of bundles whose integer keys are packed. A bundle is written as the oldest
+/// version that can say what it holds: packed rows alone as version 6, tasks whose label is not 0 or 1 as version 5, calibrated scores as version 4, several states as version
 /// 3, one as version [`OLDEST_VERSION`], which has no word for states.
-pub const FORMAT_VERSION: u32 = 6;
+pub const FORMAT_VERSION: u32 = 7;
+/// The first version with packed keys.
+const PACKED_KEYS: u32 = 7;
 /// The first version with packed rows.
 const PACKED: u32 = 6;
 /// The first version with labels that are not 0 or 1.
@@ -59,6 +62,8 @@ const NETWORK: &str = "network.";
 /// Bytes from which it is worth asking other threads to help with a checksum.
 const BY_ALL_THREADS: usize = 1 << 17;
 const IDLE: &str = "idle";
+pub(crate) const BLOCKS: &str = "blocks";
+pub(crate) const REMAINDERS: &str = "remainders";
 
 /// What a bundle says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! The same bundle with packed rows.
+//! The same bundle with packed rows, and packed keys.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,13 +9,18 @@ use stem_kernels::rows::{PackedRows, Packer, ReadRows};
 
 use super::read::read_tensors;
 use super::write::{Tensor, write};
-use super::{Bundle, BundleFault, Golden, Manifest, Packed, Packing, RowFormat, TABLE, prefix};
+use super::{
+    BLOCKS, Bundle, BundleFault, Golden, IDLE, Manifest, PACKED_KEYS, Packed, Packing, REMAINDERS, RowFormat, TABLE,
+    prefix,
+};
 use crate::batch::Batch;
 use crate::device::DeviceSpec;
 use crate::embedding::{DistinctRows, SlotLayout, upload_rows};
 use crate::error::{Error, Result};
 use crate::forward::{score_pooled, upload};
+use crate::integer_keys::PackedKeys;
 use crate::models::ModelSpec;
+use crate::vocabulary::Vocabulary;
 
 /// Rows that a thread packs at a time.
 const AT_ONCE: usize = 4096;
@@ -162,10 +167,33 @@ impl<C: ModelSpec> PackedBundle<'_, C> {
             let shape = vec![self.bundle.manifest.schema.rows(), columns];
             tensors.insert(prefix(state) + TABLE, Tensor { dtype, shape, bytes: table.into() });
         }
+        let has_packed_keys = self.pack_keys(&mut tensors);
         let packed = Packed { measured, ..self.packed.clone() };
         let mut manifest = Manifest { rows: Some(self.format), packed: Some(packed), ..self.bundle.manifest.clone() };
         manifest.golden = self.golden(&manifest)?;
-        manifest.version = manifest.version_needed();
+        manifest.version = if has_packed_keys { PACKED_KEYS } else { manifest.version_needed() };
         write(path, &tensors, &manifest)
+    }
+
+    /// Packs the keys that are fewer bytes so, and leaves out how long keys have been idle, for no training goes on from here. Whether there
+    /// were any.
+    fn pack_keys(&self, tensors: &mut BTreeMap<String, Tensor<'_>>) -> bool {
+        let mut has_packed_keys = false;
+        for (spec, vocabulary) in self.bundle.manifest.schema.vocabularies.iter().zip(&self.bundle.vocabularies) {
+            let name = |part: &str| format!("vocabulary.{}.{part}", spec.name);
+            tensors.remove(&name(IDLE));
+            let Vocabulary::Integers(keys) = vocabulary else { continue };
+            let packed = PackedKeys::of(&keys.values());
+            if packed.bytes() >= keys.bytes() {
+                continue; // few keys, or such as are spread over all that 64 bits hold
+            }
+            let (blocks, remainders) = packed.parts();
+            let tensor = |dtype, shape, bytes: &[u8]| Tensor { dtype, shape, bytes: bytes.to_vec().into() };
+            tensors.remove(&name("keys"));
+            tensors.insert(name(BLOCKS), tensor(Dtype::I64, vec![blocks.len(), 2], bytemuck::cast_slice(blocks)));
+            tensors.insert(name(REMAINDERS), tensor(Dtype::U8, vec![remainders.len()], remainders));
+            has_packed_keys = true;
+        }
+        has_packed_keys
     }
 }

@@ -116,7 +116,7 @@ impl<C: ModelSpec> Bundle<C> {
         check_states(&manifest)?;
         check_calibration(&manifest)?;
         check_rows(&manifest)?;
-        let (vocabularies, idle) = vocabularies::read(&manifest.schema, &file, verify)?;
+        let (vocabularies, idle) = vocabularies::read(&manifest, &file, verify)?;
         let path = path.to_path_buf();
         Ok(Self { path, file, verify, manifest, config, vocabularies, idle, checksum })
     }
@@ -319,7 +319,7 @@ pub(super) fn read_tensors(file: &Mmap) -> Result<SafeTensors<'_>, BundleFault> 
 fn check_rows(manifest: &Manifest) -> Result<(), BundleFault> {
     match manifest.rows {
         Some(format) if manifest.version < PACKED || !format.is_sound() => Err(BundleFault::Rows { format }),
-        None if manifest.version == PACKED => Err(BundleFault::NotPacked),
+        None if manifest.version >= PACKED => Err(BundleFault::NotPacked),
         _ => Ok(()),
     }
 }

@@ -257,21 +257,27 @@ fn parts<'t>(
 fn vocabulary_tensors<'a>(schema: &Schema, known: KnownKeys<'a>) -> BTreeMap<String, Tensor<'a>> {
     let mut tensors = BTreeMap::new();
     for (place, (spec, vocabulary)) in schema.vocabularies.iter().zip(known.vocabularies).enumerate() {
-        let mut add = |part: &str, dtype, len, bytes: &'a [u8]| {
+        let mut add = |part: &str, dtype, len, bytes: Cow<'a, [u8]>| {
             let name = format!("vocabulary.{}.{part}", spec.name);
-            tensors.insert(name, Tensor { dtype, shape: vec![len], bytes: bytes.into() });
+            tensors.insert(name, Tensor { dtype, shape: vec![len], bytes });
         };
         match vocabulary {
             Vocabulary::Number | Vocabulary::Vector(_) | Vocabulary::Hashed { .. } => {} // the schema says all
-            Vocabulary::Integers(keys) => add("keys", Dtype::I64, keys.len(), bytemuck::cast_slice(keys)),
+            Vocabulary::Integers(keys) => {
+                let bytes = match keys.values() {
+                    Cow::Borrowed(keys) => Cow::Borrowed(bytemuck::cast_slice(keys)),
+                    Cow::Owned(keys) => Cow::Owned(bytemuck::cast_slice(&keys).to_vec()),
+                };
+                add("keys", Dtype::I64, keys.len(), bytes);
+            }
             Vocabulary::Texts(texts) => {
                 let (bytes, offsets) = texts.parts();
-                add("bytes", Dtype::U8, bytes.len(), bytes);
-                add("offsets", Dtype::U64, offsets.len(), bytemuck::cast_slice(offsets));
+                add("bytes", Dtype::U8, bytes.len(), bytes.into());
+                add("offsets", Dtype::U64, offsets.len(), bytemuck::cast_slice(offsets).into());
             }
         }
         if let Some(idle) = known.idle.get(place).filter(|idle| !idle.is_empty()) {
-            add(IDLE, Dtype::U32, idle.len(), bytemuck::cast_slice(idle));
+            add(IDLE, Dtype::U32, idle.len(), bytemuck::cast_slice(idle).into());
         }
     }
     tensors

@@ -10,8 +10,9 @@ use safetensors::tensor::Dtype;
 use super::file::{Raw, RawTensor};
 use super::segments::{Segments, differences};
 use super::{HEADER, PLAN, Part, Plan, VERSION};
-use crate::bundle::{TABLE, Tensor, write_tensors};
+use crate::bundle::{BLOCKS, REMAINDERS, TABLE, Tensor, write_tensors};
 use crate::error::Result;
+use crate::integer_keys::PackedKeys;
 use crate::schema::Schema;
 use crate::vocabulary::Vocabulary;
 
@@ -146,6 +147,7 @@ impl Keys {
                 }
                 with(1, &|byte| from[byte])
             }
+            BLOCKS | REMAINDERS => with(bytes.len().max(1), &|_| None), // one new key moves all that come after it
             _ => with(row_bytes, &key), // keys that are integers, and counts beside keys
         }
     }
@@ -169,6 +171,13 @@ fn vocabulary(raw: &Raw, place: usize) -> Option<Vocabulary> {
     if let Some(keys) = part("keys") {
         return Some(Vocabulary::Integers(pod_collect_to_vec::<_, i64>(keys).into()));
     }
+    if let (Some(blocks), Some(remainders)) = (part(BLOCKS), part(REMAINDERS)) {
+        let len = schema.vocabularies[place].rows.checked_sub(2)?;
+        let blocks = pod_collect_to_vec::<_, [i64; 2]>(blocks);
+        return Some(Vocabulary::Integers(
+            PackedKeys::from_parts(len, blocks.into(), remainders.to_vec().into())?.into(),
+        ));
+    }
     match (part("bytes"), part("offsets")) {
         (Some(bytes), Some(offsets)) => {
             let texts = crate::vocabulary::Texts::from_parts(bytes.to_vec(), pod_collect_to_vec::<_, u64>(offsets));
@@ -181,9 +190,7 @@ fn vocabulary(raw: &Raw, place: usize) -> Option<Vocabulary> {
 /// For each key of `new` its place in `old`.
 fn same_keys(old: &Vocabulary, new: &Vocabulary) -> Vec<Option<usize>> {
     match (old, new) {
-        (Vocabulary::Integers(old), Vocabulary::Integers(new)) => {
-            new.iter().map(|key| old.binary_search(key).ok()).collect()
-        }
+        (Vocabulary::Integers(old), Vocabulary::Integers(new)) => new.iter().map(|key| old.position(key)).collect(),
         (Vocabulary::Texts(known), Vocabulary::Texts(new)) => {
             let place = |text| Some(old.id_of_text(text)).filter(|id| *id != old.unseen()).map(|id| id as usize - 1);
             (0..new.len()).map(|text| place(new.get(text))).filter(|_| !known.is_empty()).collect()

@@ -41,6 +41,17 @@ pub fn vocabularies() -> Vec<Vocabulary> {
     vec![Vocabulary::integers([30, 10, 20]), Vocabulary::texts(["c", "a", "b"]), Vocabulary::Number]
 }
 
+/// A bundle of [`schema`] with other users, who all occurred in the last training but one.
+pub fn save_with_users(config: &ModelConfig, path: &std::path::Path, users: &[i64]) {
+    let (mut schema, mut vocabularies, said) = (schema(), vocabularies(), serde_json::Value::Null);
+    vocabularies[0] = Vocabulary::integers(users.iter().copied());
+    schema.vocabularies[0].rows = vocabularies[0].rows();
+    let table = EmbeddingTable::init(&schema, &config.widths(&schema), 0.5, 1, &device());
+    let network = config.init(&schema, &mut rng(1), &device());
+    let keys = bundle::KnownKeys { vocabularies: &vocabularies, idle: &[vec![1; users.len()]] };
+    bundle::save(path, &schema, keys, config, &table, &network, &said).unwrap();
+}
+
 pub fn stem() -> ModelConfig {
     ModelConfig::Stem(stem_config())
 }

@@ -63,7 +63,7 @@ pub(crate) fn keys_of(schema: &Schema, vocabularies: &[Vocabulary]) -> String {
     hasher.update(json!(schema).to_string().as_bytes());
     for vocabulary in vocabularies {
         match vocabulary {
-            Vocabulary::Integers(keys) => drop(hasher.update(bytemuck::cast_slice(keys))),
+            Vocabulary::Integers(keys) => drop(hasher.update(bytemuck::cast_slice(&keys.values()))),
             Vocabulary::Texts(keys) => (0..keys.len()).for_each(|place| {
                 hasher.update(keys.get(place).as_bytes()).update(&[0]);
             }),
