@@ -151,9 +151,8 @@ fn every_model_is_normalised_over_the_rows_of_all_ranks() {
     let folder = tempfile::tempdir().unwrap();
     let data = without_validation(folder.path());
     for name in ModelName::ALL.iter().take(if is_slow() { 1 } else { ModelName::ALL.len() }) {
-        for line in NORMALISED {
-            hold(&format!("{name} with {line}"), &small_with(*name, line), &data, &of_normalised());
-        }
+        let line = "hidden = { activation = \"dice\", batch_norm = true }";
+        hold(name.as_str(), &small_with(*name, line), &data, &of_normalised());
     }
 }
 
@@ -323,6 +322,7 @@ fn what_a_step_sends_is_the_rows_of_others_twice_and_the_network_twice() {
     let (halved, _) = sent_as(Wire::Bf16);
     let of_half = (halved as f64 - bundle) / (least / 2.0);
     assert!((0.9..1.2).contains(&of_half), "{of_half}: {halved} bytes");
+    println!("bytes over distinct rows x width x 2 + network x 2: {ratio:.3}, of half floats {of_half:.3}");
 }
 
 #[test]

@@ -170,8 +170,8 @@ fn is_killed(args: &[String], rank: usize, delay: Duration) -> bool {
 #[test]
 fn jobs_of_which_a_rank_is_killed_at_any_moment_go_on_to_the_same_bits() {
     let small = Small::new();
-    let often = "epochs = 40\npatience = 40\nbatch_size = 64\ncheckpoint_every = { steps = 7 }";
-    small.write("small.toml", &small.read("small.toml").replace("batch_size = 256\nepochs = 2", often));
+    let often = "epochs = 4\npatience = 4\ncheckpoint_every = { steps = 2 }";
+    small.write("small.toml", &small.read("small.toml").replace("epochs = 2", often));
     let args = |out: &str| small.args("train", out, &["--resume"]);
     let begun = Instant::now();
     let output = on_ranks(2, &args("whole"));

@@ -252,7 +252,8 @@ impl Criterion {
     /// `logits [B, L]`; gives `[T]`.
     ///
     /// # Panics
-    /// When the logits are not as many as the tasks' kinds have outputs: the model is to be mended.
+    /// When the logits are not as many as the tasks' kinds have outputs: the model is to be mended. With targets of a part
+    /// ([`targets_within`](Self::targets_within)) that is not among others.
     pub fn forward(&self, logits: Tensor<2>, targets: &Targets) -> Tensor<1> {
         let is_plain = |(_, loss): &(TaskKind, TaskLoss)| matches!(loss, TaskLoss::CrossEntropy { .. });
         let outputs = self.tasks.iter().map(|(kind, _)| kind.outputs()).sum::<usize>();
