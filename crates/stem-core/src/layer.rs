@@ -135,7 +135,7 @@ impl<'a> LayerShape<'a> {
         let shared_stream = self.shared_gate().is_some();
         let count = self.tasks + usize::from(shared_stream);
         Layer {
-            experts: Experts::init(self.own_experts(), self.shared_experts(), self.specific, rng, device),
+            experts: Experts::init(self.own_experts(), self.shared_experts(), rng, device),
             gates: Gates::init(self.task_gates(), rng, device),
             shared_gate: self.shared_gate().map(|shape| Gates::init(shape, rng, device)),
             tasks: self.tasks,
