@@ -1,7 +1,7 @@
 //! `h_e = MLP_e(x_{group(e)})`: each expert reads the stream of its group.
 
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use crate::mlp::{MlpBank, MlpShape};
@@ -38,18 +38,17 @@ impl From<Tensor<3>> for ExpertOutputs {
 pub struct Experts {
     own: Option<MlpBank>,    // T * specific members
     shared: Option<MlpBank>, // C members
-    specific: usize,
 }
 
 impl Experts {
-    /// Draws both banks; a shape of no members has no bank. `own` counts the experts of all tasks, `specific` of each.
+    /// Draws both banks; a shape of no members has no bank. `own` counts the experts of all tasks, task 0's first.
     ///
     /// # Panics
     /// When neither has a member.
-    pub fn init(own: MlpShape, shared: MlpShape, specific: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+    pub fn init(own: MlpShape, shared: MlpShape, rng: &mut ChaCha8Rng, device: &Device) -> Self {
         assert!(own.members + shared.members > 0, "a layer has an expert");
         let mut bank = |shape: MlpShape| (shape.members > 0).then(|| shape.init(rng, device));
-        Self { own: bank(own), shared: bank(shared), specific }
+        Self { own: bank(own), shared: bank(shared) }
     }
 
     /// # Shapes
@@ -58,21 +57,10 @@ impl Experts {
     /// # Panics
     /// When there are shared experts and no shared stream that they could read.
     pub fn forward(&self, x: &Streams) -> ExpertOutputs {
-        let own = self.own.as_ref().map(|bank| bank.forward(self.repeat(x.tasks.clone())));
+        let own = self.own.as_ref().map(|bank| bank.forward(x.tasks.clone()));
         let shared = self.shared.as_ref().map(|bank| bank.forward(x.shared.clone().expect("shared experts read x_S")));
         let mut banks = own.into_iter().chain(shared);
         ExpertOutputs { first: banks.next().expect("`init` saw an expert"), others: banks.next() }
-    }
-
-    /// Each task's stream once per expert of the task. `[T * specific, B, I]`, or `[1, B, I]` where all read the same.
-    fn repeat(&self, x: Tensor<3>) -> Tensor<3> {
-        let [tasks, ..] = x.dims();
-        if tasks == 1 || self.specific == 1 {
-            return x;
-        }
-        let streams: Vec<i32> = (0..tasks as i32).flat_map(|t| std::iter::repeat_n(t, self.specific)).collect();
-        let index = Tensor::<1, Int>::from_ints(streams.as_slice(), &x.device());
-        x.select(0, index)
     }
 }
 
@@ -87,7 +75,7 @@ mod tests {
     fn experts(own: usize, shared: usize) -> (Experts, Streams) {
         let (device, hidden) = (DeviceSpec::from_env().unwrap().open().unwrap(), HiddenConfig::default());
         let shape = |members| MlpShape { members, input: 3, widths: &[2], output: None, hidden: &hidden };
-        let experts = Experts::init(shape(own), shape(shared), own / 2, &mut ChaCha8Rng::seed_from_u64(1), &device);
+        let experts = Experts::init(shape(own), shape(shared), &mut ChaCha8Rng::seed_from_u64(1), &device);
         (experts, Streams { tasks: Tensor::ones([2, 5, 3], &device), shared: None, sums: None })
     }
 

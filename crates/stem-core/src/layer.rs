@@ -158,7 +158,7 @@ impl<'a> LayerShape<'a> {
         let count = self.tasks + usize::from(shared_stream);
         let (own, of_shared) = self.own_sums();
         Layer {
-            experts: Experts::init(self.own_experts(), self.shared_experts(), self.specific, rng, device),
+            experts: Experts::init(self.own_experts(), self.shared_experts(), rng, device),
             gates: Gates::init(self.task_gates(), rng, device),
             shared_gate: self.shared_gate().map(|shape| Gates::init(shape, rng, device)),
             own: own.init(rng, device),

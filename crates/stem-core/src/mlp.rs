@@ -3,7 +3,7 @@
 //! All members of a bank have the same widths, so one batched product serves them all: `y_e = x_e W_e + b_e`.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData, activation::relu};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
@@ -202,7 +202,8 @@ impl MlpBank {
     }
 
     /// # Shapes
-    /// `x [E, B, I]`, or `[1, B, I]` when all members read the same; gives `[E, B, O]`.
+    /// `x [N, B, I]`, each of whose `N` streams `E / N` members read, one after the other: `[E, B, I]`, or `[1, B, I]` when all read the same,
+    /// or a stream for each task. Gives `[E, B, O]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let maps = self.layers.iter().map(|layer| [layer.weight.val(), layer.bias.val()]);
         if self.hidden.iter().all(Hidden::is_relu)
@@ -210,7 +211,18 @@ impl MlpBank {
         {
             return y;
         }
-        (0..self.layers.len()).fold(x, |x, i| self.forward_layer(i, x))
+        (0..self.layers.len()).fold(self.repeat(x), |x, i| self.forward_layer(i, x))
+    }
+
+    /// Each stream once for every member that reads it. `[N, B, I]` to `[E, B, I]`; `[1, B, I]` stays.
+    fn repeat(&self, x: Tensor<3>) -> Tensor<3> {
+        let ([streams, ..], members) = (x.dims(), self.layers.first().map_or(1, |layer| layer.weight.dims()[0]));
+        if streams <= 1 || members <= streams {
+            return x;
+        }
+        let index: Vec<i32> = (0..streams as i32).flat_map(|t| std::iter::repeat_n(t, members / streams)).collect();
+        let index = Tensor::<1, Int>::from_ints(index.as_slice(), &x.device());
+        x.select(0, index)
     }
 
     /// As [`forward`](Self::forward), with what each linear map reads multiplied by its gate, number by number.

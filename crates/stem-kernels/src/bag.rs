@@ -132,6 +132,14 @@ impl ColumnGroups {
         Self { groups, dim, span }
     }
 
+    /// The streams of several, one after another. `None` where their groups have several widths, or there are none.
+    pub fn joined(parts: &[Self]) -> Option<Self> {
+        let dim = parts.first()?.dim;
+        let mut groups = Vec::with_capacity(parts.iter().map(Self::count).sum());
+        parts.iter().for_each(|part| groups.extend_from_slice(&part.groups));
+        parts.iter().all(|part| part.dim == dim).then(|| Self::new(groups, dim))
+    }
+
     /// The first columns of every stream's groups.
     pub fn groups(&self) -> &[Vec<usize>] {
         &self.groups

@@ -28,7 +28,7 @@ pub struct Link<'a> {
 /// What goes in.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
-    /// `[B, I]`, or `[E, B, I]` with an entry for each member
+    /// `[N, B, I]`: each of `N` streams is read by `E / N` members, one after the other
     pub x: &'a [f32],
     /// `E`
     pub members: usize,
@@ -36,6 +36,13 @@ pub struct Input<'a> {
     pub batch: usize,
     /// `I`
     pub width: usize,
+}
+
+impl Input<'_> {
+    /// `N`; 1 where there is nothing to read.
+    fn streams(&self) -> usize {
+        (self.x.len() / (self.batch * self.width).max(1)).max(1)
+    }
 }
 
 /// Numbers between two maps that a piece of rows may have: half of a small second-level cache.
@@ -57,7 +64,9 @@ pub fn forward(precision: Precision, input: Input, links: &[Link], y: &mut [f32]
         output = link.output;
     }
     assert!(!links.is_empty(), "a chain has a link");
-    assert!(x.len() == batch * width || x.len() == members * batch * width, "the input is [B, I] or [E, B, I]");
+    let streams = input.streams();
+    let is_whole = x.len() == streams * batch * width && members.is_multiple_of(streams);
+    assert!(is_whole, "the input is [N, B, I], and N divides the members");
     assert_eq!(y.len(), members * batch * output, "numbers in the output [E, B, O]");
     if members * batch * output == 0 {
         return;
@@ -89,7 +98,8 @@ impl Chain<'_> {
     /// Some rows of a member through all links. `y [rows, O]`
     fn rows(&self, member: usize, rows: Range<usize>, y: &mut [f32]) {
         let Input { x, batch, width, .. } = self.input;
-        let first = if x.len() == batch * width { 0 } else { member * batch * width };
+        let stream = member * self.input.streams() / self.input.members;
+        let first = stream * batch * width;
         let (count, last) = (rows.len(), self.links.len() - 1);
         let mut scratch = arena::take(if last > 0 { 2 * count * self.widest } else { 0 });
         let (mut next, mut current) = scratch.split_at_mut(if last > 0 { count * self.widest } else { 0 });
@@ -120,12 +130,12 @@ mod tests {
     proptest! {
         #[test]
         fn a_chain_is_its_links_one_after_another_on_any_number_of_threads(
-            (members, batch, width) in (0usize..4, prop::sample::select(&[0usize, 1, 3, 70, 300][..]), 1usize..40),
+            (streams, each) in (0usize..4, 1usize..4),
+            (batch, width) in (prop::sample::select(&[0usize, 1, 3, 70, 300][..]), 1usize..40),
             outputs in prop::collection::vec(1usize..200, 1..4),
-            shared in any::<bool>(),
             seed in any::<u64>(),
         ) {
-            let streams = if shared { 1 } else { members };
+            let members = streams * each;
             let x = numbers(streams * batch * width, seed, 2.0);
             let inputs = std::iter::once(&width).chain(&outputs);
             let parameters: Vec<_> = inputs.zip(&outputs).map(|(input, output)| {
@@ -139,11 +149,12 @@ mod tests {
                 forward(Precision::F32, Input { x: &x, members, batch, width }, &links, &mut y);
                 y
             });
-            let mut expected = x.clone();
+            let of_members = |stream: &[f32]| stream.repeat(each);
+            let mut expected: Vec<f32> = x.chunks((batch * width).max(1)).flat_map(of_members).collect(); // [E, B, I]
             let mut input = width;
-            for (i, link) in links.iter().enumerate() {
+            for link in &links {
                 let mut y = vec![0.0; members * batch * link.output];
-                let shape = linear::BankShape { members, batch, input, output: link.output, shared: shared && i == 0, relu: link.relu };
+                let shape = linear::BankShape { members, batch, input, output: link.output, shared: false, relu: link.relu };
                 linear::forward(Precision::F32, shape, &expected, link.weight, link.bias, &mut y);
                 (expected, input) = (y, link.output);
             }

@@ -15,14 +15,14 @@ use crate::schema::Schema;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotLayout {
     slots: Arc<BagLayout>,
-    widths: Vec<usize>,
+    widths: Arc<[usize]>,
 }
 
 impl SlotLayout {
     /// The layout of `schema`'s slots over rows of the groups `widths`.
     pub fn new(schema: &Schema, widths: &[usize]) -> Self {
         let width = widths.iter().sum();
-        Self { slots: Arc::new(BagLayout::new(&schema.slot_ranges(), width)), widths: widths.to_vec() }
+        Self { slots: Arc::new(BagLayout::new(&schema.slot_ranges(), width)), widths: widths.into() }
     }
 
     /// `S`

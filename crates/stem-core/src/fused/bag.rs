@@ -28,14 +28,12 @@ use crate::embedding::{StoredTable, WithRows};
 /// Gives `[K_i, B, F * D]` for each of `streams`.
 pub(crate) fn bags<const N: usize>(slots: Slots, streams: &[ColumnGroups; N]) -> Option<[Tensor<3>; N]> {
     let Slots { rows, index, weights, layout, distinct } = slots;
-    let dim = streams.first()?.dim();
-    let one_width = streams.iter().all(|groups| groups.dim() == dim);
     let has_backward = distinct.is_some() || !rows.is_require_grad();
-    if !(one_width && has_backward && index.dtype() == DType::I32 && fits([rows, weights])) {
+    if !(has_backward && index.dtype() == DType::I32 && fits([rows, weights])) {
         return None;
     }
+    let all = ColumnGroups::joined(streams)?;
     note(|calls| calls.bag += 1);
-    let all = ColumnGroups::new(streams.iter().flat_map(|groups| groups.groups().iter().cloned()).collect(), dim);
     let x = forward(slots, &all)?; // [K_1 + ... + K_N, B, F * D]
     let mut first = 0;
     Some(streams.each_ref().map(|groups| {
@@ -56,13 +54,11 @@ pub(crate) fn stored_bags<const N: usize>(
     (index, weights, layout): (&Tensor<1, Int>, &Tensor<2>, &Arc<BagLayout>),
     streams: &[ColumnGroups; N],
 ) -> Option<[Tensor<3>; N]> {
-    let dim = streams.first()?.dim();
-    let one_width = streams.iter().all(|groups| groups.dim() == dim);
-    if !(one_width && index.dtype() == DType::I32 && fits([weights])) {
+    if !(index.dtype() == DType::I32 && fits([weights])) {
         return None;
     }
+    let all = ColumnGroups::joined(streams)?;
     note(|calls| calls.bag += 1);
-    let all = ColumnGroups::new(streams.iter().flat_map(|groups| groups.groups().iter().cloned()).collect(), dim);
     let x = rows.with(Forward { index, weights, layout, streams: &all })?; // [K_1 + ... + K_N, B, F * D]
     let mut first = 0;
     Some(streams.each_ref().map(|groups| {

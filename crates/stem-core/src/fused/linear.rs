@@ -80,38 +80,44 @@ fn span(name: &'static str, shape: &kernel::BankShape, products: u64) -> tracing
     trace_span!("op", name, of = format_args!("{members} x [{input} -> {output}]"), flop)
 }
 
+/// Banks that a chain joins; one of more runs bank by bank.
+const MOST: usize = 16;
+
 /// Banks one after another, with nothing kept between: for scoring. A ReLU follows each of the first `rectified`. `None` on autodiff,
 /// which needs what lies between, too.
 ///
 /// # Shapes
-/// As [`linear`], bank by bank; `banks` are weights and biases.
+/// As [`linear`], bank by bank, and `x [N, B, I]` where `N` divides the members: stream 0 is read by the first `E / N`, and so on. `banks` are
+/// weights and biases.
 pub(crate) fn chain(x: &Tensor<3>, banks: impl Iterator<Item = [Tensor<3>; 2]>, rectified: usize) -> Option<Tensor<3>> {
     if !fits([x]) {
         return None;
     }
     let flex = |tensor: Tensor<3>| tensor.try_into_primitive::<Flex>().ok().filter(is_f32).map(in_one_piece);
     let x = flex(x.clone())?;
-    let parameters: Option<Vec<_>> = banks.map(|[weight, bias]| flex(weight).zip(flex(bias))).collect();
-    let parameters = parameters?;
-    let output = |weight: &FlexTensor| weight.shape()[2];
-    let links = parameters.iter().enumerate().map(|(i, (weight, bias))| Link {
-        weight: values(weight),
-        bias: values(bias),
-        output: output(weight),
-        relu: i < rectified,
-    });
-    let links: Vec<_> = links.collect();
-    let ((first, _), (last, _)) = (parameters.first()?, parameters.last()?);
+    let mut parameters = [const { None::<(FlexTensor, FlexTensor)> }; MOST]; // on the stack: a request allocates what Burn does, and no more
+    let mut count = 0;
+    for [weight, bias] in banks {
+        *parameters.get_mut(count)? = Some((flex(weight)?, flex(bias)?));
+        count += 1;
+    }
+    let mut links = [Link { weight: &[], bias: &[], output: 0, relu: false }; MOST];
+    for (i, (link, (weight, bias))) in links.iter_mut().zip(parameters.iter().flatten()).enumerate() {
+        *link = Link { weight: values(weight), bias: values(bias), output: weight.shape()[2], relu: i < rectified };
+    }
+    let links = &links[..count];
+    let (first, _) = parameters[0].as_ref()?;
     let ([streams, batch, width], [members, ..]) = (x.shape().dims(), first.shape().dims::<3>());
-    if streams != 1 && streams != members {
+    if !members.is_multiple_of(streams) {
         return None;
     }
+    let output = links[count - 1].output;
     note(|calls| calls.chain += 1);
     let flop = 2 * links.iter().map(|link| batch * link.weight.len()).sum::<usize>() as u64;
     let _span =
         trace_span!("op", name = "chain", of = format_args!("{members} x {} maps", links.len()), flop).entered();
-    let mut y = take(members * batch * output(last)); // [E, B, O]
+    let mut y = take(members * batch * output); // [E, B, O]
     let input = Input { x: values(&x), members, batch, width };
-    kernel_chain::forward(precision::current(), input, &links, &mut y);
-    Some(Tensor::from_primitive::<Flex>(tensor(y, [members, batch, output(last)])))
+    kernel_chain::forward(precision::current(), input, links, &mut y);
+    Some(Tensor::from_primitive::<Flex>(tensor(y, [members, batch, output])))
 }

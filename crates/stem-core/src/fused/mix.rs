@@ -73,5 +73,7 @@ fn shape(parts: &[FlexTensor]) -> kernel::MixShape {
 fn experts<'h>(parts: &'h [FlexTensor], shape: &kernel::MixShape) -> Vec<&'h [f32]> {
     let size = shape.hiddens();
     let part = |h: &'h FlexTensor| (0..h.shape()[0]).map(move |e| &values(h)[e * size..][..size]);
-    parts[1..].iter().flat_map(part).collect()
+    let mut all = Vec::with_capacity(shape.experts);
+    parts[1..].iter().for_each(|h| all.extend(part(h)));
+    all
 }
