@@ -4,9 +4,9 @@
     python3 benches/over_ranks.py speed --stem target/release/stem --rounds 5            # 2 ranks of 1 thread against 1 process of 2
     python3 benches/over_ranks.py memory --stem target/release/stem --rows 20000000      # of each of 4 ranks
 
-Trainings take turns, and of each the fastest counts: the machine may have other work. Steps are timed, evaluations are not. The bytes that the ranks have sent
-are those of the log, less the bundle's rows, beside `distinct rows of others x (8 + 8 W) + 8 x network` a step, counted from the batches' parts by `ranks.rs`'s
-model at a skew of 0 to 1; the test `what_a_step_sends_is_the_rows_of_others_twice_and_the_network_twice` counts them exactly.
+Trainings take turns, and of each the fastest counts: the machine may have other work. Steps are timed, evaluations are not. Memory is what a process holds of its own
+(`RssAnon`), at most, from its start to its end; files that it maps are not in it. What the log says that a rank has sent holds its rows of the bundle too; a step's bytes alone
+are counted by a test of `stem-train`, `what_a_step_sends_is_the_rows_of_others_twice_and_the_network_twice`.
 """
 
 import argparse
