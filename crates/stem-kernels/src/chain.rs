@@ -65,7 +65,7 @@ pub fn forward(precision: Precision, input: Input, links: &[Link], y: &mut [f32]
     }
     assert!(!links.is_empty(), "a chain has a link");
     let streams = input.streams();
-    let is_whole = x.len() == streams * batch * width && members.is_multiple_of(streams);
+    let is_whole = members == 0 || (x.len() == streams * batch * width && members.is_multiple_of(streams));
     assert!(is_whole, "the input is [N, B, I], and N divides the members");
     assert_eq!(y.len(), members * batch * output, "numbers in the output [E, B, O]");
     if members * batch * output == 0 {
