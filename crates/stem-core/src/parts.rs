@@ -311,7 +311,7 @@ mod tests {
     /// Of members `[E, B, O]`, the rows of a stretch.
     fn stretch(rows: std::ops::Range<usize>) -> Vec<f32> {
         let value = |e: usize, b: usize, o: usize| {
-            ((e * 31 + b * 17 + o * 7) as f32 * 0.37).sin() * (1.0 + o as f32) + e as f32
+            ((e * 31 + b * 17 + o * 7) as f32 * 0.29).sin() * (1.0 + o as f32) + e as f32
         };
         let of = |(e, b)| (0..WIDTH).map(move |o| value(e, b, o));
         (0..MEMBERS).flat_map(|e| rows.clone().map(move |b| (e, b))).flat_map(of).collect()
