@@ -33,7 +33,7 @@ fn tasks<'r>(runs: &'r [Run], data: &DataSet) -> BTreeSet<&'r str> {
     runs.iter().filter(|run| run.data == data.name).flat_map(|run| run.tasks.keys()).map(String::as_str).collect()
 }
 
-/// `None` of no values; a deviation of one value is 0.
+/// `None` of no values; of one value the deviation is 0, which says nothing.
 fn mean_and_deviation(values: &[f64]) -> Option<(f64, f64)> {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
@@ -43,7 +43,11 @@ fn mean_and_deviation(values: &[f64]) -> Option<(f64, f64)> {
 
 fn cell(seeds: &Seeds) -> String {
     let values: Vec<f64> = seeds.values().copied().collect();
-    mean_and_deviation(&values).map_or("-".into(), |(mean, deviation)| format!("{mean:.4} ({deviation:.4})"))
+    match mean_and_deviation(&values) {
+        Some((mean, deviation)) if values.len() > 1 => format!("{mean:.4} ({deviation:.4})"),
+        Some((mean, _)) => format!("{mean:.4}"),
+        None => "-".into(),
+    }
 }
 
 /// The mean of `own - other` over the seeds that both have, and half of its 95 % interval by Student's t: of trainings, not of users.

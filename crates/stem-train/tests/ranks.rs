@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::common::by_hand::{largest_difference, log_of, weights_in, without_validation};
-use serde_json::json;
 use crate::common::{dataset, is_slow, small, small_with, smooth, spec, stem};
+use serde_json::json;
 use stem_core::loss::TaskLoss;
 use stem_core::models::{MixtureSizes, MmoeConfig};
 use stem_core::nn::CovarianceConfig;
