@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Run;
-use super::tables::{Gain, gains};
+use super::tables::{Difference, Gain, gains};
 use crate::chart::{STYLE, line, text};
 
 /// Edges of the area in which points lie.
@@ -16,12 +16,12 @@ const ROW: f64 = 26.0;
 const STEP: f64 = 0.005;
 
 /// A row for each data set and task: the difference of AUC against the best model under a fixed prior, and against STEM under one, with
-/// their 95 % intervals over seeds.
+/// their 95 % intervals over seeds; one seed has none.
 pub fn gained(runs: &[Run]) -> String {
     let gains: Vec<Gain<'_>> = gains(runs).into_iter().filter(|gain| gain.against_best.is_some()).collect();
     let ends = |side: f64| {
         let all = gains.iter().flat_map(|gain| [gain.against_best, gain.against_own]).flatten();
-        all.map(|(mean, _)| mean + side * STEP).fold(0.0, |a: f64, b| if side > 0.0 { a.max(b) } else { a.min(b) })
+        all.map(|of| of.mean + side * STEP).fold(0.0, |a: f64, b| if side > 0.0 { a.max(b) } else { a.min(b) })
     };
     let (low, high) = ((ends(-1.0) / STEP).floor() as i32, (ends(1.0) / STEP).ceil() as i32);
     let bounds = [f64::from(low) * STEP, f64::from(high) * STEP];
@@ -50,7 +50,8 @@ pub fn gained(runs: &[Run]) -> String {
         let y = TOP + ROW * (place as f64 + 0.5);
         text(&mut svg, "ink", "end", [LEFT - 12.0, y + 4.0], &format!("{}: {}", gain.data, gain.task));
         for (class, of, y) in [("a", gain.against_best, y - 4.0), ("b", gain.against_own, y + 4.0)] {
-            let Some((mean, half)) = of else { continue };
+            let Some(Difference { mean, half }) = of else { continue };
+            let half = half.unwrap_or(0.0);
             line(&mut svg, &format!("line {class}"), [x(mean - half), x(mean + half)], [y, y]);
             let _ = match class {
                 "a" => writeln!(svg, "<circle class=\"fa\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"4\"/>", x(mean)),

@@ -50,16 +50,30 @@ fn cell(seeds: &Seeds) -> String {
     }
 }
 
-/// The mean of `own - other` over the seeds that both have, and half of its 95 % interval by Student's t: of trainings, not of users.
-fn difference(own: &Seeds, other: &Seeds) -> Option<(f64, f64)> {
+/// A mean of differences that are paired by seed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Difference {
+    /// The mean.
+    pub mean: f64,
+    /// Half of its 95 % interval by Student's t: of trainings, not of users. One seed has none.
+    pub half: Option<f64>,
+}
+
+/// `own - other` over the seeds that both have.
+fn difference(own: &Seeds, other: &Seeds) -> Option<Difference> {
     let differences: Vec<f64> = own.iter().filter_map(|(seed, own)| Some(own - other.get(seed)?)).collect();
     let (mean, deviation) = mean_and_deviation(&differences)?;
     let count = differences.len();
-    (count > 1).then(|| (mean, student(count - 1) * deviation / (count as f64).sqrt()))
+    let half = (count > 1).then(|| student(count - 1) * deviation / (count as f64).sqrt());
+    Some(Difference { mean, half })
 }
 
-fn signed(difference: Option<(f64, f64)>) -> String {
-    difference.map_or("-".into(), |(mean, half)| format!("{mean:+.4} ± {half:.4}"))
+fn signed(difference: Option<Difference>) -> String {
+    match difference {
+        Some(Difference { mean, half: Some(half) }) => format!("{mean:+.4} ± {half:.4}"),
+        Some(Difference { mean, half: None }) => format!("{mean:+.4}"),
+        None => "-".into(),
+    }
 }
 
 fn head(out: &mut String, columns: &[String]) {
@@ -104,10 +118,10 @@ pub struct Gain<'r> {
     pub task: &'r str,
     /// The best model under a fixed prior, by mean AUC.
     pub best: &'static str,
-    /// Against that one: difference of AUC, and half of its 95 % interval.
-    pub against_best: Option<(f64, f64)>,
+    /// Against that one, difference of AUC.
+    pub against_best: Option<Difference>,
     /// Against STEM under a fixed prior.
-    pub against_own: Option<(f64, f64)>,
+    pub against_own: Option<Difference>,
     /// How many seeds.
     pub seeds: usize,
 }

@@ -104,6 +104,7 @@ impl Among {
     }
 
     /// On whichever device `y` is.
+    #[allow(deprecated)] // burn 0.22 names flex as successor; ndarray is offered while burn has it
     fn moments_on_any(&self, y: &Tensor<3>) -> Option<(Tensor<3>, usize)> {
         macro_rules! first_of {
             ($($feature:literal: $backend:ident),*) => {
