@@ -1,6 +1,7 @@
 //! Whether a configuration can train a model on a data set, asked before anything is drawn.
 
 use stem_core::models::ModelSpec;
+use stem_core::params::normalises_batches;
 use stem_core::{Schema, Task, TaskKind};
 use stem_data::Dataset;
 
@@ -9,7 +10,7 @@ use crate::config::TrainConfig;
 use crate::error::{Result, require};
 use crate::memory::MemoryPlan;
 use crate::ranks::{Team, owner};
-use crate::step::TableMode;
+use crate::step::{TableMode, TrainState};
 
 /// Refuses a configuration that cannot train on the data; gives what memory the training will take. Whether there is so much is for
 /// the caller to ask, who knows the device and how many trainings run side by side:
@@ -54,7 +55,12 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
 ///
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) with the key and what may stand there.
-pub(crate) fn check_over<C: ModelSpec>(ranks: &Team, spec: &C, schema: &Schema, config: &TrainConfig) -> Result<()> {
+pub(crate) fn check_over<C: ModelSpec>(
+    ranks: &Team,
+    (spec, state): (&C, &TrainState<C::Model>),
+    schema: &Schema,
+    config: &TrainConfig,
+) -> Result<()> {
     if !ranks.is_several() {
         return Ok(());
     }
@@ -66,5 +72,9 @@ pub(crate) fn check_over<C: ModelSpec>(ranks: &Team, spec: &C, schema: &Schema, 
     require("table", "\"dense\"", expected, config.table == TableMode::RowSparse)?;
     let expected =
         "none where several ranks train: experts vary together over the rows of a batch, which lie on several of them";
-    require("covariance", "set", expected, spec.penalty_is_of_rows())
+    require("covariance", "set", expected, spec.penalty_is_of_rows())?;
+    // There a rank without rows asks the others in another order than those that have some, and the job would end.
+    let together = normalises_batches(&state.network) || config.criterion(schema)?.is_of_groups();
+    let expected = "flex where several ranks train with batch_norm, dice, pairwise or jrc, which go by the rows of all";
+    require("device", "another", expected, !together || state.table.rows().is_on_host())
 }

@@ -127,7 +127,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
         let available = memory::available_to(device);
         available.map_or(Ok(()), |available| plan.check(available))?;
         let state = draw(&spec, dataset, &config, device, &ranks);
-        check_over(&ranks, &spec, dataset.schema(), &config)?;
+        check_over(&ranks, (&spec, &state), dataset.schema(), &config)?;
         let width: usize = spec.widths(dataset.schema()).iter().sum();
         let parameters = state.network.num_params() + dataset.schema().rows() * width;
         tracing::info!(
