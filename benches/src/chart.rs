@@ -94,14 +94,7 @@ impl Chart {
 
     /// All that does not depend on values, the file left open.
     fn frame(&self) -> String {
-        let (title, subtitle) = (escaped(&self.title), escaped(&self.subtitle));
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n\
-             <title>{title}</title>\n<desc>{subtitle}</desc>\n<style>{STYLE}</style>\n\
-             <rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"6\"/>\n"
-        );
-        text(&mut svg, "ink title", "start", [16.0, 27.0], &self.title);
-        text(&mut svg, "faint", "start", [16.0, 46.0], &self.subtitle);
+        let mut svg = paper(&self.title, &self.subtitle, [WIDTH, HEIGHT]);
         text(&mut svg, "ink", "middle", [(LEFT + RIGHT) / 2.0, BOTTOM + 46.0], &self.x_title);
         let middle = (TOP + BOTTOM) / 2.0;
         let _ = writeln!(
@@ -120,16 +113,7 @@ impl Chart {
         let points: Vec<String> = page.iter().map(|[x, y]| format!("{x:.1},{y:.1}")).collect();
         let _ = writeln!(svg, "<polyline class=\"line {colour}\" points=\"{}\"/>", points.join(" "));
         for (k, (&[x, y], &value)) in page.iter().zip(&line.values).enumerate() {
-            match i {
-                0 => writeln!(svg, "<circle class=\"fa\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>"),
-                _ => writeln!(
-                    svg,
-                    "<rect class=\"fb\" x=\"{:.1}\" y=\"{:.1}\" width=\"7\" height=\"7\"/>",
-                    x - 3.5,
-                    y - 3.5
-                ),
-            }
-            .unwrap_or_default();
+            point(svg, i, [x, y]);
             let below = self.lines.iter().any(|other| other.values[k] > value) && y + 18.0 < BOTTOM;
             text(svg, "ink value", "middle", [x, if below { y + 18.0 } else { y - 9.0 }], &measured(value));
         }
@@ -207,6 +191,28 @@ pub(crate) fn line(svg: &mut String, class: &str, [x1, x2]: [f64; 2], [y1, y2]: 
 pub(crate) fn text(svg: &mut String, class: &str, anchor: &str, [x, y]: [f64; 2], text: &str) {
     let text = escaped(text);
     let _ = writeln!(svg, "<text class=\"{class}\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>");
+}
+
+/// The beginning of a file, under its title and subtitle; whoever has drawn into it closes it.
+pub(crate) fn paper(title: &str, subtitle: &str, [width, height]: [f64; 2]) -> String {
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
+         <title>{}</title>\n<desc>{}</desc>\n<style>{STYLE}</style>\n\
+         <rect class=\"paper\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>\n",
+        escaped(title),
+        escaped(subtitle)
+    );
+    text(&mut svg, "ink title", "start", [16.0, 27.0], title);
+    text(&mut svg, "faint", "start", [16.0, 46.0], subtitle);
+    svg
+}
+
+/// A point of series `i`, which has its own form and colour: the first a circle, the second a square.
+pub(crate) fn point(svg: &mut String, i: usize, [x, y]: [f64; 2]) {
+    let _ = match i {
+        0 => writeln!(svg, "<circle class=\"fa\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>"),
+        _ => writeln!(svg, "<rect class=\"fb\" x=\"{:.1}\" y=\"{:.1}\" width=\"7\" height=\"7\"/>", x - 3.5, y - 3.5),
+    };
 }
 
 pub(crate) fn escaped(text: &str) -> String {

@@ -17,14 +17,18 @@ const END: &str = "<!-- end of numbers -->";
 /// The texts that hold marked parts, below the workspace.
 pub const TEXTS: [&str; 3] = ["README.md", "docs/benchmarks.md", "docs/learned-priors.md"];
 
+fn text_in(folder: &Path, name: &str) -> Result<String, String> {
+    let path = folder.join(name);
+    std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
+}
+
 /// Pictures that are drawn of the same numbers, below the workspace.
 ///
 /// # Errors
 /// As [`parts`].
 pub fn pictures(folder: &Path) -> Result<BTreeMap<&'static str, String>, String> {
-    let path = folder.join(study::RESULTS);
-    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(BTreeMap::from([("docs/img/learned-priors.svg", picture::gained(&study::read(&text)?))]))
+    let runs = study::read(&text_in(folder, study::RESULTS)?)?;
+    Ok(BTreeMap::from([("docs/img/learned-priors.svg", picture::gained(&runs))]))
 }
 
 /// What every marked part is to hold, by name, from the files in `folder`.
@@ -32,10 +36,7 @@ pub fn pictures(folder: &Path) -> Result<BTreeMap<&'static str, String>, String>
 /// # Errors
 /// A file that is missing or of another shape, by name.
 pub fn parts(folder: &Path) -> Result<BTreeMap<&'static str, String>, String> {
-    let text = |name: &str| {
-        let path = folder.join(name);
-        std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
-    };
+    let text = |name: &str| text_in(folder, name);
     let json = |name: &str| -> Result<Value, String> {
         serde_json::from_str(&text(name)?).map_err(|e| format!("{}: {e}", folder.join(name).display()))
     };

@@ -109,11 +109,6 @@ pub fn settings(model: &str) -> impl Iterator<Item = &'static Setting> {
     BOTH.iter().chain(tried)
 }
 
-/// The setting of a name.
-pub fn setting(name: &str) -> Option<&'static Setting> {
-    BOTH.iter().chain(&TRIED).find(|setting| setting.name == name)
-}
-
 /// Keys of `[train]` that a data set's own experiment sets and the study does not: the start is what is asked about.
 const LEFT_OUT: [&str; 3] = ["embedding_l2", "embedding_std", "prior"];
 

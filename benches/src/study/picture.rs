@@ -1,10 +1,8 @@
 //! What the learned prior is worth, as a picture.
 
-use std::fmt::Write;
-
 use super::Run;
 use super::tables::{Difference, Gain, gains};
-use crate::chart::{STYLE, line, text};
+use crate::chart::{line, paper, point, text};
 
 /// Edges of the area in which points lie.
 const LEFT: f64 = 210.0;
@@ -33,13 +31,7 @@ pub fn gained(runs: &[Run]) -> String {
         "What the learned prior is worth to STEM",
         "Difference of test AUC, 95 % intervals over seeds (cut off at the edges)",
     );
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 720 {height}\" role=\"img\">\n\
-         <title>{title}</title>\n<desc>{subtitle}</desc>\n<style>{STYLE}</style>\n\
-         <rect class=\"paper\" width=\"720\" height=\"{height}\" rx=\"6\"/>\n"
-    );
-    text(&mut svg, "ink title", "start", [16.0, 27.0], title);
-    text(&mut svg, "faint", "start", [16.0, 46.0], subtitle);
+    let mut svg = paper(title, subtitle, [720.0, height]);
     for mark in low..=high {
         let value = f64::from(mark) * STEP;
         line(&mut svg, "grid", [x(value); 2], [TOP - 8.0, bottom]);
@@ -49,19 +41,11 @@ pub fn gained(runs: &[Run]) -> String {
     for (place, gain) in gains.iter().enumerate() {
         let y = TOP + ROW * (place as f64 + 0.5);
         text(&mut svg, "ink", "end", [LEFT - 12.0, y + 4.0], &format!("{}: {}", gain.data, gain.task));
-        for (class, of, y) in [("a", gain.against_best, y - 4.0), ("b", gain.against_own, y + 4.0)] {
+        for (i, (of, y)) in [(gain.against_best, y - 4.0), (gain.against_own, y + 4.0)].into_iter().enumerate() {
             let Some(Difference { mean, half }) = of else { continue };
             let half = half.unwrap_or(0.0);
-            line(&mut svg, &format!("line {class}"), [x(mean - half), x(mean + half)], [y, y]);
-            let _ = match class {
-                "a" => writeln!(svg, "<circle class=\"fa\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"4\"/>", x(mean)),
-                _ => writeln!(
-                    svg,
-                    "<rect class=\"fb\" x=\"{:.1}\" y=\"{:.1}\" width=\"7\" height=\"7\"/>",
-                    x(mean) - 3.5,
-                    y - 3.5
-                ),
-            };
+            line(&mut svg, ["line a", "line b"][i], [x(mean - half), x(mean + half)], [y, y]);
+            point(&mut svg, i, [x(mean), y]);
         }
     }
     text(&mut svg, "fa", "start", [LEFT, bottom + 44.0], "● against the best model with a fixed L2");

@@ -137,19 +137,24 @@ impl ModuleVisitor for ExpertGradients<'_> {
     }
 }
 
+/// The gradient of a task's loss alone by every row of the table, and those by the network's parameters.
+fn of_one_task((table, network): (&EmbeddingTable, &AnyModel), batch: &Batch, task: usize) -> (Vec<f32>, Gradients) {
+    let leaf = table.rows().tensor().clone().autodiff().require_grad();
+    let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
+    let layout = SlotLayout::new(&schema(), table.widths());
+    let logits = network.forward(layout.pool(leaf.clone(), index.autodiff(), weights.autodiff()));
+    let losses = bce_per_task(logits, &Targets::new(batch, 2, &device()));
+    let mut grads = losses.slice_dim(0, task..task + 1).backward();
+    (values(leaf.grad_remove(&mut grads).unwrap()), grads)
+}
+
 /// Checks, for each task's loss alone, which groups of embeddings and which experts it changes.
 fn check_reach(spec: &ModelConfig, stops: bool) {
     let (table, network) = init(spec, &device().autodiff());
     let mut batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
     batch.labels = vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0];
     for task in 0..2 {
-        let leaf = table.rows().tensor().clone().autodiff().require_grad();
-        let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
-        let layout = SlotLayout::new(&schema(), table.widths());
-        let logits = network.forward(layout.pool(leaf.clone(), index.autodiff(), weights.autodiff()));
-        let losses = bce_per_task(logits, &Targets::new(&batch, 2, &device()));
-        let mut grads = losses.slice_dim(0, task..task + 1).backward();
-        let rows = values(leaf.grad_remove(&mut grads).unwrap());
+        let (rows, mut grads) = of_one_task((&table, &network), &batch, task);
         let group_is_zero = |k: usize| rows.chunks(12).all(|row| row[k * 4..(k + 1) * 4].iter().all(|g| *g == 0.0));
         assert_eq!(
             [group_is_zero(0), group_is_zero(1), group_is_zero(2)],
@@ -222,13 +227,7 @@ fn an_auxiliary_task_changes_its_own_parts_alone_and_nothing_else_changes_them()
         let mut batch = encode_rows(&schema(), &vocabularies(), &many).unwrap();
         batch.labels = (0..batch.rows * 2).map(|i| f32::from(u8::from(i % 3 == 0))).collect();
         for task in 0..2 {
-            let leaf = table.rows().tensor().clone().autodiff().require_grad();
-            let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
-            let layout = SlotLayout::new(&schema(), table.widths());
-            let logits = network.forward(layout.pool(leaf.clone(), index.autodiff(), weights.autodiff()));
-            let losses = bce_per_task(logits, &Targets::new(&batch, 2, &device()));
-            let mut grads = losses.slice_dim(0, task..task + 1).backward();
-            let rows = values(leaf.grad_remove(&mut grads).unwrap());
+            let (rows, mut grads) = of_one_task((&table, &network), &batch, task);
             let changed = |k: usize| rows.chunks(12).any(|row| row[k * 4..(k + 1) * 4].iter().any(|g| *g != 0.0));
             assert_eq!([0, 1, 2].map(changed), [task == 0, task == 1, task == 0], "embeddings: like, love, shared");
             let mut visitor = ExpertGradients { grads: &mut grads, path: vec![], zero: vec![] };

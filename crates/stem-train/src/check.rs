@@ -1,7 +1,6 @@
 //! Whether a configuration can train a model on a data set, asked before anything is drawn.
 
 use stem_core::models::ModelSpec;
-use stem_core::params::normalises_batches;
 use stem_core::{Schema, Task, TaskKind};
 use stem_data::Dataset;
 
@@ -74,7 +73,6 @@ pub(crate) fn check_over<C: ModelSpec>(
         "none where several ranks train: experts vary together over the rows of a batch, which lie on several of them";
     require("covariance", "set", expected, spec.penalty_is_of_rows())?;
     // There a rank without rows asks the others in another order than those that have some, and the job would end.
-    let together = normalises_batches(&state.network) || config.criterion(schema)?.is_of_groups();
     let expected = "flex where several ranks train with batch_norm, dice, pairwise or jrc, which go by the rows of all";
-    require("device", "another", expected, !together || state.table.rows().is_on_host())
+    require("device", "another", expected, !state.rows_hang_together() || state.table.rows().is_on_host())
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use stem_core::loss::TaskLoss;
 use stem_core::models::{MixtureSizes, MmoeConfig};
 use stem_core::nn::CovarianceConfig;
-use stem_core::{Bundle, DeviceSpec, ModelConfig, ModelName};
+use stem_core::{Bundle, ModelConfig, ModelName};
 use stem_data::{Dataset, Split};
 use stem_train::optimizer::{Adagrad, Adam, AdamW, Sgd};
 use stem_train::ranks::{Threads, Wire};
@@ -148,12 +148,12 @@ fn of_normalised() -> TrainConfig {
 
 #[test]
 fn every_model_is_normalised_over_the_rows_of_all_ranks() {
-    if spec() != DeviceSpec::Flex {
+    if is_slow() {
         return println!("skipped: refused by its name on other devices");
     }
     let folder = tempfile::tempdir().unwrap();
     let data = without_validation(folder.path());
-    for name in ModelName::ALL.iter().take(if is_slow() { 1 } else { ModelName::ALL.len() }) {
+    for name in ModelName::ALL {
         let line = "hidden = { activation = \"dice\", batch_norm = true }";
         hold(name.as_str(), &small_with(*name, line), &data, &of_normalised());
     }
@@ -161,21 +161,17 @@ fn every_model_is_normalised_over_the_rows_of_all_ranks() {
 
 #[test]
 fn a_rank_without_rows_takes_part_where_batches_are_normalised_or_rows_learned_together() {
-    if spec() != DeviceSpec::Flex {
+    if is_slow() {
         return println!("skipped: refused by its name on other devices");
     }
     let folder = tempfile::tempdir().unwrap();
     let data = without_validation(folder.path());
-    let epochs = if is_slow() { 1 } else { 5 };
-    let config = TrainConfig { batch_size: data.rows(Split::Train) - 1, epochs, ..of_normalised() }; // the second batch has one row
+    let config = TrainConfig { batch_size: data.rows(Split::Train) - 1, epochs: 5, ..of_normalised() }; // the second batch has one row
     for line in NORMALISED {
         let model = small_with(ModelName::Stem, line);
         hold(line, &model, &data, &config);
         for balance in [BalanceConfig::PcGrad {}, BalanceConfig::Uncertainty { rate: 0.01 }] {
             hold(balance.name(), &model, &data, &TrainConfig { balance, embedding_l2: None, ..config.clone() });
-        }
-        if is_slow() {
-            return;
         }
     }
     for loss in in_groups() {
@@ -195,7 +191,7 @@ fn in_groups() -> [TaskLoss; 2] {
 
 #[test]
 fn rows_of_a_group_are_learned_together_wherever_they_lie() {
-    if spec() != DeviceSpec::Flex {
+    if is_slow() {
         return println!("skipped: refused by its name on other devices");
     }
     let folder = tempfile::tempdir().unwrap();
@@ -204,9 +200,6 @@ fn rows_of_a_group_are_learned_together_wherever_they_lie() {
     for loss in in_groups() {
         for name in [ModelName::Stem, ModelName::Esmm, ModelName::SingleTask] {
             hold(&format!("{} of {name}", loss.name()), &smooth(name), &data, &one_task(loss));
-            if is_slow() {
-                return;
-            }
         }
         for balance in
             [BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 }, BalanceConfig::Famo { rate: 0.025, decay: 1e-3 }]

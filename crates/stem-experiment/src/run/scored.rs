@@ -36,15 +36,17 @@ pub(super) fn alone<C: ModelSpec>(
 ) -> Result<Scored> {
     let of = |predictor: &Predictor<C>| score_split(predictor, dataset, Split::Test);
     let open = |name: &str| Predictor::<C>::open_model(folder.join(name), device);
-    Ok(Scored {
-        joint_test: if folder.join(JOINT).exists() { Some(of(&open(JOINT)?)?) } else { None },
-        test: of(predictor)?,
-        uncalibrated_test: match is_calibrated(predictor) {
-            true => Some(of(&open(BUNDLE)?.uncalibrated())?),
-            false => None,
-        },
-        valid: score_split(predictor, dataset, Split::Valid)?,
-    })
+    let joint_test = if folder.join(JOINT).exists() { Some(of(&open(JOINT)?)?) } else { None };
+    let (test, uncalibrated_test) = match is_calibrated(predictor) {
+        true => {
+            let uncalibrated = of(&open(BUNDLE)?.uncalibrated())?;
+            let mut test = uncalibrated.clone();
+            predictor.calibrate(&mut test);
+            (test, Some(uncalibrated))
+        }
+        false => (of(predictor)?, None),
+    };
+    Ok(Scored { joint_test, test, uncalibrated_test, valid: score_split(predictor, dataset, Split::Valid)? })
 }
 
 /// By all ranks, which call it together: rank 0 alone has the bundle, and the scores in the end.

@@ -321,8 +321,7 @@ impl<M: Model> TrainState<M> {
         let (device, targets) = (self.device(), self.targets(part, labelled));
         let nothing = || (Vec::new(), Vec::new());
         let Some(whole) = of.part.as_ref().filter(|_| part.rows > 0 || self.others.is_some()) else { return nothing() };
-        let (rows, nobody) = (part.rows, self.nobody());
-        let part = if rows > 0 { part } else { &nobody };
+        let (rows, part) = (part.rows, self.or_nobody(part));
         let slots: Vec<u32> = (0..part.ids.len() as u32).collect();
         let (inverse, slot_weights) = upload(&slots, &part.weights, part.rows, &device);
         let alone = Part {

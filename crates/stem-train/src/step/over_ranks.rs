@@ -1,5 +1,6 @@
 //! A step of several ranks: what they fetch before it, and what they sum after it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
@@ -70,6 +71,11 @@ impl<M: Model> TrainState<M> {
         Self { others: others(&alone.network, &alone.criterion, &shard), shard: Some(shard.into()), ..alone }
     }
 
+    /// Whether over several ranks a row's loss hangs on rows of others.
+    pub(crate) fn rows_hang_together(&self) -> bool {
+        self.others.is_some()
+    }
+
     /// Which rows the table has, where it is a part of one.
     pub(crate) fn shard(&self) -> Option<&Arc<Shard>> {
         self.shard.as_ref()
@@ -92,7 +98,7 @@ impl<M: Model> TrainState<M> {
         let part = match (batch.rows, &self.others) {
             (0, None) => None,
             (0, Some(_)) => {
-                let nobody = self.nobody();
+                let nobody = self.or_nobody(batch);
                 Some(part(&nobody, DistinctRows::of(&nobody.ids), 0))
             }
             (rows, _) => Some(part(batch, distinct, rows)),
@@ -105,26 +111,29 @@ impl<M: Model> TrainState<M> {
         Gathered { part, labelled: told.into(), rows, home: Some(home.into()) }
     }
 
-    /// The labels of a rank's part of a batch, or of no row's where it has none ([`nobody`](Self::nobody)); those of all rows too where rows are learned
+    /// The labels of a rank's part of a batch, or of no row's where it has none ([`or_nobody`](Self::or_nobody)); those of all rows too where rows are learned
     /// together. `labelled` is of all ranks. `[T]`
     pub(super) fn targets(&self, batch: &Batch, labelled: &[f64]) -> Targets {
-        let (device, nobody) = (self.device(), self.nobody());
-        let part = if batch.rows > 0 { batch } else { &nobody };
+        let (device, part) = (self.device(), self.or_nobody(batch));
         match &self.others {
             Some(others) if self.criterion.is_of_groups() => {
                 let whole = of_all(&**others, batch, self.criterion.tasks());
-                self.criterion.targets_within(part, &whole, labelled, &device)
+                self.criterion.targets_within(&part, &whole, labelled, &device)
             }
-            _ => self.criterion.targets_among(part, labelled, &device),
+            _ => self.criterion.targets_among(&part, labelled, &device),
         }
     }
 
-    /// A row that counts nothing: of padding, without labels. A rank takes part with it in a step of which it has no row.
-    pub(super) fn nobody(&self) -> Batch {
+    /// The same batch, or, of one without rows, a row that counts nothing: of padding, without labels. A rank takes part with it in a step of which it
+    /// has no row.
+    pub(super) fn or_nobody<'b>(&self, batch: &'b Batch) -> Cow<'b, Batch> {
+        if batch.rows > 0 {
+            return Cow::Borrowed(batch);
+        }
         let (slots, tasks) = (self.layout.slots(), self.criterion.tasks());
         let mut row = Batch::new(1, vec![0; slots], vec![0.0; slots]).with_labels(vec![MISSING; tasks]);
         row.groups = vec![0];
-        row
+        Cow::Owned(row)
     }
 
     /// Forward, loss, backward on this rank's part; then the gradients of rows go where those live, and all else is summed.
