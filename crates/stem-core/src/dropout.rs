@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use burn::module::Module;
-use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -13,14 +13,10 @@ thread_local! {
     static GENERATOR: RefCell<ChaCha8Rng> = RefCell::new(ChaCha8Rng::seed_from_u64(0));
 }
 
-/// What the next forward on this thread draws, of dropout alone. On the CPU every thread has a generator of its own, so that trainings beside
-/// each other draw what each draws alone; on a GPU the whole process has the device's.
-pub fn seed(device: &Device, seed: u64) {
-    if on_host(device) {
-        GENERATOR.with_borrow_mut(|generator| *generator = ChaCha8Rng::seed_from_u64(seed));
-    } else {
-        device.seed(seed);
-    }
+/// What the next forwards on this thread drop, on every device. Every thread has a generator of its own, so that trainings beside each other
+/// draw what each draws alone; the generator of a GPU's backend is the whole process's and is not asked.
+pub fn seed(seed: u64) {
+    GENERATOR.with_borrow_mut(|generator| *generator = ChaCha8Rng::seed_from_u64(seed));
 }
 
 /// `y = x ⊙ m / (1 - p)` with `m ~ Bernoulli(1 - p)` on an autodiff device, `y = x` on any other.
@@ -43,18 +39,35 @@ impl Dropout {
             return x;
         }
         let kept = 1.0 - self.share;
-        if !on_host(&device) {
-            let mask = x.random_like(Distribution::Bernoulli(kept)); // [E, B, O]
-            return x * mask * (1.0 / kept);
-        }
+        let below = kept * 2.0f64.powi(32); // of 2^32 numbers
         let dims = x.dims();
-        let (below, scale) = ((kept * 2.0f64.powi(32)) as u32, (1.0 / kept) as f32);
-        let mask = GENERATOR.with_borrow_mut(|generator| {
-            let number = |_| if generator.next_u32() < below { scale } else { 0.0 };
-            (0..dims.iter().product()).map(number).collect::<Vec<f32>>() // [E, B, O]
+        let count = dims.iter().product();
+        let mask: Tensor<1> = GENERATOR.with_borrow_mut(|generator| {
+            if on_host(&device) {
+                let bit = |_| f32::from(u8::from(generator.next_u32() < below as u32));
+                Tensor::from_data(TensorData::new((0..count).map(bit).collect(), [count]), &device)
+            } else {
+                let keys = [generator.next_u32(), generator.next_u32()].map(u32::cast_signed);
+                hashed(count, keys, &device).lower_elem((below - 2.0f64.powi(31)) as i32).float()
+            }
         });
-        x * Tensor::from_data(TensorData::new(mask, dims), &device)
+        x * (mask * (1.0 / kept)).reshape(dims) // [E, B, O]
     }
+}
+
+/// Numbers that are even over all of `i32`, drawn where they are used: every place goes through the mixer `lowbias32` (C. Wellons, 2018) with two
+/// keys of the draw.
+///
+/// # Shapes
+/// Gives `[count]`.
+fn hashed(count: usize, keys: [i32; 2], device: &Device) -> Tensor<1, Int> {
+    let shifted =
+        |h: Tensor<1, Int>, by: i32| h.bitwise_right_shift_scalar(by).bitwise_and_scalar((1 << (32 - by)) - 1);
+    let spread = |h: Tensor<1, Int>, by: i32| h.clone().bitwise_xor(shifted(h, by));
+    let place = Tensor::arange(0..count as i64, device); // [count]
+    let h = spread(place.bitwise_xor_scalar(keys[0]), 16) * 0x7feb_352d_i32;
+    let h = spread(h.bitwise_xor_scalar(keys[1]), 15) * 0x846c_a68b_u32.cast_signed();
+    spread(h, 16)
 }
 
 #[cfg(test)]
@@ -84,12 +97,9 @@ mod tests {
     #[test]
     fn trainings_beside_each_other_draw_what_each_draws_alone() {
         let device = DeviceSpec::from_env().unwrap().open().unwrap();
-        if !on_host(&device) {
-            return println!("skipped: a GPU has one generator for the process");
-        }
         let device = device.autodiff();
         let of = |number: u64| {
-            seed(&device, number);
+            seed(number);
             drawn(0.5, &device)
         };
         let (alone, other) = (of(1), of(2));

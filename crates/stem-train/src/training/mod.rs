@@ -274,7 +274,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let rate = self.schedule.rate(self.steps);
         self.steps += 1;
         let seed = self.learner.config.seed.wrapping_add((self.learner.ranks.rank() as u64) << 40); // of its own rows
-        seed_dropout(&self.learner.device, seed_of_step(seed, self.steps));
+        seed_dropout(seed_of_step(seed, self.steps));
         let mut state = self.state.take().expect("a step takes the state and puts it back");
         let (losses, mut gradients) = self.balance.differentiate(&state, batch, &self.objective);
         let seen = self.losses.add(losses);
