@@ -7,14 +7,14 @@
 //! cargo run --release --bin numbers
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
 use serde_json::Value;
-use stem_benches::study::grid::{DATA, DataSet, MODELS, Setting, settings};
+use stem_benches::study::grid::{DATA, DataSet, Setting, trainings};
 use stem_benches::study::{RESULTS, Run, read};
 
 /// Trains what the study of learned priors has not trained yet (all of it takes some ten hours on two cores).
@@ -26,9 +26,12 @@ struct Args {
     /// Folder of KuaiRand-Pure's files; without it that data set is left out.
     #[arg(long)]
     kuairand: Option<PathBuf>,
-    /// Data sets by name, with commas; all by default.
-    #[arg(long, value_delimiter = ',')]
+    /// A data set by its name, and again for another; all by default.
+    #[arg(long, value_name = "NAME")]
     data: Vec<String>,
+    /// Settings by name, with commas; all by default.
+    #[arg(long, value_delimiter = ',')]
+    settings: Vec<String>,
     /// Seeds, with commas.
     #[arg(long, value_delimiter = ',', default_value = "1,2,3")]
     seeds: Vec<u64>,
@@ -58,6 +61,14 @@ fn train(args: &Args) -> Result<(), String> {
         let names = DATA.map(|data| format!("'{}'", data.name)).join(", ");
         return Err(format!("there is no data set '{name}'; there are {names}"));
     }
+    let unknown = args.settings.iter().find(|name| trainings().all(|(_, setting)| setting.name != **name));
+    if let Some(name) = unknown {
+        let names = trainings().map(|(_, setting)| setting.name).collect::<BTreeSet<_>>();
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(format!("there is no setting '{name}'; there are {names}"));
+    }
+    let is_wanted =
+        |setting: &Setting| args.settings.is_empty() || args.settings.iter().any(|name| name == setting.name);
     let wanted = |data: &&DataSet| args.data.is_empty() || args.data.iter().any(|name| name == data.name);
     for seed in &args.seeds {
         for data in DATA.iter().filter(wanted) {
@@ -72,9 +83,7 @@ fn train(args: &Args) -> Result<(), String> {
             };
             let datasets = workspace.join("datasets").join(data.folder);
             let study = OneData { data, datasets, raw, out: args.out.join(data.name) };
-            for (model, setting) in
-                MODELS.iter().flat_map(|model| settings(model).map(move |setting| (*model, setting)))
-            {
+            for (model, setting) in trainings().filter(|(_, setting)| is_wanted(setting)) {
                 study.train(model, setting, *seed, &results)?;
             }
         }
@@ -113,7 +122,7 @@ impl OneData<'_> {
         };
         std::fs::create_dir_all(&self.out).map_err(|e| told(&self.out, e))?;
         let recipe = save("recipe.toml", &self.data.recipe(&text("recipe.toml")?))?;
-        let experiment = save("experiment.toml", &self.data.experiment(&text("experiment.toml")?, setting))?;
+        let experiment = save("experiment.toml", &self.data.experiment(&text("experiment.toml")?, model, setting))?;
         let (columns, folder) = (self.out.join("columns"), self.out.join(format!("{model}-{}-{seed}", setting.name)));
         let seed_text = seed.to_string();
         let paths = BTreeMap::from([

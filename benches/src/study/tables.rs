@@ -6,7 +6,7 @@ use std::fmt::Write;
 use stem_report::analysis::student;
 
 use super::Run;
-use super::grid::{BOTH, DATA, DataSet, MODELS, TRIED};
+use super::grid::{BOTH, DATA, DataSet, MODELS, Setting};
 
 /// Values of a metric by seed.
 type Seeds = BTreeMap<u64, f64>;
@@ -156,11 +156,13 @@ pub fn summary(runs: &[Run]) -> String {
     out
 }
 
-/// What a change of STEM does to its AUC under the learned prior; a row for each setting, a column for each data set and task that has it.
-pub fn tried(runs: &[Run]) -> String {
+/// What a change of STEM does to its AUC under the learned prior; a row for each of `trainings` of a model and setting, a column for each data set and task that has one.
+pub fn changes<'s>(runs: &[Run], trainings: impl Iterator<Item = (&'s str, &'s Setting)> + Clone) -> String {
     let mut out = String::new();
     let has = |data: &DataSet| {
-        runs.iter().any(|run| run.data == data.name && TRIED.iter().any(|setting| setting.name == run.setting))
+        let is_it = |run: &&Run, (model, setting): (&str, &Setting)| run.model == model && run.setting == setting.name;
+        let own = runs.iter().filter(|run| run.data == data.name);
+        own.into_iter().any(|run| trainings.clone().any(|training| is_it(&run, training)))
     };
     let places: Vec<(&DataSet, &str)> = DATA
         .iter()
@@ -169,11 +171,11 @@ pub fn tried(runs: &[Run]) -> String {
         .collect();
     let columns = places.iter().map(|(data, task)| format!("{}, {task}", data.name));
     head(&mut out, &std::iter::once("STEM, learned, but".to_string()).chain(columns).collect::<Vec<_>>());
-    for setting in &TRIED {
+    for (model, setting) in trainings.clone() {
         write!(out, "| {} |", setting.what).expect("a String takes all");
         for (data, task) in &places {
             let of = Of { runs, data: data.name, task, metric: "auc" };
-            let difference = difference(&of.seeds(setting.name, "stem"), &of.seeds("learned", "stem"));
+            let difference = difference(&of.seeds(setting.name, model), &of.seeds("learned", "stem"));
             write!(out, " {} |", signed(difference)).expect("a String takes all");
         }
         out.push('\n');
@@ -184,6 +186,7 @@ pub fn tried(runs: &[Run]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::study::grid::TRIED;
 
     fn run(setting: &str, model: &str, seed: u64, auc: f64) -> Run {
         let metrics = BTreeMap::from([("auc".to_string(), auc)]);
@@ -207,7 +210,10 @@ mod tests {
         // 12.7062 * sd(0.01, 0.02) / sqrt(2) = 0.0635
         let summary = summary(&runs);
         assert!(summary.contains("| rho 0 | a | ple | +0.0150 ± 0.0635 | +0.0250 ± 0.0635 | 3 |"), "{summary}");
-        assert!(tried(&runs).contains("(`stop_gradient = false`) | -0.0100 ± 0.0000 |"));
+        assert!(
+            changes(&runs, TRIED.iter().map(|setting| ("stem", setting)))
+                .contains("(`stop_gradient = false`) | -0.0100 ± 0.0000 |")
+        );
         let models = models(&runs, "simulated");
         assert!(models.contains("| rho 0 | a | ple | 0.7200 (0.0141) | - | - | - | - |"), "{models}");
     }
