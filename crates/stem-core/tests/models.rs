@@ -206,7 +206,7 @@ fn dropout_is_for_training_alone() {
     let batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
     let (table, network) = init(&config, &device().autodiff());
     let layout = SlotLayout::new(&schema(), table.widths());
-    let once = || score(&burn::module::Module::valid(&network), &table, &layout, &schema().tasks, &batch);
+    let once = || score(&burn::module::Module::valid(&network), &table, &layout, &schema(), &batch);
     assert_eq!(once(), once());
     let train = || {
         let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
