@@ -69,7 +69,7 @@ fn main() {
             before = allocations();
         }
         let begun = Instant::now();
-        let scores = score(&network, &table, &layout, &schema.tasks, row);
+        let scores = score(&network, &table, &layout, &schema, row);
         microseconds.push(begun.elapsed().as_secs_f64() * 1e6);
         assert_eq!(scores.len(), 2);
     }

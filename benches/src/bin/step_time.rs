@@ -180,7 +180,7 @@ fn time(args: &Args, device: &Device, profile: Option<&Profile>) {
     let mut eval = Vec::new();
     for batch in &batches {
         let begun = Instant::now();
-        let scores = with(args.precision, || score(&network, &state.table, state.layout(), &schema.tasks, batch));
+        let scores = with(args.precision, || score(&network, &state.table, state.layout(), &schema, batch));
         eval.push(begun.elapsed().as_secs_f64());
         assert_eq!(scores.len(), args.batch * args.tasks);
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! forward     O = G h                [T,E] x [E,H] for every row: a task reads every expert
 //! backward    dG = dO h^T            every expert
-//!             dh = (M o G)^T dO      M[t,e] = 1 when expert e is task t's own or shared, else 0
+//!             dh = (M o G)^T dO      M[t,e] = 1 when expert e is shared, or of task t or a task of its group, else 0
 //! ```
 //!
 //! Source: Su et al., *STEM*, AAAI 2024, equations 6 to 9.
@@ -26,22 +26,26 @@ impl AftbMask {
     /// The mask of a STEM layer: experts `t * specific .. (t + 1) * specific` are task `t`'s, the last `shared` are everybody's.
     /// A shared stream, when it is mixed too, stops no gradient.
     pub fn task_specific(tasks: usize, specific: usize, shared: usize, shared_stream: bool) -> Self {
-        Self::with_auxiliary(tasks, specific, shared, shared_stream, &[])
+        let groups: Vec<usize> = (0..tasks).collect();
+        Self::of_groups(&groups, specific, shared, shared_stream, &[])
     }
 
-    /// As [`task_specific`](Self::task_specific), where the losses of the `auxiliary` tasks change their own experts alone, and their experts are
-    /// changed by their own losses alone.
-    pub fn with_auxiliary(
-        tasks: usize,
+    /// The same of tasks in groups, `groups[t]` being task `t`'s: a task's loss changes the experts of all tasks of its group. The losses of the
+    /// `auxiliary` tasks, each alone in its group, change their own experts alone, and their experts are changed by their own losses alone.
+    pub fn of_groups(
+        groups: &[usize],
         specific: usize,
         shared: usize,
         shared_stream: bool,
         auxiliary: &[usize],
     ) -> Self {
+        let tasks = groups.len();
         let experts = tasks * specific + shared;
         let owner = |e: usize| (e < tasks * specific).then(|| e / specific);
-        let of_task =
-            |t: usize| (0..experts).map(move |e| owner(e).map_or_else(|| !auxiliary.contains(&t), |owner| owner == t));
+        let of_task = |t: usize| {
+            (0..experts)
+                .map(move |e| owner(e).map_or_else(|| !auxiliary.contains(&t), |owner| groups[owner] == groups[t]))
+        };
         let of_stream = |e: usize| owner(e).is_none_or(|owner| !auxiliary.contains(&owner));
         let of_shared_stream = (0..if shared_stream { experts } else { 0 }).map(of_stream);
         let open = (0..tasks).flat_map(of_task).chain(of_shared_stream).collect();

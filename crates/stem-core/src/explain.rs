@@ -75,6 +75,7 @@ impl<C: ModelSpec> Predictor<C> {
         let count = 1 + fields.len();
         let mut index = distinct.inverse.repeat(count); // [1 + F, S]
         let mut weighed = weights.repeat(count);
+        let durations = weighed.clone(); // a field's part is that of what its embedding says: a row stays as long as it is
         for (f, (field, own)) in fields.iter().zip(schema.slot_ranges()).enumerate() {
             let start = (1 + f) * ids.len();
             let places = start + own.start..start + own.end;
@@ -93,7 +94,7 @@ impl<C: ModelSpec> Predictor<C> {
             let (index_on, weights_on) = upload(&index, &weighed, count, self.device());
             let pooled = || self.layout().pool(rows.clone(), index_on.clone(), weights_on.clone());
             let (own, weights) = precision::with(self.precision(), || {
-                (score_pooled(&state.network, pooled, tasks, count), state.network.gates(pooled()))
+                (score_pooled(&state.network, pooled, schema, (&durations, count)), state.network.gates(pooled()))
             });
             for (all, own) in scores.chunks_exact_mut(tasks.len()).zip(own.chunks_exact(tasks.len())) {
                 state.tasks.iter().for_each(|&task| all[task] = own[task]);

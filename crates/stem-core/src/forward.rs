@@ -6,7 +6,7 @@ use crate::batch::Batch;
 use crate::embedding::{EmbeddingTable, Pooled, SlotLayout, TableRows, occurring};
 use crate::fused;
 use crate::models::Model;
-use crate::schema::Task;
+use crate::schema::Schema;
 #[cfg(doc)]
 use crate::schema::TaskKind;
 
@@ -19,33 +19,34 @@ pub fn score<M: Model>(
     network: &M,
     table: &EmbeddingTable,
     layout: &SlotLayout,
-    tasks: &[Task],
+    schema: &Schema,
     batch: &Batch,
 ) -> Vec<f32> {
-    score_pooled(network, || pool(table, layout, batch), tasks, batch.rows)
+    score_pooled(network, || pool(table, layout, batch), schema, (&batch.weights, batch.rows))
 }
 
-/// As [`score`], of the fields' embeddings of `rows` rows.
+/// As [`score`], of the fields' embeddings of `rows` rows whose slots weigh `weights [B * S]`.
 pub(crate) fn score_pooled<M: Model>(
     network: &M,
     pooled: impl FnOnce() -> Pooled,
-    tasks: &[Task],
-    rows: usize,
+    schema: &Schema,
+    (weights, rows): (&[f32], usize),
 ) -> Vec<f32> {
     if rows == 0 {
         return Vec::new();
     }
     let logits = network.forward(pooled()); // [B, L]
     let floats = |tensor: Tensor<2>| -> Vec<f32> { tensor.into_data().try_into_vec().expect("logits are f32") };
-    if tasks.iter().all(|task| task.kind.is_binary()) {
+    if schema.tasks.iter().all(|task| task.kind.is_binary()) {
         return floats(sigmoid(logits)); // [B, T]
     }
     let outputs = logits.dims()[1];
-    let (logits, mut scores) = (floats(logits), Vec::with_capacity(rows * tasks.len()));
-    for mut row in logits.chunks_exact(outputs) {
-        for task in tasks {
+    let (durations, slots) = (schema.duration_slots(), weights.len() / rows);
+    let (logits, mut scores) = (floats(logits), Vec::with_capacity(rows * schema.tasks.len()));
+    for (mut row, weights) in logits.chunks_exact(outputs).zip(weights.chunks_exact(slots)) {
+        for (task, slot) in schema.tasks.iter().zip(&durations) {
             let own = row.split_off(..task.kind.outputs()).expect("a model gives every task its outputs");
-            scores.push(task.kind.score(own));
+            scores.push(task.kind.score(own, slot.map_or(0.0, |slot| weights[slot])));
         }
     }
     scores

@@ -25,6 +25,8 @@ pub enum Reach {
     All,
     /// The task's own and the shared ones, as in PLE.
     OwnAndShared,
+    /// Those of its group of tasks and the shared ones: HoME's mask of a hierarchy (Wang et al., arXiv 2408.05430).
+    GroupAndShared,
 }
 
 /// What a task's gate reads.
@@ -74,6 +76,8 @@ pub struct LayerShape<'a> {
     pub followed: bool,
     /// How the streams meet.
     pub wiring: Wiring,
+    /// Which group each task is of; where there are none, each is one by itself. `[T]`, or `[0]`
+    pub groups: &'a [usize],
     /// Tasks whose losses change nothing shared, and whose experts no other loss changes; none, unless gradients are stopped.
     pub auxiliary: &'a [usize],
 }
@@ -106,7 +110,7 @@ impl<'a> LayerShape<'a> {
 
     fn task_gates(&self) -> MlpShape<'a> {
         let choices = match self.wiring.reach {
-            Reach::All => self.experts(),
+            Reach::All | Reach::GroupAndShared => self.experts(),
             Reach::OwnAndShared => self.specific + self.shared,
         };
         self.gates(self.tasks, self.gate_width(), choices)
@@ -115,7 +119,7 @@ impl<'a> LayerShape<'a> {
     /// The shared stream's gate, where a following layer reads that stream.
     fn shared_gate(&self) -> Option<MlpShape<'a>> {
         let choices = match self.wiring.reach {
-            Reach::All => self.experts(),
+            Reach::All | Reach::GroupAndShared => self.experts(),
             Reach::OwnAndShared => self.shared,
         };
         self.shared_input.filter(|_| self.followed).map(|input| self.gates(1, input, choices))
@@ -157,6 +161,7 @@ impl<'a> LayerShape<'a> {
         let shared_stream = self.shared_gate().is_some();
         let count = self.tasks + usize::from(shared_stream);
         let (own, of_shared) = self.own_sums();
+        let groups = if self.groups.is_empty() { (0..self.tasks).collect() } else { self.groups.to_vec() };
         Layer {
             experts: Experts::init(self.own_experts(), self.shared_experts(), rng, device),
             gates: Gates::init(self.task_gates(), rng, device),
@@ -168,10 +173,11 @@ impl<'a> LayerShape<'a> {
             wiring: self.wiring,
             auxiliary: self.auxiliary.to_vec(),
             mask: if self.wiring.stop_gradient {
-                AftbMask::with_auxiliary(self.tasks, self.specific, self.shared, shared_stream, self.auxiliary)
+                AftbMask::of_groups(&groups, self.specific, self.shared, shared_stream, self.auxiliary)
             } else {
                 AftbMask::open(count, self.experts())
             },
+            groups,
         }
     }
 }
@@ -188,6 +194,8 @@ pub struct Layer {
     specific: usize,
     #[module(skip)]
     wiring: Wiring,
+    #[module(skip)]
+    groups: Vec<usize>,
     #[module(skip)]
     auxiliary: Vec<usize>,
     #[module(skip)]
@@ -232,11 +240,12 @@ impl Layer {
         let z = match self.wiring.reach {
             Reach::All => z,
             Reach::OwnAndShared => self.scatter_task_logits(z),
+            Reach::GroupAndShared => self.within_groups(z),
         };
         let Some((gate, x_s)) = self.shared_gate.as_ref().zip(x.shared.clone()) else { return z };
         let z_s = gate.logits(x_s); // [1, B, E], or [1, B, C]
         let z_s = match self.wiring.reach {
-            Reach::All => z_s,
+            Reach::All | Reach::GroupAndShared => z_s,
             Reach::OwnAndShared => self.scatter_shared_logits(z_s),
         };
         Tensor::cat(vec![z, z_s], 0)
@@ -265,6 +274,18 @@ impl Layer {
         let stopped = x_s.clone().detach();
         let of_task = |t: usize| if self.auxiliary.contains(&t) { stopped.clone() } else { x_s.clone() };
         Tensor::cat((0..self.tasks).map(of_task).collect(), 0)
+    }
+
+    /// Logits with those of other groups' experts out of reach. `[T, B, E]`
+    fn within_groups(&self, z: Tensor<3>) -> Tensor<3> {
+        let [_, _, experts] = z.dims();
+        let (own, groups) = (self.tasks * self.specific, &self.groups);
+        let is_far = |t: usize, e: usize| e < own && groups[e / self.specific] != groups[t];
+        let of_task =
+            |t: usize| (0..experts).map(|e| if is_far(t, e) { OUT_OF_REACH } else { 0.0 }).collect::<Vec<_>>();
+        let far: Vec<f32> = (0..self.tasks).flat_map(of_task).collect();
+        let far = Tensor::<1>::from_floats(far.as_slice(), &z.device()).reshape([self.tasks, 1, experts]);
+        z + far
     }
 
     /// Logits over a task's own and the shared experts, put at their places among all. `[T, B, specific + C]` to `[T, B, E]`

@@ -129,7 +129,8 @@ pub use predictor::{Predictor, PredictorOptions};
 pub use rank::{Combine, RankFault, Ranked, Ranking};
 pub use request::Request;
 pub use schema::{
-    ColumnType, Derived, Field, FieldKind, Keep, Pooling, Schema, TargetTransform, Task, TaskKind, VocabularySpec,
+    ColumnType, Derived, DurationQuantiles, Field, FieldKind, Keep, Pooling, Schema, TargetTransform, Task, TaskKind,
+    VocabularySpec,
 };
 pub use scores::Scores;
 pub use transform::{KeyKind, TimePart, TimeUnit, Transform, hash_bucket};

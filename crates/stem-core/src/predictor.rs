@@ -300,9 +300,9 @@ impl<C: ModelSpec> Predictor<C> {
 
     fn score_part(&self, ids: &[u32], weights: &[f32]) -> Vec<f32> {
         let score = |state: &State<C::Model>| {
-            let (tasks, rows) = (&self.manifest.schema.tasks, ids.len() / self.layout.slots());
+            let (schema, rows) = (&self.manifest.schema, ids.len() / self.layout.slots());
             let pooled = || self.pool(state, (ids, weights));
-            precision::with(self.precision, || score_pooled(&state.network, pooled, tasks, rows)) // B * T
+            precision::with(self.precision, || score_pooled(&state.network, pooled, schema, (weights, rows))) // B * T
         };
         let mut scores = score(&self.states[0]);
         for state in &self.states[1..] {

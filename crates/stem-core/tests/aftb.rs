@@ -58,11 +58,18 @@ fn a_stream_changes_its_own_experts_and_the_shared_ones_and_the_shared_stream_al
 
 #[test]
 fn an_auxiliary_task_shuts_the_shared_experts_and_the_shared_stream_its_own() {
-    let mask = AftbMask::with_auxiliary(3, 2, 2, true, &[1]);
+    let mask = AftbMask::of_groups(&[0, 1, 2], 2, 2, true, &[1]);
     let mut expected = OPEN;
     expected[1] = [0, 0, 1, 1, 0, 0, 0, 0];
     expected[3] = [1, 1, 0, 0, 1, 1, 1, 1];
     assert_eq!(mask.values(), expected.concat().iter().map(|m| f32::from(*m)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_task_opens_the_experts_of_its_group() {
+    let mask = AftbMask::of_groups(&[0, 1, 0], 2, 2, true, &[]);
+    let expected = [[1, 1, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0, 1, 1], [1, 1, 0, 0, 1, 1, 1, 1], [1; 8]];
+    assert_eq!(mask.values(), expected.concat().iter().map(|m| *m as f32).collect::<Vec<_>>());
 }
 
 #[test]

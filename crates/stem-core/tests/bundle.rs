@@ -139,8 +139,8 @@ fn what_is_no_bundle_says_which_check_failed() {
     contains(&edited, "its checksum is another: it was damaged or edited");
     let large = serde_json::json!([60000, 60000]);
     contains(&with_manifest(&whole, |m| m["model"]["experts"] = large.clone()), "and the file holds");
-    contains(&with_manifest(&whole, |m| m["version"] = 1.into()), "format version 1, this program reads 2 to 7");
-    contains(&with_manifest(&whole, |m| m["version"] = "x".into()), "format version none, this program reads 2 to 7");
+    contains(&with_manifest(&whole, |m| m["version"] = 1.into()), "format version 1, this program reads 2 to 8");
+    contains(&with_manifest(&whole, |m| m["version"] = "x".into()), "format version none, this program reads 2 to 8");
     contains(
         &with_manifest(&whole, |m| m["model"]["dim"] = 5.into()),
         "has shape [11, 12], schema and model need [11, 15]",
@@ -175,8 +175,8 @@ fn a_fault_is_a_type_with_its_source() {
     assert_eq!(other_type.to_string(), "tensor 'embedding.table' holds I32, expected F32");
     assert!(matches!(fault(&whole[..9]), BundleFault::NotSafetensors(_)));
     assert!(fault(&whole[..9]).source().is_some());
-    let version = fault(&with_manifest(&whole, |m| m["version"] = 8.into()));
-    assert!(matches!(version, BundleFault::Version { found: Some(8), reads: 7 }));
+    let version = fault(&with_manifest(&whole, |m| m["version"] = 9.into()));
+    assert!(matches!(version, BundleFault::Version { found: Some(9), reads: 8 }));
     assert!(version.source().is_none());
     for version in [6, 7] {
         let silent = fault(&with_manifest(&whole, |m| m["version"] = version.into()));
@@ -533,4 +533,52 @@ fn a_failed_write_leaves_the_older_bundle_whole() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
     save_to(&path).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no scratch file is left");
+}
+
+/// A rank is undone by the row's own duration, which is a number that the model reads; packed or not, in version 8.
+#[test]
+fn a_rank_among_rows_of_a_duration_is_undone_in_a_bundle_by_the_rows_duration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (table, network) = init(&stem(), &device());
+    let mut schema = schema();
+    // Ages weigh (age - 40) / 10. Of the younger 0 to 10 seconds are watched, of the older 100 to 110.
+    let watched = (0..22).map(|i| ((i / 11) as f32, (100 * (i / 11) + i % 11) as f32)).collect();
+    let quantiles = DurationQuantiles::fit("age", watched, 2);
+    let love = schema.task("love").unwrap();
+    schema.tasks[love] = Task::new("love").of_kind(TaskKind::WatchQuantile(quantiles));
+    let (keys, said) = (vocabularies(), serde_json::Value::Null);
+    bundle::save(&path("plain"), &schema, &keys, &stem(), &table, &network, &said).unwrap();
+    let plain = Bundle::<ModelConfig>::open(path("plain")).unwrap();
+    bundle::pack(&plain, Packing::F16).unwrap().save(&path("packed"), said).unwrap();
+    for name in ["plain", "packed"] {
+        assert_eq!(Bundle::<ModelConfig>::open(path(name)).unwrap().manifest.version, 8, "older programs refuse it");
+        let predictor = Predictor::open(path(name), &device()).unwrap();
+        assert!(predictor.check_golden().unwrap() > 0);
+        let row = |age: Value| Row::new().with("user", 10).with("tags", "a").with("age", age);
+        let rows = [row(35.into()), row(50.into()), row(Value::Null), row((-1e6).into()), row(1e6.into())];
+        let scores: Vec<f32> = predictor.predict(&rows).unwrap().task("love").unwrap().collect();
+        let of = |low: f32| low..=low + 10.0;
+        // an age that is not said weighs as much as the mean one, and is of the younger
+        for (score, low) in scores.iter().zip([0.0, 100.0, 0.0, 0.0, 100.0]) {
+            assert!(of(low).contains(score), "{name}: {scores:?}");
+        }
+        let explained = predictor.explain(&rows[1..2]).unwrap();
+        assert!((explained[0].scores["love"] - scores[1]).abs() < 1e-3, "{name}: {:?}", explained[0].scores);
+    }
+    let bytes = std::fs::read(path("plain")).unwrap();
+    let edited = |edit: &dyn Fn(&mut serde_json::Value)| {
+        fault(&with_manifest(&bytes, |m| edit(&mut m["schema"]["tasks"][love]["kind"])))
+    };
+    contains_fault(
+        &edited(&|kind| kind["duration"] = "tags".into()),
+        "has the duration 'tags', which is no field of numbers",
+    );
+    contains_fault(&edited(&|kind| kind["edges"] = serde_json::json!([1.0, 0.5])), "do not rise");
+    contains_fault(&edited(&|kind| kind["tables"][1] = serde_json::json!([])), "table of quantiles, of bucket 1");
+}
+
+fn contains_fault(fault: &BundleFault, expected: &str) {
+    let message = chain(fault);
+    assert!(message.contains(expected), "{message}");
 }

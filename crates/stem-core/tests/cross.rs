@@ -131,7 +131,7 @@ fn a_crossed_model_survives_its_bundle_and_crosses_in_one_pass() {
         let training = serde_json::json!({});
         bundle::save(&path, &schema(), &vocabularies(), &config, &table, &network, &training).unwrap();
         let layout = SlotLayout::new(&schema(), table.widths());
-        let expected = score(&network.valid(), &table, &layout, &schema().tasks, &batch());
+        let expected = score(&network.valid(), &table, &layout, &schema(), &batch());
         let predictor = Predictor::open(&path, &device()).unwrap();
         let (found, calls) = count_calls(|| predictor.score(&batch()).unwrap().into_values());
         assert_eq!(found, expected, "{}", config.name());

@@ -10,9 +10,14 @@ use stem_core::*;
 
 /// A user and an item; two tasks.
 fn log() -> Schema {
+    log_of(2)
+}
+
+/// The same with up to three tasks.
+fn log_of(tasks: usize) -> Schema {
     let fields = vec![Field::category("user", 0), Field::category("item", 1)];
     let specs = [("users", 5), ("items", 6)].map(|(name, rows)| VocabularySpec::new(name, rows));
-    Schema::new(fields, specs.into(), ["like", "love"].map(Task::new).into())
+    Schema::new(fields, specs.into(), ["like", "love", "share"][..tasks].iter().copied().map(Task::new).collect())
 }
 
 #[derive(Deserialize)]
@@ -40,6 +45,7 @@ impl Fixture {
             keys[key] = serde_json::json!(value);
         }
         let keys = keys.as_object_mut().unwrap();
+        keys.remove("labels"); // of the log
         let name: ModelName = keys.remove("model").unwrap().as_str().unwrap().parse().unwrap();
         name.deserialize_config(serde_json::Value::Object(keys.clone())).unwrap()
     }
@@ -47,11 +53,12 @@ impl Fixture {
 
 #[test]
 fn what_papers_add_to_experts_and_gates_and_its_gradients_are_those_of_their_equations() {
-    let (fixture, schema, device) = (Fixture::read(), log(), device());
+    let (fixture, device) = (Fixture::read(), device());
     let ids: Vec<u32> = fixture.rows.iter().flat_map(|&(user, item)| [user, 5 + item]).collect();
     let weights = vec![1.0; ids.len()];
     for case in &fixture.cases {
         let (name, config) = (case.case.to_string(), fixture.config(case));
+        let schema = log_of(case.case["labels"].as_u64().unwrap_or(2) as usize);
         config.check(&schema).unwrap();
         let network = with_parameters(config.init(&schema, &mut rng(1), &device.clone().autodiff()), &case.parameters);
         let widths = config.widths(&schema);

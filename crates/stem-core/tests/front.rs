@@ -179,7 +179,7 @@ fn a_front_survives_its_bundle_and_a_row_scores_alone_as_among_others() {
         let together = predictor.predict(&impressions()).unwrap().into_values();
         let layout = SlotLayout::new(&schema, table.widths());
         let batch = encode_rows(&schema, &keys(), &impressions()).unwrap();
-        assert_eq!(together, score(&network.valid(), &table, &layout, &schema.tasks, &batch), "{}", config.name());
+        assert_eq!(together, score(&network.valid(), &table, &layout, &schema, &batch), "{}", config.name());
         let alone: Vec<f32> = impressions()
             .iter()
             .flat_map(|row| predictor.predict(std::slice::from_ref(row)).unwrap().into_values())

@@ -65,7 +65,7 @@ fn scoring_chains_the_maps_and_gates_run_no_expert_of_the_last_layer() {
     let (table, network) = init(&stem(), &device());
     let batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
     let layout = SlotLayout::new(&schema(), table.widths());
-    let (_, scoring) = count_calls(|| score(&network.valid(), &table, &layout, &schema().tasks, &batch));
+    let (_, scoring) = count_calls(|| score(&network.valid(), &table, &layout, &schema(), &batch));
     let (_, gates) = count_calls(|| network.gates(pool(&table, &layout, &batch)));
     if on_flex() {
         assert_eq!([scoring.linear, scoring.chain], [0, (1 + 1 + 1 + 1) + (1 + 1 + 1) + 1]);

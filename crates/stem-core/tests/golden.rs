@@ -98,7 +98,7 @@ fn a_field_adds_what_the_score_loses_with_its_mean_row_in_its_place() {
         let other = EmbeddingTable::from_values(values, table.widths(), &device().inner());
         let batch = predictor.encode(&rows()[..1]).unwrap();
         let layout = SlotLayout::new(&schema(), table.widths());
-        let without = score(&network, &other, &layout, &schema().tasks, &batch);
+        let without = score(&network, &other, &layout, &schema(), &batch);
         for (task, without) in ["like", "love"].into_iter().zip(without) {
             let added = explained[0].fields[0].tasks[task];
             let expected = scores.get(0, task).unwrap() - without;

@@ -139,7 +139,7 @@ fn every_model_with_normalisation_survives_its_bundle() {
             let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
             let rows = table.rows().tensor().clone().autodiff();
             network.forward(layout.pool(rows, index.autodiff(), weights.autodiff())); // moves the running statistics
-            let expected = score(&network.valid(), &table, &layout, &schema().tasks, &batch);
+            let expected = score(&network.valid(), &table, &layout, &schema(), &batch);
             let path = folder.path().join("bundle.safetensors");
             let training = serde_json::json!({});
             bundle::save(&path, &schema(), &vocabularies(), &config, &table, &network, &training).unwrap();

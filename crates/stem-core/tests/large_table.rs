@@ -24,7 +24,7 @@ fn scoring_a_few_rows_copies_no_table() {
     let slots = schema.slots();
     let ids = (0..2 * slots).map(|i| (i * 31_337 % 200_000) as u32).collect();
     let batch = Batch::new(2, ids, vec![1.0; 2 * slots]);
-    let scored = || score(&network, &table, &layout, &schema.tasks, &batch);
+    let scored = || score(&network, &table, &layout, &schema, &batch);
     let plain = || fused::without(scored);
     (0..3).for_each(|_| drop(plain())); // what is set up once is set up; a GPU's kernels are tried out in the first calls
     let region = Region::new(COUNTED);

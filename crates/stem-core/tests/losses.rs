@@ -3,7 +3,9 @@
 use burn::tensor::{Tensor, TensorData};
 use serde::Deserialize;
 use stem_core::loss::{Criterion, TaskLoss};
-use stem_core::{Batch, DeviceSpec, Field, MISSING, Schema, TargetTransform, Task, TaskKind, VocabularySpec};
+use stem_core::{
+    Batch, DeviceSpec, DurationQuantiles, Field, MISSING, Schema, TargetTransform, Task, TaskKind, VocabularySpec,
+};
 
 #[derive(Deserialize)]
 struct Case {
@@ -39,7 +41,7 @@ fn kind(loss: &TaskLoss) -> TaskKind {
 }
 
 fn schema(kinds: &[TaskKind]) -> Schema {
-    let tasks = kinds.iter().enumerate().map(|(t, kind)| Task::new(format!("task-{t}")).of_kind(*kind));
+    let tasks = kinds.iter().enumerate().map(|(t, kind)| Task::new(format!("task-{t}")).of_kind(kind.clone()));
     Schema::new(vec![Field::category("user", 0)], vec![VocabularySpec::new("user", 3)], tasks.collect())
         .grouped_by("user")
 }
@@ -180,4 +182,26 @@ fn whose_row_it_is_knows_weights_and_not_the_level_of_a_group() {
     let higher = rows.map(|(z, y, c)| (z + 3.0, y, c));
     assert!((of(&rows) - of(&higher)).abs() < 1e-5, "{} {}", of(&rows), of(&higher));
     assert!(of(&[(200.0, 0.0, 1.0), (-200.0, 1.0, 1.0)]).is_finite());
+}
+
+/// Of a rank `sqrt(12) (u - 1/2)` is learned, by squares or Huber's loss: the same label is another rank where what is watched is longer.
+#[test]
+fn a_rank_is_learned_by_the_rows_own_duration() {
+    let device = DeviceSpec::from_env().unwrap().open().unwrap();
+    let watched = (0..22).map(|i| ((i / 11) as f32, (1 + i / 11) as f32 * (i % 11) as f32)).collect();
+    let kind = TaskKind::WatchQuantile(DurationQuantiles::fit("length", watched, 2));
+    let fields = vec![Field::category("user", 0), Field::number("length", 1)];
+    let specs = vec![VocabularySpec::new("user", 3), VocabularySpec::new("length", 1)];
+    let schema = Schema::new(fields, specs, vec![Task::new("click"), Task::new("seconds").of_kind(kind)]);
+    let batch = Batch::new(3, vec![1, 3, 1, 3, 1, 3], vec![1.0, 0.0, 1.0, 1.0, 1.0, 7.0])
+        .with_labels(vec![1.0, 10.0, 0.0, 10.0, MISSING, 0.0]);
+    batch.check(&schema).unwrap();
+    let criterion = Criterion::with(&schema, [(&"seconds".to_string(), &TaskLoss::Huber { delta: 1.0 })]).unwrap();
+    let targets: Vec<f32> = criterion.targets(&batch, &device).labels.into_data().try_into_vec().unwrap();
+    let edge = 3f32.sqrt(); // of ranks 0 and 1
+    let expected = [1.0, edge, 0.0, 0.0, 0.0, -edge];
+    assert!(targets.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{targets:?} {expected:?}");
+    let wrong = Criterion::with(&schema, [(&"seconds".to_string(), &TaskLoss::WeightedLogistic)]);
+    let message = wrong.map(drop).unwrap_err().to_string();
+    assert!(message.contains("weighted-logistic of a label of kind watch-quantile"), "{message}");
 }

@@ -62,6 +62,29 @@ fn sizes_that_no_model_can_have_are_refused_by_key() {
         StemConfig { specific_experts: 0, ..auxiliary(&["like"]) },
         "`auxiliary` is like, expected none where specific_experts is 0: it has no experts",
     );
+    let groups = |groups: &[&[&str]]| {
+        let names = |group: &&[&str]| group.iter().map(ToString::to_string).collect();
+        StemConfig { groups: groups.iter().map(names).collect(), ..base.clone() }
+    };
+    refused(groups(&[&["like", "share"]]), "`groups` is share, expected labels among like, love");
+    refused(
+        groups(&[&["like"], &["love", "like"]]),
+        "`groups` is like twice, expected every label in one group at most",
+    );
+    refused(groups(&[&["like"], &[]]), "`groups` is [], expected one label or more in every group");
+    let no_tasks =
+        "`groups` is set, expected none where task_embeddings is false: there is no embedding to have together";
+    refused(StemConfig { task_embeddings: false, ..groups(&[&["like", "love"]]) }, no_tasks);
+    let auxiliary = StemConfig { auxiliary: vec!["like".into()], ..groups(&[&["like", "love"]]) };
+    refused(
+        auxiliary,
+        "`groups` is like, expected no auxiliary label in a group with others: its loss changes nothing shared",
+    );
+    let reach = StemConfig { reach: Reach::GroupAndShared, ..groups(&[&["like"]]) };
+    refused(
+        reach,
+        "`reach` is group-and-shared, expected `groups` of labels, of which one has two or more: without them a task's own experts are all it could reach",
+    );
     refused(StemConfig { shared_dim: Some(0), ..base }, "`shared_dim` is 0, expected 1 to 65536");
 }
 
@@ -163,6 +186,7 @@ fn every_model_says_whose_its_embeddings_and_experts_are() {
         assert_eq!(config.tasks_stand_apart(), config.name() != "esmm", "{config:?}");
         match config.name() {
             "shared-bottom" | "mmoe" | "ple" => assert_eq!(groups, [2], "{config:?}"),
+            "stem" if config.widths(&schema()).len() == 2 => assert_eq!(groups, [0, 2], "{config:?}"),
             "ple-me" | "stem" => assert_eq!(groups, [0, 1, 2], "{config:?}"),
             _ => {}
         }
@@ -206,7 +230,7 @@ fn dropout_is_for_training_alone() {
     let batch = encode_rows(&schema(), &vocabularies(), &rows()).unwrap();
     let (table, network) = init(&config, &device().autodiff());
     let layout = SlotLayout::new(&schema(), table.widths());
-    let once = || score(&burn::module::Module::valid(&network), &table, &layout, &schema().tasks, &batch);
+    let once = || score(&burn::module::Module::valid(&network), &table, &layout, &schema(), &batch);
     assert_eq!(once(), once());
     let train = || {
         let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());

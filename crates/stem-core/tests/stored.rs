@@ -49,7 +49,7 @@ fn a_table_that_is_read_in_its_file_scores_as_one_that_was_copied_for_every_mode
             let (table, network) = Bundle::<ModelConfig>::open(&saved.path).unwrap().load(&device()).unwrap();
             let batch = predictor.encode(&rows()).unwrap();
             let layout = SlotLayout::new(&schema(), table.widths());
-            let expected = score(&network, &table, &layout, &schema().tasks, &batch);
+            let expected = score(&network, &table, &layout, &schema(), &batch);
             let found = predictor.score(&batch).unwrap();
             assert_eq!(bits(&found), expected.iter().map(|score| score.to_bits()).collect::<Vec<_>>(), "{config:?}");
             let plain = fused::without(|| predictor.score(&batch).unwrap());
@@ -164,7 +164,7 @@ fn packed_rows_score_as_the_numbers_that_they_unpack_to_for_every_model() {
             let table = EmbeddingTable::from_values(values, predictor.table().widths(), &device().inner());
             let batch = predictor.encode(&rows()).unwrap();
             let layout = SlotLayout::new(&schema(), table.widths());
-            let expected = score(&network, &table, &layout, &schema().tasks, &batch);
+            let expected = score(&network, &table, &layout, &schema(), &batch);
             let found = predictor.score(&batch).unwrap();
             let off = found.rows().flatten().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(off <= if on_flex() { 0.0 } else { tolerance() }, "{packing}: {off}");

@@ -212,7 +212,10 @@ fn the_order_penalty_counts_what_a_later_step_has_too_much() {
 fn stem_by_hand(w: &Weights, config: &StemConfig, groups: &[Vec<f32>]) -> Vec<f32> {
     let StemConfig { specific_experts: specific, shared_experts, layers, .. } = *config;
     let mut x_s = config.shared_embedding.then(|| groups[groups.len() - 1].clone()); // the last group is the shared one
-    let mut x = if config.task_embeddings { groups[..3].to_vec() } else { vec![groups[0].clone(); 3] };
+    // like and love have one embedding where they are a group
+    let group_of = if config.groups.is_empty() { [0, 1, 2] } else { [0, 0, 1] };
+    let of_task = |t: usize| groups[if config.task_embeddings { group_of[t] } else { 0 }].clone();
+    let mut x: Vec<Vec<f32>> = (0..3).map(of_task).collect();
     for l in 0..layers {
         let at = |part: &str| format!("net.layers.{l}.{part}");
         let own = |t: usize| -> Vec<Vec<f32>> {
@@ -231,14 +234,20 @@ fn stem_by_hand(w: &Weights, config: &StemConfig, groups: &[Vec<f32>]) -> Vec<f3
             let reads = match config.reach {
                 Reach::All => all.clone(),
                 Reach::OwnAndShared => [own(t), shared.clone()].concat(),
+                Reach::GroupAndShared => all.clone(),
             };
-            let o = mix(&w.gate(&at("gates"), t, &x_gate), &reads);
+            let mut z = w.mlp(&at("gates.bank"), t, &x_gate, true);
+            let is_far = |e: usize| e < 3 * specific && group_of[e / specific] != group_of[t];
+            if config.reach == Reach::GroupAndShared {
+                z.iter_mut().enumerate().filter(|(e, _)| is_far(*e)).for_each(|(_, z)| *z = f32::NEG_INFINITY);
+            }
+            let o = mix(&softmax(&z), &reads);
             let s = || w.mlp(&at("own.gates.bank"), t, &x_gate, true);
             with_own(o, &own(t), config.own_residual, s)
         };
         let o = (0..3).map(mixed).collect();
         x_s = x_s.filter(|_| l + 1 < layers).map(|x_s| {
-            let reads = if config.reach == Reach::All { &all } else { &shared };
+            let reads = if config.reach == Reach::OwnAndShared { &shared } else { &all };
             let o = mix(&w.gate(&at("shared_gate"), 0, &x_s), reads);
             let s = || w.mlp(&at("shared_own.gates.bank"), 0, &x_s, true);
             with_own(o, &shared, config.own_residual, s)

@@ -125,30 +125,33 @@ pub(crate) fn encoding(
         vocabularies.push(vocabulary);
     }
     let fields = recipe.fields.iter().zip(kinds).zip(vocabulary_of).zip(steps);
-    let fields = fields.map(|(((field, kind), vocabulary), transforms)| {
-        let mut fitted = Field::new(&field.name, kind, vocabulary);
-        if field.columns != [field.name.as_str()] {
-            fitted.columns = field.columns.clone();
-        }
-        (fitted.separator, fitted.default) = (field.separator.clone(), field.default.clone());
-        fitted.transforms = transforms;
-        fitted
-    });
+    let fields: Vec<Field> = fields
+        .map(|(((field, kind), vocabulary), transforms)| {
+            let mut fitted = Field::new(&field.name, kind, vocabulary);
+            if field.columns != [field.name.as_str()] {
+                fitted.columns = field.columns.clone();
+            }
+            (fitted.separator, fitted.default) = (field.separator.clone(), field.default.clone());
+            fitted.transforms = transforms;
+            fitted
+        })
+        .collect();
     let specs = vocabularies.iter().zip(&rows.vocabularies);
     let specs = specs.map(|(vocabulary, coded)| match vocabulary {
         Vocabulary::Hashed { buckets, keys } => VocabularySpec::hashed(&coded.name, *buckets, *keys),
         _ => VocabularySpec::new(&coded.name, vocabulary.rows()),
     });
     // A model that is trained on keeps what its tasks' labels were divided by: its towers have learned those.
-    let decided =
-        |label: &LabelRecipe| model.and_then(|model| Some(model.schema.tasks[model.schema.task(&label.column)?].kind));
-    let fitted = fitted(recipe, rows, |label| decided(label).is_some())?;
+    let decided = |label: &LabelRecipe| {
+        model.and_then(|model| Some(model.schema.tasks[model.schema.task(&label.column)?].kind.clone()))
+    };
+    let fitted = fitted(recipe, rows, &fields, |label| decided(label).is_some())?;
     let tasks = recipe.labels.iter().zip(fitted).map(|(label, fitted)| {
         let mut task = Task::new(&label.column).of_kind(decided(label).unwrap_or(fitted));
         task.within = label.within.clone();
         task
     });
-    let mut schema = Schema::new(fields.collect(), specs.collect(), tasks.collect());
+    let mut schema = Schema::new(fields, specs.collect(), tasks.collect());
     schema.group = recipe.group.clone();
     schema.derived = rows.derived.clone().into_iter().collect();
     for null in recipe.sources.iter().flat_map(|source| &source.dialect.null_values) {

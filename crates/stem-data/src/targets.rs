@@ -2,9 +2,10 @@
 //!
 //! Every label has a mark, a byte: of a number it says whether it is above 0. The numbers themselves are columns of their own.
 
-use stem_core::{MISSING, TargetTransform, TaskKind};
+use stem_core::{DurationQuantiles, Field, MISSING, TargetTransform, TaskKind};
 
 use crate::dataset::NO_LABEL;
+use crate::encoding::number_places;
 use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
 use crate::recipe::{Feedback, LabelRecipe, Recipe};
@@ -13,8 +14,8 @@ use crate::within::Spaces;
 
 impl Feedback {
     /// The kind of the task before anything is fitted.
-    pub(crate) fn unfitted(self) -> TaskKind {
-        match self {
+    pub(crate) fn unfitted(&self) -> TaskKind {
+        match *self {
             Self::Binary => TaskKind::Binary,
             Self::Regression { log1p, .. } => {
                 let transform = if log1p { TargetTransform::Log1p } else { TargetTransform::None };
@@ -24,6 +25,9 @@ impl Feedback {
             Self::WatchTime => TaskKind::WatchTime { scale: 1.0 },
             Self::Ordinal { classes } => TaskKind::Ordinal { classes },
             Self::ZeroInflated => TaskKind::ZeroInflated { scale: 1.0 },
+            Self::WatchQuantile { ref duration, .. } => {
+                TaskKind::WatchQuantile(DurationQuantiles::unfitted(duration.as_str()))
+            }
         }
     }
 }
@@ -47,14 +51,15 @@ pub(crate) fn masked_values(masked: &[u8], values: &[f32], places: &[Option<usiz
     }
 }
 
-/// What each task learns: of a regression mean and deviation of its training rows, of a count or time their mean. What a model has decided
-/// already is not asked for.
+/// What each task learns: of a regression mean and deviation of its training rows, of a count or time their mean, of a rank quantiles by what
+/// its duration's `fields` weigh. What a model has decided already is not asked for.
 ///
 /// # Errors
-/// A number that is the same in all training rows.
+/// A number that is the same in all training rows, and a duration that is.
 pub(crate) fn fitted(
     recipe: &Recipe,
     rows: &CodedRows,
+    fields: &[Field],
     is_decided: impl Fn(&LabelRecipe) -> bool,
 ) -> Result<Vec<TaskKind>> {
     let mut kinds: Vec<TaskKind> = recipe.labels.iter().map(|label| label.kind.unfitted()).collect();
@@ -62,11 +67,19 @@ pub(crate) fn fitted(
     let places = value_places(kinds.iter().map(TaskKind::is_binary));
     let (spaces, mut masked) = (Spaces::of(recipe), vec![0; kinds.len()]);
     let mut moments = vec![Moments::default(); kinds.len()];
+    let durations: Vec<Option<usize>> = kinds.iter().map(|kind| duration_field(kind, fields)).collect();
+    let number_places = number_places(recipe);
+    let mut watched: Vec<Vec<(f32, f32)>> = vec![Vec::new(); kinds.len()]; // duration as it weighs, label
     for row in (0..rows.rows).filter(|&row| rows.splits[row] == Split::Train as u8) {
         spaces.mask(rows.labels.row(row), &mut masked);
         for (task, place) in places.iter().enumerate() {
             if let Some(place) = place.filter(|_| masked[task] != NO_LABEL) {
                 let value = f64::from(values.row(row)[place]);
+                if let Some(f) = durations[task].filter(|_| !is_decided(&recipe.labels[task])) {
+                    let duration = rows.numbers.row(row)[number_places[f]];
+                    let weight = if duration.is_nan() { 0.0 } else { fields[f].kind.number_weight(duration) };
+                    watched[task].push((weight, value as f32));
+                }
                 moments[task].see(match kinds[task] {
                     TaskKind::Regression { transform, .. } => transform.apply(value),
                     _ => value,
@@ -75,7 +88,7 @@ pub(crate) fn fitted(
         }
     }
     let mut faults = Vec::new();
-    for ((kind, label), found) in kinds.iter_mut().zip(&recipe.labels).zip(&moments) {
+    for (((kind, label), found), watched) in kinds.iter_mut().zip(&recipe.labels).zip(&moments).zip(watched) {
         let is_asked = label.kind != Feedback::Binary && !is_decided(label);
         if is_asked && found.count > 0.0 && found.lowest == found.highest {
             let (column, rows, value) = (&label.column, found.count, found.lowest);
@@ -84,7 +97,21 @@ pub(crate) fn fitted(
             );
             faults.push(Fault { line: label.line, what });
         }
-        match (kind, label.kind) {
+        if let (TaskKind::WatchQuantile(fitted), Feedback::WatchQuantile { duration, buckets }) =
+            (&mut *kind, &label.kind)
+            && !is_decided(label)
+            && !watched.is_empty()
+        {
+            *fitted = DurationQuantiles::fit(duration.as_str(), watched, *buckets);
+            if fitted.buckets() == 1 {
+                let column = &label.column;
+                let what = format!(
+                    "label \"{column}\": nearly all training rows that have it are of one \"{duration}\", so that they cannot be cut into {buckets} buckets by it; take `kind = \"regression\"` or \"watch-time\""
+                );
+                faults.push(Fault { line: label.line, what });
+            }
+        }
+        match (kind, &label.kind) {
             (TaskKind::Regression { mean, std, .. }, Feedback::Regression { standardize: true, .. }) => {
                 (*mean, *std) = (found.mean as f32, found.deviation() as f32);
                 if !(*std > 0.0 && std.is_finite()) {
@@ -99,6 +126,12 @@ pub(crate) fn fitted(
         }
     }
     if faults.is_empty() { Ok(kinds) } else { Err(Error::Recipe { path: recipe.path.clone(), faults }) }
+}
+
+/// The place of the field that is a label's duration.
+fn duration_field(kind: &TaskKind, fields: &[Field]) -> Option<usize> {
+    let duration = kind.duration()?;
+    fields.iter().position(|field| field.name == duration)
 }
 
 /// Mean and spread in one pass (Welford, 1962).

@@ -82,7 +82,7 @@ fn what_is_learned_is_fitted_on_the_training_rows_that_are_known() {
     let folder = tempfile::tempdir().unwrap();
     let kinds = |labels: &str| -> Vec<TaskKind> {
         let dataset = read(folder.path(), LOG, labels).unwrap();
-        dataset.schema().tasks.iter().map(|task| task.kind).collect()
+        dataset.schema().tasks.iter().map(|task| task.kind.clone()).collect()
     };
     let deviation = (200.0f64 / 3.0).sqrt() as f32;
     let standardised = TaskKind::Regression { transform: TargetTransform::None, mean: 20.0, std: deviation };
@@ -215,4 +215,76 @@ fn rows_of_a_later_day_take_what_the_model_was_fitted_on_and_must_be_of_its_kind
         found.contains("label \"stars\" is ordinal of 6 classes here and ordinal of 5 classes in the model"),
         "{found}"
     );
+}
+
+/// Videos of 10 and of 100 seconds, of which 0 to 9 tenths are watched.
+fn watched(lengths: [&str; 2]) -> String {
+    let row = |i: usize| {
+        let split = ["train", "valid", "test"][i / 20];
+        format!("{i},{},{},{split}\n", lengths[i % 2], [1, 10][i % 2] * (i / 2 % 10))
+    };
+    ["item,length,seconds,split\n".to_string()].into_iter().chain((0..60).map(row)).collect()
+}
+
+fn watched_recipe(label: &str, length: &str) -> Result<Recipe, Error> {
+    let text = format!(
+        r#"
+        name = "watched"
+        source = [{{ name = "log", file = "log.csv" }}]
+        field = [{{ column = "item", kind = "category" }}, {{ column = "length", {length} }}]
+        label = [{{ column = "seconds", kind = "watch-quantile", {label} }}]
+        split = {{ kind = "column", column = "split" }}
+        "#
+    );
+    Recipe::parse(&text, "recipe.toml")
+}
+
+#[test]
+fn ranks_are_fitted_on_training_rows_of_about_the_same_duration() {
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = |log: &str, label: &str, length: &str| {
+        std::fs::write(folder.path().join("log.csv"), log).unwrap();
+        let recipe = watched_recipe(label, length)?;
+        prepare(&recipe, folder.path(), &folder.path().join("columns"), &PrepareOptions::default())
+    };
+    let number = r#"kind = "number", standardize = true"#;
+    let label = r#"duration = "length", buckets = 2"#;
+    let first = prepared(&watched(["10", "100"]), label, number).unwrap();
+    let kind = &first.schema().tasks[0].kind;
+    let TaskKind::WatchQuantile(fitted) = kind else { panic!("{kind:?}") };
+    assert_eq!((fitted.duration(), fitted.buckets()), ("length", 2));
+    // Lengths weigh -1 and 1: of each the mean of the ranks 0 to 1 has 4.5 tenths watched.
+    for (weight, tenth) in [(-1.0, 1.0), (1.0, 10.0)] {
+        assert_eq!(kind.score(&[0.0], weight), 4.5 * tenth);
+        assert!((kind.target(9.0 * tenth, weight) - 3f32.sqrt()).abs() < 1e-6);
+    }
+    // What a model has fitted is what a later day takes.
+    let known = Known { schema: first.schema(), vocabularies: first.vocabularies(), idle: &[], mark: "first" };
+    std::fs::write(folder.path().join("log.csv"), watched(["20", "50"])).unwrap();
+    let (recipe, out) = (watched_recipe(label, number).unwrap(), folder.path().join("later"));
+    let later = prepare_known(&recipe, known, Rows::BySplit, &[], folder.path(), &out, &PrepareOptions::default());
+    assert_eq!(later.unwrap().schema().tasks, first.schema().tasks);
+
+    let message =
+        |log: String, label: &str, length: &str| prepared(&log, label, length).map(drop).unwrap_err().to_string();
+    let found = message(watched(["10", "10"]), label, number);
+    assert!(found.contains("nearly all training rows that have it are of one \"length\""), "{found}");
+    for (label, length, expected) in [
+        ("buckets = 2", number, "needs `duration`"),
+        (r#"duration = "lenght""#, number, "`duration` of label \"seconds\" is \"lenght\", which is no field"),
+        (label, r#"kind = "category""#, "which is no number"),
+        (label, r#"kind = "number", bucketize = { quantiles = 4 }"#, "which is no number"),
+        (r#"duration = "length", buckets = 1"#, number, "`buckets` is 1, expected an integer of at least 2"),
+        (r#"duration = "length", buckets = 2000"#, number, "`buckets` is more than 1000"),
+        (r#"duration = "length", classes = 3"#, number, "`classes` is for a label of `kind = \"ordinal\"`"),
+    ] {
+        let found = message(watched(["10", "100"]), label, length);
+        assert!(found.contains(expected), "{found}");
+    }
+    let found = recipe_of("watch-time", r#", duration = "length""#).map(drop).unwrap_err().to_string();
+    assert!(found.contains("`duration` is for a label of `kind = \"watch-quantile\"`"), "{found}");
+}
+
+fn recipe_of(kind: &str, keys: &str) -> Result<Recipe, Error> {
+    recipe(&format!(r#"{{ column = "seconds", kind = "{kind}"{keys} }}"#))
 }

@@ -213,7 +213,7 @@ impl FixtureRun<'_> {
     }
 
     fn forward(&self, state: &TrainState<AnyModel>, batch: &Batch, name: &str, tolerance: f64) -> Result<Check> {
-        let scores = score(&state.network.valid(), &state.table, state.layout(), &self.schema.tasks, batch);
+        let scores = score(&state.network.valid(), &state.table, state.layout(), &self.schema, batch);
         let expected = &self.fixture.tensor(name)?.values;
         Ok(compare(name, &scores, expected, tolerance))
     }

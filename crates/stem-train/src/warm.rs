@@ -81,11 +81,11 @@ pub(crate) fn place_of<C: ModelSpec>(bundle: &Bundle<C>, spec: &C, schema: &Sche
         return Err(unfit(format!("its sizes are others: {}", differences.join("; "))));
     }
     let kind_of =
-        |task: &Task| bundle.manifest.schema.task(&task.name).map(|place| bundle.manifest.schema.tasks[place].kind);
+        |task: &Task| bundle.manifest.schema.task(&task.name).map(|place| &bundle.manifest.schema.tasks[place].kind);
     if let Some((task, theirs)) =
-        schema.tasks.iter().find_map(|task| Some((task, kind_of(task).filter(|kind| *kind != task.kind)?)))
+        schema.tasks.iter().find_map(|task| Some((task, kind_of(task).filter(|kind| **kind != task.kind)?)))
     {
-        let (name, ours) = (&task.name, task.kind);
+        let (name, ours) = (&task.name, &task.kind);
         return Err(unfit(format!(
             "it learned '{name}' as {theirs:?}, the data have {ours:?}: encode them for the model, as `--from` does"
         )));

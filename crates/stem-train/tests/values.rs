@@ -12,7 +12,7 @@ use stem_train::{Calibrate, Learner, Monitor, TrainConfig};
 
 /// 40 items; each has a rate of clicks, and a time that it is watched, with noise that two rows in three share.
 fn dataset(folder: &Path, labels: &str) -> Dataset {
-    let mut log = "item,click,seconds,stars,split\n".to_string();
+    let mut log = "item,length,click,seconds,stars,split\n".to_string();
     for row in 0..6000usize {
         let item = (row * 7919) % 40;
         let chance = (row * 104_729 % 1009) as f64 / 1009.0;
@@ -20,14 +20,15 @@ fn dataset(folder: &Path, labels: &str) -> Dataset {
         let seconds = if chance < 0.3 { 0.0 } else { (1.0 + item as f64) * (0.5 + chance) };
         let stars = (item / 10).min(3);
         let split = ["train", "train", "train", "valid", "test"][row / 120 % 5];
-        log.push_str(&format!("{item},{click},{seconds:.0},{stars},{split}\n"));
+        let length = 10 + 20 * (item % 4);
+        log.push_str(&format!("{item},{length},{click},{seconds:.0},{stars},{split}\n"));
     }
     std::fs::write(folder.join("log.csv"), log).unwrap();
     let recipe = format!(
         r#"
         name = "watched"
         source = [{{ name = "log", file = "log.csv" }}]
-        field = [{{ column = "item", kind = "category" }}]
+        field = [{{ column = "item", kind = "category" }}, {{ column = "length", kind = "number", standardize = true }}]
         label = [{labels}]
         split = {{ kind = "column", column = "split" }}
         "#
@@ -58,6 +59,7 @@ fn every_kind_of_label_is_learned_beside_clicks_and_scored_in_its_own_unit() {
         (r#"kind = "count""#, 0.7, None),
         (r#"kind = "watch-time""#, 0.7, None),
         (r#"kind = "zero-inflated""#, 0.7, None),
+        (r#"kind = "watch-quantile", duration = "length", buckets = 4"#, 0.7, None),
     ]
     .into_iter()
     .skip(if is_slow() { 4 } else { 0 })
@@ -80,6 +82,7 @@ fn every_kind_of_label_is_learned_beside_clicks_and_scored_in_its_own_unit() {
         let ratio = after[1].calibration.unwrap();
         let range = match (kind.contains("log1p"), loss) {
             (true, _) => 0.3..1.1,
+            _ if kind.contains("quantile") => 0.75..1.05, // the time of the mean rank, near the median
             (_, Some(_)) => 1.0..1.24,
             _ => 0.85..1.2,
         };

@@ -437,7 +437,7 @@ fn a_number_is_a_label_of_the_kind_that_is_asked_for() {
     });
     let case = Case::new("log.csv", log);
     let (recipe, answer) = init(&case, &["--data", "@log.csv", "--labels", "like,seconds:watch-time,stars:ordinal"]);
-    let kinds: Vec<Feedback> = recipe.labels.iter().map(|label| label.kind).collect();
+    let kinds: Vec<Feedback> = recipe.labels.iter().map(|label| label.kind.clone()).collect();
     assert_eq!(kinds, [Feedback::Binary, Feedback::WatchTime, Feedback::Ordinal { classes: 5 }]);
     assert!(reason(&answer, "seconds").1.starts_with("a number, above 0 in "), "{answer}");
     let refused = |label: &str, words: &str| {

@@ -142,7 +142,7 @@ impl Golden {
 /// Scores of a network and table that are being written, on whatever device and graph they are.
 pub(super) fn scores<M: Model>(network: &M, table: &EmbeddingTable, schema: &Schema, batch: &Batch) -> Vec<f32> {
     let (network, layout) = (network.valid(), SlotLayout::new(schema, table.widths()));
-    score_pooled(&network, || pool(table, &layout, batch), &schema.tasks, batch.rows)
+    score_pooled(&network, || pool(table, &layout, batch), schema, (&batch.weights, batch.rows))
 }
 
 fn values(rows: &[Map<String, Value>]) -> crate::Result<Vec<Row>> {

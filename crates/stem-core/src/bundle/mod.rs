@@ -38,10 +38,12 @@ use crate::schema::Schema;
 
 pub use stem_kernels::rows::{Packing, RowFormat};
 
-/// The newest version that is read and written: that of bundles whose integer keys are packed. A bundle is written as the oldest
-/// version that can say what it holds: packed rows alone as version 6, tasks whose label is not 0 or 1 as version 5, calibrated scores as version 4, several states as version
+/// The newest version that is read and written: that of bundles with a task that is told by quantiles of a duration, packed or not. A bundle is written as
+/// the oldest version that can say what it holds: packed integer keys as version 7, packed rows alone as version 6, tasks whose label is not 0 or 1 as version 5, calibrated scores as version 4, several states as version
 /// 3, one as version [`OLDEST_VERSION`], which has no word for states.
-pub const FORMAT_VERSION: u32 = 7;
+pub const FORMAT_VERSION: u32 = 8;
+/// The first version with labels that are ranks among rows of a duration; its rows may be packed or not.
+const WITH_QUANTILES: u32 = 8;
 /// The first version with packed keys.
 const PACKED_KEYS: u32 = 7;
 /// The first version with packed rows.
@@ -113,6 +115,7 @@ impl Manifest {
     /// The oldest version that can say what it holds.
     fn version_needed(&self) -> u32 {
         match (self.calibration.is_empty(), self.states.is_empty()) {
+            _ if self.schema.tasks.iter().any(|task| task.kind.duration().is_some()) => WITH_QUANTILES,
             _ if self.rows.is_some() => PACKED,
             _ if self.schema.tasks.iter().any(|task| !task.kind.is_binary()) => WITH_KINDS,
             (false, _) => CALIBRATED,

@@ -136,7 +136,8 @@ impl<C: ModelSpec> PackedBundle<'_, C> {
                 let row = |id: &u32| packed.read(*id, &mut scratch).map(<[f32]>::to_vec).unwrap_or_default();
                 let rows = upload_rows(distinct.rows.iter().flat_map(row).collect(), width, &device); // [U, W]
                 let (index, weights) = upload(&distinct.inverse, &batch.weights, batch.rows, &device);
-                let own = score_pooled(network, || layout.pool(rows, index, weights), &schema.tasks, batch.rows);
+                let own =
+                    score_pooled(network, || layout.pool(rows, index, weights), schema, (&batch.weights, batch.rows));
                 let own = own.chunks_exact(schema.tasks.len());
                 for (all, own) in scores.chunks_exact_mut(schema.tasks.len()).zip(own) {
                     tasks.iter().for_each(|&task| all[task] = own[task]);
@@ -171,7 +172,8 @@ impl<C: ModelSpec> PackedBundle<'_, C> {
         let packed = Packed { measured, ..self.packed.clone() };
         let mut manifest = Manifest { rows: Some(self.format), packed: Some(packed), ..self.bundle.manifest.clone() };
         manifest.golden = self.golden(&manifest)?;
-        manifest.version = if has_packed_keys { PACKED_KEYS } else { manifest.version_needed() };
+        let needed = manifest.version_needed();
+        manifest.version = if has_packed_keys { needed.max(PACKED_KEYS) } else { needed };
         write(path, &tensors, &manifest)
     }
 

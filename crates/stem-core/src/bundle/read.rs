@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::{
     BundleFault, CALIBRATED, CHECKSUM, FORMAT_VERSION, HEAD, MANIFEST, Manifest, NETWORK, OLDEST_VERSION, PACKED,
-    RowFormat, TABLE, Verify, WITH_STATES, checksum, checksum_of_head, prefix, vocabularies,
+    RowFormat, TABLE, Verify, WITH_QUANTILES, WITH_STATES, checksum, checksum_of_head, prefix, vocabularies,
 };
 use crate::embedding::{EmbeddingTable, ScoringTable, StoredTable};
 use crate::error::{Error, Result};
@@ -319,7 +319,7 @@ pub(super) fn read_tensors(file: &Mmap) -> Result<SafeTensors<'_>, BundleFault> 
 fn check_rows(manifest: &Manifest) -> Result<(), BundleFault> {
     match manifest.rows {
         Some(format) if manifest.version < PACKED || !format.is_sound() => Err(BundleFault::Rows { format }),
-        None if manifest.version >= PACKED => Err(BundleFault::NotPacked),
+        None if (PACKED..WITH_QUANTILES).contains(&manifest.version) => Err(BundleFault::NotPacked),
         _ => Ok(()),
     }
 }

@@ -45,9 +45,9 @@ pub enum TaskLoss {
         #[serde(default = "half")]
         share: f64,
     },
-    /// Of a regression, by default: squares.
+    /// Of a regression and of a rank, by default: squares.
     Mse,
-    /// Of a regression: squares near by, sizes further out.
+    /// Of a regression or a rank: squares near by, sizes further out.
     Huber {
         /// Where the one becomes the other, above 0: in standard deviations where the label is standardised.
         #[serde(default = "one")]
@@ -80,7 +80,7 @@ impl TaskLoss {
     pub fn of_kind(kind: &TaskKind) -> Self {
         match kind {
             TaskKind::Binary => Self::CrossEntropy { label_smoothing: 0.0 },
-            TaskKind::Regression { .. } => Self::Mse,
+            TaskKind::Regression { .. } | TaskKind::WatchQuantile(_) => Self::Mse,
             TaskKind::Count { .. } => Self::Poisson,
             TaskKind::WatchTime { .. } => Self::WeightedLogistic,
             TaskKind::Ordinal { .. } => Self::Softmax,
@@ -109,7 +109,7 @@ impl TaskLoss {
         matches!(self, Self::Pairwise { .. } | Self::Jrc { .. })
     }
 
-    /// The [name](TaskKind::name) of the kind that it is for.
+    /// The [name](TaskKind::name) of the kind that it is for; what is for regressions is for ranks too.
     fn kind(&self) -> &'static str {
         match self {
             Self::CrossEntropy { .. } | Self::Focal { .. } | Self::Pairwise { .. } | Self::Jrc { .. } => "binary",
@@ -129,7 +129,8 @@ impl TaskLoss {
         let key = |key: &str| format!("losses.{}.{key}", task.name);
         let (kind, expected) = (task.kind.name(), format!("a label of kind {}", self.kind()));
         let found = format!("{} of a label of kind {kind}", self.name());
-        require(&key("name"), found, expected, self.kind() == kind)?;
+        let asked = if task.kind.duration().is_some() { "regression" } else { kind };
+        require(&key("name"), found, expected, self.kind() == asked)?;
         match *self {
             Self::CrossEntropy { label_smoothing: s } => {
                 require(&key("label_smoothing"), s, "0 or more, and less than 1", (0.0..1.0).contains(&s))
@@ -155,13 +156,15 @@ impl TaskLoss {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Criterion {
     tasks: Vec<(TaskKind, TaskLoss)>,
+    /// The slot that is each task's duration, where it has one. `[T]`
+    durations: Vec<Option<usize>>,
 }
 
 impl Criterion {
     /// The loss that each task's kind has by default.
     pub fn of(schema: &Schema) -> Self {
-        let tasks = schema.tasks.iter().map(|task| (task.kind, TaskLoss::of_kind(&task.kind)));
-        Self { tasks: tasks.collect() }
+        let tasks = schema.tasks.iter().map(|task| (task.kind.clone(), TaskLoss::of_kind(&task.kind)));
+        Self { tasks: tasks.collect(), durations: schema.duration_slots() }
     }
 
     /// The same, with other losses for the tasks that are named.
@@ -234,9 +237,13 @@ impl Criterion {
 
     /// What each row is learned by alone.
     fn each(&self, batch: &Batch, counts: &[f64], device: &Device) -> Targets {
-        Targets::learned(batch, counts, device, |task, label| {
+        let (tasks, slots) = (self.tasks(), batch.weights.len() / batch.rows.max(1));
+        Targets::learned(batch, counts, device, |i, label| {
+            let (row, task) = (i / tasks, i % tasks);
             let (kind, loss) = &self.tasks[task];
-            let target = kind.target(label);
+            // Of rows of other parts of a batch labels alone are known, and of those what is asked of groups: no rank.
+            let duration = self.durations[task].and_then(|slot| batch.weights.get(row * slots + slot));
+            let target = kind.target(label, duration.copied().unwrap_or(0.0));
             match loss {
                 TaskLoss::CrossEntropy { label_smoothing: s } if *s > 0.0 => {
                     (f64::from(target) * (1.0 - s) + s / 2.0) as f32

@@ -64,10 +64,10 @@ impl Targets {
         Self::learned(batch, &Self::counts(batch, tasks), device, |_, y| y)
     }
 
-    /// Uploads what `target` makes of a task's label, each row with its share among rows that count so much together. `counts [T]`
+    /// Uploads what `target` makes of each label, by its place in `[B, T]`, each row with its share among rows that count so much together. `counts [T]`
     fn learned(batch: &Batch, counts: &[f64], device: &Device, target: impl Fn(usize, f32) -> f32) -> Self {
         let tasks = counts.len();
-        let of = |(i, y): (usize, &f32)| if y.is_nan() { 0.0 } else { target(i % tasks, *y) };
+        let of = |(i, y): (usize, &f32)| if y.is_nan() { 0.0 } else { target(i, *y) };
         let labels: Vec<f32> = batch.labels.iter().enumerate().map(of).collect();
         let share = |(i, y): (usize, &f32)| match (y.is_nan(), counts[i % tasks]) {
             (true, _) | (_, 0.0) => 0.0,

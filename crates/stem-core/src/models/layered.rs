@@ -112,6 +112,7 @@ impl LayeredSizes {
             hidden: &self.hidden,
             followed: l + 1 < self.layers,
             wiring,
+            groups: &[],
             auxiliary: &[],
         }
     }

@@ -10,6 +10,8 @@
 //! An auxiliary task `a` is read by the others and changes nothing that they share: `sg_a` stops the shared experts too, and its gate
 //! reads `x_a + sg(x_S)`. The shared stream between layers reads its experts under `sg`.
 //!
+//! Tasks of one group read one embedding, `x_t = x_{group(t)}`, and `sg_t` stops the gradient into the experts of other groups' tasks alone.
+//!
 //! Source: Su et al., *STEM: Unleashing the Power of Embeddings for Multi-task Recommendation*, AAAI 2024.
 
 use burn::module::Module;
@@ -26,7 +28,7 @@ use crate::front::FrontConfig;
 use crate::layer::{GateInput, LayerShape, Reach, Wiring};
 use crate::mlp::HiddenConfig;
 use crate::own_residual::OwnResidual;
-use crate::schema::Schema;
+use crate::schema::{Schema, Task};
 
 /// Sizes of a STEM-Net, and its ablations; the defaults are the paper's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,7 +59,7 @@ pub struct StemConfig {
     pub front: FrontConfig,
     /// Whether a task's loss is kept out of other tasks' experts. Without it gating is plain: every loss changes every expert.
     pub stop_gradient: bool,
-    /// Experts that a task reads: all, or its own and the shared ones, as PLE does.
+    /// Experts that a task reads: all, its own and the shared ones, as PLE does, or those of its group and the shared ones, as HoME does.
     pub reach: Reach,
     /// What a task's gate reads: `x_t + x_S`, or `x_t` alone.
     pub gate_input: GateInput,
@@ -67,6 +69,8 @@ pub struct StemConfig {
     pub task_embeddings: bool,
     /// Tasks, by name, that are there for the others: these read what such a task learns, and its loss changes nothing that is shared.
     pub auxiliary: Vec<String>,
+    /// Tasks, by name, that have one embedding together, and whose losses change each other's experts. Who is named nowhere has one by itself.
+    pub groups: Vec<Vec<String>>,
 }
 
 keys_with_front!(StemConfig);
@@ -110,6 +114,7 @@ impl From<LayeredSizes> for StemConfig {
             shared_embedding: true,
             task_embeddings: true,
             auxiliary: Vec::new(),
+            groups: Vec::new(),
         }
     }
 }
@@ -190,6 +195,45 @@ impl StemConfig {
         require("auxiliary", first, "none where specific_experts is 0: it has no experts", self.specific_experts > 0)
     }
 
+    /// A label is in one group at most; groups want embeddings of tasks, and an auxiliary task is alone.
+    fn check_groups(&self, schema: &Schema) -> Result<()> {
+        let names = || schema.tasks.iter().map(|task| &task.name);
+        let of_groups = "`groups` of labels, of which one has two or more: without them a task's own experts are all it could reach";
+        let are_some = self.groups.iter().any(|group| group.len() > 1);
+        require("reach", "group-and-shared", of_groups, self.reach != Reach::GroupAndShared || are_some)?;
+        for (place, name) in self.groups.iter().flatten().enumerate() {
+            let known = names().map(String::as_str).collect::<Vec<_>>().join(", ");
+            require("groups", name, format!("labels among {known}"), names().any(|known| known == name))?;
+            let before = self.groups.iter().flatten().take(place).any(|before| before == name);
+            require("groups", format!("{name} twice"), "every label in one group at most", !before)?;
+        }
+        let empty = self.groups.iter().any(Vec::is_empty);
+        require("groups", "[]", "one label or more in every group", !empty)?;
+        let no_tasks = "none where task_embeddings is false: there is no embedding to have together";
+        require("groups", "set", no_tasks, self.groups.is_empty() || self.task_embeddings)?;
+        let shares = |name: &&String| self.groups.iter().any(|group| group.len() > 1 && group.contains(name));
+        let alone = "no auxiliary label in a group with others: its loss changes nothing shared";
+        let together = self.auxiliary.iter().find(shares);
+        require("groups", together.map_or("", String::as_str), alone, together.is_none())
+    }
+
+    /// Which group each task is of, counted in the order of their first tasks. `[T]`
+    fn group_of_tasks(&self, schema: &Schema) -> Vec<usize> {
+        let group = |name: &String| self.groups.iter().position(|group| group.contains(name));
+        let mut found: Vec<Option<usize>> = Vec::new(); // of `groups`; `None` of a task that is one by itself
+        let of_task = |task: &Task| {
+            let own = group(&task.name);
+            match found.iter().position(|before| own.is_some() && *before == own) {
+                Some(place) => place,
+                None => {
+                    found.push(own);
+                    found.len() - 1
+                }
+            }
+        };
+        schema.tasks.iter().map(of_task).collect()
+    }
+
     /// The indices of auxiliary tasks.
     fn auxiliary_tasks(&self, schema: &Schema) -> Vec<usize> {
         (0..schema.tasks.len()).filter(|&t| self.auxiliary.contains(&schema.tasks[t].name)).collect()
@@ -198,17 +242,18 @@ impl StemConfig {
     fn layers<'a>(
         &'a self,
         sizes: &'a LayeredSizes,
-        auxiliary: &'a [usize],
+        (groups, auxiliary): (&'a [usize], &'a [usize]),
         schema: &'a Schema,
     ) -> impl Iterator<Item = LayerShape<'a>> {
         let first = self.first(schema);
-        let layer = move |l: usize| LayerShape { auxiliary, ..sizes.layer(l, first, self.wiring(l), schema) };
+        let layer = move |l: usize| LayerShape { groups, auxiliary, ..sizes.layer(l, first, self.wiring(l), schema) };
         (0..self.layers).map(layer)
     }
 
-    /// Embeddings that belong to a task.
+    /// `G`: embeddings that belong to a task or a group of them.
     fn task_groups(&self, schema: &Schema) -> usize {
-        if self.task_embeddings { schema.tasks.len() } else { 0 }
+        let groups = self.group_of_tasks(schema);
+        if self.task_embeddings { groups.into_iter().max().map_or(0, |last| last + 1) } else { 0 }
     }
 }
 
@@ -224,31 +269,36 @@ impl ModelSpec for StemConfig {
         sizes.check()?;
         self.check_embeddings()?;
         self.check_auxiliary(schema)?;
+        self.check_groups(schema)?;
         let needs_shared = self.reach == Reach::OwnAndShared && self.shared_embedding;
         if needs_shared { sizes.check_shared_stream() } else { Ok(()) }
     }
 
-    /// `[task 0 | ... | task T-1 | shared]`
+    /// `[group 0 | ... | group G-1 | shared]`, a task being a group where `groups` does not say otherwise.
     fn widths(&self, schema: &Schema) -> Vec<usize> {
         let shared = self.shared_embedding.then(|| self.shared_width());
         std::iter::repeat_n(self.dim, self.task_groups(schema)).chain(shared).collect()
     }
 
     fn embedding_groups(&self, schema: &Schema) -> Vec<usize> {
-        (0..self.task_groups(schema)).chain(self.shared_embedding.then_some(schema.tasks.len())).collect()
+        let groups = self.group_of_tasks(schema);
+        let first = |g: usize| groups.iter().position(|group| *group == g);
+        let own = (0..self.task_groups(schema)).filter_map(first);
+        own.chain(self.shared_embedding.then_some(schema.tasks.len())).collect()
     }
 
     fn size(&self, schema: &Schema) -> NetworkSize {
-        let (sizes, auxiliary) = (self.sizes(), self.auxiliary_tasks(schema));
-        sizes.size(self.layers(&sizes, &auxiliary, schema), schema)
+        let (sizes, groups, auxiliary) = (self.sizes(), self.group_of_tasks(schema), self.auxiliary_tasks(schema));
+        sizes.size(self.layers(&sizes, (&groups, &auxiliary), schema), schema)
     }
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Stem {
-        let (sizes, auxiliary) = (self.sizes(), self.auxiliary_tasks(schema));
+        let (sizes, groups, auxiliary) = (self.sizes(), self.group_of_tasks(schema), self.auxiliary_tasks(schema));
         Stem {
-            net: sizes.init(self.layers(&sizes, &auxiliary, schema), schema, rng, device),
+            net: sizes.init(self.layers(&sizes, (&groups, &auxiliary), schema), schema, rng, device),
             task_groups: self.task_groups(schema),
             gates_read_sums: self.gates_read_sums(),
+            groups,
         }
     }
 
@@ -271,21 +321,27 @@ pub struct Stem {
     net: Layered,
     task_groups: usize,
     gates_read_sums: bool,
+    /// Which group each task is of. `[T]`
+    #[module(skip)]
+    groups: Vec<usize>,
 }
 
 impl Stem {
     fn streams(&self, x: &Pooled) -> Streams {
         if self.gates_read_sums {
-            let (groups, s) = (0..self.task_groups, self.task_groups);
-            let own = groups.clone().map(|t| vec![t]).collect(); // x_t
-            let both = groups.map(|t| vec![t, s]).collect(); // x_t + x_S
+            let s = self.task_groups;
+            let own = self.groups.iter().map(|&g| vec![g]).collect(); // x_t
+            let both = self.groups.iter().map(|&g| vec![g, s]).collect(); // x_t + x_S
             let [tasks, shared, sums] = x.streams([own, vec![vec![s]], both]);
             return Streams { tasks, shared: Some(shared), sums: Some(sums) };
         }
         let shared = (x.groups() > self.task_groups).then(|| x.group(self.task_groups)); // [1, B, F * D_S]
         let tasks = match (&shared, self.task_groups) {
             (Some(shared), 0) => shared.clone(),
-            _ => x.stack(0..self.task_groups), // [T, B, F * D]
+            _ => {
+                let [tasks] = x.streams([self.groups.iter().map(|&g| vec![g]).collect()]);
+                tasks // [T, B, F * D]
+            }
         };
         Streams { tasks, shared, sums: None }
     }

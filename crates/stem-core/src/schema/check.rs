@@ -103,6 +103,11 @@ impl Schema {
             if let Some(fault) = task.kind.fault() {
                 return Err(format!("task '{name}' {fault}"));
             }
+            if let Some(duration) = task.kind.duration()
+                && !self.fields.iter().any(|f| f.name == duration && matches!(f.kind, FieldKind::Number { .. }))
+            {
+                return Err(format!("task '{name}' has the duration '{duration}', which is no field of numbers"));
+            }
             let mut spaces = std::iter::successors(within(task), |&space| within(&self.tasks[space]));
             if spaces.by_ref().take(self.tasks.len()).any(|space| self.tasks[space].name == *name) {
                 return Err(format!("task '{name}' is within itself, by way of '{}'", space.unwrap_or(name)));
@@ -132,7 +137,7 @@ impl Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{Field, Keep, Pooling, VocabularySpec};
+    use crate::schema::{DurationQuantiles, Field, Keep, Pooling, TaskKind, VocabularySpec};
     use crate::transform::KeyKind;
     use crate::value::Value;
 
@@ -196,6 +201,12 @@ mod tests {
         refused(|s| s.tasks[1].within = Some("like".into()), "task 'buy' is within 'like', which is no task");
         refused(|s| s.tasks[1].within = Some("buy".into()), "task 'buy' is within itself, by way of 'buy'");
         refused(|s| s.tasks[0].within = Some("buy".into()), "task 'click' is within itself, by way of 'buy'");
+        let by = |duration: &str| TaskKind::WatchQuantile(DurationQuantiles::unfitted(duration));
+        refused(|s| s.tasks[0].kind = by("tags"), "task 'click' has the duration 'tags', which is no field of numbers");
+        let mut lasting = schema();
+        (lasting.tasks[0].kind, lasting.tasks[1].within) = (by("age"), None);
+        lasting.check().unwrap();
+        assert_eq!(lasting.duration_slots(), [Some(4), None]);
         refused(|s| s.group = Some(String::new()), "its group has no name: name a column, or leave it out");
         refused(|s| s.group = Some("buy".into()), "its group 'buy' is a task: name the column of users or requests");
         refused(

@@ -22,6 +22,7 @@
 mod check;
 mod derived;
 mod field;
+mod quantiles;
 mod task;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use derived::{ColumnType, Derived};
 pub use field::{Field, FieldKind, Keep, Pooling};
+pub use quantiles::DurationQuantiles;
 pub use task::{TargetTransform, Task, TaskKind};
 
 use crate::error::{Error, Result};
@@ -149,6 +151,15 @@ impl Schema {
             Some(start..*next)
         });
         ranges.collect()
+    }
+
+    /// The slot that is the [duration](TaskKind::duration) of each task, where it has one. `[T]`
+    pub fn duration_slots(&self) -> Vec<Option<usize>> {
+        let slot = |name: &str| {
+            let place = self.fields.iter().position(|field| field.name == name)?;
+            Some(self.slot_ranges()[place].start)
+        };
+        self.tasks.iter().map(|task| task.kind.duration().and_then(slot)).collect()
     }
 
     /// `L`: numbers that the towers end in, all tasks together; `T` where every label is 0 or 1.

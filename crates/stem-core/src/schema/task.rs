@@ -8,11 +8,14 @@
 //! watch-time       z                    scale exp(z), exp(z) the odds of sigmoid(z) E y     (Covington et al., RecSys 2016)
 //! ordinal          z_0 ... z_{K-1}      sum_k k softmax(z)_k                        E y
 //! zero-inflated    z, m, s              scale sigmoid(z) exp(m + softplus(s)^2 / 2) E y     (Wang et al., arXiv 1912.07753)
+//! watch-quantile   z                    Q_d(1/2 + z / sqrt(12)), d the duration     the label of its mean rank (Zhan et al., KDD 2022)
 //! ```
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use super::quantiles::DurationQuantiles;
 
 /// One kind of feedback that is learned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,7 +54,7 @@ impl Task {
 }
 
 /// What a task's label is. It decides how many numbers a tower ends in, how they become a score, and which losses there are.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum TaskKind {
@@ -88,6 +91,8 @@ pub enum TaskKind {
         /// As of [`Count`](Self::Count).
         scale: f32,
     },
+    /// A time of 0 or more: its rank among the training rows of about the same duration is learned.
+    WatchQuantile(DurationQuantiles),
 }
 
 /// What is done to a number before it is learned, and undone in scores.
@@ -137,6 +142,7 @@ impl TaskKind {
             Self::WatchTime { .. } => "watch-time",
             Self::Ordinal { .. } => "ordinal",
             Self::ZeroInflated { .. } => "zero-inflated",
+            Self::WatchQuantile(_) => "watch-quantile",
         }
     }
 
@@ -145,7 +151,9 @@ impl TaskKind {
         match self {
             Self::Binary => score.clamp(0.0, 1.0),
             Self::Regression { .. } => score,
-            Self::Count { .. } | Self::WatchTime { .. } | Self::ZeroInflated { .. } => score.max(0.0),
+            Self::Count { .. } | Self::WatchTime { .. } | Self::ZeroInflated { .. } | Self::WatchQuantile(_) => {
+                score.max(0.0)
+            }
             Self::Ordinal { classes } => score.clamp(0.0, classes.saturating_sub(1) as f32),
         }
     }
@@ -153,7 +161,11 @@ impl TaskKind {
     /// Numbers that its tower ends in.
     pub fn outputs(&self) -> usize {
         match self {
-            Self::Binary | Self::Regression { .. } | Self::Count { .. } | Self::WatchTime { .. } => 1,
+            Self::Binary
+            | Self::Regression { .. }
+            | Self::Count { .. }
+            | Self::WatchTime { .. }
+            | Self::WatchQuantile(_) => 1,
             Self::Ordinal { classes } => *classes,
             Self::ZeroInflated { .. } => 3,
         }
@@ -169,7 +181,7 @@ impl TaskKind {
                 return (!fits).then(|| format!("a level from 0 to {last} (`classes = {classes}`, counted from 0)"));
             }
             Self::Regression { transform: TargetTransform::None, .. } => (label.is_finite(), "a finite number"),
-            Self::Regression { .. } | Self::WatchTime { .. } | Self::ZeroInflated { .. } => {
+            Self::Regression { .. } | Self::WatchTime { .. } | Self::ZeroInflated { .. } | Self::WatchQuantile(_) => {
                 (label.is_finite() && label >= 0.0, "a finite number of 0 or more")
             }
             Self::Count { .. } => {
@@ -179,24 +191,34 @@ impl TaskKind {
         (!fits).then(|| expected.into())
     }
 
-    /// What is learned of a label.
-    pub fn target(&self, label: f32) -> f32 {
+    /// The field whose slot is the `duration` of [`target`](Self::target) and [`score`](Self::score), where there is one.
+    pub fn duration(&self) -> Option<&str> {
+        match self {
+            Self::WatchQuantile(quantiles) => Some(quantiles.duration()),
+            _ => None,
+        }
+    }
+
+    /// What is learned of a label. `duration` is what the slot of the [duration](Self::duration) weighs; it says nothing where there is none.
+    pub fn target(&self, label: f32, duration: f32) -> f32 {
         match self {
             Self::Regression { transform, mean, std } => {
                 ((transform.apply(f64::from(label)) - f64::from(*mean)) / f64::from(*std)) as f32
             }
             Self::Count { scale } | Self::WatchTime { scale } | Self::ZeroInflated { scale } => label / scale,
+            Self::WatchQuantile(quantiles) => quantiles.target(label, duration),
             Self::Binary | Self::Ordinal { .. } => label,
         }
     }
 
-    /// The score that a tower's `outputs` stand for.
-    pub fn score(&self, outputs: &[f32]) -> f32 {
+    /// The score that a tower's `outputs` stand for, in a row of that `duration` (as of [`target`](Self::target)).
+    pub fn score(&self, outputs: &[f32], duration: f32) -> f32 {
         let z = f64::from(outputs[0]);
         let score = match self {
             Self::Binary => sigmoid(z),
             Self::Regression { transform, mean, std } => transform.undo(f64::from(*mean) + f64::from(*std) * z),
             Self::Count { scale } | Self::WatchTime { scale } => f64::from(*scale) * z.exp(),
+            Self::WatchQuantile(quantiles) => quantiles.score(z, duration),
             Self::Ordinal { .. } => {
                 let largest = outputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let odds = || outputs.iter().map(|z| f64::from(z - largest).exp());
@@ -222,6 +244,7 @@ impl TaskKind {
             {
                 Some(format!("has scale {scale}, expected a number above 0"))
             }
+            Self::WatchQuantile(quantiles) => quantiles.fault(),
             Self::Ordinal { classes } if !(2..=MOST_CLASSES).contains(classes) => {
                 Some(format!("has {classes} classes, expected 2 to {MOST_CLASSES}"))
             }
@@ -236,6 +259,7 @@ impl fmt::Display for TaskKind {
         match self {
             Self::Regression { transform: TargetTransform::Log1p, .. } => f.write_str("regression of log1p"),
             Self::Ordinal { classes } => write!(f, "ordinal of {classes} classes"),
+            Self::WatchQuantile(quantiles) => write!(f, "watch-quantile of {}", quantiles.duration()),
             kind => f.write_str(kind.name()),
         }
     }
@@ -269,18 +293,18 @@ mod tests {
 
     #[test]
     fn a_score_is_what_the_outputs_stand_for() {
-        close(TaskKind::Binary.score(&[0.5]), 0.622_459_33);
+        close(TaskKind::Binary.score(&[0.5], 0.0), 0.622_459_33);
         let plain = TaskKind::Regression { transform: TargetTransform::None, mean: 10.0, std: 2.0 };
-        close(plain.score(&[-1.5]), 7.0);
+        close(plain.score(&[-1.5], 0.0), 7.0);
         let log = TaskKind::Regression { transform: TargetTransform::Log1p, mean: 1.0, std: 2.0 };
-        close(log.score(&[0.5]), 2f64.exp() - 1.0);
-        close(TaskKind::Count { scale: 1.0 }.score(&[2.0]), 2f64.exp());
-        close(TaskKind::WatchTime { scale: 50.0 }.score(&[-1.0]), 50.0 * (-1f64).exp());
-        close(TaskKind::Ordinal { classes: 3 }.score(&[0.0, 0.0, 0.0]), 1.0);
-        close(TaskKind::Ordinal { classes: 3 }.score(&[-80.0, 300.0, 300.0]), 1.5);
+        close(log.score(&[0.5], 0.0), 2f64.exp() - 1.0);
+        close(TaskKind::Count { scale: 1.0 }.score(&[2.0], 0.0), 2f64.exp());
+        close(TaskKind::WatchTime { scale: 50.0 }.score(&[-1.0], 0.0), 50.0 * (-1f64).exp());
+        close(TaskKind::Ordinal { classes: 3 }.score(&[0.0, 0.0, 0.0], 0.0), 1.0);
+        close(TaskKind::Ordinal { classes: 3 }.score(&[-80.0, 300.0, 300.0], 0.0), 1.5);
         // softplus(0.541325) is 1, so that the mean of the amount is exp(0.5 + 0.5)
-        close(TaskKind::ZeroInflated { scale: 4.0 }.score(&[0.0, 0.5, 0.541_324_85]), 2.0 * 1f64.exp());
-        assert_eq!(TaskKind::Count { scale: 1.0 }.score(&[1e4]), f32::MAX);
+        close(TaskKind::ZeroInflated { scale: 4.0 }.score(&[0.0, 0.5, 0.541_324_85], 0.0), 2.0 * 1f64.exp());
+        assert_eq!(TaskKind::Count { scale: 1.0 }.score(&[1e4], 0.0), f32::MAX);
     }
 
     #[test]
@@ -288,15 +312,18 @@ mod tests {
         let plain = TaskKind::Regression { transform: TargetTransform::None, mean: 0.0, std: 1.0 };
         for kind in [
             TaskKind::Binary,
-            plain,
+            plain.clone(),
             TaskKind::Count { scale: 1.0 },
             TaskKind::Ordinal { classes: 3 },
             TaskKind::ZeroInflated { scale: 1.0 },
         ] {
-            assert!(kind.score(&[f32::NAN; 3]).is_nan(), "{kind}");
-            assert!(kind.score(&[300.0, 300.0, 300.0]).is_finite() && kind.score(&[-300.0; 3]).is_finite(), "{kind}");
+            assert!(kind.score(&[f32::NAN; 3], 0.0).is_nan(), "{kind}");
+            assert!(
+                kind.score(&[300.0, 300.0, 300.0], 0.0).is_finite() && kind.score(&[-300.0; 3], 0.0).is_finite(),
+                "{kind}"
+            );
         }
-        assert_eq!(plain.score(&[f32::NEG_INFINITY]), f32::MIN);
+        assert_eq!(plain.score(&[f32::NEG_INFINITY], 0.0), f32::MIN);
     }
 
     #[test]
@@ -304,10 +331,10 @@ mod tests {
         for transform in [TargetTransform::None, TargetTransform::Log1p] {
             let kind = TaskKind::Regression { transform, mean: 0.7, std: 3.0 };
             for label in [0.0, 0.5, 12.0, 4000.0] {
-                close(kind.score(&[kind.target(label)]), f64::from(label));
+                close(kind.score(&[kind.target(label, 0.0)], 0.0), f64::from(label));
             }
         }
-        assert_eq!(TaskKind::Count { scale: 2.0 }.target(3.0), 1.5);
+        assert_eq!(TaskKind::Count { scale: 2.0 }.target(3.0, 0.0), 1.5);
     }
 
     #[test]

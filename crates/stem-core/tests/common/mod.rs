@@ -90,8 +90,15 @@ pub fn stem_ablations() -> Vec<StemConfig> {
         StemConfig { own_residual: OwnResidual::Gated, task_embeddings: false, ..base.clone() },
         StemConfig { own_residual: OwnResidual::Gated, shared_embedding: false, shared_experts: 0, ..base.clone() },
         StemConfig { auxiliary: vec!["love".into()], ..base.clone() },
-        StemConfig { auxiliary: vec!["love".into()], shared_dim: Some(7), ..base },
+        StemConfig { auxiliary: vec!["love".into()], shared_dim: Some(7), ..base.clone() },
+        grouped(),
+        StemConfig { reach: Reach::GroupAndShared, shared_dim: Some(7), ..grouped() },
     ]
+}
+
+/// The small STEM with one embedding for both tasks, and the shared one.
+pub fn grouped() -> StemConfig {
+    StemConfig { groups: vec![vec!["love".into(), "like".into()]], ..stem_config() }
 }
 
 pub fn layered() -> LayeredSizes {

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 
 use stem_report::analysis::{LabelKind, Metric};
 
-use super::{Feedback, FieldRecipe, Format, Recipe, nearest};
+use super::{Feedback, FieldRecipe, Format, Kind, Recipe, nearest};
 use crate::error::Fault;
 
 pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
@@ -31,6 +31,21 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
         );
     }
     for label in &recipe.labels {
+        if let Feedback::WatchQuantile { duration, .. } = &label.kind
+            && !duration.is_empty()
+        {
+            let field = recipe.fields.iter().find(|field| field.name == *duration);
+            if !field.is_some_and(|field| matches!(field.kind, Kind::Number { .. }) && field.quantiles.is_none()) {
+                let found = if field.is_some() { "is no number" } else { "is no field" };
+                let column = &label.column;
+                add(
+                    label.line,
+                    format!(
+                        "`duration` of label \"{column}\" is \"{duration}\", which {found}: it is a [[field]] of `kind = \"number\"`"
+                    ),
+                );
+            }
+        }
         let Some(metric) = label.metric else { continue };
         let (key, name, column) = (metric.key(), metric.name(), &label.column);
         if without_group(&metric) {

@@ -22,7 +22,7 @@ pub struct LabelRecipe {
 }
 
 /// What a label holds: see [`TaskKind`](stem_core::TaskKind) for what is learned of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Feedback {
     /// 0 or 1.
     #[default]
@@ -45,6 +45,13 @@ pub enum Feedback {
     },
     /// An amount of 0 or more with many zeros.
     ZeroInflated,
+    /// A time of 0 or more, learned by its rank among rows of about the same duration.
+    WatchQuantile {
+        /// The number field that is the duration.
+        duration: String,
+        /// How many buckets the training rows are cut into by it, of about as many rows each.
+        buckets: usize,
+    },
 }
 
 /// A label that arrives late.
@@ -79,6 +86,9 @@ pub(super) fn label(mut section: Section<'_>, faults: &mut Faults<'_>) -> LabelR
     LabelRecipe { column, kind, metric, within, mature, line }
 }
 
+/// Buckets of a duration where nothing is said, and most of them: each has a table in the bundle.
+const BUCKETS: usize = 30;
+const MOST_BUCKETS: usize = 1000;
 /// Most levels of an ordinal label, as the schema has it.
 const MOST_CLASSES: usize = 1024;
 
@@ -86,13 +96,18 @@ fn feedback(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Feedback {
     let regression = Feedback::Regression { log1p: false, standardize: true };
     let kinds = [
         ("binary", Feedback::Binary),
-        ("regression", regression),
+        ("regression", regression.clone()),
         ("count", Feedback::Count),
         ("watch-time", Feedback::WatchTime),
         ("ordinal", Feedback::Ordinal { classes: 0 }),
         ("zero-inflated", Feedback::ZeroInflated),
+        ("watch-quantile", Feedback::WatchQuantile { duration: String::new(), buckets: BUCKETS }),
     ];
     let kind = section.choice("kind", &kinds, faults);
+    let (duration, buckets) = (section.text("duration", faults), section.count("buckets", 2, faults));
+    if buckets.is_some_and(|buckets| buckets > MOST_BUCKETS) {
+        faults.add(section.line_of("buckets", faults), format!("`buckets` is more than {MOST_BUCKETS}"));
+    }
     let transform = section.choice("transform", &[("none", false), ("log1p", true)], faults);
     let standardize = section.flag("standardize", faults);
     let classes = section.count("classes", 2, faults);
@@ -108,7 +123,10 @@ fn feedback(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Feedback {
             faults.add(section.line_of(key, faults), format!("`{key}` is for a label of `kind = \"{of}\"`"));
         }
     };
-    let is_regression = kind == Some(regression);
+    let is_regression = kind == Some(regression.clone());
+    let is_quantile = matches!(kind, Some(Feedback::WatchQuantile { .. }));
+    only("duration", "watch-quantile", duration.is_some() && !is_quantile);
+    only("buckets", "watch-quantile", buckets.is_some() && !is_quantile);
     only("transform", "regression", transform.is_some() && !is_regression);
     only("standardize", "regression", standardize.is_some() && !is_regression);
     match kind {
@@ -128,6 +146,16 @@ fn feedback(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Feedback {
         Some(Feedback::Regression { .. }) => {
             only("classes", "ordinal", classes.is_some());
             Feedback::Regression { log1p: transform.unwrap_or(false), standardize: standardize.unwrap_or(true) }
+        }
+        Some(Feedback::WatchQuantile { .. }) => {
+            only("classes", "ordinal", classes.is_some());
+            if !section.has("duration") {
+                faults.add(
+                    section.line,
+                    "a label of `kind = \"watch-quantile\"` needs `duration`: the number field that says how long what is watched lasts",
+                );
+            }
+            Feedback::WatchQuantile { duration: duration.unwrap_or_default(), buckets: buckets.unwrap_or(BUCKETS) }
         }
         Some(kind) => {
             only("classes", "ordinal", classes.is_some());

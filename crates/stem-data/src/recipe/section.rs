@@ -141,7 +141,7 @@ impl<'a> Section<'a> {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(
+    pub(super) fn choice<T: Clone>(
         &mut self,
         key: &'static str,
         choices: &[(&str, T)],
@@ -150,7 +150,7 @@ impl<'a> Section<'a> {
         let words = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
         self.take(key, &format!("one of {words}"), faults, |v| {
             let word = v.as_str()?;
-            choices.iter().find(|(w, _)| *w == word).map(|(_, value)| *value)
+            choices.iter().find(|(w, _)| *w == word).map(|(_, value)| value.clone())
         })
     }
 

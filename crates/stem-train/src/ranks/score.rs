@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use stem_core::bundle::State;
 use stem_core::models::{Model, ModelSpec};
 use stem_core::nn::{DistinctRows, EmbeddingTable, SlotLayout, rng, score};
-use stem_core::{Batch, Bundle, Task, params};
+use stem_core::{Batch, Bundle, Schema, params};
 use stem_data::{BatchPlan, Dataset, EpochRows, Split};
 
 use super::{Fetched, Give, Shard, Team, Wire, numbers};
@@ -39,7 +39,7 @@ impl<M: Model> Scoring<'_, M> {
         let mut scores = Vec::new();
         for batch in dataset.batches_of(split, plan, 0, EpochRows { part, ..EpochRows::default() }) {
             batch.check(schema)?;
-            let own = self.part(&schema.tasks, &batch);
+            let own = self.part(schema, &batch);
             let all = ranks.gather(bytemuck::cast_slice(&own).to_vec());
             all.iter().for_each(|part| scores.extend(numbers::<f32>(part)));
         }
@@ -47,7 +47,7 @@ impl<M: Model> Scoring<'_, M> {
     }
 
     /// Of the rows of a batch that are this rank's. `[b, T]`
-    fn part(&self, tasks: &[Task], batch: &Batch) -> Vec<f32> {
+    fn part(&self, schema: &Schema, batch: &Batch) -> Vec<f32> {
         let distinct = DistinctRows::of(&batch.ids);
         let (table, device) = (self.table.rows(), self.table.rows().tensor().device());
         let Fetched { values, .. } = self.shard.fetch(table, &distinct.rows, distinct.by_row.starts(), &[], Wire::F32);
@@ -56,7 +56,7 @@ impl<M: Model> Scoring<'_, M> {
         }
         let rows = EmbeddingTable::from_values(values, self.table.widths(), &device);
         let batch = Batch::new(batch.rows, distinct.inverse, batch.weights.clone());
-        score(self.network, &rows, self.layout, tasks, &batch)
+        score(self.network, &rows, self.layout, schema, &batch)
     }
 }
 
