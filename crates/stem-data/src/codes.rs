@@ -128,7 +128,7 @@ enum Lies {
 }
 
 /// Rows of a block.
-const BLOCK: usize = 1 << 12;
+pub(crate) const BLOCK: usize = 1 << 12;
 
 /// A walk over the rows, block by block: what is looked up for a column of rows, one row after another without anything between, waits
 /// for memory far less often.

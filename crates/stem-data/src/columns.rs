@@ -24,7 +24,7 @@ use crate::mapped::{give_back, map_file};
 
 const MAGIC: &[u8; 8] = b"STEMCOLS";
 const VERSION: u32 = 1;
-const HEADER: usize = 64;
+pub(crate) const HEADER: usize = 64;
 
 #[cfg(target_endian = "big")]
 compile_error!("encoded columns are little-endian and are used as they lie in the file");
@@ -74,6 +74,20 @@ impl<T: Element> ColumnWriter<T> {
     pub(crate) fn write_marked(&mut self, values: &[T]) -> Result<()> {
         self.hash.update(bytemuck::cast_slice(values));
         self.write(values)
+    }
+
+    /// Appends whole rows of another file, as they lie there.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        debug_assert_eq!(bytes.len() % (self.cols * size_of::<T>()).max(1), 0, "whole rows are appended");
+        self.values += bytes.len() / size_of::<T>();
+        Ok(self.file.write_all(bytes).map_err(FileError::of("write", &self.path))?)
+    }
+
+    /// The rows so far as they lie in the file, and the bytes of each; 0 without values. Nothing may be written afterwards.
+    pub(crate) fn written(&mut self) -> Result<(Mmap, usize)> {
+        self.complete()?;
+        let width = if self.values == 0 { 0 } else { self.cols * size_of::<T>() };
+        Ok((map_file(&self.path).map_err(FileError::of("open", &self.path))?, width))
     }
 
     /// Completes the header; returns the path.

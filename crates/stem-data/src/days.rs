@@ -49,6 +49,6 @@ pub fn days(recipe: &Recipe, data: &Path, column: &str, options: &PrepareOptions
         bar.at(rows as u64);
         Ok(())
     });
-    read.map_err(|error| located(recipe, data, Unpacked::default(), error))?;
+    read.map_err(|error| located(recipe, data, None, Unpacked::default(), error))?;
     Ok(found.into_iter().map(|((_, word), rows)| (word, rows)).collect())
 }

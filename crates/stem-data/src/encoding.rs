@@ -10,7 +10,7 @@ use stem_core::{Field, FieldKind, PADDING, Schema, Task, Texts, Transform, Vocab
 
 use crate::dictionary::{Dictionary, FIRST, Keys, PAD};
 use crate::error::{Error, Fault, Result};
-use crate::gather::CodedRows;
+use crate::gather::{Coded, CodedRows, CodedVocabulary, vocabulary_of_fields};
 use crate::grow;
 use crate::known::Known;
 use crate::recipe::{FieldRecipe, Kind, LabelRecipe, Recipe};
@@ -29,6 +29,9 @@ pub(crate) struct Encoding {
     pub(crate) varied: Vec<bool>,
     /// For each vocabulary: how often each code occurs in the training split.
     pub(crate) counts: Vec<Vec<u64>>,
+    /// For each vocabulary of several fields a number of each code that its key alone decides: which code a key has depends there on how many
+    /// rows were read at a time.
+    pub(crate) marks: Vec<Option<Vec<u32>>>,
 }
 
 /// Counts the training rows and keeps what is frequent enough; beside what a model knows, where it is trained on.
@@ -46,8 +49,9 @@ pub(crate) fn encoding(
 ) -> Result<Encoding> {
     let dictionaries = rows.vocabularies.iter_mut();
     let keys: Vec<Option<Keys>> = dictionaries.map(|v| v.dictionary.as_mut().map(Dictionary::take_keys)).collect();
+    let counts = rows.counts.take().map_or_else(|| count(recipe, &rows.coded()), Ok)?;
     let rows = &*rows;
-    let counts = count(recipe, rows)?;
+    let marks = marks(rows, &keys);
     let moments = moments(rows);
     let (mut vocabularies, mut ids, mut varied, mut idle) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut offset = 0u64;
@@ -160,11 +164,19 @@ pub(crate) fn encoding(
         }
     }
     schema.check()?;
-    Ok(Encoding { schema, vocabularies, idle, ids, varied, counts })
+    Ok(Encoding { schema, vocabularies, idle, ids, varied, counts, marks })
+}
+
+/// What each code stands for, as [`Encoding::marks`].
+pub(crate) fn marks(rows: &CodedRows, keys: &[Option<Keys>]) -> Vec<Option<Vec<u32>>> {
+    let of = |(coded, keys): (&CodedVocabulary, &Option<Keys>)| {
+        keys.as_ref().filter(|_| coded.fields.len() > 1).and_then(Keys::marks)
+    };
+    rows.vocabularies.iter().zip(keys).map(of).collect()
 }
 
 /// How often each code of each vocabulary occurs in the training split. Each thread walks all rows and counts vocabularies of its own.
-pub(crate) fn count(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<Vec<u64>>> {
+pub(crate) fn count(recipe: &Recipe, rows: &Coded<'_>) -> Result<Vec<Vec<u64>>> {
     let codes = |v: usize| rows.vocabularies[v].dictionary.as_ref().map_or(1, Dictionary::codes);
     let mut largest_first: Vec<usize> = (0..rows.vocabularies.len()).collect();
     largest_first.sort_by_key(|&v| std::cmp::Reverse(codes(v)));
@@ -184,9 +196,9 @@ pub(crate) fn count(recipe: &Recipe, rows: &CodedRows) -> Result<Vec<Vec<u64>>> 
 }
 
 /// Counts the vocabularies that are in `share`.
-fn count_share(recipe: &Recipe, rows: &CodedRows, share: &mut [Option<Vec<u64>>]) -> Result<()> {
-    let vocabulary = rows.vocabulary_of_fields();
-    let mut walk = rows.walk(recipe)?;
+fn count_share(recipe: &Recipe, rows: &Coded<'_>, share: &mut [Option<Vec<u64>>]) -> Result<()> {
+    let vocabulary = vocabulary_of_fields(rows.vocabularies, recipe.fields.len());
+    let mut walk = rows.codes.walk(recipe, rows.rows)?;
     while let Some(block) = walk.next()? {
         let training = block.rows.clone().enumerate().filter(|(_, row)| rows.splits[*row] == Split::Train as u8);
         let training: Vec<usize> = training.map(|(place, _)| place).collect();

@@ -60,6 +60,14 @@ pub enum Error {
     /// The stop flag was set; what was there before still stands, and nothing else is left.
     #[error("stopped before the data were prepared; nothing was written")]
     Stopped,
+    /// A rank that reads something else than rank 0.
+    #[error("rank {rank} is not of this preparation: {what}. Start all ranks with the same program, files and options")]
+    Ranks {
+        /// Which.
+        rank: usize,
+        /// What differs.
+        what: String,
+    },
     /// A disk that has no room for what a preparation writes.
     #[error(
         "{}: about {rows} rows take about {needed:.1} GB while they are encoded, and {free:.1} GB are free: name a folder on another disk, or read fewer rows (WHERE in the sql)",

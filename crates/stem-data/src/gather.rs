@@ -36,6 +36,14 @@ pub(crate) struct CodedVocabulary {
     pub(crate) dictionary: Option<Dictionary>,
 }
 
+/// The codes of rows, and where the rows belong.
+pub(crate) struct Coded<'r> {
+    pub(crate) codes: &'r Codes,
+    pub(crate) rows: usize,
+    pub(crate) vocabularies: &'r [CodedVocabulary],
+    pub(crate) splits: &'r [u8], // [N]
+}
+
 /// All rows, as codes.
 pub(crate) struct CodedRows {
     pub(crate) rows: usize,
@@ -65,16 +73,19 @@ pub(crate) struct CodedRows {
     /// Rows of each source.
     pub(crate) sources: HashMap<String, u64>,
     pub(crate) vocabularies: Vec<CodedVocabulary>,
+    /// How often each code of each vocabulary occurs in the training split, where it has been counted already.
+    pub(crate) counts: Option<Vec<Vec<u64>>>,
 }
 
 impl CodedRows {
+    /// What is counted of [codes](crate::encoding::count).
+    pub(crate) fn coded(&self) -> Coded<'_> {
+        Coded { codes: &self.codes, rows: self.rows, vocabularies: &self.vocabularies, splits: &self.splits }
+    }
+
     /// The vocabulary of each field. `[F]`
     pub(crate) fn vocabulary_of_fields(&self) -> Vec<usize> {
-        let mut vocabulary = vec![0; self.longest.len()];
-        for (v, coded) in self.vocabularies.iter().enumerate() {
-            coded.fields.iter().for_each(|&f| vocabulary[f] = v);
-        }
-        vocabulary
+        vocabulary_of_fields(&self.vocabularies, self.longest.len())
     }
 
     /// Walks the rows from the first to the last.
@@ -99,53 +110,96 @@ impl CodedRows {
     }
 }
 
-/// Reads everything; `seen` gets the number of rows that have come.
-pub(crate) fn gather(
-    recipe: &Recipe,
-    query: Query,
-    scratch: &Path,
-    stop: &StopFlag,
-    seen: impl Fn(u64),
-) -> Result<CodedRows> {
-    let (mut vocabularies, derived) = (vocabularies(recipe, &query), query.derived.clone());
-    let steps = query.steps.clone();
-    let mut longest = vec![1; recipe.fields.len()];
-    let numbers: Vec<(&FieldRecipe, &Steps)> =
-        recipe.fields.iter().zip(&steps).filter(|(field, _)| field.numbers() > 0).collect();
-    let width = numbers.iter().map(|(field, _)| field.numbers()).sum();
-    let mut groups = recipe.group.as_ref().map(|column| (column, Dictionary::of(&query.types[column])));
-    let mut codes_file = CodesWriter::create(scratch)?;
-    let mut numbers_file = ColumnWriter::create(scratch.join("numbers"), width)?;
-    let mut labels_file = ColumnWriter::create(scratch.join("labels"), recipe.labels.len())?;
-    let places = value_places(recipe.labels.iter().map(|label| label.kind == Feedback::Binary));
-    let numeric = places.iter().flatten().count();
-    let mut values_file = ColumnWriter::create(scratch.join("values"), numeric)?;
-    let mut groups_file = ColumnWriter::create(scratch.join("groups"), 1)?;
-    let mut maturity = Maturity::new(recipe, scratch)?;
-    let mut weights_file = ColumnWriter::create(scratch.join("weights"), 1)?;
-    let mut slices: Vec<Dictionary> = recipe.slices.iter().map(|column| Dictionary::of(&query.types[column])).collect();
-    let mut slices_file = ColumnWriter::create(scratch.join("slices"), slices.len())?;
-    let users = match &recipe.split {
-        SplitRecipe::Last { column, .. } => Some(Dictionary::of(&query.types[column])),
-        _ => None,
-    };
-    let mut splitter = Splitter::new(&recipe.split, users);
-    let mut rows = 0;
-    let mut memory = KeyMemory::new(query.rows_about());
-    let sources = query.for_each_chunk(stop, |chunk| {
-        let (height, first) = (chunk.height(), rows);
+/// The rows as they come.
+pub(crate) struct Gatherer<'r> {
+    recipe: &'r Recipe,
+    scratch: &'r Path,
+    steps: Vec<Steps>, // [F]
+    derived: HashMap<String, Derived>,
+    places: Vec<Option<usize>>, // [T], see `value_places`
+    pub(crate) rows: usize,
+    pub(crate) longest: Vec<usize>, // [F]
+    pub(crate) vocabularies: Vec<CodedVocabulary>,
+    pub(crate) groups: Option<(&'r String, Dictionary)>,
+    slices: Vec<Dictionary>,
+    pub(crate) splitter: Splitter<'r>,
+    pub(crate) maturity: Option<Maturity<'r>>,
+    memory: KeyMemory,
+    pub(crate) files: Files,
+}
+
+/// What lies on disk of the rows that have come.
+pub(crate) struct Files {
+    pub(crate) codes: CodesWriter,
+    pub(crate) numbers: ColumnWriter<f64>, // [N, numbers of all fields]
+    pub(crate) labels: ColumnWriter<u8>,   // [N, T]
+    pub(crate) values: ColumnWriter<f32>,  // [N, labels that are numbers]
+    pub(crate) groups: ColumnWriter<u32>,  // [N, 1], empty without groups
+    pub(crate) weights: ColumnWriter<f32>, // [N, 1], empty without weights
+    slices: ColumnWriter<u32>,             // [N, slices]
+}
+
+impl<'r> Gatherer<'r> {
+    pub(crate) fn new(recipe: &'r Recipe, query: &Query, scratch: &'r Path) -> Result<Self> {
+        let places = value_places(recipe.labels.iter().map(|label| label.kind == Feedback::Binary));
+        let users = match &recipe.split {
+            SplitRecipe::Last { column, .. } => Some(Dictionary::of(&query.types[column])),
+            _ => None,
+        };
+        let files = Files {
+            codes: CodesWriter::create(scratch)?,
+            numbers: ColumnWriter::create(
+                scratch.join("numbers"),
+                recipe.fields.iter().map(|field| field.numbers()).sum(),
+            )?,
+            labels: ColumnWriter::create(scratch.join("labels"), recipe.labels.len())?,
+            values: ColumnWriter::create(scratch.join("values"), places.iter().flatten().count())?,
+            groups: ColumnWriter::create(scratch.join("groups"), 1)?,
+            weights: ColumnWriter::create(scratch.join("weights"), 1)?,
+            slices: ColumnWriter::create(scratch.join("slices"), recipe.slices.len())?,
+        };
+        Ok(Self {
+            recipe,
+            scratch,
+            steps: query.steps.clone(),
+            derived: query.derived.clone(),
+            places,
+            rows: 0,
+            longest: vec![1; recipe.fields.len()],
+            vocabularies: vocabularies(recipe, query),
+            groups: recipe.group.as_ref().map(|column| (column, Dictionary::of(&query.types[column]))),
+            slices: recipe.slices.iter().map(|column| Dictionary::of(&query.types[column])).collect(),
+            splitter: Splitter::new(&recipe.split, users),
+            maturity: Maturity::new(recipe, scratch)?,
+            memory: KeyMemory::new(query.rows_about()),
+            files,
+        })
+    }
+
+    /// Reads all rows of the query; gives how many each source has.
+    pub(crate) fn read(&mut self, query: Query, stop: &StopFlag, seen: impl Fn(u64)) -> Result<HashMap<String, u64>> {
+        query.for_each_chunk(stop, |chunk| {
+            self.see(&chunk)?;
+            seen(self.rows as u64);
+            Ok(())
+        })
+    }
+
+    fn see(&mut self, chunk: &DataFrame) -> Result<()> {
+        let Self { recipe, steps, vocabularies, groups, files, .. } = self;
+        let (height, first) = (chunk.height(), self.rows);
         let coded = vocabularies.par_iter_mut().map(|vocabulary| {
             let Some(dictionary) = &mut vocabulary.dictionary else { return Ok(vec![]) };
             let fields = vocabulary.fields.iter().map(|&f| {
                 let (field, steps) = (&recipe.fields[f], &steps[f]);
-                let column = steps.column(field, &chunk, first)?;
+                let column = steps.column(field, chunk, first)?;
                 Ok((f, encode_field(field, steps.default.as_ref(), &column, dictionary, first)?))
             });
             fields.collect::<Result<Vec<_>>>()
         });
         let grouped = || -> Result<Vec<u32>> {
-            let Some((column, dictionary)) = &mut groups else { return Ok(vec![]) };
-            let mut codes = dictionary.codes_of_groups(&chunk, column, first)?;
+            let Some((column, dictionary)) = groups else { return Ok(vec![]) };
+            let mut codes = dictionary.codes_of_groups(chunk, column, first)?;
             codes.iter_mut().for_each(|code| *code -= FIRST);
             Ok(codes)
         };
@@ -153,67 +207,84 @@ pub(crate) fn gather(
         let coded: Vec<(usize, FieldCodes)> = coded?.into_iter().flatten().collect();
         for (f, own) in &coded {
             let longest_here = own.lengths.iter().flatten().max().map_or(1, |&length| length as usize);
-            longest[*f] = longest_here.max(longest[*f]);
+            self.longest[*f] = longest_here.max(self.longest[*f]);
         }
-        codes_file.write(&in_rows(height, coded))?;
+        files.codes.write(&in_rows(height, coded))?;
+        let numbers: Vec<(&FieldRecipe, &Steps)> =
+            recipe.fields.iter().zip(&*steps).filter(|(field, _)| field.numbers() > 0).collect();
         let parts = numbers.par_iter().map(|&(field, steps)| {
-            let column = steps.column(field, &chunk, first)?;
+            let column = steps.column(field, chunk, first)?;
             Ok((field.numbers(), numbers_of(field, steps.default.as_ref(), &column, first)?))
         });
-        numbers_file.write(&side_by_side(height, &parts.collect::<Result<Vec<_>>>()?))?;
-        let (marks, values) = labels_of(&chunk, &recipe.labels, &places, first)?;
-        labels_file.write(&marks)?;
-        values_file.write(&values)?;
-        groups_file.write(&grouped?)?;
-        if let Some(maturity) = &mut maturity {
-            maturity.see(&chunk, first)?;
+        files.numbers.write(&side_by_side(height, &parts.collect::<Result<Vec<_>>>()?))?;
+        let (marks, values) = labels_of(chunk, &recipe.labels, &self.places, first)?;
+        files.labels.write(&marks)?;
+        files.values.write(&values)?;
+        files.groups.write(&grouped?)?;
+        if let Some(maturity) = &mut self.maturity {
+            maturity.see(chunk, first)?;
         }
         if let Some(weight) = &recipe.weight {
-            weights_file.write(&weights_of(&chunk, weight, first)?)?;
+            files.weights.write(&weights_of(chunk, weight, first)?)?;
         }
-        slices_file.write(&slice_codes(&recipe.slices, &mut slices, &chunk, first)?)?;
-        splitter.see(&chunk, first)?;
-        rows += height;
-        seen(rows as u64);
+        files.slices.write(&slice_codes(&recipe.slices, &mut self.slices, chunk, first)?)?;
+        self.splitter.see(chunk, first)?;
+        self.rows += height;
         let held = vocabularies.iter().filter_map(|v| {
             v.dictionary.as_ref().map(|d| KeysHeld { name: &v.name, keys: d.keys(), bytes: d.bytes() })
         });
-        if let Some(note) = memory.look(rows as u64, &held.collect::<Vec<_>>(), available_memory)? {
+        if let Some(note) = self.memory.look(self.rows as u64, &held.collect::<Vec<_>>(), available_memory)? {
             tracing::warn!("{}: {note}", recipe.name);
         }
         Ok(())
-    })?;
-    let Placed { mut splits, strangers, times, untrained } = splitter.finish();
-    let (mut labels, mut notes) = (Columns::open(&labels_file.finish()?)?, Vec::new());
-    if let Some(maturity) = maturity {
-        (labels, notes) = maturity.mask(recipe, &labels, &mut splits, scratch)?;
     }
-    splits.iter_mut().filter(|split| **split & BEFORE != 0).for_each(|split| *split = LEFT_OUT); // nothing of them is to be learned
-    Ok(CodedRows {
-        rows,
-        codes: codes_file.finish()?,
-        longest,
-        numbers: Columns::open(&numbers_file.finish()?)?,
-        labels,
-        values: (numeric > 0).then(|| values_file.finish().and_then(|path| Columns::open(&path))).transpose()?,
-        notes,
-        groups: groups.map(|_| groups_file.finish().and_then(|path| Columns::open(&path))).transpose()?,
-        weights: recipe
-            .weight
-            .as_ref()
-            .map(|_| weights_file.finish().and_then(|path| Columns::open(&path)))
-            .transpose()?,
-        slices: Columns::open(&slices_file.finish()?)?,
-        slice_values: recipe.slices.iter().zip(slices).map(|(column, own)| Slice::new(column, own)).collect(),
-        splits,
-        strangers,
-        times,
-        untrained,
-        sources,
-        derived,
-        steps,
-        vocabularies,
-    })
+
+    /// Once all rows have come.
+    pub(crate) fn finish(self, sources: HashMap<String, u64>) -> Result<CodedRows> {
+        let Self { recipe, scratch, files, .. } = self;
+        let Placed { mut splits, strangers, times, untrained } = self.splitter.finish();
+        let (mut labels, mut notes) = (Columns::open(&files.labels.finish()?)?, Vec::new());
+        if let Some(maturity) = self.maturity {
+            (labels, notes) = maturity.mask(recipe, &labels, &mut splits, scratch)?;
+        }
+        splits.iter_mut().filter(|split| **split & BEFORE != 0).for_each(|split| *split = LEFT_OUT); // nothing of them is to be learned
+        let has_values = self.places.iter().flatten().count() > 0;
+        Ok(CodedRows {
+            rows: self.rows,
+            codes: files.codes.finish()?,
+            longest: self.longest,
+            numbers: Columns::open(&files.numbers.finish()?)?,
+            labels,
+            values: has_values.then(|| files.values.finish().and_then(|path| Columns::open(&path))).transpose()?,
+            notes,
+            groups: self.groups.map(|_| files.groups.finish().and_then(|path| Columns::open(&path))).transpose()?,
+            weights: recipe
+                .weight
+                .as_ref()
+                .map(|_| files.weights.finish().and_then(|path| Columns::open(&path)))
+                .transpose()?,
+            slices: Columns::open(&files.slices.finish()?)?,
+            slice_values: recipe.slices.iter().zip(self.slices).map(|(column, own)| Slice::new(column, own)).collect(),
+            splits,
+            strangers,
+            times,
+            untrained,
+            sources,
+            derived: self.derived,
+            steps: self.steps,
+            vocabularies: self.vocabularies,
+            counts: None,
+        })
+    }
+}
+
+/// The vocabulary of each of so many fields. `[F]`
+pub(crate) fn vocabulary_of_fields(vocabularies: &[CodedVocabulary], fields: usize) -> Vec<usize> {
+    let mut vocabulary = vec![0; fields];
+    for (v, coded) in vocabularies.iter().enumerate() {
+        coded.fields.iter().for_each(|&f| vocabulary[f] = v);
+    }
+    vocabulary
 }
 
 /// The vocabularies of a recipe in the order of their first fields.

@@ -91,7 +91,8 @@ impl Tables {
     fn open(recipe: &Recipe, data: &Path, scratch: &Path) -> Result<Self> {
         let (context, mut unpacked) = (SQLContext::new(), Unpacked::within(scratch));
         for source in &recipe.sources {
-            let opened = guarded(|| source::open(&recipe.path, source, data, &mut unpacked, &StopFlag::default()));
+            let opened =
+                guarded(|| source::open(&recipe.path, source, data, None, &mut unpacked, &StopFlag::default()));
             context.register(&source.name, opened.map_err(Error::query)??.frame);
         }
         Ok(Self { context, _unpacked: unpacked })

@@ -4,7 +4,7 @@ use stem_core::models::ModelSpec;
 use stem_core::{Bundle, Field, FieldKind, PADDING, Predictor, Schema, Transform, Vocabulary};
 
 use crate::dictionary::{Dictionary, FIRST, Keys};
-use crate::encoding::{Encoding, count};
+use crate::encoding::{Encoding, count, marks};
 use crate::error::{Error, Fault, Result};
 use crate::gather::CodedRows;
 use crate::recipe::{FieldRecipe, Kind, LabelRecipe, Recipe, SplitRecipe};
@@ -147,7 +147,8 @@ impl Known<'_> {
     pub(crate) fn encoding(&self, recipe: &Recipe, rows: &mut CodedRows) -> Result<Encoding> {
         let keys: Vec<Option<Keys>> =
             rows.vocabularies.iter_mut().map(|v| v.dictionary.as_mut().map(Dictionary::take_keys)).collect();
-        let counts = count(recipe, rows)?;
+        let counts = count(recipe, &rows.coded())?;
+        let marks = marks(rows, &keys);
         let ids = keys.into_iter().zip(self.vocabularies).zip(self.schema.offsets()).map(|((keys, known), start)| {
             let local = keys.map_or(vec![0], |keys| ids_of(&keys, known));
             local.into_iter().map(|id| start + id).collect()
@@ -156,7 +157,7 @@ impl Known<'_> {
         schema.group = recipe.group.clone();
         let vocabularies = self.vocabularies.to_vec();
         let (varied, idle) = (vec![true; vocabularies.len()], vec![Vec::new(); vocabularies.len()]);
-        Ok(Encoding { ids: ids.collect(), varied, schema, vocabularies, idle, counts })
+        Ok(Encoding { ids: ids.collect(), varied, schema, vocabularies, idle, counts, marks })
     }
 }
 

@@ -13,6 +13,7 @@
 //! | codes to ids, one folder of columns a split | `encode`, `within`, `columns` |
 //! | the same for a model that there is: measured on the rows, or trained on with them | `known`, `grow` |
 //! | what is counted meanwhile, and what of it is odd | [`Facts`], `warnings` |
+//! | the same by several processes, each of its own files | `over_ranks`, [`ranks`] |
 //! | all of it, cached | [`prepare()`] |
 //! | the folder, mapped into memory | [`Dataset`] |
 //! | shuffled batches, filled on a thread ahead | [`Batches`] |
@@ -65,6 +66,7 @@ mod dictionary;
 mod transform;
 mod numbers;
 mod gather;
+mod over_ranks;
 mod split;
 mod splitter;
 mod encoding;
@@ -86,6 +88,7 @@ mod leak;
 mod room;
 mod memory;
 mod scratch;
+pub mod ranks;
 mod prepare;
 mod manifest;
 mod dataset;
@@ -116,7 +119,7 @@ pub use look::{
 };
 pub use manifest::DATA_PAGE;
 pub use memory::available_memory;
-pub use prepare::{PrepareOptions, prepare, prepare_grown, prepare_known};
+pub use prepare::{PrepareOptions, prepare, prepare_grown, prepare_known, prepare_over};
 pub use profile::{FieldProfile, Profile};
 pub use progress::{Bar, Progress};
 pub use recipe::{

@@ -13,15 +13,21 @@ use crate::recipe::Recipe;
 use crate::row_marks::{MARK, marked};
 use crate::row_order::keep_order;
 use crate::scan::quoted;
-use crate::source::{self, Table, Unpacked};
+use crate::source::{self, Share, Table, Unpacked};
 use crate::sql;
 use crate::stop::StopFlag;
 
 /// The same error with the place of its value in the sources, where it is a value and the SELECT lets it be traced back: the SELECT is run
-/// once more, up to that row. Other errors stay as they are.
-pub(crate) fn located(recipe: &Recipe, data: &Path, unpacked: Unpacked, error: Error) -> Error {
+/// once more, up to that row; of one rank's `share` where the row is one of its. Other errors stay as they are.
+pub(crate) fn located(
+    recipe: &Recipe,
+    data: &Path,
+    share: Option<(usize, Share)>,
+    unpacked: Unpacked,
+    error: Error,
+) -> Error {
     let Error::Value { column, row, expected, found } = error else { return error };
-    match place(recipe, data, unpacked, &column, row) {
+    match place(recipe, data, share, unpacked, &column, row) {
         Some((path, place, column)) => Error::ValueAt { path, place, column, expected, found },
         None => Error::Value { column, row, expected, found },
     }
@@ -31,12 +37,17 @@ pub(crate) fn located(recipe: &Recipe, data: &Path, unpacked: Unpacked, error: E
 fn place(
     recipe: &Recipe,
     data: &Path,
+    share: Option<(usize, Share)>,
     mut unpacked: Unpacked,
     column: &str,
     row: usize,
 ) -> Option<(std::path::PathBuf, Place, String)> {
-    let open = |source| source::open(&recipe.path, source, data, &mut unpacked, &StopFlag::default());
-    let tables: Vec<Table> = guarded(|| recipe.sources.iter().map(open).collect::<Result<_>>()).ok()?.ok()?;
+    let open = |(place, source)| {
+        let share = share.and_then(|(of, share)| (of == place).then_some(share));
+        source::open(&recipe.path, source, data, share, &mut unpacked, &StopFlag::default())
+    };
+    let tables = recipe.sources.iter().enumerate().map(open);
+    let tables: Vec<Table> = guarded(|| tables.collect::<Result<_>>()).ok()?.ok()?;
     let sql = recipe.sql.clone().unwrap_or_else(|| format!("SELECT * FROM {}", quoted(&recipe.sources[0].name)));
     let (plan, bare) = planned(recipe, &tables, &sql, None)?;
     let raw_in = |place: usize| raw_column(&plan.logical_plan, column, &bare[place..=place]);

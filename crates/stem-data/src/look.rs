@@ -70,7 +70,7 @@ pub enum RawType {
 /// A file that is missing, empty or not what its format says.
 pub fn column_names(source: &Source, data: &Path) -> Result<Vec<String>> {
     let mut unpacked = Unpacked::default();
-    let mut table = source::open(Path::new("the tables"), source, data, &mut unpacked, &StopFlag::default())?;
+    let mut table = source::open(Path::new("the tables"), source, data, None, &mut unpacked, &StopFlag::default())?;
     let schema = table.frame.collect_schema().map_err(Error::query)?;
     Ok(schema.iter_names().map(|name| name.to_string()).collect())
 }
@@ -230,7 +230,7 @@ fn how_to_read(dtype: &DataType) -> Option<Kind> {
 /// Types that `prepare` would take from a text table's first rows, where they are not those of all rows.
 fn types_to_name(source: &Source, data: &Path, columns: &[LookColumn]) -> Result<Vec<(String, ColumnType)>> {
     let mut unpacked = Unpacked::default();
-    let mut table = source::open(Path::new("the tables"), source, data, &mut unpacked, &StopFlag::default())?;
+    let mut table = source::open(Path::new("the tables"), source, data, None, &mut unpacked, &StopFlag::default())?;
     if table.texts.is_empty() {
         return Ok(Vec::new());
     }

@@ -51,6 +51,21 @@ impl<'r> Maturity<'r> {
         self.times.write(&values)
     }
 
+    /// The file of the times, to which another rank's rows are added, or which is another's to add.
+    pub(crate) fn times(&mut self) -> &mut ColumnWriter<f64> {
+        &mut self.times
+    }
+
+    /// The newest time of each label that arrives late.
+    pub(crate) fn seen(&self) -> &[f64] {
+        &self.newest
+    }
+
+    /// Adds the newest times that another rank has seen.
+    pub(crate) fn add(&mut self, newest: &[f64]) {
+        self.newest.iter_mut().zip(newest).for_each(|(own, other)| *own = own.max(*other));
+    }
+
     /// The labels `[N, T]` without those of rows that are too young; and what was left out, in words. Rows that were trained on [before](BEFORE) have
     /// those labels that have become known since, and belong to their split where there are some.
     pub(crate) fn mask(

@@ -11,13 +11,15 @@ use crate::encode::Encoder;
 use crate::encoding::encoding;
 use crate::error::{Error, Fault, Result};
 use crate::facts::{self, Counter};
-use crate::gather::{CodedRows, gather};
+use crate::gather::CodedRows;
 use crate::joined_rows::joined_rows;
 use crate::known::{Known, Rows};
 use crate::leak::leaks;
 use crate::locate::located;
 use crate::manifest::{DATA_PAGE, FORMAT, FileMark, MANIFEST, Manifest, modified};
+use crate::over_ranks;
 use crate::progress::{Bar, Progress};
+use crate::ranks::Team;
 use crate::recipe::{Kind, Recipe, SplitRecipe};
 use crate::room;
 use crate::scan;
@@ -48,6 +50,22 @@ pub struct PrepareOptions {
 /// See [`Error`]. What `out` held before then still stands, and no scratch is left.
 pub fn prepare(recipe: &Recipe, data: &Path, out: &Path, options: &PrepareOptions) -> Result<Dataset> {
     prepare_as(recipe, Basis::Nothing, data, out, options)
+}
+
+/// The same by several ranks, each of which reads its own files of the log; all call it. `out` is rank 0's and holds what one process would have
+/// written, byte for byte. `None` on the others, which need memory and scratch on their disk for their own part alone.
+///
+/// # Errors
+/// A SELECT that looks at more than one row of the log, ranks that read other data than rank 0, and those of [`prepare`]. A rank that ends with an
+/// error leaves the others waiting: who carries the messages has to end them.
+pub fn prepare_over(
+    ranks: &Team,
+    recipe: &Recipe,
+    data: &Path,
+    out: &Path,
+    options: &PrepareOptions,
+) -> Result<Option<Dataset>> {
+    prepare_told(ranks, recipe, Basis::Nothing, data, out, options)
 }
 
 /// Encodes rows for a model that is trained on with them: vocabularies are the model's, with the keys that are new and frequent enough and
@@ -106,39 +124,67 @@ impl Basis<'_> {
 }
 
 fn prepare_as(recipe: &Recipe, basis: Basis<'_>, data: &Path, out: &Path, options: &PrepareOptions) -> Result<Dataset> {
+    let dataset = prepare_told(&Team::default(), recipe, basis, data, out, options)?;
+    Ok(dataset.expect("one process is rank 0, whose the data set is"))
+}
+
+fn prepare_told(
+    ranks: &Team,
+    recipe: &Recipe,
+    basis: Basis<'_>,
+    data: &Path,
+    out: &Path,
+    options: &PrepareOptions,
+) -> Result<Option<Dataset>> {
     let bar = options.progress.counter();
-    let dataset = prepare_with(recipe, basis, data, out, &options.stop, &bar);
+    let dataset = prepare_with(ranks, recipe, basis, data, out, &options.stop, &bar);
     drop(bar);
     let dataset = dataset?;
-    dataset.warnings().iter().for_each(|warning| tracing::warn!("{}: {warning}", recipe.name));
+    let warnings = dataset.iter().flat_map(|dataset| dataset.warnings());
+    warnings.for_each(|warning| tracing::warn!("{}: {warning}", recipe.name));
     Ok(dataset)
 }
 
 fn prepare_with(
+    ranks: &Team,
     recipe: &Recipe,
     basis: Basis<'_>,
     data: &Path,
     out: &Path,
     stop: &StopFlag,
     bar: &Bar,
-) -> Result<Dataset> {
-    simulate_missing(recipe, data, stop, bar)?;
-    let key = key(recipe, basis, data)?;
+) -> Result<Option<Dataset>> {
+    let share = over_ranks::share(recipe, ranks)?;
+    let key = ranks.in_turn(|| {
+        simulate_missing(recipe, data, stop, bar)?;
+        key(recipe, basis, data)
+    })?;
+    over_ranks::agree(ranks, "its recipe or its data are others than rank 0's", &key)?;
     let target = out.canonicalize().unwrap_or_else(|_| out.to_path_buf()); // what a link points to is replaced, not the link
-    sweep_beside(&target);
-    if let Some(dataset) = cached(out, &key) {
-        return Ok(dataset);
+    if ranks.is_first() {
+        sweep_beside(&target);
     }
-    refuse_occupied(out)?;
+    let found = if ranks.is_first() { cached(out, &key) } else { None };
+    if ranks.from_first(|| found.is_some()) {
+        return Ok(found);
+    }
+    if ranks.is_first() {
+        refuse_occupied(out)?;
+    }
     let scratch = Scratch::beside(&target)?;
     let (coded, encoded) = (scratch.folder("coded")?, scratch.folder("encoded")?);
 
     bar.say("rows read");
-    let query = scan::open(recipe, data, Unpacked::within(&coded), stop)?;
-    room::check(recipe, query.rows_about(), &coded)?;
+    let query = scan::open_share(recipe, data, share, Unpacked::within(&coded), stop)?;
+    over_ranks::agree(ranks, "its files hold columns of other types than rank 0's", &query.types_in_words())?;
+    room::check(recipe, over_ranks::rows_about(ranks, query.rows_about()), &coded)?;
     let mut notes = query.notes.clone();
-    let located = |error| located(recipe, data, Unpacked::within(&coded), error);
-    let mut rows = gather(recipe, query, &coded, stop, |n| bar.at(n)).map_err(located)?;
+    let gathered = over_ranks::gather(ranks, recipe, query, share, &coded, stop, |n| bar.at(n));
+    let Some(mut rows) = gathered.map_err(|error| located(recipe, data, share, Unpacked::within(&coded), error))?
+    else {
+        return Ok(None);
+    };
+    let located = |error| located(recipe, data, None, Unpacked::within(&coded), error);
     notes.append(&mut rows.notes);
     check_splits(recipe, basis.is_measured(), &rows)?;
     for (field, longest) in recipe.fields.iter().zip(&rows.longest) {
@@ -216,7 +262,7 @@ fn prepare_with(
         return Err(Error::Stopped);
     }
     scratch.replace(&encoded, &target)?;
-    Dataset::open(out)
+    Dataset::open(out).map(Some)
 }
 
 /// The mark of a file that was just written.

@@ -18,7 +18,7 @@ use crate::provenance::{Origins, join_columns, origins, raw_column};
 use crate::recipe::{Recipe, Source, SplitRecipe};
 use crate::room::lines_about;
 use crate::row_order::keep_order;
-use crate::source::{self, ColumnFacts, TextTable, Unpacked, column_type, plain};
+use crate::source::{self, ColumnFacts, Share, TextTable, Unpacked, column_type, plain};
 use crate::sql;
 use crate::stop::StopFlag;
 use crate::transform::Steps;
@@ -52,7 +52,21 @@ pub(crate) struct Query {
 /// # Errors
 /// Files that are missing or empty, and everything that the columns show to be wrong with the recipe.
 pub(crate) fn open(recipe: &Recipe, data: &Path, unpacked: Unpacked, stop: &StopFlag) -> Result<Query> {
-    open_columns(recipe, data, false, unpacked, stop)
+    open_columns(recipe, data, false, None, unpacked, stop)
+}
+
+/// As [`open`], of the rows that are made of one rank's `share` of the source at that place.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_share(
+    recipe: &Recipe,
+    data: &Path,
+    share: Option<(usize, Share)>,
+    unpacked: Unpacked,
+    stop: &StopFlag,
+) -> Result<Query> {
+    open_columns(recipe, data, false, share, unpacked, stop)
 }
 
 /// As [`open`], of rows that are to be scored: all columns of the SELECT, without what only a training needs. Where raw tables lack
@@ -68,7 +82,7 @@ pub(crate) fn open_to_score(recipe: &Recipe, data: &Path, stop: &StopFlag) -> Re
         split: SplitRecipe::Random { valid: 0.1, test: 0.1, seed: 1 },
         ..recipe.clone()
     };
-    let open = |recipe: &Recipe| open_columns(recipe, data, true, Unpacked::default(), stop);
+    let open = |recipe: &Recipe| open_columns(recipe, data, true, None, Unpacked::default(), stop);
     match open(&plain) {
         Err(error @ Error::Recipe { .. }) => {
             let answers: Vec<&str> = used_columns(recipe)
@@ -95,11 +109,19 @@ fn with_types_of_columns(source: &Source, data: &Path) -> Result<Source> {
 }
 
 /// Opens the columns of a recipe that are used, or all.
-fn open_columns(recipe: &Recipe, data: &Path, is_all: bool, mut unpacked: Unpacked, stop: &StopFlag) -> Result<Query> {
+fn open_columns(
+    recipe: &Recipe,
+    data: &Path,
+    is_all: bool,
+    share: Option<(usize, Share)>,
+    mut unpacked: Unpacked,
+    stop: &StopFlag,
+) -> Result<Query> {
     let (context, mut facts) = (SQLContext::new(), ColumnFacts::default());
     let (mut texts, mut sources, mut raw, mut tables) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
     for (place, source) in recipe.sources.iter().enumerate() {
-        let opened = guarded(|| source::open(&recipe.path, source, data, &mut unpacked, stop));
+        let share = share.and_then(|(of, share)| (of == place).then_some(share));
+        let opened = guarded(|| source::open(&recipe.path, source, data, share, &mut unpacked, stop));
         let table = opened.unwrap_or_else(|said| {
             Err(Error::Source { path: data.join(&source.files[0]), what: format!("it cannot be read: {said}") })
         })?;
@@ -280,6 +302,11 @@ impl Query {
     pub(crate) fn plain(frame: LazyFrame, unpacked: Unpacked) -> Self {
         let (texts, sources, types, notes, steps, derived) = Default::default();
         Self { frame, texts, sources, types, notes, steps, derived, _unpacked: unpacked }
+    }
+
+    /// The type of each column, in the order of their names.
+    pub(crate) fn types_in_words(&self) -> BTreeMap<String, String> {
+        self.types.iter().map(|(name, dtype)| (name.clone(), format!("{dtype:?}"))).collect()
     }
 
     /// What it gives.

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use polars::prelude::*;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::dictionary::Dictionary;
 use crate::error::{Error, Result};
 use crate::facts::Times;
 use crate::random;
+use crate::ranks::numbers;
 use crate::recipe::SplitRecipe;
 use crate::split::Split;
 
@@ -39,11 +41,33 @@ pub(crate) struct Splitter<'r> {
     times: Times,          // for a split by time
     user_of_row: Vec<u32>, // [N] for the last rows of each user
     /// Values of the split column that name no split, and how many rows hold each.
-    strangers: BTreeMap<String, usize>,
+    strangers: Strangers,
 }
+
+/// Values of a split column that name no split, the first of them, and how many rows hold each.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Strangers(Vec<(String, usize)>);
 
 /// Values of the split column that are remembered for a message.
 const STRANGERS: usize = 20;
+
+impl Strangers {
+    fn see(&mut self, value: &str, rows: usize) {
+        if let Some((_, so_far)) = self.0.iter_mut().find(|(own, _)| own == value) {
+            *so_far += rows;
+        } else if self.0.len() < STRANGERS {
+            self.0.push((value.into(), rows));
+        }
+    }
+}
+
+/// What one rank's splitter has seen, beside what it has of each row.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    strangers: Strangers,
+    a_day: Option<i64>,
+    integers: bool,
+}
 
 impl<'r> Splitter<'r> {
     pub(crate) fn new(recipe: &'r SplitRecipe, users: Option<Dictionary>) -> Self {
@@ -52,16 +76,13 @@ impl<'r> Splitter<'r> {
             _ => 0,
         };
         let random = random::stream(b"split\0\0\0", seed, 0);
-        let (splits, times, user_of_row, strangers) = (vec![], Times::default(), vec![], BTreeMap::new());
+        let (splits, times, user_of_row, strangers) = (vec![], Times::default(), vec![], Strangers::default());
         Self { recipe, random, users, splits, times, user_of_row, strangers }
     }
 
     pub(crate) fn see(&mut self, chunk: &DataFrame, first: usize) -> Result<()> {
         match self.recipe {
-            SplitRecipe::Random { valid, test, .. } => {
-                let random = &mut self.random;
-                self.splits.extend((0..chunk.height()).map(|_| at(random::unit(random), *valid, *test)));
-            }
+            SplitRecipe::Random { .. } => self.splits.resize(first + chunk.height(), Split::Train as u8), // drawn at the end
             SplitRecipe::Hash { column, valid, test, seed } => {
                 let keys = chunk.column(column).and_then(|c| c.strict_cast(&DataType::String)).map_err(Error::query)?;
                 for (row, key) in keys.str().map_err(Error::query)?.iter().enumerate() {
@@ -78,24 +99,17 @@ impl<'r> Splitter<'r> {
                     let split = values.iter().position(|v| Some(v.as_str()) == value);
                     self.splits.push(split.map_or(LEFT_OUT, |split| split as u8));
                     if split.is_none() {
-                        let value = value.unwrap_or("null");
-                        let room = self.strangers.len() < STRANGERS;
-                        match self.strangers.get_mut(value) {
-                            Some(rows) => *rows += 1,
-                            None if room => drop(self.strangers.insert(value.into(), 1)),
-                            None => {}
-                        }
+                        self.strangers.see(value.unwrap_or("null"), 1);
                     }
                 }
             }
-            SplitRecipe::Days { column, before, train, valid, test, .. } => {
+            SplitRecipe::Days { column, before, train, test, .. } => {
                 let days = chunk.column(column).and_then(|c| c.strict_cast(&DataType::String)).map_err(Error::query)?;
                 for day in days.str().map_err(Error::query)?.iter() {
-                    let point = random::unit(&mut self.random); // of every row, so that days do not change each other's
                     let is_of = |days: &[String]| days.iter().any(|own| Some(own.as_str()) == day);
                     self.splits.push(match () {
-                        () if is_of(train) => at(point, *valid, 0.0),
-                        () if is_of(before) => at(point, *valid, 0.0) | BEFORE,
+                        () if is_of(train) => Split::Train as u8, // or validation: drawn at the end
+                        () if is_of(before) => Split::Train as u8 | BEFORE,
                         () if is_of(test) => Split::Test as u8,
                         () => LEFT_OUT,
                     });
@@ -132,15 +146,53 @@ impl<'r> Splitter<'r> {
         Ok(())
     }
 
+    /// What it has of each row, as bytes, and how many of them are a row's; and what else it has seen. The user of each row gets the code
+    /// that `users` has for it.
+    pub(crate) fn into_part(self, users: Option<&[u32]>) -> ([(Vec<u8>, usize); 3], Seen) {
+        let Self { splits, times, user_of_row, strangers, .. } = self;
+        let users: Vec<u32> =
+            user_of_row.iter().map(|&user| users.map_or(user, |codes| codes[user as usize])).collect();
+        let (order, users) = (bytemuck::cast_slice(&times.order).to_vec(), bytemuck::cast_slice(&users).to_vec());
+        let of_rows = [(splits, 1), (order, size_of::<i64>()), (users, size_of::<u32>())];
+        (of_rows, Seen { strangers, a_day: times.a_day, integers: times.integers })
+    }
+
+    /// The users whose last rows are tested on.
+    pub(crate) fn users(&mut self) -> Option<&mut Dictionary> {
+        self.users.as_mut()
+    }
+
+    /// Adds what another rank's has seen whose rows come next.
+    pub(crate) fn add(&mut self, Seen { strangers, a_day, integers }: Seen) {
+        strangers.0.iter().for_each(|(value, rows)| self.strangers.see(value, *rows));
+        self.times.a_day = self.times.a_day.or(a_day);
+        self.times.integers |= integers;
+    }
+
+    /// Adds rows of that rank: what [`into_part`](Self::into_part) has of them.
+    pub(crate) fn add_rows(&mut self, [splits, order, users]: [&[u8]; 3]) {
+        self.splits.extend_from_slice(splits);
+        self.times.order.extend(numbers::<i64>(order));
+        self.user_of_row.extend(numbers::<u32>(users));
+    }
+
     /// Once all rows have come.
     pub(crate) fn finish(mut self) -> Placed {
         let (rows, order) = (self.times.order.len(), &self.times.order);
         let mut untrained = None;
         match self.recipe {
-            SplitRecipe::Random { .. }
-            | SplitRecipe::Hash { .. }
-            | SplitRecipe::Days { .. }
-            | SplitRecipe::Column { .. } => {}
+            SplitRecipe::Hash { .. } | SplitRecipe::Column { .. } => {}
+            SplitRecipe::Random { valid, test, .. } => {
+                self.splits.fill_with(|| at(random::unit(&mut self.random), *valid, *test));
+            }
+            SplitRecipe::Days { valid, .. } => {
+                for split in &mut self.splits {
+                    let point = random::unit(&mut self.random); // of every row, so that days do not change each other's
+                    if *split & !BEFORE == Split::Train as u8 {
+                        *split |= at(point, *valid, 0.0); // training is 0
+                    }
+                }
+            }
             SplitRecipe::Time { valid, test, .. } => {
                 let mut places: Vec<u32> = (0..rows as u32).collect();
                 places.sort_unstable_by_key(|&row| (order[row as usize], row));
@@ -160,7 +212,7 @@ impl<'r> Splitter<'r> {
                 self.splits = last_of(&users, *test, *valid, rows);
             }
         }
-        Placed { splits: self.splits, strangers: self.strangers, times: self.times, untrained }
+        Placed { splits: self.splits, strangers: self.strangers.0.into_iter().collect(), times: self.times, untrained }
     }
 }
 

@@ -170,6 +170,8 @@ pub(crate) fn is_aggregate(name: &str) -> bool {
         "stddev",
         "stdev",
         "stddev_samp",
+        "stdev_samp",
+        "total",
         "variance",
         "var",
         "var_samp",

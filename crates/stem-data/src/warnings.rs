@@ -122,7 +122,7 @@ pub(crate) fn odd_keys(recipe: &Recipe, rows: &CodedRows) -> Vec<String> {
             let others: Vec<&str> = [";", ",", "|", "\t", "["].into_iter().filter(|other| other != separator).collect();
             let is_uncut = |key: &&str| others.iter().any(|other| key.contains(other));
             let uncut = dictionary.text_keys().filter(is_uncut).count();
-            if let Some(example) = dictionary.text_keys().find(is_uncut).filter(|_| 2 * uncut >= keys) {
+            if let Some(example) = dictionary.text_keys().filter(is_uncut).min().filter(|_| 2 * uncut >= keys) {
                 told.push(format!(
                     "field '{}': no list has more than one value between \"{separator}\", for instance \"{example}\": is that what stands between them? A list as JSON writes it wants no `separator`",
                     field.0.name
@@ -149,25 +149,40 @@ pub(crate) fn alike_keys(recipe: &Recipe, rows: &CodedRows) -> Vec<String> {
                 twins.len()
             ));
         }
-        let keys = dictionary.text_keys().take(LOOKED_AT);
-        let mut first: HashMap<u64, &str> = HashMap::new();
-        let lower = |key: &str| xxhash_rust::xxh3::xxh3_64(key.to_lowercase().as_bytes());
-        let pairs: Vec<(&str, &str)> = keys
-            .filter_map(|key| first.insert(lower(key), key).map(|before| (before.min(key), before.max(key))))
-            .collect();
-        let looked_at = first.len() + pairs.len();
-        if let Some((one, other)) = pairs.iter().min().filter(|_| ALIKE * pairs.len() >= looked_at) {
+        let (looked_at, more, pair) = but_for_capitals(dictionary);
+        if let Some((one, other)) = pair.filter(|_| ALIKE * more >= looked_at) {
             told.push(format!(
-                "{} holds {} keys of {looked_at} that differ from another in capital letters alone, for instance \"{one}\" and \"{other}\": `lower = true` makes one of them",
-                fields(),
-                pairs.len()
+                "{} holds {more} keys of {looked_at} that differ from another in capital letters alone, for instance \"{one}\" and \"{other}\": `lower = true` makes one of them",
+                fields()
             ));
         }
     }
     told
 }
 
-/// Keys that are compared without their capitals at most.
+/// Keys that are compared without their capitals, how many of them are another's but for these, and the first two that are. The order of the
+/// keys does not matter.
+fn but_for_capitals(dictionary: &Dictionary) -> (usize, usize, Option<(&str, &str)>) {
+    let hash = |text: &str| xxhash_rust::xxh3::xxh3_64(text.to_lowercase().as_bytes());
+    let one_in = dictionary.text_keys().len().div_ceil(LOOKED_AT).max(1) as u64;
+    let mut first: HashMap<u64, [Option<&str>; 2]> = HashMap::new(); // the least two of each
+    let mut looked_at = 0;
+    for key in dictionary.text_keys() {
+        let hash = hash(key);
+        if (hash >> 32) % one_in == 0 {
+            looked_at += 1;
+            let two = first.entry(hash).or_default();
+            match two {
+                [Some(least), _] if key > *least => two[1] = Some(two[1].map_or(key, |next| next.min(key))),
+                _ => *two = [Some(key), two[0]],
+            }
+        }
+    }
+    let pair = first.values().filter_map(|[one, other]| Some(((*one)?, (*other)?))).min();
+    (looked_at, looked_at - first.len(), pair)
+}
+
+/// Keys that are compared without their capitals, about; of more a part, in which are all that are alike or none.
 const LOOKED_AT: usize = 1 << 20;
 /// One in so many keys is alike another: fewer are ids in which capitals mean something.
 const ALIKE: usize = 50;

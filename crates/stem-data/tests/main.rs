@@ -11,6 +11,7 @@ mod grown;
 mod label_kinds;
 mod late;
 mod mutated;
+mod over_ranks;
 mod reading;
 mod recipe;
 mod samples;

@@ -9,7 +9,7 @@ use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives};
 use mpi::{Count, Threading};
-use stem_train::ranks::Ranks;
+use stem_data::ranks::Ranks;
 
 /// Most bytes that a rank sends or is sent in one call of MPI, which counts them in `i32`. What is more goes in several.
 const MOST: usize = 1 << 30;

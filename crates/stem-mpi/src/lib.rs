@@ -1,4 +1,4 @@
-//! The ranks of an MPI job, for `stem-train`: communication, launch and discovery are MPI's work, what travels is `stem-train`'s.
+//! The ranks of an MPI job, for `stem-data` and `stem-train`: communication, launch and discovery are MPI's work, what travels is theirs.
 //!
 //! The crate is empty without its feature `mpi`, for which an MPI (Open MPI or MPICH, with headers) and libclang must be there to build: a
 //! machine without them builds everything else. No type of MPI leaves it.

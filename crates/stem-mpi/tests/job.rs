@@ -4,8 +4,8 @@
 
 use std::process::Command;
 
+use stem_data::ranks::Ranks;
 use stem_mpi::Mpi;
-use stem_train::ranks::Ranks;
 
 /// Runs one test of this program as a job of so many ranks; gives its exit code and what was printed.
 fn job(test: &str, ranks: usize) -> (Option<i32>, String) {

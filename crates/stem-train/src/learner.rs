@@ -24,7 +24,7 @@ use crate::error::{Result, require};
 use crate::keep::{BUNDLE, JOINT, Moment};
 use crate::log::LOG;
 use crate::memory;
-use crate::ranks::{Team, agree};
+use crate::ranks::{Team, agree, as_first};
 use crate::start::{CHECKPOINT, Start};
 use crate::step::TrainState;
 use crate::training::{self, Training};
@@ -273,12 +273,12 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
     /// cannot be written. The bundle and the log of an earlier training stay as they are until this one has ended.
     pub fn fit(&mut self) -> Result<FitSummary> {
         if !self.ranks.is_first() {
-            self.ranks.as_first(Ok(()))?;
+            as_first(&self.ranks, Ok(()))?;
             let was_killed = self.ranks.from_first(|| None);
             return was_killed.map_or_else(|| self.train(), Ok);
         }
         let begun = self.begin();
-        let (_lock, unfinished) = self.ranks.as_first(begun)?;
+        let (_lock, unfinished) = as_first(&self.ranks, begun)?;
         self.work.clone_from(&unfinished.path);
         let was_killed = self.done_before().filter(|_| !self.work.join(BUNDLE).exists()); // while it took its place
         let summary = self.ranks.from_first(|| was_killed).map_or_else(|| self.train(), Ok)?;
@@ -329,7 +329,7 @@ impl<'a, C: ModelSpec> Learner<'a, C> {
             true => files::create_folder(&self.work).and_then(|()| files::remove_scratch(&self.work)),
             false => Ok(()),
         };
-        self.ranks.as_first(prepared.map_err(Into::into))?;
+        as_first(&self.ranks, prepared.map_err(Into::into))?;
         if let Some(done) = self.ranks.from_first(|| self.done_before()) {
             if self.ranks.is_first() {
                 tracing::info!("{}: the training has ended before", self.work.display());

@@ -271,6 +271,40 @@ fn what_ranks_cannot_do_yet_is_refused_by_its_name() {
 }
 
 #[test]
+fn rows_that_go_by_each_other_are_refused_over_ranks_by_name_where_a_device_cannot() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = without_validation(folder.path());
+    let begun = |ranks: usize, model: &ModelConfig, config: &TrainConfig| {
+        let begun = Threads::run(ranks, |ranks| {
+            let device = spec().open().unwrap();
+            let learner = Learner::over(ranks, model.clone(), &data, config.clone(), &device, folder.path());
+            learner.map(drop).map_err(|error| error.to_string())
+        });
+        assert!(begun.iter().all(|other| *other == begun[0]), "all ranks say the same: {begun:?}");
+        begun[0].clone()
+    };
+    let in_groups = in_groups().map(|loss| TrainConfig { losses: [("a".to_string(), loss)].into(), ..config() });
+    let of_groups = in_groups.map(|config| (smooth(ModelName::Stem), config));
+    let normalised = NORMALISED.map(|line| (small_with(ModelName::Stem, line), config()));
+    for (model, config) in normalised.into_iter().chain(of_groups) {
+        match is_slow() {
+            false => assert_eq!(begun(2, &model, &config), Ok(())),
+            true => {
+                let found = begun(2, &model, &config).unwrap_err();
+                let expected = "`device` is another, expected flex where several ranks train with batch_norm, dice, pairwise or jrc";
+                assert!(found.contains(expected), "{found}");
+                assert_eq!(begun(1, &model, &config), Ok(()), "one process trains it on any device");
+            }
+        }
+    }
+    assert_eq!(
+        begun(2, &smooth(ModelName::Stem), &config()),
+        Ok(()),
+        "rows that each go by themselves are trained on any device"
+    );
+}
+
+#[test]
 fn ranks_of_other_settings_are_told_apart_before_the_first_step() {
     let folder = tempfile::tempdir().unwrap();
     let data = without_validation(folder.path());

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::common::by_hand::{largest_difference, weights_in};
 use crate::common::days::day;
 use crate::common::stopped::{checkpoints, left_in, train_until};
-use crate::common::{RECIPE, is_slow, smooth, spec};
+use crate::common::{RECIPE, is_slow, small_with, smooth, spec};
 use stem_core::{ModelConfig, ModelName};
 use stem_data::{Dataset, Known, PrepareOptions, Recipe, prepare};
 use stem_train::optimizer::{Adagrad, Adam};
@@ -65,21 +65,42 @@ fn config() -> TrainConfig {
 
 /// What each rank's training comes to that goes on in `out`.
 fn go_on(ranks: usize, data: &Dataset, config: &TrainConfig, out: &Path) -> Vec<Result<FitSummary, Error>> {
+    go_on_with(&smooth(ModelName::Stem), ranks, data, config, out)
+}
+
+fn go_on_with(
+    model: &ModelConfig,
+    ranks: usize,
+    data: &Dataset,
+    config: &TrainConfig,
+    out: &Path,
+) -> Vec<Result<FitSummary, Error>> {
     Threads::run(ranks, |ranks| {
         let device = spec().open().unwrap();
-        let learner = Learner::over(ranks, smooth(ModelName::Stem), data, config.clone(), &device, out).unwrap();
+        let learner = Learner::over(ranks, model.clone(), data, config.clone(), &device, out).unwrap();
         learner.with_resume(true).fit()
     })
 }
 
 /// Goes on in `out`, and ends with all ranks when one of them has made so many calls.
-fn go_on_and_die(ranks: usize, data: &Dataset, config: &TrainConfig, out: &Path, (rank, at): (usize, usize)) -> bool {
+fn go_on_and_die(ranks: usize, data: &Dataset, config: &TrainConfig, out: &Path, when: (usize, usize)) -> bool {
+    go_on_with_and_die(&smooth(ModelName::Stem), ranks, data, config, out, when)
+}
+
+fn go_on_with_and_die(
+    model: &ModelConfig,
+    ranks: usize,
+    data: &Dataset,
+    config: &TrainConfig,
+    out: &Path,
+    (rank, at): (usize, usize),
+) -> bool {
     let killed = catch_unwind(AssertUnwindSafe(|| {
         Threads::run(ranks, |ranks| {
             let at = if ranks.rank() == rank { at } else { usize::MAX };
             let dying = Team::new(Dying { team: ranks, at, calls: AtomicUsize::new(0) });
             let device = spec().open().unwrap();
-            let learner = Learner::over(dying, smooth(ModelName::Stem), data, config.clone(), &device, out).unwrap();
+            let learner = Learner::over(dying, model.clone(), data, config.clone(), &device, out).unwrap();
             learner.with_resume(true).fit()
         })
     }));
@@ -115,6 +136,28 @@ fn a_training_of_three_ranks_that_is_killed_again_and_again_ends_with_the_bits_o
         assert!(!killed.join("unfinished").exists());
         [whole, killed].iter().for_each(|out| std::fs::remove_dir_all(out).unwrap());
     }
+}
+
+#[test]
+fn a_training_whose_batches_are_normalised_over_ranks_goes_on_to_the_bits_of_one_that_was_never_killed() {
+    if is_slow() {
+        return println!("skipped: refused by its name on other devices");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path());
+    let model = small_with(ModelName::Stem, "hidden = { activation = \"dice\", batch_norm = true }");
+    let [whole, killed] = ["whole", "killed"].map(|out| folder.path().join(out));
+    go_on_with(&model, 2, &data, &config(), &whole).into_iter().for_each(|done| drop(done.unwrap()));
+    let (mut kills, mut from_checkpoint) = (0, 0);
+    for at in (150..).step_by(190) {
+        if !go_on_with_and_die(&model, 2, &data, &config(), &killed, (kills % 2, at)) {
+            break;
+        }
+        kills += 1;
+        from_checkpoint += usize::from(!checkpoints(&killed).is_empty());
+    }
+    assert!(kills > 1 && from_checkpoint > 1, "{kills} kills, {from_checkpoint} with a checkpoint");
+    assert_eq!(left_in(&killed), left_in(&whole), "moving means and deviations too");
 }
 
 #[test]

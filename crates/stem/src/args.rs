@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use stem_core::precision::Precision;
 use stem_core::{DeviceSpec, ModelName};
-use stem_data::{Dataset, Known, LabelRecipe, PrepareOptions, Recipe, Rows, prepare, prepare_grown, prepare_known};
+use stem_data::{
+    Dataset, Known, LabelRecipe, PrepareOptions, Recipe, Rows, prepare, prepare_grown, prepare_known, prepare_over,
+};
 use stem_experiment::{Experiment, Hands, RunOptions};
 use stem_report::analysis::Metric;
 use stem_train::ranks::Team;
@@ -136,6 +138,15 @@ impl Source {
     pub(crate) fn encode(&self, columns: &Path, console: &Console) -> Result<Dataset> {
         let options = PrepareOptions { progress: console.progress(), stop: console.stop() };
         Ok(prepare(&self.recipe, &self.data, columns, &options)?)
+    }
+
+    /// The same by several ranks, each of its own files; `None` on all but the first.
+    ///
+    /// # Errors
+    /// Those of [`encode`](Self::encode), and a SELECT that cannot be shared out.
+    pub(crate) fn encode_over(&self, ranks: &Team, columns: &Path, console: &Console) -> Result<Option<Dataset>> {
+        let options = PrepareOptions { progress: console.progress(), stop: console.stop() };
+        Ok(prepare_over(ranks, &self.recipe, &self.data, columns, &options)?)
     }
 
     /// Encodes them for a model that is trained on with them: its vocabularies, and what is new.

@@ -59,7 +59,7 @@ fn run(cli: &Cli) -> Exit {
     let done = match &cli.command {
         Command::Demo(args) => demo::run(args, &console),
         Command::Init(args) => init::run(args, &console),
-        Command::Prepare(args) => prepare::run(args, &console),
+        Command::Prepare(args) => prepare::run(args, &ranks, &console),
         Command::Train(args) => train::run(args, &ranks, &console),
         Command::Compare(args) => compare::run(args, hands, &console),
         Command::Evaluate(args) => evaluate::run(args, &console),

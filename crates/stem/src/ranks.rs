@@ -26,7 +26,7 @@ fn started(said: impl Fn(&str) -> Option<String>) -> Hands {
     SAID.iter().find_map(of).unwrap_or_default()
 }
 
-/// Joins the others, where there are any. Those of a training speak to each other; those of a comparison meet in its folder, without MPI.
+/// Joins the others, where there are any. Those of a training or a preparation speak to each other; those of a comparison meet in its folder, without MPI.
 ///
 /// # Errors
 /// A subcommand that is one process's, and a program that was built without MPI.
@@ -37,10 +37,10 @@ pub(crate) fn join(command: &Command) -> Result<(Team, Hands)> {
         return Ok((Team::default(), Hands::default()));
     }
     match command {
-        Command::Train(_) => Ok((join_job(count)?, Hands::default())),
+        Command::Train(_) | Command::Prepare(_) => Ok((join_job(count)?, Hands::default())),
         Command::Compare(_) => Ok((Team::default(), hands)),
         _ => Err(format!(
-            "{count} processes were started, and only `stem train` and `stem compare` are for several: start it alone, without mpirun or srun"
+            "{count} processes were started, and only `stem prepare`, `stem train` and `stem compare` are for several: start it alone, without mpirun or srun"
         )
         .into()),
     }

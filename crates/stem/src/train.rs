@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args, ranks: &Team, console: &Console) -> Result {
     let options = RunOptions { ranks: ranks.clone(), ..options(&args.run, &source, console) };
     let metrics = match &args.from {
         None => {
-            let dataset = in_turn(ranks, || source.encode(&columns, console))?;
+            let dataset = ranks.in_turn(|| source.encode(&columns, console))?;
             train(args.model.unwrap_or(ModelName::Stem), &experiment, &dataset, &args.out, &options)
         }
         Some(path) => {
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args, ranks: &Team, console: &Console) -> Result {
             if let Some(model) = args.model.filter(|model| model.as_str() != found) {
                 return Err(format!("{} is a model {found}, not {model}: leave --model out", path.display()).into());
             }
-            let dataset = in_turn(ranks, || source.encode_grown(Known::from(&*start.bundle), &columns, console))?;
+            let dataset = ranks.in_turn(|| source.encode_grown(Known::from(&*start.bundle), &columns, console))?;
             run_from(start, &experiment, &dataset, &args.out, &options)
         }
     };
@@ -106,14 +106,6 @@ pub(crate) fn run(args: &Args, ranks: &Team, console: &Console) -> Result {
         let (table, report) = (metrics_table([&metrics]), answer.report.display());
         format!("{table}{epochs} epochs, {rows_per_second:.0} rows/s, {report}")
     })
-}
-
-/// One rank after the other: the first encodes, and the others find it done; or do it, where the folder is not the first's but another machine's.
-fn in_turn<T>(ranks: &Team, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    (0..ranks.rank()).for_each(|_| ranks.barrier());
-    let done = work()?; // an error ends all ranks
-    (ranks.rank()..ranks.ranks()).for_each(|_| ranks.barrier());
-    Ok(done)
 }
 
 /// The files that say what is done.

@@ -1,4 +1,4 @@
-//! `mpirun stem train`: held to `stem train`.
+//! `mpirun stem train` and `mpirun stem prepare`: held to what one process does.
 #![cfg(feature = "mpi")]
 #![allow(clippy::unwrap_used)]
 
@@ -84,7 +84,9 @@ fn what_is_for_one_process_is_refused_by_its_name_on_several() {
     let small = Small::new();
     let found = refused(2, &small.args("replay", "out", &["--by", "user"]));
     assert!(
-        found.contains("2 processes were started, and only `stem train` and `stem compare` are for several"),
+        found.contains(
+            "2 processes were started, and only `stem prepare`, `stem train` and `stem compare` are for several"
+        ),
         "{found}"
     );
     small.write("small.toml", "[train]\nepochs = 1\ntable = \"dense\"\n");
@@ -109,6 +111,72 @@ fn a_rank_that_was_started_with_other_options_is_named_before_the_first_step() {
     let printed = text(&output.stderr);
     assert!(!output.status.success());
     assert!(printed.contains("rank 1 is not of this training: its train.seed is 2, that of rank 0 1"), "{printed}");
+}
+
+/// A log of so many files beside the recipe, which reads all of them.
+fn in_files(small: &Small, files: usize) {
+    assert!(stem(&texts(&small.args("train", "once", &["--epochs", "1"]))).output().unwrap().status.success());
+    let log = small.read("log.csv");
+    let (head, rows) = log.split_once('\n').unwrap();
+    let rows: Vec<&str> = rows.lines().collect();
+    std::fs::create_dir(small.path("log")).unwrap();
+    for (place, rows) in rows.chunks(rows.len().div_ceil(files)).enumerate() {
+        small.write(&format!("log/part-{place}.csv"), &format!("{head}\n{}\n", rows.join("\n")));
+    }
+    let recipe = small.read("recipe.toml");
+    let recipe = recipe.split_once("[simulator]").unwrap().0.replace("file = \"log.csv\"", "files = [\"log\"]");
+    small.write("recipe.toml", &recipe);
+}
+
+fn preparation(small: &Small, out: &str) -> Vec<String> {
+    let own = ["prepare", "--recipe", "recipe.toml", "--data", "", "--columns", out];
+    let path =
+        |(place, own): (usize, &str)| if place % 2 == 0 && place > 0 { small.path(own) } else { own.to_string() };
+    own.into_iter().enumerate().map(path).collect()
+}
+
+#[test]
+fn columns_that_two_and_three_ranks_prepare_are_those_of_one_process_byte_for_byte() {
+    let small = Small::new();
+    in_files(&small, 2);
+    let output = stem(&texts(&preparation(&small, "columns-1"))).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let files = |out: &str, folder: &str| {
+        let files = std::fs::read_dir(small.path(&format!("{out}/{folder}"))).unwrap().map(|file| file.unwrap());
+        let files = files.filter(|file| file.path().is_file() && file.file_name() != "dataset.json");
+        let mut files: Vec<_> = files.map(|file| (file.file_name(), std::fs::read(file.path()).unwrap())).collect();
+        files.sort();
+        files
+    };
+    let checked = |out: &str| {
+        let manifest: serde_json::Value = serde_json::from_str(&small.read(&format!("{out}/dataset.json"))).unwrap();
+        let marks = manifest["files"].as_object().unwrap().clone();
+        let checksums: Vec<String> = marks.iter().map(|(name, mark)| format!("{name} {}", mark["checksum"])).collect();
+        (checksums, manifest["facts"].clone(), manifest["warnings"].clone(), manifest["key"].clone())
+    };
+    for ranks in [2, 3] {
+        let out = format!("columns-{ranks}");
+        let output = on_ranks(ranks, &preparation(&small, &out)); // with three, one has no file
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let printed = text(&output.stdout);
+        assert_eq!(printed.matches("2000 rows in").count(), 1, "rank 0 alone tells: {printed}");
+        for folder in ["", "train", "valid", "test"] {
+            assert!(files("columns-1", folder) == files(&out, folder), "{ranks} ranks: {folder}");
+        }
+        assert_eq!(checked("columns-1"), checked(&out), "{ranks} ranks");
+    }
+}
+
+#[test]
+fn a_rank_whose_file_cannot_be_read_ends_the_preparation_with_the_file_and_the_line() {
+    let small = Small::new();
+    in_files(&small, 3);
+    let part = small.read("log/part-2.csv");
+    let lines: Vec<&str> = part.lines().collect();
+    small.write("log/part-2.csv", &[&lines[..90], &["1,2"], &lines[90..]].concat().join("\n"));
+    let found = refused(3, &preparation(&small, "columns"));
+    assert!(found.contains("rank 2: ") && found.contains("part-2.csv:91: 2 values in a table of 8 columns"), "{found}");
+    assert!(!small.folder.path().join("columns").exists());
 }
 
 /// The processes that another one has started.

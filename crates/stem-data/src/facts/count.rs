@@ -72,6 +72,7 @@ impl<'r> Counter<'r> {
         let Self { rows, encoding, vocabulary, marks, masked, outside, hashed, .. } = self;
         let kept = block.rows.clone().enumerate().filter(|(_, row)| rows.splits[*row] != LEFT_OUT);
         let kept: Vec<(usize, usize)> = kept.collect();
+        let has_marks = encoding.marks.iter().any(Option::is_some);
         let others = kept.iter().copied().filter(|(_, row)| rows.splits[*row] != Split::Train as u8);
         let others: Vec<(usize, usize)> = others.collect();
         self.trained += kept.len() - others.len();
@@ -87,7 +88,10 @@ impl<'r> Counter<'r> {
         for (place, row) in kept {
             let split = rows.splits[row];
             hashed.clear();
-            hashed.extend_from_slice(block.whole(place));
+            match has_marks {
+                false => hashed.extend_from_slice(block.whole(place)),
+                true => content(block, place, vocabulary, &encoding.marks, hashed),
+            }
             let raw = rows.labels.row(row);
             self.spaces.mask(raw, masked);
             for ((outside, raw), masked) in outside.iter_mut().zip(raw).zip(&*masked) {
@@ -154,7 +158,19 @@ fn count_keys(counts: &mut FieldCounts, codes: &[u32], ids: &[u32]) {
     counts.unseen += codes.iter().filter(|code| Some(ids[**code as usize]) == unseen).count() - nulls;
 }
 
-/// All that the recipe reads of a row, as one number. `hashed` holds the codes of its fields.
+/// What the fields of a row have, each with its length: marks in place of codes, where there are some.
+fn content(block: &Block<'_>, place: usize, vocabulary: &[usize], marks: &[Option<Vec<u32>>], hashed: &mut Vec<u32>) {
+    for (f, &v) in vocabulary.iter().enumerate() {
+        let own = block.get(place, f);
+        hashed.push(own.len() as u32);
+        match &marks[v] {
+            Some(marks) => hashed.extend(own.iter().map(|&code| marks[code as usize])),
+            None => hashed.extend_from_slice(own),
+        }
+    }
+}
+
+/// All that the recipe reads of a row, as one number. `hashed` holds what its fields have.
 fn hash(hashed: &mut Vec<u32>, rows: &CodedRows, row: usize, labels: &[u8]) -> u64 {
     let mut long = |bits: u64| hashed.extend([bits as u32, (bits >> 32) as u32]);
     rows.numbers.row(row).iter().for_each(|value| long(value.to_bits()));

@@ -33,8 +33,10 @@ pub(super) fn open(
     let mut read = Vec::with_capacity(files.len());
     for file in files {
         let Found { schema, rows, bare } = schema_of(&file.path, format)?;
-        table.rows = table.rows.and_then(|so_far| Some(so_far + rows?));
-        table.files.push((file.path.clone(), rows));
+        if file.is_read {
+            table.rows = table.rows.and_then(|so_far| Some(so_far + rows?));
+            table.files.push((file.path.clone(), rows));
+        }
         let mut readable = Schema::default();
         for (name, field) in schema.iter() {
             let dtype = readable_type(&field.dtype).and_then(|()| {
@@ -64,14 +66,17 @@ pub(super) fn open(
     let mut parts = Vec::new();
     for same in read.chunk_by(|a, b| a.1 == b.1 && a.2 == b.2 && a.0.partitions == b.0.partitions) {
         let (first, schema, is_odd) = &same[0];
-        let frame = if !is_odd {
-            scan(same.iter().map(|(file, ..)| &file.path), format, schema)
+        let own: Vec<&PathBuf> = same.iter().filter(|(file, ..)| file.is_read).map(|(file, ..)| &file.path).collect();
+        let frame = if own.is_empty() {
+            Ok(DataFrame::empty_with_schema(schema).lazy()) // another rank reads them
+        } else if !is_odd {
+            scan(own.into_iter(), format, schema)
         } else {
             let names: Vec<String> = schema.iter_names().map(|name| name.to_string()).collect();
-            let mut readable = Vec::with_capacity(same.len());
-            for (file, ..) in same {
+            let mut readable = Vec::with_capacity(own.len());
+            for file in own {
                 let path = unpacked.file()?;
-                rewrite_readable(&file.path, format, &names, schema, &path, stop)?;
+                rewrite_readable(file, format, &names, schema, &path, stop)?;
                 readable.push(path);
             }
             scan(readable.iter(), Format::Parquet, schema)

@@ -22,6 +22,8 @@ pub(crate) struct SourceFile {
     pub(crate) modified: u64,
     /// What the folders `name=value` on its way say, as text; `None` for null.
     pub(crate) partitions: Vec<(String, Option<String>)>,
+    /// Whether this process reads its rows; another rank does otherwise.
+    pub(crate) is_read: bool,
 }
 
 /// The files of a source: each name in the order of the recipe, what it stands for in the order of the paths.
@@ -94,7 +96,13 @@ fn found(path: PathBuf, below: &Path) -> Result<SourceFile, FileError> {
         let (name, value) = folder.split_once('=').filter(|(name, _)| !name.is_empty())?;
         Some((name.to_string(), (value != NULL_PARTITION).then(|| unescaped(value))))
     });
-    Ok(SourceFile { bytes: metadata.len(), modified: modified(&metadata), partitions: partitions.collect(), path })
+    Ok(SourceFile {
+        bytes: metadata.len(),
+        modified: modified(&metadata),
+        partitions: partitions.collect(),
+        path,
+        is_read: true,
+    })
 }
 
 /// A partition's value without the `%20` that its writer put in for letters that names of files cannot hold.

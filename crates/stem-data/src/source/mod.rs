@@ -12,6 +12,7 @@ mod parts;
 mod remote;
 mod rewrite;
 mod scratch;
+mod share;
 pub mod sniff;
 mod text;
 
@@ -26,6 +27,7 @@ pub(crate) use lines::Lines;
 pub(crate) use parts::{common, words};
 pub(crate) use rewrite::{is_encoding, start_of};
 pub(crate) use scratch::Unpacked;
+pub(crate) use share::Share;
 pub(crate) use text::{header_in_quotes, named_once};
 
 use crate::error::{Error, Result};
@@ -72,7 +74,8 @@ impl ColumnFacts {
     }
 }
 
-/// Opens the files of a source.
+/// Opens the files of a source; of one that several ranks read those of the `share`. All ranks look at all files, so that all read the same
+/// columns as the same types.
 ///
 /// # Errors
 /// No files, and files that are not what the recipe says.
@@ -80,10 +83,14 @@ pub(crate) fn open(
     recipe: &Path,
     source: &Source,
     data: &Path,
+    share: Option<Share>,
     unpacked: &mut Unpacked,
     stop: &StopFlag,
 ) -> Result<Table> {
-    let files = files::list_to_reread(source, data)?;
+    let mut files = files::list_to_reread(source, data)?;
+    if let Some(share) = share {
+        share.mark(&mut files);
+    }
     match format_of(source, &files)? {
         format @ (Format::Csv | Format::Tsv) => text::open(recipe, source, files, format, unpacked, stop),
         format => arrow::open(source, files, format, false, unpacked, stop),

@@ -31,6 +31,9 @@ pub(super) struct Rewriting {
     blank_end: bool,
 }
 
+/// Bytes of the first lines of a file: as many as rows are looked at to find types, of 4 kB each.
+const FIRST: u64 = 40 << 20;
+
 /// The separator of text that was rewritten because its own was of several characters.
 pub(super) const SEPARATOR: u8 = b',';
 
@@ -57,8 +60,22 @@ impl Rewriting {
         Ok(is_needed.then_some(Self { packing, encoding, separator, escape, blank_end }))
     }
 
+    /// Writes the first lines of `path` anew as `to`; `false` where that cannot be done without the others.
+    pub(super) fn run_first(&self, path: &Path, to: &Path, stop: &StopFlag) -> Result<bool> {
+        if self.encoding.is_some() {
+            return Ok(false); // it may be cut within a letter
+        }
+        self.write(path, open(path, self.packing)?.take(FIRST), to, stop)?;
+        let is_cut = without_last_line(to).map_err(FileError::of("write", to));
+        Ok(is_cut?)
+    }
+
     /// Writes `path` anew as `to`.
     pub(super) fn run(&self, path: &Path, to: &Path, stop: &StopFlag) -> Result<()> {
+        self.write(path, open(path, self.packing)?, to, stop)
+    }
+
+    fn write(&self, path: &Path, input: impl BufRead, to: &Path, stop: &StopFlag) -> Result<()> {
         let unreadable = |error: io::Error| Error::Source {
             path: path.into(),
             what: match self.packing {
@@ -67,7 +84,6 @@ impl Rewriting {
             },
         };
         let unwritable = |error: io::Error| Error::from(FileError::of("write", to)(error));
-        let input = open(path, self.packing)?;
         let mut output = BufWriter::with_capacity(1 << 18, File::create(to).map_err(unwritable)?);
         if self.separator.is_none() && self.escape.is_none() {
             self.decoded(path, input, stop, &unreadable, |text| output.write_all(text).map_err(unwritable))?;
@@ -85,7 +101,7 @@ impl Rewriting {
     fn decoded(
         &self,
         path: &Path,
-        mut input: Box<dyn BufRead>,
+        mut input: impl BufRead,
         stop: &StopFlag,
         unreadable: &dyn Fn(io::Error) -> Error,
         mut write: impl FnMut(&[u8]) -> Result<()>,
@@ -187,6 +203,19 @@ fn without_blank_end(path: &Path) -> io::Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Cuts a file behind its last end of a line; `false` where there is none in its last bytes.
+fn without_last_line(path: &Path) -> io::Result<bool> {
+    let mut file = File::options().read(true).write(true).open(path)?;
+    let length = file.metadata()?.len();
+    let back = length.min(1 << 20);
+    file.seek(SeekFrom::End(-(back as i64)))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    let Some(place) = end.iter().rposition(|byte| *byte == b'\n') else { return Ok(false) };
+    file.set_len(length - back + place as u64 + 1)?;
+    Ok(true)
 }
 
 /// A value, in quotes where it needs them.

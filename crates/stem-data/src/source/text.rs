@@ -73,7 +73,14 @@ pub(super) fn open(
             None => file.path.clone(),
             Some(rewriting) => {
                 let path = unpacked.file()?;
-                rewriting.run(&file.path, &path, stop)?;
+                let enough = |path: &Path| {
+                    let quote = quote_of(source, format, path, separator);
+                    has_rows(path, &file.path, (separator, quote), per_file)
+                };
+                // of a file that another rank reads the first rows are looked at, no more
+                if file.is_read || !rewriting.run_first(&file.path, &path, stop)? || !enough(&path) {
+                    rewriting.run(&file.path, &path, stop)?;
+                }
                 path
             }
         };
@@ -136,7 +143,10 @@ pub(super) fn open(
     {
         let first = &same[0];
         let schema: Schema = first.names.iter().map(|name| Field::new(name.into(), dtype_of(kind(name)))).collect();
-        let paths = same.iter().map(|text| PlRefPath::try_from_path(&text.path)).collect::<PolarsResult<_>>();
+        let own: Vec<&Text> = same.iter().filter(|text| text.file.is_read).collect();
+        let stand_in = own.is_empty().then_some(first); // it has the columns, and no rows are read of it
+        let paths = own.iter().copied().chain(stand_in).map(|text| PlRefPath::try_from_path(&text.path));
+        let paths = paths.collect::<PolarsResult<_>>();
         let nulls = &dialect.null_values;
         let nulls = (!nulls.is_empty())
             .then(|| NullValues::AllColumns(nulls.iter().map(|text| text.as_str().into()).collect()));
@@ -149,8 +159,9 @@ pub(super) fn open(
             .with_schema(Some(schema.clone().into()))
             .finish()
             .map_err(Error::query)?;
+        let frame = if own.is_empty() { frame.slice(0, 0) } else { frame };
         parts.push(Part { frame, schema, partitions: first.file.partitions.clone(), name: first.file.path.clone() });
-        table.texts.extend(same.iter().map(|text| TextTable {
+        table.texts.extend(own.iter().map(|text| TextTable {
             path: text.path.clone(),
             shown: text.file.path.clone(),
             separator,
@@ -255,6 +266,12 @@ fn look(
         }
     }
     Ok((names, repeated))
+}
+
+/// Whether a text has more than so many rows, as far as it can be read.
+fn has_rows(path: &Path, shown: &Path, (separator, quote): (u8, Option<u8>), rows: usize) -> bool {
+    let Ok(mut lines) = Lines::open(path, shown, separator, quote) else { return false };
+    (0..rows + 2).all(|_| matches!(lines.next_row(), Ok(Some(_))))
 }
 
 /// Whether this is a time with an offset from UTC other than none: `2024-03-01T00:00:00+05:30`.

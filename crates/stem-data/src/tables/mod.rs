@@ -84,7 +84,7 @@ impl Tables {
         let names: Vec<String> = names.iter().map(|name| name.as_ref().to_string()).collect();
         let files = match names.as_slice() {
             [name] if name == STDIN => {
-                vec![SourceFile { path: STDIN.into(), bytes: 0, modified: 0, partitions: vec![] }]
+                vec![SourceFile { path: STDIN.into(), bytes: 0, modified: 0, partitions: vec![], is_read: true }]
             }
             names if names.iter().any(|name| name == STDIN) => {
                 let what = "stdin is one table: name nothing beside it".to_string();

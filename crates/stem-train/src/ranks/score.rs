@@ -12,7 +12,7 @@ use stem_core::nn::{DistinctRows, EmbeddingTable, SlotLayout, rng, score};
 use stem_core::{Batch, Bundle, Schema, params};
 use stem_data::{BatchPlan, Dataset, EpochRows, Split};
 
-use super::{Fetched, Give, Shard, Team, Wire, numbers};
+use super::{Fetched, Give, Shard, Team, Wire, as_first, numbers};
 use crate::error::Result;
 
 /// Rows of a batch, of all ranks.
@@ -75,7 +75,7 @@ pub fn score_over<C: ModelSpec>(
     device: &Device,
 ) -> Result<Vec<Vec<f32>>> {
     let load = || -> Result<Vec<State<C::Model>>> { Ok(Bundle::<C>::open(path)?.load_states(device)?) };
-    let mut states = ranks.as_first(if ranks.is_first() { load() } else { Ok(Vec::new()) })?.into_iter();
+    let mut states = as_first(ranks, if ranks.is_first() { load() } else { Ok(Vec::new()) })?.into_iter();
     let tasks_of_states =
         ranks.from_first(|| states.as_slice().iter().map(|state| state.tasks.clone()).collect::<Vec<_>>());
     let (schema, tasks) = (dataset.schema(), dataset.schema().tasks.len());

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::log::RunLog;
 use crate::prior::LearnedPrior;
-use crate::ranks::{Team, sum_few};
+use crate::ranks::{Team, as_first, sum_few};
 use crate::step::TrainState;
 
 impl<'l, C: ModelSpec> Training<'l, C> {
@@ -106,7 +106,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let ranks = &self.learner.ranks;
         let state = self.state.as_mut().expect("a step takes the state and puts it back");
         checkpoints.give_all(&mut state.large_mut());
-        ranks.as_first(checkpoints.wait(&mut self.keeper))?; // the one before
+        as_first(ranks, checkpoints.wait(&mut self.keeper))?; // the one before
         let whole = state.shard().map_or(state.table.rows().dims()[0], |shard| shard.whole());
         let bytes = 4 * state.row_floats();
         let mut count = [checkpoints.changed() as f64];
@@ -117,7 +117,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let (matrices, table_steps, network_steps) = state.matrices();
         let place = self.place(table_steps, network_steps)?;
         let of_rows = if plan == Plan::OnTop { format!("{count} rows") } else { "all rows".to_string() };
-        ranks.as_first(checkpoints.write(place, &matrices, plan, count, &mut self.keeper))?;
+        as_first(ranks, checkpoints.write(place, &matrices, plan, count, &mut self.keeper))?;
         drop(matrices);
         let state = self.state.as_mut().expect("a step takes the state and puts it back");
         checkpoints.give_some(&mut state.large_mut());

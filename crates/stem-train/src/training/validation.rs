@@ -22,6 +22,7 @@ use crate::learner::Learner;
 use crate::log::by_task;
 use crate::loss_meter::LossMeter;
 use crate::measure::scores_of;
+use crate::ranks::as_first;
 use crate::start::CHECKPOINT;
 use crate::step::TrainState;
 
@@ -227,7 +228,7 @@ fn write<C: ModelSpec>(
         }
         Ok(())
     };
-    learner.ranks.as_first(save())
+    as_first(&learner.ranks, save())
 }
 
 /// Whether all weights are numbers.

@@ -11,6 +11,7 @@ use stem_core::Vocabulary;
 use stem_data::{Split, SplitStatistics};
 use stem_experiment::write_data_page;
 use stem_train::memory;
+use stem_train::ranks::Team;
 
 use self::facts::FactsAnswer;
 use crate::args::DataArgs;
@@ -23,7 +24,8 @@ use crate::console::{Console, Result};
 #[command(after_help = "\
 Examples:
   stem prepare --recipe recipe.toml --columns out/columns
-  stem prepare --recipe datasets/simulated/recipe.toml --data out/simulated --columns out/simulated/columns --json")]
+  stem prepare --recipe datasets/simulated/recipe.toml --data out/simulated --columns out/simulated/columns --json
+  mpirun -n 4 stem prepare --recipe recipe.toml --columns out/columns    # each process reads its own files (docs/beyond-one-machine.md)")]
 #[command(mut_arg("columns", |columns| columns.alias("out").required(true).help(
     "Folder for the encoded columns; an encoded data set that is there already is replaced"
 )))]
@@ -56,11 +58,13 @@ struct SplitAnswer<'a> {
     base_rates: BTreeMap<&'a str, Option<f64>>,
 }
 
-pub(crate) fn run(args: &Args, console: &Console) -> Result {
+pub(crate) fn run(args: &Args, ranks: &Team, console: &Console) -> Result {
     console.stop_on_signal()?;
     let begun = Instant::now();
     let columns = &args.data.columns(Path::new(""));
-    let dataset = args.data.open()?.encode(columns, console)?;
+    let Some(dataset) = args.data.open()?.encode_over(ranks, columns, console)? else {
+        return Ok(()); // what was encoded, the first tells
+    };
     let page = write_data_page(&dataset, columns)?;
     let rows = Split::ALL.iter().map(|&split| dataset.rows(split)).sum();
     let tasks: Vec<&str> = dataset.schema().tasks.iter().map(|task| task.name.as_str()).collect();

@@ -1,6 +1,8 @@
 //! Keys to dense codes, in the order of first sight.
 //!
-//! Code 0 is padding, code 1 is null; keys count from 2.
+//! Code 0 is padding, code 1 is null; keys count from 2. How keys travel between ranks is in `travel`.
+
+mod travel;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -58,6 +60,23 @@ pub(crate) enum Keys {
     Texts(Texts),
     /// None is kept.
     Hashed(Vocabulary),
+}
+
+impl Keys {
+    /// A number of each code that its key alone decides; `None` where the code is that.
+    pub(crate) fn marks(&self) -> Option<Vec<u32>> {
+        let head = [PAD, NULL];
+        Some(match self {
+            Self::Integers(keys) => {
+                head.into_iter().chain(keys.iter().map(|&key| hash_of_integer(key) as u32)).collect()
+            }
+            Self::Texts(texts) => {
+                let keys = (0..texts.len()).map(|place| xxh3_64(texts.bytes_of(place)) as u32);
+                head.into_iter().chain(keys).collect()
+            }
+            Self::Hashed(_) => return None,
+        })
+    }
 }
 
 /// The place of a code's key.
@@ -178,7 +197,7 @@ impl Dictionary {
         }
     }
 
-    fn turn_to_texts(&mut self) {
+    pub(crate) fn turn_to_texts(&mut self) {
         if self.integers {
             let digits = std::mem::take(&mut self.keys);
             (self.integers, self.direct, self.table, self.next) = (false, vec![], HashTable::new(), FIRST);
@@ -288,7 +307,7 @@ impl Dictionary {
     }
 
     /// Text keys.
-    pub(crate) fn text_keys(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn text_keys(&self) -> impl ExactSizeIterator<Item = &str> {
         (0..self.texts.len()).map(|place| self.texts.get(place))
     }
 }
