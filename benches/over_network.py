@@ -1,0 +1,241 @@
+"""What a step of two ranks takes over a network, against the model of `ranks_cost`. As root, on Linux, with `ip` and Open MPI:
+
+    cargo build --release --workspace --features mpi --bins
+    python3 benches/over_network.py --stem target/release/stem --cost target/release/ranks_cost
+
+Each rank has a network namespace, a host of its own as far as MPI sees. A program between them hands packets on, at a rate and after a delay: a wire with 64 KB packets. (`tc netem`
+does the same where the kernel has it.) How long a byte and a stream take on it is measured, and that is what the model is told, with what one process of one thread takes for a row;
+of messages and distinct rows it believes its defaults. Rounds take turns over all wires and of each the fastest counts: the machine may have other work.
+"""
+
+import argparse
+import ctypes
+import fcntl
+import json
+import os
+import re
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+
+HOSTS = {"stem-a": "10.77.0.1", "stem-b": "10.77.0.2"}
+DEVICE = "stem0"
+PACKET = 64_000
+BATCH, VALUES, DIM = 4096, 100_000, 16
+
+
+def run(*words):
+    return subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True).stdout
+
+
+def open_device(namespace):
+    """A network device in a namespace whose packets this process reads and writes."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    assert libc.setns(there, 0x40000000) == 0, os.strerror(ctypes.get_errno())
+    device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.ioctl(device, 0x400454CA, struct.pack("16sH22x", DEVICE.encode(), 0x0001 | 0x1000))  # TUNSETIFF, a TUN without a header
+    assert libc.setns(home, 0x40000000) == 0
+    os.close(home), os.close(there)
+    return device
+
+
+def wire(gbit, delay):
+    """Hands packets on for ever: each takes its bytes at the rate, one after the other, and arrives `delay` seconds later."""
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # a wire does not wait for a core
+    devices = [open_device(name) for name in HOSTS]
+    for name, address in HOSTS.items():
+        run("ip", "-n", name, "addr", "add", f"{address}/24", "dev", DEVICE)
+        run("ip", "-n", name, "link", "set", DEVICE, "mtu", PACKET, "up")
+    print("up", flush=True)
+    poll = selectors.DefaultSelector()
+    for place, device in enumerate(devices):
+        poll.register(device, selectors.EVENT_READ, place)
+    under_way, free = [deque(), deque()], [0.0, 0.0]  # by whose they are: (due, packet); when the wire is free
+    while True:
+        due = min((packets[0][0] for packets in under_way if packets), default=None)
+        left = None if due is None else max(0.0, due - time.perf_counter())
+        # Sleeps are late by some 60 microseconds; the last stretch is waited for in place.
+        for key, _ in poll.select(0 if left is not None and left < 1e-4 else left and left - 1e-4):
+            try:
+                packet = os.read(key.fd, 65536)
+            except BlockingIOError:
+                continue
+            place = key.data
+            free[place] = max(free[place], time.perf_counter()) + 8 * len(packet) / (gbit * 1e9)
+            under_way[place].append((free[place] + delay, packet))
+        now = time.perf_counter()
+        for place, packets in enumerate(under_way):
+            while packets and packets[0][0] <= now:
+                try:
+                    os.write(devices[1 - place], packets[0][1])
+                except BlockingIOError:
+                    break
+                packets.popleft()
+
+
+def answer():
+    """The other end of `link`: gives back single bytes, then takes a stream and says that it is whole."""
+    with socket.create_server((HOSTS["stem-b"], 7070)) as server:
+        print("up", flush=True)
+        peer, _ = server.accept()
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(200):
+            peer.sendall(peer.recv(1))
+        left = STREAM
+        while left:
+            left -= len(peer.recv(min(left, 1 << 20)))
+        peer.sendall(b"!")
+
+
+STREAM = 1 << 26
+
+
+def ask():
+    """Seconds until a byte is there, and bytes a second, as TCP finds them."""
+    with socket.create_connection((HOSTS["stem-b"], 7070)) as peer:
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        trips = []
+        for _ in range(200):
+            begun = time.perf_counter()
+            peer.sendall(b"?"), peer.recv(1)
+            trips.append(time.perf_counter() - begun)
+        latency = sorted(trips)[len(trips) // 4] / 2
+        begun = time.perf_counter()
+        peer.sendall(bytes(STREAM)), peer.recv(1)
+        print(json.dumps([latency, STREAM / (time.perf_counter() - begun - 2 * latency)]))
+
+
+def link():
+    within = lambda name, what: ["ip", "netns", "exec", name, sys.executable, __file__, what]
+    other = subprocess.Popen(within("stem-b", "answer"), stdout=subprocess.PIPE, text=True)
+    other.stdout.readline()
+    found = json.loads(run(*within("stem-a", "ask")))
+    other.wait()
+    return found
+
+
+def prepare(folder, rows):
+    """Two fields whose values are all as frequent, so that what is drawn is known."""
+    field = [f'{{ column = "{name}", kind = "category" }}' for name in ("user", "item")]
+    (folder / "recipe.toml").write_text(f"""
+name = "network"
+source = [{{ name = "log", file = "log.csv" }}]
+field = [{", ".join(field)}]
+label = [{{ column = "a" }}, {{ column = "b" }}]
+split = {{ kind = "random", valid = 0.02, test = 0.02, seed = 3 }}
+[simulator]
+users = {VALUES}
+items = {VALUES}
+rows = {rows}
+activity = 0.0
+exposure = 0.0
+""")
+    (folder / "experiment.toml").write_text(
+        f"[train]\nbatch_size = {BATCH}\nepochs = 1\nembedding_l2 = 1e-6\n"
+        f"[stem]\ndim = {DIM}\nshared_experts = 1\nexperts = [64, 32]\ngate = [32]\ntower = [32]\n"
+    )
+
+
+def train(stem, folder, over):
+    """Seconds a step, and how many parameters the network has."""
+    own = [stem, "train", "--recipe", folder / "recipe.toml", "--data", folder, "--experiment", folder / "experiment.toml"]
+    own += ["--out", folder / "out", "--force"]
+    agent = folder / "agent"
+    agent.write_text('#!/bin/sh\ncase $1 in *.1) name=stem-a;; *) name=stem-b;; esac\nshift\nexec ip netns exec $name sh -c "$*"\n')
+    agent.chmod(0o755)
+    mpi = ["ip", "netns", "exec", "stem-a", "mpirun", "--allow-run-as-root", "--bind-to", "none", "-n", 2]
+    mpi += ["-H", ",".join(f"{address}:1" for address in HOSTS.values())]
+    for key, value in {
+        "plm_rsh_agent": agent,
+        "btl": "tcp,self",
+        "btl_tcp_if_include": "10.77.0.0/24",
+        "oob_tcp_if_include": "10.77.0.0/24",
+        "mpi_yield_when_idle": 1,
+    }.items():
+        mpi += ["--mca", key, value]
+    mpi += ["-x", "RAYON_NUM_THREADS", "-x", "NO_COLOR", "-x", "POLARS_MAX_THREADS"]
+    environment = dict(os.environ, RAYON_NUM_THREADS="1", POLARS_MAX_THREADS="1", NO_COLOR="1")
+    words = [str(word) for word in (mpi + own if over else own)]
+    job = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert job.returncode == 0, job.stderr
+    metrics = json.loads((folder / "out" / "metrics.json").read_text())
+    network = re.search(r"network (\d+) parameters", job.stderr)
+    return BATCH / metrics["rows_per_second"], network and int(network[1])
+
+
+def predicted(cost, network, core_seconds, latency, bandwidth):
+    options = {
+        "rows": 2 * VALUES,
+        "fields": 2,
+        "exponent": 0,
+        "width": 3 * DIM,
+        "network": network,
+        "batch": BATCH,
+        "batch-a-machine": BATCH / 2,
+        "core-us": 1e6 * core_seconds,
+        "cores": 1,
+        "gbit": 8e-9 * bandwidth,
+        "latency-us": 1e6 * latency,
+        "ranks": 2,
+    }
+    table = run(cost, *(word for key, value in options.items() for word in (f"--{key}", value)))
+    return 1e-3 * float(table.splitlines()[-1].split("|")[4])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--stem", required=True)
+    parser.add_argument("--cost", required=True)
+    parser.add_argument("--gbit", default="1,10")
+    parser.add_argument("--delay-ms", default="0.1,1")
+    parser.add_argument("--rows", type=int, default=200_000, help="of the log: one epoch of them is trained")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    numbers = lambda text: [float(number) for number in text.split(",")]
+    wires = [(gbit, delay) for gbit in numbers(arguments.gbit) for delay in numbers(arguments.delay_ms)]
+    for name in HOSTS:
+        run("ip", "netns", "add", name)
+        run("ip", "-n", name, "link", "set", "lo", "up")
+        run("ip", "netns", "exec", name, "sh", "-c", "echo 0 >/proc/sys/net/ipv4/tcp_slow_start_after_idle")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            prepare(folder, arguments.rows)
+            alone, network = train(arguments.stem, folder, False)
+            steps, links = dict.fromkeys(wires, float("inf")), {}
+            for _ in range(arguments.rounds):
+                alone = min(alone, train(arguments.stem, folder, False)[0])
+                for gbit, delay in wires:
+                    between = subprocess.Popen([sys.executable, __file__, "wire", str(gbit), str(delay / 1e3)], stdout=subprocess.PIPE, text=True)
+                    between.stdout.readline()
+                    try:
+                        found = link()
+                        seen = links.setdefault((gbit, delay), found)
+                        links[gbit, delay] = [min(seen[0], found[0]), max(seen[1], found[1])]
+                        steps[gbit, delay] = min(steps[gbit, delay], train(arguments.stem, folder, True)[0])
+                    finally:
+                        between.kill()
+                        between.wait()
+            print(f"one process of one thread: {1e3 * alone:.2f} ms a step of {BATCH} rows, network {network} parameters\n")
+            print("| wire | as TCP finds it | ms a step, measured | by the model | model over measured |\n|---|---|---|---|---|")
+            for (gbit, delay), (latency, bandwidth) in links.items():
+                expected, step = predicted(arguments.cost, network, alone / BATCH, latency, bandwidth), steps[gbit, delay]
+                found = f"{8e-9 * bandwidth:.2f} Gbit/s, {1e3 * latency:.2f} ms"
+                print(f"| {gbit:g} Gbit/s, {delay:g} ms | {found} | {1e3 * step:.2f} | {1e3 * expected:.2f} | {expected / step:.2f} |")
+    finally:
+        for name in HOSTS:
+            run("ip", "netns", "del", name)
+
+
+if len(sys.argv) > 1 and sys.argv[1] in ("wire", "answer", "ask"):
+    {"wire": lambda: wire(float(sys.argv[2]), float(sys.argv[3])), "answer": answer, "ask": ask}[sys.argv[1]]()
+else:
+    main()
