@@ -14,10 +14,14 @@ fn part(place: usize, rows: usize) -> String {
         let n = place * 1000 + i * 7919 % 997;
         let key = |k: usize| format!("Item {}", (n * (k + 3) + place) % 61);
         let history: Vec<String> = (0..n % 9).map(key).collect();
-        let (user, item) = (n * 31 % 47, if n % 11 == 0 { String::new() } else { key(1) });
-        let category =
-            if n % 5 == 0 { "" } else { ["red", "RED", "blue", "only here"][if place == 2 { n % 4 } else { n % 3 }] };
-        let price = if n % 13 == 0 { String::new() } else { format!("{}", (n % 101) as f64 / 7.0) };
+        let (user, item) = (n * 31 % 47, if n.is_multiple_of(11) { String::new() } else { key(1) });
+        let words = ["red", "RED", "blue", "only here"];
+        let category = match n {
+            n if n.is_multiple_of(5) => "",
+            n if place == 2 => words[n % 4],
+            n => words[n % 3],
+        };
+        let price = if n.is_multiple_of(13) { String::new() } else { format!("{}", (n % 101) as f64 / 7.0) };
         let (click, seconds) = (u8::from(n * n % 7 < 3), (n % 50) as f64 / 3.0);
         text += &format!(
             "{user},{item},{},{category},{price},{},{},d{},{click},{seconds},{}\n",
@@ -120,11 +124,15 @@ fn write_log(folder: &Path, rows: &[usize]) {
 
 /// Prepares a recipe alone and by 2, 3 and 5 ranks, and holds all that is written to what one process writes.
 fn hold(folder: &Path, recipe: &str) {
+    hold_on(&[2, 3, 5], folder, recipe);
+}
+
+fn hold_on(counts: &[usize], folder: &Path, recipe: &str) {
     let (recipe, options) = (Recipe::parse(recipe, "recipe.toml").unwrap(), PrepareOptions::default());
     let alone = prepare(&recipe, folder, &folder.join("alone"), &options).unwrap();
     let expected = read(&folder.join("alone"));
-    assert!(expected.len() > 11, "{:?}", expected.keys());
-    for ranks in [2, 3, 5] {
+    assert!(expected.len() > 10, "{:?}", expected.keys());
+    for &ranks in counts {
         let out = folder.join(format!("of-{ranks}"));
         let found = Threads::run(ranks, |ranks| {
             let dataset = prepare_over(&ranks, &recipe, folder, &out, &options).unwrap();
@@ -179,7 +187,7 @@ fn the_rows_of_a_select_with_a_join_are_shared_out_too() {
 fn files_of_other_columns_and_of_more_rows_than_a_message_has_are_put_together() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("log")).unwrap();
-    let row = |i: usize, more: &str| format!("{},{},{}{more}\n", i % 5000, i % 7, u8::from(i % 3 == 0));
+    let row = |i: usize, more: &str| format!("{},{},{}{more}\n", i % 5000, i % 7, u8::from(i.is_multiple_of(3)));
     let short: String = (0..50).map(|i| row(i, "")).collect();
     let long: String = (0..70_000).map(|i| row(i * 3, &format!(",{}", i as f64 / 8.0))).collect();
     std::fs::write(folder.path().join("log/a.csv"), format!("user,item,click\n{short}")).unwrap();
@@ -192,6 +200,27 @@ fn files_of_other_columns_and_of_more_rows_than_a_message_has_are_put_together()
         split = { kind = "random", valid = 0.2, test = 0.2, seed = 1 }
     "#;
     hold(folder.path(), recipe);
+}
+
+#[test]
+fn of_more_rows_than_are_looked_at_for_copies_the_same_are_though_two_fields_have_one_vocabulary() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("log")).unwrap();
+    for (place, rows) in [100_000, 190_000].into_iter().enumerate() {
+        let row = |i: usize| {
+            format!("k{},k{},{}\n", i * 7919 % 250_007, i * 104_729 % 240_007, u8::from(i.is_multiple_of(3)))
+        };
+        let rows: String = (0..rows).map(|i| row(i + place * 50_000)).collect();
+        std::fs::write(folder.path().join(format!("log/{place}.csv")), format!("item,last,click\n{rows}")).unwrap();
+    }
+    let recipe = r#"
+        name = "copies"
+        source = [{ name = "log", files = ["log"] }]
+        field = [{ column = "item", kind = "category" }, { column = "last", kind = "category", vocabulary = "item" }]
+        label = [{ column = "click" }]
+        split = { kind = "random", valid = 0.2, test = 0.2, seed = 1 }
+    "#;
+    hold_on(&[2], folder.path(), recipe);
 }
 
 #[test]

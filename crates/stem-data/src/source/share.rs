@@ -2,7 +2,7 @@
 
 use super::files::SourceFile;
 
-/// The part of a source that one of several ranks reads: files that follow each other, of about as many bytes as the others'.
+/// The part of a source that one of several ranks reads: files that follow each other, in the order of the ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {
     pub(crate) rank: usize,
@@ -10,17 +10,39 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Says of each file whether it is read here. Each is read by one rank, and the files of a rank come before those of the next: one that
-    /// begins at a byte of the `rank`-th part of all bytes is that rank's. A rank may have none.
+    /// Says of each file whether it is read here. Each is read by one rank, the files of a rank come before those of the next, and the rank
+    /// with the most bytes has as few as can be. A rank may have none.
     pub(super) fn mark(self, files: &mut [SourceFile]) {
-        let all: u128 = files.iter().map(|file| u128::from(file.bytes)).sum();
-        let mut before = 0u128;
-        for file in files {
-            let rank = (before * self.ranks as u128).checked_div(all).unwrap_or(0).min(self.ranks as u128 - 1);
-            file.is_read = rank == self.rank as u128;
-            before += u128::from(file.bytes);
+        let bytes: Vec<u64> = files.iter().map(|file| file.bytes).collect();
+        let readers = readers(&bytes, most_of_one(&bytes, self.ranks));
+        files.iter_mut().zip(readers).for_each(|(file, rank)| file.is_read = rank == self.rank);
+    }
+}
+
+/// The rank of each file, where each takes files until another would be more than `most` bytes.
+fn readers(bytes: &[u64], most: u64) -> Vec<usize> {
+    let (mut rank, mut taken) = (0, 0);
+    let reader = bytes.iter().map(|&bytes| {
+        if taken + bytes > most && taken > 0 {
+            (rank, taken) = (rank + 1, 0);
+        }
+        taken += bytes;
+        rank
+    });
+    reader.collect()
+}
+
+/// The least number of bytes that the rank with the most of them can have.
+fn most_of_one(bytes: &[u64], ranks: usize) -> u64 {
+    let (mut least, mut most) = (bytes.iter().copied().max().unwrap_or(0), bytes.iter().sum());
+    while least < most {
+        let middle = least + (most - least) / 2;
+        match readers(bytes, middle).last().is_none_or(|last| *last < ranks) {
+            true => most = middle,
+            false => least = middle + 1,
         }
     }
+    most
 }
 
 #[cfg(test)]
@@ -49,7 +71,9 @@ mod tests {
     fn files_are_shared_out_by_their_bytes_in_their_order() {
         let of = |bytes: &[u64], ranks| (0..ranks).map(|rank| read_by(bytes, rank, ranks)).collect::<Vec<_>>();
         assert_eq!(of(&[10, 10, 10, 10], 2), [vec![0, 1], vec![2, 3]]);
-        assert_eq!(of(&[90, 5, 5], 3), [vec![0], vec![], vec![1, 2]]);
+        assert_eq!(of(&[90, 5, 5], 3), [vec![0], vec![1, 2], vec![]]);
+        assert_eq!(of(&[10, 19], 2), [vec![0], vec![1]]);
+        assert_eq!(of(&[1, 9, 5, 5], 3), [vec![0, 1], vec![2, 3], vec![]], "ten bytes each: nothing is won by a third");
         assert_eq!(of(&[7], 3), [vec![0], vec![], vec![]], "more ranks than files");
         assert_eq!(of(&[0, 0], 2), [vec![0, 1], vec![]]);
     }
