@@ -58,25 +58,17 @@ impl Row {
 
 impl Pairs {
     pub(super) fn new(sample: &Sample, scores: &[f32]) -> Self {
-        let (of_places, different) = levels(sample);
-        let mut rows = ascending((0..sample.len()).map(|place| (sample.score(scores, place), place as u32)));
-        let mut ties = Vec::new();
-        let mut start = 0;
-        for run in rows.chunk_by_mut(|a, b| a.0 == b.0) {
-            let end = start + run.len();
-            if run.len() > 1 {
-                run.sort_unstable_by_key(|(_, place)| of_places[*place as usize]);
-                ties.push([start as u32, end as u32]);
+        let score = |place: usize| sample.score(scores, place);
+        let (rows, weights, ties, different) = match sample.own_weights() {
+            None => {
+                let Sorted { rows, ties, different, .. } = sorted(sample, score, |_| ());
+                (rows, None, ties, different)
             }
-            start = end;
-        }
-        let weights: Option<Vec<f32>> =
-            sample.own_weights().map(|weights| rows.iter().map(|(_, place)| weights[*place as usize]).collect());
-        let row = |&(_, place): &(f32, u32)| Row {
-            group: sample.marks()[place as usize] >> 1,
-            label: of_places[place as usize] << 1,
+            Some(weights) => {
+                let Sorted { rows, weights, ties, different } = sorted(sample, score, |place| weights[place]);
+                (rows, Some(weights), ties, different)
+            }
         };
-        let rows: Vec<Row> = rows.iter().map(row).collect();
         let mut pairs = Self {
             different,
             ties,
@@ -125,30 +117,6 @@ impl Pairs {
         let weight = |row: &Row, weights: &Option<Vec<f32>>, place: usize| {
             f64::from(counts[row.group as usize]) * weights.as_ref().map_or(1.0, |weights| f64::from(weights[place]))
         };
-        // Stretches before a row's own, and rows of its score.
-        let mut below = Fenwick(vec![0.0; self.starts.len()]);
-        let mut won = 0.0;
-        let mut ties = self.ties.iter().peekable();
-        let mut start = 0;
-        while start < self.rows.len() {
-            let tie = ties.next_if(|[tie, _]| *tie as usize == start);
-            let end = tie.map_or(start + 1, |[_, end]| *end as usize);
-            let mut lower = [0.0, 0.0]; // of the rows of this score: those with a lower label, and with the same
-            for place in start..end {
-                let row = &self.rows[place];
-                let weight = weight(row, &self.weights, place);
-                if place > start && self.rows[place - 1].label != row.label {
-                    lower = [lower[0] + lower[1], 0.0];
-                }
-                won += weight * (below.before(row.stretch()) + lower[0] / 2.0);
-                lower[1] += weight;
-            }
-            for place in start..end {
-                let row = &self.rows[place];
-                below.add(row.stretch(), weight(row, &self.weights, place));
-            }
-            start = end;
-        }
         let within = |stretch: &[u32]| {
             let (first, behind) = (stretch[0] as usize, stretch[1] as usize);
             let places = first..behind;
@@ -156,7 +124,10 @@ impl Pairs {
                 weight(row, &self.weights_by_stretch, place)
             })
         };
-        let found: Vec<Within> = self.starts.par_windows(2).map(within).collect();
+        let (mut won, found): (f64, Vec<Within>) = rayon::join(
+            || self.among_stretches(&|place, row| weight(row, &self.weights, place)),
+            || self.starts.par_windows(2).map(within).collect(),
+        );
         // Pairs of different labels: every label with those below it.
         let (mut pairs, mut lower) = (0.0, 0.0);
         for stretch in found {
@@ -167,10 +138,36 @@ impl Pairs {
         (pairs > 0.0).then(|| won / pairs)
     }
 
+    /// What rows win against those of the stretches before their own, and half of what they have against rows of their score.
+    fn among_stretches(&self, weight: &impl Fn(usize, &Row) -> f64) -> f64 {
+        let mut below = Fenwick::of(self.starts.len());
+        let (mut won, mut start) = (0.0, 0);
+        for &[tie, end] in self.ties.iter().chain([&[self.rows.len() as u32; 2]]) {
+            for (place, row) in (start..).zip(&self.rows[start..tie as usize]) {
+                let (stretch, weight) = (row.stretch(), weight(place, row));
+                won += weight * below.before(stretch);
+                below.add(stretch, weight);
+            }
+            let tied = || (tie as usize..).zip(&self.rows[tie as usize..end as usize]);
+            let mut lower = [0.0, 0.0]; // of the rows of this score: those with a lower label, and with the same
+            for (place, row) in tied() {
+                let weight = weight(place, row);
+                if place > tie as usize && self.rows[place - 1].label != row.label {
+                    lower = [lower[0] + lower[1], 0.0];
+                }
+                won += weight * (below.before(row.stretch()) + lower[0] / 2.0);
+                lower[1] += weight;
+            }
+            tied().for_each(|(place, row)| below.add(row.stretch(), weight(place, row)));
+            start = end as usize;
+        }
+        won
+    }
+
     /// What the rows of a stretch win against each other.
     fn within(&self, first: usize, rows: &[Row], weight: &(impl Fn(usize, &Row) -> f64 + Sync)) -> Within {
         let size = (1 << STRETCH).min(self.different);
-        let mut below = Fenwick(vec![0.0; size]);
+        let mut below = Fenwick::of(size);
         let mut of_label = vec![0.0; size];
         let (mut won, mut start) = (0.0, 0);
         while start < rows.len() {
@@ -200,25 +197,61 @@ struct Within {
     weight: f64,
 }
 
-/// Which of the different labels each row has, and how many there are. -0 and 0 are one label.
-fn levels(sample: &Sample) -> (Vec<u32>, usize) {
-    let rows = ascending(sample.labels().zip(0u32..));
-    let mut levels = vec![0; rows.len()];
-    let mut different = 0;
-    for run in rows.chunk_by(|a, b| a.0 == b.0) {
-        run.iter().for_each(|(_, place)| levels[*place as usize] = different);
-        different += 1;
-    }
-    (levels, different as usize)
+/// Rows by ascending score, those of one score by ascending label.
+struct Sorted<W> {
+    rows: Vec<Row>,
+    weights: Vec<W>,
+    ties: Vec<[u32; 2]>,
+    different: usize,
 }
 
-/// Sums of weights over the first so many levels.
-struct Fenwick(Vec<f64>);
+/// Sorts by label, counts the labels, and sorts by score what is in that order already. All that belongs to a row goes with it, so that nothing is looked
+/// up at a place that only the order tells. -0 and 0 are one label, and one score.
+fn sorted<W: Copy + Send>(sample: &Sample, score: impl Fn(usize) -> f32, weight: impl Fn(usize) -> W) -> Sorted<W> {
+    let of_place = |(place, label): (usize, f32)| {
+        let group = sample.marks()[place] >> 1;
+        (label, (score(place) + 0.0, group, weight(place)))
+    };
+    let by_label = ascending(sample.labels().enumerate().map(of_place));
+    let (mut different, mut last) = (0, None);
+    let by_label = by_label.into_iter().map(|(label, (score, group, weight))| {
+        different += u32::from(last != Some(label));
+        last = Some(label);
+        (score, (Row { group, label: (different - 1) << 1 }, weight))
+    });
+    let by_score = ascending(by_label);
+    let (mut ties, mut start) = (Vec::new(), 0);
+    for run in by_score.chunk_by(|a, b| a.0 == b.0) {
+        let end = start + run.len();
+        if run.len() > 1 {
+            ties.push([start as u32, end as u32]);
+        }
+        start = end;
+    }
+    let weights = by_score.iter().map(|(_, (_, weight))| *weight).collect();
+    let rows = by_score.into_iter().map(|(_, (row, _))| row).collect();
+    Sorted { rows, weights, ties, different: different as usize }
+}
+
+/// Sums of weights over the first so many levels. The first level of all is by itself: often half of the rows are there (nothing was watched), and
+/// in the tree each would take the longest way.
+struct Fenwick {
+    first: f64,
+    others: Vec<f64>,
+}
 
 impl Fenwick {
+    /// Of so many levels, at least one.
+    fn of(levels: usize) -> Self {
+        Self { first: 0.0, others: vec![0.0; levels.saturating_sub(1)] }
+    }
+
     fn add(&mut self, level: usize, weight: f64) {
-        let mut node = level;
-        while let Some(sum) = self.0.get_mut(node) {
+        let Some(mut node) = level.checked_sub(1) else {
+            self.first += weight;
+            return;
+        };
+        while let Some(sum) = self.others.get_mut(node) {
             *sum += weight;
             node |= node + 1;
         }
@@ -226,9 +259,10 @@ impl Fenwick {
 
     /// Of the levels before one.
     fn before(&self, level: usize) -> f64 {
-        let (mut behind, mut sum) = (level, 0.0);
+        let Some(mut behind) = level.checked_sub(1) else { return 0.0 };
+        let mut sum = self.first;
         while behind > 0 {
-            sum += self.0[behind - 1];
+            sum += self.others[behind - 1];
             behind &= behind - 1;
         }
         sum
