@@ -119,7 +119,7 @@ pub(crate) fn scores_of<C: ModelSpec>(
     let mut scores = Vec::new();
     for batch in dataset.batches(split, BatchPlan { size: config.batch_size, shuffle: None }) {
         batch.check(schema)?;
-        scores.extend(score(&network, &state.table, state.layout(), &schema, &batch));
+        scores.extend(score(&network, &state.table, state.layout(), schema, &batch));
     }
     Ok(scores)
 }
