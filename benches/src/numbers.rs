@@ -16,7 +16,7 @@ const CLOSE: &str = " -->\n";
 const END: &str = "<!-- end of numbers -->";
 
 /// The texts that hold marked parts, below the workspace.
-pub const TEXTS: [&str; 3] = ["README.md", "docs/benchmarks.md", "docs/learned-priors.md"];
+pub const TEXTS: [&str; 4] = ["README.md", "docs/benchmarks.md", "docs/learned-priors.md", "docs/models.md"];
 
 fn text_in(folder: &Path, name: &str) -> Result<String, String> {
     let path = folder.join(name);
