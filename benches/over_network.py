@@ -4,8 +4,8 @@
     python3 benches/over_network.py --stem target/release/stem --cost target/release/ranks_cost
 
 Each rank has a network namespace, a host of its own as far as MPI sees. A program between them hands packets on, at a rate and after a delay: a wire with 64 KB packets. (`tc netem`
-does the same where the kernel has it.) How long a byte and a stream take on it is measured, and that is what the model is told, with what one process of one thread takes for a row;
-of messages and distinct rows it believes its defaults. Rounds take turns over all wires and of each the fastest counts: the machine may have other work.
+does the same where the kernel has it.) The model is told what is measured without the wire: how long a byte and a stream take on it, what one process of one thread takes for a row,
+and what two ranks that share memory take more than half of that, for each distinct row. Rounds take turns over all wires and of each the fastest counts: the machine may have other work.
 """
 
 import argparse
@@ -139,39 +139,40 @@ activity = 0.0
 exposure = 0.0
 """)
     (folder / "experiment.toml").write_text(
-        f"[train]\nbatch_size = {BATCH}\nepochs = 1\nembedding_l2 = 1e-6\n"
+        f"[train]\nbatch_size = {BATCH}\nepochs = 1\nembedding_l2 = 0.0\n"
         f"[stem]\ndim = {DIM}\nshared_experts = 1\nexperts = [64, 32]\ngate = [32]\ntower = [32]\n"
     )
 
 
-def train(stem, folder, over):
-    """Seconds a step, and how many parameters the network has."""
+def train(stem, folder, ranks):
+    """Seconds a step, and how many parameters the network has: of one process, of two ranks that share memory, of two with the wire between them."""
     own = [stem, "train", "--recipe", folder / "recipe.toml", "--data", folder, "--experiment", folder / "experiment.toml"]
     own += ["--out", folder / "out", "--force"]
     agent = folder / "agent"
     agent.write_text('#!/bin/sh\ncase $1 in *.1) name=stem-a;; *) name=stem-b;; esac\nshift\nexec ip netns exec $name sh -c "$*"\n')
     agent.chmod(0o755)
-    mpi = ["ip", "netns", "exec", "stem-a", "mpirun", "--allow-run-as-root", "--bind-to", "none", "-n", 2]
-    mpi += ["-H", ",".join(f"{address}:1" for address in HOSTS.values())]
+    mpi = ["mpirun", "--allow-run-as-root", "--bind-to", "none", "--oversubscribe", "--mca", "mpi_yield_when_idle", 1, "-n", 2]
+    over = ["-H", ",".join(f"{address}:1" for address in HOSTS.values())]
     for key, value in {
         "plm_rsh_agent": agent,
         "btl": "tcp,self",
         "btl_tcp_if_include": "10.77.0.0/24",
         "oob_tcp_if_include": "10.77.0.0/24",
-        "mpi_yield_when_idle": 1,
     }.items():
-        mpi += ["--mca", key, value]
-    mpi += ["-x", "RAYON_NUM_THREADS", "-x", "NO_COLOR", "-x", "POLARS_MAX_THREADS"]
+        over += ["--mca", key, value]
+    over += ["-x", "RAYON_NUM_THREADS", "-x", "NO_COLOR", "-x", "POLARS_MAX_THREADS"]
     environment = dict(os.environ, RAYON_NUM_THREADS="1", POLARS_MAX_THREADS="1", NO_COLOR="1")
-    words = [str(word) for word in (mpi + own if over else own)]
-    job = subprocess.run(words, env=environment, capture_output=True, text=True)
+    words = {"alone": own, "shared": mpi + own, "wire": ["ip", "netns", "exec", "stem-a", *mpi, *over, *own]}[ranks]
+    job = subprocess.run([str(word) for word in words], env=environment, capture_output=True, text=True)
     assert job.returncode == 0, job.stderr
     metrics = json.loads((folder / "out" / "metrics.json").read_text())
     network = re.search(r"network (\d+) parameters", job.stderr)
     return BATCH / metrics["rows_per_second"], network and int(network[1])
 
 
-def predicted(cost, network, core_seconds, latency, bandwidth):
+def predicted(cost, network, alone, shared, latency, bandwidth):
+    """Seconds a step by the model."""
+    drawn = 2 * VALUES * (1 - (1 - 1 / VALUES) ** (BATCH / 2))  # distinct rows of a rank
     options = {
         "rows": 2 * VALUES,
         "fields": 2,
@@ -180,7 +181,8 @@ def predicted(cost, network, core_seconds, latency, bandwidth):
         "network": network,
         "batch": BATCH,
         "batch-a-machine": BATCH / 2,
-        "core-us": 1e6 * core_seconds,
+        "core-us": 1e6 * alone / BATCH,
+        "distinct-ns": 1e9 * max(0.0, shared - alone / 2) / drawn,
         "cores": 1,
         "gbit": 8e-9 * bandwidth,
         "latency-us": 1e6 * latency,
@@ -209,10 +211,12 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
             prepare(folder, arguments.rows)
-            alone, network = train(arguments.stem, folder, False)
+            alone, network = train(arguments.stem, folder, "alone")
+            shared = float("inf")
             steps, links = dict.fromkeys(wires, float("inf")), {}
             for _ in range(arguments.rounds):
-                alone = min(alone, train(arguments.stem, folder, False)[0])
+                alone = min(alone, train(arguments.stem, folder, "alone")[0])
+                shared = min(shared, train(arguments.stem, folder, "shared")[0])
                 for gbit, delay in wires:
                     between = subprocess.Popen([sys.executable, __file__, "wire", str(gbit), str(delay / 1e3)], stdout=subprocess.PIPE, text=True)
                     between.stdout.readline()
@@ -220,14 +224,14 @@ def main():
                         found = link()
                         seen = links.setdefault((gbit, delay), found)
                         links[gbit, delay] = [min(seen[0], found[0]), max(seen[1], found[1])]
-                        steps[gbit, delay] = min(steps[gbit, delay], train(arguments.stem, folder, True)[0])
+                        steps[gbit, delay] = min(steps[gbit, delay], train(arguments.stem, folder, "wire")[0])
                     finally:
                         between.kill()
                         between.wait()
-            print(f"one process of one thread: {1e3 * alone:.2f} ms a step of {BATCH} rows, network {network} parameters\n")
+            print(f"one process of one thread: {1e3 * alone:.2f} ms a step of {BATCH} rows, network {network} parameters; two that share memory: {1e3 * shared:.2f} ms\n")
             print("| wire | as TCP finds it | ms a step, measured | by the model | model over measured |\n|---|---|---|---|---|")
             for (gbit, delay), (latency, bandwidth) in links.items():
-                expected, step = predicted(arguments.cost, network, alone / BATCH, latency, bandwidth), steps[gbit, delay]
+                expected, step = predicted(arguments.cost, network, alone, shared, latency, bandwidth), steps[gbit, delay]
                 found = f"{8e-9 * bandwidth:.2f} Gbit/s, {1e3 * latency:.2f} ms"
                 print(f"| {gbit:g} Gbit/s, {delay:g} ms | {found} | {1e3 * step:.2f} | {1e3 * expected:.2f} | {expected / step:.2f} |")
     finally:
