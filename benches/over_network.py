@@ -24,10 +24,13 @@ import time
 from collections import deque
 from pathlib import Path
 
+from over_ranks import SIZES
+
 HOSTS = {"stem-a": "10.77.0.1", "stem-b": "10.77.0.2"}
 DEVICE = "stem0"
 PACKET = 64_000
-BATCH, VALUES, DIM = 4096, 100_000, 16
+BATCH, VALUES = 4096, 100_000
+WIDTH = 3 * 16  # of two tasks and what they share, with the `dim` of the sizes
 
 
 def run(*words):
@@ -140,7 +143,7 @@ exposure = 0.0
 """)
     (folder / "experiment.toml").write_text(
         f"[train]\nbatch_size = {BATCH}\nepochs = 1\nembedding_l2 = 0.0\n"
-        f"[stem]\ndim = {DIM}\nshared_experts = 1\nexperts = [64, 32]\ngate = [32]\ntower = [32]\n"
+        f"[stem]\n{SIZES['small']}\n"
     )
 
 
@@ -177,7 +180,7 @@ def predicted(cost, network, alone, shared, latency, bandwidth):
         "rows": 2 * VALUES,
         "fields": 2,
         "exponent": 0,
-        "width": 3 * DIM,
+        "width": WIDTH,
         "network": network,
         "batch": BATCH,
         "batch-a-machine": BATCH / 2,

@@ -144,4 +144,5 @@ def main():
     {"speed": speed, "memory": memory}[arguments.what](arguments)
 
 
-main()
+if __name__ == "__main__":
+    main()

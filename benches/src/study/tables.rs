@@ -159,11 +159,8 @@ pub fn summary(runs: &[Run]) -> String {
 /// What a change of STEM does to its AUC under the learned prior; a row for each of `trainings` of a model and setting, a column for each data set and task that has one.
 pub fn changes<'s>(runs: &[Run], trainings: impl Iterator<Item = (&'s str, &'s Setting)> + Clone) -> String {
     let mut out = String::new();
-    let has = |data: &DataSet| {
-        let is_it = |run: &&Run, (model, setting): (&str, &Setting)| run.model == model && run.setting == setting.name;
-        let own = runs.iter().filter(|run| run.data == data.name);
-        own.into_iter().any(|run| trainings.clone().any(|training| is_it(&run, training)))
-    };
+    let is_of = |run: &Run| trainings.clone().any(|(model, setting)| run.model == model && run.setting == setting.name);
+    let has = |data: &DataSet| runs.iter().any(|run| run.data == data.name && is_of(run));
     let places: Vec<(&DataSet, &str)> = DATA
         .iter()
         .filter(|data| has(data))

@@ -39,19 +39,19 @@ impl Dropout {
             return x;
         }
         let kept = 1.0 - self.share;
-        let below = kept * 2.0f64.powi(32); // of 2^32 numbers
+        let (below, scale) = (kept * 2.0f64.powi(32), 1.0 / kept); // below: of 2^32 numbers
         let dims = x.dims();
         let count = dims.iter().product();
         let mask: Tensor<1> = GENERATOR.with_borrow_mut(|generator| {
             if on_host(&device) {
-                let bit = |_| f32::from(u8::from(generator.next_u32() < below as u32));
-                Tensor::from_data(TensorData::new((0..count).map(bit).collect(), [count]), &device)
+                let number = |_| if generator.next_u32() < below as u32 { scale as f32 } else { 0.0 };
+                Tensor::from_data(TensorData::new((0..count).map(number).collect(), [count]), &device)
             } else {
                 let keys = [generator.next_u32(), generator.next_u32()].map(u32::cast_signed);
-                hashed(count, keys, &device).lower_elem((below - 2.0f64.powi(31)) as i32).float()
+                hashed(count, keys, &device).lower_elem((below - 2.0f64.powi(31)) as i32).float() * scale
             }
         });
-        x * (mask * (1.0 / kept)).reshape(dims) // [E, B, O]
+        x * mask.reshape(dims) // [E, B, O]
     }
 }
 

@@ -246,18 +246,22 @@ fn the_same_number_of_ranks_gives_the_same_bits_and_metrics_are_those_of_one_pro
     }
 }
 
-#[test]
-fn what_ranks_cannot_do_yet_is_refused_by_its_name() {
+/// What a learner over so many ranks says before the first step: nothing, or the same error on all.
+fn begun(ranks: usize, model: &ModelConfig, config: &TrainConfig) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let data = without_validation(folder.path());
-    let refused = |ranks: usize, model: &ModelConfig, config: &TrainConfig| {
-        let errors = Threads::run(ranks, |ranks| {
-            let device = spec().open().unwrap();
-            Learner::over(ranks, model.clone(), &data, config.clone(), &device, folder.path()).unwrap_err().to_string()
-        });
-        assert!(errors.iter().all(|error| *error == errors[0]));
-        errors[0].clone()
-    };
+    let begun = Threads::run(ranks, |ranks| {
+        let device = spec().open().unwrap();
+        let learner = Learner::over(ranks, model.clone(), &data, config.clone(), &device, folder.path());
+        learner.map(drop).map_err(|error| error.to_string())
+    });
+    assert!(begun.iter().all(|other| *other == begun[0]), "all ranks say the same: {begun:?}");
+    begun[0].clone()
+}
+
+#[test]
+fn what_ranks_cannot_do_yet_is_refused_by_its_name() {
+    let refused = |ranks, model: &ModelConfig, config: &TrainConfig| begun(ranks, model, config).unwrap_err();
     let plain = small(ModelName::Stem);
     let dense = TrainConfig { table: stem_train::TableMode::Dense, ..config() };
     assert!(refused(2, &plain, &dense).contains("`table` is \"dense\", expected \"row-sparse\""));
@@ -272,17 +276,6 @@ fn what_ranks_cannot_do_yet_is_refused_by_its_name() {
 
 #[test]
 fn rows_that_go_by_each_other_are_refused_over_ranks_by_name_where_a_device_cannot() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = without_validation(folder.path());
-    let begun = |ranks: usize, model: &ModelConfig, config: &TrainConfig| {
-        let begun = Threads::run(ranks, |ranks| {
-            let device = spec().open().unwrap();
-            let learner = Learner::over(ranks, model.clone(), &data, config.clone(), &device, folder.path());
-            learner.map(drop).map_err(|error| error.to_string())
-        });
-        assert!(begun.iter().all(|other| *other == begun[0]), "all ranks say the same: {begun:?}");
-        begun[0].clone()
-    };
     let in_groups = in_groups().map(|loss| TrainConfig { losses: [("a".to_string(), loss)].into(), ..config() });
     let of_groups = in_groups.map(|config| (smooth(ModelName::Stem), config));
     let normalised = NORMALISED.map(|line| (small_with(ModelName::Stem, line), config()));
