@@ -148,7 +148,7 @@ class Training:
 
     def logits(self, ids):
         x = self.model.embed(ids)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             return self.network(x)
 
     def step(self, ids, labels):

@@ -1,6 +1,8 @@
 """Times whole training steps and scoring in PyTorch; prints the JSON line that the Rust `step_time` prints.
 
     python step_time.py --vocab 1000000 --batch 4096 --hidden 64,32 --shared 1 --gate 32 --tower 32 --sparse
+
+With `--device cuda` a batch travels from the host within the step, and the step's loss and the scores travel back, as they do in a training.
 """
 
 import argparse
@@ -39,6 +41,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sparse", action="store_true", help="sparse gradients and SparseAdam for the table")
     parser.add_argument("--bf16", action="store_true", help="autocast of everything after the table")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--compile", action="store_true", help="torch.compile of everything after the table")
     return parser.parse_args()
 
@@ -71,11 +74,11 @@ def main():
     batches = [data.batch(fields, args.batch, args.tasks, seed) for seed in range(args.steps + WARM_UP)]
     model = STEM(
         sum(fields), len(fields), args.tasks, args.dim, args.shared, args.specific, args.hidden, args.gate, args.tower, args.sparse
-    )
+    ).to(args.device)
     network = torch.compile(model.network) if args.compile else None
     training = Training(model, bf16=args.bf16, network=network)
-    train = clock(lambda one: training.step(*one), batches)
-    evaluate = clock(lambda one: training.score(one[0]), batches)
+    train = clock(lambda one: training.step(*(part.to(args.device) for part in one)), batches)  # reads the loss: the device has ended
+    evaluate = clock(lambda one: training.score(one[0].to(args.device)).cpu(), batches)
     line = {
         "vocab": sum(fields),
         "batch": args.batch,

@@ -142,3 +142,43 @@ fn the_network_has_a_state_for_every_element_and_parameters_without_gradient_sta
     }
     assert_eq!(floats(&network.unread), [2.0, 3.0]);
 }
+
+/// `sum of read * a`, and of `unread * b` where it is read.
+fn gradients(network: &Pair, a: [f32; 2], b: Option<[f32; 2]>) -> NetworkGradients {
+    let device = network.read.val().device();
+    let mut loss = (network.read.val() * Tensor::from_floats(a, &device)).sum();
+    if let Some([x, y]) = b {
+        loss = loss + (network.unread.val() * Tensor::from_floats([[x], [y]], &device)).sum();
+    }
+    NetworkGradients::take(network, &mut loss.backward())
+}
+
+#[test]
+fn gradients_that_are_joined_change_the_network_as_each_by_itself_does() {
+    let device = spec().open().unwrap().autodiff();
+    let adagrad = OptimizerConfig::Adagrad(Adagrad { initial: 0.1, ..Adagrad::default() });
+    let sgd = |momentum| OptimizerConfig::Sgd(Sgd { momentum, nesterov: false });
+    for config in [OptimizerConfig::default(), OptimizerConfig::AdamW(AdamW::default()), adagrad, sgd(0.0), sgd(0.9)] {
+        // A parameter joins, leaves and joins again with fewer steps behind it, which only an optimizer that counts them tells.
+        let steps = [
+            ([2.0, -0.5], None),
+            ([0.3, 0.0], Some([1.0, -4.0])),
+            ([-1.0, 7.0], Some([0.5, 0.25])),
+            ([5.0, 6.0], None),
+            ([0.1, 0.2], Some([-3.0, 9.0])),
+        ];
+        let train = |joined: bool| {
+            let mut optimizer = NetworkOptimizer::new(config);
+            steps.iter().fold(Pair::new(&device), |network, (a, b)| {
+                let gradients = gradients(&network, *a, *b);
+                let gradients = if joined { gradients.joined() } else { gradients };
+                let norm = gradients.add_squared_norm(Tensor::zeros([1], &device.clone().inner()));
+                optimizer.update(network, gradients, 0.1, &Clip::to(3.0, norm, false))
+            })
+        };
+        let (joined, apart) = (train(true), train(false));
+        for (a, b) in [(floats(&joined.read), floats(&apart.read)), (floats(&joined.unread), floats(&apart.unread))] {
+            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6), "{config:?}: {a:?}, expected {b:?}");
+        }
+    }
+}

@@ -15,8 +15,8 @@
 //! its state ("lazy", as PyTorch's `SparseAdam`): nothing decays, neither moments nor momentum nor, under AdamW, the weights. The
 //! count of steps, which Adam's bias correction reads, is the matrix's.
 //!
-//! On the host the update is one fused sweep over slices; elsewhere it is tensor operations on gathered rows. A test holds the
-//! two together.
+//! On the host the update is one fused sweep over slices; elsewhere it is tensor operations on gathered rows, and on all parameters of
+//! the network side by side. Tests hold them together.
 
 mod config;
 mod adam;
@@ -26,6 +26,7 @@ mod rule;
 mod sweep;
 mod state;
 mod clip;
+mod line;
 mod network;
 
 pub use adagrad::Adagrad;

@@ -9,6 +9,7 @@ use stem_core::params;
 
 use super::OptimizerConfig;
 use super::clip::Clip;
+use super::line::{self, LineState, Spread, Stretch, Weights};
 use super::state::{OptimizerState, Rows};
 use super::{add_scaled, squared_norm};
 
@@ -18,6 +19,8 @@ pub struct NetworkGradients {
     by_id: HashMap<ParamId, Tensor<2>>,
     /// Order of the walk, so that sums do not depend on a hash.
     order: Vec<ParamId>,
+    /// All of them one after the other, where they were joined. `[1, n]`
+    line: Option<Tensor<2>>,
 }
 
 impl NetworkGradients {
@@ -33,8 +36,18 @@ impl NetworkGradients {
         self.by_id.get(&id)
     }
 
+    /// The same, put side by side too: what is asked of all of them is then asked once. For a device off the host, which is asked op by op.
+    #[must_use]
+    pub fn joined(self) -> Self {
+        let line = (!self.order.is_empty()).then(|| line::join(self.order.iter().map(|id| &self.by_id[id])));
+        Self { line, ..self }
+    }
+
     /// Sum of squares over all parameters, started from `start [1]`.
     pub fn add_squared_norm(&self, start: Tensor<1>) -> Tensor<1> {
+        if let Some(line) = &self.line {
+            return start + squared_norm(line);
+        }
         self.order.iter().fold(start, |sum, id| sum + squared_norm(&self.by_id[id]))
     }
 
@@ -47,6 +60,7 @@ impl NetworkGradients {
     /// `self + scale * other`; `scale [1]`, 1 where it is `None`.
     #[must_use]
     pub fn add(mut self, other: &Self, scale: Option<&Tensor<1>>) -> Self {
+        self.line = None;
         for id in &other.order {
             let term = match scale {
                 Some(scale) => other.by_id[id].clone() * scale.clone().unsqueeze(),
@@ -68,7 +82,7 @@ impl NetworkGradients {
     #[must_use]
     pub fn map(self, change: impl Fn(Tensor<2>) -> Tensor<2>) -> Self {
         let by_id = self.by_id.into_iter().map(|(id, grad)| (id, change(grad))).collect();
-        Self { by_id, order: self.order }
+        Self { by_id, order: self.order, line: None }
     }
 
     /// All gradients one after the other, in the order of the walk: of every parameter whether it has one, 1 or 0, and its values, zeros where it
@@ -89,27 +103,28 @@ impl NetworkGradients {
 
     /// The gradients out of a sum of such vectors. A parameter that has none in any of them has none.
     pub(crate) fn of_flat<M: Module>(network: &M, flat: &[f32], device: &Device) -> Self {
-        let mut spread = Spread { flat, device, found: Self::default() };
-        network.visit(&mut spread);
-        spread.found
+        let mut unpack = Unpack { flat, device, found: Self::default() };
+        network.visit(&mut unpack);
+        unpack.found
     }
 
     /// Adds `rate * weight` to the gradient of every weight that has one; gives the sum of those weights' squares, `[1]`;
     /// `None` when there is none.
     pub fn decay<M: Module>(&mut self, network: &M, rate: f64) -> Option<Tensor<1>> {
+        self.line = None;
         let mut decay = Decay { gradients: self, rate, squares: None };
         network.visit(&mut decay);
         decay.squares
     }
 }
 
-struct Spread<'a> {
+struct Unpack<'a> {
     flat: &'a [f32],
     device: &'a Device,
     found: NetworkGradients,
 }
 
-impl ModuleVisitor for Spread<'_> {
+impl ModuleVisitor for Unpack<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let dims = param.val().dims();
         let width = dims.last().copied().unwrap_or(1).max(1);
@@ -156,7 +171,7 @@ impl ModuleVisitor for Collector<'_> {
     }
 }
 
-fn as_matrix<const D: usize>(tensor: Tensor<D>) -> Tensor<2> {
+pub(super) fn as_matrix<const D: usize>(tensor: Tensor<D>) -> Tensor<2> {
     let dims = tensor.dims();
     let width = dims.last().copied().unwrap_or(1).max(1);
     let rows = dims.iter().product::<usize>() / width;
@@ -168,29 +183,69 @@ fn as_matrix<const D: usize>(tensor: Tensor<D>) -> Tensor<2> {
 pub struct NetworkOptimizer {
     config: OptimizerConfig,
     state: HashMap<ParamId, OptimizerState>,
+    /// Of the parameters whose gradients came joined.
+    line: Option<LineState>,
 }
 
 impl NetworkOptimizer {
     /// Without any state yet; it grows as gradients arrive. What is row-wise in the table is element-wise here.
     pub fn new(config: OptimizerConfig) -> Self {
-        Self { config: config.element_wise(), state: HashMap::new() }
+        Self { config: config.element_wise(), state: HashMap::new(), line: None }
     }
 
-    /// The state of each parameter that has one.
-    pub(crate) fn state(&self, id: ParamId) -> Option<&OptimizerState> {
-        self.state.get(&id)
+    /// The state of a parameter that has one, copied: its matrices, and how many steps were made.
+    pub(crate) fn read_state(&self, id: ParamId) -> Option<(Vec<TensorData>, i32)> {
+        let own = self.state.get(&id).map(|state| {
+            let (matrices, step) = state.parts();
+            (matrices.iter().map(|matrix| matrix.tensor().to_data()).collect(), step)
+        });
+        own.or_else(|| self.line.as_ref()?.read(id))
     }
 
     /// Gives a parameter a state; `false` where it does not fit.
     #[must_use]
     pub(crate) fn set_state(&mut self, id: ParamId, matrices: Vec<RowMatrix>, width: usize, step: i32) -> bool {
+        self.part();
         let state = OptimizerState::from_parts(self.config, width, matrices, step);
         state.map(|state| self.state.insert(id, state)).is_some()
     }
 
-    /// One step on every parameter that has a gradient.
-    pub fn update<M: Module>(&mut self, network: M, gradients: NetworkGradients, rate: f64, clip: &Clip) -> M {
+    /// One step on every parameter that has a gradient; on all of them at once where the gradients are [joined](NetworkGradients::joined).
+    pub fn update<M: Module>(&mut self, network: M, mut gradients: NetworkGradients, rate: f64, clip: &Clip) -> M {
+        if let Some(grad) = gradients.line.take() {
+            let (stretches, weights) = Weights::of(&network, &gradients.order); // [1, n]
+            if let Some(LineState { stretches, state }) = self.line_of(stretches, &grad.device()) {
+                let mut line = RowMatrix::new(weights);
+                state.update(rate, &mut line, Rows::All, grad, clip);
+                return network.map(&mut Spread { stretches, line: line.into_tensor() });
+            }
+        }
+        self.part();
         network.map(&mut Updater { optimizer: self, gradients, rate, clip })
+    }
+
+    /// The state of these parameters as a line; `None` where they have not made as many steps, and are updated each by itself.
+    fn line_of(&mut self, stretches: Vec<Stretch>, device: &Device) -> Option<&mut LineState> {
+        if self.line.as_ref().is_none_or(|line| line.stretches != stretches) {
+            self.part();
+            let fresh = |stretch: &Stretch| OptimizerState::new(self.config, stretch.dims, device);
+            let take = |stretch: &Stretch| self.state.remove(&stretch.id).unwrap_or_else(|| fresh(stretch));
+            let states = stretches.iter().map(take).collect();
+            match LineState::join(self.config, stretches, states) {
+                Ok(line) => self.line = Some(line),
+                Err((stretches, states)) => {
+                    self.state.extend(stretches.into_iter().map(|stretch| stretch.id).zip(states));
+                    return None;
+                }
+            }
+        }
+        self.line.as_mut()
+    }
+
+    /// Gives every parameter its state by itself again.
+    fn part(&mut self) {
+        let config = self.config;
+        self.state.extend(self.line.take().into_iter().flat_map(|line| line.part(config)));
     }
 }
 

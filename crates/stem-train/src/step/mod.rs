@@ -224,8 +224,8 @@ impl<M: Model> TrainState<M> {
         let (table_state, table_steps) = self.table_state.as_ref().map_or((&[][..], 0), OptimizerState::parts);
         let (mut network_state, mut network_steps) = (BTreeMap::new(), BTreeMap::new());
         for (name, id, _) in params::list(&self.network) {
-            if let Some((matrices, steps)) = self.network_optimizer.state(id).map(OptimizerState::parts) {
-                network_state.insert(name.clone(), matrices.iter().map(|matrix| matrix.tensor().to_data()).collect());
+            if let Some((matrices, steps)) = self.network_optimizer.read_state(id) {
+                network_state.insert(name.clone(), matrices);
                 network_steps.insert(name, steps);
             }
         }
@@ -463,6 +463,7 @@ impl<M: Model> TrainState<M> {
         let span = trace_span!("clip").entered();
         let squared = gradients.rows_squared();
         let StepGradients { network, rows, batch } = gradients;
+        let network = if on_host { network } else { network.joined() };
         let clip = Clip::to(max_gradient_norm, network.add_squared_norm(squared), on_host);
         drop(span);
         let span = trace_span!("optimizer on the network").entered();
