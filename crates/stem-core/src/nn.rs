@@ -2,7 +2,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`EmbeddingTable`], [`RowMatrix`], [`ScoringTable`], [`SlotLayout`], [`Pooled`], [`DistinctRows`] | rows of the table, and the fields' vectors made of them |
+//! | [`EmbeddingTable`], [`RowMatrix`], [`ScoringTable`], [`SlotLayout`], [`Pooled`], [`DistinctRows`], [`sum_by_row`] | rows of the table, and the fields' vectors made of them |
 //! | [`MlpBank`], [`LinearBank`], [`HiddenConfig`], [`Activation`], [`BatchNormBank`] | banks of perceptrons of one shape |
 //! | [`Front`] of [`Interest`], [`Numbers`], [`Domain`], [`Cross`], [`Fm`], [`FeatureGate`] | what stands before a model: attended histories, buckets of numbers, gates of a domain, crosses, pairs, gates on features |
 //! | [`TowerGates`] | gates of a domain on towers |
@@ -16,7 +16,7 @@
 pub use crate::activation::{Activation, ActivationBank};
 pub use crate::covariance::CovarianceConfig;
 pub use crate::dropout::seed as seed_dropout;
-pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, ScoringTable, SlotLayout};
+pub use crate::embedding::{DistinctRows, EmbeddingTable, Pooled, RowMatrix, ScoringTable, SlotLayout, sum_by_row};
 pub use crate::experts::{ExpertOutputs, Experts, Streams};
 pub use crate::forward::{pool, score, upload, upload_index};
 pub use crate::front::{

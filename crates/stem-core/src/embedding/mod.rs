@@ -1,5 +1,6 @@
 //! From ids to the models' input: the table, the distinct rows of a batch, and the weighted sum of slots into fields.
 
+mod by_row;
 mod pool;
 mod stored;
 mod table;
@@ -7,6 +8,7 @@ mod table;
 /// The distinct rows of a batch: what is gathered as a leaf, differentiated, and written back.
 pub use stem_kernels::distinct::DistinctRows;
 
+pub use by_row::sum_by_row;
 pub(crate) use pool::occurring;
 pub use pool::{Pooled, SlotLayout};
 pub use stored::ScoringTable;

@@ -35,25 +35,32 @@ impl SlotLayout {
     /// # Shapes
     /// `rows [U, W]` (the table, or a batch's distinct rows as a leaf), `index [B * S]` into it, `weights [B, S]`.
     pub fn pool(&self, rows: Tensor<2>, index: Tensor<1, Int>, weights: Tensor<2>) -> Pooled {
-        self.pool_rows(Rows::Tensor(rows), index, weights)
+        self.pool_rows(Rows::Tensor(rows, index), weights)
+    }
+
+    /// The same of rows that are gathered already, one for each slot: what a device differentiates whose gather has a slow backward.
+    ///
+    /// # Shapes
+    /// `rows [B * S, W]`, `weights [B, S]`.
+    pub fn pool_slots(&self, rows: Tensor<2>, weights: Tensor<2>) -> Pooled {
+        self.pool_rows(Rows::OfSlots(rows), weights)
     }
 
     /// As [`pool`](Self::pool), of rows that are read in a file.
     pub(crate) fn pool_stored(&self, rows: Arc<StoredTable>, index: Tensor<1, Int>, weights: Tensor<2>) -> Pooled {
-        self.pool_rows(Rows::Stored(rows), index, weights)
+        self.pool_rows(Rows::Stored(rows, index), weights)
     }
 
-    fn pool_rows(&self, rows: Rows, index: Tensor<1, Int>, weights: Tensor<2>) -> Pooled {
-        Pooled { rows, index, weights, layout: self.clone(), distinct: None, read_as: None, tower_gates: None }
+    fn pool_rows(&self, rows: Rows, weights: Tensor<2>) -> Pooled {
+        Pooled { rows, weights, layout: self.clone(), distinct: None, read_as: None, tower_gates: None }
     }
 }
 
 /// The fields' vectors of a batch: what a model reads, group by group.
 #[derive(Debug, Clone)]
 pub struct Pooled {
-    rows: Rows,            // [U, W]
-    index: Tensor<1, Int>, // [B * S]
-    weights: Tensor<2>,    // [B, S]
+    rows: Rows,
+    weights: Tensor<2>, // [B, S]
     layout: SlotLayout,
     distinct: Option<Arc<DistinctRows>>,
     read_as: Option<Tensor<3>>,          // [G, B, F * D]
@@ -63,9 +70,12 @@ pub struct Pooled {
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant)] // one a forward
 enum Rows {
-    Tensor(Tensor<2>),
-    /// The table of a model that scores, in its file.
-    Stored(Arc<StoredTable>),
+    /// `[U, W]`, and which of them each slot names. `[B * S]`
+    Tensor(Tensor<2>, Tensor<1, Int>),
+    /// The table of a model that scores, in its file, and the slots' rows there. `[B * S]`
+    Stored(Arc<StoredTable>, Tensor<1, Int>),
+    /// The row of every slot. `[B * S, W]`
+    OfSlots(Tensor<2>),
 }
 
 impl Pooled {
@@ -119,9 +129,17 @@ impl Pooled {
             return k;
         }
         let [batch, _] = self.weights.dims();
-        let (rows, index) = self.tensors();
-        let index = index.reshape([batch, count]).slice_dim(1, slots); // [B, L]
-        let rows = rows.select(0, index.reshape([batch * length])); // [B * L, W]
+        let rows = match self.tensors() {
+            (rows, Some(index)) => {
+                let index = index.reshape([batch, count]).slice_dim(1, slots); // [B, L]
+                rows.select(0, index.reshape([batch * length])) // [B * L, W]
+            }
+            (rows, None) => {
+                let [_, width] = rows.dims();
+                let rows = rows.reshape([batch, count, width]).slice_dim(1, slots); // [B, L, W]
+                rows.reshape([batch * length, width])
+            }
+        };
         let rows = rows.reshape([batch, length, widths.len(), widths[0]]).permute([2, 0, 1, 3]); // [G, B, L, D]
         rows.reshape([widths.len(), batch, length * widths[0]])
     }
@@ -186,21 +204,24 @@ impl Pooled {
         layout: &Arc<BagLayout>,
         bags: &[ColumnGroups; N],
     ) -> Option<[Tensor<3>; N]> {
-        let (index, distinct) = (&self.index, self.distinct.as_ref());
+        let distinct = self.distinct.as_ref();
         match &self.rows {
-            Rows::Tensor(rows) => fused::bags(Slots { rows, index, weights, layout, distinct }, bags),
-            Rows::Stored(rows) => fused::stored_bags(rows, (index, weights, layout), bags),
+            Rows::Tensor(rows, index) => fused::bags(Slots { rows, index, weights, layout, distinct }, bags),
+            Rows::Stored(rows, index) => fused::stored_bags(rows, (index, weights, layout), bags),
+            Rows::OfSlots(_) => None,
         }
     }
 
-    /// Rows as a tensor, and where in it each slot's row is: of a table in a file the rows that occur.
-    fn tensors(&self) -> (Tensor<2>, Tensor<1, Int>) {
+    /// Rows as a tensor, and where in it each slot's row is: of a table in a file the rows that occur; `None` where they are the slots'.
+    fn tensors(&self) -> (Tensor<2>, Option<Tensor<1, Int>>) {
         match &self.rows {
-            Rows::Tensor(rows) => (rows.clone(), self.index.clone()),
-            Rows::Stored(rows) => {
-                let ids: Vec<i32> = self.index.to_data().try_into_vec().expect("an index is i32");
-                occurring(rows, bytemuck::cast_slice(&ids), &self.weights.device())
+            Rows::Tensor(rows, index) => (rows.clone(), Some(index.clone())),
+            Rows::Stored(rows, index) => {
+                let ids: Vec<i32> = index.to_data().try_into_vec().expect("an index is i32");
+                let (rows, index) = occurring(rows, bytemuck::cast_slice(&ids), &self.weights.device());
+                (rows, Some(index))
             }
+            Rows::OfSlots(rows) => (rows.clone(), None),
         }
     }
 
@@ -220,15 +241,22 @@ impl Pooled {
     pub(crate) fn plain_streams(&self, streams: &ColumnGroups) -> Tensor<3> {
         let (starts, dim) = (streams.groups(), streams.dim());
         let (rows, index) = self.tensors();
-        let ([row_count, _], [slot_count], slots) = (rows.dims(), index.dims(), self.layout.slots());
-        let select_first = row_count > slot_count;
-        let select = |rows: Tensor<2>| rows.select(0, index.clone());
+        let ([row_count, _], [batch, slots]) = (rows.dims(), self.weights.dims());
+        let select_first = row_count > batch * slots;
+        let select = |rows: Tensor<2>| match &index {
+            Some(index) => rows.select(0, index.clone()),
+            None => rows,
+        };
         let rows = if select_first { select(rows) } else { rows }; // [B * S, W], or [U, W]
         let columns = |&start: &usize| rows.clone().slice_dim(1, start..start + dim);
         let stream =
             |groups: &Vec<usize>| groups.iter().map(columns).reduce(|a, b| a + b).expect("a stream has a group");
-        let sums = Tensor::cat(starts.iter().map(stream).collect(), 1); // [B * S, K * D], or [U, K * D]
-        let (batch, count) = (slot_count / slots, starts.len());
+        let (count, first) = (starts.len(), starts[0][0]);
+        let is_one_run = starts.iter().zip((first..).step_by(dim)).all(|(groups, start)| groups[..] == [start]);
+        let sums = match is_one_run {
+            true => rows.clone().slice_dim(1, first..first + count * dim),
+            false => Tensor::cat(starts.iter().map(stream).collect(), 1),
+        }; // [B * S, K * D], or [U, K * D]
         let slot_rows = if select_first { sums } else { select(sums) }.reshape([batch, slots, count * dim]); // [B, S, K * D]
         let weighted = slot_rows * self.weights.clone().reshape([batch, slots, 1]); // [B, S, K * D]
         let fields = self.sum_slots(weighted); // [B, F, K * D]

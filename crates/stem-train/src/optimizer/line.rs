@@ -165,7 +165,7 @@ mod tests {
         let read = |optimizer: &NetworkOptimizer, id| {
             let (matrices, step) = optimizer.read_state(id).unwrap();
             let [matrix] = <[TensorData; 1]>::try_from(matrices).unwrap();
-            (matrix.shape.to_vec(), matrix.try_into_vec::<f32>().unwrap(), step)
+            (matrix.shape().to_vec(), matrix.try_into_vec::<f32>().unwrap(), step)
         };
         assert_eq!(read(&optimizer, a), (vec![1, 2], vec![2.0, -0.5], 1));
         assert_eq!(read(&optimizer, b), (vec![3, 1], vec![1.0, 3.0, 5.0], 1));

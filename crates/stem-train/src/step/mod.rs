@@ -19,7 +19,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use stem_core::loss::{Criterion, Targets};
 use stem_core::models::{Model, ModelSpec};
-use stem_core::nn::{DistinctRows, EmbeddingTable, RowMatrix, SlotLayout, upload, upload_index};
+use stem_core::nn::{DistinctRows, EmbeddingTable, RowMatrix, SlotLayout, sum_by_row, upload, upload_index};
 use stem_core::params::ParameterFault;
 use stem_core::parts::{self, Parts};
 use stem_core::precision::{self, Precision};
@@ -405,9 +405,16 @@ impl<M: Model> TrainState<M> {
     /// The same of a part of a batch.
     fn backward(&self, part: &Part, share: Share, weigh: Option<&mut Weigh<'_>>) -> Backward {
         let span = trace_span!("forward").entered();
-        let rows = part.values.clone().autodiff().require_grad(); // [U, W], the leaf
-        let (inverse, weights) = (part.inverse.clone().autodiff(), part.weights.clone().autodiff());
-        let x = self.layout.pool(rows.clone(), inverse, weights).with_distinct(part.distinct.clone());
+        let (on_host, weights) = (self.table.rows().is_on_host(), part.weights.clone().autodiff());
+        // The leaf: distinct rows, or off the host the row of each slot, for there the backward of a gather is one thread a column.
+        let (rows, x) = if on_host {
+            let rows = part.values.clone().autodiff().require_grad(); // [U, W]
+            let x = self.layout.pool(rows.clone(), part.inverse.clone().autodiff(), weights);
+            (rows, x.with_distinct(part.distinct.clone()))
+        } else {
+            let rows = part.values.clone().select(0, part.inverse.clone()).autodiff().require_grad(); // [B * S, W]
+            (rows.clone(), self.layout.pool_slots(rows, weights))
+        };
         let forward = || {
             let (logits, penalty) = precision::with(self.precision, || self.network.forward_penalized(x)); // [B, L], [1]
             (penalty, self.criterion.forward(logits, &part.targets)) // [1], [T]
@@ -431,6 +438,7 @@ impl<M: Model> TrainState<M> {
         let _span = trace_span!("backward").entered();
         let mut grads = loss.backward();
         let rows = rows.grad_remove(&mut grads).expect("every loss reads the rows");
+        let rows = if on_host { rows } else { sum_by_row(rows, &part.distinct.by_row) }; // [U, W]
         let network = NetworkGradients::take(&self.network, &mut grads);
         Backward { tasks: tasks.inner(), penalty, rows, network }
     }
