@@ -4,7 +4,7 @@ use crate::common::*;
 use burn::tensor::Tensor;
 use serde_json::json;
 use stem_core::models::AnyModel;
-use stem_core::{Batch, ModelConfig, ModelName};
+use stem_core::{Batch, DeviceSpec, ModelConfig, ModelName};
 use stem_data::{BatchPlan, Dataset, Split};
 use stem_train::balance::{Balance, BalanceConfig, Famo, GradNorm, PcGrad, Tchebycheff, Uncertainty};
 use stem_train::step::{Share, StepGradients};
@@ -118,7 +118,8 @@ fn famo_and_smooth_tchebycheff_weigh_as_the_gradients_of_their_papers_scalars_do
             };
             let largest = expected.iter().copied().fold(1.0, f32::max);
             let weights = values(weights);
-            assert!(close(&weights, expected, 1e-6 * largest), "{balance:?}, step {step}: {weights:?} {expected:?}");
+            let bound = if matches!(spec(), DeviceSpec::Wgpu(_)) { 1e-5 } else { 1e-6 }; // a GPU's logarithm and exponential are less exact
+            assert!(close(&weights, expected, bound * largest), "{balance:?}, step {step}: {weights:?} {expected:?}");
         }
     }
 }
