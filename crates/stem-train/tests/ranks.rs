@@ -359,7 +359,7 @@ fn what_a_step_sends_is_the_rows_of_others_twice_and_the_network_twice() {
 #[derive(Debug)]
 struct Noting {
     team: Team,
-    notes: Mutex<String>,
+    notes: Arc<Mutex<String>>,
     /// Messages that travel beside some work go after it.
     late: bool,
 }
@@ -367,6 +367,12 @@ struct Noting {
 impl Noting {
     fn note(&self, what: char) {
         self.notes.lock().unwrap().push(what);
+    }
+
+    fn beside(&self, work: impl FnOnce()) {
+        self.note('(');
+        work();
+        self.note(')');
     }
 }
 
@@ -393,14 +399,6 @@ impl Ranks for Noting {
     }
 }
 
-impl Noting {
-    fn beside(&self, work: impl FnOnce()) {
-        self.note('(');
-        work();
-        self.note(')');
-    }
-}
-
 #[test]
 fn the_ids_of_the_next_batch_travel_while_this_one_is_computed_and_change_no_bit() {
     let folder = tempfile::tempdir().unwrap();
@@ -410,12 +408,12 @@ fn the_ids_of_the_next_batch_travel_while_this_one_is_computed_and_change_no_bit
     let noted = |late: bool, out: &str| {
         let own = folder.path().join(out);
         let notes = Threads::run(2, |team| {
-            let noting = Arc::new(Noting { team, notes: Mutex::default(), late });
-            let ranks = Team::from(noting.clone() as Arc<dyn Ranks>);
+            let notes = Arc::<Mutex<String>>::default();
+            let ranks = Team::new(Noting { team, notes: notes.clone(), late });
             let own = own.join(if ranks.is_first() { "out" } else { "nobody's" });
             let device = spec().open().unwrap();
             Learner::over(ranks, smooth(ModelName::Stem), &data, config.clone(), &device, own).unwrap().fit().unwrap();
-            noting.notes.lock().unwrap().clone()
+            notes.lock().unwrap().clone()
         });
         (notes, weights_in(&own.join("out/bundle.safetensors")))
     };

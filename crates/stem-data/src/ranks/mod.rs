@@ -100,12 +100,6 @@ impl Default for Team {
     }
 }
 
-impl From<Arc<dyn Ranks>> for Team {
-    fn from(ranks: Arc<dyn Ranks>) -> Self {
-        Self(ranks)
-    }
-}
-
 impl Team {
     /// Of a body of the trait.
     pub fn new(ranks: impl Ranks + 'static) -> Self {
