@@ -4,7 +4,7 @@
 //! step    = compute + wire + waiting
 //! compute = rows of a rank x core-seconds a row / cores  +  its distinct rows x seconds a distinct row
 //! wire    = bytes that a rank sends / bandwidth
-//! waiting = waits x (latency + (ranks - 1) x seconds a message)
+//! waiting = waits x latency + exchanges x (ranks - 1) x seconds a message
 //! ```
 //!
 //! The distinct rows of `n` draws from a field of `V` values of which value `k` has the probability `p_k ~ k^-s` are `sum_k 1 - (1 - p_k)^n`. A rank
@@ -49,8 +49,11 @@ pub struct Machines {
     pub distinct: f64,
 }
 
-/// Waits for another rank in a step: six exchanges, each of which says its lengths first.
-const WAITS: f64 = 12.0;
+/// Exchanges of a step: ids, rows, gradients of rows, two for the network's gradients, one for the norm that is clipped.
+const EXCHANGES: f64 = 6.0;
+
+/// Those that a step waits for: the ids have travelled while the batch before was computed.
+const WAITS: f64 = EXCHANGES - 1.0;
 
 /// Rows or gradients for one rank that are more bytes than Open MPI sends unasked over TCP are announced and asked for before they go.
 const UNASKED: f64 = 65536.0;
@@ -92,7 +95,7 @@ pub fn step(job: &Job, machines: &Machines) -> Step {
     Step {
         compute: part * job.core_seconds / cores + several * distinct * seconds,
         wire: sent / bandwidth,
-        waiting: several * waits * (latency + (ranks - 1.0) * message),
+        waiting: several * (waits * latency + EXCHANGES * (ranks - 1.0) * message),
         sent,
         distinct,
     }
@@ -175,8 +178,8 @@ mod tests {
         let ids = whole.distinct * 0.75 * 8.0;
         assert!(((whole.sent - ids) / (half.sent - ids) - 2.0).abs() < 1e-9);
         // longer messages are asked for first, shorter ones go
-        let waiting = |ranks: f64| step(&job, &of(ranks)).waiting / (1e-4 + (ranks - 1.0) * 1e-5);
-        assert!((waiting(4.0) - 16.0).abs() < 1e-9 && (waiting(64.0) - 12.0).abs() < 1e-9);
+        let waits = |ranks: f64| (step(&job, &of(ranks)).waiting - 6.0 * (ranks - 1.0) * 1e-5) / 1e-4;
+        assert!((waits(4.0) - 9.0).abs() < 1e-9 && (waits(64.0) - 5.0).abs() < 1e-9);
         assert!(whole.sent > 0.75 * 8.0 * job.network, "the network's gradients are among them");
         assert!(bytes_held(&job, 4.0, true) - bytes_held(&job, 4.0, false) == 8e6);
     }

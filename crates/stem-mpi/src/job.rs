@@ -4,18 +4,22 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::Universe;
+use mpi::request::{self, WaitGuard};
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{Communicator, CommunicatorCollectives};
-use mpi::{Count, Threading};
+use mpi::traits::{Communicator, Destination, Equivalence, Source};
+use mpi::{Rank, Tag, Threading};
 use stem_data::ranks::Ranks;
 
-/// Most bytes that a rank sends or is sent in one call of MPI, which counts them in `i32`. What is more goes in several.
+/// Most bytes that a rank sends another in one call of MPI, which counts them in `i32`. What is more goes in several.
 const MOST: usize = 1 << 30;
 
-/// At the end of every buffer: one that is empty has an address that Open MPI takes for `MPI_IN_PLACE`.
-const SPARE: [u8; 1] = [0];
+/// Of messages of which nothing is done beside, and of those that travel beside some work, which may send messages too: none is taken for another.
+const ALONE: Tag = 0;
+const BESIDE: Tag = 1;
+
+/// The address of what is empty: that of an empty `Vec` is one that MPI may have a meaning for.
+static NOTHING: [u8; 1] = [0];
 
 /// This process as a rank of the job that `mpirun` has started; alone where it was started without.
 pub struct Mpi {
@@ -42,18 +46,75 @@ impl Mpi {
         let world = universe.world();
         let (rank, ranks) = (world.rank() as usize, world.size() as usize);
         let (speaking, sent) = (Mutex::new(()), AtomicU64::new(0));
-        let piece = MOST / ranks;
-        (threading >= Threading::Serialized).then_some(Self { universe, rank, ranks, piece, speaking, sent })
+        (threading >= Threading::Serialized).then_some(Self { universe, rank, ranks, piece: MOST, speaking, sent })
     }
 
     /// Sends longer messages in pieces of so many bytes; as many as MPI takes by default. The same on all ranks.
     #[must_use]
     pub fn in_pieces_of(self, bytes: usize) -> Self {
-        Self { piece: bytes.clamp(1, MOST / self.ranks), ..self }
+        Self { piece: bytes.clamp(1, MOST), ..self }
     }
 
-    fn world(&self) -> (SimpleCommunicator, MutexGuard<'_, ()>) {
-        (self.universe.world(), self.speaking.lock().unwrap_or_else(PoisonError::into_inner))
+    fn speak(&self) -> MutexGuard<'_, ()> {
+        self.speaking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends `parts[r]` to rank `r`, does `work`, and takes what the others have sent.
+    fn send_and_receive(&self, mut parts: Vec<Vec<u8>>, tag: Tag, work: impl FnOnce()) -> Vec<Vec<u8>> {
+        let own = std::mem::take(&mut parts[self.rank]);
+        self.sent.fetch_add(parts.iter().map(Vec::len).sum::<usize>() as u64, Ordering::Relaxed);
+        // Each rank begins with the one after it: else all would send to the same one first.
+        let others = (1..self.ranks).map(|step| (self.rank + step) % self.ranks);
+        let world = self.universe.world();
+        let mut received = request::scope(|scope| {
+            let speaking = self.speak();
+            let send = |to: usize| {
+                let to_rank = world.process_at_rank(to as Rank);
+                let send = move |piece| WaitGuard::from(to_rank.immediate_send_with_tag(scope, piece, tag));
+                pieces(&parts[to], self.piece).map(send).collect::<Vec<_>>()
+            };
+            let sends: Vec<_> = others.clone().flat_map(send).collect();
+            drop(speaking);
+            work();
+            let _speaking = self.speak();
+            let received = self.receive(&world, others.collect(), tag);
+            drop(sends); // waits
+            received
+        });
+        received[self.rank] = own;
+        received
+    }
+
+    /// One message of each of the ranks `from`, nothing of the others. `[ranks]`
+    fn receive(&self, world: &SimpleCommunicator, mut from: Vec<usize>, tag: Tag) -> Vec<Vec<u8>> {
+        let mut received = vec![Vec::new(); self.ranks];
+        while !from.is_empty() {
+            // A message says how long it is when it is announced; those of all ranks come at once.
+            let announced = from.iter().map(|&rank| {
+                let (message, status) = world.process_at_rank(rank as Rank).matched_probe_with_tag(tag);
+                (message, status.count(u8::equivalent_datatype()) as usize)
+            });
+            let (messages, lengths): (Vec<_>, Vec<usize>) = announced.unzip();
+            let mut coming: Vec<Vec<u8>> = lengths.iter().map(|&length| vec![0; length + NOTHING.len()]).collect();
+            request::scope(|scope| {
+                let mut receives = Vec::new();
+                for (message, (buffer, &length)) in messages.into_iter().zip(coming.iter_mut().zip(&lengths)) {
+                    receives
+                        .push(WaitGuard::from(message.immediate_matched_receive_into(scope, &mut buffer[..length])));
+                }
+                drop(receives); // waits
+            });
+            for (&rank, (mut piece, &length)) in from.iter().zip(coming.into_iter().zip(&lengths)) {
+                piece.truncate(length);
+                match received[rank].is_empty() {
+                    true => received[rank] = piece,
+                    false => received[rank].extend_from_slice(&piece),
+                }
+            }
+            let mut lengths = lengths.into_iter();
+            from.retain(|_| lengths.next() == Some(self.piece)); // those of whom there is more
+        }
+        received
     }
 }
 
@@ -74,37 +135,12 @@ impl Ranks for Mpi {
         self.ranks
     }
 
-    fn exchange(&self, mut parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        let (world, _speaking) = self.world();
-        let own = std::mem::take(&mut parts[self.rank]);
-        let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
-        self.sent.fetch_add(lengths.iter().sum::<usize>() as u64, Ordering::Relaxed);
-        // Each rank says how long its message is, and its longest: the longest of all says in how many pieces they go.
-        let longest = lengths.iter().copied().max().unwrap_or(0) as u64;
-        let said: Vec<[u64; 2]> = lengths.iter().map(|&length| [length as u64, longest]).collect();
-        let mut heard = vec![0u64; 2 * self.ranks];
-        world.all_to_all_into(&said.concat()[..], &mut heard[..]);
-        let (heard, _) = heard.as_chunks::<2>();
-        let coming: Vec<usize> = heard.iter().map(|[length, _]| *length as usize).collect();
-        let longest = heard.iter().map(|[_, longest]| *longest as usize).max().unwrap_or(0);
-        let mut received: Vec<Vec<u8>> = coming.iter().map(|&length| Vec::with_capacity(length)).collect();
-        for from in (0..longest).step_by(self.piece) {
-            let of = |length: usize| length.saturating_sub(from).min(self.piece);
-            let pieces: Vec<&[u8]> = parts.iter().map(|part| &part[from.min(part.len())..][..of(part.len())]).collect();
-            let (counts, starts) = layout(pieces.iter().map(|piece| piece.len()));
-            let out = [&pieces.concat()[..], &SPARE].concat();
-            let (coming_counts, coming_starts) = layout(coming.iter().map(|&length| of(length)));
-            let mut buffer = vec![0u8; coming_counts.iter().map(|&count| count as usize).sum::<usize>() + SPARE.len()];
-            world.all_to_all_varcount_into(
-                &Partition::new(&out[..], &counts[..], &starts[..]),
-                &mut PartitionMut::new(&mut buffer[..], &coming_counts[..], &coming_starts[..]),
-            );
-            for (message, (&count, &start)) in received.iter_mut().zip(coming_counts.iter().zip(&coming_starts)) {
-                message.extend_from_slice(&buffer[start as usize..][..count as usize]);
-            }
-        }
-        received[self.rank] = own;
-        received
+    fn exchange(&self, parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        self.send_and_receive(parts, ALONE, || ())
+    }
+
+    fn exchange_while(&self, parts: Vec<Vec<u8>>, work: Box<dyn FnOnce() + '_>) -> Vec<Vec<u8>> {
+        self.send_and_receive(parts, BESIDE, work)
     }
 
     fn sent(&self) -> u64 {
@@ -112,14 +148,11 @@ impl Ranks for Mpi {
     }
 }
 
-/// How many bytes each rank has in a buffer, and where they begin.
-fn layout(lengths: impl Iterator<Item = usize>) -> (Vec<Count>, Vec<Count>) {
-    let counts: Vec<Count> = lengths.map(|length| length as Count).collect();
-    let starts = counts.iter().scan(0, |end, count| {
-        let start = *end;
-        *end += count;
-        Some(start)
-    });
-    let starts = starts.collect();
-    (counts, starts)
+/// A message in pieces of so many bytes. The last one is not full, so that who is sent them knows it: it may have no byte.
+fn pieces(message: &[u8], piece: usize) -> impl Iterator<Item = &[u8]> {
+    let count = message.len() / piece + 1;
+    (0..count).map(move |at| match at * piece == message.len() {
+        true => &NOTHING[..0],
+        false => &message[at * piece..message.len().min((at + 1) * piece)],
+    })
 }

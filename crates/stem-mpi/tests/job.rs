@@ -52,8 +52,19 @@ fn what_one_rank_sends_another_is_what_that_one_is_sent_in_however_many_pieces()
             let parts: Vec<Vec<u8>> = (0..count).map(|to| message(round, own, to)).collect();
             let others: usize = parts.iter().enumerate().filter(|(to, _)| *to != own).map(|(_, part)| part.len()).sum();
             let expected: Vec<Vec<u8>> = (0..count).map(|from| message(round, from, own)).collect();
-            assert_eq!(mpi.exchange(parts), expected, "round {round} in pieces of {piece}");
+            assert_eq!(mpi.exchange(parts.clone()), expected, "round {round} in pieces of {piece}");
             assert_eq!(mpi.sent() - before, others as u64);
+            // the same beside other exchanges, which take nothing of it and of which it takes nothing
+            let work = || {
+                for (from, said) in mpi.gather_all(&[own as u8, round as u8]).iter().enumerate() {
+                    assert_eq!(*said, [from as u8, round as u8]);
+                }
+            };
+            assert_eq!(
+                mpi.exchange_while(parts, Box::new(work)),
+                expected,
+                "round {round} in pieces of {piece}, beside"
+            );
         }
         assert_eq!(mpi.broadcast(vec![own as u8 + 5]), [5]);
         assert_eq!(mpi.gather_all(&[own as u8]), (0..count).map(|rank| vec![rank as u8]).collect::<Vec<_>>());

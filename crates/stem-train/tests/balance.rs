@@ -155,7 +155,7 @@ fn the_gradient_of_one_pass_is_that_of_the_tasks_apart_weighed_by_the_losses_of_
     for config in [BalanceConfig::Famo { rate: 0.025, decay: 0.0 }, BalanceConfig::Stch { mu: 0.5, warm_up: 1 }] {
         let mut balance = Balance::new(config, 2, 1, &device);
         for _ in 0..2 {
-            let (losses, found) = balance.differentiate(&case.state, &case.batch, &objective);
+            let (losses, found) = balance.differentiate(&case.state, case.state.gather(&case.batch), &objective);
             let of_losses = balance.weights().unwrap();
             assert!(of_losses.iter().all(|weight| *weight > 0.0 && *weight != 1.0), "{config:?}: {of_losses:?}");
             let expected = case.gradients(&[of_losses[0], of_losses[1] * 0.5]);
@@ -233,10 +233,12 @@ fn gradients_taken_apart_add_up() {
     assert!(number(difference.dot(&difference)) < 1e-8 * number(whole.dot(&whole)));
     let device = spec().open().unwrap();
     let objective = Objective { embedding_l2: 0.1, network_l2: 0.1, ..Objective::plain(2) };
-    let fixed =
-        Balance::new(BalanceConfig::Fixed {}, 2, 1, &device).differentiate(&case.state, &case.batch, &objective).1;
+    let fixed = Balance::new(BalanceConfig::Fixed {}, 2, 1, &device)
+        .differentiate(&case.state, case.state.gather(&case.batch), &objective)
+        .1;
     let first = BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 };
-    let grad_norm = Balance::new(first, 2, 1, &device).differentiate(&case.state, &case.batch, &objective).1;
+    let grad_norm =
+        Balance::new(first, 2, 1, &device).differentiate(&case.state, case.state.gather(&case.batch), &objective).1;
     let difference = fixed.clone().add(&grad_norm, Some(&vector(&[-1.0])));
     assert!(number(difference.dot(&difference)) < 1e-8 * number(fixed.dot(&fixed)), "weights are 1 in the first step");
     assert_eq!(case.dataset.schema().tasks.len(), 2);
@@ -275,7 +277,7 @@ fn a_models_penalty_is_part_of_the_gradient_however_losses_are_balanced() {
     let joint = |state: &TrainState<AnyModel>| state.differentiate(&batch, &Objective::plain(2));
     let apart = |state: &TrainState<AnyModel>| {
         let config = BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 };
-        Balance::new(config, 2, 1, &device).differentiate(state, &batch, &Objective::plain(2)).1
+        Balance::new(config, 2, 1, &device).differentiate(state, state.gather(&batch), &Objective::plain(2)).1
     };
     let rows = |a: &StepGradients, b: &StepGradients| {
         let difference = a.rows.clone() - b.rows.clone();

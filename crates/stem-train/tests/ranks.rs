@@ -1,6 +1,7 @@
 //! Several ranks are held to one process: the same batches, the same weights but for rounding, and the same bits every time.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use crate::common::by_hand::{largest_difference, log_of, weights_in, without_validation};
 use crate::common::{dataset, is_slow, small, small_with, smooth, spec, stem};
@@ -11,7 +12,7 @@ use stem_core::nn::CovarianceConfig;
 use stem_core::{Bundle, ModelConfig, ModelName};
 use stem_data::{Dataset, Split};
 use stem_train::optimizer::{Adagrad, Adam, AdamW, Sgd};
-use stem_train::ranks::{Threads, Wire};
+use stem_train::ranks::{Ranks, Team, Threads, Wire};
 use stem_train::{BalanceConfig, FitSummary, Learner, NegativeSampling, OptimizerConfig, PriorConfig, TrainConfig};
 
 /// About 200 steps. Adam divides a gradient by its own size: where the true gradient is zero, its epsilon alone decides whether the rounding of a sum
@@ -352,6 +353,86 @@ fn what_a_step_sends_is_the_rows_of_others_twice_and_the_network_twice() {
     let of_half = (halved as f64 - bundle) / (least / 2.0);
     assert!((0.9..1.2).contains(&of_half), "{of_half}: {halved} bytes");
     println!("bytes over distinct rows x width x 2 + network x 2: {ratio:.3}, of half floats {of_half:.3}");
+}
+
+/// A rank that writes down what is exchanged: `x`, and beside some work between `(` and `)`.
+#[derive(Debug)]
+struct Noting {
+    team: Team,
+    notes: Arc<Mutex<String>>,
+    /// Messages that travel beside some work go after it.
+    late: bool,
+}
+
+impl Noting {
+    fn note(&self, what: char) {
+        self.notes.lock().unwrap().push(what);
+    }
+
+    fn beside(&self, work: impl FnOnce()) {
+        self.note('(');
+        work();
+        self.note(')');
+    }
+}
+
+impl Ranks for Noting {
+    fn rank(&self) -> usize {
+        self.team.rank()
+    }
+    fn ranks(&self) -> usize {
+        self.team.ranks()
+    }
+    fn exchange(&self, parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        self.note('x');
+        self.team.exchange(parts)
+    }
+    fn exchange_while(&self, parts: Vec<Vec<u8>>, work: Box<dyn FnOnce() + '_>) -> Vec<Vec<u8>> {
+        if !self.late {
+            return self.team.exchange_while(parts, Box::new(|| self.beside(work)));
+        }
+        self.beside(work);
+        self.team.exchange(parts)
+    }
+    fn sent(&self) -> u64 {
+        self.team.sent()
+    }
+}
+
+#[test]
+fn the_ids_of_the_next_batch_travel_while_this_one_is_computed_and_change_no_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = without_validation(folder.path());
+    let steps = 5; // an epoch
+    let config = TrainConfig { batch_size: data.rows(Split::Train).div_ceil(steps), epochs: 2, ..config() };
+    let noted = |late: bool, out: &str| {
+        let own = folder.path().join(out);
+        let notes = Threads::run(2, |team| {
+            let notes = Arc::<Mutex<String>>::default();
+            let ranks = Team::new(Noting { team, notes: notes.clone(), late });
+            let own = own.join(if ranks.is_first() { "out" } else { "nobody's" });
+            let device = spec().open().unwrap();
+            Learner::over(ranks, smooth(ModelName::Stem), &data, config.clone(), &device, own).unwrap().fit().unwrap();
+            notes.lock().unwrap().clone()
+        });
+        (notes, weights_in(&own.join("out/bundle.safetensors")))
+    };
+    let (notes, weights) = noted(false, "early");
+    for notes in &notes {
+        let (before, inside) = apart(notes);
+        assert_eq!(inside.len(), 2 * (steps - 1), "but for the last step of an epoch: {notes}");
+        // gradients of rows, the network's twice, the norm, L2
+        assert!(inside.iter().all(|inside| inside == "xxxxx"), "{notes}");
+        // within an epoch a step waits for its rows alone before it computes
+        assert_eq!(before.iter().filter(|before| *before == "x").count(), 2 * (steps - 2), "{notes}");
+    }
+    assert_eq!((notes, weights), noted(true, "late"));
+}
+
+/// What stands before each pair of brackets, and what within.
+fn apart(notes: &str) -> (Vec<String>, Vec<String>) {
+    let pairs = notes.split(')').filter_map(|part| part.split_once('('));
+    pairs.map(|(before, inside)| (before.to_string(), inside.to_string())).unzip()
 }
 
 #[test]

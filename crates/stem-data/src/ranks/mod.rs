@@ -30,6 +30,14 @@ pub trait Ranks: Debug + Send + Sync {
     /// Sends `parts[r]` to rank `r`; gives what each rank has sent to this one. `[ranks]` both. What a rank sends itself stays where it is.
     fn exchange(&self, parts: Vec<Vec<u8>>) -> Vec<Vec<u8>>;
 
+    /// The same while `work` is done: messages are on their way when it begins, and have come when it has ended. `work` may make exchanges, but no other
+    /// one of this kind. A body that can only wait for messages waits before it.
+    fn exchange_while(&self, parts: Vec<Vec<u8>>, work: Box<dyn FnOnce() + '_>) -> Vec<Vec<u8>> {
+        let heard = self.exchange(parts);
+        work();
+        heard
+    }
+
     /// Bytes that this rank has sent to others so far.
     fn sent(&self) -> u64;
 
@@ -152,6 +160,9 @@ mod tests {
         let alone = Team::default();
         assert!(!alone.is_several() && alone.is_first());
         assert_eq!(alone.exchange(vec![vec![1, 2]]), [vec![1, 2]]);
+        let mut done = false;
+        assert_eq!(alone.exchange_while(vec![vec![1, 2]], Box::new(|| done = true)), [vec![1, 2]]);
+        assert!(done);
         assert_eq!((alone.gather(vec![3]), alone.broadcast(vec![4]), alone.sent()), (vec![vec![3]], vec![4], 0));
     }
 

@@ -26,7 +26,6 @@ pub use uncertainty::Uncertainty;
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use stem_core::Batch;
 use stem_core::models::Model;
 
 use crate::error::{Result, require};
@@ -179,10 +178,10 @@ impl Balance {
     pub fn differentiate<M: Model>(
         &mut self,
         state: &TrainState<M>,
-        batch: &Batch,
+        batch: Gathered,
         objective: &Objective,
     ) -> (Losses, StepGradients) {
-        let batch = &state.gather(batch);
+        let batch = &batch;
         let (losses, gradients) = match self {
             Balance::Fixed => state.task_gradients(batch, Share::of(objective, state.device())),
             Balance::Uncertainty(balance) => {

@@ -6,12 +6,12 @@
 //! gradients  each rank sends the gradient of each of them to its owner, who sums             4 W bytes a row, 2 W as bf16
 //! ```
 //!
-//! What a rank sends itself stays as it is.
+//! Which rows are asked for hangs on no weight: the ids of the next batch travel while this one is computed. What a rank sends itself stays as it is.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use stem_core::nn::{RowMatrix, upload_index};
+use stem_core::nn::{DistinctRows, RowMatrix, upload_index};
 
-use super::{Shard, Wire, numbers, owner};
+use super::{Shard, Team, Wire, numbers, owner};
 
 /// What each rank says beside its ids; of the whole batch it is the sum.
 pub(crate) type Told = Vec<f64>;
@@ -33,9 +33,60 @@ pub(crate) struct Asked {
     pub(crate) rows: Option<(Tensor<1, Int>, Tensor<2>)>,
 }
 
+/// What a rank asks the owners of rows about its part of a batch, and says beside.
+#[derive(Debug)]
+pub(crate) struct Question {
+    distinct: DistinctRows,
+    /// Of each rank, the places among the distinct rows of those that live there.
+    at: Vec<Vec<u32>>,
+    /// Numbers that are said beside.
+    told: usize,
+    messages: Vec<Vec<u8>>,
+}
+
+/// What all ranks have asked this one, and what it has asked them.
+#[derive(Debug)]
+pub(crate) struct Questions {
+    distinct: DistinctRows,
+    at: Vec<Vec<u32>>,
+    told: usize,
+    heard: Vec<Vec<u8>>,
+}
+
+impl Question {
+    /// About distinct rows; `told` is what is said beside.
+    pub(crate) fn new(ranks: &Team, distinct: DistinctRows, told: &[f64]) -> Self {
+        let count = ranks.ranks();
+        let mut at = vec![Vec::new(); count];
+        distinct.rows.iter().zip(0u32..).for_each(|(&id, place)| at[owner(id, count)].push(place));
+        let starts = distinct.by_row.starts();
+        let message = |at: &Vec<u32>| {
+            let ids: Vec<u32> = at.iter().map(|&place| distinct.rows[place as usize]).collect();
+            let times: Vec<u32> = at.iter().map(|&u| starts[u as usize + 1] - starts[u as usize]).collect();
+            [bytemuck::cast_slice(told), bytemuck::cast_slice(&ids), bytemuck::cast_slice(&times)].concat()
+        };
+        let messages = at.iter().map(message).collect();
+        Self { distinct, at, told: told.len(), messages }
+    }
+
+    /// Asks the others, and is asked by them. All ranks call it together.
+    pub(crate) fn ask(self, ranks: &Team) -> Questions {
+        let Self { distinct, at, told, messages } = self;
+        Questions { distinct, at, told, heard: ranks.exchange(messages) }
+    }
+
+    /// The same while `work` is done.
+    pub(crate) fn ask_while(self, ranks: &Team, work: impl FnOnce()) -> Questions {
+        let Self { distinct, at, told, messages } = self;
+        Questions { distinct, at, told, heard: ranks.exchange_while(messages, Box::new(work)) }
+    }
+}
+
 /// The rows that a rank has asked for.
 #[derive(Debug)]
 pub(crate) struct Fetched {
+    /// Which they are.
+    pub(crate) distinct: DistinctRows,
     /// In the order of its distinct rows. `[U, W]`
     pub(crate) values: Vec<f32>,
     /// What it was asked for itself.
@@ -45,27 +96,12 @@ pub(crate) struct Fetched {
 }
 
 impl Shard {
-    /// Fetches `distinct` rows, ascending, from where they live; serves what others ask for. `starts` are the sums, from 0 on, of how often each
-    /// occurs in this rank's part of the batch. `[U + 1]`
-    pub(crate) fn fetch(
-        &self,
-        table: &RowMatrix,
-        distinct: &[u32],
-        starts: &[u32],
-        told: &[f64],
-        wire: Wire,
-    ) -> Fetched {
-        let (count, [_, width]) = (self.ranks.ranks(), table.dims());
-        let mut at = vec![Vec::new(); count];
-        distinct.iter().zip(0u32..).for_each(|(&id, place)| at[owner(id, count)].push(place));
-        let message = |at: &Vec<u32>| {
-            let ids: Vec<u32> = at.iter().map(|&place| distinct[place as usize]).collect();
-            let times: Vec<u32> = at.iter().map(|&u| starts[u as usize + 1] - starts[u as usize]).collect();
-            [bytemuck::cast_slice(told), bytemuck::cast_slice(&ids), bytemuck::cast_slice(&times)].concat()
-        };
-        let heard = self.ranks.exchange(at.iter().map(message).collect());
-        let (mut sums, head) = (vec![0.0; told.len()], 8 * told.len());
-        let mut wanted = Vec::with_capacity(count); // of each rank: ids, then times
+    /// Fetches the rows that were asked for from where they live; serves what others have asked for.
+    pub(crate) fn fetch(&self, table: &RowMatrix, questions: Questions, wire: Wire) -> Fetched {
+        let Questions { distinct, at, told, heard } = questions;
+        let [_, width] = table.dims();
+        let (mut sums, head) = (vec![0.0; told], 8 * told);
+        let mut wanted = Vec::with_capacity(heard.len()); // of each rank: ids, then times
         for message in &heard {
             let (told, rest) = message.split_at(head.min(message.len()));
             sums.iter_mut().zip(numbers::<f64>(told)).for_each(|(sum, value)| *sum += value);
@@ -81,13 +117,13 @@ impl Shard {
         let rows_of =
             |(rank, places): (usize, &Vec<u32>)| to(rank).pack(&places.iter().map(row).collect::<Vec<_>>().concat());
         let received = self.ranks.exchange(asked.by_rank.iter().enumerate().map(rows_of).collect());
-        let mut values = vec![0.0; distinct.len() * width];
+        let mut values = vec![0.0; distinct.rows.len() * width];
         for (from, (rows, at)) in received.iter().zip(&asked.at).enumerate() {
             for (row, &place) in to(from).unpack(rows).chunks_exact(width).zip(at) {
                 values[place as usize * width..][..width].copy_from_slice(row);
             }
         }
-        Fetched { values, asked, told: sums }
+        Fetched { distinct, values, asked, told: sums }
     }
 
     /// What all ranks ask for together; each of them `ids` and then how often.
@@ -151,7 +187,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use stem_core::DeviceSpec;
-    use stem_kernels::distinct::DistinctRows;
 
     const WIDTH: usize = 3;
     const ROWS: usize = 40;
@@ -174,8 +209,9 @@ mod tests {
                 let table = RowMatrix::new(matrix(values, WIDTH, &device));
                 let part = &parts[ranks.rank()];
                 let distinct = DistinctRows::of(part);
-                let Fetched { values, asked, told } =
-                    shard.fetch(&table, &distinct.rows, distinct.by_row.starts(), &[part.len() as f64, 0.5], Wire::F32);
+                let question = Question::new(&ranks, distinct, &[part.len() as f64, 0.5]);
+                let Fetched { distinct, values, asked, told } =
+                    shard.fetch(&table, question.ask(&ranks), Wire::F32);
                 let expected: Vec<f32> = distinct.rows.iter().flat_map(|&id| row(id)).collect();
                 assert_eq!(values, expected);
                 // the gradient of a row: how often it stands in the part

@@ -25,7 +25,7 @@ use stem_core::with_causes;
 
 pub(crate) use agree::agree;
 pub(crate) use collect::Give;
-pub(crate) use exchange::{Asked, Fetched, matrix};
+pub(crate) use exchange::{Asked, Fetched, Question, Questions, matrix};
 pub(crate) use score::Scoring;
 pub use score::score_over;
 pub(crate) use shard::Shard;

@@ -12,7 +12,7 @@ use stem_core::nn::{DistinctRows, EmbeddingTable, SlotLayout, rng, score};
 use stem_core::{Batch, Bundle, Schema, params};
 use stem_data::{BatchPlan, Dataset, EpochRows, Split};
 
-use super::{Fetched, Give, Shard, Team, Wire, as_first, numbers};
+use super::{Fetched, Give, Question, Shard, Team, Wire, as_first, numbers};
 use crate::error::Result;
 
 /// Rows of a batch, of all ranks.
@@ -48,9 +48,9 @@ impl<M: Model> Scoring<'_, M> {
 
     /// Of the rows of a batch that are this rank's. `[b, T]`
     fn part(&self, schema: &Schema, batch: &Batch) -> Vec<f32> {
-        let distinct = DistinctRows::of(&batch.ids);
         let (table, device) = (self.table.rows(), self.table.rows().tensor().device());
-        let Fetched { values, .. } = self.shard.fetch(table, &distinct.rows, distinct.by_row.starts(), &[], Wire::F32);
+        let questions = Question::new(&self.shard.ranks, DistinctRows::of(&batch.ids), &[]).ask(&self.shard.ranks);
+        let Fetched { distinct, values, .. } = self.shard.fetch(table, questions, Wire::F32);
         if batch.rows == 0 {
             return Vec::new();
         }

@@ -358,10 +358,10 @@ impl<M: Model> TrainState<M> {
     pub fn gather(&self, batch: &Batch) -> Gathered {
         let _span = trace_span!("gather").entered();
         let device = self.device();
-        let labelled = Targets::counts(batch, self.criterion.tasks());
-        if let Some(shard) = &self.shard {
-            return self.fetch(shard, batch, &labelled);
+        if let (Some(shard), Some(question)) = (&self.shard, self.question(batch)) {
+            return self.fetch(shard, batch, question.ask(&shard.ranks));
         }
+        let labelled = Targets::counts(batch, self.criterion.tasks());
         let [table_rows, _] = self.table.rows().dims();
         let distinct = match self.mode {
             TableMode::RowSparse => DistinctRows::of(&batch.ids),

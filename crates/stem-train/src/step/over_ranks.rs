@@ -15,7 +15,7 @@ use stem_core::{Batch, MISSING, Schema, params};
 use super::gathered::{Gathered, Home, Part, StepGradients};
 use super::{Backward, Losses, Share, TableMode, TrainState, Weigh};
 use crate::optimizer::NetworkGradients;
-use crate::ranks::{Fetched, Shard, Team, Wire, matrix, numbers, sum, sum_few};
+use crate::ranks::{Fetched, Question, Questions, Shard, Team, Wire, matrix, numbers, sum, sum_few};
 
 /// The ranks as those who hold the parts of a batch.
 #[derive(Debug)]
@@ -81,13 +81,24 @@ impl<M: Model> TrainState<M> {
         self.shard.as_ref()
     }
 
-    /// A rank's part of a batch, its rows fetched; `labelled` is of that part alone.
-    pub(super) fn fetch(&self, shard: &Arc<Shard>, batch: &Batch, labelled: &[f64]) -> Gathered {
+    /// What this rank asks the others about its part of a batch; `None` of one process.
+    pub(crate) fn question(&self, batch: &Batch) -> Option<Question> {
+        let shard = self.shard.as_ref()?;
+        let mut told = Targets::counts(batch, self.criterion.tasks());
+        told.push(batch.rows as f64);
+        Some(Question::new(&shard.ranks, DistinctRows::of(&batch.ids), &told))
+    }
+
+    /// As [`gather`](Self::gather), of a batch about which the ranks have asked each other.
+    pub(crate) fn gather_asked(&self, batch: &Batch, questions: Questions) -> Gathered {
+        let shard = self.shard.as_ref().expect("who has asked has a part of the table");
+        self.fetch(shard, batch, questions)
+    }
+
+    /// A rank's part of a batch, its rows fetched.
+    pub(super) fn fetch(&self, shard: &Arc<Shard>, batch: &Batch, questions: Questions) -> Gathered {
         let (device, [_, width]) = (self.device(), self.table.rows().dims());
-        let distinct = DistinctRows::of(&batch.ids);
-        let told: Vec<f64> = labelled.iter().copied().chain([batch.rows as f64]).collect();
-        let Fetched { values, asked, mut told } =
-            shard.fetch(self.table.rows(), &distinct.rows, distinct.by_row.starts(), &told, shard.wire);
+        let Fetched { distinct, values, asked, mut told } = shard.fetch(self.table.rows(), questions, shard.wire);
         let rows = told.pop().unwrap_or_default() as usize; // a count is exact
         let targets = self.targets(batch, &told);
         let part = |batch: &Batch, distinct: DistinctRows, rows: usize| {

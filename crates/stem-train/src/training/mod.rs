@@ -8,7 +8,7 @@ use std::time::Instant;
 use stem_core::models::ModelSpec;
 use stem_core::nn::seed_dropout;
 use stem_core::{Batch, Task, fused};
-use stem_data::{Bar, BatchPlan, Dataset, EpochRows, Split, part_of};
+use stem_data::{Bar, BatchPlan, Batches, Dataset, EpochRows, Split, part_of};
 
 use crate::balance::Balance;
 use crate::checkpoint::{self, Change, Checkpoints};
@@ -23,9 +23,10 @@ use crate::log::RunLog;
 use crate::loss_meter::LossMeter;
 use crate::monitor::{Best, Monitor};
 use crate::prior::{LearnedPrior, PriorConfig};
+use crate::ranks::Questions;
 use crate::schedule::RateSchedule;
 use crate::start;
-use crate::step::{Objective, TrainState};
+use crate::step::{Gathered, Objective, TrainState};
 use crate::unseen::{Unseen, as_shown};
 use crate::unseen_domain::UnseenDomain;
 
@@ -227,14 +228,12 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         let whole_groups = config.criterion(dataset.schema())?.is_of_groups();
         let part = ranks.is_several().then(|| (ranks.rank(), ranks.ranks()));
         let rows = EpochRows { keep: config.kept_negatives(), whole_groups, part };
-        for mut batch in dataset.batches_of(Split::Train, plan, self.taken, rows) {
-            batch.check(dataset.schema())?;
-            let whole = config.batch_size.min(total - self.taken * config.batch_size); // of all ranks
-            if let Some(unseen) = &self.unseen {
-                let first = part_of(whole, ranks.rank(), ranks.ranks()).start;
-                unseen.show(&mut batch, first, seed_of_step(config.seed, self.steps + 1));
-            }
-            self.step(&batch, whole, &bar)?;
+        let mut batches = dataset.batches_of(Split::Train, plan, self.taken, rows);
+        let mut next = self.next_of(&mut batches, total, 0)?;
+        let mut questions = None; // of the first batch nothing has travelled yet
+        while let Some((batch, whole)) = next {
+            next = self.next_of(&mut batches, total, 1)?;
+            questions = self.step(&batch, questions, next.as_ref().map(|(batch, _)| batch), whole, &bar)?;
             self.taken += 1;
             let is_due = config.evaluate_every.is_due(self.steps, an_epoch, planned);
             let (steps, keeper) = (self.steps, &mut self.keeper);
@@ -269,14 +268,56 @@ impl<'l, C: ModelSpec> Training<'l, C> {
         Ok(Verdict::Better)
     }
 
-    /// Forward, backward, update, on a batch of so many `rows` of all ranks.
-    fn step(&mut self, batch: &Batch, rows: usize, bar: &Bar) -> Result<()> {
+    /// The next batch of an epoch of `total` rows, as it is shown after `ahead` more steps, and how many rows of all ranks it has.
+    fn next_of(&self, batches: &mut Batches, total: usize, ahead: usize) -> Result<Option<(Batch, usize)>> {
+        let Learner { dataset, config, ranks, .. } = self.learner;
+        let Some(mut batch) = batches.next() else { return Ok(None) };
+        batch.check(dataset.schema())?;
+        let rows = config.batch_size.min(total - (self.taken + ahead) * config.batch_size);
+        if let Some(unseen) = &self.unseen {
+            let first = part_of(rows, ranks.rank(), ranks.ranks()).start;
+            unseen.show(&mut batch, first, seed_of_step(config.seed, self.steps + ahead + 1));
+        }
+        Ok(Some((batch, rows)))
+    }
+
+    /// A step on a batch of so many `rows` of all ranks, which have asked each other about it, or do so now. Over several ranks, what they ask about the `next` batch
+    /// travels meanwhile, and is given.
+    fn step(
+        &mut self,
+        batch: &Batch,
+        questions: Option<Questions>,
+        next: Option<&Batch>,
+        rows: usize,
+        bar: &Bar,
+    ) -> Result<Option<Questions>> {
+        let gathered = match questions {
+            Some(questions) => self.state().gather_asked(batch, questions),
+            None => self.state().gather(batch),
+        };
+        let (questions, done) = match next.and_then(|next| self.state().question(next)) {
+            Some(question) => {
+                let (ranks, mut done) = (&self.learner.ranks, Ok(None));
+                let questions = question.ask_while(ranks, || done = self.update(batch, gathered));
+                (Some(questions), done)
+            }
+            None => (None, self.update(batch, gathered)),
+        };
+        let seen = done?;
+        self.rows += rows;
+        bar.advance(rows);
+        seen.into_iter().for_each(|loss| bar.say(format!("loss {loss:.4}")));
+        Ok(questions)
+    }
+
+    /// Forward, backward, update, on a batch whose rows are there. Gives its loss, where that is known.
+    fn update(&mut self, batch: &Batch, gathered: Gathered) -> Result<Option<f64>> {
         let rate = self.schedule.rate(self.steps);
         self.steps += 1;
         let seed = self.learner.config.seed.wrapping_add((self.learner.ranks.rank() as u64) << 40); // of its own rows
         seed_dropout(seed_of_step(seed, self.steps));
         let mut state = self.state.take().expect("a step takes the state and puts it back");
-        let (losses, mut gradients) = self.balance.differentiate(&state, batch, &self.objective);
+        let (losses, mut gradients) = self.balance.differentiate(&state, gathered, &self.objective);
         let seen = self.losses.add(losses);
         if let Some(broken) = self.losses.broken() {
             let whole = state.table.rows().is_on_host() && state.shard().is_none(); // else the loss is read steps later
@@ -294,10 +335,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             checkpoints.give_some(&mut state.large_mut());
         }
         self.state = Some(state);
-        self.rows += rows;
-        bar.advance(rows);
-        seen.into_iter().for_each(|loss| bar.say(format!("loss {loss:.4}")));
-        Ok(())
+        Ok(seen)
     }
 
     fn read_losses(&mut self) -> Result<()> {
