@@ -16,6 +16,7 @@ mod moments;
 mod optimizer;
 mod optimizer_config;
 mod ranks;
+mod ranks_labels;
 mod ranks_resume;
 mod reproducible;
 mod resume;
