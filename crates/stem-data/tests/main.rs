@@ -7,6 +7,7 @@ mod bad_data;
 mod datasets;
 mod encode;
 mod facts;
+mod given;
 mod grown;
 mod label_kinds;
 mod late;

@@ -8,6 +8,7 @@ mod balance;
 mod calibration;
 mod config;
 mod devices;
+mod given;
 mod incremental;
 mod interest;
 mod learner;

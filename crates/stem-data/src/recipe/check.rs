@@ -169,6 +169,13 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
             );
         }
     }
+    let mut given: HashMap<&str, &str> = HashMap::new();
+    for field in recipe.fields.iter().filter(|field| field.vectors.is_some()) {
+        let (name, line) = (field.vocabulary(), field.vectors.as_ref().map_or(field.line, |vectors| vectors.line));
+        if let Some(first) = given.insert(name, &field.name) {
+            add(line, format!("vocabulary \"{name}\" has `vectors` in field \"{first}\" already: name one table"));
+        }
+    }
     let mut firsts: HashMap<&str, &FieldRecipe> = HashMap::new();
     for field in recipe.fields.iter().filter(|field| field.numbers() == 0) {
         let name = field.vocabulary();

@@ -3,7 +3,7 @@
 use stem_core::{Keep, Pooling, TimePart, TimeUnit, Transform};
 
 use super::section::{Buckets, Faults, Section};
-use super::{FieldRecipe, Kind};
+use super::{FieldRecipe, Kind, VectorTable};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Word {
@@ -61,6 +61,9 @@ pub(super) fn field(mut section: Section<'_>, faults: &mut Faults<'_>) -> FieldR
         ("part", columns.len() > 1, "`cross`"),
         ("default", columns.len() > 1, "`cross`: where a column is null, so is the cross"),
         ("separator", columns.len() > 1, "`cross`"),
+        ("vectors", columns.len() > 1, "`cross`: no table has its keys in one column"),
+        ("vectors", section.has("hash"), "`hash`: keys share rows there"),
+        ("vectors", cuts || section.has("part"), "`bucketize` and `part`: their rows are no keys of a table"),
     ] {
         if with && section.has(key) {
             faults.add(section.line_of(key, faults), format!("`{key}` does not go with {why}"));
@@ -69,17 +72,43 @@ pub(super) fn field(mut section: Section<'_>, faults: &mut Faults<'_>) -> FieldR
     let vocabulary = section.text("vocabulary", faults);
     let separator = section.text("separator", faults);
     let default = section.value("default", faults);
+    let vectors = section.table("vectors", "vectors = { file = \"videos.parquet\", column = \"vector\" }", faults);
+    let vectors = vectors.map(|own| vector_table(own, &columns, faults));
     let line = section.line_of(if columns.len() > 1 { "cross" } else { "column" }, faults);
     section.finish(faults);
     let min_count = min_count.unwrap_or(1);
-    FieldRecipe { name, columns, kind, transforms, quantiles, hash, min_count, vocabulary, separator, default, line }
+    FieldRecipe {
+        name,
+        columns,
+        kind,
+        transforms,
+        quantiles,
+        hash,
+        min_count,
+        vocabulary,
+        separator,
+        default,
+        vectors,
+        line,
+    }
+}
+
+/// Where the vectors of keys are; the column of the keys is called as the field's where nothing is said.
+fn vector_table(mut own: Section<'_>, columns: &[String], faults: &mut Faults<'_>) -> VectorTable {
+    let (file, column) = (own.need_text("file", faults), own.need_text("column", faults));
+    let key = own.text("key", faults).or_else(|| columns.first().cloned()).unwrap_or_default();
+    let separator = own.text("separator", faults);
+    let line = own.line;
+    own.finish(faults);
+    VectorTable { file, key, column, separator, line }
 }
 
 /// Keys of some kinds alone.
-const KEYS: [(&str, &[Word], &str); 19] = [
+const KEYS: [(&str, &[Word], &str); 20] = [
     ("min_count", &[Category, Sequence], "categories and sequences"),
     ("vocabulary", &[Category, Sequence], "categories and sequences"),
     ("hash", &[Category, Sequence], "categories and sequences"),
+    ("vectors", &[Category, Sequence], "categories and sequences, whose values have rows of their own"),
     ("trim", &[Category, Sequence], "categories and sequences"),
     ("lower", &[Category, Sequence], "categories and sequences"),
     ("cross", &[Category], "categories"),
