@@ -157,7 +157,8 @@ fn what_is_not_frozen_moves_as_if_nothing_were_and_the_norm_is_that_of_what_move
         assert!(*some == 0.0 || (all - some).abs() < 1e-7, "{all} {some}");
     }
     let size = held.iter().map(|x| x * x).sum::<f64>().sqrt();
-    assert!((size / (0.5 * 0.01) - 1.0).abs() < 1e-3, "{size}");
+    let off = (size / (0.5 * 0.01) - 1.0).abs(); // 1e-4 where frozen rows count
+    assert!(off < 3e-5, "{off}");
 }
 
 #[test]
