@@ -3,6 +3,7 @@
 
 mod common;
 
+mod ago;
 mod bad_data;
 mod datasets;
 mod encode;

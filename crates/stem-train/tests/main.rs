@@ -4,6 +4,7 @@
 
 mod common;
 
+mod ago;
 mod balance;
 mod calibration;
 mod config;

@@ -169,6 +169,20 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
             );
         }
     }
+    for (field, of) in recipe.fields.iter().filter_map(|field| Some((field, field.beside.as_ref()?))) {
+        let history = recipe.fields.iter().find(|other| other.name == *of && other.beside.is_none());
+        let (name, found) = match (history.map(|history| history.kind), field.kind) {
+            (Some(Kind::Sequence { max_len, keep, .. }), Kind::Sequence { max_len: own, keep: own_keep, .. }) => {
+                if (max_len, keep) == (own, own_keep) {
+                    continue;
+                }
+                (&field.name, format!("another `max_len` or `keep` than \"{of}\": write the same in both"))
+            }
+            (Some(_), _) => (&field.name, format!("\"{of}\", which is no sequence")),
+            (None, _) => (&field.name, format!("\"{of}\", which is no field with values of its own")),
+        };
+        add(field.line, format!("`ago` of field \"{name}\" has {found}"));
+    }
     let mut given: HashMap<&str, &str> = HashMap::new();
     for field in recipe.fields.iter().filter(|field| field.vectors.is_some()) {
         let (name, line) = (field.vocabulary(), field.vectors.as_ref().map_or(field.line, |vectors| vectors.line));

@@ -187,6 +187,8 @@ pub struct FieldRecipe {
     pub separator: Option<String>,
     /// Stands in for null.
     pub default: Option<Value>,
+    /// The sequence that it has a value for each value of: how long before the row that was.
+    pub beside: Option<String>,
     /// Where vectors are that the rows of its vocabulary start from.
     pub vectors: Option<VectorTable>,
     /// Line in the recipe.
