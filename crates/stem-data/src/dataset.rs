@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use stem_core::bundle::KnownKeys;
-use stem_core::{MISSING, Schema, Task, Texts, Vocabulary};
+use stem_core::{MISSING, Schema, Task, TaskKind, Texts, Vocabulary};
 use stem_report::analysis::LabelKind;
 
 use crate::columns::{ColumnWriter, Columns, Element};
@@ -231,7 +231,11 @@ impl Dataset {
 
     /// What the label of each task is, for what is measured of it. `[T]`
     pub fn label_kinds(&self) -> Vec<LabelKind> {
-        let of = |task: &Task| if task.kind.is_binary() { LabelKind::Binary } else { LabelKind::Value };
+        let of = |task: &Task| match task.kind {
+            TaskKind::Binary => LabelKind::Binary,
+            TaskKind::Classes { .. } => LabelKind::Class,
+            _ => LabelKind::Value,
+        };
         self.schema().tasks.iter().map(of).collect()
     }
 

@@ -6,6 +6,7 @@ use stem_core::{TargetTransform, TaskKind};
 use stem_data::{
     BatchPlan, Dataset, EpochRows, Error, Known, PrepareOptions, Recipe, Rows, Split, prepare, prepare_known,
 };
+use stem_report::analysis::LabelKind;
 
 const LOG: &str = "item,click,seconds,stars,split
 1,1,10,4,train
@@ -287,4 +288,28 @@ fn ranks_are_fitted_on_training_rows_of_about_the_same_duration() {
 
 fn recipe_of(kind: &str, keys: &str) -> Result<Recipe, Error> {
     recipe(&format!(r#"{{ column = "seconds", kind = "{kind}"{keys} }}"#))
+}
+
+#[test]
+fn classes_are_counted_from_0_and_judged_by_accuracy() {
+    let classes = |more: &str| format!("{{ column = \"stars\", kind = \"classes\"{more} }}, {{ column = \"click\" }}");
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = read(folder.path(), LOG, &classes(", classes = 5, metric = \"accuracy\"")).unwrap();
+    assert_eq!(dataset.schema().tasks[0].kind, TaskKind::Classes { classes: 5 });
+    assert_eq!(dataset.label_kinds(), [LabelKind::Class, LabelKind::Binary]);
+    assert_eq!(shown(dataset.labels(Split::Train))[..4], ["4", "1", "0", "0"]);
+    for (more, expected) in [
+        (
+            ", classes = 4",
+            "log.csv:2: column 'stars': expected a class from 0 to 3 (`classes = 4`, counted from 0) or null, found 4",
+        ),
+        ("", "recipe.toml:5: a label of `kind = \"classes\"` needs `classes`: how many there are, 0 among them"),
+        (", classes = 5, metric = \"xauc\"", "`metric` of label \"stars\" is XAUC: of classes accuracy is measured"),
+        (", classes = 5, transform = \"log1p\"", "`transform` is for a label of `kind = \"regression\"`"),
+    ] {
+        let message = fault(LOG, &classes(more));
+        assert!(message.contains(expected), "{message}");
+    }
+    let of_levels = fault(LOG, "{ column = \"stars\", kind = \"ordinal\", classes = 5, metric = \"accuracy\" }");
+    assert!(of_levels.contains("`metric` of label \"stars\" is accuracy"), "{of_levels}");
 }

@@ -34,9 +34,10 @@ fn labels_of_every_kind_are_learned_over_ranks_as_by_one_process() {
         r#"kind = "watch-time""#,
         r#"kind = "zero-inflated""#,
         r#"kind = "ordinal", classes = 100"#,
+        r#"kind = "classes", classes = 100"#,
     ]
     .into_iter()
-    .take(if is_slow() { 1 } else { 6 })
+    .take(if is_slow() { 1 } else { 7 })
     {
         let folder = tempfile::tempdir().unwrap();
         let data = data(folder.path(), &format!(r#"{{ column = "click" }}, {{ column = "seconds", {kind} }}"#));

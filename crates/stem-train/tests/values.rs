@@ -4,7 +4,7 @@ use crate::common::is_slow;
 use crate::common::watched::{SPLITS, watched};
 use stem_core::loss::TaskLoss;
 use stem_core::models::{ModelFamily, Preset, StemConfig};
-use stem_core::{DeviceSpec, ModelConfig, Predictor};
+use stem_core::{DeviceSpec, ModelConfig, ModelName, Predictor};
 use stem_data::Split;
 use stem_report::analysis::Metric;
 use stem_train::{Calibrate, Learner, Monitor, TrainConfig};
@@ -92,6 +92,29 @@ fn levels_have_as_many_outputs_as_there_are_and_an_expectation_for_a_score() {
         let error =
             scores.iter().zip(labels).step_by(2).map(|(s, y)| (s - y).abs()).sum::<f32>() / (labels.len() / 2) as f32;
         assert!(error < 0.3, "an item has one level: {error}");
+    }
+}
+
+#[test]
+fn classes_without_an_order_are_learned_by_every_model_and_the_most_likely_one_is_the_score() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = r#"{ column = "shelf", kind = "classes", classes = 3 }, { column = "click" }"#;
+    let data = watched(folder.path(), 6000, labels, &SPLITS);
+    for name in ModelName::ALL.iter().filter(|name| **name != ModelName::Esmm).take(if is_slow() { 1 } else { 9 }) {
+        let model = ModelConfig::of_preset(name.as_str(), Preset::Small).unwrap();
+        let run = folder.path().join(name.as_str());
+        let train = TrainConfig { calibrate: Calibrate::Isotonic, ..config() }; // of clicks alone
+        let mut learner = Learner::new(model, &data, train, &device(), &run).unwrap();
+        learner.fit().unwrap();
+        let metrics = learner.evaluate(Split::Test).unwrap();
+        assert!(metrics[0].get(Metric::Accuracy).unwrap() > 0.95, "{name}: an item has one shelf, {:?}", metrics[0]);
+        assert_eq!((metrics[0].auc, metrics[0].calibration, metrics[0].get(Metric::Xauc)), (None, None, None));
+        let predictor = Predictor::open(run.join("bundle.safetensors"), &device()).unwrap();
+        let scores = learner.score(Split::Test).unwrap();
+        let batch = data.batches(Split::Test, stem_data::BatchPlan { size: 4096, shuffle: None }).next().unwrap();
+        let again = predictor.score(&batch).unwrap().into_values();
+        assert!(scores.iter().step_by(2).eq(again.iter().step_by(2)), "{name}");
+        assert!(scores.iter().step_by(2).all(|score| [0.0, 1.0, 2.0].contains(score)), "{name}");
     }
 }
 

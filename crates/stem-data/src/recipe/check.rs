@@ -52,8 +52,14 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
             let what = "and without a `group` there is none: name the users' column";
             add(label.line, format!("`metric` of label \"{column}\" is {key}, {what}"));
         }
-        let kind = if label.kind == Feedback::Binary { LabelKind::Binary } else { LabelKind::Value };
-        if !metric.applies_to(kind) {
+        let kind = match label.kind {
+            Feedback::Binary => LabelKind::Binary,
+            Feedback::Classes { .. } => LabelKind::Class,
+            _ => LabelKind::Value,
+        };
+        if kind == LabelKind::Class && !metric.applies_to(kind) {
+            add(label.line, format!("`metric` of label \"{column}\" is {name}: of classes accuracy is measured"));
+        } else if !metric.applies_to(kind) {
             let what = "which is measured of labels 0 and 1: xauc, rmse, mae, ndcg@10 and others within groups are for numbers";
             add(label.line, format!("`metric` of label \"{column}\" is {name}, {what}"));
         }

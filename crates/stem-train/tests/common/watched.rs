@@ -1,4 +1,4 @@
-//! A log of what is watched: items of a length, clicks, seconds and stars.
+//! A log of what is watched: items of a length, clicks, seconds, stars, and a shelf that an item stands on.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ pub const WITHOUT_VALIDATION: [&str; 2] = ["train", "test"];
 
 /// 40 items; each has a rate of clicks, and a time that it is watched, with noise that two rows in three share.
 pub fn watched(folder: &Path, rows: usize, labels: &str, splits: &[&str]) -> Dataset {
-    let mut log = "item,length,click,seconds,stars,split\n".to_string();
+    let mut log = "item,length,click,seconds,stars,shelf,split\n".to_string();
     for row in 0..rows {
         let item = (row * 7919) % 40;
         let chance = (row * 104_729 % 1009) as f64 / 1009.0;
@@ -20,7 +20,7 @@ pub fn watched(folder: &Path, rows: usize, labels: &str, splits: &[&str]) -> Dat
         let stars = (item / 10).min(3);
         let split = splits[row / 120 % splits.len()];
         let length = 10 + 20 * (item % 4);
-        log.push_str(&format!("{item},{length},{click},{seconds:.0},{stars},{split}\n"));
+        log.push_str(&format!("{item},{length},{click},{seconds:.0},{stars},{},{split}\n", item * 7 % 3));
     }
     std::fs::write(folder.join("log.csv"), log).unwrap();
     let recipe = format!(
