@@ -176,7 +176,7 @@ fn keys_that_are_for_another_kind_are_told_with_their_line() {
     for (label, expected) in [
         (r#"kind = "regresion""#, "`kind` is \"regresion\", expected one of \"binary\", \"regression\""),
         (r#"kind = "ordinal""#, "needs `classes`"),
-        (r#"kind = "count", classes = 3"#, "`classes` is for a label of `kind = \"ordinal\"`"),
+        (r#"kind = "count", classes = 3"#, "`classes` is for a label of `kind = \"ordinal\" or \"classes\"`"),
         (r#"transform = "log1p""#, "`transform` is for a label of `kind = \"regression\"`"),
         (r#"kind = "count", standardize = true"#, "`standardize` is for a label of `kind = \"regression\"`"),
         (r#"kind = "ordinal", classes = 1"#, "`classes` is 1, expected an integer of at least 2"),
@@ -277,7 +277,11 @@ fn ranks_are_fitted_on_training_rows_of_about_the_same_duration() {
         (label, r#"kind = "number", bucketize = { quantiles = 4 }"#, "which is no number"),
         (r#"duration = "length", buckets = 1"#, number, "`buckets` is 1, expected an integer of at least 2"),
         (r#"duration = "length", buckets = 2000"#, number, "`buckets` is more than 1000"),
-        (r#"duration = "length", classes = 3"#, number, "`classes` is for a label of `kind = \"ordinal\"`"),
+        (
+            r#"duration = "length", classes = 3"#,
+            number,
+            "`classes` is for a label of `kind = \"ordinal\" or \"classes\"`",
+        ),
     ] {
         let found = message(watched(["10", "100"]), label, length);
         assert!(found.contains(expected), "{found}");

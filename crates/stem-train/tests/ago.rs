@@ -98,7 +98,7 @@ fn times_are_over_ranks_what_they_are_on_one_and_a_training_goes_on_to_the_same_
         let mut model = serde_json::to_value(smooth(*name)).unwrap();
         model["interest"] = serde_json::to_value(interest).unwrap();
         let model: ModelConfig = serde_json::from_value(model).unwrap();
-        hold(name.as_str(), &model, &data, &TrainConfig { epochs: 3, ..config() });
+        hold(name.as_str(), &model, &data, &TrainConfig { epochs: 1, ..config() });
     }
     let model = stem(|config| config.front.interest = interest(true));
     let train = stopped::config(|config| config.batch_size = 100);

@@ -140,7 +140,7 @@ fn not_binary(name: &str, facts: &Facts, table: &str) -> String {
     );
     if facts.numbers().is_some() {
         message.push_str(&format!(
-            ".\nLearn it as a number: --labels {name}:regression, or :{} (docs/labels.md)",
+            ".\nLearn it as a number or a class: --labels {name}:regression, or :{} (docs/labels.md)",
             KINDS[1..].join(", :")
         ));
     }
