@@ -40,6 +40,7 @@ fn main() {
     let mut label = || match kind {
         LabelKind::Binary => f32::from(u8::from(rng.random_range(0..10) == 0)),
         LabelKind::Value => (rng.random::<f32>() - 0.5).max(0.0),
+        LabelKind::Class => f32::from(rng.random_range(0..10u8)),
     };
     let labels: Vec<f32> = (0..rows).map(|_| label()).collect();
     let users: Vec<u32> = (0..rows).map(|_| rng.random_range(0..groups)).collect();

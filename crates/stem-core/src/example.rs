@@ -41,6 +41,11 @@ fn value(field: &Field, place: usize, vocabulary: &Vocabulary, (n, parts): (usiz
         (_, Some(Transform::Time { .. })) => {
             json!(format!("2024-03-{:02} 12:00:00", n % 28 + usize::from(n % 28 == 0)))
         }
+        (_, Some(Transform::Ago)) if place == 1 => json!(100),
+        (_, Some(Transform::Ago)) => match &field.separator {
+            Some(separator) => json!(format!("90{separator}{}", 90 + n)),
+            None => json!([90, 90 + n]),
+        },
         (_, Some(Transform::Cross { keys })) => match (key(vocabulary, middle), keys.get(place)) {
             (Value::String(crossed), kind) if !matches!(vocabulary, Vocabulary::Hashed { .. }) => {
                 let own = crossed.split('\u{1f}').nth(place).unwrap_or_default();

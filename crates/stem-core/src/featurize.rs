@@ -39,7 +39,7 @@ pub(crate) fn encode_field<'v>(
     index: usize,
     (ids, weights): (&mut [u32], &mut [f32]),
 ) -> Result<()> {
-    let prepared = prepared(schema, field, get, index)?;
+    let prepared = prepared(schema, field, &get, index)?;
     let value = prepared.get();
     match &field.kind {
         FieldKind::Category => {
@@ -51,7 +51,11 @@ pub(crate) fn encode_field<'v>(
             vector(value, field, index, weights)?;
         }
         FieldKind::Sequence { pooling, keep, .. } => {
-            let there = sequence(value, field, (vocabulary, offset), *keep, index, ids)?;
+            let moment = match field.columns() {
+                [_, moment] if is_ago(field) => Some((moment.as_str(), raw(schema, &get, moment, index)?)),
+                _ => None,
+            };
+            let there = sequence(value, (field, moment), (vocabulary, offset), *keep, index, ids)?;
             weights[..there].fill(pooling.weight(there));
             ids[there..].fill(offset + PADDING);
             weights[there..].fill(0.0);
@@ -75,6 +79,25 @@ impl Prepared<'_> {
     }
 }
 
+/// The value of a column in a row; null of what stands for it.
+fn raw<'r>(
+    schema: &Schema,
+    get: impl Fn(&str) -> Option<ValueRef<'r>>,
+    column: &str,
+    row: usize,
+) -> Result<ValueRef<'r>> {
+    match get(column) {
+        Some(value) if schema.is_null(value) => Ok(ValueRef::Null),
+        Some(value) => Ok(value),
+        None => Err(Error::MissingColumn { column: column.into(), row, columns: schema.columns().join(", ") }),
+    }
+}
+
+/// Whether the values of a sequence are told by how long before the row they were.
+fn is_ago(field: &Field) -> bool {
+    field.transforms.first() == Some(&Transform::Ago)
+}
+
 /// The value of a field in a row, after its transforms; of a sequence and a vector the raw one, whose values are transformed one by
 /// one. Null where nothing is left and nothing stands in for it.
 fn prepared<'r>(
@@ -83,16 +106,10 @@ fn prepared<'r>(
     get: impl Fn(&str) -> Option<ValueRef<'r>>,
     index: usize,
 ) -> Result<Prepared<'r>> {
-    let value_of = |column: &str| match get(column) {
-        Some(value) if schema.is_null(value) => Ok(ValueRef::Null),
-        Some(value) => Ok(value),
-        None => {
-            let columns = schema.columns().join(", ");
-            Err(Error::MissingColumn { column: column.into(), row: index, columns })
-        }
-    };
+    let value_of = |column: &str| raw(schema, &get, column, index);
     let raw = match field.columns() {
         [column] => Prepared::Lent(value_of(column)?),
+        [times, _] if is_ago(field) => Prepared::Lent(value_of(times)?),
         columns => {
             let values = columns.iter().map(|column| value_of(column).map(ValueRef::to_value));
             Prepared::Made(Value::List(values.collect::<Result<_>>()?))
@@ -173,10 +190,10 @@ enum Enough {
 }
 
 /// Writes the ids of the first or last values of a sequence, as many as there is room for, and gives their number. Nulls and empty pieces
-/// are left out.
+/// are left out. `moment` is the row's time and its column, where values are told by how long before it they were.
 fn sequence(
     value: ValueRef<'_>,
-    field: &Field,
+    (field, moment): (&Field, Option<(&str, ValueRef<'_>)>),
     (vocabulary, offset): (&Vocabulary, u32),
     keep: Keep,
     row: usize,
@@ -190,9 +207,21 @@ fn sequence(
         if value.is_null() {
             return Ok(Enough::No);
         }
-        let made = match field.transforms.is_empty() {
-            true => Prepared::Lent(value),
-            false => Prepared::Made(transformed(field, value.to_value(), row)?),
+        let made = match (field.transforms.is_empty(), moment) {
+            (true, _) => Prepared::Lent(value),
+            (false, None) => Prepared::Made(transformed(field, value.to_value(), row)?),
+            (false, Some((column, moment))) => {
+                let expected = "a number, for the values of a list are told by how long before it they were";
+                number_of(moment).map_err(|_| Error::WrongType {
+                    column: column.into(),
+                    row,
+                    expected,
+                    found: moment.to_string(),
+                })?;
+                let both = Value::List(vec![value.to_value(), moment.to_value()]);
+                let made = Transform::all(&field.transforms, both);
+                Prepared::Made(made.map_err(|expected| wrong(field, row, expected, value))?)
+            }
         };
         if !made.get().is_null() {
             ids[there] = offset + vocabulary.id_of(made.get(), &field.name, row)?;

@@ -205,3 +205,27 @@ fn a_rank_is_learned_by_the_rows_own_duration() {
     let message = wrong.map(drop).unwrap_err().to_string();
     assert!(message.contains("weighted-logistic of a label of kind watch-quantile"), "{message}");
 }
+
+/// Classes without an order have the loss of levels, and no other.
+#[test]
+fn classes_are_learned_by_softmax_and_by_nothing_else() {
+    let schema = schema(&[TaskKind::Classes { classes: 4 }]);
+    let name = schema.tasks[0].name.clone();
+    let with = |loss: TaskLoss| Criterion::with(&schema, [(&name, &loss)]);
+    assert_eq!(with(TaskLoss::Softmax).unwrap(), Criterion::of(&schema));
+    let message = with(TaskLoss::Mse).unwrap_err().to_string();
+    assert!(message.contains("mse of a label of kind classes"), "{message}");
+    for case in cases().iter().filter(|case| case.loss == TaskLoss::Softmax) {
+        let device = DeviceSpec::from_env().unwrap().open().unwrap();
+        let rows = case.y.len();
+        let known = |row: usize| if case.share[row] > 0.0 { case.y[row] } else { MISSING };
+        let batch = Batch::new(rows, vec![1; rows], vec![1.0; rows]).with_labels((0..rows).map(known).collect());
+        let z = Tensor::<2>::from_data(TensorData::new(case.z.clone(), [rows, 4]), &device);
+        let levels = self::schema(&[TaskKind::Ordinal { classes: 4 }]);
+        let [own, of_levels] = [&schema, &levels].map(|schema| {
+            let criterion = Criterion::of(schema);
+            criterion.forward(z.clone(), &criterion.targets(&batch, &device)).into_scalar::<f32>()
+        });
+        assert_eq!(own, of_levels);
+    }
+}

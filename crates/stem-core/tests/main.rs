@@ -12,6 +12,7 @@ mod damage;
 mod delta;
 mod front;
 mod fused;
+mod gaps;
 mod golden;
 mod hidden;
 mod losses;

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use stem_core::bundle::KnownKeys;
-use stem_core::{MISSING, Schema, Task, Texts, Vocabulary};
+use stem_core::{MISSING, Schema, Task, TaskKind, Texts, Vocabulary};
 use stem_report::analysis::LabelKind;
 
 use crate::columns::{ColumnWriter, Columns, Element};
 use crate::encode::{SLICES, VALUES, WEIGHTS};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
+use crate::given::{Given, GivenVectors};
 use crate::ids::Ids;
 use crate::manifest::{FLOAT_LABELS, Keys, Manifest};
 use crate::slices::Slice;
@@ -75,6 +76,8 @@ struct Inner {
     /// Of each task of the folder, where its numbers stand in a row of them.
     places: Vec<Option<usize>>,
     splits: [SplitColumns; 3],
+    /// Of the vocabularies of which rows start from given vectors: which rows, ascending, and their vectors.
+    given: Vec<(Given, Columns<u32>, Columns<f32>)>,
 }
 
 /// An encoded data set, mapped into memory. Cheap to clone, `Send + Sync`.
@@ -133,8 +136,14 @@ impl Dataset {
             })
         };
         let splits = [open(Split::Train)?, open(Split::Valid)?, open(Split::Test)?];
+        let given = manifest.given.iter().map(|given| {
+            let [ids, values] = given.files();
+            let (keys, width) = (given.keys, given.width);
+            Ok((*given, manifest.open(folder, &ids, [keys, 1])?, manifest.open(folder, &values, [keys, width])?))
+        });
+        let given = given.collect::<Result<Vec<_>>>()?;
         let places = value_places(manifest.schema.tasks.iter().map(|task| task.kind.is_binary()));
-        Ok(Self { inner: Arc::new(Inner { manifest, vocabularies, idle, places, splits }), view: None })
+        Ok(Self { inner: Arc::new(Inner { manifest, vocabularies, idle, places, splits, given }), view: None })
     }
 
     /// Name of the data set.
@@ -160,6 +169,12 @@ impl Dataset {
     /// The vocabularies as a bundle keeps them: where they have grown from day to day, with how long each key has not occurred.
     pub fn known_keys(&self) -> KnownKeys<'_> {
         KnownKeys { vocabularies: &self.inner.vocabularies, idle: &self.inner.idle }
+    }
+
+    /// The vectors that rows of a vocabulary start from; `None` where none were given.
+    pub fn given_vectors(&self, vocabulary: usize) -> Option<GivenVectors<'_>> {
+        let (given, ids, values) = self.inner.given.iter().find(|(given, ..)| given.vocabulary == vocabulary)?;
+        Some(GivenVectors { ids: ids.values(), values: values.values(), width: given.width })
     }
 
     /// What was odd about the data, in words.
@@ -216,7 +231,11 @@ impl Dataset {
 
     /// What the label of each task is, for what is measured of it. `[T]`
     pub fn label_kinds(&self) -> Vec<LabelKind> {
-        let of = |task: &Task| if task.kind.is_binary() { LabelKind::Binary } else { LabelKind::Value };
+        let of = |task: &Task| match task.kind {
+            TaskKind::Binary => LabelKind::Binary,
+            TaskKind::Classes { .. } => LabelKind::Class,
+            _ => LabelKind::Value,
+        };
         self.schema().tasks.iter().map(of).collect()
     }
 
@@ -330,12 +349,22 @@ fn write_keys(folder: &Path, v: usize, vocabulary: &Vocabulary) -> Result<(Keys,
     }
 }
 
-fn vocabulary_file(v: usize, element: &str) -> String {
+pub(crate) fn vocabulary_file(v: usize, element: &str) -> String {
     format!("vocabulary-{v}.{element}")
 }
 
 fn write_column<T: Element>(folder: &Path, name: String, values: &[T]) -> Result<(String, String)> {
-    let mut writer = ColumnWriter::create(folder.join(&name), 1)?;
+    write_matrix(folder, name, values, 1)
+}
+
+/// Rows of `cols` values; gives the name with the checksum.
+pub(crate) fn write_matrix<T: Element>(
+    folder: &Path,
+    name: String,
+    values: &[T],
+    cols: usize,
+) -> Result<(String, String)> {
+    let mut writer = ColumnWriter::create(folder.join(&name), cols)?;
     writer.write_marked(values)?;
     Ok((name, writer.seal()?))
 }

@@ -44,8 +44,19 @@ pub(crate) struct Encoded {
     pub(crate) checksums: Vec<(String, String)>,
 }
 
+/// A sequence with a value for each value of another.
+struct Beside {
+    /// Its place among the fields.
+    field: usize,
+    column: String,
+    /// The place and the name of the other.
+    sequence: usize,
+    of: String,
+}
+
 /// Writes the columns of the rows that it sees.
 pub(crate) struct Encoder<'r> {
+    beside: Vec<Beside>,
     rows: &'r CodedRows,
     inputs: Vec<Input<'r>>,
     /// Numbers of a row.
@@ -93,12 +104,20 @@ impl<'r> Encoder<'r> {
         same.retain(|&(a, b)| is_binary(a) && is_binary(b));
         let places = value_places((0..tasks).map(is_binary));
         let (spaces, masked) = (Spaces::of(recipe), vec![0; tasks]);
-        Ok(Self { rows, inputs, cols, writers, spaces, places, same, masked, labels: vec![], values: vec![] })
+        let place = |name: &str| recipe.fields.iter().position(|field| field.name == name);
+        let beside = recipe.fields.iter().enumerate();
+        let beside = beside.filter_map(|(f, field)| {
+            let of = field.beside.clone()?;
+            Some(Beside { field: f, sequence: place(&of)?, of, column: field.columns.first()?.clone() })
+        });
+        let beside = beside.collect();
+        Ok(Self { beside, rows, inputs, cols, writers, spaces, places, same, masked, labels: vec![], values: vec![] })
     }
 
     /// Writes the rows of a block.
     pub(crate) fn see(&mut self, block: &Block<'_>) -> Result<()> {
-        let Self { rows, inputs, cols, writers, spaces, places, same, masked, labels, values } = self;
+        self.check_beside(block)?;
+        let Self { rows, inputs, cols, writers, spaces, places, same, masked, labels, values, .. } = self;
         for (split, writer) in Split::ALL.into_iter().zip(writers) {
             let own = block.rows.clone().enumerate().filter(|(_, row)| rows.splits[*row] == split as u8);
             let own: Vec<(usize, usize)> = own.collect();
@@ -134,6 +153,20 @@ impl<'r> Encoder<'r> {
                 own.iter().try_for_each(|(_, row)| file.write_marked(rows.slices.row(*row)))?;
             }
             writer.statistics.rows += own.len();
+        }
+        Ok(())
+    }
+
+    /// Refuses a row of whose sequences one does not have a value for each value of the other.
+    fn check_beside(&self, block: &Block<'_>) -> Result<()> {
+        for Beside { field, column, sequence, of } in &self.beside {
+            for (place, row) in block.rows.clone().enumerate() {
+                let [found, expected] = [*field, *sequence].map(|f| block.get(place, f).len());
+                if found != expected {
+                    let expected = format!("a value for each of the {expected} of \"{of}\"");
+                    return Err(Error::value(column, row, expected, found.to_string()));
+                }
+            }
         }
         Ok(())
     }

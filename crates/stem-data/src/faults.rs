@@ -87,7 +87,11 @@ pub(crate) fn faults(
             }
         };
         let dtype = if let Kind::Sequence { .. } = field.kind { &of[0] } else { &steps.dtype };
-        if let Some(what) = misfit(field, dtype, steps.default.as_ref(), &example) {
+        let misfit = match field.beside {
+            Some(_) => None, // its steps have looked
+            None => misfit(field, dtype, steps.default.as_ref(), &example),
+        };
+        if let Some(what) = misfit {
             add(field.line, format!("field \"{}\" {what}", field.name));
         }
         if field.numbers() > 0 {

@@ -71,6 +71,7 @@ mod split;
 mod splitter;
 mod encoding;
 mod known;
+mod given;
 mod grow;
 mod slices;
 mod days;
@@ -113,6 +114,7 @@ pub use error::{Error, Fault, Place, Result};
 pub use facts::{
     CopyFacts, CountBin, DayFacts, Facts, FieldCounts, FieldFacts, GroupFacts, Histogram, NumberFacts, ValueFacts,
 };
+pub use given::GivenVectors;
 pub use known::{Known, Rows};
 pub use look::{
     Look, LookColumn, RawType, check_sources, column_names, files_of, is_pattern, look, nearest_name, start_of,
@@ -124,7 +126,7 @@ pub use profile::{FieldProfile, Profile};
 pub use progress::{Bar, Progress};
 pub use recipe::{
     ColumnType, Dialect, Feedback, FieldRecipe, Format, Growth, Kind, LabelRecipe, Mature, Quote, Recipe, Source,
-    SplitRecipe,
+    SplitRecipe, VectorTable,
 };
 pub use simulator::SimulatorConfig;
 pub use slices::Slice;

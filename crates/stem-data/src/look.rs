@@ -205,6 +205,8 @@ fn field(column: &str, kind: Kind) -> FieldRecipe {
         vocabulary: None,
         separator: None,
         default: None,
+        beside: None,
+        vectors: None,
         line: 1,
     }
 }

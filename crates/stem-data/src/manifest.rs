@@ -15,6 +15,7 @@ use stem_core::files::{self, FileError};
 use crate::columns::{self, Columns, Element};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
+use crate::given::Given;
 use crate::slices::Slice;
 use crate::split::{Split, SplitStatistics};
 
@@ -49,6 +50,9 @@ pub(crate) struct Manifest {
     /// Columns that a measurement is cut by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) slices: Vec<Slice>,
+    /// Vocabularies of which rows start from given vectors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) given: Vec<Given>,
     /// The mark of every column file, by its path in the folder.
     pub(crate) files: BTreeMap<String, FileMark>,
 }

@@ -113,7 +113,7 @@ pub(crate) fn labels_of(
             };
             let value = exact as f32;
             // 0.99999999999 is not 1, though as 32 bits it would be
-            let is_whole = matches!(kind, TaskKind::Count { .. } | TaskKind::Ordinal { .. });
+            let is_whole = matches!(kind, TaskKind::Count { .. } | TaskKind::Ordinal { .. } | TaskKind::Classes { .. });
             let misfit = match if kind.is_binary() { None } else { kind.misfit(value) } {
                 _ if kind.is_binary() => misfit_of_bits(exact).map(String::from),
                 None if is_whole && f64::from(value) != exact => {

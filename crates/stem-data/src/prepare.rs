@@ -12,6 +12,7 @@ use crate::encoding::encoding;
 use crate::error::{Error, Fault, Result};
 use crate::facts::{self, Counter};
 use crate::gather::CodedRows;
+use crate::given;
 use crate::joined_rows::joined_rows;
 use crate::known::{Known, Rows};
 use crate::leak::leaks;
@@ -242,6 +243,14 @@ fn prepare_with(
         keys.push(kind);
         checksums.extend(written);
     }
+    let given = match basis.is_measured() {
+        true => Vec::new(), // a model has its rows
+        false => given::write(recipe, data, &encoding, &encoded, stop)?,
+    };
+    for (_, written, told) in &given {
+        checksums.extend(written.iter().cloned());
+        notes.extend(told.iter().cloned());
+    }
     let manifest = Manifest {
         format: FORMAT,
         name: recipe.name.clone(),
@@ -250,6 +259,7 @@ fn prepare_with(
         warnings: notes,
         facts: Some(facts),
         slices: rows.slice_values,
+        given: given.into_iter().map(|(given, ..)| given).collect(),
         schema: encoding.schema,
         statistics: counted.statistics,
         files: checksums.into_iter().map(|(name, checksum)| mark(&encoded, name, checksum)).collect::<Result<_>>()?,
@@ -311,8 +321,9 @@ fn key(recipe: &Recipe, basis: Basis<'_>, data: &Path) -> Result<String> {
     if recipe.lines.split_again {
         hash.update(format!("{:?}", recipe.split).as_bytes()); // the text of the recipe does not say it
     }
-    for source in &recipe.sources {
-        for file in files::list_to_reread(source, data)? {
+    let of_vectors = given::sources(recipe).filter(|_| !basis.is_measured());
+    for source in recipe.sources.iter().cloned().chain(of_vectors) {
+        for file in files::list_to_reread(&source, data)? {
             let name = file.path.strip_prefix(data).unwrap_or(&file.path);
             hash.update(&[0]).update(name.as_os_str().as_encoded_bytes()).update(&[0]);
             hash.update(&file.bytes.to_le_bytes()).update(&file.modified.to_le_bytes());

@@ -24,6 +24,7 @@ impl Feedback {
             Self::Count => TaskKind::Count { scale: 1.0 },
             Self::WatchTime => TaskKind::WatchTime { scale: 1.0 },
             Self::Ordinal { classes } => TaskKind::Ordinal { classes },
+            Self::Classes { classes } => TaskKind::Classes { classes },
             Self::ZeroInflated => TaskKind::ZeroInflated { scale: 1.0 },
             Self::WatchQuantile { ref duration, .. } => {
                 TaskKind::WatchQuantile(DurationQuantiles::unfitted(duration.as_str()))

@@ -28,6 +28,9 @@ impl Steps {
     /// # Errors
     /// Why the columns cannot go through the steps, in words that follow the field's name.
     pub(crate) fn of(field: &FieldRecipe, types: &[DataType]) -> Result<Self, String> {
+        if field.beside.is_some() {
+            return Self::ago(field, types);
+        }
         let mut transforms = field.transforms.clone();
         let mut dtype = types.first().cloned().unwrap_or(DataType::Null);
         if types.len() > 1 {
@@ -80,6 +83,32 @@ impl Steps {
         Ok(Self { transforms, own, dtype, default })
     }
 
+    /// Of a sequence whose values are told by how long ago they were.
+    fn ago(field: &FieldRecipe, types: &[DataType]) -> Result<Self, String> {
+        let is_number = |dtype: &DataType| dtype.is_primitive_numeric() || *dtype == DataType::Null;
+        match (types, &field.separator) {
+            ([DataType::List(inner), ..], None) if is_number(inner) || **inner == DataType::String => {}
+            ([DataType::String, ..], Some(_)) => {}
+            ([dtype, ..], _) if is_number(dtype) => {} // a column without a value
+            ([dtype, ..], separator) => {
+                let expected = match separator {
+                    Some(_) => "a text with that separator",
+                    None => "a list of numbers, or a text with a `separator`",
+                };
+                return Err(format!("is {}, expected {expected}", words(dtype)));
+            }
+            ([], _) => {}
+        }
+        if let Some((column, dtype)) = field.columns.get(1).zip(types.get(1).filter(|dtype| !is_number(dtype))) {
+            let found = words(dtype);
+            return Err(format!(
+                "counts from \"{column}\", which is {found}, expected a number in the unit of the list: EXTRACT(EPOCH FROM \"{column}\") in the sql"
+            ));
+        }
+        let (transforms, dtype) = (field.transforms.clone(), DataType::List(Box::new(DataType::Int64)));
+        Ok(Self { own: transforms.clone(), transforms, dtype, default: None })
+    }
+
     /// The column of a field in a chunk that begins with row `first`.
     ///
     /// # Errors
@@ -89,6 +118,9 @@ impl Steps {
         let columns = columns.map_err(Error::query)?;
         if self.own.is_empty() {
             return Ok(columns[0].clone());
+        }
+        if field.beside.is_some() {
+            return self.buckets_ago(field, &columns, first);
         }
         let name = || field.columns.join(", ");
         let apply = |value: Value, row: usize| {
@@ -112,6 +144,44 @@ impl Steps {
             _ => ColumnType::Integer,
         };
         typed(&field.name, kind, &values.collect::<Result<Vec<_>>>()?)
+    }
+
+    /// How long ago each value of a list was, in buckets: of a column of times and the rows' times, or of how long ago itself.
+    fn buckets_ago(&self, field: &FieldRecipe, columns: &[&Column], first: usize) -> Result<Column> {
+        let times = crate::values::values_of(columns[0])?;
+        let moments = columns.get(1).map(|column| crate::values::values_of(column)).transpose()?;
+        let name = field.name.as_str().into();
+        let mut lists = ListPrimitiveChunkedBuilder::<Int64Type>::new(name, times.len(), times.len(), DataType::Int64);
+        let mut buckets = Vec::new();
+        for (row, value) in times.into_iter().enumerate() {
+            let separator = field.separator.as_deref().unwrap_or("|");
+            let pieces: Vec<Value> = match value {
+                Value::List(values) => values,
+                Value::Text(text) => text.split(separator).filter(|piece| !piece.is_empty()).map(Value::from).collect(),
+                Value::Null => Vec::new(),
+                single => vec![single],
+            };
+            buckets.clear();
+            for piece in pieces {
+                let value = match &moments {
+                    Some(moments) if moments[row] == Value::Null => {
+                        let expected = "a number, for the values of a list are told by how long before it they were";
+                        return Err(Error::value(&field.columns[1], first + row, expected, "null".into()));
+                    }
+                    Some(moments) => Value::List(vec![piece.clone(), moments[row].clone()]),
+                    None => piece.clone(),
+                };
+                match Transform::all(&self.own, value) {
+                    Ok(Value::Integer(bucket)) => buckets.push(bucket),
+                    Ok(_) => {} // of null
+                    Err(expected) => {
+                        return Err(Error::value(&field.columns[0], first + row, expected, piece.to_string()));
+                    }
+                }
+            }
+            lists.append_slice(&buckets);
+        }
+        Ok(lists.finish().into_column())
     }
 
     /// Lists of texts, or texts that a separator cuts, each value by itself.

@@ -6,6 +6,7 @@ use stem_core::{TargetTransform, TaskKind};
 use stem_data::{
     BatchPlan, Dataset, EpochRows, Error, Known, PrepareOptions, Recipe, Rows, Split, prepare, prepare_known,
 };
+use stem_report::analysis::LabelKind;
 
 const LOG: &str = "item,click,seconds,stars,split
 1,1,10,4,train
@@ -175,7 +176,7 @@ fn keys_that_are_for_another_kind_are_told_with_their_line() {
     for (label, expected) in [
         (r#"kind = "regresion""#, "`kind` is \"regresion\", expected one of \"binary\", \"regression\""),
         (r#"kind = "ordinal""#, "needs `classes`"),
-        (r#"kind = "count", classes = 3"#, "`classes` is for a label of `kind = \"ordinal\"`"),
+        (r#"kind = "count", classes = 3"#, "`classes` is for a label of `kind = \"ordinal\" or \"classes\"`"),
         (r#"transform = "log1p""#, "`transform` is for a label of `kind = \"regression\"`"),
         (r#"kind = "count", standardize = true"#, "`standardize` is for a label of `kind = \"regression\"`"),
         (r#"kind = "ordinal", classes = 1"#, "`classes` is 1, expected an integer of at least 2"),
@@ -276,7 +277,11 @@ fn ranks_are_fitted_on_training_rows_of_about_the_same_duration() {
         (label, r#"kind = "number", bucketize = { quantiles = 4 }"#, "which is no number"),
         (r#"duration = "length", buckets = 1"#, number, "`buckets` is 1, expected an integer of at least 2"),
         (r#"duration = "length", buckets = 2000"#, number, "`buckets` is more than 1000"),
-        (r#"duration = "length", classes = 3"#, number, "`classes` is for a label of `kind = \"ordinal\"`"),
+        (
+            r#"duration = "length", classes = 3"#,
+            number,
+            "`classes` is for a label of `kind = \"ordinal\" or \"classes\"`",
+        ),
     ] {
         let found = message(watched(["10", "100"]), label, length);
         assert!(found.contains(expected), "{found}");
@@ -287,4 +292,28 @@ fn ranks_are_fitted_on_training_rows_of_about_the_same_duration() {
 
 fn recipe_of(kind: &str, keys: &str) -> Result<Recipe, Error> {
     recipe(&format!(r#"{{ column = "seconds", kind = "{kind}"{keys} }}"#))
+}
+
+#[test]
+fn classes_are_counted_from_0_and_judged_by_accuracy() {
+    let classes = |more: &str| format!("{{ column = \"stars\", kind = \"classes\"{more} }}, {{ column = \"click\" }}");
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = read(folder.path(), LOG, &classes(", classes = 5, metric = \"accuracy\"")).unwrap();
+    assert_eq!(dataset.schema().tasks[0].kind, TaskKind::Classes { classes: 5 });
+    assert_eq!(dataset.label_kinds(), [LabelKind::Class, LabelKind::Binary]);
+    assert_eq!(shown(dataset.labels(Split::Train))[..4], ["4", "1", "0", "0"]);
+    for (more, expected) in [
+        (
+            ", classes = 4",
+            "log.csv:2: column 'stars': expected a class from 0 to 3 (`classes = 4`, counted from 0) or null, found 4",
+        ),
+        ("", "recipe.toml:5: a label of `kind = \"classes\"` needs `classes`: how many there are, 0 among them"),
+        (", classes = 5, metric = \"xauc\"", "`metric` of label \"stars\" is XAUC: of classes accuracy is measured"),
+        (", classes = 5, transform = \"log1p\"", "`transform` is for a label of `kind = \"regression\"`"),
+    ] {
+        let message = fault(LOG, &classes(more));
+        assert!(message.contains(expected), "{message}");
+    }
+    let of_levels = fault(LOG, "{ column = \"stars\", kind = \"ordinal\", classes = 5, metric = \"accuracy\" }");
+    assert!(of_levels.contains("`metric` of label \"stars\" is accuracy"), "{of_levels}");
 }

@@ -3,10 +3,12 @@
 
 mod common;
 
+mod ago;
 mod bad_data;
 mod datasets;
 mod encode;
 mod facts;
+mod given;
 mod grown;
 mod label_kinds;
 mod late;

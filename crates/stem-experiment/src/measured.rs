@@ -46,6 +46,9 @@ pub struct RunMetrics {
     /// Those whose label is a number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub numbers: Vec<String>,
+    /// Those whose label is a class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// By task, on the test split.
     pub test: BTreeMap<String, TaskMetrics>,
     /// By task, on the validation split.
@@ -152,8 +155,8 @@ pub(crate) fn in_order(dataset: &Dataset, split: Split) -> impl Iterator<Item = 
     })
 }
 
-/// Names of the tasks whose label is a number.
-pub(crate) fn of_numbers(dataset: &Dataset) -> Vec<String> {
-    let tasks = dataset.schema().tasks.iter().filter(|task| !task.kind.is_binary());
-    tasks.map(|task| task.name.clone()).collect()
+/// Names of the tasks whose label is of a kind.
+pub(crate) fn of_kind(dataset: &Dataset, kind: LabelKind) -> Vec<String> {
+    let tasks = dataset.schema().tasks.iter().zip(dataset.label_kinds()).filter(|(_, own)| *own == kind);
+    tasks.map(|(task, _)| task.name.clone()).collect()
 }

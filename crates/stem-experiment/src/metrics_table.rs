@@ -2,32 +2,37 @@
 
 use std::borrow::Cow;
 
-use stem_report::analysis::Metric;
+use stem_report::analysis::{LabelKind, Metric};
 use stem_report::metrics::{TaskMetrics, four_decimals};
 
 use crate::measured::RunMetrics;
 
-/// A line per model and task with its metrics on the test split, below a line of headings; tasks whose labels are numbers below headings
-/// of their own.
+/// A line per model and task with its metrics on the test split, below a line of headings; tasks whose labels are numbers or classes below
+/// headings of their own.
 pub fn metrics_table<'a>(runs: impl IntoIterator<Item = &'a RunMetrics>) -> String {
     let of = |run: &'a RunMetrics| run.tasks.iter().filter_map(move |task| Some((run, task, run.test.get(task)?)));
-    let is_of_numbers = |run: &RunMetrics, task: &String| run.numbers.contains(task);
+    let kind_of = |run: &RunMetrics, task: &String| match (run.numbers.contains(task), run.classes.contains(task)) {
+        (true, _) => LabelKind::Value,
+        (_, true) => LabelKind::Class,
+        _ => LabelKind::Binary,
+    };
     let all = runs.into_iter().flat_map(of).collect::<Vec<_>>();
-    let block =
-        |columns: &[(Cow<'static, str>, usize)], numbers: bool, value: &dyn Fn(&TaskMetrics, usize) -> Option<f64>| {
-            let line = |model: &str, task: &str, cells: Vec<String>| {
-                let cells = cells.iter().zip(columns).map(|(cell, (_, width))| format!(" {cell:>width$}"));
-                format!("{model:<14} {task:<10}{}\n", cells.collect::<String>())
-            };
-            let own = all.iter().filter(|(run, task, _)| is_of_numbers(run, task) == numbers);
-            let lines = own.map(|(run, task, metrics)| {
-                let cells = (0..columns.len()).map(|column| four_decimals(value(metrics, column)));
-                line(&run.model, task, cells.collect())
-            });
-            let lines = lines.collect::<String>();
-            let heading = line("model", "task", columns.iter().map(|(name, _)| name.to_string()).collect());
-            if lines.is_empty() { lines } else { heading + &lines }
+    let block = |columns: &[(Cow<'static, str>, usize)],
+                 kind: LabelKind,
+                 value: &dyn Fn(&TaskMetrics, usize) -> Option<f64>| {
+        let line = |model: &str, task: &str, cells: Vec<String>| {
+            let cells = cells.iter().zip(columns).map(|(cell, (_, width))| format!(" {cell:>width$}"));
+            format!("{model:<14} {task:<10}{}\n", cells.collect::<String>())
         };
+        let own = all.iter().filter(|(run, task, _)| kind_of(run, task) == kind);
+        let lines = own.map(|(run, task, metrics)| {
+            let cells = (0..columns.len()).map(|column| four_decimals(value(metrics, column)));
+            line(&run.model, task, cells.collect())
+        });
+        let lines = lines.collect::<String>();
+        let heading = line("model", "task", columns.iter().map(|(name, _)| name.to_string()).collect());
+        if lines.is_empty() { lines } else { heading + &lines }
+    };
     let calibration = || ("calibration".into(), 12);
     let named = |metrics: &[Metric], width: usize| -> Vec<(Cow<'static, str>, usize)> {
         metrics.iter().map(|metric| (metric.name(), width)).chain([calibration()]).collect()
@@ -36,8 +41,10 @@ pub fn metrics_table<'a>(runs: impl IntoIterator<Item = &'a RunMetrics>) -> Stri
         move |of: &TaskMetrics, column: usize| metrics.get(column).map_or(of.calibration, |metric| of.get(*metric))
     };
     const NUMBERS: [Metric; 4] = [Metric::Xauc, Metric::Rmse, Metric::Mae, Metric::Ndcg(10)];
-    block(&named(&Metric::ALL, 8), false, &of_metrics(&Metric::ALL))
-        + &block(&named(&NUMBERS, 11), true, &of_metrics(&NUMBERS))
+    const CLASSES: [Metric; 1] = [Metric::Accuracy];
+    block(&named(&Metric::ALL, 8), LabelKind::Binary, &of_metrics(&Metric::ALL))
+        + &block(&named(&NUMBERS, 11), LabelKind::Value, &of_metrics(&NUMBERS))
+        + &block(&named(&CLASSES, 11), LabelKind::Class, &of_metrics(&CLASSES))
 }
 
 #[cfg(test)]

@@ -98,7 +98,8 @@ impl TaskMetrics {
             auc: ranked.auc(),
             gauc: ranked.gauc(),
             logloss: has_logloss.then(|| sum(&|p, y| loss(p, y > 0.5)) / weights),
-            calibration: (labels > 0.0).then(|| sum(&|p, _| f64::from(p)) / labels),
+            calibration: (labels > 0.0 && sample.kind() != LabelKind::Class)
+                .then(|| sum(&|p, _| f64::from(p)) / labels),
             others: also().filter_map(|metric| Some((metric, ranked.metric(metric)?))).collect(),
         }
     }

@@ -52,6 +52,7 @@ pub(crate) fn fit(method: Calibrate, scores: &[f32], dataset: &Dataset) -> BTree
         let rows: Vec<Row> = rows.filter(is_told).collect();
         let positives = rows.iter().filter(|row| row.label > 0.0).count();
         let enough = match task.kind {
+            TaskKind::Classes { .. } => false, // a class has no level
             TaskKind::Binary => positives.min(rows.len() - positives) >= LEAST,
             TaskKind::Regression { .. } => rows.len() >= LEAST,
             _ => positives >= LEAST,

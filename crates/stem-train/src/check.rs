@@ -7,6 +7,7 @@ use stem_data::Dataset;
 use crate::balance::BalanceConfig;
 use crate::config::TrainConfig;
 use crate::error::{Result, require};
+use crate::given;
 use crate::memory::MemoryPlan;
 use crate::ranks::{Team, owner};
 use crate::step::{TableMode, TrainState};
@@ -23,6 +24,7 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
     schema.check()?;
     spec.check(schema)?;
     config.check_tasks(schema)?;
+    given::check(spec, dataset, config)?;
     config.monitor.check_schema(schema)?;
     if config.negative_sampling.is_some() {
         let expected = "no sampling, or a label of 0 and 1 beside: of numbers no row is negative";

@@ -78,6 +78,9 @@ pub struct TrainConfig {
     /// `n` occurrences with the probability `unseen / (unseen + n)`. 0 for none.
     #[serde(skip_serializing_if = "is_default")]
     pub unseen: f64,
+    /// Fields whose rows stay as the recipe's `vectors` give them; what has no vector is trained.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<String>,
     /// Whether the table, and the optimizer's state of it, start again with every epoch while the network goes on: against what a table
     /// learns by heart in its second epoch (MEDA, arXiv 2407.01607).
     pub table_restart: bool,
@@ -140,6 +143,7 @@ impl Default for TrainConfig {
             calibrate: Calibrate::default(),
             new_rows: NewRows::default(),
             unseen: 0.0,
+            frozen: Vec::new(),
             table_restart: false,
             losses: BTreeMap::new(),
             task_weights: BTreeMap::new(),

@@ -71,6 +71,15 @@ impl RowCounts {
         self.masses[to] += mass as f32;
     }
 
+    /// The same as if some rows never occurred.
+    #[must_use]
+    pub(crate) fn without(mut self, are_left_out: impl Fn(u32) -> bool) -> Self {
+        for row in (0..self.occurrences.len()).filter(|&row| are_left_out(row as u32)) {
+            (self.occurrences[row], self.masses[row]) = (0, 0.0);
+        }
+        self
+    }
+
     pub(crate) fn vocabularies(&self) -> usize {
         self.starts.len() - 1
     }
@@ -138,5 +147,11 @@ mod tests {
         assert_eq!([1, 4, 5].map(|row| counts.is_live(row)), [true, false, false]);
         assert_eq!(counts.histogram(0), [Bucket { mass: 1.0, rows: 1.0 }, Bucket { mass: 2.0, rows: 1.0 }]);
         assert_eq!(counts.histogram(1), [Bucket { mass: 0.25, rows: 1.0 }, Bucket { mass: 4.0, rows: 1.0 }]);
+        let some = counts.without(|row| row == 1 || row == 7);
+        assert_eq!(
+            [1, 2, 6, 7].map(|row| (some.occurrences(row), some.is_live(row))),
+            [(0, false), (1, true), (1, true), (0, false)]
+        );
+        assert_eq!(some.histogram(1), [Bucket { mass: 0.25, rows: 1.0 }]);
     }
 }

@@ -21,6 +21,7 @@ use crate::checkpoint::settings;
 use crate::config::TrainConfig;
 use crate::done::done;
 use crate::error::{Result, require};
+use crate::given::GivenRows;
 use crate::keep::{BUNDLE, JOINT, Moment};
 use crate::log::LOG;
 use crate::memory;
@@ -373,4 +374,5 @@ fn draw<C: ModelSpec>(
         .with_optimizer(config.optimizer)
         .with_precision(config.precision)
         .with_criterion(config.criterion(schema).expect("the learner has checked its settings"))
+        .with_given(GivenRows::of(dataset, config))
 }

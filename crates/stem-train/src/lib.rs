@@ -40,6 +40,7 @@ mod measure;
 mod training;
 mod start;
 mod warm;
+mod given;
 mod counts;
 mod unseen;
 mod unseen_domain;

@@ -91,9 +91,10 @@ impl Monitor {
         self.metric.name()
     }
 
-    /// What is measured of a task with a label of that kind: XAUC, the AUC of numbers, where the metric is one of labels 0 and 1 alone.
+    /// What is measured of a task with a label of that kind: XAUC, the AUC of numbers, and accuracy of
+    /// classes, where the metric says nothing of them.
     pub fn metric_of(&self, kind: LabelKind) -> Metric {
-        if self.metric.applies_to(kind) { self.metric } else { Metric::Xauc }
+        if self.metric.applies_to(kind) { self.metric } else { Metric::plain(kind) }
     }
 
     /// How good a task is, more being better; `None` where that is undefined. Of what has the label's unit it is the logarithm, so that a mean

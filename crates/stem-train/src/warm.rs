@@ -159,6 +159,8 @@ pub(crate) fn warm<C: ModelSpec>(
         }
     };
 
+    drawn.fill_given(true); // what stays is what the vectors are today
+
     let mut values = params::collect(&drawn.network);
     let of_other_fields = of_other_fields(&values, &bundle.manifest.schema, spec, schema, device);
     let mut again = Vec::new();
@@ -276,6 +278,8 @@ impl Origins {
             let end = start + spec.rows as u32;
             let first = place;
             place += own[first..].partition_point(|&row| row < end);
+            // A row that is new and has a vector starts from it, which the drawn table holds.
+            let has_vector = |id: u32| dataset.given_vectors(v).is_some_and(|given| given.has(id));
             let ids = own[first..place].iter().map(|&row| (row - start) as usize).zip(first as u32..);
             let Some(old) = before.vocabularies.iter().position(|old| old.name == spec.name) else { continue };
             let (of_old, of_new) = (&bundle.vocabularies[old], &dataset.vocabularies()[v]);
@@ -287,7 +291,7 @@ impl Origins {
                 origins.new += place - first;
                 continue;
             }
-            origins.add(ids, (before.offsets()[old], of_old), of_new, new_rows);
+            origins.add(ids, (before.offsets()[old], of_old), of_new, (new_rows, &has_vector));
         }
         origins.copies.sort_unstable();
         origins
@@ -299,7 +303,7 @@ impl Origins {
         ids: impl Iterator<Item = (usize, u32)>,
         (first, old): (u32, &Vocabulary),
         new: &Vocabulary,
-        start: NewRows,
+        (start, has_vector): (NewRows, &dyn Fn(u32) -> bool),
     ) {
         let unseen = |vocabulary: &Vocabulary| vocabulary.unseen() as usize;
         let mut around = Vec::new();
@@ -313,6 +317,7 @@ impl Origins {
             match (known, start) {
                 (Some(known), _) => self.copies.push((first + known as u32, place)),
                 (None, _) if new.is_keyless() => continue,
+                (None, _) if has_vector(id as u32) => {}
                 (None, NewRows::Unseen) => self.copies.push((first + unseen(old) as u32, place)),
                 (None, NewRows::Mean) => around.push(place),
                 (None, NewRows::Drawn) => {}

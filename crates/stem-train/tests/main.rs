@@ -4,10 +4,12 @@
 
 mod common;
 
+mod ago;
 mod balance;
 mod calibration;
 mod config;
 mod devices;
+mod given;
 mod incremental;
 mod interest;
 mod learner;
@@ -16,6 +18,7 @@ mod moments;
 mod optimizer;
 mod optimizer_config;
 mod ranks;
+mod ranks_labels;
 mod ranks_resume;
 mod reproducible;
 mod resume;

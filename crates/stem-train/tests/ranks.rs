@@ -17,7 +17,7 @@ use stem_train::{BalanceConfig, FitSummary, Learner, NegativeSampling, Optimizer
 
 /// About 200 steps. Adam divides a gradient by its own size: where the true gradient is zero, its epsilon alone decides whether the rounding of a sum
 /// is taken for a direction. 1e-4 is far above rounding, so that what is compared are the trainings and not their last bits.
-fn config() -> TrainConfig {
+pub fn config() -> TrainConfig {
     TrainConfig {
         seed: 1,
         optimizer: OptimizerConfig::Adam(Adam { epsilon: 1e-4, ..Adam::default() }),
@@ -49,7 +49,7 @@ fn weights(ranks: usize, model: &ModelConfig, data: &Dataset, config: &TrainConf
 }
 
 /// Refuses weights of 2, 3 and 4 ranks that are not those of one process.
-fn hold(name: &str, model: &ModelConfig, data: &Dataset, config: &TrainConfig) {
+pub fn hold(name: &str, model: &ModelConfig, data: &Dataset, config: &TrainConfig) {
     let alone = weights(1, model, data, config);
     for ranks in [2, 3, 4].into_iter().take(if is_slow() { 1 } else { 3 }) {
         let difference = largest_difference(&alone, &weights(ranks, model, data, config));

@@ -1,41 +1,13 @@
 //! Tasks whose label is a number, of every kind: they learn, are judged by metrics of numbers, and a bundle scores as the training did.
 
-use std::path::Path;
-
 use crate::common::is_slow;
+use crate::common::watched::{SPLITS, watched};
 use stem_core::loss::TaskLoss;
 use stem_core::models::{ModelFamily, Preset, StemConfig};
-use stem_core::{DeviceSpec, ModelConfig, Predictor};
-use stem_data::{Dataset, PrepareOptions, Recipe, Split, prepare};
+use stem_core::{DeviceSpec, ModelConfig, ModelName, Predictor};
+use stem_data::Split;
 use stem_report::analysis::Metric;
 use stem_train::{Calibrate, Learner, Monitor, TrainConfig};
-
-/// 40 items; each has a rate of clicks, and a time that it is watched, with noise that two rows in three share.
-fn dataset(folder: &Path, labels: &str) -> Dataset {
-    let mut log = "item,length,click,seconds,stars,split\n".to_string();
-    for row in 0..6000usize {
-        let item = (row * 7919) % 40;
-        let chance = (row * 104_729 % 1009) as f64 / 1009.0;
-        let click = u8::from(chance < (item as f64 + 1.0) / 42.0);
-        let seconds = if chance < 0.3 { 0.0 } else { (1.0 + item as f64) * (0.5 + chance) };
-        let stars = (item / 10).min(3);
-        let split = ["train", "train", "train", "valid", "test"][row / 120 % 5];
-        let length = 10 + 20 * (item % 4);
-        log.push_str(&format!("{item},{length},{click},{seconds:.0},{stars},{split}\n"));
-    }
-    std::fs::write(folder.join("log.csv"), log).unwrap();
-    let recipe = format!(
-        r#"
-        name = "watched"
-        source = [{{ name = "log", file = "log.csv" }}]
-        field = [{{ column = "item", kind = "category" }}, {{ column = "length", kind = "number", standardize = true }}]
-        label = [{labels}]
-        split = {{ kind = "column", column = "split" }}
-        "#
-    );
-    let recipe = Recipe::parse(&recipe, "recipe.toml").unwrap();
-    prepare(&recipe, folder, &folder.join("columns"), &PrepareOptions::default()).unwrap()
-}
 
 fn device() -> stem_core::burn::tensor::Device {
     DeviceSpec::from_env().unwrap().open().unwrap()
@@ -65,7 +37,12 @@ fn every_kind_of_label_is_learned_beside_clicks_and_scored_in_its_own_unit() {
     .skip(if is_slow() { 4 } else { 0 })
     {
         let folder = tempfile::tempdir().unwrap();
-        let data = dataset(folder.path(), &format!(r#"{{ column = "click" }}, {{ column = "seconds", {kind} }}"#));
+        let data = watched(
+            folder.path(),
+            6000,
+            &format!(r#"{{ column = "click" }}, {{ column = "seconds", {kind} }}"#),
+            &SPLITS,
+        );
         let mut train = config();
         train.losses.extend(loss.map(|loss| ("seconds".to_string(), loss)));
         let run = folder.path().join("run");
@@ -100,7 +77,7 @@ fn every_kind_of_label_is_learned_beside_clicks_and_scored_in_its_own_unit() {
 fn levels_have_as_many_outputs_as_there_are_and_an_expectation_for_a_score() {
     let folder = tempfile::tempdir().unwrap();
     let labels = r#"{ column = "stars", kind = "ordinal", classes = 4 }, { column = "click" }"#;
-    let data = dataset(folder.path(), labels);
+    let data = watched(folder.path(), 6000, labels, &SPLITS);
     for name in ["stem", "mmoe", "shared-bottom", "aitm", "ple-me"].into_iter().take(if is_slow() { 1 } else { 5 }) {
         let model = ModelConfig::of_preset(name, Preset::Small).unwrap();
         // By XAUC the best moment is the first at which the levels are in order.
@@ -119,11 +96,34 @@ fn levels_have_as_many_outputs_as_there_are_and_an_expectation_for_a_score() {
 }
 
 #[test]
+fn classes_without_an_order_are_learned_by_every_model_and_the_most_likely_one_is_the_score() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = r#"{ column = "shelf", kind = "classes", classes = 3 }, { column = "click" }"#;
+    let data = watched(folder.path(), 6000, labels, &SPLITS);
+    for name in ModelName::ALL.iter().filter(|name| **name != ModelName::Esmm).take(if is_slow() { 1 } else { 9 }) {
+        let model = ModelConfig::of_preset(name.as_str(), Preset::Small).unwrap();
+        let run = folder.path().join(name.as_str());
+        let train = TrainConfig { calibrate: Calibrate::Isotonic, ..config() }; // of clicks alone
+        let mut learner = Learner::new(model, &data, train, &device(), &run).unwrap();
+        learner.fit().unwrap();
+        let metrics = learner.evaluate(Split::Test).unwrap();
+        assert!(metrics[0].get(Metric::Accuracy).unwrap() > 0.95, "{name}: an item has one shelf, {:?}", metrics[0]);
+        assert_eq!((metrics[0].auc, metrics[0].calibration, metrics[0].get(Metric::Xauc)), (None, None, None));
+        let predictor = Predictor::open(run.join("bundle.safetensors"), &device()).unwrap();
+        let scores = learner.score(Split::Test).unwrap();
+        let batch = data.batches(Split::Test, stem_data::BatchPlan { size: 4096, shuffle: None }).next().unwrap();
+        let again = predictor.score(&batch).unwrap().into_values();
+        assert!(scores.iter().step_by(2).eq(again.iter().step_by(2)), "{name}");
+        assert!(scores.iter().step_by(2).all(|score| [0.0, 1.0, 2.0].contains(score)), "{name}");
+    }
+}
+
+#[test]
 fn scores_of_numbers_are_calibrated_by_a_line_or_a_rising_map() {
     for method in [Calibrate::Platt, Calibrate::Isotonic] {
         let folder = tempfile::tempdir().unwrap();
         let labels = r#"{ column = "seconds", kind = "regression", transform = "log1p" }"#;
-        let data = dataset(folder.path(), labels);
+        let data = watched(folder.path(), 6000, labels, &SPLITS);
         let ratio = |calibrate: Calibrate| {
             let run = folder.path().join(format!("{calibrate:?}"));
             let mut learner =
@@ -141,7 +141,7 @@ fn scores_of_numbers_are_calibrated_by_a_line_or_a_rising_map() {
 #[test]
 fn settings_that_are_not_for_the_labels_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let data = dataset(folder.path(), r#"{ column = "seconds", kind = "count" }"#);
+    let data = watched(folder.path(), 6000, r#"{ column = "seconds", kind = "count" }"#, &SPLITS);
     let message = |train: TrainConfig| {
         Learner::new(ModelConfig::Stem(small()), &data, train, &device(), folder.path().join("run"))
             .map(drop)

@@ -155,27 +155,23 @@ fn turn_to_encode(columns: &Path, console: &Console) -> Result<Lock> {
 /// The table, and the answer. Users cut by what they give are on the page.
 fn text(report: &Report, answer: &Answer) -> String {
     let mut out = String::new();
-    for (kind, [a, b, c]) in [
-        (LabelKind::Binary, [Metric::Auc, Metric::Gauc, Metric::Logloss]),
-        (LabelKind::Value, [Metric::Xauc, Metric::Rmse, Metric::Mae]),
-    ] {
-        let names = [a, b, c].map(Metric::name);
+    for kind in LabelKind::ALL {
+        let (a, others) = (Metric::plain(kind), &Metric::shown(kind)[1..]);
         let mut lines = String::new();
         for ModelReport { name, tasks, .. } in &report.models {
             for (task, numbers) in report.tasks.iter().zip(tasks).filter(|(_, numbers)| numbers.kind == kind) {
                 let first = numbers.get(a);
-                let [own, second, third] = [a, b, c].map(|metric| four_decimals(numbers.get(metric).map(|s| s.mean)));
+                let value = |metric: Metric| four_decimals(numbers.get(metric).map(|s| s.mean));
+                let more: String = others.iter().map(|metric| format!(" {} |", value(*metric))).collect();
                 let sd = four_decimals(first.filter(|spread| spread.values.len() > 1).map(|spread| spread.sd));
                 let (task, transfer) = (cell(task), transfer(numbers.transfer));
-                line(&mut lines, format_args!("| {name} | {task} | {own} | {sd} | {second} | {third} | {transfer} |"));
+                line(&mut lines, format_args!("| {name} | {task} | {} | {sd} |{more} {transfer} |", value(a)));
             }
         }
         if !lines.is_empty() {
-            let [a, b, c] = names;
-            line(
-                &mut out,
-                format_args!("| model | task | {a} | sd | {b} | {c} | transfer |\n|---|---|---|---|---|---|---|"),
-            );
+            let more: String = others.iter().map(|metric| format!(" {} |", metric.name())).collect();
+            let rule = "|---".repeat(5 + others.len());
+            line(&mut out, format_args!("| model | task | {} | sd |{more} transfer |\n{rule}|", a.name()));
             out.push_str(&lines);
         }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use stem_core::Predictor;
 use stem_data::{Dataset, Known, Rows};
 use stem_experiment::{EvaluateOptions, Evaluation, Measurement, evaluate};
-use stem_report::analysis::{Bootstrap, Interval, Metric};
+use stem_report::analysis::{Bootstrap, Interval, LabelKind, Metric};
 use stem_report::metrics::four_decimals;
 use stem_report::report::{EvaluationReport, FieldImportance, GateReport, MeasuredTask};
 
@@ -155,17 +155,15 @@ const SHOWN: usize = 12;
 fn text(answer: &Answer<'_>, evaluation: &Evaluation) -> String {
     let EvaluationReport { tasks, slices, gate, importance, .. } = &evaluation.report;
     let mut lines = vec![format!("{} rows", answer.rows)];
-    let kinds = [(false, Metric::ALL), (true, [Metric::Xauc, Metric::Rmse, Metric::Mae])];
-    let kinds = kinds.into_iter().filter(|(numbers, _)| tasks.iter().any(|task| task.is_of_numbers() == *numbers));
-    let kinds: Vec<(bool, [Metric; 3])> = kinds.collect();
-    for (numbers, metrics) in &kinds {
-        let mut rows = vec![head(1, *numbers, metrics)];
-        let own = tasks.iter().filter(|task| task.is_of_numbers() == *numbers);
-        rows.extend(own.map(|task| row(vec![task.task.clone()], task, metrics)));
+    let kinds = LabelKind::ALL.into_iter().filter(|kind| tasks.iter().any(|task| task.kind == *kind));
+    let kinds: Vec<LabelKind> = kinds.collect();
+    for kind in &kinds {
+        let mut rows = vec![head(1, *kind)];
+        rows.extend(tasks.iter().filter(|task| task.kind == *kind).map(|task| row(vec![task.task.clone()], task)));
         lines.push(table(&rows));
     }
-    for (numbers, metrics) in kinds.iter().filter(|_| !slices.is_empty()) {
-        let mut rows = vec![head(2, *numbers, metrics)];
+    for kind in kinds.iter().filter(|_| !slices.is_empty()) {
+        let mut rows = vec![head(2, *kind)];
         let mut columns = BTreeMap::<&str, usize>::new();
         for slice in slices {
             let shown = columns.entry(&slice.column).or_default();
@@ -174,8 +172,8 @@ fn text(answer: &Answer<'_>, evaluation: &Evaluation) -> String {
                 continue;
             }
             let name = format!("{} = {}", slice.column, slice.value);
-            let own = slice.tasks.iter().filter(|task| task.is_of_numbers() == *numbers);
-            rows.extend(own.map(|task| row(vec![name.clone(), task.task.clone()], task, metrics)));
+            let own = slice.tasks.iter().filter(|task| task.kind == *kind);
+            rows.extend(own.map(|task| row(vec![name.clone(), task.task.clone()], task)));
         }
         lines.push(table(&rows));
         let more = columns.into_iter().filter(|(_, values)| *values > SHOWN);
@@ -192,19 +190,20 @@ fn text(answer: &Answer<'_>, evaluation: &Evaluation) -> String {
     lines.join("\n")
 }
 
-fn head(names: usize, numbers: bool, metrics: &[Metric; 3]) -> Vec<String> {
-    let counted = ["rows", if numbers { "above 0" } else { "label 1" }].map(String::from);
-    let metrics = metrics.iter().map(|metric| metric.name().into_owned());
+fn head(names: usize, kind: LabelKind) -> Vec<String> {
+    let counted = ["rows", if kind == LabelKind::Binary { "label 1" } else { "above 0" }].map(String::from);
+    let metrics = Metric::shown(kind).iter().map(|metric| metric.name().into_owned());
     std::iter::repeat_n(String::new(), names).chain(counted).chain(metrics).chain(["calibration".into()]).collect()
 }
 
-fn row(mut cells: Vec<String>, task: &MeasuredTask, metrics: &[Metric; 3]) -> Vec<String> {
+fn row(mut cells: Vec<String>, task: &MeasuredTask) -> Vec<String> {
     let ends = |metric: Metric| {
         let ends = task.intervals.get(&metric);
         ends.map_or(String::new(), |Interval { low, high, .. }| format!(" ({low:.4} to {high:.4})"))
     };
     cells.extend([task.rows.to_string(), task.positives.to_string()]);
-    cells.extend(metrics.map(|metric| format!("{}{}", four_decimals(task.metrics.get(metric)), ends(metric))));
+    let shown = Metric::shown(task.kind).iter();
+    cells.extend(shown.map(|metric| format!("{}{}", four_decimals(task.metrics.get(*metric)), ends(*metric))));
     cells.push(four_decimals(task.metrics.calibration));
     cells
 }

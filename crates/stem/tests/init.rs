@@ -440,10 +440,12 @@ fn a_number_is_a_label_of_the_kind_that_is_asked_for() {
     let kinds: Vec<Feedback> = recipe.labels.iter().map(|label| label.kind.clone()).collect();
     assert_eq!(kinds, [Feedback::Binary, Feedback::WatchTime, Feedback::Ordinal { classes: 5 }]);
     assert!(reason(&answer, "seconds").1.starts_with("a number, above 0 in "), "{answer}");
+    let (recipe, _) = init(&case, &["--data", "@log.csv", "--labels", "like,stars:classes", "--force"]);
+    assert_eq!(recipe.labels[1].kind, Feedback::Classes { classes: 5 });
     let refused = |label: &str, words: &str| {
         refuses(&Case::new("log.csv", plain(100)), &["--data", "@log.csv", "--labels", label], words)
     };
-    refused("item", "--labels item:regression, or :count, :watch-time, :ordinal, :zero-inflated");
+    refused("item", "--labels item:regression, or :count, :watch-time, :ordinal, :classes, :zero-inflated");
     refused("item:stars", "asked for as \"stars\", expected binary or one of regression");
     let text = csv("user,item,word,at", 100, |i| format!("{i},{},w{i},{}", i % 7, -(i as i64)));
     let refused = |label: &str, words: &str| {

@@ -34,6 +34,11 @@ kind = "ordinal"
 classes = 5
 metric = "rmse"
 
+[[label]]
+column = "shelf"
+kind = "classes"
+classes = 3
+
 [split]
 kind = "column"
 column = "split"
@@ -56,9 +61,9 @@ fn log() -> String {
         let click = u8::from(noise < (item as f64 + 1.0) / 45.0);
         let seconds = if noise < 0.2 { 0.0 } else { (1.0 + item as f64) * (0.5 + noise) };
         let split = ["train", "train", "train", "valid", "test"][row / 120 % 5];
-        format!("{user},{item},{click},{seconds:.1},{},{split}\n", item / 8)
+        format!("{user},{item},{click},{seconds:.1},{},{},{split}\n", item / 8, item * 7 % 3)
     };
-    ["user,item,click,seconds,stars,split\n".to_string()].into_iter().chain((0..3000).map(row)).collect()
+    ["user,item,click,seconds,stars,shelf,split\n".to_string()].into_iter().chain((0..3000).map(row)).collect()
 }
 
 struct Case(tempfile::TempDir);
@@ -107,6 +112,9 @@ fn metrics_stand_in_the_run_by_their_names_and_scores_are_in_the_labels_units() 
             assert!(of("click", metric).is_some(), "{model} {metric}: {metrics}");
         }
         assert!(of("seconds", "xauc").unwrap() > 0.7 && of("stars", "rmse").unwrap() < 0.6, "{metrics}");
+        let shelf = &metrics["test"]["shelf"];
+        assert!(of("shelf", "accuracy").unwrap() > 0.9, "{model}: {shelf}");
+        assert!(["auc", "calibration"].iter().all(|metric| shelf[metric].is_null()) && shelf.get("xauc").is_none());
         assert!((0.8..1.25).contains(&of("seconds", "calibration").unwrap()), "{metrics}");
     }
     let (bundle, input, output) = (case.path("stem/bundle.safetensors"), case.path("log.csv"), case.path("scores.csv"));
@@ -120,9 +128,12 @@ fn metrics_stand_in_the_run_by_their_names_and_scores_are_in_the_labels_units() 
         values.fold(0.0, f64::max)
     };
     assert!(most("click") <= 1.0 && most("seconds") > 10.0 && (2.0..=4.0).contains(&most("stars")), "{heading:?}");
+    assert_eq!(most("shelf"), 2.0, "the number of a class");
     let told = succeeds(&["inspect", &bundle]);
     assert!(told.contains("seconds (watch-time)") && told.contains("stars (ordinal of 5 classes)"), "{told}");
+    assert!(told.contains("shelf (3 classes)"), "{told}");
     let page = std::fs::read_to_string(case.path("stem/report.html")).unwrap();
+    assert!(page.contains("Tasks whose label is a class"));
     assert!(page.contains("Tasks whose label is a number") && page.contains("XAUC on the validation split"));
 }
 
@@ -148,8 +159,8 @@ fn a_comparison_decides_on_each_task_by_its_own_metric() {
         (&found["metric"], &found["metrics"]["seconds"], &found["metrics"]["stars"]),
         (&"auc".into(), &"xauc".into(), &"rmse".into())
     );
-    assert!(found["metrics"].get("click").is_none());
-    for task in ["click", "seconds", "stars"] {
+    assert!(found["metrics"].get("click").is_none() && found["metrics"]["shelf"] == "accuracy");
+    for task in ["click", "seconds", "stars", "shelf"] {
         let own = &found["models"]["shared-bottom"]["tasks"][task];
         assert!(own["transfer"]["low"].is_number() && own["valid"]["mean"].is_number(), "{task}: {own}");
     }
@@ -186,5 +197,5 @@ fn another_day_is_measured_in_numbers_and_paired_with_another_bundle() {
     assert!(seconds["intervals"]["rmse"]["low"].as_f64().unwrap() < seconds["rmse"].as_f64().unwrap(), "{seconds}");
     let gates = found["gate"]["tasks"].as_array().unwrap();
     let metrics: Vec<&str> = gates.iter().map(|task| task["metric"].as_str().unwrap()).collect();
-    assert_eq!(metrics, ["auc", "xauc", "rmse"], "{found}");
+    assert_eq!(metrics, ["auc", "xauc", "rmse", "accuracy"], "{found}");
 }

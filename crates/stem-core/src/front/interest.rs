@@ -6,6 +6,10 @@
 //! a   = softmax over j of that MLP, and v_f = sum_j a_j k_j                       with `softmax`
 //! ```
 //!
+//! With `gaps` the candidate judges `k_j + r_j` in the place of `k_j`, `r_j` the embedding of how long before the row value `j` was (in buckets that the
+//! recipe makes of times): relative time in keys, as in Li et al., *TiSASRec*, WSDM 2020. What is summed is `k_j`. With a block its input is `k_j + r_j`, and
+//! what comes of it is judged and summed.
+//!
 //! `k_j` is the embedding of the history's value `j`, `q` that of the candidate, which shares its vocabulary; `w_j` what the history's `pooling`
 //! weighs a value with: 1 of a sum, which is the paper's, 1 / length of a mean, 0 of padding, which takes no part. `p_j` is learned for every
 //! position and is there with `positions` alone. With `block` the values see each other first (block.rs), and `k_j` is what comes of it.
@@ -52,6 +56,9 @@ pub struct InterestConfig {
     /// Whether weights depend on where in the history a value stands.
     #[serde(default)]
     pub positions: Positions,
+    /// For histories the sequence that tells how long before the row each of their values was: slot by slot as long, a vocabulary of its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gaps: BTreeMap<String, String>,
     /// Transformer blocks in which the values see each other first; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BlockConfig>,
@@ -91,6 +98,7 @@ impl InterestConfig {
             activation: Activation::default(),
             softmax: false,
             positions: Positions::default(),
+            gaps: BTreeMap::new(),
             block: None,
         }
     }
@@ -122,6 +130,23 @@ impl InterestConfig {
             };
             require(&key, format!("{candidate}, which has another vocabulary"), expected, shared)?;
         }
+        for (history, gaps) in &self.gaps {
+            let key = format!("interest.gaps.{history}");
+            let names = self.candidates.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let expected = format!("the name of a history that has a candidate: {names}");
+            require("interest.gaps", history, expected, self.candidates.contains_key(history))?;
+            let [of_history, of_gaps] = [named("interest.gaps", history, schema)?, named(&key, gaps, schema)?]
+                .map(|place| schema.fields[place].kind.clone());
+            let FieldKind::Sequence { max_len, keep, .. } = of_history else { continue }; // its candidate says so
+            let beside = match of_gaps {
+                FieldKind::Sequence { max_len: own, keep: own_keep, .. } => {
+                    (own, own_keep) == (max_len, keep) && gaps != history
+                }
+                _ => false,
+            };
+            let expected = format!("a sequence beside '{history}': `max_len = {max_len}` and the same `keep`");
+            require(&key, gaps, expected, beside)?;
+        }
         check_widths("interest.hidden", &self.hidden, 1)?;
         self.block.map_or(Ok(()), |block| block.check(dim))?;
         let expected = "relu, prelu, gelu, tanh or swish: statistics of dice would count padding";
@@ -144,7 +169,8 @@ impl InterestConfig {
             |name: &String| schema.fields.iter().position(|field| field.name == *name).expect("checked to be there");
         let place = |(history, candidate)| {
             let field = of(history);
-            Place { field, history: slots[field].clone(), candidate: of(candidate) }
+            let gaps = self.gaps.get(history).map(|gaps| slots[of(gaps)].clone());
+            Place { field, history: slots[field].clone(), candidate: of(candidate), gaps }
         };
         self.candidates.iter().map(place).collect()
     }
@@ -159,7 +185,8 @@ impl InterestConfig {
         let of_history = |place: Place| {
             let (length, count) = (place.history.len() as u64, (groups * dim) as u64);
             let positions = if self.positions == Positions::None { 0 } else { length.saturating_mul(count) };
-            let around = count + 2 * groups as u64; // k_j, z_j and a_j
+            let gaps = if place.gaps.is_some() { 2 * count } else { 0 }; // r_j, k_j + r_j
+            let around = count + gaps + 2 * groups as u64; // k_j, z_j and a_j
             let blocks = self.block.map(|block| block.size(groups, place.history.len(), dim)).unwrap_or_default();
             blocks
                 + NetworkSize {
@@ -206,6 +233,8 @@ struct Place {
     history: Range<usize>,
     /// The candidate's place among the fields.
     candidate: usize,
+    /// The slots of how long before the row its values were. `L` of them
+    gaps: Option<Range<usize>>,
 }
 
 /// Attention over the histories of a row.
@@ -258,9 +287,14 @@ impl History {
         let w = x.slot_weights(history.clone()); // [B, L]
         let dim = k.dims()[2] / history.len();
         let q = bags.clone().slice_dim(2, candidate * dim..(candidate + 1) * dim); // [G, B, D]
-        let k = self.seen(k, &w); // [G, B, L * D]
-        let a = self.weights(self.scores(&q, &k, &w), w.unsqueeze()); // [G, B, L]
-        fused::sums(&a, &k).unwrap_or_else(|| plain_sums(a, k))
+        let judged = match &self.place.gaps {
+            Some(gaps) => k.clone() + of_gaps(x, gaps.clone()), // k_j + r_j
+            None => k.clone(),
+        };
+        let judged = self.seen(judged, &w); // [G, B, L * D]
+        let a = self.weights(self.scores(&q, &judged, &w), w.unsqueeze()); // [G, B, L]
+        let summed = if self.blocks.is_empty() { k } else { judged };
+        fused::sums(&a, &summed).unwrap_or_else(|| plain_sums(a, summed))
     }
 
     /// The values after they have seen each other. `[G, B, L * D]`
@@ -325,6 +359,15 @@ impl History {
         };
         positions.select(1, index.reshape([rows * length]))
     }
+}
+
+/// `r_j` of every slot, 0 where there is none. `[G, B, L * D]`
+fn of_gaps(x: &Pooled, gaps: Range<usize>) -> Tensor<3> {
+    let r = x.slots(gaps.clone()); // [G, B, L * D]
+    let there = x.slot_weights(gaps).not_equal_elem(0.0).float(); // [B, L]
+    let ([groups, rows, width], [_, length]) = (r.dims(), there.dims());
+    let r = r.reshape([groups, rows, length, width / length.max(1)]) * there.reshape([1, rows, length, 1]);
+    r.reshape([groups, rows, width])
 }
 
 /// `v = sum_j a_j k_j` as plain operations. `a [G, B, L]`, `k [G, B, L * D]`; gives `[G, B, D]`

@@ -57,7 +57,7 @@ pub enum TaskLoss {
     Poisson,
     /// Of a watch time.
     WeightedLogistic,
-    /// Of an ordinal label.
+    /// Of an ordinal label and of classes.
     Softmax,
     /// Of an amount with many zeros.
     ZeroInflated,
@@ -83,7 +83,7 @@ impl TaskLoss {
             TaskKind::Regression { .. } | TaskKind::WatchQuantile(_) => Self::Mse,
             TaskKind::Count { .. } => Self::Poisson,
             TaskKind::WatchTime { .. } => Self::WeightedLogistic,
-            TaskKind::Ordinal { .. } => Self::Softmax,
+            TaskKind::Ordinal { .. } | TaskKind::Classes { .. } => Self::Softmax,
             TaskKind::ZeroInflated { .. } => Self::ZeroInflated,
         }
     }
@@ -109,7 +109,7 @@ impl TaskLoss {
         matches!(self, Self::Pairwise { .. } | Self::Jrc { .. })
     }
 
-    /// The [name](TaskKind::name) of the kind that it is for; what is for regressions is for ranks too.
+    /// The [name](TaskKind::name) of the kind that it is for; what is for regressions is for ranks too, and what is for levels for classes.
     fn kind(&self) -> &'static str {
         match self {
             Self::CrossEntropy { .. } | Self::Focal { .. } | Self::Pairwise { .. } | Self::Jrc { .. } => "binary",
@@ -129,7 +129,11 @@ impl TaskLoss {
         let key = |key: &str| format!("losses.{}.{key}", task.name);
         let (kind, expected) = (task.kind.name(), format!("a label of kind {}", self.kind()));
         let found = format!("{} of a label of kind {kind}", self.name());
-        let asked = if task.kind.duration().is_some() { "regression" } else { kind };
+        let asked = match task.kind {
+            TaskKind::WatchQuantile(_) => "regression",
+            TaskKind::Classes { .. } => "ordinal",
+            _ => kind,
+        };
         require(&key("name"), found, expected, self.kind() == asked)?;
         match *self {
             Self::CrossEntropy { label_smoothing: s } => {

@@ -79,7 +79,15 @@ impl Schema {
             }
             let crossed =
                 matches!(&field.transforms[..], [Transform::Cross { keys }, ..] if keys.len() == field.columns.len());
-            if field.columns.len() > 1 && !crossed {
+            let is_ago = field.transforms.contains(&Transform::Ago);
+            let sequence = matches!(field.kind, FieldKind::Sequence { .. });
+            let told = sequence && field.columns.len() == 2 && field.transforms.first() == Some(&Transform::Ago);
+            if is_ago && !told {
+                return Err(format!(
+                    "field '{name}' tells how long ago its values were, and is no sequence of two columns, times and the row's time"
+                ));
+            }
+            if field.columns.len() > 1 && !crossed && !told {
                 return Err(format!("field '{name}' reads {} columns and does not cross them", field.columns.len()));
             }
         }

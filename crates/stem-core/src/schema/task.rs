@@ -7,6 +7,7 @@
 //! count            z                    scale exp(z)                                E y
 //! watch-time       z                    scale exp(z), exp(z) the odds of sigmoid(z) E y     (Covington et al., RecSys 2016)
 //! ordinal          z_0 ... z_{K-1}      sum_k k softmax(z)_k                        E y
+//! classes          z_0 ... z_{K-1}      the first k with the greatest z_k              the most likely class
 //! zero-inflated    z, m, s              scale sigmoid(z) exp(m + softplus(s)^2 / 2) E y     (Wang et al., arXiv 1912.07753)
 //! watch-quantile   z                    Q_d(1/2 + z / sqrt(12)), d the duration     the label of its mean rank (Zhan et al., KDD 2022)
 //! ```
@@ -86,6 +87,11 @@ pub enum TaskKind {
         /// `K`, from 2 on.
         classes: usize,
     },
+    /// One of the classes `0 .. classes`, which have no order.
+    Classes {
+        /// `K`, from 2 on.
+        classes: usize,
+    },
     /// An amount of 0 or more with many zeros: whether there is one, and a log-normal amount.
     ZeroInflated {
         /// As of [`Count`](Self::Count).
@@ -141,6 +147,7 @@ impl TaskKind {
             Self::Count { .. } => "count",
             Self::WatchTime { .. } => "watch-time",
             Self::Ordinal { .. } => "ordinal",
+            Self::Classes { .. } => "classes",
             Self::ZeroInflated { .. } => "zero-inflated",
             Self::WatchQuantile(_) => "watch-quantile",
         }
@@ -154,7 +161,7 @@ impl TaskKind {
             Self::Count { .. } | Self::WatchTime { .. } | Self::ZeroInflated { .. } | Self::WatchQuantile(_) => {
                 score.max(0.0)
             }
-            Self::Ordinal { classes } => score.clamp(0.0, classes.saturating_sub(1) as f32),
+            Self::Ordinal { classes } | Self::Classes { classes } => score.clamp(0.0, classes.saturating_sub(1) as f32),
         }
     }
 
@@ -166,7 +173,7 @@ impl TaskKind {
             | Self::Count { .. }
             | Self::WatchTime { .. }
             | Self::WatchQuantile(_) => 1,
-            Self::Ordinal { classes } => *classes,
+            Self::Ordinal { classes } | Self::Classes { classes } => *classes,
             Self::ZeroInflated { .. } => 3,
         }
     }
@@ -175,10 +182,11 @@ impl TaskKind {
     pub fn misfit(&self, label: f32) -> Option<String> {
         let (fits, expected) = match self {
             Self::Binary => (label == 0.0 || label == 1.0, "0, 1"),
-            Self::Ordinal { classes } => {
+            Self::Ordinal { classes } | Self::Classes { classes } => {
                 let fits = label >= 0.0 && label.fract() == 0.0 && label < *classes as f32;
                 let last = classes.saturating_sub(1);
-                return (!fits).then(|| format!("a level from 0 to {last} (`classes = {classes}`, counted from 0)"));
+                let what = if matches!(self, Self::Ordinal { .. }) { "level" } else { "class" };
+                return (!fits).then(|| format!("a {what} from 0 to {last} (`classes = {classes}`, counted from 0)"));
             }
             Self::Regression { transform: TargetTransform::None, .. } => (label.is_finite(), "a finite number"),
             Self::Regression { .. } | Self::WatchTime { .. } | Self::ZeroInflated { .. } | Self::WatchQuantile(_) => {
@@ -207,7 +215,7 @@ impl TaskKind {
             }
             Self::Count { scale } | Self::WatchTime { scale } | Self::ZeroInflated { scale } => label / scale,
             Self::WatchQuantile(quantiles) => quantiles.target(label, duration),
-            Self::Binary | Self::Ordinal { .. } => label,
+            Self::Binary | Self::Ordinal { .. } | Self::Classes { .. } => label,
         }
     }
 
@@ -224,6 +232,13 @@ impl TaskKind {
                 let odds = || outputs.iter().map(|z| f64::from(z - largest).exp());
                 odds().enumerate().map(|(k, odds)| k as f64 * odds).sum::<f64>() / odds().sum::<f64>()
             }
+            Self::Classes { .. } => match outputs.iter().any(|z| z.is_nan()) {
+                true => f64::NAN,
+                false => {
+                    let most = |most: usize, k: usize| if outputs[k] > outputs[most] { k } else { most };
+                    (1..outputs.len()).fold(0, most) as f64
+                }
+            },
             Self::ZeroInflated { scale } => {
                 let (mean, spread) = (f64::from(outputs[1]), softplus(f64::from(outputs[2])));
                 f64::from(*scale) * sigmoid(z) * (mean + spread * spread / 2.0).exp()
@@ -245,7 +260,7 @@ impl TaskKind {
                 Some(format!("has scale {scale}, expected a number above 0"))
             }
             Self::WatchQuantile(quantiles) => quantiles.fault(),
-            Self::Ordinal { classes } if !(2..=MOST_CLASSES).contains(classes) => {
+            Self::Ordinal { classes } | Self::Classes { classes } if !(2..=MOST_CLASSES).contains(classes) => {
                 Some(format!("has {classes} classes, expected 2 to {MOST_CLASSES}"))
             }
             _ => None,
@@ -259,6 +274,7 @@ impl fmt::Display for TaskKind {
         match self {
             Self::Regression { transform: TargetTransform::Log1p, .. } => f.write_str("regression of log1p"),
             Self::Ordinal { classes } => write!(f, "ordinal of {classes} classes"),
+            Self::Classes { classes } => write!(f, "{classes} classes"),
             Self::WatchQuantile(quantiles) => write!(f, "watch-quantile of {}", quantiles.duration()),
             kind => f.write_str(kind.name()),
         }
@@ -302,6 +318,9 @@ mod tests {
         close(TaskKind::WatchTime { scale: 50.0 }.score(&[-1.0], 0.0), 50.0 * (-1f64).exp());
         close(TaskKind::Ordinal { classes: 3 }.score(&[0.0, 0.0, 0.0], 0.0), 1.0);
         close(TaskKind::Ordinal { classes: 3 }.score(&[-80.0, 300.0, 300.0], 0.0), 1.5);
+        let classes = TaskKind::Classes { classes: 3 };
+        let most_likely = [[0.5, 0.5, 0.4], [-3.0, -1.0, -2.0], [1.0, 2.0, 300.0]].map(|z| classes.score(&z, 0.0));
+        assert_eq!(most_likely, [0.0, 1.0, 2.0], "of two that are as likely the first");
         // softplus(0.541325) is 1, so that the mean of the amount is exp(0.5 + 0.5)
         close(TaskKind::ZeroInflated { scale: 4.0 }.score(&[0.0, 0.5, 0.541_324_85], 0.0), 2.0 * 1f64.exp());
         assert_eq!(TaskKind::Count { scale: 1.0 }.score(&[1e4], 0.0), f32::MAX);
@@ -315,6 +334,7 @@ mod tests {
             plain.clone(),
             TaskKind::Count { scale: 1.0 },
             TaskKind::Ordinal { classes: 3 },
+            TaskKind::Classes { classes: 3 },
             TaskKind::ZeroInflated { scale: 1.0 },
         ] {
             assert!(kind.score(&[f32::NAN; 3], 0.0).is_nan(), "{kind}");
@@ -348,6 +368,7 @@ mod tests {
             (TaskKind::WatchTime { scale: 1.0 }, 1.5, -1.0),
             (TaskKind::Ordinal { classes: 5 }, 4.0, 5.0),
             (TaskKind::Ordinal { classes: 5 }, 0.0, 0.5),
+            (TaskKind::Classes { classes: 5 }, 4.0, 5.0),
             (TaskKind::ZeroInflated { scale: 1.0 }, 0.0, f32::NAN),
         ] {
             assert_eq!(kind.misfit(good), None, "{kind:?} {good}");

@@ -44,6 +44,9 @@ pub enum Transform {
         #[serde(default)]
         utc_offset: i32,
     },
+    /// A list of a time and the row's time becomes how long before the row's it was, both numbers of one unit: the row's less the other, in a
+    /// sequence that reads a column of times and one of the row's time. Null where the first is.
+    Ago,
     /// White space before and after a text is cut off.
     Trim,
     /// A text in lower case, as Unicode has it.
@@ -76,6 +79,7 @@ impl Transform {
             (_, Value::Null) => Ok(Value::Null),
             (Self::Cross { keys }, value) => key::crossed(keys, &value),
             (Self::Time { part, unit, utc_offset }, value) => time::part_of(&value, *part, *unit, *utc_offset),
+            (Self::Ago, value) => number::ago(&value),
             (Self::Trim, Value::Text(text)) => Ok(Value::Text(text.trim().to_string())),
             (Self::Lower, Value::Text(text)) => Ok(Value::Text(text.to_lowercase())),
             (Self::Trim | Self::Lower, value) => Ok(value),

@@ -23,6 +23,17 @@ pub(super) fn clip(value: &Value, least: Option<f64>, most: Option<f64>) -> Resu
     Ok(x.max(least.unwrap_or(f64::NEG_INFINITY)).min(most.unwrap_or(f64::INFINITY)))
 }
 
+pub(super) fn ago(value: &Value) -> Result<Value, &'static str> {
+    match value {
+        Value::List(both) => match &both[..] {
+            [Value::Null, _] => Ok(Value::Null),
+            [then, now] => Ok(Value::Float(number_of(now)? - number_of(then)?)),
+            _ => Err("a time and the row's time"),
+        },
+        _ => Err("a time and the row's time"),
+    }
+}
+
 pub(super) fn log1p(value: &Value) -> Result<f64, &'static str> {
     let x = number_of(value)?;
     if x > -1.0 { Ok(x.ln_1p()) } else { Err("a number above -1, for ln(1 + x)") }

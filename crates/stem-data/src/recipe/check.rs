@@ -52,8 +52,14 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
             let what = "and without a `group` there is none: name the users' column";
             add(label.line, format!("`metric` of label \"{column}\" is {key}, {what}"));
         }
-        let kind = if label.kind == Feedback::Binary { LabelKind::Binary } else { LabelKind::Value };
-        if !metric.applies_to(kind) {
+        let kind = match label.kind {
+            Feedback::Binary => LabelKind::Binary,
+            Feedback::Classes { .. } => LabelKind::Class,
+            _ => LabelKind::Value,
+        };
+        if kind == LabelKind::Class && !metric.applies_to(kind) {
+            add(label.line, format!("`metric` of label \"{column}\" is {name}: of classes accuracy is measured"));
+        } else if !metric.applies_to(kind) {
             let what = "which is measured of labels 0 and 1: xauc, rmse, mae, ndcg@10 and others within groups are for numbers";
             add(label.line, format!("`metric` of label \"{column}\" is {name}, {what}"));
         }
@@ -167,6 +173,27 @@ pub(super) fn check(recipe: &Recipe, faults: &mut Vec<Fault>) {
                 number.line,
                 format!("number \"{0}\" and a vocabulary are both called \"{0}\": rename one", number.name),
             );
+        }
+    }
+    for (field, of) in recipe.fields.iter().filter_map(|field| Some((field, field.beside.as_ref()?))) {
+        let history = recipe.fields.iter().find(|other| other.name == *of && other.beside.is_none());
+        let (name, found) = match (history.map(|history| history.kind), field.kind) {
+            (Some(Kind::Sequence { max_len, keep, .. }), Kind::Sequence { max_len: own, keep: own_keep, .. }) => {
+                if (max_len, keep) == (own, own_keep) {
+                    continue;
+                }
+                (&field.name, format!("another `max_len` or `keep` than \"{of}\": write the same in both"))
+            }
+            (Some(_), _) => (&field.name, format!("\"{of}\", which is no sequence")),
+            (None, _) => (&field.name, format!("\"{of}\", which is no field with values of its own")),
+        };
+        add(field.line, format!("`ago` of field \"{name}\" has {found}"));
+    }
+    let mut given: HashMap<&str, &str> = HashMap::new();
+    for field in recipe.fields.iter().filter(|field| field.vectors.is_some()) {
+        let (name, line) = (field.vocabulary(), field.vectors.as_ref().map_or(field.line, |vectors| vectors.line));
+        if let Some(first) = given.insert(name, &field.name) {
+            add(line, format!("vocabulary \"{name}\" has `vectors` in field \"{first}\" already: name one table"));
         }
     }
     let mut firsts: HashMap<&str, &FieldRecipe> = HashMap::new();

@@ -3,7 +3,7 @@
 use stem_core::{Keep, Pooling, TimePart, TimeUnit, Transform};
 
 use super::section::{Buckets, Faults, Section};
-use super::{FieldRecipe, Kind};
+use super::{FieldRecipe, Kind, VectorTable};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Word {
@@ -16,7 +16,7 @@ enum Word {
 use Word::{Category, Number, Sequence, Vector};
 
 pub(super) fn field(mut section: Section<'_>, faults: &mut Faults<'_>) -> FieldRecipe {
-    let (name, columns) = columns(&mut section, faults);
+    let (name, mut columns) = columns(&mut section, faults);
     let word = word(&mut section, &name, faults);
     let cuts = section.has("bucketize");
     for (key, kinds, whom) in KEYS {
@@ -49,7 +49,7 @@ pub(super) fn field(mut section: Section<'_>, faults: &mut Faults<'_>) -> FieldR
             Kind::Vector { len: length.unwrap_or(1) }
         }
     };
-    let (transforms, quantiles) = transforms(&mut section, faults);
+    let (mut transforms, quantiles) = transforms(&mut section, faults);
     let hash = section.count("hash", 1, faults);
     let min_count = section.count("min_count", 1, faults);
     for (key, with, why) in [
@@ -61,6 +61,16 @@ pub(super) fn field(mut section: Section<'_>, faults: &mut Faults<'_>) -> FieldR
         ("part", columns.len() > 1, "`cross`"),
         ("default", columns.len() > 1, "`cross`: where a column is null, so is the cross"),
         ("separator", columns.len() > 1, "`cross`"),
+        ("min_count", section.has("ago"), "`ago`: a bucket is never too rare"),
+        ("vocabulary", section.has("ago"), "`ago`: the buckets of a field are its own"),
+        ("hash", section.has("ago"), "`ago`, which gives few values: leave `hash` out"),
+        ("default", section.has("ago"), "`ago`: where there is no list there are no values"),
+        ("trim", section.has("ago"), "`ago`, which reads numbers"),
+        ("lower", section.has("ago"), "`ago`, which reads numbers"),
+        ("vectors", section.has("ago"), "`ago`: their rows are no keys of a table"),
+        ("vectors", columns.len() > 1, "`cross`: no table has its keys in one column"),
+        ("vectors", section.has("hash"), "`hash`: keys share rows there"),
+        ("vectors", cuts || section.has("part"), "`bucketize` and `part`: their rows are no keys of a table"),
     ] {
         if with && section.has(key) {
             faults.add(section.line_of(key, faults), format!("`{key}` does not go with {why}"));
@@ -69,17 +79,76 @@ pub(super) fn field(mut section: Section<'_>, faults: &mut Faults<'_>) -> FieldR
     let vocabulary = section.text("vocabulary", faults);
     let separator = section.text("separator", faults);
     let default = section.value("default", faults);
+    let vectors = section.table("vectors", "vectors = { file = \"videos.parquet\", column = \"vector\" }", faults);
+    let vectors = vectors.map(|own| vector_table(own, &columns, faults));
     let line = section.line_of(if columns.len() > 1 { "cross" } else { "column" }, faults);
+    let beside = section
+        .table("ago", "ago = { of = \"watched\", from = \"time\", unit = 60 }", faults)
+        .map(|own| ago(own, &mut columns, &mut transforms, faults));
     section.finish(faults);
     let min_count = min_count.unwrap_or(1);
-    FieldRecipe { name, columns, kind, transforms, quantiles, hash, min_count, vocabulary, separator, default, line }
+    FieldRecipe {
+        name,
+        columns,
+        kind,
+        transforms,
+        quantiles,
+        hash,
+        min_count,
+        vocabulary,
+        separator,
+        default,
+        beside,
+        vectors,
+        line,
+    }
+}
+
+/// Most buckets of how long ago something was: `unit * 2^62` is longer than anything.
+const MOST_BUCKETS: usize = 64;
+
+/// How long before the row the values of another sequence were, in buckets that double; gives that sequence.
+fn ago(
+    mut own: Section<'_>,
+    columns: &mut Vec<String>,
+    transforms: &mut Vec<Transform>,
+    faults: &mut Faults<'_>,
+) -> String {
+    let (of, from) = (own.need_text("of", faults), own.text("from", faults));
+    let (unit, buckets) = (own.number("unit", faults).unwrap_or(1.0), own.count("buckets", 2, faults).unwrap_or(16));
+    if !(unit.is_finite() && unit > 0.0) {
+        faults.add(own.line_of("unit", faults), format!("`unit` is {unit}, expected a number above 0"));
+    }
+    if buckets > MOST_BUCKETS {
+        faults.add(own.line_of("buckets", faults), format!("`buckets` is more than {MOST_BUCKETS}"));
+    }
+    own.finish(faults);
+    if let Some(from) = from {
+        columns.push(from);
+        transforms.push(Transform::Ago);
+    }
+    let edges = (0..buckets.min(MOST_BUCKETS) as i32 - 1).map(|k| unit * 2f64.powi(k)).collect();
+    transforms.push(Transform::Bucketize { edges });
+    of
+}
+
+/// Where the vectors of keys are; the column of the keys is called as the field's where nothing is said.
+fn vector_table(mut own: Section<'_>, columns: &[String], faults: &mut Faults<'_>) -> VectorTable {
+    let (file, column) = (own.need_text("file", faults), own.need_text("column", faults));
+    let key = own.text("key", faults).or_else(|| columns.first().cloned()).unwrap_or_default();
+    let separator = own.text("separator", faults);
+    let line = own.line;
+    own.finish(faults);
+    VectorTable { file, key, column, separator, line }
 }
 
 /// Keys of some kinds alone.
-const KEYS: [(&str, &[Word], &str); 19] = [
+const KEYS: [(&str, &[Word], &str); 21] = [
     ("min_count", &[Category, Sequence], "categories and sequences"),
     ("vocabulary", &[Category, Sequence], "categories and sequences"),
     ("hash", &[Category, Sequence], "categories and sequences"),
+    ("ago", &[Sequence], "sequences"),
+    ("vectors", &[Category, Sequence], "categories and sequences, whose values have rows of their own"),
     ("trim", &[Category, Sequence], "categories and sequences"),
     ("lower", &[Category, Sequence], "categories and sequences"),
     ("cross", &[Category], "categories"),

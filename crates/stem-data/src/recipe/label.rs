@@ -43,6 +43,11 @@ pub enum Feedback {
         /// How many levels there are.
         classes: usize,
     },
+    /// A class without an order, 0 to `classes - 1`.
+    Classes {
+        /// How many classes there are.
+        classes: usize,
+    },
     /// An amount of 0 or more with many zeros.
     ZeroInflated,
     /// A time of 0 or more, learned by its rank among rows of about the same duration.
@@ -100,6 +105,7 @@ fn feedback(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Feedback {
         ("count", Feedback::Count),
         ("watch-time", Feedback::WatchTime),
         ("ordinal", Feedback::Ordinal { classes: 0 }),
+        ("classes", Feedback::Classes { classes: 0 }),
         ("zero-inflated", Feedback::ZeroInflated),
         ("watch-quantile", Feedback::WatchQuantile { duration: String::new(), buckets: BUCKETS }),
     ];
@@ -143,12 +149,21 @@ fn feedback(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Feedback {
             }
             Feedback::Ordinal { classes: 2 }
         }
+        Some(Feedback::Classes { .. }) => {
+            if !section.has("classes") {
+                faults.add(
+                    section.line,
+                    "a label of `kind = \"classes\"` needs `classes`: how many there are, 0 among them",
+                );
+            }
+            Feedback::Classes { classes: classes.unwrap_or(2) }
+        }
         Some(Feedback::Regression { .. }) => {
-            only("classes", "ordinal", classes.is_some());
+            only("classes", "ordinal\" or \"classes", classes.is_some());
             Feedback::Regression { log1p: transform.unwrap_or(false), standardize: standardize.unwrap_or(true) }
         }
         Some(Feedback::WatchQuantile { .. }) => {
-            only("classes", "ordinal", classes.is_some());
+            only("classes", "ordinal\" or \"classes", classes.is_some());
             if !section.has("duration") {
                 faults.add(
                     section.line,
@@ -158,7 +173,7 @@ fn feedback(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Feedback {
             Feedback::WatchQuantile { duration: duration.unwrap_or_default(), buckets: buckets.unwrap_or(BUCKETS) }
         }
         Some(kind) => {
-            only("classes", "ordinal", classes.is_some());
+            only("classes", "ordinal\" or \"classes", classes.is_some());
             kind
         }
         None => Feedback::Binary,

@@ -187,6 +187,26 @@ pub struct FieldRecipe {
     pub separator: Option<String>,
     /// Stands in for null.
     pub default: Option<Value>,
+    /// The sequence that it has a value for each value of: how long before the row that was.
+    pub beside: Option<String>,
+    /// Where vectors are that the rows of its vocabulary start from.
+    pub vectors: Option<VectorTable>,
+    /// Line in the recipe.
+    pub line: usize,
+}
+
+/// A table with a vector for each key: `vectors = { file = "videos.parquet", column = "vector" }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VectorTable {
+    /// A file, a folder of files or a pattern, relative to the data folder, in a format that its name tells
+    /// ([`TableFormat`](crate::TableFormat)).
+    pub file: String,
+    /// Column of the keys.
+    pub key: String,
+    /// Column of the vectors: lists of numbers, all as long.
+    pub column: String,
+    /// Cuts a text into the numbers of a vector.
+    pub separator: Option<String>,
     /// Line in the recipe.
     pub line: usize,
 }

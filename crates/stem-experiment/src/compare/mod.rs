@@ -255,12 +255,9 @@ pub(crate) fn metrics_of(dataset: &Dataset, metric: Metric, own: &BTreeMap<Strin
 
 /// What decides on a task: its own metric, that of all, or what says something of its kind of label.
 fn deciding(kind: LabelKind, of_all: Metric, own: Option<Metric>) -> Metric {
-    let is_of_numbers = matches!(of_all, Metric::Rmse | Metric::Mae | Metric::Xauc);
-    let fallback = match kind {
-        LabelKind::Binary if is_of_numbers => Metric::Auc,
-        LabelKind::Value if !of_all.applies_to(kind) => Metric::Xauc,
-        _ => of_all,
-    };
+    let is_of_others = matches!(of_all, Metric::Rmse | Metric::Mae | Metric::Xauc | Metric::Accuracy);
+    let says_nothing = !of_all.applies_to(kind) || kind == LabelKind::Binary && is_of_others;
+    let fallback = if says_nothing { Metric::plain(kind) } else { of_all };
     own.filter(|own| own.applies_to(kind)).unwrap_or(fallback)
 }
 
@@ -275,6 +272,8 @@ mod tests {
         assert_eq!(deciding(value, Metric::Gauc, None), Metric::Xauc, "there are no two classes of a number");
         assert_eq!(deciding(binary, Metric::Rmse, None), Metric::Auc, "an error of labels of 0 and 1 does not rank");
         assert_eq!(deciding(value, Metric::Rmse, None), Metric::Rmse);
+        assert_eq!(deciding(LabelKind::Class, Metric::Gauc, None), Metric::Accuracy, "classes have no order");
+        assert_eq!(deciding(value, Metric::Accuracy, None), Metric::Xauc);
         assert_eq!(deciding(binary, Metric::Gauc, Some(Metric::Logloss)), Metric::Logloss);
         assert_eq!(deciding(value, Metric::Mae, Some(Metric::Gauc)), Metric::Mae, "its own says nothing of a number");
     }

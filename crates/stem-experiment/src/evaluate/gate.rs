@@ -1,7 +1,7 @@
 //! Whether one model is no worse than another, on the same rows.
 
 use stem_data::{Dataset, Split};
-use stem_report::analysis::{LabelKind, Metric, Sample};
+use stem_report::analysis::{Metric, Sample};
 use stem_report::metrics::TaskMetrics;
 use stem_report::report::{GateReport, GateTask, GateVerdict};
 
@@ -35,11 +35,6 @@ pub(super) fn in_order_of(dataset: &Dataset, other: &Measurement<'_>, scores: Ve
     Ok(take(&scores))
 }
 
-/// What decides where a metric is measured within groups and there are none.
-pub(super) fn plain(kind: LabelKind) -> Metric {
-    if kind == LabelKind::Binary { Metric::Auc } else { Metric::Xauc }
-}
-
 /// The gains of `scores` over `others`, both `[N, T]`.
 pub(super) fn gate(
     against: &str,
@@ -54,7 +49,7 @@ pub(super) fn gate(
     let tasks = dataset.schema().tasks.iter().enumerate().map(|(t, task)| {
         let is_defined = !metrics[t].needs_groups() || dataset.schema().group.is_some();
         let kind = dataset.label_kinds()[t];
-        let metric = if is_defined { metrics[t] } else { plain(kind) };
+        let metric = if is_defined { metrics[t] } else { Metric::plain(kind) };
         let sample = Sample::of(kind, &of_task(dataset.labels(Split::Test), t, dataset), Some(&groups), None);
         let sample = sample.weighted(dataset.weights(Split::Test));
         let rank = |scores: &[f32]| sample.rank_for(&of_task(scores, t, dataset), &[metric]);

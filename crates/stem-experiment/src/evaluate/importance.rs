@@ -45,7 +45,7 @@ pub(super) fn importance(
         let labels = of_task(&batch.labels, t, dataset);
         let kind = dataset.label_kinds()[t];
         let is_defined = !metrics[t].needs_groups() || schema.group.is_some();
-        let metric = if is_defined { metrics[t] } else { super::gate::plain(kind) };
+        let metric = if is_defined { metrics[t] } else { Metric::plain(kind) };
         (Sample::of(kind, &labels, Some(&groups), None).weighted(weights.as_deref()), metric)
     });
     let samples: Vec<(Sample, Metric)> = samples.collect();

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use stem_core::{DeviceSpec, Predictor, files};
 use stem_data::{Dataset, Split};
-use stem_report::analysis::{Bootstrap, Metric};
+use stem_report::analysis::{Bootstrap, LabelKind, Metric};
 use stem_report::report::{self, EvaluationReport, ModelReport, Provenance, Report};
 
 use crate::error::{Error, Result};
@@ -105,7 +105,7 @@ pub fn evaluate(
         evaluation.gate = Some(gate::gate(&other.name, &scores, &others, dataset, options));
         models.push(model(&other.name, &others, dataset));
     }
-    let without = |task: &&report::MeasuredTask| task.metrics.auc.is_none() && !task.is_of_numbers();
+    let without = |task: &&report::MeasuredTask| task.metrics.auc.is_none() && task.kind == LabelKind::Binary;
     warnings.extend(evaluation.tasks.iter().filter(without).map(|task| {
         format!(
             "{}: {} of {} rows with the label have label 1: AUC needs both labels",

@@ -37,7 +37,7 @@ pub(super) fn tasks(scores: &[f32], dataset: &Dataset, bootstrap: &Bootstrap) ->
             intervals: intervals.collect::<BTreeMap<_, _>>(),
             deciles: match kind {
                 LabelKind::Binary => calibration_curve(&scores, &labels, weights, DECILES).unwrap_or_default(),
-                LabelKind::Value => Vec::new(),
+                LabelKind::Value | LabelKind::Class => Vec::new(),
             },
             ..measured((&task.name, kind), &scores, &labels, dataset.groups(Split::Test), weights)
         }

@@ -19,7 +19,7 @@ use stem_core::files;
 use stem_core::lock::Lock;
 use stem_core::models::ModelFamily;
 use stem_data::{Dataset, Split};
-use stem_report::analysis::Metric;
+use stem_report::analysis::{LabelKind, Metric};
 use stem_report::report;
 use stem_train::{CHECKPOINT, Start, Unfinished, memory};
 
@@ -31,7 +31,7 @@ use crate::experiment::Experiment;
 use crate::finished::{RunKey, SETTINGS};
 use crate::folder::{self, BUNDLE, LOG, METRICS, PAGE};
 use crate::inspect;
-use crate::measured::{Measured, RunMetrics, by_task, of_numbers};
+use crate::measured::{Measured, RunMetrics, by_task, of_kind};
 use crate::options::RunOptions;
 
 /// Trains the model of that name on `dataset`; at the end `folder` receives `bundle.safetensors`, `log.jsonl`, `metrics.json` and
@@ -211,7 +211,8 @@ pub(crate) fn train_and_measure<C: ModelFamily>(
         tasks: dataset.schema().task_names(),
         test: measured(&test, Split::Test),
         valid: measured(&valid, Split::Valid),
-        numbers: of_numbers(dataset),
+        numbers: of_kind(dataset, LabelKind::Value),
+        classes: of_kind(dataset, LabelKind::Class),
         joint_test: measured_too(joint_test),
         uncalibrated_test: measured_too(uncalibrated_test),
         ..RunMetrics::of_summary(summary)

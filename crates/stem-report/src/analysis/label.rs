@@ -11,9 +11,14 @@ pub enum LabelKind {
     Binary,
     /// A number: seconds watched, money spent, a count. A score is its expectation. Above 0 it is a positive.
     Value,
+    /// One of some classes without an order, by its number. A score is the number of the most likely one.
+    Class,
 }
 
 impl LabelKind {
+    /// Every kind, as tables have them one after the other.
+    pub const ALL: [LabelKind; 3] = [LabelKind::Binary, LabelKind::Value, LabelKind::Class];
+
     /// Whether a label of this kind says that something happened: of 0 and 1 above 0.5, of a number above 0.
     pub fn is_positive(self, label: f32) -> bool {
         label > if self == Self::Binary { 0.5 } else { 0.0 }

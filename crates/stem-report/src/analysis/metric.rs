@@ -51,6 +51,8 @@ pub enum Metric {
     Rmse,
     /// Mean absolute error, `mean(|s - y|)`, in the label's unit.
     Mae,
+    /// The share of the rows whose score is nearer than 0.5 to the label: of classes, whose most likely one is the label's.
+    Accuracy,
 }
 
 /// A text that is no metric.
@@ -61,7 +63,8 @@ pub struct UnknownMetric {
     hint: String,
 }
 
-const KNOWN: &str = "auc, gauc, logloss, pr-auc, ne, ece, ndcg@10, mrr, recall@10, hitrate@10, xauc, rmse, mae";
+const KNOWN: &str =
+    "auc, gauc, logloss, pr-auc, ne, ece, ndcg@10, mrr, recall@10, hitrate@10, xauc, rmse, mae, accuracy";
 
 /// What people also write, and what it is.
 const ALIASES: [(&str, &str); 5] = [
@@ -76,7 +79,7 @@ const ALIASES: [(&str, &str); 5] = [
 const USUAL_K: u16 = 10;
 
 /// Names without `@k`, and the metrics.
-const PLAIN: [(&str, Metric); 10] = [
+const PLAIN: [(&str, Metric); 11] = [
     ("auc", Metric::Auc),
     ("gauc", Metric::Gauc),
     ("logloss", Metric::Logloss),
@@ -87,6 +90,7 @@ const PLAIN: [(&str, Metric); 10] = [
     ("xauc", Metric::Xauc),
     ("rmse", Metric::Rmse),
     ("mae", Metric::Mae),
+    ("accuracy", Metric::Accuracy),
 ];
 
 /// A metric of the first `k` rows.
@@ -104,8 +108,23 @@ impl Metric {
         let within = [Self::Ndcg(USUAL_K), Self::Mrr, Self::Recall(USUAL_K), Self::HitRate(USUAL_K)];
         match kind {
             LabelKind::Binary => [Self::PrAuc, Self::Ne, Self::Ece].into_iter().chain(within).collect(),
-            LabelKind::Value => within.into_iter().chain([Self::Xauc, Self::Rmse, Self::Mae]).collect(),
+            LabelKind::Value => within.into_iter().chain(Self::shown(kind).iter().copied()).collect(),
+            LabelKind::Class => vec![Self::Accuracy],
         }
+    }
+
+    /// What is shown first of tasks whose label is of that kind.
+    pub fn shown(kind: LabelKind) -> &'static [Metric] {
+        match kind {
+            LabelKind::Binary => &Self::ALL,
+            LabelKind::Value => &[Self::Xauc, Self::Rmse, Self::Mae],
+            LabelKind::Class => &[Self::Accuracy],
+        }
+    }
+
+    /// What decides on a task whose label is of that kind, where what is asked for says nothing of it.
+    pub fn plain(kind: LabelKind) -> Metric {
+        Self::shown(kind)[0]
     }
 
     /// For a reader.
@@ -124,6 +143,7 @@ impl Metric {
             Self::Xauc => "XAUC".into(),
             Self::Rmse => "RMSE".into(),
             Self::Mae => "MAE".into(),
+            Self::Accuracy => "accuracy".into(),
         }
     }
 
@@ -143,6 +163,7 @@ impl Metric {
             Self::Xauc => "xauc".into(),
             Self::Rmse => "rmse".into(),
             Self::Mae => "mae".into(),
+            Self::Accuracy => "accuracy".into(),
         }
     }
 
@@ -166,6 +187,7 @@ impl Metric {
         match kind {
             LabelKind::Binary => true,
             LabelKind::Value => self.is_within_groups() || matches!(self, Self::Xauc | Self::Rmse | Self::Mae),
+            LabelKind::Class => self == Self::Accuracy,
         }
     }
 
@@ -240,7 +262,7 @@ mod tests {
 
     use super::*;
 
-    const EVERY: [Metric; 13] = [
+    const EVERY: [Metric; 14] = [
         Metric::Auc,
         Metric::Gauc,
         Metric::Logloss,
@@ -254,6 +276,7 @@ mod tests {
         Metric::Xauc,
         Metric::Rmse,
         Metric::Mae,
+        Metric::Accuracy,
     ];
 
     #[test]
@@ -308,7 +331,7 @@ mod tests {
 
     #[test]
     fn what_is_usual_applies_to_the_kind_and_probabilities_are_not_asked_of_numbers() {
-        for kind in [LabelKind::Binary, LabelKind::Value] {
+        for kind in LabelKind::ALL {
             let usual = Metric::usual(kind);
             assert!(usual.iter().all(|metric| metric.applies_to(kind)));
             assert!(usual.iter().all(|metric| !Metric::ALL.contains(metric)), "those are fields");

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{LabelKind, Metric, Sample};
 
-const EVERY: [Metric; 16] = [
+const EVERY: [Metric; 17] = [
     Metric::Auc,
     Metric::Gauc,
     Metric::Logloss,
@@ -21,6 +21,7 @@ const EVERY: [Metric; 16] = [
     Metric::Xauc,
     Metric::Rmse,
     Metric::Mae,
+    Metric::Accuracy,
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +61,7 @@ fn any_rows() -> impl Strategy<Value = (LabelKind, Vec<Row>)> {
     prop_oneof![
         rows(&[0.0, 1.0]).prop_map(|rows| (LabelKind::Binary, rows)),
         rows(&[-1.0, -0.0, 0.0, 0.5, 2.0, 3.0]).prop_map(|rows| (LabelKind::Value, rows)),
+        rows(&[0.0, 1.0, 2.0]).prop_map(|rows| (LabelKind::Class, rows)),
     ]
 }
 
@@ -109,6 +111,7 @@ fn naive(metric: Metric, kind: LabelKind, rows: &[Row]) -> Option<f64> {
         }
         Metric::Rmse => mean(|(s, y, _)| (s - y).powi(2)).map(f64::sqrt),
         Metric::Mae => mean(|(s, y, _)| (s - y).abs()),
+        Metric::Accuracy => mean(|(s, y, _)| if (s - y).abs() < 0.5 { 1.0 } else { 0.0 }),
         Metric::PrAuc => average_precision(&all),
         Metric::Ece => {
             let bin = |b: usize| {

@@ -36,6 +36,7 @@ impl Prepared {
             Metric::Ece => Self::Bins(Bins::new(sample, scores)),
             Metric::Rmse => Self::RootOfMean(sample.sums(scores, |s, y| (s - y) * (s - y))),
             Metric::Mae => Self::Mean(sample.sums(scores, |s, y| (s - y).abs())),
+            Metric::Accuracy => Self::Mean(sample.sums(scores, |s, y| f64::from(u8::from((s - y).abs() < 0.5)))),
             Metric::Xauc => Self::Pairs(Pairs::new(sample, scores)),
             Metric::Ndcg(_) | Metric::Mrr | Metric::Recall(_) | Metric::HitRate(_) => {
                 Self::Mean(within.next().expect("one of every metric within groups"))

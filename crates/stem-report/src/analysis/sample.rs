@@ -63,7 +63,7 @@ impl Sample {
         };
         let label = |row: u32| labels[row as usize];
         let marks = rows.iter().map(|&row| 2 * group_of(row) + u32::from(kind.is_positive(label(row)))).collect();
-        let values = (kind == LabelKind::Value).then(|| rows.iter().map(|&row| label(row)).collect());
+        let values = (kind != LabelKind::Binary).then(|| rows.iter().map(|&row| label(row)).collect());
         Self { kind, rows, marks, values, groups: groups.map_or(1, |_| numbers.len()), weights: None }
     }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use stem_core::loss::Targets;
-use stem_core::nn::DistinctRows;
+use stem_core::nn::{DistinctRows, upload_index};
 
+use crate::given::GivenRows;
 use crate::optimizer::{NetworkGradients, squared_norm};
 use crate::ranks::{Asked, Shard, sum_few};
 
@@ -21,6 +22,38 @@ pub struct Gathered {
     pub(super) rows: usize,
     /// Where the rows of the table live that the step changes; `None` where they are those of `part`.
     pub(super) home: Option<Arc<Home>>,
+    /// Which of those rows the step changes; `None` where it is all of them.
+    pub(super) live: Option<Live>,
+}
+
+/// The rows of a batch that a step changes, where others are frozen.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    /// 1 of a row that is changed, 0 of a frozen one. `[U, 1]`
+    mask: Tensor<2>,
+    /// Which of the `U` rows are changed. `[L]`, and `L` is not 0
+    among: Option<Tensor<1, Int>>,
+    /// Where those lie in the table of this process, on the host and on the device. `[L]`
+    places: Arc<[u32]>,
+    index: Option<Tensor<1, Int>>,
+}
+
+impl Live {
+    /// Of rows of the whole table and where they lie here, ascending both. `None` where none of them is frozen.
+    pub(super) fn of(given: &GivenRows, ids: &[u32], places: &[u32], device: &Device) -> Option<Self> {
+        let live: Vec<bool> = ids.iter().map(|&id| !given.is_frozen(id)).collect();
+        if live.iter().all(|live| *live) {
+            return None;
+        }
+        let of_live = |of: &[u32]| -> Vec<u32> {
+            of.iter().zip(&live).filter(|(_, live)| **live).map(|(value, _)| *value).collect()
+        };
+        let (among, places) = (of_live(&(0..ids.len() as u32).collect::<Vec<_>>()), of_live(places));
+        let upload = |of: &[u32]| (!of.is_empty()).then(|| upload_index(of, device));
+        let mask: Vec<f32> = live.iter().map(|&live| f32::from(u8::from(live))).collect();
+        let mask = Tensor::from_data(TensorData::new(mask, [ids.len(), 1]), device);
+        Some(Self { mask, among: upload(&among), index: upload(&places), places: places.into() })
+    }
 }
 
 /// The rows of a batch that are on this rank.
@@ -70,8 +103,12 @@ impl Gathered {
         }
     }
 
-    /// Where they lie in the table of this process, on the host and on the device; `None` where there is none. `[U]`
+    /// Where those that are changed lie in the table of this process, on the host and on the device; `None` where there is none. `[U]`, or less
+    /// where some are frozen
     pub(super) fn places(&self) -> Option<(&[u32], &Tensor<1, Int>)> {
+        if let Some(live) = &self.live {
+            return live.index.as_ref().map(|index| (&*live.places, index));
+        }
         match (&self.home, &self.part) {
             (Some(home), _) => home.asked.rows.as_ref().map(|(index, _)| (home.asked.places.as_slice(), index)),
             (None, Some(part)) => part.index.as_ref().map(|index| (part.distinct.rows.as_slice(), index)),
@@ -85,6 +122,22 @@ impl Gathered {
             (Some(home), _) => &home.values,
             (None, Some(part)) => &part.values,
             (None, None) => unreachable!("one process has all rows of a batch"),
+        }
+    }
+
+    /// The same of the rows that are changed, and 0 of frozen ones. `[U, W]` both
+    pub(super) fn of_live(&self, rows: Tensor<2>) -> Tensor<2> {
+        match &self.live {
+            Some(live) => rows * live.mask.clone(),
+            None => rows,
+        }
+    }
+
+    /// The rows that are changed alone, as [`places`](Self::places) has them. `[U, W]` to `[L, W]`
+    pub(super) fn live_alone(&self, rows: Tensor<2>) -> Tensor<2> {
+        match self.live.as_ref().and_then(|live| live.among.clone()) {
+            Some(among) => rows.select(0, among),
+            None => rows,
         }
     }
 
@@ -127,7 +180,7 @@ impl StepGradients {
         }
         let values = self.batch.row_values();
         let grad = std::mem::replace(&mut self.rows, Tensor::empty([1, 1], &values.device()));
-        self.rows = change(grad, values);
+        self.rows = self.batch.of_live(change(grad, values));
     }
 
     /// `||rows||^2` of all ranks. `[1]`

@@ -27,9 +27,10 @@ use stem_core::{Batch, Schema, params};
 use tracing::trace_span;
 
 use crate::checkpoint::{Change, Large, Matrices, Put, Small, Source, Unusable, Values};
+use crate::given::GivenRows;
 use crate::optimizer::{Clip, NetworkGradients, NetworkOptimizer, OptimizerConfig, OptimizerState, Rows, add_scaled};
 use crate::ranks::Shard;
-use gathered::Part;
+use gathered::{Live, Part};
 use over_ranks::others;
 
 /// Which rows of the table take part in a step.
@@ -98,6 +99,8 @@ pub struct TrainState<M> {
     shard: Option<Arc<Shard>>,
     /// The ranks, where a row's loss hangs on rows of others.
     others: Option<Arc<dyn Parts>>,
+    /// Rows that start from given vectors, and which of them stay.
+    given: Option<GivenRows>,
 }
 
 /// The losses of a step, still on the device.
@@ -160,6 +163,7 @@ impl<M: Model> TrainState<M> {
             network_optimizer: NetworkOptimizer::new(OptimizerConfig::default()),
             shard: None,
             others: None,
+            given: None,
         }
     }
 
@@ -182,6 +186,21 @@ impl<M: Model> TrainState<M> {
         Self { precision, ..self }
     }
 
+    /// Starts rows from given vectors; before the first step.
+    #[must_use]
+    pub(crate) fn with_given(mut self, given: Option<GivenRows>) -> Self {
+        self.given = given;
+        self.fill_given(false);
+        self
+    }
+
+    /// Puts the given vectors to where they belong: of all rows that have one, or of those that stay as they were given.
+    pub(crate) fn fill_given(&mut self, frozen_alone: bool) {
+        if let Some(given) = &self.given {
+            given.fill(&mut self.table, self.shard.as_deref(), frozen_alone);
+        }
+    }
+
     /// Starts from these parameters, before the first step; there is a value for each of the network's.
     pub(crate) fn with_network(self, network: BTreeMap<String, TensorData>) -> Self {
         let network = params::replace(self.network, network).expect("the shapes are those of the network");
@@ -195,6 +214,7 @@ impl<M: Model> TrainState<M> {
             Some(shard) => shard.draw(schema, &widths, embedding_std, seed, &device),
             None => EmbeddingTable::init(schema, &widths, embedding_std, seed, &device),
         };
+        self.fill_given(false);
         self.table_state = None;
     }
 
@@ -378,7 +398,11 @@ impl<M: Model> TrainState<M> {
             inverse,
             weights,
         };
-        Gathered { part: Some(part), labelled: labelled.into(), rows: batch.rows, home: None }
+        let live = self.given.as_ref().and_then(|given| {
+            let rows = &part.distinct.rows;
+            Live::of(given, rows, rows, &device)
+        });
+        Gathered { part: Some(part), labelled: labelled.into(), rows: batch.rows, home: None, live }
     }
 
     /// Forward, loss, backward: what one share of the losses does, L2 left out.
@@ -399,7 +423,7 @@ impl<M: Model> TrainState<M> {
         let part = batch.part.as_ref().expect("one process has all rows of a batch");
         let Backward { tasks, penalty, rows, network } = self.backward(part, share, weigh);
         let losses = Losses { tasks, regularization: penalty, labelled: batch.labelled.clone() };
-        (losses, StepGradients { network, rows, batch: batch.clone() })
+        (losses, StepGradients { network, rows: batch.of_live(rows), batch: batch.clone() })
     }
 
     /// The same of a part of a batch.
@@ -452,7 +476,8 @@ impl<M: Model> TrainState<M> {
     ) -> (Losses, StepGradients) {
         let _span = trace_span!("L2").entered();
         if objective.embedding_l2 > 0.0 {
-            let (rows, squares) = add_scaled(gradients.rows, gradients.batch.row_values(), objective.embedding_l2); // [U, W]
+            let values = gradients.batch.of_live(gradients.batch.row_values().clone());
+            let (rows, squares) = add_scaled(gradients.rows, &values, objective.embedding_l2); // [U, W]
             let squares = gradients.batch.sum(squares);
             losses.regularization = losses.regularization + squares * (objective.embedding_l2 / 2.0);
             gradients.rows = rows;
@@ -486,6 +511,7 @@ impl<M: Model> TrainState<M> {
             state.skip(); // the step is one of the whole table
             return self;
         };
+        let rows = batch.live_alone(rows);
         let touched = match self.mode {
             TableMode::RowSparse => Rows::Distinct { ids, index },
             TableMode::Dense => Rows::All,

@@ -12,10 +12,10 @@ use stem_core::nn::{DistinctRows, upload};
 use stem_core::parts::Parts;
 use stem_core::{Batch, MISSING, Schema, params};
 
-use super::gathered::{Gathered, Home, Part, StepGradients};
+use super::gathered::{Gathered, Home, Live, Part, StepGradients};
 use super::{Backward, Losses, Share, TableMode, TrainState, Weigh};
 use crate::optimizer::NetworkGradients;
-use crate::ranks::{Fetched, Question, Questions, Shard, Team, Wire, matrix, numbers, sum, sum_few};
+use crate::ranks::{Asked, Fetched, Question, Questions, Shard, Team, Wire, matrix, numbers, sum, sum_few};
 
 /// The ranks as those who hold the parts of a batch.
 #[derive(Debug)]
@@ -119,7 +119,11 @@ impl<M: Model> TrainState<M> {
             None => matrix(Vec::new(), width, &device),
         };
         let home = Home { shard: shard.clone(), asked, values: home };
-        Gathered { part, labelled: told.into(), rows, home: Some(home.into()) }
+        let live = self.given.as_ref().and_then(|given| {
+            let Asked { ids, places, .. } = &home.asked;
+            Live::of(given, ids, places, &device)
+        });
+        Gathered { part, labelled: told.into(), rows, home: Some(home.into()), live }
     }
 
     /// The labels of a rank's part of a batch, or of no row's where it has none ([`or_nobody`](Self::or_nobody)); those of all rows too where rows are learned
@@ -202,6 +206,7 @@ impl<M: Model> TrainState<M> {
             labelled: batch.labelled.clone(),
         };
         let network = NetworkGradients::of_flat(&self.network, &all, &device);
-        (losses, StepGradients { network, rows: matrix(rows, width, &device), batch: batch.clone() })
+        let rows = batch.of_live(matrix(rows, width, &device));
+        (losses, StepGradients { network, rows, batch: batch.clone() })
     }
 }

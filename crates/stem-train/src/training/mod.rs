@@ -17,6 +17,7 @@ use crate::counts::RowCounts;
 use crate::done::{mark_done, unmark_done};
 use crate::early_stop::Verdict;
 use crate::error::Result;
+use crate::given::GivenRows;
 use crate::keep::{self, Keeper, Moment};
 use crate::learner::{FitSummary, Learner};
 use crate::log::RunLog;
@@ -389,6 +390,10 @@ fn learned_prior<C: ModelSpec>(learner: &Learner<'_, C>) -> Result<Option<Learne
     let widths = spec.widths(dataset.schema());
     let batches = dataset.batches(Split::Train, BatchPlan { size: 1 << 14, shuffle: None });
     let counts = as_shown(RowCounts::of(dataset.schema(), batches)?, config.unseen, dataset.schema());
+    let counts = match GivenRows::of(dataset, config) {
+        Some(given) => counts.without(|row| given.is_frozen(row)), // nothing is learned of rows that are not
+        None => counts,
+    };
     let prior = LearnedPrior::of_counts(counts, &widths, tied, deviation, correlation);
     Ok(Some(match &learner.start {
         Some(_) => prior.after(&learner.before(), dataset.schema(), &spec.embedding_groups(dataset.schema())),

@@ -5,6 +5,7 @@
 pub mod by_hand;
 pub mod days;
 pub mod stopped;
+pub mod watched;
 
 use std::path::Path;
 

@@ -29,7 +29,7 @@ impl Label {
 }
 
 /// What a label may be besides 0 and 1.
-const KINDS: [&str; 5] = ["regression", "count", "watch-time", "ordinal", "zero-inflated"];
+const KINDS: [&str; 6] = ["regression", "count", "watch-time", "ordinal", "classes", "zero-inflated"];
 
 /// The column of `COLUMN` or `COLUMN:KIND`, and the kind. A column whose name holds the colon goes before.
 pub(super) fn parts<'a>(asked: &'a str, facts: &[Facts]) -> (&'a str, Option<&'a str>) {
@@ -99,8 +99,9 @@ fn of_numbers(name: &str, kind: &str, found: &Facts) -> Result<Label> {
     let highest = numbers.iter().copied().fold(0.0, f64::max);
     match kind {
         "regression" => {}
-        "count" | "ordinal" if !is_whole => return refuse("whole numbers of 0 or more"),
+        "count" | "ordinal" | "classes" if !is_whole => return refuse("whole numbers of 0 or more"),
         "ordinal" if highest > 1000.0 => return refuse("levels from 0 to 1000 at most"),
+        "classes" if highest > 1000.0 => return refuse("classes from 0 to 1000 at most"),
         _ if numbers.iter().any(|y| *y < 0.0) => return refuse("numbers of 0 or more"),
         _ => {}
     }
@@ -116,7 +117,7 @@ fn of_numbers(name: &str, kind: &str, found: &Facts) -> Result<Label> {
     let cut = if median < highest { median } else { known[0] }; // some are above it, and some are not
     let answers: Answers = values.iter().map(|value| value.map(|value| value > cut)).collect();
     let lines = match kind {
-        "ordinal" => format!("kind = \"ordinal\"\nclasses = {}", highest as usize + 1),
+        "ordinal" | "classes" => format!("kind = \"{kind}\"\nclasses = {}", highest as usize + 1),
         kind => format!("kind = \"{kind}\""),
     };
     Ok(Label { column: name.into(), kind: Some(lines), answers, positives, known: found.known, inside: None })
@@ -139,7 +140,7 @@ fn not_binary(name: &str, facts: &Facts, table: &str) -> String {
     );
     if facts.numbers().is_some() {
         message.push_str(&format!(
-            ".\nLearn it as a number: --labels {name}:regression, or :{} (docs/labels.md)",
+            ".\nLearn it as a number or a class: --labels {name}:regression, or :{} (docs/labels.md)",
             KINDS[1..].join(", :")
         ));
     }

@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     data: Vec<PathBuf>,
     /// Columns of feedback to predict, 0 or 1 in each row; empty where it is not known. Of a number its kind stands behind a colon:
-    /// play_time:regression, or :count, :watch-time, :ordinal, :zero-inflated.
+    /// play_time:regression, or :count, :watch-time, :ordinal, :classes, :zero-inflated.
     #[arg(long, value_delimiter = ',', num_args = 1.., value_name = "COLUMN,...")]
     labels: Vec<String>,
     /// Column of who saw the row, for metrics within users. By default the one that is named as users are.

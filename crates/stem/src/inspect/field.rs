@@ -98,6 +98,7 @@ fn step(step: &Transform) -> String {
             let local = if *utc_offset == 0 { String::new() } else { format!(", {utc_offset} minutes ahead of UTC") };
             format!("{} of the time{local}", format!("{part:?}").to_lowercase())
         }
+        Transform::Ago => "how long before the row's time".into(),
         Transform::Trim => "trimmed".into(),
         Transform::Lower => "in lower case".into(),
         Transform::Clip { least, most } => format!("clipped to {} .. {}", shown(*least, "-inf"), shown(*most, "inf")),

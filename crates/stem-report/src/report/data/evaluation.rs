@@ -58,13 +58,6 @@ pub struct MeasuredTask {
     pub deciles: Vec<CalibrationBin>,
 }
 
-impl MeasuredTask {
-    /// Whether its label is a number.
-    pub fn is_of_numbers(&self) -> bool {
-        self.kind == LabelKind::Value
-    }
-}
-
 /// The rows of one value of a column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct MeasuredSlice {

@@ -2,7 +2,7 @@
 
 use super::{Context, Section, intro};
 use crate::report::charts::{Axis, Chart, Point, ScatterChart, legend};
-use crate::report::data::{LabelKind, Metric, ModelReport};
+use crate::report::data::{Metric, ModelReport};
 use crate::report::markup::Markup;
 use crate::report::number::{count, decimals, duration, four, maybe, mean, or_dash};
 use crate::report::table::Table;
@@ -26,14 +26,13 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     Some(Section { id: "cost", heading: "What it costs", body })
 }
 
-/// Mean AUC over tasks, of labels that are numbers XAUC; `None` unless all of them have one, so that models are compared on the same tasks.
+/// Mean AUC over tasks, of labels that are numbers XAUC, of classes accuracy; `None` unless all of them have one, so that models are compared on the same tasks.
 fn quality(context: &Context<'_>, model: usize) -> Option<f64> {
     let aucs: Option<Vec<f64>> = context
         .tasks()
         .map(|(t, _)| {
             let task = context.task(model, t)?;
-            let metric = if task.kind == LabelKind::Binary { Metric::Auc } else { Metric::Xauc };
-            task.get(metric).map(|auc| auc.mean).filter(|auc| auc.is_finite())
+            task.get(Metric::plain(task.kind)).map(|auc| auc.mean).filter(|auc| auc.is_finite())
         })
         .collect();
     mean(aucs?)

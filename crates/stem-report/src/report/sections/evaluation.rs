@@ -1,7 +1,9 @@
 //! A trained model on data of another day: is it no worse than the one before, how good is it, for whom, and did the data move?
 
+use std::borrow::Cow;
+
 use super::{Context, Section, intro};
-use crate::analysis::Metric;
+use crate::analysis::{LabelKind, Metric};
 use crate::report::data::{EvaluationReport, FieldImportance, Interval, MeasuredTask};
 use crate::report::markup::Markup;
 use crate::report::number::{DASH, count, decimals, interval, maybe, or_dash};
@@ -35,19 +37,18 @@ pub(super) fn measured(context: &Context<'_>) -> Option<Section> {
         &mut body,
         "With 95 % intervals over groups. Calibration is the mean prediction over the share of label 1; 1 is calibrated.",
     );
-    for (numbers, caption, positive, shown) in [
-        (false, "Quality on these rows", "label 1", Metric::ALL),
-        (true, "Quality of labels that are numbers", "above 0", OF_NUMBERS),
+    for (kind, caption) in [
+        (LabelKind::Binary, "Quality on these rows"),
+        (LabelKind::Value, "Quality of labels that are numbers"),
+        (LabelKind::Class, "Quality of labels that are classes"),
     ] {
-        let [a, b, c] = shown.map(Metric::name);
-        let head = ["task".into(), "rows".into(), positive.into(), a, b, c, "calibration".into()];
-        let mut table = Table::new(caption, head);
-        for task in evaluation.tasks.iter().filter(|task| task.is_of_numbers() == numbers) {
+        let mut table = Table::new(caption, ["task".into()].into_iter().chain(head(kind)));
+        for task in evaluation.tasks.iter().filter(|task| task.kind == kind) {
             let counts = [count(task.rows as u64), count(task.positives as u64)];
             let calibration = or_dash(task.metrics.calibration, |value| decimals(value, 3));
             table.row(
                 &task.task,
-                counts.into_iter().chain(shown.map(|metric| of_task(task, metric))).chain([calibration]),
+                counts.into_iter().chain(Metric::shown(kind).iter().map(|m| of_task(task, *m))).chain([calibration]),
             );
         }
         if !table.is_empty() {
@@ -59,8 +60,12 @@ pub(super) fn measured(context: &Context<'_>) -> Option<Section> {
     Some(Section { id: "measured", heading: "How good it is", body })
 }
 
-/// What is told of a label that is a number.
-const OF_NUMBERS: [Metric; 3] = [Metric::Xauc, Metric::Rmse, Metric::Mae];
+/// What stands above what is told of a label of a kind, behind its name.
+fn head(kind: LabelKind) -> impl Iterator<Item = Cow<'static, str>> {
+    let positive = if kind == LabelKind::Binary { "label 1" } else { "above 0" };
+    let shown = Metric::shown(kind).iter().map(|metric| metric.name());
+    ["rows".into(), positive.into()].into_iter().chain(shown).chain(["calibration".into()])
+}
 
 fn of_task(task: &MeasuredTask, metric: Metric) -> String {
     or_dash(task.metrics.get(metric), |value| with_ends(value, task.intervals.get(&metric)))
@@ -70,7 +75,7 @@ fn of_task(task: &MeasuredTask, metric: Metric) -> String {
 fn more(body: &mut Markup, evaluation: &EvaluationReport) {
     let mut table = Table::new("More metrics", ["task", "metric", "value"]).named_twice();
     for task in &evaluation.tasks {
-        for metric in task.metrics.others.keys().filter(|metric| !OF_NUMBERS.contains(metric)) {
+        for metric in task.metrics.others.keys().filter(|metric| !Metric::shown(task.kind).contains(metric)) {
             table.row(&task.task, [metric.name().into_owned(), of_task(task, *metric)]);
         }
     }
@@ -110,19 +115,19 @@ fn deciles(body: &mut Markup, evaluation: &EvaluationReport) {
 pub(super) fn slices(context: &Context<'_>) -> Option<Section> {
     let evaluation = context.report.evaluation.as_ref().filter(|evaluation| !evaluation.slices.is_empty())?;
     let mut body = Markup::new();
-    for (numbers, caption, positive, shown) in [
-        (false, "Quality by slice", "label 1", Metric::ALL),
-        (true, "Quality by slice, of numbers", "above 0", OF_NUMBERS),
+    for (kind, caption) in [
+        (LabelKind::Binary, "Quality by slice"),
+        (LabelKind::Value, "Quality by slice, of numbers"),
+        (LabelKind::Class, "Quality by slice, of classes"),
     ] {
-        let [a, b, c] = shown.map(Metric::name);
-        let head = ["slice".into(), "task".into(), "rows".into(), positive.into(), a, b, c, "calibration".into()];
-        let mut table = Table::new(caption, head).named_twice();
+        let named = ["slice".into(), "task".into()];
+        let mut table = Table::new(caption, named.into_iter().chain(head(kind))).named_twice();
         for slice in &evaluation.slices {
-            for own in slice.tasks.iter().filter(|task| task.is_of_numbers() == numbers) {
+            for own in slice.tasks.iter().filter(|task| task.kind == kind) {
                 let MeasuredTask { task, rows, positives, metrics, .. } = own;
                 let calibration = or_dash(metrics.calibration, |value| decimals(value, 3));
                 let counts = [task.clone(), count(*rows as u64), count(*positives as u64)];
-                let values = shown.map(|metric| maybe(metrics.get(metric)));
+                let values = Metric::shown(kind).iter().map(|metric| maybe(metrics.get(*metric)));
                 let name = format!("{} = {}", slice.column, slice.value);
                 table.row(name, counts.into_iter().chain(values).chain([calibration]));
             }

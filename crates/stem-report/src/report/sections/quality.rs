@@ -32,6 +32,9 @@ const OF_NUMBERS: [Column; 4] = [
     CALIBRATION,
 ];
 
+/// Of tasks whose label is a class.
+const OF_CLASSES: [Column; 1] = [("accuracy", |t| t.others.get(&Metric::Accuracy), |v| -v, spread)];
+
 /// Within users, and what else is told of probabilities.
 const RANKING: [Column; 7] = [
     ("NDCG@10", |t| t.others.get(&Metric::Ndcg(10)), |v| -v, spread),
@@ -48,16 +51,17 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let seeds = |t: usize| {
         let of = move |i| {
             let task = context.task(i, t)?;
-            Some(task.auc.as_ref().or_else(|| task.others.get(&Metric::Xauc))?.values.len())
+            Some(task.get(Metric::plain(task.kind))?.values.len())
         };
         (0..context.report.models.len()).filter_map(of)
     };
     let single = context.tasks().flat_map(|(t, _)| seeds(t)).max() == Some(1);
     let over = if single { "" } else { ": mean and standard deviation over seeds" };
-    let is_number = |t: usize| {
-        (0..context.report.models.len()).any(|i| context.task(i, t).is_some_and(|task| task.kind == LabelKind::Value))
+    let is_of = |t: usize, kind: LabelKind| {
+        (0..context.report.models.len()).any(|i| context.task(i, t).is_some_and(|task| task.kind == kind))
     };
-    let (numbers, binary): (Vec<usize>, Vec<usize>) = context.tasks().map(|(t, _)| t).partition(|t| is_number(*t));
+    let of = |kind: LabelKind| context.tasks().map(|(t, _)| t).filter(|t| is_of(*t, kind)).collect::<Vec<usize>>();
+    let [binary, numbers, classes] = LabelKind::ALL.map(of);
     let table = |what: &str, tasks: &[usize], columns: &[Column], with_valid: bool| {
         let caption = format!("{what}{over}");
         if one {
@@ -69,6 +73,7 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
     let all: Vec<usize> = context.tasks().map(|(t, _)| t).collect();
     let mut tables = table("The test split", &binary, &COLUMNS, true).into_iter().collect::<Vec<_>>();
     tables.extend(table("Tasks whose label is a number, the test split", &numbers, &OF_NUMBERS, true));
+    tables.extend(table("Tasks whose label is a class, the test split", &classes, &OF_CLASSES, true));
     if tables.is_empty() {
         return None;
     }
@@ -79,6 +84,12 @@ pub(super) fn section(context: &Context<'_>) -> Option<Section> {
             &mut body,
             "Of labels that are numbers XAUC, the share of pairs of rows in the right order, is better the higher, RMSE and MAE, in \
              the label's unit, the lower.",
+        );
+    }
+    if !classes.is_empty() {
+        intro(
+            &mut body,
+            "Of labels that are classes accuracy is the share of rows whose most likely class is the label.",
         );
     }
     intro(
@@ -184,6 +195,7 @@ fn by_task_and_model(
         Some(Metric::Gauc) => ("valid gAUC", valid, |v| -v, mean),
         Some(Metric::Logloss) => ("valid logloss", valid, |v| v, mean),
         Some(Metric::Xauc) => ("valid XAUC", valid, |v| -v, mean),
+        Some(Metric::Accuracy) => ("valid accuracy", valid, |v| -v, mean),
         Some(other) if !other.higher_is_better() => ("valid", valid, |v| v, mean),
         _ => ("valid", valid, |v| -v, mean),
     };

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 pub(super) use summary::summary;
 
-use super::data::{Interval, Metric, Report};
+use super::data::{Interval, LabelKind, Metric, Report};
 use super::judge::{ModelOnTask, Transfer, leaders, measured, models_on_task, reference};
 use super::number::{count, list, signed, spread, things};
 
@@ -55,7 +55,7 @@ fn verdict(report: &Report, t: usize) -> Verdict {
 /// One model, and no other in the report.
 fn single_model(task: String, t: usize, only: &ModelOnTask<'_>) -> Verdict {
     let numbers = &only.model.tasks[t];
-    let shown = Metric::ALL.into_iter().chain([Metric::Xauc, Metric::Rmse, Metric::Mae]);
+    let shown = LabelKind::ALL.into_iter().flat_map(Metric::shown).copied();
     let named = shown.filter_map(|metric| Some((metric.name(), measured(numbers, metric)?)));
     let calibration = numbers.calibration.as_ref().filter(|s| s.mean.is_finite()).map(|s| ("calibration".into(), s));
     let metric = only.metric.name();
