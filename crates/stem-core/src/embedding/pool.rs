@@ -241,7 +241,7 @@ impl Pooled {
     pub(crate) fn plain_streams(&self, streams: &ColumnGroups) -> Tensor<3> {
         let (starts, dim) = (streams.groups(), streams.dim());
         let (rows, index) = self.tensors();
-        let ([row_count, _], [batch, slots]) = (rows.dims(), self.weights.dims());
+        let ([row_count, _], [batch, _], slots) = (rows.dims(), self.weights.dims(), self.layout.slots());
         let select_first = row_count > batch * slots;
         let select = |rows: Tensor<2>| match &index {
             Some(index) => rows.select(0, index.clone()),
