@@ -1,7 +1,7 @@
 //! Histories whose values are told by how long ago they were, trained: what neither a bag nor positions can tell is learned.
 
 use crate::common::stopped::{self, finish, train_until};
-use crate::common::{is_slow, smooth, spec, stem};
+use crate::common::{draws, is_slow, smooth, spec, stem};
 use crate::ranks::{config, hold};
 
 use std::path::Path;
@@ -16,13 +16,7 @@ const KINDS: usize = 4;
 
 /// A click is likely where the item is of the kind of the one thing that was watched within the hour, wherever in the list that stands.
 fn log(folder: &Path, rows: usize, splits: &[&str]) -> Dataset {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut draw = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 33) as usize % below
-    };
+    let mut draw = draws();
     let mut log = "item,watched,times,time,click,finish,split\n".to_string();
     for row in 0..rows {
         let (item, time) = (draw(ITEMS), 1_000_000 + draw(1000));

@@ -16,13 +16,7 @@ const KINDS: usize = 4;
 /// A click is likely where the item is of the kind of the last one watched; a finish where it is of the kind of the one before. What else
 /// was watched, up to eight items, says nothing. Who knows only what was watched, not when, can tell little.
 fn log(folder: &Path, rows: usize) -> Dataset {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut draw = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 33) as usize % below
-    };
+    let mut draw = draws();
     let mut log = "item,watched,page,click,finish,split\n".to_string();
     for row in 0..rows {
         let item = draw(ITEMS);

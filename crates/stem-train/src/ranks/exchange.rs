@@ -33,23 +33,27 @@ pub(crate) struct Asked {
     pub(crate) rows: Option<(Tensor<1, Int>, Tensor<2>)>,
 }
 
-/// What a rank asks the owners of rows about its part of a batch, and says beside.
+/// The rows of a rank's part of a batch.
 #[derive(Debug)]
-pub(crate) struct Question {
+struct Wanted {
     distinct: DistinctRows,
     /// Of each rank, the places among the distinct rows of those that live there.
     at: Vec<Vec<u32>>,
     /// Numbers that are said beside.
     told: usize,
+}
+
+/// What a rank asks the owners of rows about its part of a batch, and says beside.
+#[derive(Debug)]
+pub(crate) struct Question {
+    own: Wanted,
     messages: Vec<Vec<u8>>,
 }
 
 /// What all ranks have asked this one, and what it has asked them.
 #[derive(Debug)]
 pub(crate) struct Questions {
-    distinct: DistinctRows,
-    at: Vec<Vec<u32>>,
-    told: usize,
+    own: Wanted,
     heard: Vec<Vec<u8>>,
 }
 
@@ -66,19 +70,17 @@ impl Question {
             [bytemuck::cast_slice(told), bytemuck::cast_slice(&ids), bytemuck::cast_slice(&times)].concat()
         };
         let messages = at.iter().map(message).collect();
-        Self { distinct, at, told: told.len(), messages }
+        Self { own: Wanted { distinct, at, told: told.len() }, messages }
     }
 
     /// Asks the others, and is asked by them. All ranks call it together.
     pub(crate) fn ask(self, ranks: &Team) -> Questions {
-        let Self { distinct, at, told, messages } = self;
-        Questions { distinct, at, told, heard: ranks.exchange(messages) }
+        Questions { own: self.own, heard: ranks.exchange(self.messages) }
     }
 
     /// The same while `work` is done.
     pub(crate) fn ask_while(self, ranks: &Team, work: impl FnOnce()) -> Questions {
-        let Self { distinct, at, told, messages } = self;
-        Questions { distinct, at, told, heard: ranks.exchange_while(messages, Box::new(work)) }
+        Questions { own: self.own, heard: ranks.exchange_while(self.messages, Box::new(work)) }
     }
 }
 
@@ -98,7 +100,7 @@ pub(crate) struct Fetched {
 impl Shard {
     /// Fetches the rows that were asked for from where they live; serves what others have asked for.
     pub(crate) fn fetch(&self, table: &RowMatrix, questions: Questions, wire: Wire) -> Fetched {
-        let Questions { distinct, at, told, heard } = questions;
+        let Questions { own: Wanted { distinct, at, told }, heard } = questions;
         let [_, width] = table.dims();
         let (mut sums, head) = (vec![0.0; told], 8 * told);
         let mut wanted = Vec::with_capacity(heard.len()); // of each rank: ids, then times

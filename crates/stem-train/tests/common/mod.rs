@@ -35,6 +35,17 @@ popularity = 1.5
 exposure = 0.2
 "#;
 
+/// Numbers below what is asked for, the same in every run: Marsaglia's xorshift.
+pub fn draws() -> impl FnMut(usize) -> usize {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as usize % below
+    }
+}
+
 /// Prepared in `folder`.
 pub fn dataset(folder: &Path) -> Dataset {
     let recipe = Recipe::parse(RECIPE, "recipe.toml").unwrap();
