@@ -7,10 +7,13 @@
 //! cargo run --release --bin numbers
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use clap::Parser;
 use serde_json::Value;
@@ -32,9 +35,15 @@ struct Args {
     /// Settings by name, with commas; all by default.
     #[arg(long, value_delimiter = ',')]
     settings: Vec<String>,
+    /// Models by name, with commas; all by default.
+    #[arg(long, value_delimiter = ',')]
+    models: Vec<String>,
     /// Seeds, with commas.
     #[arg(long, value_delimiter = ',', default_value = "1,2,3")]
     seeds: Vec<u64>,
+    /// Trainings beside each other; the threads of the machine are shared out. What they give is the same.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
     /// Folder for what trainings write.
     #[arg(long, default_value = "out/study")]
     out: PathBuf,
@@ -56,39 +65,80 @@ fn main() -> ExitCode {
 fn train(args: &Args) -> Result<(), String> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("benches lies in the workspace");
     let results = args.results.clone().unwrap_or_else(|| workspace.join("docs/numbers").join(RESULTS));
-    let unknown = args.data.iter().find(|name| DATA.iter().all(|data| data.name != **name));
-    if let Some(name) = unknown {
-        let names = DATA.map(|data| format!("'{}'", data.name)).join(", ");
-        return Err(format!("there is no data set '{name}'; there are {names}"));
-    }
-    let unknown = args.settings.iter().find(|name| trainings().all(|(_, setting)| setting.name != **name));
-    if let Some(name) = unknown {
-        let names = trainings().map(|(_, setting)| setting.name).collect::<BTreeSet<_>>();
-        let names = names.into_iter().collect::<Vec<_>>().join(", ");
-        return Err(format!("there is no setting '{name}'; there are {names}"));
-    }
-    let is_wanted =
-        |setting: &Setting| args.settings.is_empty() || args.settings.iter().any(|name| name == setting.name);
-    let wanted = |data: &&DataSet| args.data.is_empty() || args.data.iter().any(|name| name == data.name);
-    for seed in &args.seeds {
-        for data in DATA.iter().filter(wanted) {
-            let raw = match data.folder {
-                "movielens-100k" => args.movielens.clone(),
-                "kuairand-pure" => args.kuairand.clone(),
-                _ => Some(args.out.join(data.name).join("data")),
-            };
-            let Some(raw) = raw else {
-                eprintln!("{}: left out, no folder of its files was named", data.name);
-                continue;
-            };
-            let datasets = workspace.join("datasets").join(data.folder);
-            let study = OneData { data, datasets, raw, out: args.out.join(data.name) };
-            for (model, setting) in trainings().filter(|(_, setting)| is_wanted(setting)) {
-                study.train(model, setting, *seed, &results)?;
+    known("data set", &args.data, DATA.iter().map(|data| data.name))?;
+    known("setting", &args.settings, trainings().map(|(_, setting)| setting.name))?;
+    known("model", &args.models, trainings().map(|(model, _)| model))?;
+    let is_asked = |asked: &[String], name: &str| asked.is_empty() || asked.iter().any(|one| one == name);
+    let mut studies = Vec::new();
+    for data in DATA.iter().filter(|data| is_asked(&args.data, data.name)) {
+        let raw = match data.folder {
+            "movielens-100k" => args.movielens.clone(),
+            "kuairand-pure" => args.kuairand.clone(),
+            _ => Some(args.out.join(data.name).join("data")),
+        };
+        match raw {
+            None => eprintln!("{}: left out, no folder of its files was named", data.name),
+            Some(raw) => {
+                let datasets = workspace.join("datasets").join(data.folder);
+                studies.push(OneData { data, datasets, raw, out: args.out.join(data.name) });
             }
         }
     }
-    Ok(())
+    let is_wanted = |(model, setting): &(&str, &Setting)| {
+        is_asked(&args.models, model) && is_asked(&args.settings, setting.name)
+    };
+    let done = read(&std::fs::read_to_string(&results).unwrap_or_default())?;
+    let is_done = |study: &OneData, model: &str, setting: &Setting, seed: u64| {
+        let sought = (study.data.name, setting.name, model, seed);
+        done.iter().any(|run| (run.data.as_str(), run.setting.as_str(), run.model.as_str(), run.seed) == sought)
+    };
+    let mut wanted = Vec::new();
+    for seed in &args.seeds {
+        for study in &studies {
+            let all = trainings().filter(is_wanted).map(|(model, setting)| (study, model, setting, *seed));
+            wanted.extend(all.filter(|(study, model, setting, seed)| !is_done(study, model, setting, *seed)));
+        }
+    }
+    for study in studies.iter().filter(|study| wanted.iter().any(|(of, ..)| of.data == study.data)) {
+        study.prepare()?;
+    }
+    let jobs = args.jobs.max(1);
+    let threads = thread::available_parallelism().map_or(1, |threads| (threads.get() / jobs).max(1));
+    let (next, file) = (AtomicUsize::new(0), Mutex::new(()));
+    let work = || {
+        while let Some((study, model, setting, seed)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let line = study.train(model, setting, *seed, threads)?;
+            let _alone = file.lock().unwrap_or_else(PoisonError::into_inner);
+            add(&results, &line)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("a worker returns its errors"))
+    })
+}
+
+/// Refuses a name that is none.
+fn known<'n>(what: &str, asked: &[String], names: impl Iterator<Item = &'n str>) -> Result<(), String> {
+    let names = names.collect::<BTreeSet<_>>();
+    match asked.iter().find(|name| !names.contains(name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let names = names.into_iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+            Err(format!("there is no {what} '{name}'; there are {names}"))
+        }
+    }
+}
+
+fn add(results: &Path, line: &str) -> Result<(), String> {
+    let mut file =
+        std::fs::OpenOptions::new().create(true).append(true).open(results).map_err(|e| told(results, &e))?;
+    file.write_all(line.as_bytes()).map_err(|e| told(results, &e))
+}
+
+fn told(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
 }
 
 /// A data set of the study, where it lies.
@@ -101,55 +151,55 @@ struct OneData<'d> {
 }
 
 impl OneData<'_> {
-    /// Trains a run, unless `results` has it, and adds it there.
-    fn train(&self, model: &str, setting: &Setting, seed: u64, results: &Path) -> Result<(), String> {
+    /// Encodes the columns that all its trainings share.
+    fn prepare(&self) -> Result<(), String> {
+        std::fs::create_dir_all(&self.out).map_err(|e| told(&self.out, &e))?;
+        self.save("recipe.toml", &self.data.recipe(&self.text("recipe.toml")?))?;
+        self.stem("prepare", |command| command)
+    }
+
+    /// Trains a run; gives its line of results.
+    fn train(&self, model: &str, setting: &Setting, seed: u64, threads: usize) -> Result<String, String> {
         let name = self.data.name;
-        let done = read(&std::fs::read_to_string(results).unwrap_or_default())?;
-        let is_it = |run: &Run| {
-            (run.data.as_str(), run.setting.as_str(), run.model.as_str(), run.seed) == (name, setting.name, model, seed)
-        };
-        if done.iter().any(is_it) {
-            return Ok(());
-        }
-        let told = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
-        let text = |file: &str| {
-            let path = self.datasets.join(file);
-            std::fs::read_to_string(&path).map_err(|e| told(&path, e))
-        };
-        let save = |file: &str, text: &str| {
-            let path = self.out.join(file);
-            std::fs::write(&path, text).map_err(|e| told(&path, e)).map(|()| path)
-        };
-        std::fs::create_dir_all(&self.out).map_err(|e| told(&self.out, e))?;
-        let recipe = save("recipe.toml", &self.data.recipe(&text("recipe.toml")?))?;
-        let experiment = save("experiment.toml", &self.data.experiment(&text("experiment.toml")?, model, setting))?;
-        let (columns, folder) = (self.out.join("columns"), self.out.join(format!("{model}-{}-{seed}", setting.name)));
-        let seed_text = seed.to_string();
-        let paths = BTreeMap::from([
-            ("--recipe", &recipe),
-            ("--data", &self.raw),
-            ("--experiment", &experiment),
-            ("--columns", &columns),
-            ("--out", &folder),
-        ]);
+        let run = format!("{model}-{}-{seed}", setting.name);
+        let experiment = self.data.experiment(&self.text("experiment.toml")?, model, setting);
+        let experiment = self.save(&format!("{run}.toml"), &experiment)?;
+        let folder = self.out.join(&run);
         eprintln!("{name}: {model}, {}, seed {seed}", setting.name);
+        let (seed_text, threads) = (seed.to_string(), threads.to_string());
+        self.stem("train", |command| {
+            command.args(["--force", "--model", model, "--seed", &seed_text]).env("RAYON_NUM_THREADS", threads);
+            command.arg("--experiment").arg(&experiment).arg("--out").arg(&folder)
+        })
+        .map_err(|error| format!("{name}: {model}, {}, seed {seed}: {error}", setting.name))?;
+        let metrics = folder.join("metrics.json");
+        let read = std::fs::read_to_string(&metrics).map_err(|e| told(&metrics, &e))?;
+        let found: Value = serde_json::from_str(&read).map_err(|e| format!("{}: {e}", metrics.display()))?;
+        std::fs::remove_dir_all(&folder).map_err(|e| told(&folder, &e))?;
+        std::fs::remove_file(&experiment).map_err(|e| told(&experiment, &e))?;
+        Ok(Run::of_metrics(name, setting.name, model, seed, &found).line() + "\n")
+    }
+
+    /// Runs a subcommand of the program that lies beside this one, on the data set's columns.
+    fn stem(&self, subcommand: &str, with: impl FnOnce(&mut Command) -> &mut Command) -> Result<(), String> {
         let here = std::env::current_exe().map_err(|e| e.to_string())?;
         let mut command = Command::new(here.with_file_name("stem"));
-        command.args(["train", "--force", "--quiet", "--model", model, "--seed", &seed_text]).stdout(Stdio::null());
-        paths.iter().for_each(|(key, path)| {
-            command.arg(key).arg(path);
-        });
-        let status = command.status().map_err(|e| format!("stem, beside this program: {e}; build it first"))?;
-        if !status.success() {
-            return Err(format!("{name}: {model}, {}, seed {seed}: stem train ended with {status}", setting.name));
-        }
-        let metrics = folder.join("metrics.json");
-        let read = std::fs::read_to_string(&metrics).map_err(|e| told(&metrics, e))?;
-        let found: Value = serde_json::from_str(&read).map_err(|e| format!("{}: {e}", metrics.display()))?;
-        let line = Run::of_metrics(name, setting.name, model, seed, &found).line() + "\n";
-        let mut file =
-            std::fs::OpenOptions::new().create(true).append(true).open(results).map_err(|e| told(results, e))?;
-        file.write_all(line.as_bytes()).map_err(|e| told(results, e))?;
-        std::fs::remove_dir_all(&folder).map_err(|e| told(&folder, e))
+        command.arg(subcommand).arg("--quiet").stdout(Stdio::null());
+        let (recipe, columns) = (self.out.join("recipe.toml"), self.out.join("columns"));
+        command.arg("--recipe").arg(recipe).arg("--data").arg(&self.raw).arg("--columns").arg(columns);
+        let status =
+            with(&mut command).status().map_err(|e| format!("stem, beside this program: {e}; build it first"))?;
+        if status.success() { Ok(()) } else { Err(format!("stem {subcommand} ended with {status}")) }
+    }
+
+    /// A file of the data set's folder.
+    fn text(&self, file: &str) -> Result<String, String> {
+        let path = self.datasets.join(file);
+        std::fs::read_to_string(&path).map_err(|e| told(&path, &e))
+    }
+
+    fn save(&self, file: &str, text: &str) -> Result<PathBuf, String> {
+        let path = self.out.join(file);
+        std::fs::write(&path, text).map_err(|e| told(&path, &e)).map(|()| path)
     }
 }
