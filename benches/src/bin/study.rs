@@ -84,9 +84,8 @@ fn train(args: &Args) -> Result<(), String> {
             }
         }
     }
-    let is_wanted = |(model, setting): &(&str, &Setting)| {
-        is_asked(&args.models, model) && is_asked(&args.settings, setting.name)
-    };
+    let is_wanted =
+        |(model, setting): &(&str, &Setting)| is_asked(&args.models, model) && is_asked(&args.settings, setting.name);
     let done = read(&std::fs::read_to_string(&results).unwrap_or_default())?;
     let is_done = |study: &OneData, model: &str, setting: &Setting, seed: u64| {
         let sought = (study.data.name, setting.name, model, seed);

@@ -1,14 +1,16 @@
 //! From an encoded batch to a device, to embeddings, to scores: what trainer and predictor share.
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation::sigmoid};
+use std::mem::replace;
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::batch::Batch;
 use crate::embedding::{EmbeddingTable, Pooled, SlotLayout, TableRows, occurring};
 use crate::fused;
 use crate::models::Model;
-use crate::schema::Schema;
 #[cfg(doc)]
 use crate::schema::TaskKind;
+use crate::schema::{Schema, Task};
 
 /// Scores of a batch without labels needed: gather, pool, network, and of each task's outputs what they [stand for](TaskKind::score): a
 /// probability where the label is 0 or 1. Trainer and predictor both score here.
@@ -36,20 +38,46 @@ pub(crate) fn score_pooled<M: Model>(
         return Vec::new();
     }
     let logits = network.forward(pooled()); // [B, L]
-    let floats = |tensor: Tensor<2>| -> Vec<f32> { tensor.into_data().try_into_vec().expect("logits are f32") };
-    if schema.tasks.iter().all(|task| task.kind.is_binary()) {
-        return floats(sigmoid(logits)); // [B, T]
-    }
-    let outputs = logits.dims()[1];
-    let (durations, slots) = (schema.duration_slots(), weights.len() / rows);
-    let (logits, mut scores) = (floats(logits), Vec::with_capacity(rows * schema.tasks.len()));
-    for (mut row, weights) in logits.chunks_exact(outputs).zip(weights.chunks_exact(slots)) {
-        for (task, slot) in schema.tasks.iter().zip(&durations) {
-            let own = row.split_off(..task.kind.outputs()).expect("a model gives every task its outputs");
-            scores.push(task.kind.score(own, slot.map_or(0.0, |slot| weights[slot])));
+    let width = logits.dims()[1];
+    let logits: Vec<f32> = logits.into_data().try_into_vec().expect("logits are f32");
+    let starts: Vec<usize> =
+        schema.tasks.iter().scan(0, |next, task| Some(replace(next, *next + task.kind.outputs()))).collect();
+    let mut scores = Vec::with_capacity(rows * schema.tasks.len());
+    let of = |row: usize, task: usize| &logits[row * width + starts[task]..];
+    push_scores(&schema.tasks, &schema.duration_slots(), (weights, rows), of, &mut scores);
+    scores
+}
+
+/// Adds what the outputs of a network [stand for](TaskKind::score): of every row the scores of all tasks. `outputs` gives those of a row and task,
+/// and may give more behind them; `durations [T]` are the slots that tell how long a row lasts, where a task asks for that.
+pub(crate) fn push_scores<'o>(
+    tasks: &[Task],
+    durations: &[Option<usize>],
+    (weights, rows): (&[f32], usize),
+    outputs: impl Fn(usize, usize) -> &'o [f32],
+    scores: &mut Vec<f32>,
+) {
+    let (slots, all_binary) = (weights.len() / rows.max(1), tasks.iter().all(|task| task.kind.is_binary()));
+    for row in 0..rows {
+        for (t, (task, slot)) in tasks.iter().zip(durations).enumerate() {
+            scores.push(match all_binary {
+                true => probability(outputs(row, t)[0]),
+                false => {
+                    let duration = slot.map_or(0.0, |slot| weights[row * slots + slot]);
+                    task.kind.score(&outputs(row, t)[..task.kind.outputs()], duration)
+                }
+            });
         }
     }
-    scores
+}
+
+/// `1 / (1 + exp(-z))`, without an infinity on the way.
+fn probability(z: f32) -> f32 {
+    if z >= 0.0 {
+        return 1.0 / (1.0 + (-z).exp());
+    }
+    let odds = z.exp();
+    odds / (1.0 + odds)
 }
 
 /// The embeddings of a batch's fields: what a network reads.

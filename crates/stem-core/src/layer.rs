@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aftb::{self, AftbMask};
 use crate::experts::{Experts, Streams};
+use crate::fused;
 use crate::gate::Gates;
 use crate::mlp::{HiddenConfig, MlpShape};
 use crate::own_residual::{OwnResidual, OwnShape, OwnSum};
@@ -248,7 +249,7 @@ impl Layer {
             Reach::All | Reach::GroupAndShared => z_s,
             Reach::OwnAndShared => self.scatter_shared_logits(z_s),
         };
-        Tensor::cat(vec![z, z_s], 0)
+        fused::join(&z, &z_s).unwrap_or_else(|| Tensor::cat(vec![z, z_s], 0))
     }
 
     /// `[T, B, I]`, or `[1, B, I]` where all gates read the same.
@@ -256,7 +257,10 @@ impl Layer {
         let x_t = x.tasks.clone();
         match (self.wiring.gate_input, x.shared.clone()) {
             (GateInput::OwnPlusShared, Some(_)) if let Some(sums) = &x.sums => sums.clone(),
-            (GateInput::OwnPlusShared, Some(x_s)) if x_s.dims()[2] == x_t.dims()[2] => x_t + self.as_read(x_s),
+            (GateInput::OwnPlusShared, Some(x_s)) if x_s.dims()[2] == x_t.dims()[2] => {
+                let x_s = self.as_read(x_s);
+                fused::plus(&x_t, &x_s).unwrap_or_else(|| x_t + x_s)
+            }
             (GateInput::OwnPlusShared, Some(x_s)) => {
                 let x_s = self.as_read(x_s);
                 let times = self.tasks / x_s.dims()[0];

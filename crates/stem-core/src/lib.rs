@@ -102,6 +102,7 @@ pub mod bundle;
 pub mod delta;
 mod calibration;
 mod scores;
+mod replay;
 mod predictor;
 mod rank;
 mod request;

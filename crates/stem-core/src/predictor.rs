@@ -11,12 +11,14 @@ use crate::batch::Batch;
 use crate::bundle::{Bundle, GoldenFault, Manifest, State, Verify};
 use crate::calibration::{Calibration, calibrate};
 use crate::columns::{Columns, encode_columns, encode_columns_into};
-use crate::embedding::{Pooled, ScoringTable, SlotLayout};
+use crate::embedding::{Pooled, ScoringTable, SlotLayout, TableRows};
 use crate::error::Result;
 use crate::featurize::{encode_part, encode_rows};
-use crate::forward::{pool_rows, score_pooled};
+use crate::forward::{pool_rows, push_scores, score_pooled};
+use crate::fused::{self, Replay};
 use crate::models::{Model, ModelConfig, ModelSpec};
 use crate::precision::{self, Precision};
+use crate::replay::{Outputs, ROWS, watched};
 use crate::schema::Schema;
 use crate::scores::Scores;
 use crate::value::Row;
@@ -29,6 +31,8 @@ const SLOTS_AT_ONCE: usize = 1 << 18;
 thread_local! {
     /// Ids and weights of the last request of a thread, whose memory the next one takes. `[B, S]` each
     static SCRATCH: RefCell<(Vec<u32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    /// Scores of the state that was asked last. `[B, T]`
+    static OWN: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How a predictor opens a bundle.
@@ -77,6 +81,10 @@ pub struct Predictor<C: ModelSpec = ModelConfig> {
     calibration: Vec<Option<Calibration>>,
     precision: Precision,
     device: Device,
+    /// The slot that is each task's duration, where it has one. `[T]`
+    durations: Vec<Option<usize>>,
+    /// Every state's forward as a list of kernels, where it is one: found when the first row is scored.
+    replays: Vec<OnceLock<Option<Replay>>>,
     /// The mean row of every field, of every state: made when the first row is explained. `[F, W]` each
     means: OnceLock<Vec<Vec<Vec<f32>>>>,
 }
@@ -121,7 +129,8 @@ impl<C: ModelSpec> Predictor<C> {
         let tasks = manifest.schema.task_names();
         let calibration = tasks.iter().map(|task| manifest.calibration.get(task).cloned()).collect();
         let (tasks, precision, device) = (tasks.into(), Precision::F32, device.clone().inner());
-        let means = OnceLock::new();
+        let (means, durations) = (OnceLock::new(), manifest.schema.duration_slots());
+        let replays = states.iter().map(|_| OnceLock::new()).collect();
         Ok(Self {
             manifest,
             config,
@@ -134,6 +143,8 @@ impl<C: ModelSpec> Predictor<C> {
             calibration,
             precision,
             device,
+            durations,
+            replays,
             means,
         })
     }
@@ -141,7 +152,8 @@ impl<C: ModelSpec> Predictor<C> {
     /// Takes products in another precision than f32, on any thread that scores.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
+        let replays = self.states.iter().map(|_| OnceLock::new()).collect(); // a list is watched in its precision
+        Self { precision, replays, ..self }
     }
 
     /// Gives the scores as the model makes them, not as they were calibrated when it was trained.
@@ -228,7 +240,7 @@ impl<C: ModelSpec> Predictor<C> {
         let (at_once, mut values) = (self.rows_at_once(), Vec::with_capacity(rows.len() * self.tasks.len()));
         for (part, rows) in rows.chunks(at_once).enumerate() {
             let batch = encode_part(self.schema(), &self.vocabularies, rows, part * at_once)?;
-            values.extend(self.score_part(&batch.ids, &batch.weights));
+            self.score_part((&batch.ids, &batch.weights), &mut values);
         }
         Ok(Scores::new(self.tasks.clone(), values))
     }
@@ -250,7 +262,7 @@ impl<C: ModelSpec> Predictor<C> {
         let cells = self.rows_at_once() * self.layout.slots();
         let mut values = Vec::with_capacity(batch.rows * self.tasks.len());
         for (ids, weights) in batch.ids.chunks(cells).zip(batch.weights.chunks(cells)) {
-            values.extend(self.score_part(ids, weights));
+            self.score_part((ids, weights), &mut values);
         }
         Ok(Scores::new(self.tasks.clone(), values))
     }
@@ -271,7 +283,7 @@ impl<C: ModelSpec> Predictor<C> {
             encode_columns_into((self.schema(), &self.offsets), &self.vocabularies, columns, (ids, weights))?;
             let cells = self.rows_at_once() * self.layout.slots();
             for (ids, weights) in ids.chunks(cells).zip(weights.chunks(cells)) {
-                scores.extend(self.score_part(ids, weights));
+                self.score_part((ids, weights), scores);
             }
             if ids.capacity() > SLOTS_AT_ONCE {
                 (*ids, *weights) = Default::default(); // of a request larger than most
@@ -298,21 +310,45 @@ impl<C: ModelSpec> Predictor<C> {
         self.precision
     }
 
-    fn score_part(&self, ids: &[u32], weights: &[f32]) -> Vec<f32> {
-        let score = |state: &State<C::Model>| {
-            let (schema, rows) = (&self.manifest.schema, ids.len() / self.layout.slots());
-            let pooled = || self.pool(state, (ids, weights));
-            precision::with(self.precision, || score_pooled(&state.network, pooled, schema, (weights, rows))) // B * T
-        };
-        let mut scores = score(&self.states[0]);
-        for state in &self.states[1..] {
-            let own = score(state);
-            for (all, own) in scores.chunks_exact_mut(self.tasks.len()).zip(own.chunks_exact(self.tasks.len())) {
-                state.tasks.iter().for_each(|&task| all[task] = own[task]);
-            }
+    /// Adds the scores of rows behind others. `[B * T]`
+    fn score_part(&self, slots: (&[u32], &[f32]), scores: &mut Vec<f32>) {
+        let first = scores.len();
+        self.score_state(0, slots, scores);
+        let scores = &mut scores[first..];
+        for (place, state) in self.states.iter().enumerate().skip(1) {
+            OWN.with_borrow_mut(|own| {
+                own.clear();
+                self.score_state(place, slots, own);
+                for (all, own) in scores.chunks_exact_mut(self.tasks.len()).zip(own.chunks_exact(self.tasks.len())) {
+                    state.tasks.iter().for_each(|&task| all[task] = own[task]);
+                }
+            });
         }
-        self.calibrate(&mut scores);
-        scores
+        self.calibrate(scores);
+    }
+
+    /// Adds what one state gives, as a list of kernels where its forward is one.
+    fn score_state(&self, place: usize, slots: (&[u32], &[f32]), scores: &mut Vec<f32>) {
+        let (state, schema, (ids, weights)) = (&self.states[place], &self.manifest.schema, slots);
+        let rows = ids.len() / self.layout.slots();
+        if rows == 0 {
+            return;
+        }
+        precision::with(self.precision, || {
+            let watched = || watched(&state.network, &state.table, &self.layout, schema, &self.device);
+            let may_watch = fused::is_enabled() && self.rows_at_once() >= ROWS[1];
+            let replay = if may_watch { self.replays[place].get_or_init(watched).as_ref() } else { None };
+            match (replay, state.table.rows()) {
+                (Some(replay), TableRows::File(table)) => replay.run(table, rows, slots, |y| {
+                    let outputs = Outputs { y, rows, tasks: self.tasks.len() };
+                    push_scores(&schema.tasks, &self.durations, (weights, rows), |row, t| outputs.of(row, t), scores);
+                }),
+                _ => {
+                    let pooled = || self.pool(state, slots);
+                    scores.extend(score_pooled(&state.network, pooled, schema, (weights, rows)));
+                }
+            }
+        });
     }
 
     fn pool(&self, state: &State<C::Model>, slots: (&[u32], &[f32])) -> Pooled {

@@ -42,6 +42,30 @@ fn scores_do_not_depend_on_batch_size_or_neighbours() {
     }
 }
 
+/// What a predictor does without tensors, and what it does with them where it cannot, is the forward of a training.
+#[test]
+fn a_predictor_gives_the_bits_of_the_forward_that_trains() {
+    let ablations = stem_ablations().into_iter().map(ModelConfig::Stem);
+    let bent = [Activation::Prelu, Activation::Swish]
+        .map(|activation| with_hidden(&stem(), HiddenConfig { activation, batch_norm: false, dropout: 0.0 }));
+    let crossed = with_cross(&stem(), CrossConfig { layers: 1, rank: 2 });
+    for config in every_model().into_iter().chain(ablations).chain(bent).chain([crossed]) {
+        let (predictor, (table, network)) = (predictor(&config), init(&config, &device()));
+        let layout = SlotLayout::new(&schema(), table.widths());
+        for count in [1, 2, 5, 300] {
+            let batch = predictor.encode(&rows().into_iter().cycle().take(count).collect::<Vec<_>>()).unwrap();
+            let expected = score(&network, &table, &layout, &schema(), &batch);
+            let found: Vec<f32> = predictor.score(&batch).unwrap().rows().flatten().copied().collect();
+            let is_same = |(a, b): (&f32, &f32)| match DeviceSpec::from_env().unwrap() {
+                DeviceSpec::Flex => a.to_bits() == b.to_bits(),
+                _ => (a - b).abs() <= tolerance(),
+            };
+            assert!(found.iter().zip(&expected).all(is_same), "{config:?}, {count} rows");
+            assert_eq!(found.len(), expected.len());
+        }
+    }
+}
+
 #[test]
 fn errors_count_rows_from_the_start_of_the_request() {
     let mut many: Vec<Row> = rows().into_iter().cycle().take(5000).collect();

@@ -13,6 +13,7 @@ use stem_kernels::{Buffer, take};
 use super::Slots;
 use super::calls::note;
 use super::differentiable::differentiable;
+use super::replay::saw_bags;
 use super::tensors::{fits, flex, in_one_piece, tensor, values};
 use crate::embedding::{StoredTable, WithRows};
 
@@ -78,7 +79,7 @@ fn forward(slots: Slots, streams: &ColumnGroups) -> Option<FlexTensor> {
 struct Forward<'a> {
     index: &'a Tensor<1, Int>,
     weights: &'a Tensor<2>,
-    layout: &'a BagLayout,
+    layout: &'a Arc<BagLayout>,
     streams: &'a ColumnGroups,
 }
 
@@ -94,9 +95,11 @@ impl WithRows for Forward<'_> {
         let _span = tracing::trace_span!("op", name = "bag forward").entered();
         let (count, width) = (streams.count(), layout.fields() * streams.dim());
         let mut x: Buffer = take(count * batch * width); // [K, B, F * D]
-        let index = bytemuck::cast_slice(index); // a negative number becomes one that lies outside any table
+        let index: &[u32] = bytemuck::cast_slice(index); // a negative number becomes one that lies outside any table
         kernel::forward_of(layout, streams, rows, index, values(&weights), &mut x);
-        Some(tensor(x, [count, batch, width]))
+        let x = tensor(x, [count, batch, width]);
+        saw_bags(layout, streams, index, values(&weights), &x);
+        Some(x)
     }
 }
 

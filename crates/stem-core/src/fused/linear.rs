@@ -10,6 +10,7 @@ use tracing::trace_span;
 
 use super::calls::note;
 use super::differentiable::differentiable;
+use super::replay::saw_chain;
 use super::tensors::{fits, in_one_piece, is_f32, owned, tensor, values};
 use crate::precision;
 
@@ -81,7 +82,7 @@ fn span(name: &'static str, shape: &kernel::BankShape, products: u64) -> tracing
 }
 
 /// Banks that a chain joins; one of more runs bank by bank.
-const MOST: usize = 16;
+pub(super) const MOST: usize = 16;
 
 /// Banks one after another, with nothing kept between: for scoring. A ReLU follows each of the first `rectified`. `None` on autodiff,
 /// which needs what lies between, too.
@@ -119,5 +120,7 @@ pub(crate) fn chain(x: &Tensor<3>, banks: impl Iterator<Item = [Tensor<3>; 2]>, 
     let mut y = take(members * batch * output); // [E, B, O]
     let input = Input { x: values(&x), members, batch, width };
     kernel_chain::forward(precision::current(), input, links, &mut y);
-    Some(Tensor::from_primitive::<Flex>(tensor(y, [members, batch, output])))
+    let y = tensor(y, [members, batch, output]);
+    saw_chain(&x, parameters.iter().flatten(), rectified, &y);
+    Some(Tensor::from_primitive::<Flex>(y))
 }

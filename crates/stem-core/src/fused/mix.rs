@@ -9,6 +9,7 @@ use stem_kernels::{mix as kernel, take};
 
 use super::calls::note;
 use super::differentiable::differentiable;
+use super::replay::saw_mix;
 use super::tensors::{fits, in_one_piece, tensor, values};
 
 /// `o_t = sum_e softmax(z_t)[e] sg_t(h_e)`, where `sg_t` stops the gradient of experts that `open [T, E]` shuts to stream `t`.
@@ -38,10 +39,13 @@ fn mix_parts<const N: usize>(parents: [&Tensor<3>; N], open: &Arc<[bool]>) -> Te
         let bytes = 4 * (shape.experts * shape.hiddens() + shape.outputs()) as u64;
         let _span = tracing::trace_span!("op", name = "mix forward", bytes).entered();
         let (mut g, mut o) = (take(shape.gates()), take(shape.outputs())); // [T, B, E], [T, B, H]
-        kernel::forward(shape, values(&parts[0]), &experts(&parts, &shape), &mut g, &mut o);
+        let h = experts(&parts, &shape);
+        kernel::forward(shape, values(&parts[0]), &h, &mut g, &mut o);
         let kernel::MixShape { tasks, rows, experts, hidden } = shape;
+        let o = tensor(o, [tasks, rows, hidden]);
+        saw_mix(shape, values(&parts[0]), &h, &o);
         parts[0] = tensor(g, [tasks, rows, experts]); // what the backward reads in place of the logits
-        ((parts, open.clone()), tensor(o, [tasks, rows, hidden]))
+        ((parts, open.clone()), o)
     };
     differentiable(parents, forward, |(parts, open), d_o, _| backward(&parts, d_o, &open))
 }

@@ -6,6 +6,7 @@
 //! | `mix` | [`aftb`](crate::aftb): softmax, mix, masked backward |
 //! | `bags` | [`Pooled`](crate::nn::Pooled): rows of the table into the models' inputs, and back |
 //! | `scores`, `sums` | [`Interest`](crate::nn::Interest): attention over histories |
+//! | `join`, `plus` | streams of a [`Layer`](crate::nn::Layer) one behind another, and `x_t + x_S`; where nothing has a gradient |
 //! | `cross` | [`Cross`](crate::nn::Cross): a layer of crosses, number by number |
 //! | `bce` | [`loss`](crate::loss): cross-entropy from logits |
 //! | [`squared_norm`], [`add_scaled`] | norms of gradients, L2 |
@@ -13,7 +14,7 @@
 //! An op takes tensors, flags and numbers, and gives `None` where the tensors are not for it: not f32, or not on flex. The equation,
 //! which knows the op while the op knows nothing of it, then runs its plain operations. Those are the specification; tests hold the
 //! two together, gradients too. Loops over slices are in `stem-kernels`; this is what joins them to Burn, with backwards written by
-//! hand: `differentiable` notes them on autodiff.
+//! hand: `differentiable` notes them on autodiff. `replay` watches a forward that scores and runs its kernels again, without tensors.
 
 mod calls;
 
@@ -34,6 +35,10 @@ mod mix;
 #[cfg(feature = "flex")]
 mod norms;
 #[cfg(feature = "flex")]
+mod replay;
+#[cfg(feature = "flex")]
+mod streams;
+#[cfg(feature = "flex")]
 mod tensors;
 
 #[cfg(all(test, feature = "flex"))]
@@ -43,7 +48,7 @@ mod tests;
 #[cfg(feature = "flex")]
 pub(crate) use {
     attend::scores, attend::sums, bag::bags, bag::stored_bags, bce::bce, cross::cross, linear::chain, linear::linear,
-    mix::mix, tensors::is_fused_on,
+    mix::mix, replay::Replay, replay::watch, streams::join, streams::plus, tensors::is_fused_on,
 };
 
 #[cfg(not(feature = "flex"))]
@@ -51,7 +56,9 @@ mod none;
 #[cfg(not(feature = "flex"))]
 use none as norms;
 #[cfg(not(feature = "flex"))]
-pub(crate) use none::{bags, bce, chain, cross, is_fused_on, linear, mix, scores, stored_bags, sums};
+pub(crate) use none::{
+    Replay, bags, bce, chain, cross, is_fused_on, join, linear, mix, plus, scores, stored_bags, sums, watch,
+};
 
 pub use calls::{Calls, count_calls};
 
@@ -101,6 +108,11 @@ thread_local! {
 /// ```
 pub fn without<R>(work: impl FnOnce() -> R) -> R {
     scoped(&ENABLED, false, work)
+}
+
+/// Whether ops run fused where they can: not inside of [`without`].
+pub(crate) fn is_enabled() -> bool {
+    ENABLED.get()
 }
 
 /// `||x||^2` of a tensor below autodiff, on the CPU in one pass and summed in a fixed order. `[1]`

@@ -1,0 +1,64 @@
+//! Streams of a layer put together, where nothing has a gradient: for scoring, of which the [list of kernels](super::replay) knows it.
+
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::Tensor;
+use stem_kernels::take;
+
+use super::replay::{Step, saw_streams};
+use super::tensors::{fits, in_one_piece, tensor, values};
+
+/// `a` and `b` one behind the other. `None` on autodiff.
+///
+/// # Shapes
+/// `a [K_1, B, W]`, `b [K_2, B, W]`; gives `[K_1 + K_2, B, W]`.
+pub(crate) fn join(a: &Tensor<3>, b: &Tensor<3>) -> Option<Tensor<3>> {
+    let [a, b] = flex([a, b])?;
+    let ([first, rows, width], [second, ..]) = (a.shape().dims(), b.shape().dims::<3>());
+    let mut y = take((first + second) * rows * width);
+    join_into(values(&a), values(&b), &mut y);
+    let y = tensor(y, [first + second, rows, width]);
+    saw_streams([&a, &b], &y, |parts| Step::Join(parts));
+    Some(Tensor::from_primitive::<Flex>(y))
+}
+
+/// `a_k + b` for every stream `k`. `None` on autodiff.
+///
+/// # Shapes
+/// `a [K, B, W]`, `b [1, B, W]`; gives `[K, B, W]`.
+pub(crate) fn plus(a: &Tensor<3>, b: &Tensor<3>) -> Option<Tensor<3>> {
+    let [a, b] = flex([a, b])?;
+    if b.shape()[0] != 1 {
+        return None;
+    }
+    let mut y = take(values(&a).len());
+    plus_into(values(&a), values(&b), &mut y);
+    let y = tensor(y, a.shape());
+    saw_streams([&a, &b], &y, |parts| Step::Plus(parts));
+    Some(Tensor::from_primitive::<Flex>(y))
+}
+
+/// What [`join`] does to the numbers.
+pub(super) fn join_into(a: &[f32], b: &[f32], y: &mut [f32]) {
+    let (first, second) = y.split_at_mut(a.len());
+    first.copy_from_slice(a);
+    second.copy_from_slice(b);
+}
+
+/// What [`plus`] does to the numbers.
+pub(super) fn plus_into(a: &[f32], b: &[f32], y: &mut [f32]) {
+    if b.is_empty() {
+        return;
+    }
+    for (a, y) in a.chunks_exact(b.len()).zip(y.chunks_exact_mut(b.len())) {
+        a.iter().zip(b).zip(y).for_each(|((a, b), y)| *y = a + b);
+    }
+}
+
+fn flex<const N: usize>(tensors: [&Tensor<3>; N]) -> Option<[FlexTensor; N]> {
+    if !fits(tensors) {
+        return None;
+    }
+    let below = tensors.map(|tensor| tensor.clone().try_into_primitive::<Flex>().ok().map(in_one_piece));
+    below.iter().all(Option::is_some).then(|| below.map(|tensor| tensor.expect("all are there")))
+}
