@@ -299,6 +299,9 @@ impl Layer {
             return z;
         }
         let own = self.tasks * specific;
+        if let Some(z) = fused::spread(&z, specific, own, OUT_OF_REACH) {
+            return z;
+        }
         let own_row = |t: usize| (0..own).map(move |e| f32::from(u8::from(e / specific == t)));
         let is_own: Vec<f32> = (0..self.tasks).flat_map(own_row).collect();
         let is_own = Tensor::<1>::from_floats(is_own.as_slice(), &z.device()).reshape([self.tasks, 1, own]);
@@ -316,8 +319,10 @@ impl Layer {
         if self.specific == 0 {
             return z;
         }
-        let [_, rows, _] = z.dims();
-        let own = Tensor::full([1, rows, self.tasks * self.specific], OUT_OF_REACH, &z.device());
-        Tensor::cat(vec![own, z], 2)
+        let ([_, rows, _], own) = (z.dims(), self.tasks * self.specific);
+        fused::spread(&z, 0, own, OUT_OF_REACH).unwrap_or_else(|| {
+            let own = Tensor::full([1, rows, own], OUT_OF_REACH, &z.device());
+            Tensor::cat(vec![own, z], 2)
+        })
     }
 }

@@ -77,6 +77,6 @@ fn requests_to_most_models_allocate_nothing() {
     let free: Vec<_> = every_model().iter().filter(|config| of(config) == 0).map(ModelConfig::model_name).collect();
     assert_eq!(
         free.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["stem", "shared-bottom", "single-task", "omoe", "mmoe"]
+        ["stem", "shared-bottom", "single-task", "omoe", "mmoe", "ple", "mmoe-me", "ple-me"]
     );
 }

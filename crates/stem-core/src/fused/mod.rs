@@ -6,7 +6,7 @@
 //! | `mix` | [`aftb`](crate::aftb): softmax, mix, masked backward |
 //! | `bags` | [`Pooled`](crate::nn::Pooled): rows of the table into the models' inputs, and back |
 //! | `scores`, `sums` | [`Interest`](crate::nn::Interest): attention over histories |
-//! | `join`, `plus` | streams of a [`Layer`](crate::nn::Layer) one behind another, and `x_t + x_S`; where nothing has a gradient |
+//! | `join`, `plus`, `spread` | streams of a [`Layer`](crate::nn::Layer) one behind another, `x_t + x_S`, logits at their places; where nothing has a gradient |
 //! | `cross` | [`Cross`](crate::nn::Cross): a layer of crosses, number by number |
 //! | `bce` | [`loss`](crate::loss): cross-entropy from logits |
 //! | [`squared_norm`], [`add_scaled`] | norms of gradients, L2 |
@@ -48,7 +48,7 @@ mod tests;
 #[cfg(feature = "flex")]
 pub(crate) use {
     attend::scores, attend::sums, bag::bags, bag::stored_bags, bce::bce, cross::cross, linear::chain, linear::linear,
-    mix::mix, replay::Replay, replay::watch, streams::join, streams::plus, tensors::is_fused_on,
+    mix::mix, replay::Replay, replay::watch, streams::join, streams::plus, streams::spread, tensors::is_fused_on,
 };
 
 #[cfg(not(feature = "flex"))]
@@ -57,7 +57,7 @@ mod none;
 use none as norms;
 #[cfg(not(feature = "flex"))]
 pub(crate) use none::{
-    Replay, bags, bce, chain, cross, is_fused_on, join, linear, mix, plus, scores, stored_bags, sums, watch,
+    Replay, bags, bce, chain, cross, is_fused_on, join, linear, mix, plus, scores, spread, stored_bags, sums, watch,
 };
 
 pub use calls::{Calls, count_calls};

@@ -34,6 +34,7 @@ none!(cross(&Tensor<3>, &Tensor<3>, &Tensor<3>) -> Tensor<3>);
 none!(bce(&Tensor<2>, &Tensor<2>, &Tensor<2>) -> Tensor<1>);
 none!(join(&Tensor<3>, &Tensor<3>) -> Tensor<3>);
 none!(plus(&Tensor<3>, &Tensor<3>) -> Tensor<3>);
+none!(spread(&Tensor<3>, usize, usize, f32) -> Tensor<3>);
 none!(squared_norm(&Tensor<2>) -> f32);
 
 pub(super) fn add_scaled(grad: Tensor<2>, _: &Tensor<2>, _: f32) -> (Tensor<2>, Option<f32>) {

@@ -20,7 +20,7 @@ use stem_kernels::take;
 
 use super::calls::note;
 use super::linear::MOST;
-use super::streams::{join_into, plus_into};
+use super::streams::{Spread, join_into, plus_into};
 use super::tensors::values;
 use crate::embedding::{StoredTable, WithRows};
 use crate::precision;
@@ -68,6 +68,8 @@ pub(super) enum Step {
     Join([Place; 2]),
     /// `[K, B, W]`
     Plus([Place; 2]),
+    /// `[K, B, E]`
+    Spread(Place, Spread),
 }
 
 /// The calls of a forward, in their order.
@@ -189,12 +191,16 @@ pub(super) fn saw_mix(shape: MixShape, z: &[f32], experts: &[&[f32]], o: &FlexTe
     });
 }
 
-/// Notes that two parts were put together into `y`, in some way.
-pub(super) fn saw_streams(parts: [&FlexTensor; 2], y: &FlexTensor, how: impl FnOnce([Place; 2]) -> Step) {
+/// Notes that `parts` were put into `y`, in some way.
+pub(super) fn saw_streams<const N: usize>(
+    parts: [&FlexTensor; N],
+    y: &FlexTensor,
+    how: impl FnOnce([Place; N]) -> Step,
+) {
     watching(|watch| {
-        let [a, b] = parts.map(|part| watch.place(values(part)));
-        let step = a.zip(b).map(|(a, b)| how([a, b]));
-        watch.add(step, values(y).len() / watch.rows, 0, y);
+        let places = parts.map(|part| watch.place(values(part)));
+        let all = places.iter().all(Option::is_some).then(|| places.map(|place| place.expect("all are there")));
+        watch.add(all.map(how), values(y).len() / watch.rows, 0, y);
     });
 }
 
@@ -240,6 +246,7 @@ impl Replay {
                 }
                 Step::Join([a, b]) => join_into(of(a), of(b), y),
                 Step::Plus([a, b]) => plus_into(of(a), of(b), y),
+                Step::Spread(z, to) => to.run(of(z), y),
             }
         }
         let last = self.steps.len() - 1;

@@ -38,6 +38,49 @@ pub(crate) fn plus(a: &Tensor<3>, b: &Tensor<3>) -> Option<Tensor<3>> {
     Some(Tensor::from_primitive::<Flex>(y))
 }
 
+/// Logits over some experts put at their places among all, every other `out_of_reach`: the first `own` of stream `k` at `k * own`, those behind
+/// them at `before`. `None` on autodiff.
+///
+/// # Shapes
+/// `z [K, B, own + C]`; gives `[K, B, before + C]`.
+pub(crate) fn spread(z: &Tensor<3>, own: usize, before: usize, out_of_reach: f32) -> Option<Tensor<3>> {
+    let [z] = flex([z])?;
+    let [streams, rows, width] = z.shape().dims();
+    let to = Spread { streams, own, before, experts: before + width - own, out_of_reach };
+    let mut y = take(streams * rows * to.experts);
+    to.run(values(&z), &mut y);
+    let y = tensor(y, [streams, rows, to.experts]);
+    saw_streams([&z], &y, |[z]| Step::Spread(z, to));
+    Some(Tensor::from_primitive::<Flex>(y))
+}
+
+/// Where the logits of [`spread`] go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spread {
+    streams: usize,
+    own: usize,
+    before: usize,
+    experts: usize,
+    out_of_reach: f32,
+}
+
+impl Spread {
+    /// `z [K, B, own + C]`, `y [K, B, E]`
+    pub(super) fn run(self, z: &[f32], y: &mut [f32]) {
+        let Self { streams, own, before, experts, out_of_reach } = self;
+        let width = experts - before + own;
+        let rows = y.len() / (streams * experts).max(1);
+        if width * rows == 0 {
+            return y.fill(out_of_reach);
+        }
+        for (i, (z, y)) in z.chunks_exact(width).zip(y.chunks_exact_mut(experts)).enumerate() {
+            y[..before].fill(out_of_reach);
+            y[i / rows * own..][..own].copy_from_slice(&z[..own]);
+            y[before..].copy_from_slice(&z[own..]);
+        }
+    }
+}
+
 /// What [`join`] does to the numbers.
 pub(super) fn join_into(a: &[f32], b: &[f32], y: &mut [f32]) {
     let (first, second) = y.split_at_mut(a.len());

@@ -167,8 +167,11 @@ impl Mixture {
     /// or `[1, B, F * D]`. Gates read the sum of all embeddings.
     fn logits(&self, x: &Pooled) -> (Tensor<3>, Tensor<3>) {
         let groups = x.groups();
-        let x = x.stack(0..groups);
-        let sum = if groups == 1 { x.clone() } else { x.clone().sum_dim(0) };
+        if groups == 1 {
+            let x = x.group(0);
+            return (self.net.gates.logits(x.clone()), x);
+        }
+        let [x, sum] = x.streams([(0..groups).map(|k| vec![k]).collect(), vec![(0..groups).collect()]]);
         (self.net.gates.logits(sum), x)
     }
 
