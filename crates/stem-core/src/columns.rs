@@ -3,11 +3,12 @@
 mod cells;
 
 use std::borrow::Cow;
+use std::mem::replace;
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::featurize::encode_field;
-use crate::schema::Schema;
+use crate::schema::{Field, FieldKind, Schema};
 use crate::value::Value;
 use crate::value_ref::ValueRef;
 use crate::vocabulary::Vocabulary;
@@ -126,33 +127,55 @@ pub(crate) fn encode_columns_into(
     }
     ids.resize(rows * slots, 0); // every slot is written below
     weights.resize(rows * slots, 0.0);
-    let mut first = 0;
-    for field in &schema.fields {
-        let range = first..first + field.kind.slots();
-        first = range.end;
-        let keys = (&vocabularies[field.vocabulary], offsets[field.vocabulary]);
-        let find = |column: &str| match columns.find(column) {
-            Some(column) => Ok(column),
-            None => {
-                let columns = schema.columns().join(", ");
-                Err(Error::MissingColumn { column: column.into(), row: 0, columns })
-            }
-        };
-        let is_shared =
-            field.columns().iter().try_fold(true, |all, column| Ok::<_, Error>(find(column)?.is_shared() && all))?;
+    let find = |column: &str| {
+        columns.find(column).ok_or_else(|| {
+            let columns = schema.columns().join(", ");
+            Error::MissingColumn { column: column.into(), row: 0, columns }
+        })
+    };
+    let fields = || {
+        let ends = schema.fields.iter().scan(0, |end, field| {
+            let start = replace(end, *end + field.kind.slots());
+            Some((field, start..*end))
+        });
+        ends.map(|(field, range)| (field, range, (&vocabularies[field.vocabulary], offsets[field.vocabulary])))
+    };
+    let is_shared = |field: &Field| {
+        field.columns().iter().try_fold(true, |all, column| Ok::<_, Error>(find(column)?.is_shared() && all))
+    };
+    for (field, range, keys) in fields() {
+        if is_shared(field)? && rows > 0 {
+            let get = |column: &str| columns.find(column)?.get(0);
+            encode_field((schema, field), keys, get, 0, (&mut ids[range.clone()], &mut weights[range]))?;
+        }
+    }
+    for row in 1..rows {
+        ids.copy_within(..slots, row * slots); // what is not shared is written below
+        weights.copy_within(..slots, row * slots);
+    }
+    for (field, range, (vocabulary, offset)) in fields() {
+        if is_shared(field)? {
+            continue;
+        }
         let only = match field.columns() {
             [column] => Some(find(column)?), // found once, not for each row
             _ => None,
         };
+        if let (FieldKind::Category, [], Vocabulary::Integers(known)) = (&field.kind, &field.transforms[..], vocabulary)
+            && let Some(Column::Each(cells)) = only
+            && let Some(sought) = cells.integers()
+        {
+            let unseen = vocabulary.unseen();
+            known.positions(sought, |row, place| {
+                let slot = row * slots + range.start;
+                (ids[slot], weights[slot]) = (offset + place.map_or(unseen, |place| place as u32 + 1), 1.0);
+            });
+            continue;
+        }
         for row in 0..rows {
-            let start = row * slots + range.start;
-            if is_shared && row > 0 {
-                ids.copy_within(range.clone(), start);
-                weights.copy_within(range.clone(), start);
-                continue;
-            }
-            let own = start..start + range.len();
+            let own = row * slots + range.start..row * slots + range.end;
             let get = |column: &str| only.or_else(|| columns.find(column))?.get(row);
+            let keys = (vocabulary, offset);
             encode_field((schema, field), keys, get, row, (&mut ids[own.clone()], &mut weights[own]))?;
         }
     }

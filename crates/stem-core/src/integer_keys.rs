@@ -13,6 +13,8 @@ use crate::mapped::Stored;
 
 /// Keys of a block.
 const BLOCK: usize = 128;
+/// Keys that are looked for side by side.
+const TOGETHER: usize = 16;
 /// Bytes behind the last remainder, for a remainder is read as eight bytes.
 const BEHIND: usize = 8;
 /// Bits up to which a remainder lies within eight bytes wherever it begins; one that has more takes 64.
@@ -73,6 +75,28 @@ impl IntegerKeys {
         match &self.keys {
             Keys::Plain(keys) => keys.binary_search(&key).ok(),
             Keys::Packed(keys) => keys.position(key),
+        }
+    }
+
+    /// Tells of each of `sought` where it stands, as [`position`](Self::position) does: several are looked for side by side, so that while one waits
+    /// for memory the others go on.
+    pub(crate) fn positions(&self, sought: &[i64], mut found: impl FnMut(usize, Option<usize>)) {
+        let Keys::Plain(keys) = &self.keys else {
+            return sought.iter().enumerate().for_each(|(i, key)| found(i, self.position(*key)));
+        };
+        for (part, sought) in sought.chunks(TOGETHER).enumerate() {
+            let (mut firsts, mut left) = ([0; TOGETHER], keys.len());
+            while left > 1 {
+                let half = left / 2;
+                for (first, key) in firsts.iter_mut().zip(sought) {
+                    let middle = *first + half;
+                    *first = if keys[middle] <= *key { middle } else { *first };
+                }
+                left -= half;
+            }
+            for (i, (first, key)) in firsts.into_iter().zip(sought).enumerate() {
+                found(part * TOGETHER + i, (keys.get(first) == Some(key)).then_some(first));
+            }
         }
     }
 
@@ -269,8 +293,13 @@ mod tests {
             prop_assert_eq!((packed.len(), packed.get(keys.len())), (keys.len(), None));
             let near = keys.get(near).copied().unwrap_or_default();
             let others = [other, i64::MIN, i64::MAX, near.wrapping_add(1), near.wrapping_sub(1)];
-            for key in keys.iter().copied().chain(others) {
-                prop_assert_eq!(packed.position(key), plain.position(key), "{}", key);
+            let sought: Vec<i64> = keys.iter().copied().chain(others).collect();
+            let expected: Vec<Option<usize>> = sought.iter().map(|key| keys.iter().position(|own| own == key)).collect();
+            for of in [&plain, &packed] {
+                prop_assert_eq!(&sought.iter().map(|key| of.position(*key)).collect::<Vec<_>>(), &expected);
+                let mut side_by_side = Vec::new();
+                of.positions(&sought, |i, place| side_by_side.push((i, place)));
+                prop_assert_eq!(side_by_side, expected.iter().copied().enumerate().collect::<Vec<_>>());
             }
         }
 

@@ -84,6 +84,14 @@ impl<'a> Cells<'a> {
         })
     }
 
+    /// The values where they lie, where they are 64-bit integers and none is missing.
+    pub(crate) fn integers(&self) -> Option<&[i64]> {
+        match &self.0 {
+            Form::Integers(values) => Some(values),
+            _ => None,
+        }
+    }
+
     /// All values.
     pub fn iter(&self) -> impl Iterator<Item = ValueRef<'_>> {
         (0..self.len()).filter_map(|row| self.get(row))
