@@ -8,11 +8,11 @@ does the same where the kernel has it.) The model is told what is measured apart
 
 | term | measured by |
 |---|---|
-| core-seconds a row | one process of one thread, without ranks |
-| seconds a distinct row | what two ranks that share memory take more than half of that |
+| core-seconds a row | one process of one thread on batches of half as many rows: the part of a rank |
+| seconds a distinct row | what two ranks that share memory take more than that |
 | latency, bandwidth | exchanges between two ranks over the wire, of one byte and of as many as rows and gradients of a step are (`exchange_time`): no training |
 
-Ranks and wire come before what else the machine does (their `nice` is -15, for which it has to be root's). Rounds take turns over all wires and of each the fastest counts.
+Ranks and wire come before what else the machine does (`SCHED_FIFO`). Rounds take turns over all wires and of each the fastest counts.
 """
 
 import argparse
@@ -58,13 +58,13 @@ def open_device(namespace):
 
 def wire(gbit, delay):
     """Hands packets on for ever: each takes its bytes at the rate, one after the other, and arrives `delay` seconds later."""
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # a wire does not wait for a core
+    before_others(2)  # a wire does not wait for a core
     devices = [open_device(name) for name in HOSTS]
     for name, address in HOSTS.items():
         run("ip", "-n", name, "addr", "add", f"{address}/24", "dev", DEVICE)
         run("ip", "-n", name, "link", "set", DEVICE, "mtu", PACKET, "up")
     print("up", flush=True)
-    poll = selectors.DefaultSelector()
+    poll = selectors.SelectSelector()  # others round what they wait up to milliseconds
     for place, device in enumerate(devices):
         poll.register(device, selectors.EVENT_READ, place)
     under_way, free = [deque(), deque()], [0.0, 0.0]  # by whose they are: (due, packet); when the wire is free
@@ -90,9 +90,9 @@ def wire(gbit, delay):
                 packets.popleft()
 
 
-def quick():
-    """Before what else the machine does."""
-    os.setpriority(os.PRIO_PROCESS, 0, -15)
+def before_others(place=1):
+    """Before what else the machine does; the wire before the ranks."""
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(place))
 
 
 def over_wire(folder):
@@ -117,7 +117,7 @@ MPIRUN = ["mpirun", "--allow-run-as-root", "--bind-to", "none", "--oversubscribe
 
 def link(exchange, folder, length):
     """Seconds until a message is there, and bytes a second that each of two ranks sends while it is sent as many, as exchanges of `length` bytes find them."""
-    job = subprocess.run([str(word) for word in [*over_wire(folder), exchange, 1, length]], capture_output=True, text=True, preexec_fn=quick)
+    job = subprocess.run([str(word) for word in [*over_wire(folder), exchange, 1, length]], capture_output=True, text=True, preexec_fn=before_others)
     assert job.returncode == 0, job.stderr
     (_, one), (_, many) = (map(float, line.split()) for line in job.stdout.splitlines())
     asked = 3 if length > UNASKED else 1  # a long message is announced, asked for, and sent
@@ -143,23 +143,25 @@ rows = {rows}
 activity = 0.0
 exposure = 0.0
 """)
-    (folder / "experiment.toml").write_text(
-        f"[train]\nbatch_size = {BATCH}\nepochs = 1\nembedding_l2 = 0.0\n"
-        f"[stem]\n{SIZES['small']}\n"
-    )
+    for batch in (BATCH, BATCH // 2):
+        (folder / f"experiment-{batch}.toml").write_text(
+            f"[train]\nbatch_size = {batch}\nepochs = 1\nembedding_l2 = 0.0\n"
+            f"[stem]\n{SIZES['small']}\n"
+        )
 
 
 def train(stem, folder, ranks):
-    """Seconds a step, and how many parameters the network has: of one process, of two ranks that share memory, of two with the wire between them."""
-    own = [stem, "train", "--recipe", folder / "recipe.toml", "--data", folder, "--experiment", folder / "experiment.toml"]
+    """Seconds a step, and how many parameters the network has: of one process on a rank's part of the batch, of two ranks that share memory, of two with the wire between them."""
+    batch = BATCH // 2 if ranks == "alone" else BATCH
+    own = [stem, "train", "--recipe", folder / "recipe.toml", "--data", folder, "--experiment", folder / f"experiment-{batch}.toml"]
     own += ["--out", folder / "out", "--force"]
     environment = dict(os.environ, RAYON_NUM_THREADS="1", POLARS_MAX_THREADS="1", NO_COLOR="1")
     words = {"alone": own, "shared": MPIRUN + own, "wire": over_wire(folder) + own}[ranks]
-    job = subprocess.run([str(word) for word in words], env=environment, capture_output=True, text=True, preexec_fn=quick)
+    job = subprocess.run([str(word) for word in words], env=environment, capture_output=True, text=True, preexec_fn=before_others)
     assert job.returncode == 0, job.stderr
     metrics = json.loads((folder / "out" / "metrics.json").read_text())
     network = re.search(r"network (\d+) parameters", job.stderr)
-    return BATCH / metrics["rows_per_second"], network and int(network[1])
+    return batch / metrics["rows_per_second"], network and int(network[1])
 
 
 DRAWN = 2 * VALUES * (1 - (1 - 1 / VALUES) ** (BATCH / 2))  # distinct rows of a rank
@@ -175,8 +177,8 @@ def predicted(cost, network, alone, shared, latency, bandwidth):
         "network": network,
         "batch": BATCH,
         "batch-a-machine": BATCH / 2,
-        "core-us": 1e6 * alone / BATCH,
-        "distinct-ns": 1e9 * max(0.0, shared - alone / 2) / DRAWN,
+        "core-us": 1e6 * alone / (BATCH / 2),
+        "distinct-ns": 1e9 * max(0.0, shared - alone) / DRAWN,
         "cores": 1,
         "gbit": 8e-9 * bandwidth,
         "latency-us": 1e6 * latency,
@@ -221,10 +223,11 @@ def main():
                         seen = links.setdefault((gbit, delay), found)
                         links[gbit, delay] = [min(seen[0], found[0]), max(seen[1], found[1])]
                         steps[gbit, delay] = min(steps[gbit, delay], train(stem, folder, "wire")[0])
+                        print(f"{gbit:g} Gbit/s, {delay:g} ms: {1e3 * steps[gbit, delay]:.2f} ms a step so far", file=sys.stderr, flush=True)
                     finally:
                         between.kill()
                         between.wait()
-            print(f"one process of one thread: {1e3 * alone:.2f} ms a step of {BATCH} rows, network {network} parameters; two that share memory: {1e3 * shared:.2f} ms\n")
+            print(f"one process of one thread: {1e3 * alone:.2f} ms a step of {BATCH // 2} rows, network {network} parameters; two that share memory: {1e3 * shared:.2f} ms a step of {BATCH}, {1e9 * (shared - alone) / DRAWN:.0f} ns a distinct row\n")
             print("| wire | as an exchange finds it | ms a step, measured | by the model | model over measured |\n|---|---|---|---|---|")
             for (gbit, delay), (latency, bandwidth) in links.items():
                 expected, step = predicted(cost, network, alone, shared, latency, bandwidth), steps[gbit, delay]

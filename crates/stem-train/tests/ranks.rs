@@ -272,7 +272,7 @@ fn what_ranks_cannot_do_yet_is_refused_by_its_name() {
         refused(2, &covariance, &config()).contains("`covariance` is set, expected none where several ranks train")
     );
     let found = refused(400, &plain, &config());
-    assert!(found.contains("`ranks` is 400 for ") && found.contains("every rank has a row"), "{found}");
+    assert!(found.contains("`ranks` is 400 for a table of ") && found.contains("smaller `-n`"), "{found}");
 }
 
 #[test]

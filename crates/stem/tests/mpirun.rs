@@ -296,8 +296,11 @@ fn jobs_of_which_a_rank_is_killed_at_any_moment_go_on_to_the_same_bits() {
             of_ranks[rank] += 1;
             with_checkpoint += usize::from(!checkpoints(&small, &out).is_empty());
         }
+        let has_checkpoint = !checkpoints(&small, &out).is_empty();
         let output = on_ranks(2, &small.args("train", &out, &["--resume"]));
-        assert!(output.status.success(), "{}", text(&output.stderr));
+        let printed = text(&output.stderr);
+        assert!(output.status.success(), "{printed}");
+        assert!(!has_checkpoint || printed.contains("going on from step"), "{printed}");
         for name in ["bundle.safetensors", "log.jsonl"] {
             assert!(bytes("whole", name) == bytes(&out, name), "{out}: {name} is another");
         }
