@@ -53,7 +53,7 @@ struct Args {
     #[arg(long, default_value_t = 3.0)]
     message_us: f64,
     /// Nanoseconds of one thread for a distinct row.
-    #[arg(long, default_value_t = 300.0)]
+    #[arg(long, default_value_t = 200.0)]
     distinct_ns: f64,
     /// Bytes of a number on the wire.
     #[arg(long, default_value_t = 4.0)]
