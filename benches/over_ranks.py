@@ -30,7 +30,7 @@ SIZES = {
 LOG = {"small": 400_000, "paper": 50_000}
 
 
-def prepare(folder, rows, log, sizes):
+def prepare(folder, rows, log, sizes, prior="embedding_l2 = 1e-6"):
     """A table of about so many rows, of which the log has so many, and how it is trained."""
     field = [
         f'{{ column = "user", kind = "category", hash = {rows // 2} }}',
@@ -50,7 +50,7 @@ items = {log // 8}
 rows = {log}
 """)
     (folder / "experiment.toml").write_text(
-        f"[train]\nbatch_size = 4096\nepochs = 1\nembedding_l2 = 1e-6\n[stem]\n{sizes}\n"
+        f"[train]\nbatch_size = 4096\nepochs = 1\n{prior}\n[stem]\n{sizes}\n"
     )
 
 
@@ -141,7 +141,7 @@ def memory(arguments):
     ranks, dim = 4, arguments.dim
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         folder = Path(folder)
-        prepare(folder, arguments.rows, 100_000, f"dim = {dim}\nshared_experts = 1\nexperts = [64, 32]\ngate = [32]\ntower = [32]")
+        prepare(folder, arguments.rows, 100_000, f"dim = {dim}\nshared_experts = 1\nexperts = [64, 32]\ngate = [32]\ntower = [32]", prior="")
         most = Most()
         train(arguments.stem, folder, ranks, 1, most.watch)
         width = 3 * dim
