@@ -30,7 +30,7 @@ SIZES = {
 LOG = {"small": 400_000, "paper": 50_000}
 
 
-def prepare(folder, rows, log, sizes, prior="embedding_l2 = 1e-6"):
+def prepare(folder, rows, log, sizes, prior):
     """A table of about so many rows, of which the log has so many, and how it is trained."""
     field = [
         f'{{ column = "user", kind = "category", hash = {rows // 2} }}',
@@ -106,7 +106,7 @@ class Most:
                 rank = int(is_rank[1]) if is_rank else None if children else 0
                 if rank is not None and held and whole:
                     self.own[rank] = max(self.own.get(rank, 0), int(held[1]) * 1024)
-                    self.with_files[rank] = int(whole[1]) * 1024
+                    self.with_files[rank] = max(self.with_files.get(rank, 0), int(whole[1]) * 1024)
             time.sleep(0.02)
 
 
@@ -121,7 +121,7 @@ def speed(arguments):
     for name in arguments.sizes.split(","):
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
-            prepare(folder, arguments.rows, arguments.log or LOG[name], SIZES[name])
+            prepare(folder, arguments.rows, arguments.log or LOG[name], SIZES[name], "embedding_l2 = 1e-6")
             train(arguments.stem, folder, 1, 2)  # encodes, and reads the program once
             best, least = {1: 0.0, 2: 0.0}, {1: float("inf"), 2: float("inf")}
             for round in range(arguments.rounds):
@@ -141,7 +141,7 @@ def memory(arguments):
     ranks, dim = 4, arguments.dim
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         folder = Path(folder)
-        prepare(folder, arguments.rows, 100_000, f"dim = {dim}\nshared_experts = 1\nexperts = [64, 32]\ngate = [32]\ntower = [32]", prior="")
+        prepare(folder, arguments.rows, 100_000, f"dim = {dim}\nshared_experts = 1\nexperts = [64, 32]\ngate = [32]\ntower = [32]", "embedding_l2 = 1e-6" if arguments.fixed_prior else "")
         most = Most()
         train(arguments.stem, folder, ranks, 1, most.watch)
         width = 3 * dim
@@ -204,6 +204,7 @@ def main():
     parser.add_argument("--log", type=int, help="rows of the log in place of those for a quiet machine")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--dim", type=int, default=8)
+    parser.add_argument("--fixed-prior", action="store_true", help="memory: without the learned prior, which counts how often each row occurs")
     parser.add_argument("--folder")
     arguments = parser.parse_args()
     {"speed": speed, "memory": memory, "prepare": preparation}[arguments.what](arguments)
