@@ -1,11 +1,18 @@
 """What a step of two ranks takes over a network, against the model of `ranks_cost`. As root, on Linux, with `ip` and Open MPI:
 
-    cargo build --release --workspace --features mpi --bins
-    python3 benches/over_network.py --stem target/release/stem --cost target/release/ranks_cost
+    cargo build --release --workspace --features mpi --bins --examples
+    python3 benches/over_network.py --stem target/release/stem --cost target/release/ranks_cost --exchange target/release/examples/exchange_time
 
 Each rank has a network namespace, a host of its own as far as MPI sees. A program between them hands packets on, at a rate and after a delay: a wire with 64 KB packets. (`tc netem`
-does the same where the kernel has it.) The model is told what is measured without the wire: how long a byte and a stream take on it, what one process of one thread takes for a row,
-and what two ranks that share memory take more than half of that, for each distinct row. Rounds take turns over all wires and of each the fastest counts: the machine may have other work.
+does the same where the kernel has it.) The model is told what is measured apart from the steps that it is to predict:
+
+| term | measured by |
+|---|---|
+| core-seconds a row | one process of one thread on batches of half as many rows: the part of a rank |
+| seconds a distinct row | what two ranks that share memory take more than that |
+| latency, bandwidth | exchanges between two ranks over the wire, of one byte and of as many as rows and gradients of a step are (`exchange_time`): no training |
+
+Ranks and wire come before what else the machine does (`SCHED_FIFO`). Rounds take turns over all wires and of each the fastest counts.
 """
 
 import argparse
@@ -15,7 +22,6 @@ import json
 import os
 import re
 import selectors
-import socket
 import struct
 import subprocess
 import sys
@@ -52,13 +58,13 @@ def open_device(namespace):
 
 def wire(gbit, delay):
     """Hands packets on for ever: each takes its bytes at the rate, one after the other, and arrives `delay` seconds later."""
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # a wire does not wait for a core
+    before_others(2)  # a wire does not wait for a core
     devices = [open_device(name) for name in HOSTS]
     for name, address in HOSTS.items():
         run("ip", "-n", name, "addr", "add", f"{address}/24", "dev", DEVICE)
         run("ip", "-n", name, "link", "set", DEVICE, "mtu", PACKET, "up")
     print("up", flush=True)
-    poll = selectors.DefaultSelector()
+    poll = selectors.SelectSelector()  # others round what they wait up to milliseconds
     for place, device in enumerate(devices):
         poll.register(device, selectors.EVENT_READ, place)
     under_way, free = [deque(), deque()], [0.0, 0.0]  # by whose they are: (due, packet); when the wire is free
@@ -84,45 +90,41 @@ def wire(gbit, delay):
                 packets.popleft()
 
 
-def answer():
-    """The other end of `link`: gives back single bytes, then takes a stream and says that it is whole."""
-    with socket.create_server((HOSTS["stem-b"], 7070)) as server:
-        print("up", flush=True)
-        peer, _ = server.accept()
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(200):
-            peer.sendall(peer.recv(1))
-        left = STREAM
-        while left:
-            left -= len(peer.recv(min(left, 1 << 20)))
-        peer.sendall(b"!")
+def before_others(place=1):
+    """Before what else the machine does; the wire before the ranks."""
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(place))
 
 
-STREAM = 1 << 26
+def over_wire(folder):
+    """How `mpirun` starts two ranks with the wire between them."""
+    agent = folder / "agent"
+    agent.write_text('#!/bin/sh\ncase $1 in *.1) name=stem-a;; *) name=stem-b;; esac\nshift\nexec ip netns exec $name sh -c "$*"\n')
+    agent.chmod(0o755)
+    over = ["-H", ",".join(f"{address}:1" for address in HOSTS.values())]
+    for key, value in {
+        "plm_rsh_agent": agent,
+        "btl": "tcp,self",
+        "btl_tcp_if_include": "10.77.0.0/24",
+        "oob_tcp_if_include": "10.77.0.0/24",
+    }.items():
+        over += ["--mca", key, value]
+    over += ["-x", "RAYON_NUM_THREADS", "-x", "NO_COLOR", "-x", "POLARS_MAX_THREADS"]
+    return ["ip", "netns", "exec", "stem-a", *MPIRUN, *over]
 
 
-def ask():
-    """Seconds until a byte is there, and bytes a second, as TCP finds them."""
-    with socket.create_connection((HOSTS["stem-b"], 7070)) as peer:
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        trips = []
-        for _ in range(200):
-            begun = time.perf_counter()
-            peer.sendall(b"?"), peer.recv(1)
-            trips.append(time.perf_counter() - begun)
-        latency = sorted(trips)[len(trips) // 4] / 2
-        begun = time.perf_counter()
-        peer.sendall(bytes(STREAM)), peer.recv(1)
-        print(json.dumps([latency, STREAM / (time.perf_counter() - begun - 2 * latency)]))
+MPIRUN = ["mpirun", "--allow-run-as-root", "--bind-to", "none", "--oversubscribe", "--mca", "mpi_yield_when_idle", 1, "-n", 2]
 
 
-def link():
-    within = lambda name, what: ["ip", "netns", "exec", name, sys.executable, __file__, what]
-    other = subprocess.Popen(within("stem-b", "answer"), stdout=subprocess.PIPE, text=True)
-    other.stdout.readline()
-    found = json.loads(run(*within("stem-a", "ask")))
-    other.wait()
-    return found
+def link(exchange, folder, length):
+    """Seconds until a message is there, and bytes a second that each of two ranks sends while it is sent as many, as exchanges of `length` bytes find them."""
+    job = subprocess.run([str(word) for word in [*over_wire(folder), exchange, 1, length]], capture_output=True, text=True, preexec_fn=before_others)
+    assert job.returncode == 0, job.stderr
+    (_, one), (_, many) = (map(float, line.split()) for line in job.stdout.splitlines())
+    asked = 3 if length > UNASKED else 1  # a long message is announced, asked for, and sent
+    return one, length / (many - asked * one)
+
+
+UNASKED = 65536  # bytes that Open MPI sends over TCP without asking
 
 
 def prepare(folder, rows):
@@ -141,41 +143,32 @@ rows = {rows}
 activity = 0.0
 exposure = 0.0
 """)
-    (folder / "experiment.toml").write_text(
-        f"[train]\nbatch_size = {BATCH}\nepochs = 1\nembedding_l2 = 0.0\n"
-        f"[stem]\n{SIZES['small']}\n"
-    )
+    for batch in (BATCH, BATCH // 2):
+        (folder / f"experiment-{batch}.toml").write_text(
+            f"[train]\nbatch_size = {batch}\nepochs = 1\nembedding_l2 = 0.0\n"
+            f"[stem]\n{SIZES['small']}\n"
+        )
 
 
 def train(stem, folder, ranks):
-    """Seconds a step, and how many parameters the network has: of one process, of two ranks that share memory, of two with the wire between them."""
-    own = [stem, "train", "--recipe", folder / "recipe.toml", "--data", folder, "--experiment", folder / "experiment.toml"]
+    """Seconds a step, and how many parameters the network has: of one process on a rank's part of the batch, of two ranks that share memory, of two with the wire between them."""
+    batch = BATCH // 2 if ranks == "alone" else BATCH
+    own = [stem, "train", "--recipe", folder / "recipe.toml", "--data", folder, "--experiment", folder / f"experiment-{batch}.toml"]
     own += ["--out", folder / "out", "--force"]
-    agent = folder / "agent"
-    agent.write_text('#!/bin/sh\ncase $1 in *.1) name=stem-a;; *) name=stem-b;; esac\nshift\nexec ip netns exec $name sh -c "$*"\n')
-    agent.chmod(0o755)
-    mpi = ["mpirun", "--allow-run-as-root", "--bind-to", "none", "--oversubscribe", "--mca", "mpi_yield_when_idle", 1, "-n", 2]
-    over = ["-H", ",".join(f"{address}:1" for address in HOSTS.values())]
-    for key, value in {
-        "plm_rsh_agent": agent,
-        "btl": "tcp,self",
-        "btl_tcp_if_include": "10.77.0.0/24",
-        "oob_tcp_if_include": "10.77.0.0/24",
-    }.items():
-        over += ["--mca", key, value]
-    over += ["-x", "RAYON_NUM_THREADS", "-x", "NO_COLOR", "-x", "POLARS_MAX_THREADS"]
     environment = dict(os.environ, RAYON_NUM_THREADS="1", POLARS_MAX_THREADS="1", NO_COLOR="1")
-    words = {"alone": own, "shared": mpi + own, "wire": ["ip", "netns", "exec", "stem-a", *mpi, *over, *own]}[ranks]
-    job = subprocess.run([str(word) for word in words], env=environment, capture_output=True, text=True)
+    words = {"alone": own, "shared": MPIRUN + own, "wire": over_wire(folder) + own}[ranks]
+    job = subprocess.run([str(word) for word in words], env=environment, capture_output=True, text=True, preexec_fn=before_others)
     assert job.returncode == 0, job.stderr
     metrics = json.loads((folder / "out" / "metrics.json").read_text())
     network = re.search(r"network (\d+) parameters", job.stderr)
-    return BATCH / metrics["rows_per_second"], network and int(network[1])
+    return batch / metrics["rows_per_second"], network and int(network[1])
+
+
+DRAWN = 2 * VALUES * (1 - (1 - 1 / VALUES) ** (BATCH / 2))  # distinct rows of a rank
 
 
 def predicted(cost, network, alone, shared, latency, bandwidth):
     """Seconds a step by the model."""
-    drawn = 2 * VALUES * (1 - (1 - 1 / VALUES) ** (BATCH / 2))  # distinct rows of a rank
     options = {
         "rows": 2 * VALUES,
         "fields": 2,
@@ -184,8 +177,8 @@ def predicted(cost, network, alone, shared, latency, bandwidth):
         "network": network,
         "batch": BATCH,
         "batch-a-machine": BATCH / 2,
-        "core-us": 1e6 * alone / BATCH,
-        "distinct-ns": 1e9 * max(0.0, shared - alone / 2) / drawn,
+        "core-us": 1e6 * alone / (BATCH / 2),
+        "distinct-ns": 1e9 * max(0.0, shared - alone) / DRAWN,
         "cores": 1,
         "gbit": 8e-9 * bandwidth,
         "latency-us": 1e6 * latency,
@@ -199,11 +192,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--stem", required=True)
     parser.add_argument("--cost", required=True)
+    parser.add_argument("--exchange", required=True)
     parser.add_argument("--gbit", default="1,10")
     parser.add_argument("--delay-ms", default="0.1,1")
     parser.add_argument("--rows", type=int, default=200_000, help="of the log: one epoch of them is trained")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    stem, cost, exchange = (Path(program).resolve() for program in (arguments.stem, arguments.cost, arguments.exchange))
     numbers = lambda text: [float(number) for number in text.split(",")]
     wires = [(gbit, delay) for gbit in numbers(arguments.gbit) for delay in numbers(arguments.delay_ms)]
     for name in HOSTS:
@@ -214,27 +209,28 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
             prepare(folder, arguments.rows)
-            alone, network = train(arguments.stem, folder, "alone")
+            alone, network = train(stem, folder, "alone")
             shared = float("inf")
             steps, links = dict.fromkeys(wires, float("inf")), {}
             for _ in range(arguments.rounds):
-                alone = min(alone, train(arguments.stem, folder, "alone")[0])
-                shared = min(shared, train(arguments.stem, folder, "shared")[0])
+                alone = min(alone, train(stem, folder, "alone")[0])
+                shared = min(shared, train(stem, folder, "shared")[0])
                 for gbit, delay in wires:
                     between = subprocess.Popen([sys.executable, __file__, "wire", str(gbit), str(delay / 1e3)], stdout=subprocess.PIPE, text=True)
                     between.stdout.readline()
                     try:
-                        found = link()
+                        found = link(exchange, folder, int(DRAWN / 2) * 4 * WIDTH)
                         seen = links.setdefault((gbit, delay), found)
                         links[gbit, delay] = [min(seen[0], found[0]), max(seen[1], found[1])]
-                        steps[gbit, delay] = min(steps[gbit, delay], train(arguments.stem, folder, "wire")[0])
+                        steps[gbit, delay] = min(steps[gbit, delay], train(stem, folder, "wire")[0])
+                        print(f"{gbit:g} Gbit/s, {delay:g} ms: {1e3 * steps[gbit, delay]:.2f} ms a step so far", file=sys.stderr, flush=True)
                     finally:
                         between.kill()
                         between.wait()
-            print(f"one process of one thread: {1e3 * alone:.2f} ms a step of {BATCH} rows, network {network} parameters; two that share memory: {1e3 * shared:.2f} ms\n")
-            print("| wire | as TCP finds it | ms a step, measured | by the model | model over measured |\n|---|---|---|---|---|")
+            print(f"one process of one thread: {1e3 * alone:.2f} ms a step of {BATCH // 2} rows, network {network} parameters; two that share memory: {1e3 * shared:.2f} ms a step of {BATCH}, {1e9 * (shared - alone) / DRAWN:.0f} ns a distinct row\n")
+            print("| wire | as an exchange finds it | ms a step, measured | by the model | model over measured |\n|---|---|---|---|---|")
             for (gbit, delay), (latency, bandwidth) in links.items():
-                expected, step = predicted(arguments.cost, network, alone, shared, latency, bandwidth), steps[gbit, delay]
+                expected, step = predicted(cost, network, alone, shared, latency, bandwidth), steps[gbit, delay]
                 found = f"{8e-9 * bandwidth:.2f} Gbit/s, {1e3 * latency:.2f} ms"
                 print(f"| {gbit:g} Gbit/s, {delay:g} ms | {found} | {1e3 * step:.2f} | {1e3 * expected:.2f} | {expected / step:.2f} |")
     finally:
@@ -242,7 +238,7 @@ def main():
             run("ip", "netns", "del", name)
 
 
-if len(sys.argv) > 1 and sys.argv[1] in ("wire", "answer", "ask"):
-    {"wire": lambda: wire(float(sys.argv[2]), float(sys.argv[3])), "answer": answer, "ask": ask}[sys.argv[1]]()
+if len(sys.argv) > 1 and sys.argv[1] == "wire":
+    wire(float(sys.argv[2]), float(sys.argv[3]))
 else:
     main()

@@ -4,11 +4,12 @@
     python3 benches/over_ranks.py speed --stem target/release/stem --rounds 5            # 2 ranks of 1 thread against 1 process of 2
     python3 benches/over_ranks.py speed --stem target/release/stem --sizes small --log 30000 --minutes 5    # on a machine with other work
     python3 benches/over_ranks.py memory --stem target/release/stem --rows 20000000      # of each of 4 ranks
+    python3 benches/over_ranks.py prepare --stem target/release/stem --rows 8000000      # of each of 4 ranks, a row of the log and a key
 
 Trainings take turns, and of each the fastest counts: the machine may have other work. No round is begun after `--minutes`: the paper's sizes take 7 s a training on a quiet
 machine, and half an hour where others have its cores. What processors worked for the whole of a training, its
 start and its end too, hangs less on what else they do, and is told beside. Ranks that wait give their core away (`mpi_yield_when_idle`), for Open MPI lets them turn in place otherwise. Steps are timed, evaluations are not. Memory is what a process holds of its own
-(`RssAnon`), at most, from its start to its end; files that it maps are not in it. What the log says that a rank has sent holds its rows of the bundle too; a step's bytes alone
+(`RssAnon`), at most, from its start to its end; files that it maps, which the system takes back where it needs the memory, are told beside (`VmHWM`, with all). What the log says that a rank has sent holds its rows of the bundle too; a step's bytes alone
 are counted by a test of `stem-train`, `what_a_step_sends_is_the_rows_of_others_twice_and_the_network_twice`.
 """
 
@@ -29,7 +30,7 @@ SIZES = {
 LOG = {"small": 400_000, "paper": 50_000}
 
 
-def prepare(folder, rows, log, sizes):
+def prepare(folder, rows, log, sizes, prior):
     """A table of about so many rows, of which the log has so many, and how it is trained."""
     field = [
         f'{{ column = "user", kind = "category", hash = {rows // 2} }}',
@@ -49,28 +50,64 @@ items = {log // 8}
 rows = {log}
 """)
     (folder / "experiment.toml").write_text(
-        f"[train]\nbatch_size = 4096\nepochs = 1\nembedding_l2 = 1e-6\n[stem]\n{sizes}\n"
+        f"[train]\nbatch_size = 4096\nepochs = 1\n{prior}\n[stem]\n{sizes}\n"
     )
 
 
 def command(stem, folder, ranks):
     own = [stem, "train", "--recipe", folder / "recipe.toml", "--data", folder, "--experiment", folder / "experiment.toml"]
     own += ["--out", folder / f"out-{ranks}", "--force"]
-    mpi = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n", str(ranks)]
-    return [str(part) for part in (mpi + own if ranks > 1 else own)]
+    return [str(part) for part in (mpirun(ranks) + own if ranks > 1 else own)]
 
 
-def train(stem, folder, ranks, threads, watch=None):
-    """Rows a second, and megabytes that each rank has sent."""
-    environment = dict(os.environ, RAYON_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads), NO_COLOR="1")
-    job = subprocess.Popen(command(stem, folder, ranks), env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+def mpirun(ranks):
+    return ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n", str(ranks)]
+
+
+def finish(words, threads, watch=None):
+    """What a program says to stderr."""
+    environment = dict(os.environ, RAYON_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads), POLARS_MAX_THREADS=str(threads), NO_COLOR="1")
+    job = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     if watch:
         watch(job)
     _, said = job.communicate()
     assert job.returncode == 0, said
+    return said
+
+
+def train(stem, folder, ranks, threads, watch=None):
+    """Rows a second, and megabytes that each rank has sent."""
+    said = finish(command(stem, folder, ranks), threads, watch)
     metrics = json.loads((folder / f"out-{ranks}" / "metrics.json").read_text())
     sent = [float(mb) for mb in re.findall(r"sent ([0-9.]+) MB", said)]
     return metrics, sent
+
+
+class Most:
+    """The most memory that each rank of a job has held: of its own, and with the files that it maps."""
+
+    def __init__(self):
+        self.own, self.with_files = {}, {}
+
+    def watch(self, job):
+        while job.poll() is None:
+            try:
+                children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+            except OSError:
+                break
+            for process in [job.pid, *children]:
+                try:
+                    status = Path(f"/proc/{process}/status").read_text()
+                    environment = Path(f"/proc/{process}/environ").read_text()
+                except OSError:
+                    continue
+                held, whole = (re.search(rf"{what}:\s+(\d+)", status) for what in ("RssAnon", "VmHWM"))
+                is_rank = re.search(r"OMPI_COMM_WORLD_RANK=(\d+)", environment)
+                rank = int(is_rank[1]) if is_rank else None if children else 0
+                if rank is not None and held and whole:
+                    self.own[rank] = max(self.own.get(rank, 0), int(held[1]) * 1024)
+                    self.with_files[rank] = max(self.with_files.get(rank, 0), int(whole[1]) * 1024)
+            time.sleep(0.02)
 
 
 def processor():
@@ -84,7 +121,7 @@ def speed(arguments):
     for name in arguments.sizes.split(","):
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
-            prepare(folder, arguments.rows, arguments.log or LOG[name], SIZES[name])
+            prepare(folder, arguments.rows, arguments.log or LOG[name], SIZES[name], "embedding_l2 = 1e-6")
             train(arguments.stem, folder, 1, 2)  # encodes, and reads the program once
             best, least = {1: 0.0, 2: 0.0}, {1: float("inf"), 2: float("inf")}
             for round in range(arguments.rounds):
@@ -104,34 +141,62 @@ def memory(arguments):
     ranks, dim = 4, arguments.dim
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         folder = Path(folder)
-        prepare(folder, arguments.rows, 100_000, f"dim = {dim}\nshared_experts = 1\nexperts = [64, 32]\ngate = [32]\ntower = [32]")
-        most = {}
-
-        def watch(job):
-            while job.poll() is None:
-                children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split() if job.poll() is None else []
-                for place, child in enumerate(children):
-                    try:
-                        status = Path(f"/proc/{child}/status").read_text()
-                        environment = Path(f"/proc/{child}/environ").read_text()
-                    except OSError:
-                        continue
-                    rank = re.search(r"OMPI_COMM_WORLD_RANK=(\d+)", environment)
-                    held = re.search(r"RssAnon:\s+(\d+)", status)
-                    if rank and held:
-                        most[int(rank[1])] = max(most.get(int(rank[1]), 0), int(held[1]) * 1024)
-                time.sleep(0.02)
-
-        train(arguments.stem, folder, ranks, 1, watch)
+        prepare(folder, arguments.rows, 100_000, f"dim = {dim}\nshared_experts = 1\nexperts = [64, 32]\ngate = [32]\ntower = [32]", "embedding_l2 = 1e-6" if arguments.fixed_prior else "")
+        most = Most()
+        train(arguments.stem, folder, ranks, 1, most.watch)
         width = 3 * dim
         part = arguments.rows * width * 3 * 4 / ranks
-        for rank, held in sorted(most.items()):
-            print(f"rank {rank}: {held / 1e9:.3f} GB, {held / part:.3f} of (table + state) / {ranks} = {part / 1e9:.3f} GB", flush=True)
+        for rank, held in sorted(most.own.items()):
+            told = f"{held / part:.3f} of (table + state) / {ranks} = {part / 1e9:.3f} GB"
+            print(f"rank {rank}: {held / 1e9:.3f} GB, {told}; with the files that it maps {most.with_files[rank] / 1e9:.3f} GB", flush=True)
+
+
+def log_of(folder, rows, key):
+    """A log in eight files whose column `key` has a thousand keys, or as many as rows."""
+    for place in range(8):
+        of_file = range(place * rows // 8, (place + 1) * rows // 8)
+        lines = (f"{key(row)},{row % 97},{row % 3 % 2},{row}\n" for row in of_file)
+        with open(folder / f"part-{place}.csv", "w") as file:
+            file.write("key,item,a,time\n")
+            file.writelines(lines)
+
+
+def mixed(row):
+    """Another number of 62 bits for each row."""
+    return (row + 1) * 0x1E3779B97F4A7C15 & (1 << 62) - 1
+
+
+def preparation(arguments):
+    """Bytes of its own that each rank holds more where the log has a row more: with few keys, and where each row has another one."""
+    keys = {"few keys": lambda row: row % 1000, "another integer in each row": mixed, "another text of 16 bytes in each row": lambda row: f"k{mixed(row) % 10**15:015d}"}
+    for name, key in keys.items():
+        for split in ['{ kind = "random", valid = 0.1, test = 0.1, seed = 3 }', '{ kind = "time", column = "time", valid = 0.1, test = 0.1 }'][: 2 if name == "few keys" else 1]:
+            held = {}
+            for rows in (arguments.rows // 4, arguments.rows):
+                with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+                    folder = Path(folder)
+                    log_of(folder, rows, key)
+                    (folder / "recipe.toml").write_text(f"""
+name = "ranks"
+source = [{{ name = "log", files = ["part-*.csv"] }}]
+field = [{{ column = "key", kind = "category" }}, {{ column = "item", kind = "category" }}]
+label = [{{ column = "a" }}]
+split = {split}
+""")
+                    for ranks in (1, 4):
+                        words = [arguments.stem, "prepare", "--recipe", folder / "recipe.toml", "--data", folder, "--columns", folder / f"columns-{ranks}"]
+                        most = Most()
+                        finish([str(word) for word in (mpirun(ranks) + words if ranks > 1 else words)], 1, most.watch)
+                        for rank, own in most.own.items():
+                            held[ranks, rank, rows] = own
+            few, many = sorted({rows for _, _, rows in held})
+            told = lambda ranks, rank: f"{held[ranks, rank, many] / 1e6:.0f} MB, {(held[ranks, rank, many] - held[ranks, rank, few]) / (many - few):.1f} bytes a row"
+            print(f"{name}, split {split[10:16]}: one process {told(1, 0)}; " + "; ".join(f"rank {rank} {told(4, rank)}" for rank in range(4)), flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["speed", "memory"])
+    parser.add_argument("what", choices=["speed", "memory", "prepare"])
     parser.add_argument("--stem", required=True)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -139,9 +204,10 @@ def main():
     parser.add_argument("--log", type=int, help="rows of the log in place of those for a quiet machine")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--dim", type=int, default=8)
+    parser.add_argument("--fixed-prior", action="store_true", help="memory: without the learned prior, which counts how often each row occurs")
     parser.add_argument("--folder")
     arguments = parser.parse_args()
-    {"speed": speed, "memory": memory}[arguments.what](arguments)
+    {"speed": speed, "memory": memory, "prepare": preparation}[arguments.what](arguments)
 
 
 if __name__ == "__main__":

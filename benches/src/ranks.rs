@@ -104,7 +104,7 @@ pub fn step(job: &Job, machines: &Machines) -> Step {
 /// Bytes that a rank holds: table, Adam's two moments, its list of rows; with the learned prior how often each row of the whole table occurs.
 pub fn bytes_held(job: &Job, ranks: f64, learned_prior: bool) -> f64 {
     let own = job.rows / ranks * (3.0 * 4.0 * job.width + 4.0);
-    own + 3.0 * 4.0 * job.network + if learned_prior { 8.0 * job.rows } else { 0.0 }
+    own + 3.0 * 4.0 * job.network + if learned_prior { 4.0 * job.rows } else { 0.0 }
 }
 
 /// Values that are summed one by one; those after them in stretches that grow by a hundredth.
@@ -181,6 +181,6 @@ mod tests {
         let waits = |ranks: f64| (step(&job, &of(ranks)).waiting - 6.0 * (ranks - 1.0) * 1e-5) / 1e-4;
         assert!((waits(4.0) - 9.0).abs() < 1e-9 && (waits(64.0) - 5.0).abs() < 1e-9);
         assert!(whole.sent > 0.75 * 8.0 * job.network, "the network's gradients are among them");
-        assert!(bytes_held(&job, 4.0, true) - bytes_held(&job, 4.0, false) == 8e6);
+        assert!(bytes_held(&job, 4.0, true) - bytes_held(&job, 4.0, false) == 4e6);
     }
 }

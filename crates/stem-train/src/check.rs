@@ -67,8 +67,8 @@ pub(crate) fn check_over<C: ModelSpec>(
     }
     let (count, rows) = (ranks.ranks(), schema.rows());
     let has_row = |rank: usize| (0..rows as u32).any(|row| owner(row, count) == rank);
-    let expected = "fewer: every rank has a row of the table";
-    require("ranks", format_args!("{count} for {rows} rows"), expected, (0..count).all(has_row))?;
+    let expected = "fewer, of which every rank has a row: start `mpirun` with a smaller `-n`";
+    require("ranks", format_args!("{count} for a table of {rows} rows"), expected, (0..count).all(has_row))?;
     let expected = "\"row-sparse\" where several ranks train";
     require("table", "\"dense\"", expected, config.table == TableMode::RowSparse)?;
     let expected =

@@ -84,24 +84,18 @@ impl RowCounts {
         self.starts.len() - 1
     }
 
-    /// The vocabulary of a row.
-    pub(crate) fn vocabulary(&self, row: u32) -> usize {
-        self.starts.partition_point(|&start| start <= row) - 1
-    }
-
     /// `o_r`
     pub(crate) fn occurrences(&self, row: u32) -> u32 {
         self.occurrences[row as usize]
     }
 
-    /// `n_r > 0`
-    pub(crate) fn is_live(&self, row: u32) -> bool {
-        self.masses[row as usize] > 0.0
-    }
-
-    /// Whether a row lies behind the last of a vocabulary.
-    pub(crate) fn ends_before(&self, vocabulary: usize, row: u32) -> bool {
-        self.starts[vocabulary + 1] <= row
+    /// What is asked of them while training.
+    pub(crate) fn settled(self) -> Occurrences {
+        let Self { starts, mut occurrences, masses, rows } = self;
+        for (occurrences, mass) in occurrences.iter_mut().zip(masses) {
+            *occurrences = (*occurrences).min(LIVE - 1) | if mass > 0.0 { LIVE } else { 0 };
+        }
+        Occurrences { starts, of_rows: occurrences, rows }
     }
 
     /// The rows of a vocabulary that occur, by how often: eight buckets for every doubling.
@@ -114,6 +108,46 @@ impl RowCounts {
             bucket.mass += f64::from(mass);
         }
         buckets.into_values().map(|bucket| Bucket { mass: bucket.mass / bucket.rows, ..bucket }).collect()
+    }
+}
+
+/// Of a row that is [live](Occurrences::is_live).
+const LIVE: u32 = 1 << 31;
+
+/// How often each row of the table occurs, in four bytes a row, for all that lasts as long as the training: every rank has those of the whole table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Occurrences {
+    /// As in [`RowCounts`].
+    starts: Vec<u32>,
+    /// `o_r`, at most 2^31 - 1, and [`LIVE`]. `[V]`
+    of_rows: Vec<u32>,
+    /// `N`
+    pub(crate) rows: usize,
+}
+
+impl Occurrences {
+    pub(crate) fn vocabularies(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The vocabulary of a row.
+    pub(crate) fn vocabulary(&self, row: u32) -> usize {
+        self.starts.partition_point(|&start| start <= row) - 1
+    }
+
+    /// `o_r`
+    pub(crate) fn of(&self, row: u32) -> u32 {
+        self.of_rows[row as usize] & !LIVE
+    }
+
+    /// `n_r > 0`
+    pub(crate) fn is_live(&self, row: u32) -> bool {
+        self.of_rows[row as usize] & LIVE != 0
+    }
+
+    /// Whether a row lies behind the last of a vocabulary.
+    pub(crate) fn ends_before(&self, vocabulary: usize, row: u32) -> bool {
+        self.starts[vocabulary + 1] <= row
     }
 }
 
@@ -130,7 +164,7 @@ mod tests {
         counts.add(&Batch::new(11, [vec![1], vec![2; 10]].concat(), vec![1.0; 11]));
         counts.show_as(1..3, 3, |n| 1.0 / (1.0 + f64::from(n)));
         assert_eq!([1, 2, 3].map(|row| counts.occurrences(row)), [1, 9, 1], "half of one, and one of eleven of ten");
-        assert!(counts.is_live(3) && counts.rows == 11);
+        assert!(counts.settled().is_live(3));
     }
 
     #[test]
@@ -142,16 +176,21 @@ mod tests {
         let batch = Batch::new(3, vec![1, 6, 1, 7, 2, 4], vec![1.0, 0.5, 1.0, 2.0, 1.0, 0.0]);
         counts.add(&batch);
         assert_eq!((counts.rows, counts.vocabularies()), (3, 2));
-        assert_eq!([0, 3, 4, 8].map(|row| counts.vocabulary(row)), [0, 0, 1, 1]);
         assert_eq!([1, 2, 4, 5, 7].map(|row| counts.occurrences(row)), [2, 1, 1, 0, 1]);
-        assert_eq!([1, 4, 5].map(|row| counts.is_live(row)), [true, false, false]);
         assert_eq!(counts.histogram(0), [Bucket { mass: 1.0, rows: 1.0 }, Bucket { mass: 2.0, rows: 1.0 }]);
         assert_eq!(counts.histogram(1), [Bucket { mass: 0.25, rows: 1.0 }, Bucket { mass: 4.0, rows: 1.0 }]);
+        let settled = counts.clone().settled();
+        assert_eq!((settled.rows, settled.vocabularies()), (3, 2));
+        assert_eq!([0, 3, 4, 8].map(|row| settled.vocabulary(row)), [0, 0, 1, 1]);
+        assert_eq!([3, 4].map(|row| settled.ends_before(0, row)), [false, true]);
+        assert_eq!([1, 2, 4, 5, 7].map(|row| settled.of(row)), [2, 1, 1, 0, 1]);
+        assert_eq!([1, 4, 5].map(|row| settled.is_live(row)), [true, false, false]);
         let some = counts.without(|row| row == 1 || row == 7);
+        assert_eq!(some.histogram(1), [Bucket { mass: 0.25, rows: 1.0 }]);
+        let some = some.settled();
         assert_eq!(
-            [1, 2, 6, 7].map(|row| (some.occurrences(row), some.is_live(row))),
+            [1, 2, 6, 7].map(|row| (some.of(row), some.is_live(row))),
             [(0, false), (1, true), (1, true), (0, false)]
         );
-        assert_eq!(some.histogram(1), [Bucket { mass: 0.25, rows: 1.0 }]);
     }
 }

@@ -3,14 +3,14 @@
 use stem_core::{Batch, Schema};
 use stem_data::{BatchPlan, Dataset, Split};
 
-use crate::counts::RowCounts;
+use crate::counts::{Occurrences, RowCounts};
 use crate::error::Result;
 
 /// Shows the occurrences of keys as unseen, each with the probability `share / (share + n)`, `n` the occurrences of the key in training
 /// (word dropout; Kiperwasser and Goldberg 2016, arXiv 1603.04351).
 pub(crate) struct Unseen {
     share: f64,
-    counts: RowCounts,
+    counts: Occurrences,
     /// Of each vocabulary: the rows of its keys, and the row of the unseen; `None` where every key has a row.
     keys: Vec<Option<(std::ops::Range<u32>, u32)>>,
 }
@@ -26,7 +26,7 @@ impl Unseen {
         }
         let schema = dataset.schema();
         let batches = dataset.batches(Split::Train, BatchPlan { size: 1 << 14, shuffle: None });
-        Ok(Some(Self { share, counts: RowCounts::of(schema, batches)?, keys: keys(schema) }))
+        Ok(Some(Self { share, counts: RowCounts::of(schema, batches)?.settled(), keys: keys(schema) }))
     }
 
     /// Changes the ids of a batch, or of a part of one from its row `first` on; which, is decided by `seed`.
@@ -37,7 +37,7 @@ impl Unseen {
             if !keys.contains(id) {
                 continue;
             }
-            if unit(seed, slot as u64) < probability(self.share, self.counts.occurrences(*id)) {
+            if unit(seed, slot as u64) < probability(self.share, self.counts.of(*id)) {
                 *id = *unseen;
             }
         }
@@ -89,7 +89,7 @@ mod tests {
         let ids: Vec<u32> = (0..1000).flat_map(|row| [if row == 0 { 1 } else { 2 }, 4]).collect();
         let batch = Batch::new(1000, ids, vec![1.0; 2000]);
         let counts = RowCounts::of(&schema, [batch.clone().with_labels(vec![0.0; 1000])]).unwrap();
-        let unseen = Unseen { share: 1.0, counts, keys: keys(&schema) };
+        let unseen = Unseen { share: 1.0, counts: counts.settled(), keys: keys(&schema) };
         let (mut rare, mut frequent) = (0, 0);
         for seed in 0..400 {
             let mut shown = batch.clone();

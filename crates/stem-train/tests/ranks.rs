@@ -272,7 +272,7 @@ fn what_ranks_cannot_do_yet_is_refused_by_its_name() {
         refused(2, &covariance, &config()).contains("`covariance` is set, expected none where several ranks train")
     );
     let found = refused(400, &plain, &config());
-    assert!(found.contains("`ranks` is 400 for ") && found.contains("every rank has a row"), "{found}");
+    assert!(found.contains("`ranks` is 400 for a table of ") && found.contains("smaller `-n`"), "{found}");
 }
 
 #[test]
@@ -427,6 +427,29 @@ fn the_ids_of_the_next_batch_travel_while_this_one_is_computed_and_change_no_bit
         assert_eq!(before.iter().filter(|before| *before == "x").count(), 2 * (steps - 2), "{notes}");
     }
     assert_eq!((notes, weights), noted(true, "late"));
+}
+
+#[test]
+fn the_ids_of_the_next_batch_travel_while_this_one_is_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = dataset(folder.path());
+    let config = TrainConfig { batch_size: data.rows(Split::Valid).div_ceil(4), epochs: 1, ..config() };
+    let notes = Threads::run(2, |team| {
+        let notes = Arc::<Mutex<String>>::default();
+        let ranks = Team::new(Noting { team, notes: notes.clone(), late: false });
+        let own = folder.path().join(if ranks.is_first() { "out" } else { "nobody's" });
+        let device = spec().open().unwrap();
+        Learner::over(ranks, smooth(ModelName::Stem), &data, config.clone(), &device, own).unwrap().fit().unwrap();
+        notes.lock().unwrap().clone()
+    });
+    for notes in &notes {
+        // rows come, scores go; a step has more exchanges
+        let (before, inside) = apart(notes);
+        let scored: Vec<&String> =
+            before.iter().zip(&inside).filter(|(_, inside)| *inside == "xx").map(|(b, _)| b).collect();
+        assert_eq!(scored.len(), 3, "but for the last of four batches: {notes}");
+        assert!(scored[1..].iter().all(|before| before.is_empty()), "nothing else is waited for: {notes}");
+    }
 }
 
 /// What stands before each pair of brackets, and what within.

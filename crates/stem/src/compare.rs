@@ -12,6 +12,7 @@ use stem_experiment::{CompareConfig, Hands, RunOptions, SearchConfig, compare, l
 use stem_report::analysis::{Bootstrap, LabelKind, Metric};
 use stem_report::metrics::four_decimals;
 use stem_report::report::{Interval, ModelReport, Report, Transfer, Verdict, verdicts};
+use stem_train::StopFlag;
 
 use crate::args::{DataArgs, RunArgs, by_force, model_names, options, refuse_replacing};
 use crate::console::{Console, Result};
@@ -101,11 +102,10 @@ pub(crate) fn run(args: &Args, hands: Hands, console: &Console) -> Result {
     let inputs = [Some(&args.data.recipe), args.run.experiment.as_ref(), args.search.as_ref()];
     refuse_replacing(&outputs, tables.iter().chain(inputs.into_iter().flatten()).map(PathBuf::as_path))?;
 
-    let plan = &outputs[0];
-    if hands.rank > 0 {
-        begun(plan, console)?; // the first encodes
-    }
     let columns = args.data.columns(&args.out);
+    if hands.rank > 0 {
+        begun(&outputs[0], &lock_of(&columns), &console.stop(), A_MOMENT)?; // the first encodes
+    }
     let dataset = {
         // of several processes one encodes at a time, and whoever comes after finds it done
         let _alone = hands.are_several().then(|| turn_to_encode(&columns, console)).transpose()?;
@@ -121,31 +121,44 @@ pub(crate) fn run(args: &Args, hands: Hands, console: &Console) -> Result {
     console.answer(&answer, || format!("{}\n{}", text(&report, &answer), answer.report.display()))
 }
 
-/// Waits until the first process has begun the comparison, which is once its plan is there.
-fn begun(plan: &Path, console: &Console) -> Result {
-    let since = Instant::now();
+/// Time for the first process to come to the folder.
+const A_MOMENT: Duration = Duration::from_secs(120);
+
+/// Waits until the first process has begun the comparison, which is once its plan is there. Before, it encodes, however long that takes: then it holds the lock
+/// `encoding`. Where it does not come at all, it looks at another folder.
+fn begun(plan: &Path, encoding: &Path, stop: &StopFlag, moment: Duration) -> Result {
+    let mut since = Instant::now();
     while !plan.exists() {
-        if console.stop().is_set() {
+        if stop.is_set() {
             return Err("stopped before the first process had begun".into());
         }
-        if since.elapsed() > Duration::from_secs(3600) {
-            let plan = plan.display();
+        if matches!(Lock::again(encoding), Err(LockError::Taken { .. })) {
+            since = Instant::now();
+        }
+        if since.elapsed() > moment {
             return Err(format!(
-                "the first process has not begun ({plan} is not there): is it in a folder that all machines share?"
+                "the first process has not begun for {} s: there is no {}. `--out` has to be a folder that the machines of all processes share",
+                moment.as_secs(),
+                plan.display()
             )
             .into());
         }
-        sleep(Duration::from_millis(200));
+        sleep(Duration::from_millis(200).min(moment));
     }
     Ok(())
 }
 
+/// What is locked by who encodes into `columns`.
+fn lock_of(columns: &Path) -> PathBuf {
+    let name = columns.file_name().unwrap_or_default().to_string_lossy();
+    columns.with_file_name(format!(".{name}-encoding"))
+}
+
 /// Waits until no other process encodes into `columns`, and keeps others out of it.
 fn turn_to_encode(columns: &Path, console: &Console) -> Result<Lock> {
-    let name = columns.file_name().unwrap_or_default().to_string_lossy();
-    let beside = columns.with_file_name(format!(".{name}-encoding"));
+    let encoding = lock_of(columns);
     loop {
-        match Lock::of(&beside) {
+        match Lock::of(&encoding) {
             Err(LockError::Taken { .. }) if !console.stop().is_set() => sleep(Duration::from_millis(200)),
             lock => return Ok(lock?),
         }
@@ -199,4 +212,31 @@ fn transfer(interval: Option<Interval>) -> String {
     let Some(interval) = interval else { return "-".into() };
     let call = Transfer::of(&interval).map_or("-", Transfer::name);
     format!("{:+.4} ({:+.4} to {:+.4}), {call}", interval.mean, interval.low, interval.high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_the_first_process_is_told_where_it_does_not_come_and_waits_while_it_encodes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (plan, encoding) = (folder.path().join("plan.toml"), lock_of(&folder.path().join("columns")));
+        let moment = Duration::from_millis(100);
+        let stop = StopFlag::default();
+        let error = begun(&plan, &encoding, &stop, moment).unwrap_err().to_string();
+        assert!(error.contains("plan.toml") && error.contains("all processes share"), "{error}");
+        let first = Lock::of(&encoding).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                sleep(6 * moment);
+                std::fs::write(&plan, "").unwrap();
+                drop(first);
+            });
+            begun(&plan, &encoding, &stop, moment).unwrap();
+        });
+        std::fs::remove_file(&plan).unwrap();
+        stop.stop();
+        assert!(begun(&plan, &encoding, &stop, moment).unwrap_err().to_string().starts_with("stopped before"));
+    }
 }

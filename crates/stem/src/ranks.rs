@@ -70,12 +70,15 @@ fn join_job(count: usize) -> Result<Team> {
     .into())
 }
 
+/// Time for the first rank to end the others, on a machine that has other work too.
+const A_MOMENT: Duration = Duration::from_secs(2);
+
 /// What a rank has to say of its error. What all of them have to say, the first says: the others wait a moment, in which it ends them.
 pub(crate) fn with_rank(ranks: &Team, done: Result) -> Result {
     done.map_err(|error| match ranks.is_first() {
         true => error,
         false => {
-            sleep(Duration::from_millis(700));
+            sleep(A_MOMENT);
             format!("rank {}: {}", ranks.rank(), with_causes(error.as_ref())).into()
         }
     })

@@ -217,14 +217,54 @@ fn kills() -> u64 {
     std::env::var("STEM_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(4)
 }
 
-/// Starts a job and kills one of its ranks after `delay`. `false` where its end came first.
-fn is_killed(args: &[String], rank: usize, delay: Duration) -> bool {
+/// When a rank of a job is killed.
+#[derive(Clone, Copy)]
+enum Moment {
+    /// So long after the job was started.
+    OfJob(Duration),
+    /// So long after it has written its first checkpoint.
+    BehindCheckpoint(Duration),
+}
+
+/// The checkpoints of a training into `out` that was not finished.
+fn checkpoints(small: &Small, out: &str) -> Vec<std::ffi::OsString> {
+    let files = std::fs::read_dir(small.path(&format!("{out}/unfinished"))).into_iter().flatten().flatten();
+    let names = files.map(|file| file.file_name());
+    names.filter(|name| name.to_string_lossy().starts_with("checkpoint-")).collect()
+}
+
+/// What became of a job.
+struct Ran {
+    /// Whether a rank was killed: not where the end came first.
+    is_killed: bool,
+    lasted: Duration,
+    /// What of it came after its first checkpoint.
+    behind_checkpoint: Duration,
+}
+
+/// Runs a job into `out` and kills one of its ranks at a moment.
+fn run_and_kill(small: &Small, out: &str, rank: usize, at: Option<Moment>) -> Ran {
+    let before = checkpoints(small, out);
     let begun = Instant::now();
-    let mut job = mpirun(2, args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    while begun.elapsed() < delay || children(&job).len() < 2 {
+    let args = small.args("train", out, &["--resume"]);
+    let mut job = mpirun(2, &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut first = None;
+    loop {
+        if first.is_none() && checkpoints(small, out).iter().any(|name| !before.contains(name)) {
+            first = Some(begun.elapsed());
+        }
+        let come = match at {
+            Some(Moment::OfJob(delay)) => begun.elapsed() >= delay,
+            Some(Moment::BehindCheckpoint(delay)) => first.is_some_and(|first| begun.elapsed() >= first + delay),
+            None => false,
+        };
+        if come && children(&job).len() == 2 {
+            break;
+        }
         if let Some(status) = job.try_wait().unwrap() {
             assert!(status.success(), "{args:?}: {status}");
-            return false;
+            let lasted = begun.elapsed();
+            return Ran { is_killed: false, lasted, behind_checkpoint: lasted - first.unwrap_or(lasted) };
         }
         sleep(Duration::from_millis(1));
     }
@@ -232,39 +272,50 @@ fn is_killed(args: &[String], rank: usize, delay: Duration) -> bool {
     let hit = of_rank.is_some_and(|id| Command::new("kill").args(["-9", &id]).status().unwrap().success());
     let status = job.wait().unwrap();
     assert!(!hit || !status.success(), "a job without one of its ranks ends with an error");
-    hit
+    let lasted = begun.elapsed();
+    Ran { is_killed: hit, lasted, behind_checkpoint: lasted - first.unwrap_or(lasted) }
 }
 
 #[test]
 fn jobs_of_which_a_rank_is_killed_at_any_moment_go_on_to_the_same_bits() {
     let small = Small::new();
-    let often = "epochs = 4\npatience = 4\ncheckpoint_every = { steps = 2 }";
-    small.write("small.toml", &small.read("small.toml").replace("epochs = 2", often));
-    let args = |out: &str| small.args("train", out, &["--resume"]);
-    let begun = Instant::now();
-    let output = on_ranks(2, &args("whole"));
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let lasts = begun.elapsed().as_millis() as u64;
+    let often = "epochs = 20\npatience = 20\ncheckpoint_every = { steps = 5 }";
+    let settings = small.read("small.toml").replace("epochs = 2", often).replace("batch_size = 256", "batch_size = 64");
+    small.write("small.toml", &settings);
+    let Ran { mut lasted, mut behind_checkpoint, .. } = run_and_kill(&small, "whole", 0, None);
+    assert!(!behind_checkpoint.is_zero(), "the whole training writes checkpoints");
     let bytes = |out: &str, name: &str| std::fs::read(small.path(&format!("{out}/{name}"))).unwrap();
     let (mut killed, mut of_ranks, mut with_checkpoint, mut round) = (0, [0; 2], 0, 0);
-    // Few kills may all come before the first checkpoint: then there are more.
-    while killed < kills() || (with_checkpoint == 0 && round < 20) {
+    while killed < kills() {
         round += 1;
         let out = format!("killed-{round}");
         for turn in 0..2 {
             let drawn = (round * 2 + turn + 1_u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-            let (rank, delay) = ((drawn >> 20) as usize % 2, Duration::from_millis(drawn % lasts));
-            if !is_killed(&args(&out), rank, delay) {
-                break; // it has ended
+            let within = |whole: Duration| Duration::from_millis(drawn % (whole.as_millis() as u64).max(1));
+            // Most of a short job is its start: one kill of four falls anywhere, the others in the training.
+            let at = match drawn >> 10 & 3 {
+                0 => Moment::OfJob(within(lasted)),
+                _ => Moment::BehindCheckpoint(within(behind_checkpoint)),
+            };
+            let rank = (drawn >> 20) as usize % 2;
+            let ran = run_and_kill(&small, &out, rank, Some(at));
+            if !ran.is_killed {
+                // The machine was slower before: the moment lay behind the end.
+                if turn == 0 && !ran.behind_checkpoint.is_zero() {
+                    (lasted, behind_checkpoint) =
+                        (lasted.min(ran.lasted), behind_checkpoint.min(ran.behind_checkpoint));
+                }
+                break;
             }
             killed += 1;
             of_ranks[rank] += 1;
-            let left = std::fs::read_dir(small.path(&format!("{out}/unfinished"))).into_iter().flatten().flatten();
-            let has = left.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("checkpoint-"));
-            with_checkpoint += usize::from(has);
+            with_checkpoint += usize::from(!checkpoints(&small, &out).is_empty());
         }
-        let output = on_ranks(2, &args(&out));
-        assert!(output.status.success(), "{}", text(&output.stderr));
+        let has_checkpoint = !checkpoints(&small, &out).is_empty();
+        let output = on_ranks(2, &small.args("train", &out, &["--resume"]));
+        let printed = text(&output.stderr);
+        assert!(output.status.success(), "{printed}");
+        assert!(!has_checkpoint || printed.contains("going on from step"), "{printed}");
         for name in ["bundle.safetensors", "log.jsonl"] {
             assert!(bytes("whole", name) == bytes(&out, name), "{out}: {name} is another");
         }

@@ -9,7 +9,7 @@ use stem_kernels::prior::Precisions;
 use stem_kernels::simd::dot;
 
 use super::matrix::inverse;
-use crate::counts::{Bucket, RowCounts};
+use crate::counts::{Bucket, Occurrences, RowCounts};
 use crate::error::Result;
 use crate::ranks::{Team, sum_few};
 use crate::step::{StepGradients, TableMode, TrainState};
@@ -41,7 +41,7 @@ pub struct LearnedPrior {
     tied: bool,
     /// `G` groups of widths that are equal where they are tied.
     widths: Vec<usize>,
-    counts: RowCounts,
+    counts: Occurrences,
     /// Of each vocabulary.
     histograms: Vec<Vec<Bucket>>,
     /// `F_v` `[vocabularies, W]`
@@ -137,7 +137,7 @@ impl LearnedPrior {
             tied,
             widths: widths.to_vec(),
             histograms: (0..vocabularies).map(|v| counts.histogram(v)).collect(),
-            counts,
+            counts: counts.settled(),
             curvature: vec![FIRST_CURVATURE; vocabularies * width],
             moments: vec![0.0; variances.len()],
             seen: vec![0.0; vocabularies],
@@ -254,11 +254,11 @@ impl LearnedPrior {
         let strength = |(place, &id): (usize, &u32)| {
             let times = match mode {
                 TableMode::Dense => {
-                    f64::from(u8::from(self.counts.occurrences(id) > 0)) / self.counts.rows.max(1) as f64 / self.days
+                    f64::from(u8::from(self.counts.of(id) > 0)) / self.counts.rows.max(1) as f64 / self.days
                 }
                 TableMode::RowSparse => {
                     let times = starts[place + 1] - starts[place];
-                    f64::from(times) / (f64::from(self.counts.occurrences(id).max(1)) * batch_rows as f64 * self.days)
+                    f64::from(times) / (f64::from(self.counts.of(id).max(1)) * batch_rows as f64 * self.days)
                 }
             };
             times as f32
@@ -287,7 +287,7 @@ impl LearnedPrior {
                 *sum += of_sample * of_sample;
             }
             if self.counts.is_live(id) {
-                let share = 1.0 / f64::from(self.counts.occurrences(id));
+                let share = 1.0 / f64::from(self.counts.of(id));
                 self.seen[v] += share;
                 self.add_products(v, share, row);
             }

@@ -114,10 +114,8 @@ impl Shard {
             Some((_, values)) => values.to_data().try_into_vec().expect("rows are f32"), // [O, W]
             None => Vec::new(),
         };
-        let row = |&place: &u32| &own[place as usize * width..][..width];
         let to = |rank: usize| if rank == self.ranks.rank() { Wire::F32 } else { wire };
-        let rows_of =
-            |(rank, places): (usize, &Vec<u32>)| to(rank).pack(&places.iter().map(row).collect::<Vec<_>>().concat());
+        let rows_of = |(rank, places): (usize, &Vec<u32>)| to(rank).pack_rows(&own, width, places);
         let received = self.ranks.exchange(asked.by_rank.iter().enumerate().map(rows_of).collect());
         let mut values = vec![0.0; distinct.rows.len() * width];
         for (from, (rows, at)) in received.iter().zip(&asked.at).enumerate() {
@@ -135,7 +133,7 @@ impl Shard {
             let (ids, times) = of_rank.split_at(of_rank.len() / 2);
             all.extend(ids.iter().copied().zip(times.iter().copied()));
         }
-        all.sort_unstable();
+        all.sort(); // runs that ascend, one of each rank, are merged
         let (mut ids, mut starts) = (Vec::<u32>::new(), vec![0u32]);
         for (id, times) in all {
             match (ids.last() == Some(&id), starts.last_mut()) {
@@ -147,8 +145,15 @@ impl Shard {
                 }
             }
         }
-        let place = |id: &u32| ids.partition_point(|row| row < id) as u32;
-        let by_rank = wanted.iter().map(|of_rank| of_rank[..of_rank.len() / 2].iter().map(place).collect()).collect();
+        let among = |own: &[u32]| {
+            let mut place = 0;
+            let place = |id: &u32| {
+                place += ids[place..].iter().take_while(|row| *row < id).count();
+                place as u32
+            };
+            own.iter().map(place).collect::<Vec<u32>>() // both ascend
+        };
+        let by_rank = wanted.iter().map(|of_rank| among(&of_rank[..of_rank.len() / 2])).collect();
         let places = self.places(&ids);
         let rows = (!ids.is_empty()).then(|| {
             let index = upload_index(&places, &table.tensor().device());
@@ -160,10 +165,8 @@ impl Shard {
     /// Sends the gradients of the distinct rows, `[U, W]`, to where the rows live; gives those of the rows here, summed in the order of the ranks.
     /// `[O, W]`
     pub(crate) fn send_home(&self, asked: &Asked, grads: &[f32], width: usize) -> Vec<f32> {
-        let row = |&place: &u32| &grads[place as usize * width..][..width];
         let to = |rank: usize| if rank == self.ranks.rank() { Wire::F32 } else { self.wire };
-        let rows_of =
-            |(rank, places): (usize, &Vec<u32>)| to(rank).pack(&places.iter().map(row).collect::<Vec<_>>().concat());
+        let rows_of = |(rank, places): (usize, &Vec<u32>)| to(rank).pack_rows(grads, width, places);
         let received = self.ranks.exchange(asked.at.iter().enumerate().map(rows_of).collect());
         let mut sums = vec![0.0f32; asked.ids.len() * width];
         for (from, (rows, places)) in received.iter().zip(&asked.by_rank).enumerate() {

@@ -59,8 +59,8 @@ pub(crate) fn sum(ranks: &dyn Ranks, values: &mut [f32], wire: Wire) {
     for part in ranks.exchange(parts) {
         let part = wire.unpack(&part);
         match sum.is_empty() {
-            true => sum = part,
-            false => sum.iter_mut().zip(part).for_each(|(sum, value)| *sum += value),
+            true => sum = part.into_owned(),
+            false => sum.iter_mut().zip(&*part).for_each(|(sum, value)| *sum += value),
         }
     }
     // Also the rank that has summed a part takes it as it travels: all have the same.

@@ -12,7 +12,7 @@ use stem_core::nn::{DistinctRows, EmbeddingTable, SlotLayout, rng, score};
 use stem_core::{Batch, Bundle, Schema, params};
 use stem_data::{BatchPlan, Dataset, EpochRows, Split};
 
-use super::{Fetched, Give, Question, Shard, Team, Wire, as_first, numbers};
+use super::{Fetched, Give, Question, Questions, Shard, Team, Wire, as_first, numbers};
 use crate::error::Result;
 
 /// Rows of a batch, of all ranks.
@@ -36,20 +36,35 @@ impl<M: Model> Scoring<'_, M> {
         let (ranks, schema) = (&self.shard.ranks, dataset.schema());
         let part = Some((ranks.rank(), ranks.ranks()));
         let plan = BatchPlan { size: rows, shuffle: None };
-        let mut scores = Vec::new();
-        for batch in dataset.batches_of(split, plan, 0, EpochRows { part, ..EpochRows::default() }) {
-            batch.check(schema)?;
-            let own = self.part(schema, &batch);
-            let all = ranks.gather(bytemuck::cast_slice(&own).to_vec());
-            all.iter().for_each(|part| scores.extend(numbers::<f32>(part)));
+        let rows = EpochRows { part, ..EpochRows::default() };
+        let batches = dataset.batches_of(split, plan, 0, rows);
+        let mut batches = batches.map(|batch| batch.check(schema).map(|()| batch));
+        let (mut scores, mut asked) = (Vec::new(), None);
+        let mut next = batches.next().transpose()?;
+        while let Some(batch) = next {
+            next = batches.next().transpose()?;
+            let questions = asked.take().unwrap_or_else(|| self.question(&batch).ask(ranks));
+            let score = || {
+                let own = self.part(schema, &batch, questions);
+                let all = ranks.gather(bytemuck::cast_slice(&own).to_vec());
+                all.iter().for_each(|part| scores.extend(numbers::<f32>(part)));
+            };
+            match &next {
+                Some(next) => asked = Some(self.question(next).ask_while(ranks, score)),
+                None => score(),
+            }
         }
         Ok(scores)
     }
 
+    /// What this rank asks about its part of a batch, which hangs on no score: it travels while the batch before is scored.
+    fn question(&self, batch: &Batch) -> Question {
+        Question::new(&self.shard.ranks, DistinctRows::of(&batch.ids), &[])
+    }
+
     /// Of the rows of a batch that are this rank's. `[b, T]`
-    fn part(&self, schema: &Schema, batch: &Batch) -> Vec<f32> {
+    fn part(&self, schema: &Schema, batch: &Batch, questions: Questions) -> Vec<f32> {
         let (table, device) = (self.table.rows(), self.table.rows().tensor().device());
-        let questions = Question::new(&self.shard.ranks, DistinctRows::of(&batch.ids), &[]).ask(&self.shard.ranks);
         let Fetched { distinct, values, .. } = self.shard.fetch(table, questions, Wire::F32);
         if batch.rows == 0 {
             return Vec::new();

@@ -20,12 +20,17 @@ pub fn owner(row: u32, ranks: usize) -> usize {
     (mixed(u64::from(row)) % ranks as u64) as usize
 }
 
+/// Rows of the whole table in a stretch, among whose rows that live here one is found by bisection.
+const STRETCH: usize = 1024;
+
 /// The part of the table that lives on this rank.
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) ranks: Team,
     /// Rows of the whole table, ascending.
     rows: Vec<u32>,
+    /// How many of them come before each stretch of the whole table. `[V / STRETCH + 2]`
+    before: Vec<u32>,
     /// `V`
     whole: usize,
     /// How rows and gradients of a step travel.
@@ -36,8 +41,11 @@ impl Shard {
     /// Of a table of so many rows.
     pub(crate) fn of(ranks: &Team, whole: usize, wire: Wire) -> Self {
         let (own, count) = (ranks.rank(), ranks.ranks());
-        let rows = (0..whole as u32).filter(|&row| owner(row, count) == own).collect();
-        Self { ranks: ranks.clone(), rows, whole, wire }
+        let rows: Vec<u32> = (0..whole as u32).filter(|&row| owner(row, count) == own).collect();
+        let mut before = vec![0; whole / STRETCH + 2];
+        rows.iter().for_each(|&row| before[row as usize / STRETCH + 1] += 1);
+        (1..before.len()).for_each(|stretch| before[stretch] += before[stretch - 1]);
+        Self { ranks: ranks.clone(), rows, before, whole, wire }
     }
 
     /// Rows of the whole table that live here, ascending.
@@ -50,12 +58,12 @@ impl Shard {
         self.whole
     }
 
-    /// Where rows that live here lie in this rank's table. `ids` ascend.
+    /// Where rows that live here lie in this rank's table.
     pub(super) fn places(&self, ids: &[u32]) -> Vec<u32> {
-        let mut from = 0;
         let place = |id: &u32| {
-            from += self.rows[from..].partition_point(|row| row < id);
-            from as u32
+            let stretch = *id as usize / STRETCH;
+            let [from, to] = [self.before[stretch], self.before[stretch + 1]];
+            from + self.rows[from as usize..to as usize].partition_point(|row| row < id) as u32
         };
         ids.iter().map(place).collect()
     }

@@ -1,5 +1,7 @@
 //! How rows and gradients travel between ranks.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::numbers;
@@ -29,11 +31,30 @@ impl Wire {
         }
     }
 
-    /// The numbers again.
-    pub(super) fn unpack(self, bytes: &[u8]) -> Vec<f32> {
+    /// What travels of some rows of a matrix of this width. `places` `[N]`
+    pub(super) fn pack_rows(self, values: &[f32], width: usize, places: &[u32]) -> Vec<u8> {
+        let rows = places.iter().map(|&place| &values[place as usize * width..][..width]);
         match self {
-            Self::F32 => numbers(bytes),
-            Self::Bf16 => numbers::<u16>(bytes).into_iter().map(|half| f32::from_bits(u32::from(half) << 16)).collect(),
+            Self::F32 => {
+                let mut bytes = Vec::with_capacity(size_of::<f32>() * width * places.len());
+                rows.for_each(|row| bytes.extend_from_slice(bytemuck::cast_slice(row)));
+                bytes
+            }
+            Self::Bf16 => rows.flatten().flat_map(|value| rounded(*value).to_ne_bytes()).collect(),
+        }
+    }
+
+    /// The numbers again, which are the bytes themselves where they have not been rounded.
+    pub(super) fn unpack(self, bytes: &[u8]) -> Cow<'_, [f32]> {
+        match self {
+            Self::F32 => match bytemuck::try_cast_slice(bytes) {
+                Ok(values) => Cow::Borrowed(values),
+                Err(_) => Cow::Owned(numbers(bytes)), // wherever they lie in memory
+            },
+            Self::Bf16 => {
+                let halves = numbers::<u16>(bytes);
+                Cow::Owned(halves.into_iter().map(|half| f32::from_bits(u32::from(half) << 16)).collect())
+            }
         }
     }
 }
@@ -67,10 +88,23 @@ mod tests {
         #[test]
         fn what_travels_is_within_a_256th_in_half_the_bytes(values in prop::collection::vec(-1e6f32..1e6, 0..50)) {
             let bytes = Wire::Bf16.pack(&values);
-            prop_assert_eq!(2 * bytes.len(), Wire::F32.pack(&values).len());
-            prop_assert_eq!(&Wire::F32.unpack(&Wire::F32.pack(&values)), &values);
-            for (value, found) in values.iter().zip(Wire::Bf16.unpack(&bytes)) {
+            let whole = Wire::F32.pack(&values);
+            prop_assert_eq!(2 * bytes.len(), whole.len());
+            prop_assert_eq!(&*Wire::F32.unpack(&whole), &values[..]);
+            for (value, found) in values.iter().zip(Wire::Bf16.unpack(&bytes).iter()) {
                 prop_assert!((value - found).abs() <= value.abs() / 256.0);
+            }
+        }
+
+        #[test]
+        fn some_rows_travel_as_they_would_one_after_the_other(places in prop::collection::vec(0u32..7, 0..20)) {
+            let values: Vec<f32> = (0..21).map(|value| value as f32 + 0.1).collect();
+            let rows: Vec<f32> = places.iter().flat_map(|&place| &values[3 * place as usize..][..3]).copied().collect();
+            for wire in [Wire::F32, Wire::Bf16] {
+                let packed = wire.pack(&rows);
+                prop_assert_eq!(&wire.pack_rows(&values, 3, &places), &packed);
+                let shifted = [&[0], &packed[..]].concat(); // bytes where no number may lie
+                prop_assert_eq!(wire.unpack(&shifted[1..]), wire.unpack(&packed));
             }
         }
     }
