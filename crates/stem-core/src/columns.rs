@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::featurize::encode_field;
+use crate::featurize::{check_beside, encode_field};
 use crate::schema::Schema;
 use crate::value::Value;
 use crate::value_ref::ValueRef;
@@ -156,7 +156,7 @@ pub(crate) fn encode_columns_into(
             encode_field((schema, field), keys, get, row, (&mut ids[own.clone()], &mut weights[own]))?;
         }
     }
-    Ok(())
+    check_beside(schema, weights, 0)
 }
 
 #[cfg(test)]
