@@ -48,6 +48,10 @@ pub fn with_history(mut schema: Schema, length: usize) -> Schema {
 pub const HISTORY: &str = "history";
 /// See [`HISTORY`].
 pub const ITEM: &str = "f1";
+/// The user.
+pub const USER: &str = "f0";
+/// A field of few values: the channel.
+pub const DOMAIN: &str = "f4";
 
 /// A batch of `rows` rows: Zipf(1.3) modulo the field's size, uniform for small fields, histories full; labels at random, one in four
 /// positive.

@@ -15,11 +15,12 @@ use clap::Parser;
 use serde_json::json;
 use stem_benches::ceiling::Ceiling;
 use stem_benches::profile::Profile;
-use stem_benches::{HISTORY, ITEM, batch, schema, with_history};
+use stem_benches::{DOMAIN, HISTORY, ITEM, USER, batch, schema, with_history};
 use stem_core::models::ModelSpec;
 use stem_core::nn::score;
 use stem_core::precision::{Precision, with};
 use stem_core::{DeviceSpec, ModelConfig, ModelName};
+use stem_train::balance::{Balance, BalanceConfig};
 use stem_train::prior::LearnedPrior;
 use stem_train::{Objective, TableMode, TrainState, memory};
 
@@ -72,6 +73,15 @@ struct Args {
     /// Products of pairs of features.
     #[arg(long)]
     fm: bool,
+    /// Gate the embeddings by a domain, which has a few values.
+    #[arg(long)]
+    domain: bool,
+    /// Gate the towers by it too, and by user and item.
+    #[arg(long, requires = "domain")]
+    towers: bool,
+    /// How the tasks' losses are weighed, as an experiment has it: fixed, grad-norm, multi-balance.
+    #[arg(long, default_value = "fixed")]
+    balance: String,
     /// Slots of a history of items, all of them filled.
     #[arg(long, default_value_t = 0)]
     history: usize,
@@ -129,7 +139,10 @@ fn config(args: &Args) -> ModelConfig {
         ("fm", json!(args.fm)),
     ];
     let interest = args.attended.then(|| ("interest", json!({ "candidates": { HISTORY: ITEM } })));
-    args.model.config_with(sizes.into_iter().chain(interest)).expect("sizes keep their types")
+    let personal = if args.towers { json!([USER, ITEM]) } else { json!([]) };
+    let domain = json!({ "field": DOMAIN, "towers": args.towers, "personal": personal });
+    let domain = args.domain.then_some(("domain", domain));
+    args.model.config_with(sizes.into_iter().chain(interest).chain(domain)).expect("sizes keep their types")
 }
 
 fn time(args: &Args, device: &Device, profile: Option<&Profile>) {
@@ -148,6 +161,13 @@ fn time(args: &Args, device: &Device, profile: Option<&Profile>) {
     };
     let mut prior = args.prior.map(learned);
     let mut state = TrainState::init(&spec, &schema, 1e-4, 1, mode, device).with_precision(args.precision);
+    let shared: Vec<usize> =
+        (0..).zip(spec.embedding_groups(&schema)).filter(|(_, owner)| *owner == args.tasks).map(|(k, _)| k).collect();
+    let balance: BalanceConfig = serde_json::from_value(json!({ "name": args.balance })).unwrap_or_else(|error| {
+        eprintln!("error: --balance: {error}");
+        std::process::exit(1);
+    });
+    let mut balance = Balance::at(&shared, balance, args.tasks, 1, device);
     let sync = || device.sync().expect("the device answers");
 
     let mut train = Vec::new();
@@ -156,7 +176,7 @@ fn time(args: &Args, device: &Device, profile: Option<&Profile>) {
             profile.clear();
         }
         let begun = Instant::now();
-        let (_, mut gradients) = state.differentiate(batch, &objective);
+        let (_, mut gradients) = balance.differentiate(&state, state.gather(batch), &objective);
         if let Some(prior) = &mut prior {
             prior.step(&state, batch, &objective.task_weights, &mut gradients);
         }

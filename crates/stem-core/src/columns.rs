@@ -7,7 +7,7 @@ use std::mem::replace;
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::featurize::encode_field;
+use crate::featurize::{check_beside, encode_field};
 use crate::schema::{Field, FieldKind, Schema};
 use crate::value::Value;
 use crate::value_ref::ValueRef;
@@ -179,7 +179,7 @@ pub(crate) fn encode_columns_into(
             encode_field((schema, field), keys, get, row, (&mut ids[own.clone()], &mut weights[own]))?;
         }
     }
-    Ok(())
+    check_beside(schema, weights, 0)
 }
 
 #[cfg(test)]

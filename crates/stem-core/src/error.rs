@@ -126,6 +126,22 @@ pub enum Error {
         /// What was there.
         found: String,
     },
+    /// A row in which a list does not have a value for each value of the one that it stands beside, as far as the two are read.
+    #[error(
+        "field '{field}', row {row}: {found} values, and '{of}', which it stands beside, has {expected}: expected one for each"
+    )]
+    Beside {
+        /// The field.
+        field: String,
+        /// Row, counted from 0.
+        row: usize,
+        /// Its values.
+        found: usize,
+        /// The field that it stands beside.
+        of: String,
+        /// The values of that one.
+        expected: usize,
+    },
     /// A device that is not compiled in, or that this machine lacks.
     #[error("device '{device}': {what}")]
     Device {

@@ -26,26 +26,42 @@ pub(crate) fn example_rows(
 fn row(schema: &Schema, vocabularies: &[Vocabulary], part: (usize, usize)) -> Map<String, Value> {
     let mut row = Map::new();
     for field in &schema.fields {
+        let vocabulary = |field: &Field| &vocabularies[field.vocabulary];
+        let sequence = schema.fields.iter().find(|other| field.beside.as_ref() == Some(&other.name)).unwrap_or(field);
+        let length = length(sequence, vocabulary(sequence), part);
         for (place, column) in field.columns().iter().enumerate() {
-            row.entry(column.clone()).or_insert_with(|| value(field, place, &vocabularies[field.vocabulary], part));
+            row.entry(column.clone()).or_insert_with(|| value(field, place, vocabulary(field), part, length));
         }
     }
     row
 }
 
-/// The value of the field's column at `place`.
-fn value(field: &Field, place: usize, vocabulary: &Vocabulary, (n, parts): (usize, usize)) -> Value {
-    let middle = (vocabulary.len() * n / parts).min(vocabulary.len().saturating_sub(1));
+/// The place of the key that is `n` of so many parts through a vocabulary.
+fn middle(vocabulary: &Vocabulary, (n, parts): (usize, usize)) -> usize {
+    (vocabulary.len() * n / parts).min(vocabulary.len().saturating_sub(1))
+}
+
+/// How many values a sequence has.
+fn length(field: &Field, vocabulary: &Vocabulary, part: (usize, usize)) -> usize {
+    (vocabulary.len() - middle(vocabulary, part)).min(2).min(field.kind.slots())
+}
+
+/// The value of the field's column at `place`; of a sequence a list of that length.
+fn value(field: &Field, place: usize, vocabulary: &Vocabulary, (n, parts): (usize, usize), length: usize) -> Value {
+    let middle = middle(vocabulary, (n, parts));
     let part = n as f32 / parts as f32 - 0.5; // -0.5 ..= 0.5
     match (&field.kind, field.transforms.first()) {
         (_, Some(Transform::Time { .. })) => {
             json!(format!("2024-03-{:02} 12:00:00", n % 28 + usize::from(n % 28 == 0)))
         }
         (_, Some(Transform::Ago)) if place == 1 => json!(100),
-        (_, Some(Transform::Ago)) => match &field.separator {
-            Some(separator) => json!(format!("90{separator}{}", 90 + n)),
-            None => json!([90, 90 + n]),
-        },
+        (_, Some(Transform::Ago)) => {
+            let times = (0..length).map(|k| 90 + k * n);
+            match &field.separator {
+                Some(separator) => json!(times.map(|time| time.to_string()).collect::<Vec<_>>().join(separator)),
+                None => json!(times.collect::<Vec<_>>()),
+            }
+        }
         (_, Some(Transform::Cross { keys })) => match (key(vocabulary, middle), keys.get(place)) {
             (Value::String(crossed), kind) if !matches!(vocabulary, Vocabulary::Hashed { .. }) => {
                 let own = crossed.split('\u{1f}').nth(place).unwrap_or_default();
@@ -64,8 +80,8 @@ fn value(field: &Field, place: usize, vocabulary: &Vocabulary, (n, parts): (usiz
         (FieldKind::Number { mean, std }, None) => json!(mean + 4.0 * part * std),
         (FieldKind::Number { .. }, Some(_)) => json!(1),
         (FieldKind::Vector { len }, _) => json!(vec![part; *len]),
-        (FieldKind::Sequence { max_len, .. }, _) => {
-            let places = (middle..vocabulary.len()).take(2.min(*max_len));
+        (FieldKind::Sequence { .. }, _) => {
+            let places = (middle..middle + length).map(|place| place.min(vocabulary.len().saturating_sub(1)));
             let keys: Vec<Value> = places.map(|place| key(vocabulary, place)).collect();
             match &field.separator {
                 Some(separator) => {

@@ -28,7 +28,26 @@ pub(crate) fn encode_part(schema: &Schema, vocabularies: &[Vocabulary], rows: &[
             encode_field((schema, field), (vocabulary, offset), |column| row.get(column).map(Into::into), index, own)?;
         }
     }
+    check_beside(schema, &weights, first)?;
     Ok(Batch::new(rows.len(), ids, weights))
+}
+
+/// Refuses a row in which a sequence does not have a value for each value of the one that it stands beside. `weights [B, S]`; errors count from
+/// row `first`.
+pub(crate) fn check_beside(schema: &Schema, weights: &[f32], first: usize) -> Result<()> {
+    for (place, field) in schema.fields.iter().enumerate() {
+        let Some(of) = &field.beside else { continue };
+        let Some(other) = schema.fields.iter().position(|other| other.name == *of) else { continue }; // it was checked to be there
+        let (slots, ranges) = (schema.slots(), schema.slot_ranges());
+        for (row, weights) in (first..).zip(weights.chunks_exact(slots.max(1))) {
+            let there = |field: usize| weights[ranges[field].clone()].iter().filter(|weight| **weight != 0.0).count();
+            let (found, expected) = (there(place), there(other));
+            if found != expected {
+                return Err(Error::Beside { field: field.name.clone(), row, found, of: of.clone(), expected });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The slots of a field in a row: ids in the table, of which the vocabulary's begin at `offset`, and weights. `[S_f]` each

@@ -193,13 +193,52 @@ fn a_fault_is_a_type_with_its_source() {
         unlike.to_string(),
         "its rows are packed as int8: go on from the bundle that it was made of, whose rows are f32"
     );
-    let manifest = fault(&with_manifest(&whole, |m| m["schema"]["field"] = 3.into()));
-    assert!(matches!(&manifest, BundleFault::Manifest(_)) && chain(&manifest).contains("unknown field `field`"));
-    let model = fault(&with_manifest(&whole, |m| m["model"]["name"] = "other".into()));
-    assert!(matches!(model, BundleFault::Model(_)));
+    let manifest = fault(&with_manifest(&whole, |m| m["schema"]["tasks"] = 3.into()));
+    assert!(matches!(&manifest, BundleFault::Manifest(_)), "{manifest}");
+    let model = fault(&with_manifest(&whole, |m| m["model"]["dim"] = "wide".into()));
+    assert!(matches!(model, BundleFault::Model(_)), "{model}");
     let schema = fault(&with_manifest(&whole, |m| m["schema"]["tasks"][1]["within"] = "love".into()));
     let expected = "its schema and model do not make a network: the schema cannot be used: task 'love' is within itself, by way of 'love'";
     assert_eq!(chain(&schema), expected);
+}
+
+/// A program that is older than a bundle knows no kind, key or part that came later: it says so, and scores nothing by guess.
+#[test]
+fn what_only_a_newer_version_can_have_written_is_refused_as_that() {
+    let whole = bytes_of(&stem());
+    let refused = |part: &str, unknown: &str, edit: &dyn Fn(&mut serde_json::Value)| {
+        let fault = fault(&with_manifest(&whole, |manifest| edit(manifest)));
+        assert!(matches!(&fault, BundleFault::Newer { part: found, .. } if *found == part), "{unknown}: {fault}");
+        let told = format!(
+            "this bundle was written by a newer version of stem: its {part} has what this program does not know; open it with that version"
+        );
+        let message = chain(&fault);
+        assert!(message.starts_with(&told) && message.contains(&format!("`{unknown}`, ")), "{message}");
+    };
+    let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
+    refused("manifest", "survival", &|m| m["schema"]["tasks"][0]["kind"] = json(r#"{ "name": "survival" }"#));
+    refused("manifest", "horizon", &|m| {
+        m["schema"]["tasks"][0]["kind"] = json(r#"{ "name": "count", "scale": 1.0, "horizon": 7 }"#);
+    });
+    refused("manifest", "graph", &|m| m["schema"]["fields"][1]["kind"] = "graph".into());
+    refused("manifest", "decay", &|m| m["schema"]["fields"][1]["decay"] = 0.5.into());
+    refused("manifest", "stem-words", &|m| {
+        m["schema"]["fields"][1]["transforms"] = json(r#"[{ "step": "stem-words" }]"#)
+    });
+    refused("manifest", "mode", &|m| {
+        m["schema"]["fields"][2]["transforms"] = json(r#"[{ "step": "clip", "least": 0.0, "mode": "soft" }]"#);
+    });
+    refused("manifest", "shards", &|m| m["shards"] = 2.into());
+    refused("manifest", "license", &|m| m["schema"]["license"] = "none".into());
+    refused("manifest", "isotonic-2", &|m| m["calibration"] = json(r#"{ "like": { "name": "isotonic-2" } }"#));
+    refused("model", "transformer", &|m| m["model"]["name"] = "transformer".into());
+    refused("model", "graph_gate", &|m| m["model"]["graph_gate"] = json(r#"{ "field": "user" }"#));
+    refused("model", "order", &|m| m["model"]["cross"] = json(r#"{ "layers": 1, "rank": 2, "order": 3 }"#));
+    refused("model", "maxout", &|m| m["model"]["hidden"]["activation"] = "maxout".into());
+    let newer = chain(&fault(&with_manifest(&whole, |m| m["version"] = 9.into())));
+    let expected = "format version 9, this program reads 2 to 8: this bundle was written by a newer version of stem; open it with that version, or train the model \
+                    again with this one";
+    assert_eq!(newer, expected);
 }
 
 #[test]

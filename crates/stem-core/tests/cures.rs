@@ -81,7 +81,8 @@ fn what_papers_add_to_experts_and_gates_and_its_gradients_are_those_of_their_equ
             case.hold_gradients(&network, &grads, share, &name);
         };
         let ((), calls) = fused::count_calls(hold);
-        let mixes = case.case["layers"].as_u64().unwrap_or(1);
+        let meta = u64::from(!case.case["meta_experts"].is_null()); // a level more
+        let mixes = case.case["layers"].as_u64().unwrap_or(1) + meta;
         let fused = DeviceSpec::from_env().unwrap() == DeviceSpec::Flex && case.case["elementwise_gates"].is_null();
         assert_eq!(calls.mix, if fused { mixes } else { 0 }, "{name}: what is added leaves the mix one op");
         fused::without(hold);

@@ -19,7 +19,8 @@ fn log(pooling: Pooling) -> Schema {
     let ago = Field::sequence("ago", 1, LENGTH)
         .reading(["times", "time"])
         .transformed(Transform::Ago)
-        .transformed(Transform::Bucketize { edges: vec![10.0, 20.0] });
+        .transformed(Transform::Bucketize { edges: vec![10.0, 20.0] })
+        .beside("watched");
     let fields =
         vec![Field::category("item", 0), Field::sequence("watched", 0, LENGTH).pooled(pooling), ago.pooled(pooling)];
     let specs = [("items", ITEMS as usize), ("ago", 5)].map(|(name, rows)| VocabularySpec::new(name, rows));
@@ -87,7 +88,12 @@ fn what_is_judged_by_how_long_ago_it_was_and_its_gradients_are_numpys() {
 #[test]
 fn a_value_is_told_by_the_bucket_of_how_long_before_the_row_it_was() {
     let row = |times: Value, time: Value| {
-        Row::new().with("item", 10).with("watched", vec![20]).with("times", times).with("time", time)
+        let watched = match &times {
+            Value::List(times) => vec![20; times.len()],
+            Value::Null => vec![],
+            _ => vec![20; 3],
+        };
+        Row::new().with("item", 10).with("watched", watched).with("times", times).with("time", time)
     };
     let ago = |times: Value, time: Value| {
         encode_rows(&log(Pooling::Sum), &keys(), &[row(times, time)]).map(|batch| batch.ids[1 + LENGTH..].to_vec())
@@ -103,11 +109,11 @@ fn a_value_is_told_by_the_bucket_of_how_long_before_the_row_it_was() {
     assert_eq!(message, expected);
     let message = ago(vec!["x"].into(), 100.into()).unwrap_err().to_string();
     assert!(message.contains("column 'times, time', row 0: expected a finite number, found \"x\""), "{message}");
-    let rows = [(vec![70, 80], 100), (vec![99], 100)].map(|(times, time)| row(times.into(), time.into()));
+    let rows = [(vec![70, 80], 100), (vec![99, 60], 100)].map(|(times, time)| row(times.into(), time.into()));
     let (times, each) = (rows.clone().map(|row| row.get("times").unwrap().clone()), vec![Value::from(100); 2]);
     let columns = Columns::new(2)
         .shared("item", 10)
-        .shared("watched", vec![20])
+        .shared("watched", vec![20, 20])
         .column("times", times.to_vec())
         .column("time", each);
     let whole = |rows: &[Row]| encode_rows(&log(Pooling::Sum), &keys(), rows).unwrap();
@@ -125,6 +131,64 @@ fn a_value_is_told_by_the_bucket_of_how_long_before_the_row_it_was() {
     assert!((scores[0] - later[0]).abs() > 1e-4, "when it was matters");
 }
 
+/// By row, by column and over the rows that are scored at once; as far as the lists are read, and nulls are not.
+#[test]
+fn a_row_whose_history_and_times_differ_in_length_is_refused_with_both_lengths() {
+    let row = |watched: Value, times: Value| {
+        Row::new().with("item", 10).with("watched", watched).with("times", times).with("time", 100)
+    };
+    let sound = [
+        row(vec![10, 20].into(), vec![70, 80].into()),
+        row(Value::Null, Value::Null),
+        row(vec![10].into(), vec![Value::Null, 70.into()].into()),
+        row(vec![10; 5].into(), vec![70; 9].into()), // four are read
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let (path, config) = (folder.path().join("bundle.safetensors"), with_key(&stem(), "interest", interest()));
+    let mut schema = log(Pooling::Mean);
+    let table = EmbeddingTable::init(&schema, &config.widths(&schema), 1.0, 7, &device());
+    let network = config.init(&schema, &mut rng(7), &device().autodiff());
+    for is_told in [true, false] {
+        if !is_told {
+            schema.fields[2].beside = None; // of an older program: the model's configuration says it
+        }
+        bundle::save(&path, &schema, &keys(), &config, &table, &network, &json!({})).unwrap();
+        let predictor = Predictor::open(&path, &device()).unwrap();
+        assert_eq!(predictor.check_golden().unwrap() > 0, is_told, "rows that the bundle brings along have both lists");
+        predictor.predict(&sound).unwrap();
+        for (watched, times, found, expected) in [
+            (Value::from(vec![10, 20]), Value::from(vec![70]), 1, 2),
+            (vec![10, 20].into(), Value::Null, 0, 2),
+            (Value::Null, vec![70, 80, 90].into(), 3, 0),
+            (vec![10; 4].into(), vec![70; 3].into(), 3, 4),
+            (vec![10, 20].into(), vec![Value::Null, 70.into()].into(), 1, 2),
+        ] {
+            let refused = |error: Error, place: usize| {
+                let message = error.to_string();
+                let told = format!(
+                    "field 'ago', row {place}: {found} values, and 'watched', which it stands beside, has {expected}: expected one for each"
+                );
+                assert_eq!(message, told);
+                assert!(matches!(error, Error::Beside { row, .. } if row == place));
+            };
+            let bad = row(watched.clone(), times.clone());
+            refused(predictor.predict(&[sound[0].clone(), bad.clone()]).unwrap_err(), 1);
+            refused(predictor.encode(&[bad.clone()]).unwrap_err(), 0);
+            refused(predictor.explain(&[bad.clone()]).unwrap_err(), 0);
+            let many: Vec<Row> = (0..5000).map(|_| sound[0].clone()).chain([bad]).collect();
+            refused(predictor.predict(&many).unwrap_err(), 5000);
+            let request = predictor.request(3).shared("item", 10).shared("time", 100);
+            let columns = |first: i64, of: &Value| vec![Value::from(vec![first]), Value::from(vec![first]), of.clone()];
+            let request = request.column("watched", columns(10, &watched)).column("times", columns(70, &times));
+            refused(request.score_into(&mut Vec::new()).unwrap_err(), 2);
+            refused(request.rank(&Ranking::default()).unwrap_err(), 2);
+            let shared = predictor.request(2).shared("item", 10).shared("time", 100);
+            let shared = shared.shared("watched", watched).shared("times", times);
+            refused(shared.score_into(&mut Vec::new()).unwrap_err(), 0);
+        }
+    }
+}
+
 #[test]
 fn what_cannot_tell_how_long_ago_is_refused_by_key() {
     let refused = |gaps: Json, expected: &str| {
@@ -140,14 +204,21 @@ fn what_cannot_tell_how_long_ago_is_refused_by_key() {
         json!({ "watched": "aog" }),
         "`interest.gaps.watched` is aog, expected the name of a field: item, watched, ago",
     );
-    let beside = "a sequence beside 'watched': `max_len = 4` and the same `keep`";
+    let beside = "a sequence whose `ago` in the recipe is of 'watched': then both have as many values in every row";
     for other in ["item", "watched"] {
         refused(json!({ "watched": other }), &format!("`interest.gaps.watched` is {other}, expected {beside}"));
     }
+    let mut alone = log(Pooling::Sum);
+    alone.fields[2].beside = None;
+    let message = with_key(&stem(), "interest", interest()).check(&alone).unwrap_err().to_string();
+    assert!(message.contains(&format!("`interest.gaps.watched` is ago, expected {beside}")), "{message}");
     let mut shorter = log(Pooling::Sum);
     shorter.fields[2].kind = FieldKind::Sequence { max_len: 3, pooling: Pooling::Sum, keep: Keep::First };
     let message = with_key(&stem(), "interest", interest()).check(&shorter).unwrap_err().to_string();
-    assert!(message.contains("`interest.gaps.watched` is ago, expected a sequence beside"), "{message}");
+    assert!(
+        message.contains("`interest.gaps.watched` is ago, expected a sequence like 'watched': `max_len = 4`"),
+        "{message}"
+    );
     let mut alone = log(Pooling::Sum);
     alone.fields[2].columns = vec!["times".into()];
     let message = alone.check().unwrap_err().to_string();

@@ -80,6 +80,16 @@ fn sizes_that_no_model_can_have_are_refused_by_key() {
         auxiliary,
         "`groups` is like, expected no auxiliary label in a group with others: its loss changes nothing shared",
     );
+    let pair = || groups(&[&["like", "love"]]);
+    refused(
+        StemConfig { meta_experts: 2, ..groups(&[&["like"], &["love"]]) },
+        "`meta_experts` is 2, expected 0 without `groups` of labels, of which one has two or more",
+    );
+    refused(
+        StemConfig { meta_experts: 1, shared_embedding: false, shared_experts: 0, ..pair() },
+        "`meta_experts` is 1, expected 0 where shared_embedding is false: tasks' layers read what is shared of them",
+    );
+    refused(StemConfig { meta_experts: 70_000, ..pair() }, "`meta_experts` is 70000, expected 0 to 65536");
     let reach = StemConfig { reach: Reach::GroupAndShared, ..groups(&[&["like"]]) };
     refused(
         reach,

@@ -259,7 +259,8 @@ fn stem_by_hand(w: &Weights, config: &StemConfig, groups: &[Vec<f32>]) -> Vec<f3
 
 #[test]
 fn every_ablation_of_stem_is_its_equations() {
-    for config in std::iter::once(stem_config()).chain(stem_ablations()) {
+    let by_loops = |config: &StemConfig| config.meta_experts == 0; // cures.rs holds a level of meta experts to a twin
+    for config in std::iter::once(stem_config()).chain(stem_ablations().into_iter().filter(by_loops)) {
         let spec = ModelConfig::Stem(config.clone());
         check(spec.clone(), |w, x| stem_by_hand(w, &config, x));
         fused::without(|| check(spec, |w, x| stem_by_hand(w, &config, x)));

@@ -136,6 +136,7 @@ pub(crate) fn encoding(
                 fitted.columns = field.columns.clone();
             }
             (fitted.separator, fitted.default) = (field.separator.clone(), field.default.clone());
+            fitted.beside = field.beside.clone();
             fitted.transforms = transforms;
             fitted
         })

@@ -93,6 +93,22 @@ pub enum Refusal {
         /// Those of the columns before it.
         expected: usize,
     },
+    /// Two lists of a row that belong together, of different lengths.
+    #[error(
+        "field '{field}', row {row}: {found} values, and '{of}', which it stands beside, has {expected}: expected one for each"
+    )]
+    Beside {
+        /// The field.
+        field: String,
+        /// Row, counted from 0.
+        row: usize,
+        /// Its values, as far as they are read.
+        found: usize,
+        /// The field that it stands beside.
+        of: String,
+        /// The values of that one.
+        expected: usize,
+    },
     /// More rows than a request may have.
     #[error("a request may have {limit} rows: send several")]
     TooManyRows {
@@ -223,6 +239,7 @@ impl Refusal {
             Self::MissingColumn { .. } => "missing-column",
             Self::WrongType { .. } => "wrong-type",
             Self::Length { .. } => "length",
+            Self::Beside { .. } => "beside",
             Self::TooManyRows { .. } => "too-many-rows",
             Self::TooLarge { .. } => "too-large",
             Self::UnknownModel { .. } => "unknown-model",
@@ -279,6 +296,9 @@ impl Refusal {
             Self::Length { column, found, expected } => {
                 json!({ "column": column, "found": found, "expected": expected })
             }
+            Self::Beside { field, row, found, of, expected } => {
+                json!({ "field": field, "row": row, "found": found, "of": of, "expected": expected })
+            }
             Self::UnknownModel { name, known } => json!({ "name": name, "known": known }),
             Self::NoModelNamed { known } => json!({ "known": known }),
             Self::SeveralModels { column } => json!({ "column": column }),
@@ -299,6 +319,9 @@ impl From<stem_core::Error> for Refusal {
                 Self::WrongType { column, row: None, expected: expected.into(), found: shortened(found) }
             }
             stem_core::Error::Length { column, found, expected } => Self::Length { column, found, expected },
+            stem_core::Error::Beside { field, row, found, of, expected } => {
+                Self::Beside { field, row, found, of, expected }
+            }
             stem_core::Error::Rank(fault) => fault.into(),
             stem_core::Error::WrongType { column, row, expected, found } => {
                 Self::WrongType { column, row: Some(row), expected: expected.into(), found: shortened(found) }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::common::*;
-use arrow_array::builder::{ListBuilder, StringBuilder};
+use arrow_array::builder::{Int64Builder, ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, UInt64Type};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
@@ -122,6 +122,26 @@ fn what_is_no_table_of_the_model_is_refused_by_name() {
         assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{}", answer.text());
     }
     assert_eq!(read(&ask(&mut client, "/v1/score", &whole, true)).num_rows(), 20);
+}
+
+#[test]
+fn lists_that_belong_together_have_one_length_in_arrow_too() {
+    let models = Models::new(&["shop"]);
+    save_of(&models.path("shop"), 3, &json!({}), with_marks());
+    let server = start(&models.path("shop"), ServeConfig::default());
+    let mut client = server.client();
+    let asked = |lengths: [usize; 2]| {
+        let (mut columns, _) = table(0..2); // two tags, and one
+        let mut marks = ListBuilder::new(Int64Builder::new());
+        lengths.into_iter().for_each(|length| marks.append_value(std::iter::repeat_n(Some(5), length)));
+        columns.push(("marks", Arc::new(marks.finish())));
+        stream(&columns, json!({}), 2)
+    };
+    assert_eq!(read(&ask(&mut client, "/v1/score", &asked([2, 1]), true)).num_rows(), 2);
+    let answer = ask(&mut client, "/v1/score", &asked([2, 3]), true);
+    assert_eq!((answer.status, answer.kind().as_str()), (400, "beside"), "{}", answer.text());
+    let told = "field 'marks', row 1: 3 values, and 'tags', which it stands beside, has 1: expected one for each";
+    assert_eq!(answer.json()["error"]["message"], told);
 }
 
 #[test]

@@ -211,6 +211,35 @@ fn every_bad_request_is_refused_by_name_and_the_server_serves_on() {
 }
 
 #[test]
+fn lists_of_a_row_that_belong_together_have_one_length() {
+    let models = Models::new(&["shop"]);
+    save_of(&models.path("shop"), 3, &json!({}), with_marks());
+    let server = start(&models.path("shop"), ServeConfig::default());
+    let mut client = server.client();
+    let row = |tags: Json, marks: Json| json!({ "user": 1, "tags": tags, "age": 3, "marks": marks });
+    let (sound, bad) = (row(json!("a|b"), json!([1, 2])), row(json!(["a", "b"]), json!([1])));
+    assert_eq!(client.score(&json!({ "rows": [sound] })).status, 200);
+    for (route, body, place) in [
+        ("/v1/score", json!({ "rows": [sound, bad] }), 1),
+        ("/v1/rank", json!({ "rows": [sound, sound, bad], "top_k": 1, "weights": { "like": 1 } }), 2),
+        ("/v1/explain", json!({ "rows": [bad] }), 0),
+        (
+            "/v1/score",
+            json!({ "shared": { "user": 1, "tags": "a|b" }, "columns": { "age": [3, 3], "marks": [[1, 2], [1]] } }),
+            1,
+        ),
+        ("/v1/score", json!({ "shared": { "user": 1, "tags": "a|b", "marks": [1] }, "columns": { "age": [3, 3] } }), 0),
+    ] {
+        let answer = client.post(route, body.to_string());
+        assert_eq!((answer.status, answer.kind().as_str()), (400, "beside"), "{route} {body}: {}", answer.text());
+        let error = &answer.json()["error"];
+        let (found, expected) = (error["found"].as_u64(), error["expected"].as_u64());
+        assert_eq!((&error["field"], &error["of"], &error["row"]), (&json!("marks"), &json!("tags"), &json!(place)));
+        assert_eq!((found, expected), (Some(1), Some(2)), "{body}: {error}");
+    }
+}
+
+#[test]
 fn what_is_served_is_told_and_counted() {
     let models = Models::new(&["shop"]);
     let server = start(models.folder.path(), ServeConfig::default());

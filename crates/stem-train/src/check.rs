@@ -4,7 +4,7 @@ use stem_core::models::ModelSpec;
 use stem_core::{DeviceSpec, Schema, Task, TaskKind};
 use stem_data::Dataset;
 
-use crate::balance::BalanceConfig;
+use crate::balance::{BalanceConfig, shared_groups};
 use crate::config::TrainConfig;
 use crate::error::{Result, require};
 use crate::given;
@@ -36,11 +36,22 @@ pub fn check<C: ModelSpec>(spec: &C, dataset: &Dataset, config: &TrainConfig) ->
         )?;
     }
     let below_zero = |task: &&Task| matches!(task.kind, TaskKind::Count { .. } | TaskKind::ZeroInflated { .. });
-    let by_size = !matches!(config.balance, BalanceConfig::Fixed {} | BalanceConfig::PcGrad {});
+    let by_size = !matches!(
+        config.balance,
+        BalanceConfig::Fixed {} | BalanceConfig::PcGrad {} | BalanceConfig::MultiBalance { .. }
+    );
     if let Some(task) = schema.tasks.iter().find(below_zero).filter(|_| by_size) {
         let found = format_args!("{} beside '{}' ({})", config.balance.name(), task.name, task.kind);
-        let expected = "fixed or pc-grad: it goes by the sizes of losses, and this one may be below 0";
+        let expected = "fixed, pc-grad or multi-balance: it goes by the sizes of losses, and this one may be below 0";
         require("balance", found, expected, false)?;
+    }
+    if let BalanceConfig::MultiBalance { .. } = config.balance {
+        let (widths, shared) = (spec.widths(schema), shared_groups(spec, schema));
+        let nothing = "another: every embedding of this model is one task's, and there is nothing to balance at";
+        require("balance", "multi-balance", nothing, !shared.is_empty() || spec.trains_apart())?;
+        let alike = widths.iter().all(|width| *width == widths[0]);
+        let expected = "another where embeddings have different widths: leave shared_dim out";
+        require("balance", "multi-balance", expected, alike)?;
     }
     let several = config.balance == BalanceConfig::default() || schema.tasks.len() > 1;
     let expected = "fixed where there is one task: there is nothing to balance";

@@ -63,13 +63,20 @@ impl MemoryPlan {
             | BalanceConfig::Famo { .. }
             | BalanceConfig::Stch { .. } => 1,
             BalanceConfig::GradNorm { .. } => schema.tasks.len() as u64 + 1,
+            BalanceConfig::MultiBalance { .. } => 2, // the sum so far, and a task's
             BalanceConfig::PcGrad {} => 2 * schema.tasks.len() as u64 + 1, // as they were, and projected
+        };
+        let embedded = (batch_size as u64).saturating_mul(schema.fields.len() as u64);
+        let apart = match train.balance {
+            BalanceConfig::MultiBalance { .. } => schema.tasks.len() as u64 + 2, // what all tasks read, the gradient of each there, and their sum
+            _ => 0,
         };
         let state = optimizer.element_wise().state_floats(1) as u64;
         let batch = [
             table(slots).saturating_mul(3).saturating_add(slots.saturating_mul(16)), // [B, S, W], its gradient; ids, weights
             table(rows).saturating_mul(sets + 1), // distinct rows and their gradients
             floats(parameters).saturating_mul(GRADIENTS + sets - 1), // the network's
+            table(embedded).saturating_mul(apart), // [G, B, F * D] each
             floats((batch_size as u64).saturating_mul(network.activations)).saturating_mul(ACTIVATIONS),
         ];
         let counted = if matches!(train.prior(), PriorConfig::Learned { .. }) { 8 } else { 0 }; // bytes of a row
@@ -224,6 +231,9 @@ mod tests {
         assert_eq!(grad_norm.batch_bytes - adam.batch_bytes, 2 * (4 * 16 * 12 + 4 * 1000)); // a set more for each task
         let pc_grad = plan(|train| train.balance = BalanceConfig::PcGrad {});
         assert_eq!(pc_grad.batch_bytes - adam.batch_bytes, 4 * (4 * 16 * 12 + 4 * 1000));
+        let at_shared = plan(|train| train.balance = BalanceConfig::MultiBalance { decay: 0.9, min_norm: false });
+        let fields = schema().fields.len() as u64;
+        assert_eq!(at_shared.batch_bytes - adam.batch_bytes, 4 * 16 * 12 + 4 * 1000 + 4 * 4 * 8 * fields * 12);
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use crate::common::*;
 use burn::tensor::Tensor;
 use serde_json::json;
-use stem_core::models::AnyModel;
+use stem_core::loss::{Criterion, Targets};
+use stem_core::models::{AnyModel, Model, ModelSpec};
+use stem_core::nn::{DistinctRows, SlotLayout, upload, upload_index};
 use stem_core::{Batch, DeviceSpec, ModelConfig, ModelName};
 use stem_data::{BatchPlan, Dataset, Split};
-use stem_train::balance::{Balance, BalanceConfig, Famo, GradNorm, PcGrad, Tchebycheff, Uncertainty};
+use stem_train::balance::{Balance, BalanceConfig, Famo, GradNorm, MultiBalance, PcGrad, Tchebycheff, Uncertainty};
 use stem_train::step::{Share, StepGradients};
-use stem_train::{Objective, TableMode, TrainState};
+use stem_train::{Objective, TableMode, TrainConfig, TrainState, check};
 
 fn vector(values: &[f32]) -> Tensor<1> {
     Tensor::from_floats(values, &spec().open().unwrap())
@@ -95,20 +97,146 @@ fn a_task_of_no_weight_does_not_starve_the_others() {
     assert!(close(&values(balance.weights()), &[1.0, 1.0], 1e-5), "{:?}", values(balance.weights()));
 }
 
-/// Steps of a balance that weighs by losses alone, and the weights that `fixtures/balance.py` has for them.
+/// Steps of a balance that weighs by losses or by gradients of three numbers, and the weights that `fixtures/balance.py` has for them.
 #[derive(serde::Deserialize)]
 struct Oracle {
     balance: BalanceConfig,
     task_weights: Vec<f32>,
-    losses: Vec<Vec<f32>>,  // [steps, T]
+    #[serde(default)]
+    losses: Vec<Vec<f32>>, // [steps, T]
+    #[serde(default)]
+    gradients: Vec<Vec<[f64; 3]>>, // [steps, T, 3], of `L_t` without its weight
     weights: Vec<Vec<f32>>, // [steps, T]
+}
+
+#[test]
+fn multi_balance_weighs_as_its_equations_do() {
+    let oracles: Vec<Oracle> = serde_json::from_str(include_str!("fixtures/balance.json")).unwrap();
+    let mut spread = 0.0f32;
+    for Oracle { balance, task_weights, gradients, weights, .. } in &oracles {
+        let &BalanceConfig::MultiBalance { decay, min_norm } = balance else { continue };
+        let task_weights: Vec<f64> = task_weights.iter().map(|&weight| weight.into()).collect();
+        let mut found = MultiBalance::new(decay, min_norm, vec![0], task_weights.len());
+        assert_eq!(found.weights(), [1.0; 4]);
+        for (step, (gradients, expected)) in gradients.iter().zip(weights).enumerate() {
+            let g = |t: usize| gradients[t].map(|g| g * task_weights[t]);
+            let product = |s: usize, t: usize| g(s).iter().zip(g(t)).map(|(a, b)| a * b).sum::<f64>();
+            let products: Vec<Vec<f64>> = (0..4).map(|s| (0..4).map(|t| product(s, t)).collect()).collect();
+            found.weigh(&products, &task_weights);
+            let largest = expected.iter().copied().fold(1.0, f32::max);
+            assert!(
+                close(found.weights(), expected, 1e-6 * largest),
+                "{balance:?}, step {step}: {:?} {expected:?}",
+                found.weights()
+            );
+            spread = spread.max(largest);
+        }
+    }
+    assert!(spread > 10.0, "{spread}");
+}
+
+/// At the shared embedding every task's gradient counts as its weight has it, those of its own embedding and of the network as they are: by hand, of the
+/// tasks' gradients of rows, which are those at the embeddings handed on.
+#[test]
+fn multi_balance_weighs_the_tasks_where_they_share_an_embedding_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = spec().open().unwrap();
+    let dataset = dataset(folder.path());
+    let batch = dataset.batches(Split::Train, BatchPlan { size: 200, shuffle: Some((1, 1)) }).next().unwrap();
+    let objective = Objective { task_weights: vec![1.0, 0.5], ..Objective::plain(2) };
+    let tower_gates = json!({ "field": "item", "hidden": 3, "towers": true, "personal": ["user"] });
+    for (name, front, first) in [
+        (ModelName::Stem, None, 2),
+        (ModelName::Stem, Some(("cross", json!({ "layers": 1, "rank": 2 }))), 2),
+        (ModelName::Stem, Some(("domain", tower_gates)), 2),
+        (ModelName::SharedBottom, None, 0),
+        (ModelName::MmoeMe, None, 0),
+    ] {
+        let mut config = serde_json::to_value(small(name)).unwrap();
+        if let Some((key, value)) = &front {
+            config[key] = value.clone();
+        }
+        let config: ModelConfig = serde_json::from_value(config).unwrap();
+        let (schema, widths) = (dataset.schema(), config.widths(dataset.schema()));
+        let state = TrainState::<AnyModel>::init(&config, schema, 0.5, 1, TableMode::RowSparse, &device);
+        let gathered = state.gather(&batch);
+        let alone = |t: usize| {
+            let weights = vector(&[[1.0, 0.0], [0.0, 0.5]][t]);
+            state.task_gradients(&gathered, Share { weights, penalty: 0.0 }).1
+        };
+        let (one, two) = (alone(0), alone(1));
+        let plain = one.clone().add(&two, None);
+        for min_norm in [false, true] {
+            let shared: Vec<usize> = (first..widths.len()).collect();
+            let balance = BalanceConfig::MultiBalance { decay: 0.9, min_norm };
+            let mut balance = Balance::at(&shared, balance, 2, 1, &device);
+            let (losses, found) = balance.differentiate(&state, gathered.clone(), &objective);
+            let weights = balance.weights().unwrap();
+            // ||g_t|| at the shared embeddings, of a forward and a backward pass that end there
+            let table = state.table.rows().tensor().clone();
+            let distinct = DistinctRows::of(&batch.ids);
+            let rows = table.select(0, upload_index(&distinct.rows, &device)).autodiff();
+            let (inverse, slots) = upload(&distinct.inverse, &batch.weights, batch.rows, &device);
+            let x = SlotLayout::new(schema, &widths).pool(rows, inverse.autodiff(), slots.autodiff());
+            let x = state.network.read(x);
+            let criterion = Criterion::of(schema);
+            let targets = criterion.targets_among(&batch, &Targets::counts(&batch, 2), &device);
+            let slope = |t: usize| {
+                let end = x.stack(0..x.groups()).inner().autodiff().require_grad();
+                let (logits, _) = state.network.forward_read(x.clone().read_as(end.clone()));
+                let grads = criterion.forward(logits, &targets).slice_dim(0, t..t + 1).sum().backward();
+                end.grad(&grads).unwrap().slice_dim(0, first..widths.len())
+            };
+            let (g, h) = (slope(0), slope(1));
+            let dot = |a: &Tensor<3>, b: &Tensor<3>| f64::from(values((a.clone() * b.clone()).sum())[0]);
+            let norms = [dot(&g, &g).sqrt(), dot(&h, &h).sqrt()];
+            let lambda = match min_norm {
+                false => [0.5, 0.5],
+                true => {
+                    let cos = dot(&g, &h) / (norms[0] * norms[1]); // of u = [1, .5 in another direction]
+                    let l = ((0.25 - 0.5 * cos) / (1.25 - cos)).clamp(0.0, 1.0);
+                    [l, 1.0 - l]
+                }
+            };
+            let sum = norms[0] + norms[1];
+            let expected = [0, 1].map(|t| (sum * lambda[t] / norms[t]) as f32);
+            assert!(
+                close(&weights, &expected, 1e-4 * expected[0].max(expected[1])),
+                "{name}: {weights:?} {expected:?}"
+            );
+            let column = widths[..first].iter().sum::<usize>();
+            let shared_of = |of: &StepGradients| of.rows.clone().slice_dim(1, column..widths.iter().sum::<usize>());
+            let by_hand = shared_of(&one) * weights[0] + shared_of(&two) * weights[1];
+            let off = |a: &Tensor<2>, b: &Tensor<2>| {
+                let (off, size) = (a.clone() - b.clone(), b.clone().abs().max());
+                values(off.abs().max())[0] / values(size)[0]
+            };
+            let has_towers = front.as_ref().is_some_and(|(key, _)| *key == "domain");
+            if !has_towers {
+                assert!(off(&shared_of(&found), &by_hand) < 1e-5, "{name} {front:?}"); // towers' gates read rows past the embeddings
+            }
+            assert!(off(&shared_of(&found), &shared_of(&plain)) > 1e-3, "{name}: weights that matter");
+            if column > 0 {
+                let own = |of: &StepGradients| of.rows.clone().slice_dim(1, 0..column);
+                assert!(off(&own(&found), &own(&plain)) < 1e-5, "{name} {front:?}: a task's own embedding");
+            }
+            if front.is_none() {
+                let difference = plain.network.clone().add(&found.network, Some(&vector(&[-1.0])));
+                let (off, size) =
+                    (difference.dot(&difference, vector(&[0.0])), plain.network.dot(&plain.network, vector(&[0.0])));
+                assert!(number(off) < 1e-8 * number(size), "{name}: the network's are as they are");
+            }
+            let (told, _) = state.differentiate(&batch, &objective);
+            assert!(close(&values(losses.tasks), &values(told.tasks), 1e-6), "what is told are the losses as they are");
+        }
+    }
 }
 
 #[test]
 fn famo_and_smooth_tchebycheff_weigh_as_the_gradients_of_their_papers_scalars_do() {
     let oracles: Vec<Oracle> = serde_json::from_str(include_str!("fixtures/balance.json")).unwrap();
     let device = spec().open().unwrap();
-    for Oracle { balance, task_weights, losses, weights } in &oracles {
+    for Oracle { balance, task_weights, losses, weights, .. } in oracles.iter().filter(|of| of.gradients.is_empty()) {
         let mut found = Balance::new(*balance, task_weights.len(), 1, &device);
         for (step, (losses, expected)) in losses.iter().zip(weights).enumerate() {
             let weights = match &mut found {
@@ -295,4 +423,21 @@ fn a_models_penalty_is_part_of_the_gradient_however_losses_are_balanced() {
         let difference = rows(&apart(&state(name, key, on)), &with);
         assert!(difference < 1e-6 * whole, "{name}: and as much of it when tasks are taken apart");
     }
+}
+
+#[test]
+fn multi_balance_is_refused_where_nothing_is_shared_and_where_embeddings_have_other_widths() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(folder.path());
+    let refused = |model: &ModelConfig, decay: f64, expected: &str| {
+        let balance = BalanceConfig::MultiBalance { decay, min_norm: false };
+        let message =
+            check(model, &dataset, &TrainConfig { balance, ..TrainConfig::default() }).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    let apart = stem(|config| (config.shared_embedding, config.shared_experts) = (false, 0));
+    refused(&apart, 0.9, "`balance` is multi-balance, expected another: every embedding of this model is one task's");
+    let uneven = stem(|config| config.shared_dim = Some(6));
+    refused(&uneven, 0.9, "`balance` is multi-balance, expected another where embeddings have different widths");
+    refused(&small(ModelName::Stem), 1.0, "`balance.decay` is 1, expected a number of 0 or more and below 1");
 }

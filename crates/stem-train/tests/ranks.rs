@@ -111,6 +111,8 @@ fn every_balance_and_prior_and_what_is_shown_as_unseen_are_those_of_one_process(
         BalanceConfig::Famo { rate: 0.025, decay: 1e-3 },
         BalanceConfig::Stch { mu: 0.2, warm_up: 3 },
         BalanceConfig::GradNorm { alpha: 1.5, rate: 0.025 },
+        BalanceConfig::MultiBalance { decay: 0.9, min_norm: false },
+        BalanceConfig::MultiBalance { decay: 0.5, min_norm: true },
         BalanceConfig::PcGrad {},
     ] {
         hold(balance.name(), &stem, &data, &TrainConfig { balance, ..config() });
@@ -133,6 +135,8 @@ fn a_batch_with_fewer_rows_than_ranks_leaves_some_ranks_without_any() {
     let config =
         TrainConfig { batch_size: data.rows(Split::Train) - 1, epochs: if is_slow() { 1 } else { 5 }, ..config() }; // the second batch has one row
     hold("one row", &smooth(ModelName::Stem), &data, &config);
+    let balance = BalanceConfig::MultiBalance { decay: 0.9, min_norm: true };
+    hold("one row, multi-balance", &smooth(ModelName::Stem), &data, &TrainConfig { balance, ..config.clone() });
     hold("one row, learned prior", &smooth(ModelName::Stem), &data, &TrainConfig { embedding_l2: None, ..config });
 }
 
@@ -171,7 +175,8 @@ fn a_rank_without_rows_takes_part_where_batches_are_normalised_or_rows_learned_t
     for line in NORMALISED {
         let model = small_with(ModelName::Stem, line);
         hold(line, &model, &data, &config);
-        for balance in [BalanceConfig::PcGrad {}, BalanceConfig::Uncertainty { rate: 0.01 }] {
+        let at_shared = BalanceConfig::MultiBalance { decay: 0.9, min_norm: false };
+        for balance in [BalanceConfig::PcGrad {}, BalanceConfig::Uncertainty { rate: 0.01 }, at_shared] {
             hold(balance.name(), &model, &data, &TrainConfig { balance, embedding_l2: None, ..config.clone() });
         }
     }

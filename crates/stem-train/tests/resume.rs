@@ -64,6 +64,11 @@ fn a_training_that_was_stopped_goes_on_to_the_same_bits() {
             config(|c| c.balance = BalanceConfig::Stch { mu: 0.5, warm_up: 9 }),
         ),
         (
+            "MultiBalance",
+            small(ModelName::Stem),
+            config(|c| c.balance = BalanceConfig::MultiBalance { decay: 0.9, min_norm: true }),
+        ),
+        (
             "momentum, PCGrad, a table that restarts",
             small(ModelName::SharedBottom),
             config(|c| {

@@ -256,3 +256,48 @@ split = { kind = "column", column = "split" }
     );
     assert!(succeeds(&["inspect", &bundle]).contains("LOWER(city)"));
 }
+
+/// Prepared, trained on, scored, evaluated: a row of whose lists one is longer than the other is named with its line wherever it stands.
+#[test]
+fn a_history_and_its_times_of_different_lengths_are_refused_in_files_that_train_and_in_files_that_are_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let row = |i: usize| {
+        let split = ["train", "valid", "test"][(i / 7) % 3];
+        format!("{},{}|{},{}|{},100,{},{split}\n", i % 9, i % 5, i % 7, 10 + i % 80, 99, u8::from(i.is_multiple_of(3)))
+    };
+    let log = format!("item,watched,times,time,click,split\n{}", (0..300).map(row).collect::<String>());
+    write("log.csv", &log);
+    let recipe = r#"
+name = "times"
+source = [{ name = "log", file = "log.csv", types = { item = "text" } }]
+field = [
+    { column = "item", kind = "category", vocabulary = "video" },
+    { column = "watched", kind = "sequence", separator = "|", max_len = 4, keep = "last", vocabulary = "video" },
+    { column = "times", kind = "sequence", separator = "|", max_len = 4, keep = "last", ago = { of = "watched", from = "time" } },
+]
+label = [{ column = "click" }]
+split = { kind = "column", column = "split" }
+"#;
+    write("recipe.toml", recipe);
+    let small = "[train]\nepochs = 1\n[single-task]\ndim = 4\nbottom = [8]\ntower = [4]\ninterest = { candidates = { watched = \"item\" }, gaps = { watched = \"times\" } }\n";
+    write("small.toml", small);
+    let [recipe, small, out, input, output] = ["recipe.toml", "small.toml", "out", "rows.csv", "scores.csv"].map(path);
+    let train = ["train", "--recipe", &recipe, "--experiment", &small, "--model", "single-task", "--out", &out];
+    succeeds(&train);
+    let bundle = path("out/bundle.safetensors");
+    write("rows.csv", "item,watched,times,time\n1,2|3,80|90,100\n2,2|3,80,100\n");
+    let message = fails(&score(&bundle, &input, &output));
+    assert!(
+        message.contains("rows.csv:3: column 'times': expected a value for each of the 2 of 'watched', found 1"),
+        "{message}"
+    );
+    let skipped = [&score(&bundle, &input, &output)[..], &["--on-error", "skip"]].concat();
+    succeeds(&skipped);
+    assert_eq!(std::fs::read_to_string(&output).unwrap().lines().count(), 2, "the row that is sound");
+    write("log.csv", &log.replacen("|99,100", ",100", 1));
+    let message = fails(&train);
+    let expected = "log.csv:2: column 'times': expected a value for each of the 2 of \"watched\", found 1";
+    assert!(message.contains(expected), "{message}");
+}

@@ -25,9 +25,13 @@ pub enum BundleFault {
     },
     /// A bundle of another version of the format.
     #[error(
-        "format version {}, this program reads {} to {reads}: train or import the model again",
+        "format version {}, this program reads {} to {reads}: {}",
         found.map_or("none".into(), |found| found.to_string()),
-        super::OLDEST_VERSION
+        super::OLDEST_VERSION,
+        match found.is_some_and(|found| found > u64::from(*reads)) {
+            true => "this bundle was written by a newer version of stem; open it with that version, or train the model again with this one",
+            false => "train or import the model again",
+        }
     )]
     Version {
         /// As the manifest says; `None` where it says none.
@@ -54,10 +58,23 @@ pub enum BundleFault {
     /// Bytes that are not those that were written.
     #[error("its checksum is another: it was damaged or edited")]
     Checksum,
+    /// A manifest with a key or a name that this program does not know, such as that of a kind of labels, in a format that it reads: nothing of it is
+    /// left out by guess.
+    #[error(
+        "this bundle was written by a newer version of stem: its {part} has what this program does not know; open it with that version, or train the model again with this one{}",
+        if *part == "model" { "; or it is of another model than was asked for" } else { "" }
+    )]
+    Newer {
+        /// `"manifest"`, or `"model"` for the model's configuration in it.
+        part: &'static str,
+        /// What is not known, and what is.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A manifest that does not read.
     #[error("its manifest does not read")]
     Manifest(#[source] serde_json::Error),
-    /// A configuration that is not one of the type that was asked for: another model's, or an unknown one's.
+    /// A configuration that is not one of the type that was asked for.
     #[error("its model's configuration does not read")]
     Model(#[source] serde_json::Error),
     /// A schema, or a model, that nobody can use.
@@ -184,6 +201,19 @@ pub enum VocabularyFault {
 }
 
 impl BundleFault {
+    /// A part of the manifest that does not read. The bytes are those that were written, as their checksum says: what serde does not know, another version
+    /// does.
+    pub(super) fn of_part(part: &'static str, error: serde_json::Error) -> Self {
+        let told = error.to_string();
+        match part {
+            _ if told.starts_with("unknown field") || told.starts_with("unknown variant") => {
+                Self::Newer { part, source: error }
+            }
+            "model" => Self::Model(error),
+            _ => Self::Manifest(error),
+        }
+    }
+
     /// A parameter of a state's network.
     pub(super) fn of_state(state: usize, fault: ParameterFault) -> Self {
         let tensor = |name: String| format!("{}{}{name}", super::prefix(state), super::NETWORK);

@@ -69,6 +69,7 @@ pub(crate) const REMAINDERS: &str = "remainders";
 
 /// What a bundle says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Manifest {
     /// From [`OLDEST_VERSION`] to [`FORMAT_VERSION`].
@@ -98,6 +99,7 @@ pub struct Manifest {
 
 /// What packing its rows did to a bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Packed {
     /// Checksum of the bundle that it was made of.
     pub of: String,

@@ -109,9 +109,11 @@ impl<C: ModelSpec> Bundle<C> {
         }
         let checksum = expected.clone();
         let unusable = |e| BundleFault::Unusable(Box::new(e));
-        let manifest: Manifest = serde_json::from_value(loose).map_err(BundleFault::Manifest)?;
+        let of_part = |part| move |error| BundleFault::of_part(part, error);
+        let mut manifest: Manifest = serde_json::from_value(loose).map_err(of_part("manifest"))?;
+        let config: C = serde_json::from_value(manifest.model.clone()).map_err(of_part("model"))?;
+        tell_gaps(&mut manifest, &config);
         manifest.schema.check().map_err(unusable)?;
-        let config: C = serde_json::from_value(manifest.model.clone()).map_err(BundleFault::Model)?;
         config.check(&manifest.schema).map_err(unusable)?;
         check_states(&manifest)?;
         check_calibration(&manifest)?;
@@ -279,6 +281,18 @@ impl<C: ModelSpec> Bundle<C> {
             }
         }
         params::replace(network, values).map_err(|fault| BundleFault::of_state(state, fault))
+    }
+}
+
+/// Says in the schema which sequences stand beside which histories, where an older program has said so in the model's configuration alone. Such
+/// a program's golden rows are left out: it made lists of different lengths for them.
+fn tell_gaps(manifest: &mut Manifest, config: &impl ModelSpec) {
+    for (history, gaps) in config.front().interest.iter().flat_map(|interest| &interest.gaps) {
+        let field = manifest.schema.fields.iter_mut().find(|field| field.name == *gaps && field.beside.is_none());
+        if let Some(field) = field {
+            field.beside = Some(history.clone());
+            manifest.golden = None;
+        }
     }
 }
 

@@ -136,16 +136,20 @@ impl InterestConfig {
             let expected = format!("the name of a history that has a candidate: {names}");
             require("interest.gaps", history, expected, self.candidates.contains_key(history))?;
             let [of_history, of_gaps] = [named("interest.gaps", history, schema)?, named(&key, gaps, schema)?]
-                .map(|place| schema.fields[place].kind.clone());
+                .map(|place| &schema.fields[place]);
+            let expected = format!(
+                "a sequence whose `ago` in the recipe is of '{history}': then both have as many values in every row"
+            );
+            let is_beside = of_gaps.beside.as_ref() == Some(history);
+            let [of_history, of_gaps] = [&of_history.kind, &of_gaps.kind];
+            require(&key, gaps, expected, is_beside)?;
             let FieldKind::Sequence { max_len, keep, .. } = of_history else { continue }; // its candidate says so
-            let beside = match of_gaps {
-                FieldKind::Sequence { max_len: own, keep: own_keep, .. } => {
-                    (own, own_keep) == (max_len, keep) && gaps != history
-                }
+            let alike = match of_gaps {
+                FieldKind::Sequence { max_len: own, keep: own_keep, .. } => (own, own_keep) == (max_len, keep),
                 _ => false,
             };
-            let expected = format!("a sequence beside '{history}': `max_len = {max_len}` and the same `keep`");
-            require(&key, gaps, expected, beside)?;
+            let expected = format!("a sequence like '{history}': `max_len = {max_len}` and the same `keep`");
+            require(&key, gaps, expected, alike)?;
         }
         check_widths("interest.hidden", &self.hidden, 1)?;
         self.block.map_or(Ok(()), |block| block.check(dim))?;

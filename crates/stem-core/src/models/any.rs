@@ -138,9 +138,8 @@ pub struct AnyModel {
 }
 
 impl AnyModel {
-    /// What the wiring reads.
-    fn read(&self, x: Pooled) -> Pooled {
-        let x = self.front.forward(x);
+    /// The same with the gates of towers beside it.
+    fn gated(&self, x: Pooled) -> Pooled {
         match self.towers.as_ref().map(|towers| towers.forward(&x)) {
             Some(gates) => x.gating_towers(gates),
             None => x,
@@ -150,11 +149,11 @@ impl AnyModel {
 
 impl Model for AnyModel {
     fn forward(&self, x: Pooled) -> Tensor<2> {
-        self.model.forward(self.read(x))
+        self.model.forward(self.gated(self.read(x)))
     }
 
     fn gates(&self, x: Pooled) -> Vec<Tensor<3>> {
-        self.model.gates(self.front.forward(x))
+        self.model.gates(self.read(x))
     }
 
     fn penalty(&self, logits: &Tensor<2>) -> Option<Tensor<1>> {
@@ -162,7 +161,15 @@ impl Model for AnyModel {
     }
 
     fn forward_penalized(&self, x: Pooled) -> (Tensor<2>, Option<Tensor<1>>) {
-        self.model.forward_penalized(self.read(x))
+        self.forward_read(self.read(x))
+    }
+
+    fn read(&self, x: Pooled) -> Pooled {
+        self.front.forward(x)
+    }
+
+    fn forward_read(&self, x: Pooled) -> (Tensor<2>, Option<Tensor<1>>) {
+        self.model.forward_penalized(self.gated(x))
     }
 }
 

@@ -86,6 +86,17 @@ pub trait Model: Module + ModuleDisplay + Sync + 'static {
         let penalty = self.penalty(&logits);
         (logits, penalty)
     }
+
+    /// The first part of [`forward_penalized`](Self::forward_penalized): what stands before the model's own wiring, which reads other embeddings in
+    /// the place of those of `x`, as many and as wide. Nothing by default.
+    fn read(&self, x: Pooled) -> Pooled {
+        x
+    }
+
+    /// The second part: of what [`read`](Self::read) gives.
+    fn forward_read(&self, x: Pooled) -> (Tensor<2>, Option<Tensor<1>>) {
+        self.forward_penalized(x)
+    }
 }
 
 /// A model's configuration: what is written in an experiment's TOML and in a bundle's manifest.

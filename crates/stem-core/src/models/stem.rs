@@ -20,12 +20,12 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::layered::FirstInput;
-use super::{Layered, LayeredSizes, Model, ModelSpec, NetworkSize, check_size};
+use super::{Layered, LayeredSizes, Model, ModelSpec, NetworkSize, check_size, last};
 use crate::embedding::Pooled;
 use crate::error::{Result, require};
 use crate::experts::Streams;
 use crate::front::FrontConfig;
-use crate::layer::{GateInput, LayerShape, Reach, Wiring};
+use crate::layer::{GateInput, Layer, LayerShape, Reach, Wiring};
 use crate::mlp::HiddenConfig;
 use crate::own_residual::OwnResidual;
 use crate::schema::{Schema, Task};
@@ -71,6 +71,8 @@ pub struct StemConfig {
     pub auxiliary: Vec<String>,
     /// Tasks, by name, that have one embedding together, and whose losses change each other's experts. Who is named nowhere has one by itself.
     pub groups: Vec<Vec<String>>,
+    /// Experts of each group below the tasks' layers, which then read what comes of those and of shared ones (HoME's meta experts); 0 is no such level.
+    pub meta_experts: usize,
 }
 
 keys_with_front!(StemConfig);
@@ -115,6 +117,7 @@ impl From<LayeredSizes> for StemConfig {
             task_embeddings: true,
             auxiliary: Vec::new(),
             groups: Vec::new(),
+            meta_experts: 0,
         }
     }
 }
@@ -140,8 +143,16 @@ impl StemConfig {
         self.shared_dim.unwrap_or(self.dim)
     }
 
-    /// The first layer reads embeddings. Where tasks have none of their own, every stream of it is the shared one.
+    /// What the tasks' first layer reads: embeddings, or what the meta experts make of them.
     fn first(&self, schema: &Schema) -> FirstInput {
+        match (self.meta_experts, last(&self.experts)) {
+            (0, _) => self.embedded(schema),
+            (_, hidden) => FirstInput { tasks: hidden, shared: Some(hidden) },
+        }
+    }
+
+    /// The widths of embeddings. Where tasks have none of their own, every stream is the shared one.
+    fn embedded(&self, schema: &Schema) -> FirstInput {
         let fields = schema.fields.len();
         let shared = fields * self.shared_width();
         let tasks = if self.task_embeddings { fields * self.dim } else { shared };
@@ -153,6 +164,14 @@ impl StemConfig {
         let once = l == 0 && !self.task_embeddings;
         let gate_input = if once { GateInput::Own } else { self.gate_input };
         Wiring { reach: self.reach, gate_input, stop_gradient: self.stop_gradient, own_residual: self.own_residual }
+    }
+
+    /// The level below the tasks' layers: a stream for each group, which reads its own experts and the shared ones, and a shared stream, which reads all.
+    fn meta<'a>(&'a self, sizes: &'a LayeredSizes, schema: &'a Schema) -> Option<LayerShape<'a>> {
+        let wiring = Wiring { reach: Reach::GroupAndShared, ..self.wiring(0) };
+        let layer = sizes.layer(0, self.embedded(schema), wiring, schema);
+        let (tasks, specific) = (self.task_groups(schema), self.meta_experts);
+        (specific > 0).then_some(LayerShape { tasks, specific, followed: true, ..layer })
     }
 
     /// Whether the first layer's gates read `x_t + x_S`, which is then taken from the table at once.
@@ -217,6 +236,21 @@ impl StemConfig {
         require("groups", together.map_or("", String::as_str), alone, together.is_none())
     }
 
+    /// Meta experts are of groups that mean something, and have a shared stream beside them.
+    fn check_meta(&self) -> Result<()> {
+        check_size("meta_experts", self.meta_experts, 0)?;
+        if self.meta_experts == 0 {
+            return Ok(());
+        }
+        let found = self.meta_experts;
+        let are_some = self.groups.iter().any(|group| group.len() > 1);
+        require("meta_experts", found, "0 without `groups` of labels, of which one has two or more", are_some)?;
+        let shared = "0 where shared_embedding is false: tasks' layers read what is shared of them";
+        require("meta_experts", found, shared, self.shared_embedding)?;
+        let auxiliary = "0 beside `auxiliary` labels, which read all experts";
+        require("meta_experts", found, auxiliary, self.auxiliary.is_empty())
+    }
+
     /// Which group each task is of, counted in the order of their first tasks. `[T]`
     fn group_of_tasks(&self, schema: &Schema) -> Vec<usize> {
         let group = |name: &String| self.groups.iter().position(|group| group.contains(name));
@@ -270,6 +304,7 @@ impl ModelSpec for StemConfig {
         self.check_embeddings()?;
         self.check_auxiliary(schema)?;
         self.check_groups(schema)?;
+        self.check_meta()?;
         let needs_shared = self.reach == Reach::OwnAndShared && self.shared_embedding;
         if needs_shared { sizes.check_shared_stream() } else { Ok(()) }
     }
@@ -289,12 +324,15 @@ impl ModelSpec for StemConfig {
 
     fn size(&self, schema: &Schema) -> NetworkSize {
         let (sizes, groups, auxiliary) = (self.sizes(), self.group_of_tasks(schema), self.auxiliary_tasks(schema));
-        sizes.size(self.layers(&sizes, (&groups, &auxiliary), schema), schema)
+        let meta = self.meta(&sizes, schema).map(|layer| layer.size()).unwrap_or_default();
+        meta + sizes.size(self.layers(&sizes, (&groups, &auxiliary), schema), schema)
     }
 
     fn init(&self, schema: &Schema, rng: &mut ChaCha8Rng, device: &Device) -> Stem {
         let (sizes, groups, auxiliary) = (self.sizes(), self.group_of_tasks(schema), self.auxiliary_tasks(schema));
+        let meta = self.meta(&sizes, schema).map(|layer| layer.init(rng, device));
         Stem {
+            meta,
             net: sizes.init(self.layers(&sizes, (&groups, &auxiliary), schema), schema, rng, device),
             task_groups: self.task_groups(schema),
             gates_read_sums: self.gates_read_sums(),
@@ -318,6 +356,7 @@ impl ModelSpec for StemConfig {
 /// Layers on the embeddings of tasks and the shared one.
 #[derive(Module, Debug)]
 pub struct Stem {
+    meta: Option<Layer>,
     net: Layered,
     task_groups: usize,
     gates_read_sums: bool,
@@ -327,11 +366,26 @@ pub struct Stem {
 }
 
 impl Stem {
+    /// What the tasks' layers read.
     fn streams(&self, x: &Pooled) -> Streams {
+        let Some(meta) = &self.meta else { return self.embedded(x, &self.groups) };
+        let each: Vec<usize> = (0..self.task_groups).collect();
+        let m = meta.forward(&self.embedded(x, &each)); // [G, B, H], [1, B, H]
+        let of_task = |&g: &usize| m.tasks.clone().slice_dim(0, g..g + 1);
+        let tasks = if self.groups == each {
+            m.tasks.clone()
+        } else {
+            Tensor::cat(self.groups.iter().map(of_task).collect(), 0)
+        };
+        Streams { tasks, ..m } // [T, B, H]
+    }
+
+    /// Embeddings of these groups, and the shared one.
+    fn embedded(&self, x: &Pooled, groups: &[usize]) -> Streams {
         if self.gates_read_sums {
             let s = self.task_groups;
-            let own = self.groups.iter().map(|&g| vec![g]).collect(); // x_t
-            let both = self.groups.iter().map(|&g| vec![g, s]).collect(); // x_t + x_S
+            let own = groups.iter().map(|&g| vec![g]).collect(); // x_t
+            let both = groups.iter().map(|&g| vec![g, s]).collect(); // x_t + x_S
             let [tasks, shared, sums] = x.streams([own, vec![vec![s]], both]);
             return Streams { tasks, shared: Some(shared), sums: Some(sums) };
         }
@@ -339,7 +393,7 @@ impl Stem {
         let tasks = match (&shared, self.task_groups) {
             (Some(shared), 0) => shared.clone(),
             _ => {
-                let [tasks] = x.streams([self.groups.iter().map(|&g| vec![g]).collect()]);
+                let [tasks] = x.streams([groups.iter().map(|&g| vec![g]).collect()]);
                 tasks // [T, B, F * D]
             }
         };

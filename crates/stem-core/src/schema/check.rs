@@ -87,6 +87,14 @@ impl Schema {
                     "field '{name}' tells how long ago its values were, and is no sequence of two columns, times and the row's time"
                 ));
             }
+            if let Some(of) = &field.beside {
+                let other = self.fields.iter().find(|other| other.name == *of && other.beside.is_none());
+                if !sequence || !other.is_some_and(|other| matches!(other.kind, FieldKind::Sequence { .. })) {
+                    return Err(format!(
+                        "field '{name}' stands beside '{of}': both have to be sequences, and that one beside none"
+                    ));
+                }
+            }
             if field.columns.len() > 1 && !crossed && !told {
                 return Err(format!("field '{name}' reads {} columns and does not cross them", field.columns.len()));
             }
@@ -192,6 +200,15 @@ mod tests {
         crossed.fields[0].transforms = vec![Transform::Cross { keys: vec![KeyKind::Texts; 2] }];
         crossed.check().unwrap();
         assert!(crossed.is_null(&Value::Null) && crossed.is_null("") && !crossed.is_null(0));
+        let mut beside = schema();
+        beside.fields.push(Field::sequence("ago", 1, 3).beside("tags"));
+        beside.check().unwrap();
+        for of in ["user", "ago", "tgas"] {
+            refused(
+                |s| s.fields.push(Field::sequence("ago", 1, 3).beside(of)),
+                &format!("field 'ago' stands beside '{of}': both have to be sequences, and that one beside none"),
+            );
+        }
         refused(|s| s.fields.clear(), "it has no fields: name at least one");
         refused(|s| s.tasks.clear(), "it has no tasks: name at least one label");
         refused(|s| s.fields[1].name = "user".into(), "field 'user' appears twice");

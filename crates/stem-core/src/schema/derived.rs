@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a column is computed from those of a raw table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Derived {
     /// The expression of the recipe's SELECT.

@@ -1,6 +1,8 @@
 //! One input feature: what it holds, which columns it reads, and how it is turned into slots.
 
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 
 use crate::transform::Transform;
 use crate::value::Value;
@@ -124,9 +126,40 @@ pub struct Field {
     /// What is done to a value, to each value of a sequence, before it is looked up or weighed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transforms: Vec<Transform>,
+    /// The sequence that this one stands beside, by name: it has a value for each value of that one, and a row in which it has not is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
     /// Stands in for null, as a raw value. Without it a null category is "unseen", a null sequence is empty and a null number weighs 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
+}
+
+/// The keys that a field may have, those of its kind among them.
+const KEYS: &[&str] = &[
+    "name",
+    "kind",
+    "max_len",
+    "pooling",
+    "keep",
+    "mean",
+    "std",
+    "len",
+    "vocabulary",
+    "separator",
+    "columns",
+    "transforms",
+    "beside",
+    "default",
+];
+
+/// Reads fields and refuses keys that none has, which serde cannot do where the keys of a kind stand among others.
+pub(super) fn read<'de, D: Deserializer<'de>>(fields: D) -> Result<Vec<Field>, D::Error> {
+    let fields: Vec<Map<String, Json>> = Vec::deserialize(fields)?;
+    let field = |field: Map<String, Json>| match field.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        Some(key) => Err(D::Error::unknown_field(key, KEYS)),
+        None => serde_json::from_value(Json::Object(field)).map_err(D::Error::custom),
+    };
+    fields.into_iter().map(field).collect()
 }
 
 impl Field {
@@ -139,6 +172,7 @@ impl Field {
             separator: None,
             columns: vec![],
             transforms: vec![],
+            beside: None,
             default: None,
         }
     }
@@ -179,6 +213,13 @@ impl Field {
     #[must_use]
     pub fn transformed(mut self, step: Transform) -> Self {
         self.transforms.push(step);
+        self
+    }
+
+    /// Stands beside another sequence, with a value for each value of it.
+    #[must_use]
+    pub fn beside(mut self, sequence: impl Into<String>) -> Self {
+        self.beside = Some(sequence.into());
         self
     }
 

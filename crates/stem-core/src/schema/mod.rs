@@ -74,6 +74,7 @@ impl VocabularySpec {
 #[non_exhaustive]
 pub struct Schema {
     /// `F` fields, in the order of their columns in `x_k`.
+    #[serde(deserialize_with = "field::read")]
     pub fields: Vec<Field>,
     /// Blocks of the one table, in order.
     pub vocabularies: Vec<VocabularySpec>,

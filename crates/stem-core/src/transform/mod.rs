@@ -25,7 +25,7 @@ use crate::value::Value;
 /// assert_eq!(Transform::all(&steps, "x".into()), Err("a finite number"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
+#[serde(tag = "step", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Transform {
     /// A list of one value a column becomes one text: the keys of all columns, U+001F between them; null where one of them is.

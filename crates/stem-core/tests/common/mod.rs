@@ -93,6 +93,8 @@ pub fn stem_ablations() -> Vec<StemConfig> {
         StemConfig { auxiliary: vec!["love".into()], shared_dim: Some(7), ..base.clone() },
         grouped(),
         StemConfig { reach: Reach::GroupAndShared, shared_dim: Some(7), ..grouped() },
+        StemConfig { meta_experts: 2, reach: Reach::GroupAndShared, ..grouped() },
+        StemConfig { meta_experts: 1, shared_experts: 0, shared_dim: Some(7), ..grouped() },
     ]
 }
 

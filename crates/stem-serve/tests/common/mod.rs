@@ -32,6 +32,13 @@ pub fn schema() -> Schema {
     Schema::new(fields, vocabularies.into(), ["like", "love"].map(Task::new).into()).grouped_by("user")
 }
 
+/// The same, with marks (of the users' vocabulary) of which there is one for each tag.
+pub fn with_marks() -> Schema {
+    let mut schema = schema();
+    schema.fields.push(Field::sequence("marks", 0, 3).beside("tags"));
+    schema
+}
+
 pub fn stem() -> ModelConfig {
     ModelConfig::Stem(StemConfig {
         dim: 4,

@@ -9,17 +9,22 @@
 //! | [`GradNorm`] | `w_t` learned so that tasks' gradients train at like rates | Chen et al., ICML 2018 |
 //! | [`PcGrad`] | gradients that point against each other are projected apart | Yu et al., NeurIPS 2020 |
 //!
-//! All but the last two cost nothing; those need every task's gradient alone, that is a forward and a backward pass per task, in
+//! | [`MultiBalance`] | gradients are brought to one size, or mixed to the shortest, at the embeddings that tasks share | He et al., 2024 |
+//!
+//! All but the last three cost nothing; those need every task's gradient alone, that is a forward and a backward pass per task, in
 //! each of which batch normalisation moves its running statistics.
 
 mod famo;
 mod grad_norm;
+mod multi_balance;
 mod pc_grad;
 mod tchebycheff;
 mod uncertainty;
 
 pub use famo::Famo;
 pub use grad_norm::GradNorm;
+pub use multi_balance::MultiBalance;
+pub(crate) use multi_balance::shared_groups;
 pub use pc_grad::PcGrad;
 pub use tchebycheff::Tchebycheff;
 pub use uncertainty::Uncertainty;
@@ -72,6 +77,15 @@ pub enum BalanceConfig {
     },
     /// Projection of conflicting gradients.
     PcGrad {},
+    /// MultiBalance.
+    MultiBalance {
+        /// How much of a gradient's mean norm stays in a step.
+        #[serde(default = "multi_balance::default_decay")]
+        decay: f64,
+        /// Whether gradients are mixed so that their sum is the shortest.
+        #[serde(default)]
+        min_norm: bool,
+    },
 }
 
 impl Default for BalanceConfig {
@@ -90,6 +104,7 @@ impl BalanceConfig {
             BalanceConfig::Stch { .. } => "stch",
             BalanceConfig::GradNorm { .. } => "grad-norm",
             BalanceConfig::PcGrad {} => "pc-grad",
+            BalanceConfig::MultiBalance { .. } => "multi-balance",
         }
     }
 
@@ -119,6 +134,9 @@ impl BalanceConfig {
                 least("balance.alpha", alpha)?;
                 least("balance.rate", rate)
             }
+            BalanceConfig::MultiBalance { decay, .. } => {
+                require("balance.decay", decay, "a number of 0 or more and below 1", (0.0..1.0).contains(&decay))
+            }
         }
     }
 }
@@ -127,11 +145,11 @@ impl BalanceConfig {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct BalanceState {
-    /// `s_t` of uncertainty weighting, `w_t` of GradNorm, FAMO and STCH. `[T]`
+    /// `s_t` of uncertainty weighting, `w_t` of GradNorm, FAMO and STCH, `m_t` of MultiBalance. `[T]`
     values: Vec<f32>,
     /// `L_t(0)` of GradNorm. `[T]`
     first: Option<Vec<f32>>,
-    /// What else FAMO and STCH have of every task, in the order in which they name it. `[T]` each
+    /// What else FAMO, STCH and MultiBalance have of every task, in the order in which they name it. `[T]` each
     more: Vec<Vec<f32>>,
     /// Steps of STCH's warm-up.
     steps: usize,
@@ -159,11 +177,13 @@ pub enum Balance {
     GradNorm(GradNorm),
     /// PCGrad.
     PcGrad(PcGrad),
+    /// MultiBalance.
+    MultiBalance(MultiBalance),
 }
 
 impl Balance {
-    /// Starts with equal weights for `tasks` tasks.
-    pub fn new(config: BalanceConfig, tasks: usize, seed: u64, device: &Device) -> Self {
+    /// Starts with equal weights for `tasks` tasks of a model whose embedding groups `shared` no task has to itself: `multi-balance` balances there.
+    pub fn at(shared: &[usize], config: BalanceConfig, tasks: usize, seed: u64, device: &Device) -> Self {
         match config {
             BalanceConfig::Fixed {} => Balance::Fixed,
             BalanceConfig::Uncertainty { rate } => Balance::Uncertainty(Uncertainty::new(rate, tasks, device)),
@@ -171,7 +191,15 @@ impl Balance {
             BalanceConfig::Stch { mu, warm_up } => Balance::Tchebycheff(Tchebycheff::new(mu, warm_up, tasks, device)),
             BalanceConfig::GradNorm { alpha, rate } => Balance::GradNorm(GradNorm::new(alpha, rate, tasks, device)),
             BalanceConfig::PcGrad {} => Balance::PcGrad(PcGrad::new(seed)),
+            BalanceConfig::MultiBalance { decay, min_norm } => {
+                Balance::MultiBalance(MultiBalance::new(decay, min_norm, shared.to_vec(), tasks))
+            }
         }
+    }
+
+    /// The same of a model of one embedding, which all tasks share.
+    pub fn new(config: BalanceConfig, tasks: usize, seed: u64, device: &Device) -> Self {
+        Self::at(&[0], config, tasks, seed, device)
     }
 
     /// The gradients of a step, balanced; changes the balance, not the weights.
@@ -210,6 +238,11 @@ impl Balance {
                 let (losses, apart) = apart(state, batch, objective);
                 (losses, sum(balance.project(apart), None))
             }
+            Balance::MultiBalance(balance) => {
+                let at = (balance.shared.clone(), balance.min_norm);
+                let mut weigh = |products: &[Vec<f64>]| balance.weigh(products, &objective.task_weights);
+                state.gradients_weighed_at(batch, objective, (&at.0, at.1), &mut weigh)
+            }
         };
         state.regularize(losses, gradients, objective)
     }
@@ -235,6 +268,9 @@ impl Balance {
             Balance::PcGrad(balance) => {
                 BalanceState { drawn: Some(balance.rng.get_word_pos() as u64), ..BalanceState::default() }
             }
+            Balance::MultiBalance(MultiBalance { norms, weights, .. }) => {
+                BalanceState { values: weights.clone(), more: vec![norms.clone()], ..BalanceState::default() }
+            }
         }
     }
 
@@ -259,6 +295,10 @@ impl Balance {
                 balance.first = state.first.as_ref().map(tensor);
             }
             Balance::PcGrad(balance) => balance.rng.set_word_pos(u128::from(state.drawn.unwrap_or(0))),
+            Balance::MultiBalance(MultiBalance { norms, weights, .. }) => {
+                weights.clone_from(&state.values);
+                state.more.iter().for_each(|values| norms.clone_from(values));
+            }
         }
     }
 
@@ -270,6 +310,7 @@ impl Balance {
             Balance::Famo(balance) => balance.weights(),
             Balance::Tchebycheff(balance) => balance.weights(),
             Balance::GradNorm(balance) => balance.weights(),
+            Balance::MultiBalance(balance) => return Some(balance.weights().to_vec()),
         };
         Some(weights.into_data().try_into_vec().expect("weights are f32"))
     }

@@ -141,12 +141,26 @@ impl Gathered {
         }
     }
 
+    /// How much of the batch's rows are here: the share of a mean over rows.
+    pub(super) fn share_of(&self, part: &Part) -> f64 {
+        if self.home.is_some() { part.rows as f64 / self.rows.max(1) as f64 } else { 1.0 }
+    }
+
+    /// Numbers that every rank has a part of, in the order of the ranks.
+    pub(super) fn sum_few(&self, values: &mut [f64]) {
+        if let Some(home) = &self.home {
+            sum_few(&*home.shard.ranks, values);
+        }
+    }
+
     /// A number that every rank has a part of, in the order of the ranks. `[1]`
     pub(super) fn sum(&self, own: Tensor<1>) -> Tensor<1> {
-        let Some(home) = &self.home else { return own };
+        if self.home.is_none() {
+            return own;
+        }
         let device = own.device();
         let mut sum = [f64::from(own.into_scalar::<f32>())];
-        sum_few(&*home.shard.ranks, &mut sum);
+        self.sum_few(&mut sum);
         Tensor::from_floats([sum[0] as f32], &device)
     }
 }

@@ -3,6 +3,7 @@
 //! Over several [ranks](crate::ranks) a rank has a part of the batch and a part of the table. Gathering fetches rows from where they live, a
 //! backward pass ends with the sums over ranks, and the update is where the rows are; the equations are the same.
 
+mod at_shared;
 mod gathered;
 mod over_ranks;
 mod saved;
@@ -15,13 +16,13 @@ pub(crate) use saved::OTHER_OPTIMIZER;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use stem_core::loss::{Criterion, Targets};
 use stem_core::models::{Model, ModelSpec};
-use stem_core::nn::{DistinctRows, EmbeddingTable, SlotLayout, sum_by_row, upload, upload_index};
+use stem_core::nn::{DistinctRows, EmbeddingTable, Pooled, SlotLayout, sum_by_row, upload, upload_index};
 use stem_core::parts::{self, Parts};
 use stem_core::precision::{self, Precision};
 use stem_core::{Batch, Schema, params};
@@ -327,24 +328,8 @@ impl<M: Model> TrainState<M> {
     /// The same of a part of a batch.
     fn backward(&self, part: &Part, share: Share, weigh: Option<&mut Weigh<'_>>) -> Backward {
         let span = trace_span!("forward").entered();
-        let (on_host, weights) = (self.table.rows().is_on_host(), part.weights.clone().autodiff());
-        // The leaf: distinct rows, or off the host the row of each slot, for there the backward of a gather is one thread a column.
-        let (rows, x) = if on_host {
-            let rows = part.values.clone().autodiff().require_grad(); // [U, W]
-            let x = self.layout.pool(rows.clone(), part.inverse.clone().autodiff(), weights);
-            (rows, x.with_distinct(part.distinct.clone()))
-        } else {
-            let rows = part.values.clone().select(0, part.inverse.clone()).autodiff().require_grad(); // [B * S, W]
-            (rows.clone(), self.layout.pool_slots(rows, weights))
-        };
-        let forward = || {
-            let (logits, penalty) = precision::with(self.precision, || self.network.forward_penalized(x)); // [B, L], [1]
-            (penalty, self.criterion.forward(logits, &part.targets)) // [1], [T]
-        };
-        let (model_penalty, tasks) = match &self.others {
-            Some(others) => parts::with(others.clone(), part.rows == 0, forward),
-            None => forward(),
-        };
+        let (rows, x) = self.leaf(part);
+        let (model_penalty, tasks) = self.losses(part, || self.network.forward_penalized(x)); // [1], [T]
         let weights = match weigh {
             Some(weigh) => share.weights.clone() * weigh(&tasks.clone().inner(), &share.weights),
             None => share.weights,
@@ -359,10 +344,44 @@ impl<M: Model> TrainState<M> {
         drop(span);
         let _span = trace_span!("backward").entered();
         let mut grads = loss.backward();
-        let rows = rows.grad_remove(&mut grads).expect("every loss reads the rows");
-        let rows = if on_host { rows } else { sum_by_row(rows, &part.distinct.by_row) }; // [U, W]
+        let rows = self.of_leaf(&rows, &mut grads, part).expect("every loss reads the rows"); // [U, W]
         let network = NetworkGradients::take(&self.network, &mut grads);
         Backward { tasks: tasks.inner(), penalty, rows, network }
+    }
+
+    /// What is differentiated, and what a model reads of it. The leaf is the distinct rows `[U, W]`, or off the host the row of each slot `[B * S, W]`,
+    /// for there the backward of a gather is one thread a column.
+    fn leaf(&self, part: &Part) -> (Tensor<2>, Pooled) {
+        let weights = part.weights.clone().autodiff();
+        if self.table.rows().is_on_host() {
+            let rows = part.values.clone().autodiff().require_grad();
+            let x = self.layout.pool(rows.clone(), part.inverse.clone().autodiff(), weights);
+            return (rows, x.with_distinct(part.distinct.clone()));
+        }
+        let rows = part.values.clone().select(0, part.inverse.clone()).autodiff().require_grad();
+        (rows.clone(), self.layout.pool_slots(rows, weights))
+    }
+
+    /// The gradient of the distinct rows; `None` where the loss does not reach them. `[U, W]`
+    fn of_leaf(&self, leaf: &Tensor<2>, grads: &mut Gradients, part: &Part) -> Option<Tensor<2>> {
+        let rows = leaf.grad_remove(grads)?;
+        Some(if self.table.rows().is_on_host() { rows } else { sum_by_row(rows, &part.distinct.by_row) })
+    }
+
+    /// The model's penalty and the tasks' losses of a forward `[B, L]`. `[1]`, `[T]`
+    fn losses(
+        &self,
+        part: &Part,
+        forward: impl FnOnce() -> (Tensor<2>, Option<Tensor<1>>),
+    ) -> (Option<Tensor<1>>, Tensor<1>) {
+        let losses = || {
+            let (logits, penalty) = precision::with(self.precision, forward); // [B, L], [1]
+            (penalty, self.criterion.forward(logits, &part.targets))
+        };
+        match &self.others {
+            Some(others) => parts::with(others.clone(), part.rows == 0, losses),
+            None => losses(),
+        }
     }
 
     /// Adds what L2 adds: `lambda rows` and `mu weights`, on everything the loss reaches.

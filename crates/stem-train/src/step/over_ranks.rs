@@ -159,10 +159,7 @@ impl<M: Model> TrainState<M> {
         share: Share,
         weigh: Option<&mut Weigh<'_>>,
     ) -> (Losses, StepGradients) {
-        let (device, [_, width]) = (self.device(), self.table.rows().dims());
-        let tasks = self.criterion.tasks();
-        let floats = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("gradients are f32");
-        let (mut rows, mut network, mut losses) = (Vec::new(), NetworkGradients::default(), vec![0.0; tasks + 1]);
+        let (device, tasks) = (self.device(), self.criterion.tasks());
         let mut weigh = weigh.map(|weigh| {
             |own: &Tensor<1>, weights: &Tensor<1>| {
                 let own: Vec<f32> = own.to_data().try_into_vec().expect("losses are f32");
@@ -171,18 +168,33 @@ impl<M: Model> TrainState<M> {
                 weigh(&Tensor::from_floats(of_all.as_slice(), &device), weights)
             }
         });
+        let mut found = None;
         if let Some(part) = &batch.part {
-            let own = part.rows as f64 / batch.rows.max(1) as f64; // the model's penalty is a mean over rows
+            let own = batch.share_of(part);
             let share = Share { penalty: share.penalty * own, ..share };
-            let found = self.backward(part, share, weigh.as_mut().map(|weigh| weigh as &mut Weigh<'_>));
-            let of_part = Backward { penalty: found.penalty * own, ..found };
-            losses = Tensor::cat(vec![of_part.tasks, of_part.penalty], 0)
-                .into_data()
-                .try_into_vec()
-                .expect("losses are f32");
-            (rows, network) = (floats(of_part.rows), of_part.network);
+            let of_part = self.backward(part, share, weigh.as_mut().map(|weigh| weigh as &mut Weigh<'_>));
+            found = Some(Backward { penalty: of_part.penalty * own, ..of_part });
         } else if let Some(weigh) = &mut weigh {
             weigh(&Tensor::zeros([tasks], &device), &share.weights); // all ranks learn the same
+        }
+        self.together(home, batch, found)
+    }
+
+    /// The gradients of rows go where those live, and all else is summed; a rank without rows has found nothing.
+    pub(super) fn together(
+        &self,
+        home: &Arc<Home>,
+        batch: &Gathered,
+        found: Option<Backward>,
+    ) -> (Losses, StepGradients) {
+        let (device, [_, width]) = (self.device(), self.table.rows().dims());
+        let tasks = self.criterion.tasks();
+        let (mut rows, mut network, mut losses) = (Vec::new(), NetworkGradients::default(), vec![0.0; tasks + 1]);
+        if let Some(found) = found {
+            let told = Tensor::cat(vec![found.tasks, found.penalty], 0);
+            losses = told.into_data().try_into_vec().expect("losses are f32");
+            rows = found.rows.into_data().try_into_vec().expect("gradients are f32");
+            network = found.network;
         }
         let rows = home.shard.send_home(&home.asked, &rows, width); // [O, W]
         let mut all = network.flat(&self.network);

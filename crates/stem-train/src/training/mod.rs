@@ -10,7 +10,7 @@ use stem_core::nn::seed_dropout;
 use stem_core::{Batch, Task, fused};
 use stem_data::{Bar, BatchPlan, Batches, Dataset, EpochRows, Split, part_of};
 
-use crate::balance::Balance;
+use crate::balance::{Balance, shared_groups};
 use crate::checkpoint::{self, Change, Checkpoints};
 use crate::config::TrainConfig;
 use crate::counts::RowCounts;
@@ -93,7 +93,7 @@ impl<'l, C: ModelSpec> Training<'l, C> {
             losses: LossMeter::new(schema, state.table.rows().is_on_host()),
             state: Some(state),
             schedule: RateSchedule::new(schedule, learning_rate, warm_up_steps, config.planned_steps(dataset)),
-            balance: Balance::new(balance, tasks.len(), seed, device),
+            balance: Balance::at(&shared_groups(&learner.spec, schema), balance, tasks.len(), seed, device),
             prior: learned_prior(learner)?,
             unseen: Unseen::new(config.unseen, dataset)?,
             unseen_domain: match learner.start.is_some() || learner.ranks.is_several() {

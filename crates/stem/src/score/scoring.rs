@@ -300,9 +300,13 @@ fn in_table(chunk: &Chunk, first: usize, error: stem_data::Error) -> Box<dyn std
 
 /// The same of the model's errors.
 fn in_file(chunk: &Chunk, first: usize, error: stem_core::Error) -> Box<dyn std::error::Error> {
-    use stem_core::Error::{MissingColumn, WrongType};
+    use stem_core::Error::{Beside, MissingColumn, WrongType};
     match error {
         WrongType { column, row, expected, found } => chunk.value_error(first + row, &column, expected, found).into(),
+        Beside { field, row, found, of, expected } => {
+            let expected = format!("a value for each of the {expected} of '{of}'");
+            chunk.value_error(first + row, &field, expected, found.to_string()).into()
+        }
         MissingColumn { column, row, columns } => {
             let (path, place) = chunk.place(first + row);
             format!("{}{place}: there is no column '{column}'; the model reads: {columns}", path.display()).into()
