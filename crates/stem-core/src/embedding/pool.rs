@@ -8,7 +8,7 @@ use stem_kernels::bag::{BagLayout, ColumnGroups};
 
 use super::{DistinctRows, StoredTable, upload_rows};
 use crate::forward::upload_index;
-use crate::fused::{self, Slots};
+use crate::fused::{self, Attended, HistoryValues, Scores, Slots};
 use crate::schema::Schema;
 
 /// Which slots make which field, and which columns of a table row make which group.
@@ -142,6 +142,24 @@ impl Pooled {
         };
         let rows = rows.reshape([batch, length, widths.len(), widths[0]]).permute([2, 0, 1, 3]); // [G, B, L, D]
         rows.reshape([widths.len(), batch, length * widths[0]])
+    }
+
+    /// `x`, fields' vectors of all groups, with what is read of a history by attention in its place: of table rows, or of `given` values `[G, B, L * D]`.
+    /// `None` where there is no such op. `[G, B, F * D]`
+    pub(crate) fn attended(
+        &self,
+        x: &Tensor<3>,
+        given: Option<&Tensor<3>>,
+        scores: Scores,
+        how: &Attended,
+    ) -> Option<Tensor<3>> {
+        let from = match (given, &self.rows) {
+            (Some(k), _) => HistoryValues::Given(k),
+            (None, Rows::Tensor(rows, index)) => HistoryValues::Rows(rows, index, self.distinct.as_ref()),
+            (None, Rows::Stored(rows, index)) => HistoryValues::Stored(rows, index),
+            (None, Rows::OfSlots(_)) => return None,
+        };
+        fused::attended(x, from, &self.weights, scores, how)
     }
 
     /// 1 for the slots that are kept, 0 for others. `[1, S]`
