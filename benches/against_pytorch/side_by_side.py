@@ -46,6 +46,7 @@ WAIT = {"default": {}, "passive": {"OMP_WAIT_POLICY": "passive"}}
 # How the first map of attention is computed (stem.py says what they are).
 FORMS = ("plain", "parts", "folded")
 MEASURES = {"train": "train_ms", "score": "eval_ms"}
+LEAST = {"train": "train_least_ms", "score": "eval_least_ms"}
 HERTZ = os.sysconf("SC_CLK_TCK")
 
 
@@ -94,6 +95,7 @@ def arguments():
     parser.add_argument("--wait", default="default,passive", help="how PyTorch's threads wait (2 threads), of: " + ", ".join(WAIT))
     parser.add_argument("--compile", action="store_true", help="torch.compile too (needs a C++ compiler; its first run takes longer)")
     parser.add_argument("--quiet", type=float, metavar="CORES", help="repeat (twice at most) a run beside which others used more")
+    parser.add_argument("--least", action="store_true", help="take a run's least milliseconds, not its median: on a machine that others use")
     parser.add_argument("--python", default=sys.executable, help="the Python that has PyTorch")
     parser.add_argument("--out", type=Path, help="append every run to this file of JSON lines")
     parser.add_argument("--timeout", type=float, default=900, help="seconds that one run may take")
@@ -102,6 +104,8 @@ def arguments():
         unknown = [name for name in given.split(",") if name not in known]
         if unknown:
             parser.error(f"{option} knows {', '.join(known)}, not {', '.join(unknown)}")
+    if args.least:
+        MEASURES.update(LEAST)
     if args.rounds < 1:
         parser.error("--rounds must be at least 1")
     return args

@@ -204,7 +204,9 @@ impl Pooled {
         let stream = |groups: &Vec<usize>| groups.iter().map(group).reduce(|a, b| a + b).expect("a stream has a group");
         bags.map(|streams| match streams.iter().map(Vec::as_slice).eq((0..self.groups()).map(|k| [k])) {
             true => x.clone(),
-            false => Tensor::cat(streams.iter().map(stream).collect(), 0),
+            false => {
+                fused::streams(x, &streams).unwrap_or_else(|| Tensor::cat(streams.iter().map(stream).collect(), 0))
+            }
         })
     }
 

@@ -6,6 +6,8 @@
 //! | `mix` | [`aftb`](crate::aftb): softmax, mix, masked backward |
 //! | `bags` | [`Pooled`](crate::nn::Pooled): rows of the table into the models' inputs, and back |
 //! | `attended` | [`Interest`](crate::nn::Interest): attention over histories |
+//! | `streams` | [`Pooled`](crate::nn::Pooled): sums of groups, where something stands before a model |
+//! | `pairs` | [`Fm`](crate::nn::Fm): products of pairs of fields |
 //! | `cross` | [`Cross`](crate::nn::Cross): a layer of crosses, number by number |
 //! | `bce` | [`loss`](crate::loss): cross-entropy from logits |
 //! | [`squared_norm`], [`add_scaled`] | norms of gradients, L2 |
@@ -34,6 +36,8 @@ mod mix;
 #[cfg(feature = "flex")]
 mod norms;
 #[cfg(feature = "flex")]
+mod sums;
+#[cfg(feature = "flex")]
 mod tensors;
 
 #[cfg(all(test, feature = "flex"))]
@@ -43,7 +47,7 @@ mod tests;
 #[cfg(feature = "flex")]
 pub(crate) use {
     attend::attended, bag::bags, bag::stored_bags, bce::bce, cross::cross, linear::chain, linear::linear, mix::mix,
-    tensors::is_fused_on,
+    sums::pairs, sums::streams, tensors::is_fused_on,
 };
 
 #[cfg(not(feature = "flex"))]
@@ -51,7 +55,7 @@ mod none;
 #[cfg(not(feature = "flex"))]
 use none as norms;
 #[cfg(not(feature = "flex"))]
-pub(crate) use none::{attended, bags, bce, chain, cross, is_fused_on, linear, mix, stored_bags};
+pub(crate) use none::{attended, bags, bce, chain, cross, is_fused_on, linear, mix, pairs, stored_bags, streams};
 
 pub use calls::{Calls, count_calls};
 

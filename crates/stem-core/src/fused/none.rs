@@ -28,6 +28,8 @@ none!(mix(&Tensor<3>, &Tensor<3>, Option<&Tensor<3>>, &Arc<[bool]>) -> Tensor<3>
 none!(bags[const N: usize](Slots, &[ColumnGroups; N]) -> [Tensor<3>; N]);
 none!(attended(&Tensor<3>, HistoryValues, &Tensor<2>, Scores, &Attended) -> Tensor<3>);
 none!(stored_bags[const N: usize](&StoredTable, (&Tensor<1, Int>, &Tensor<2>, &Arc<BagLayout>), &[ColumnGroups; N]) -> [Tensor<3>; N]);
+none!(streams(&Tensor<3>, &[Vec<usize>]) -> Tensor<3>);
+none!(pairs(&Tensor<3>, usize) -> Tensor<3>);
 none!(cross(&Tensor<3>, &Tensor<3>, &Tensor<3>) -> Tensor<3>);
 none!(bce(&Tensor<2>, &Tensor<2>, &Tensor<2>) -> Tensor<1>);
 none!(squared_norm(&Tensor<2>) -> f32);
