@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import torch
 
-from stem import STEM, AllForwardTaskBackward, Training, clip, regularize, task_losses
+from stem import FM, STEM, AllForwardTaskBackward, Cross, Interest, Training, clip, regularize, task_losses
 
 ROWS, FIELDS, TASKS, D, SPECIFIC, SHARED = 40, 4, 3, 4, 2, 2
 
@@ -59,6 +59,45 @@ def mix_is_its_composition():
     torch.testing.assert_close(ours, plain)
     for a, b in zip(torch.autograd.grad((ours * weight).sum(), [g, h]), torch.autograd.grad((plain * weight).sum(), [g, h])):
         torch.testing.assert_close(a, b)
+
+
+def what_stands_before_is_its_equation():
+    """Attention in its three forms, crosses and products of pairs: row by row and value by value, gradients too."""
+    torch.manual_seed(3)
+    groups, rows, length, fields = 2, 5, 4, 3
+    q, k = torch.randn(groups, rows, D, dtype=torch.float64), torch.randn(groups, rows, length, D, dtype=torch.float64)
+    q.requires_grad_(), k.requires_grad_()
+    plain = Interest(groups, D, (6, 5), "plain").double()
+    found = []
+    for form in Interest.FORMS:
+        interest = Interest(groups, D, (6, 5), form).double()
+        interest.load_state_dict(plain.state_dict())
+        parameters = list(interest.parameters())
+        v = interest(q, k)
+        found.append([v, *torch.autograd.grad(v.square().sum(), [q, k, *parameters])])
+    for g, b in np.ndindex(groups, rows):
+        expected = 0
+        for j in range(length):
+            x = torch.cat([q[g, b], k[g, b, j], q[g, b] - k[g, b, j], q[g, b] * k[g, b, j]])
+            for layer, (weight, bias) in enumerate(zip(plain.mlp.weights, plain.mlp.biases)):
+                x = x @ weight[g] + bias[g, 0]
+                x = x.relu() if layer < 2 else x
+            expected = expected + x * k[g, b, j] / length
+        torch.testing.assert_close(found[0][0][g, b], expected)
+    for other in found[1:]:
+        for a, b in zip(found[0], other):
+            torch.testing.assert_close(a, b)
+    x = torch.randn(groups, rows, fields * D, dtype=torch.float64)
+    cross, fm = Cross(groups, fields * D, 2, 3).double(), FM(groups, fields, D).double()
+    for g, b in np.ndindex(groups, rows):
+        y = x[g, b]
+        for down, up in zip(cross.maps, cross.back):
+            inner = y @ down.weights[0][g] + down.biases[0][g, 0]
+            y = x[g, b] * (inner @ up.weights[0][g] + up.biases[0][g, 0]) + y
+        torch.testing.assert_close(cross(x)[g, b], y)
+        v = x[g, b].view(fields, D)
+        pairs = sum(v[i] * v[j] for i in range(fields) for j in range(i + 1, fields))
+        torch.testing.assert_close(fm(x)[g, b], pairs @ fm.map.weights[0][g] + fm.map.biases[0][g, 0])
 
 
 def penalty_is_autograds():
@@ -208,7 +247,7 @@ def main():
         for bf16 in (False, True):
             stop_gradient(bf16, sparse=False, compiled=True)
         print("the same under torch.compile")
-    for check in (mix_is_its_composition, penalty_is_autograds, clipping_is_pytorchs, sparse_steps_are_dense_steps):
+    for check in (mix_is_its_composition, what_stands_before_is_its_equation, penalty_is_autograds, clipping_is_pytorchs, sparse_steps_are_dense_steps):
         check()
         print(check.__name__.replace("_", " ") + ": yes")
     if args.fixture:

@@ -21,13 +21,17 @@ def zipf(rng, count):
     return ids
 
 
-def batch(fields, rows, tasks, seed):
-    """Ids [rows, F] with each field's offset added, and labels [rows, T], one in four positive."""
+def batch(fields, rows, tasks, seed, history=0):
+    """Ids [rows, F] with each field's offset added, then a full history of the second field's values, and labels [rows, T], one in four
+    positive."""
     rng = np.random.default_rng(seed)
     columns, offset = [], 0
     for size in fields:
         ids = rng.integers(0, size, rows) if size <= UNIFORM else zipf(rng, rows) % size
         columns.append(ids + offset)
         offset += size
+    if history:
+        watched = zipf(rng, rows * history) % fields[1] + fields[0]
+        columns += list(watched.reshape(rows, history).T)
     labels = (rng.random((rows, tasks)) < 0.25).astype(np.float32)
     return torch.from_numpy(np.stack(columns, 1)), torch.from_numpy(labels)

@@ -27,15 +27,26 @@ SIZES = {
     "small-1m": ["--vocab", "1000000", "--hidden", "64,32", "--shared", "1", "--gate", "32", "--tower", "32"],
     "small-gates-1m": ["--vocab", "1000000", "--hidden", "64,32", "--shared", "1"],
 }
+# The same with a history of 50 items, as its mean or attended (DIN), and two layers of crosses (DCN-v2).
+SIZES |= {
+    "small-pooled-1m": [*SIZES["small-1m"], "--history", "50"],
+    "small-din-1m": [*SIZES["small-1m"], "--history", "50", "--attended"],
+    "small-din-dcn-1m": [*SIZES["small-1m"], "--history", "50", "--attended", "--cross", "2"],
+    "large-din-dcn-1m": [*SIZES["large-1m"], "--history", "50", "--attended", "--cross", "2"],
+}
 # Gigabytes of the hungriest program (PyTorch dense: table, gradient, two moments), with a margin.
-NEEDS_GB = {"large-10k": 2, "large-1m": 4, "large-10m": 13, "small-1m": 3, "small-gates-1m": 3}
+NEEDS_GB = {"large-10k": 2, "large-1m": 4, "large-10m": 13, "large-din-dcn-1m": 5}
+LEAST_GB = 3  # of the others
 MALLOC = {
     "default": {},
     "kept": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "67108864"},
 }
 # How OpenMP's threads wait for one another. As it comes they spin, which costs PyTorch many times over where other programs want the cores.
 WAIT = {"default": {}, "passive": {"OMP_WAIT_POLICY": "passive"}}
+# How the first map of attention is computed (stem.py says what they are).
+FORMS = ("plain", "parts", "folded")
 MEASURES = {"train": "train_ms", "score": "eval_ms"}
+LEAST = {"train": "train_least_ms", "score": "eval_least_ms"}
 HERTZ = os.sysconf("SC_CLK_TCK")
 
 
@@ -84,6 +95,7 @@ def arguments():
     parser.add_argument("--wait", default="default,passive", help="how PyTorch's threads wait (2 threads), of: " + ", ".join(WAIT))
     parser.add_argument("--compile", action="store_true", help="torch.compile too (needs a C++ compiler; its first run takes longer)")
     parser.add_argument("--quiet", type=float, metavar="CORES", help="repeat (twice at most) a run beside which others used more")
+    parser.add_argument("--least", action="store_true", help="take a run's least milliseconds, not its median: on a machine that others use")
     parser.add_argument("--python", default=sys.executable, help="the Python that has PyTorch")
     parser.add_argument("--out", type=Path, help="append every run to this file of JSON lines")
     parser.add_argument("--timeout", type=float, default=900, help="seconds that one run may take")
@@ -92,6 +104,8 @@ def arguments():
         unknown = [name for name in given.split(",") if name not in known]
         if unknown:
             parser.error(f"{option} knows {', '.join(known)}, not {', '.join(unknown)}")
+    if args.least:
+        MEASURES.update(LEAST)
     if args.rounds < 1:
         parser.error("--rounds must be at least 1")
     return args
@@ -135,6 +149,8 @@ def programs(case, args, options):
     torch = [args.python, str(HERE / "step_time.py"), *common, "--threads", str(case.threads)]
     torch += ["--bf16"] if case.precision == "bf16" else []
     variants = {"dense": [], "sparse": ["--sparse"]}
+    if "--attended" in common:
+        variants = {f"{name}, {form}": [*extra, "--form", form] for name, extra in variants.items() for form in FORMS}
     if args.compile:
         variants |= {f"{name} compiled": [*extra, "--compile"] for name, extra in variants.items()}
     found = []
@@ -260,8 +276,8 @@ def main():
     print("|---|---|---|---|---|---|", flush=True)
     for case in cases:
         free = free_gb()
-        if free is not None and free < NEEDS_GB[case.size]:
-            rows = [[case.name, "", f"left out: needs {NEEDS_GB[case.size]} GB, {free:.1f} are free", "", "", ""]]
+        if free is not None and free < NEEDS_GB.get(case.size, LEAST_GB):
+            rows = [[case.name, "", f"left out: needs {NEEDS_GB.get(case.size, LEAST_GB)} GB, {free:.1f} are free", "", "", ""]]
         else:
             rows = rows_of(case, measure(case, args, options))
         for name, *rest in rows:

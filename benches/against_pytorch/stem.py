@@ -28,8 +28,15 @@ class StackedMLP(nn.Module):
         self.relus = len(shapes) if last_relu else len(shapes) - 1
 
     def forward(self, x):
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases)):
-            x = torch.baddbmm(bias, x, weight)
+        return self.layers(x, 0)
+
+    def rest(self, x):
+        """All but the first map and its ReLU."""
+        return self.layers(x, 1)
+
+    def layers(self, x, first):
+        for layer in range(first, len(self.weights)):
+            x = torch.baddbmm(self.biases[layer], x, self.weights[layer])
             if layer < self.relus:
                 x = F.relu(x, inplace=True)
         return x
@@ -54,8 +61,80 @@ class AllForwardTaskBackward(torch.autograd.Function):
         return grad @ h.transpose(1, 2), (g * mask).transpose(1, 2) @ grad, None
 
 
+class Interest(nn.Module):
+    """Target attention (DIN): every group weighs the values of a history by its candidate.
+
+    v = 1/L sum_j a_j k_j,  a_j = MLP([q ; k_j ; q - k_j ; q * k_j]); q [G, B, D], k [G, B, L, D] to v [G, B, D].
+
+    The first map is linear in its input, so it can be taken apart (`FORMS`):
+        plain    the four parts side by side, one product
+        parts    (W_q + W_d) q once a row, [W_k - W_d ; W_m] [k ; q * k] a value
+        folded   the same, the second as (W_k - W_d + diag(q) W_m) k: a matrix for every row
+    """
+
+    FORMS = ("plain", "parts", "folded")
+
+    def __init__(self, groups, dim, hidden=(32, 16), form="parts"):
+        super().__init__()
+        self.mlp, self.form = StackedMLP(groups, (4 * dim, *hidden, 1), last_relu=False), form
+        with torch.no_grad():
+            self.mlp.biases[-1].fill_(1.0)  # the bag, before anything is learned
+
+    def forward(self, q, k):
+        groups, rows, length, dim = k.shape
+        if self.form == "plain":
+            q = q.unsqueeze(2).expand_as(k)
+            a = self.mlp(torch.cat([q, k, q - k, q * k], -1).flatten(1, 2))  # [G, B L, 1]
+        else:
+            of_q, of_k, of_difference, of_product = self.mlp.weights[0].split(dim, 1)  # [G, D, H] each
+            of_rows = torch.baddbmm(self.mlp.biases[0], q, of_q + of_difference).unsqueeze(2)  # [G, B, 1, H]
+            if self.form == "parts":
+                values = torch.cat([k, q.unsqueeze(2) * k], -1).flatten(1, 2)  # [G, B L, 2 D]
+                z = (values @ torch.cat([of_k - of_difference, of_product], 1)).unflatten(1, (rows, length)) + of_rows
+            else:
+                folded = (of_k - of_difference).unsqueeze(1) + q.unsqueeze(3) * of_product.unsqueeze(1)  # [G, B, D, H]
+                z = k @ folded + of_rows
+            a = self.mlp.rest(F.relu(z.flatten(1, 2), inplace=True))  # [G, B L, 1]
+        a = a.view(groups, rows, 1, length) / length
+        return (a @ k).squeeze(2)
+
+
+class Cross(nn.Module):
+    """DCN-v2 of low rank: x_{l+1} = x_0 * (U_l (V_l x_l) + b_l) + x_l. [G, B, I] to [G, B, I]."""
+
+    def __init__(self, groups, width, layers, rank):
+        super().__init__()
+        self.maps = nn.ModuleList(StackedMLP(groups, (width, rank), False) for _ in range(layers))
+        self.back = nn.ModuleList(StackedMLP(groups, (rank, width), False) for _ in range(layers))
+
+    def forward(self, x0):
+        x = x0
+        for down, up in zip(self.maps, self.back):
+            x = torch.addcmul(x, x0, up(down(x)))
+        return x
+
+
+class FM(nn.Module):
+    """Products of pairs of fields: W (1/2 ((sum_f v_f)^2 - sum_f v_f^2)) + c. [G, B, F * D] to [G, B, F * D]."""
+
+    def __init__(self, groups, fields, dim):
+        super().__init__()
+        self.map, self.fields = StackedMLP(groups, (dim, fields * dim), False), fields
+
+    def forward(self, x):
+        v = x.unflatten(-1, (self.fields, -1))  # [G, B, F, D]
+        pairs = (v.sum(2).square() - v.square().sum(2)) * 0.5
+        return self.map(pairs)
+
+
 class STEM(nn.Module):
-    """Every table row holds [task 0 | ... | task T-1 | shared]; all fields lie in one table, ids carry their field's offset."""
+    """Every table row holds [task 0 | ... | task T-1 | shared]; all fields lie in one table, ids carry their field's offset.
+
+    With `history` slots, ids [B, F + history] end with a history of the values of field `CANDIDATE`: one field more, its mean or,
+    `attended`, what target attention makes of it.
+    """
+
+    CANDIDATE = 1
 
     def __init__(
         self,
@@ -69,10 +148,20 @@ class STEM(nn.Module):
         gate=(128, 64),
         tower=(128, 64),
         sparse=False,
+        history=0,
+        attended=None,
+        cross=0,
+        rank=16,
+        fm=False,
     ):
         super().__init__()
         self.tasks, self.shared, self.specific, self.dim = tasks, shared, specific, dim
-        experts = tasks * specific + shared
+        self.fields, self.history = fields, history
+        experts, groups = tasks * specific + shared, tasks + 1
+        fields += history > 0
+        self.interest = Interest(groups, dim, form=attended) if attended else None
+        self.cross = Cross(groups, fields * dim, cross, rank) if cross else None
+        self.fm = FM(groups, fields, dim) if fm else None
         weight = torch.empty(rows, (tasks + 1) * dim).normal_(0, 1e-4)
         self.table = nn.Embedding.from_pretrained(weight, freeze=False, sparse=sparse)
         self.experts = StackedMLP(experts, (fields * dim, *hidden), last_relu=True)
@@ -82,13 +171,29 @@ class STEM(nn.Module):
         reaches = (owner == torch.arange(tasks)[:, None]) | (torch.arange(experts) >= tasks * specific)
         self.register_buffer("mask", reaches.float(), persistent=False)  # [T, E]
 
-    def embed(self, ids):
-        """Ids [B, F] to x [T + 1, B, F * D]."""
-        x = self.table(ids).unflatten(-1, (self.tasks + 1, self.dim))  # [B, F, T + 1, D]
-        return x.permute(2, 0, 1, 3).flatten(2)
+    def by_group(self, rows):
+        """[B, F, W] to [T + 1, B, F, D]."""
+        return rows.unflatten(-1, (self.tasks + 1, self.dim)).permute(2, 0, 1, 3)
 
-    def network(self, x):
+    def embed(self, ids):
+        """What `network` reads of the table. Ids [B, F] or [B, F + L] to x [T + 1, B, F * D], and k [T + 1, B, L, D] of an attended history."""
+        if not self.history:
+            return (self.by_group(self.table(ids)).flatten(2),)
+        if self.interest is None:
+            fields, history = ids[:, : self.fields], ids[:, self.fields :]
+            bag = F.embedding_bag(history, self.table.weight, mode="mean", sparse=self.table.sparse)  # [B, W]
+            return (self.by_group(torch.cat([self.table(fields), bag.unsqueeze(1)], 1)).flatten(2),)
+        rows = self.by_group(self.table(ids))
+        return rows[:, :, : self.fields].flatten(2), rows[:, :, self.fields :]
+
+    def network(self, x, k=None):
         """x [T + 1, B, F * D] to logits [B, T]."""
+        if k is not None:
+            q = x[..., self.CANDIDATE * self.dim : (self.CANDIDATE + 1) * self.dim]
+            x = torch.cat([x, self.interest(q, k)], -1)
+        if self.cross is not None or self.fm is not None:
+            crossed = self.cross(x) if self.cross is not None else x
+            x = crossed + self.fm(x) if self.fm is not None else crossed
         own, common = x[:-1], x[-1:]
         inputs = torch.cat([own.repeat_interleave(self.specific, 0), common.expand(self.shared, -1, -1)])
         h = self.experts(inputs)  # [E, B, H]
@@ -97,7 +202,7 @@ class STEM(nn.Module):
         return self.towers(o.transpose(0, 1)).squeeze(-1).t()
 
     def forward(self, ids):
-        return self.network(self.embed(ids))
+        return self.network(*self.embed(ids))
 
 
 def task_losses(logits, labels):
@@ -147,9 +252,9 @@ class Training:
             self.optimizers = [torch.optim.Adam([table, *rest], lr=lr, eps=eps, fused=True)]
 
     def logits(self, ids):
-        x = self.model.embed(ids)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.network(x)
+        read = self.model.embed(ids)
+        with torch.autocast(read[0].device.type, torch.bfloat16, enabled=self.bf16):
+            return self.network(*read)
 
     def step(self, ids, labels):
         for optimizer in self.optimizers:

@@ -17,7 +17,7 @@ except ImportError:
     sys.exit("error: PyTorch is missing: pip install -r requirements.txt (see README.md)")
 
 import data
-from stem import STEM, Training
+from stem import STEM, Interest, Training
 
 WARM_UP = 3
 
@@ -38,6 +38,12 @@ def arguments():
     parser.add_argument("--tower", type=widths, default=[128, 64])
     parser.add_argument("--dim", type=int, default=16)
     parser.add_argument("--tasks", type=int, default=2)
+    parser.add_argument("--cross", type=int, default=0, help="layers of crosses of features before the experts")
+    parser.add_argument("--rank", type=int, default=16, help="rank of the crosses")
+    parser.add_argument("--fm", action="store_true", help="products of pairs of features")
+    parser.add_argument("--history", type=int, default=0, help="slots of a history of items, all of them filled")
+    parser.add_argument("--attended", action="store_true", help="attend the history in the place of its bag")
+    parser.add_argument("--form", choices=Interest.FORMS, default="parts", help="how the first map of attention is computed")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sparse", action="store_true", help="sparse gradients and SparseAdam for the table")
     parser.add_argument("--bf16", action="store_true", help="autocast of everything after the table")
@@ -57,13 +63,13 @@ def peak_gb():
 
 
 def clock(function, batches):
-    """Median seconds of a call, the first calls left out."""
+    """Median and least seconds of a call, the first calls left out."""
     seconds = []
     for one in batches:
         begun = time.perf_counter()
         function(one)
         seconds.append(time.perf_counter() - begun)
-    return statistics.median_high(seconds[WARM_UP:])
+    return statistics.median_high(seconds[WARM_UP:]), min(seconds[WARM_UP:])
 
 
 def main():
@@ -71,20 +77,22 @@ def main():
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
     fields = data.sizes(args.vocab)
-    batches = [data.batch(fields, args.batch, args.tasks, seed) for seed in range(args.steps + WARM_UP)]
-    model = STEM(
-        sum(fields), len(fields), args.tasks, args.dim, args.shared, args.specific, args.hidden, args.gate, args.tower, args.sparse
-    ).to(args.device)
+    batches = [data.batch(fields, args.batch, args.tasks, seed, args.history) for seed in range(args.steps + WARM_UP)]
+    sizes = (sum(fields), len(fields), args.tasks, args.dim, args.shared, args.specific, args.hidden, args.gate, args.tower, args.sparse)
+    attended = args.form if args.attended else None
+    model = STEM(*sizes, args.history, attended, args.cross, args.rank, args.fm).to(args.device)
     network = torch.compile(model.network) if args.compile else None
     training = Training(model, bf16=args.bf16, network=network)
-    train = clock(lambda one: training.step(*(part.to(args.device) for part in one)), batches)  # reads the loss: the device has ended
-    evaluate = clock(lambda one: training.score(one[0].to(args.device)).cpu(), batches)
+    train, train_least = clock(lambda one: training.step(*(part.to(args.device) for part in one)), batches)  # reads the loss: the device has ended
+    evaluate, evaluate_least = clock(lambda one: training.score(one[0].to(args.device)).cpu(), batches)
     line = {
         "vocab": sum(fields),
         "batch": args.batch,
         "train_ms": round(train * 1e3, 3),
+        "train_least_ms": round(train_least * 1e3, 3),
         "train_sps": round(args.batch / train),
         "eval_ms": round(evaluate * 1e3, 3),
+        "eval_least_ms": round(evaluate_least * 1e3, 3),
         "eval_sps": round(args.batch / evaluate),
         "rss_gb": peak_gb(),
     }

@@ -1,6 +1,6 @@
 //! Times whole training steps and scoring, and prints one JSON line:
-//! `{"vocab","batch","train_ms","train_mean_ms","train_sps","eval_ms","eval_sps","rss_gb"}`. Medians, and the mean of the training steps,
-//! in which what is not done in every step has its part.
+//! `{"vocab","batch","train_ms","train_mean_ms","train_least_ms","train_sps","eval_ms","eval_least_ms","eval_sps","rss_gb"}`. Medians, the mean of
+//! the training steps, in which what is not done in every step has its part, and the least, which a busy machine disturbs least.
 //!
 //! ```text
 //! cargo run --release --bin step_time -- --vocab 1000000 --batch 4096 --hidden 64,32 --shared 1
@@ -205,15 +205,19 @@ fn time(args: &Args, device: &Device, profile: Option<&Profile>) {
         assert_eq!(scores.len(), args.batch * args.tasks);
     }
     let mean = train[WARM_UP..].iter().sum::<f64>() / args.steps as f64;
+    let least = |seconds: &[f64]| seconds[WARM_UP..].iter().copied().fold(f64::INFINITY, f64::min);
+    let (train_least, eval_least) = (least(&train), least(&eval));
     let (train, eval) = (median(&train[WARM_UP..]), median(&eval[WARM_UP..]));
     println!(
-        "{{\"vocab\":{},\"batch\":{},\"train_ms\":{:.3},\"train_mean_ms\":{:.3},\"train_sps\":{:.0},\"eval_ms\":{:.3},\"eval_sps\":{:.0},\"rss_gb\":{}}}",
+        "{{\"vocab\":{},\"batch\":{},\"train_ms\":{:.3},\"train_mean_ms\":{:.3},\"train_least_ms\":{:.3},\"train_sps\":{:.0},\"eval_ms\":{:.3},\"eval_least_ms\":{:.3},\"eval_sps\":{:.0},\"rss_gb\":{}}}",
         schema.rows(),
         args.batch,
         train * 1e3,
         mean * 1e3,
+        train_least * 1e3,
         args.batch as f64 / train,
         eval * 1e3,
+        eval_least * 1e3,
         args.batch as f64 / eval,
         memory::peak_gb().map_or("null".into(), |gb| format!("{gb:.3}")),
     );

@@ -1,32 +1,41 @@
 //! Attention of a candidate over the values of a history: a score for every value, and the sum of the values that they weigh.
 //!
 //! ```text
-//! scores     z_j = MLP([q ; k_j ; q - k_j ; q * k_j ; p_j])          a ReLU after every map but the last, which gives one number
-//! sums       v   = sum_j a_j k_j                                     backward   da_j = <dv, k_j>     dk_j = a_j dv
+//! z_j = MLP([q ; k_j ; q - k_j ; q * k_j ; p_j])          a ReLU after every map but the last, which gives one number
+//! v   = sum_j a_j k_j                                     a_j = w_j z_j, or the softmax of z over the values
 //! ```
 //!
-//! The first map is taken apart, so that what is the same for all values of a row is computed once:
+//! The first map is linear. Taken apart, what is the same for all values of a row is computed once, and the rest is one matrix for the row:
 //!
 //! ```text
-//! W [q ; k ; q - k ; q * k ; p] = (W_q + W_d) q + [W_k - W_d ; W_m] [k ; q * k] + W_p p
+//! W [q ; k ; q - k ; q * k ; p] = (W_q + W_d) q + (W_k - W_d + W_m diag(q)) k + W_p p
 //! ```
 //!
-//! Rows are worked off in pieces that stay in the cache, and what lies between the maps is never written to memory: the backward computes it
-//! anew. Slots of weight 0 (padding) are left out. Pieces are cut by the shape alone, and gradients of parameters are summed in their
-//! order: results are the same bits on any number of threads.
+//! which is a quarter of the products of the first map as it stands, for a history and for its gradients. A value that fills several slots of a
+//! history is judged once, unless positions or times tell the slots apart.
+//!
+//! A row's values are gathered from the table, go through the maps and are summed without leaving the nearest cache; the backward computes them
+//! anew. Slots of weight 0 (padding) are left out. Pieces of rows are cut by the shape alone, and gradients of parameters are summed in their
+//! order: results are the same bits on any number of threads, and those of a row the same whatever stands beside it.
 
-mod maps;
+mod lanes;
+mod packed;
+mod piece;
+mod row;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-use rayon::prelude::*;
+use std::ops::Range;
 
-use crate::mat::{Mat, MatMut};
-use crate::precision::Precision;
-use crate::product::{Epilogue, multiply};
-use crate::simd::{add_scaled, dot, vectorised};
-use maps::{Folded, Partial};
+use crate::divide::{Planes, divide};
+use crate::product::fuses;
+use crate::rows::{PlainRows, ReadRows};
+use crate::simd::vectorised;
+use lanes::{LANES, Lanes, ZERO, vectors};
+use packed::{Layout, Packed, unfold};
+use piece::{Piece, copy_in, copy_out};
+use row::{Group, History, Row};
 
 /// From which end positions are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,27 +58,57 @@ pub struct Map<'a> {
 }
 
 /// Histories, and how they are attended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Attention<'a> {
     /// `G`
     pub groups: usize,
-    /// `L`, slots of a history.
-    pub length: usize,
     /// `D`
     pub dim: usize,
-    /// 0 where a slot is padding. `[B, L]`
+    /// `F`, of the embeddings in which candidates stand and sums are put.
+    pub fields: usize,
+    /// The candidate's place among them.
+    pub candidate: usize,
+    /// The history's.
+    pub history: usize,
+    /// `S`
+    pub all_slots: usize,
+    /// Those of the history. `L` of them
+    pub slots: Range<usize>,
+    /// Those of what is added to a value before it is judged: how long before the row it was. `L` of them
+    pub gaps: Option<Range<usize>>,
+    /// 0 where a slot is padding. `[B, S]`
     pub weights: &'a [f32],
     /// At least two maps; the last has one output.
     pub maps: &'a [Map<'a>],
     /// `p`, where positions count. `[G, L, D]`
     pub positions: Option<(&'a [f32], Order)>,
-    /// Of products.
-    pub precision: Precision,
+    /// Whether weights sum to 1.
+    pub softmax: bool,
 }
 
-/// Gradients of the parameters, each as its parameter.
+/// Where the values of histories come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Values<'a, R> {
+    /// Rows of a table.
+    Rows {
+        /// Of `G D` numbers each.
+        rows: R,
+        /// Which of them each slot names. `[B, S]`
+        index: &'a [u32],
+    },
+    /// The values themselves. `[G, B, L, D]`
+    Given(&'a [f32]),
+}
+
+/// Where gradients go.
 #[derive(Debug)]
 pub struct Gradients<'a> {
+    /// Of values: of table rows slot by slot `[B, L, G D]`, of given ones as they are. What no slot of `owners` stands for is not written.
+    pub values: &'a mut [f32],
+    /// Of gaps `[B, L, G D]`; empty without.
+    pub gaps: &'a mut [f32],
+    /// Of table rows 1 for a slot that has a gradient, which is that of all slots of its row with the same value, else 0. `[B, S]`
+    pub owners: &'a mut [f32],
     /// Of weights and biases, map by map.
     pub maps: Vec<[&'a mut [f32]; 2]>,
     /// Of the positions.
@@ -77,317 +116,247 @@ pub struct Gradients<'a> {
 }
 
 /// Slots that a piece of rows may have.
-const SLOTS: usize = 1024;
+const SLOTS: usize = 2048;
 
-impl Attention<'_> {
+impl<'a> Attention<'a> {
     /// `B`
     fn rows(&self) -> usize {
-        self.weights.len() / self.length.max(1)
+        self.weights.len() / self.all_slots.max(1)
     }
 
     /// Rows of a piece.
     fn piece(&self) -> usize {
-        (SLOTS / self.length.max(1)).clamp(1, 256)
+        (SLOTS / self.slots.len().max(1)).clamp(1, 256)
     }
 
-    fn check(&self, q: usize, k: usize, z: usize) {
-        let Self { groups, length, dim, .. } = *self;
-        let rows = self.rows();
+    /// Parts of what the first map reads.
+    fn parts(&self) -> usize {
+        4 + usize::from(self.positions.is_some())
+    }
+
+    /// Weight of map `l` of a group. `[I, O]`
+    fn weight(&self, g: usize, l: usize) -> &'a [f32] {
+        let size = self.maps[l].weight.len() / self.groups;
+        &self.maps[l].weight[g * size..][..size]
+    }
+
+    /// Its bias. `[O]`
+    fn bias(&self, g: usize, l: usize) -> &'a [f32] {
+        &self.maps[l].bias[g * self.maps[l].output..][..self.maps[l].output]
+    }
+
+    /// What the first map has for one part of what it reads. `[D, O]`
+    fn first_map(&self, g: usize, part: usize) -> &'a [f32] {
+        let size = self.dim * self.maps[0].output;
+        &self.weight(g, 0)[part * size..][..size]
+    }
+
+    /// Columns of a field.
+    fn columns(&self, field: usize) -> Range<usize> {
+        field * self.dim..(field + 1) * self.dim
+    }
+
+    fn check<R: ReadRows>(&self, values: Values<R>, x: usize) {
+        let Self { groups, dim, fields, all_slots, .. } = *self;
+        let (rows, length) = (self.rows(), self.slots.len());
         assert!(self.maps.len() >= 2 && self.maps[self.maps.len() - 1].output == 1, "an MLP that gives one number");
-        assert_eq!(self.weights.len(), rows * length, "weights are [B, L]");
-        assert_eq!(q, groups * rows * dim, "candidates are [G, B, D]");
-        assert_eq!(k, groups * rows * length * dim, "values are [G, B, L, D]");
-        assert_eq!(z, groups * rows * length, "scores are [G, B, L]");
+        assert!(length > 0 && dim > 0 && groups > 0, "a history has slots and a width");
+        assert!(self.slots.end <= all_slots, "slots {:?} of {all_slots}", self.slots);
+        assert_eq!(self.weights.len(), rows * all_slots, "weights are [B, S]");
+        assert!(self.candidate < fields && self.history < fields, "fields are among {fields}");
+        assert_eq!(x, groups * rows * fields * dim, "embeddings are [G, B, F * D]");
+        match values {
+            Values::Rows { index, .. } => assert_eq!(index.len(), rows * all_slots, "ids are [B, S]"),
+            Values::Given(k) => assert_eq!(k.len(), groups * rows * length * dim, "values are [G, B, L, D]"),
+        }
+        let gaps_fit = self
+            .gaps
+            .as_ref()
+            .is_none_or(|gaps| gaps.len() == length && gaps.end <= all_slots && matches!(values, Values::Rows { .. }));
+        assert!(gaps_fit, "gaps are rows of the table, slot by slot beside the values");
         assert!(self.positions.is_none_or(|(p, _)| p.len() == groups * length * dim), "positions are [G, L, D]");
-        let mut input = (4 + usize::from(self.positions.is_some())) * dim;
+        let mut input = self.parts() * dim;
         for map in self.maps {
+            assert!(map.output > 0, "a map has outputs");
             assert_eq!(map.weight.len(), groups * input * map.output, "a weight is [G, I, O]");
             assert_eq!(map.bias.len(), groups * map.output, "a bias is [G, O]");
             input = map.output;
         }
     }
-}
 
-/// The score of every value; of padding 0.
-///
-/// # Shapes
-/// `q [G, B, D]`, `k [G, B, L, D]`; writes `z [G, B, L]`.
-///
-/// # Panics
-/// When a length is not that of its shape.
-pub fn scores(of: &Attention, q: &[f32], k: &[f32], z: &mut [f32]) {
-    of.check(q.len(), k.len(), z.len());
-    let (rows, piece) = (of.rows(), of.piece());
-    if z.is_empty() {
-        return;
-    }
-    let folded: Vec<Folded> = (0..of.groups).map(|g| Folded::new(of, g)).collect();
-    for (g, z) in z.chunks_exact_mut(rows * of.length).enumerate() {
-        z.par_chunks_mut(piece * of.length).enumerate().for_each(|(i, z)| {
-            let piece = Piece::forward(of, &folded[g], g, i * piece, z.len() / of.length, q, k);
-            z.fill(0.0);
-            let found = piece.outputs.last().expect("an MLP has maps");
-            piece.places.iter().zip(found).for_each(|(&place, found)| z[place as usize] = *found);
-        });
+    fn packed(&self, layout: &Layout, turned: bool) -> Vec<Packed> {
+        (0..self.groups).map(|g| Packed::new(self, layout, g, turned)).collect()
     }
 }
 
-/// The gradients of candidates, values and parameters, from that of the scores.
+/// Puts `v` into the history's place of the embeddings.
 ///
 /// # Shapes
-/// As [`scores`]; `dq` as `q`, `dk` as `k`.
+/// `x [G, B, F * D]`
+///
+/// # Panics
+/// When a length is not that of its shape, or a slot whose weight is not 0 has an index outside the rows.
+pub fn forward<R: ReadRows>(of: &Attention, values: Values<R>, x: &mut [f32]) {
+    of.check(values, x.len());
+    let (rows, size, layout) = (of.rows(), of.piece(), Layout::new(of));
+    let (packed, fused) = (of.packed(&layout, false), fuses());
+    let x = Planes::whole(x, of.groups, size * of.fields * of.dim);
+    divide(0..rows.div_ceil(size), 1, [x], &|pieces, [mut x]| {
+        for piece in pieces.clone() {
+            let rows = piece * size..rows.min((piece + 1) * size);
+            let values = Piece::new(of, values, rows);
+            for (g, packed) in packed.iter().enumerate() {
+                let x = x.piece(g, piece - pieces.start);
+                let group = Group { layout: &layout, packed };
+                match fused {
+                    true => forward_piece::<1>(of, group, g, &values, x),
+                    false => forward_piece::<0>(of, group, g, &values, x),
+                }
+            }
+        }
+    });
+}
+
+/// The gradients of candidates, values and parameters, from that of the embeddings with `v` among them.
+///
+/// # Shapes
+/// `x [G, B, F * D]` as [`forward`] left it; `dx` as many, turned in place into the gradient of what it was given.
 ///
 /// # Panics
 /// When a length is not that of its shape.
-pub fn scores_backward(
-    of: &Attention,
-    q: &[f32],
-    k: &[f32],
-    dz: &[f32],
-    dq: &mut [f32],
-    dk: &mut [f32],
-    gradients: &mut Gradients,
-) {
-    of.check(q.len(), k.len(), dz.len());
-    assert_eq!((dq.len(), dk.len()), (q.len(), k.len()), "gradients are as what they are of");
-    let (rows, piece, width) = (of.rows(), of.piece(), of.dim * of.length);
+pub fn backward(of: &Attention, values: Values<PlainRows>, x: &[f32], dx: &mut [f32], mut gradients: Gradients) {
+    of.check(values, x.len());
+    let (rows, size, length) = (of.rows(), of.piece(), of.slots.len());
+    let given = matches!(values, Values::Given(_));
+    let cells = of.groups * rows * length * of.dim;
+    assert_eq!((dx.len(), gradients.values.len()), (x.len(), cells), "gradients are as what they are of");
+    assert_eq!(gradients.gaps.len(), if of.gaps.is_some() { cells } else { 0 }, "the gradient of gaps is [B, L, G D]");
+    assert_eq!(gradients.owners.len(), if given { 0 } else { of.weights.len() }, "owners are [B, S]");
+    let (layout, fused) = (Layout::new(of), fuses());
+    let (packed, pieces) = (of.packed(&layout, true), rows.div_ceil(size));
+    let mut partials = vec![0.0; pieces * of.groups * layout.size * LANES]; // of parameters, piece by piece
+    let planes = if given { of.groups } else { 1 };
+    let outputs = [
+        Planes::whole(dx, of.groups, size * of.fields * of.dim),
+        Planes::whole(gradients.values, planes, size * length * of.dim * of.groups / planes),
+        Planes::whole(gradients.gaps, 1, size * length * of.dim * of.groups),
+        Planes::whole(gradients.owners, 1, size * of.all_slots),
+        Planes::whole(&mut partials, 1, of.groups * layout.size * LANES),
+    ];
+    divide(0..pieces, 1, outputs, &|pieces, [mut dx, mut dvalues, mut dgaps, mut owners, mut partials]| {
+        for piece in pieces.clone() {
+            let (rows, at) = (piece * size..rows.min((piece + 1) * size), piece - pieces.start);
+            let found = Piece::new(of, values, rows.clone());
+            own(of, &found, rows.start, owners.piece(0, at));
+            let partials = partials.piece(0, at).as_chunks_mut().0.chunks_exact_mut(layout.size);
+            for (g, (packed, partial)) in packed.iter().zip(partials).enumerate() {
+                let group = Group { layout: &layout, packed };
+                let x = &x[(g * of.rows() + rows.start) * of.fields * of.dim..][..rows.len() * of.fields * of.dim];
+                let out = Out {
+                    dx: dx.piece(g, at),
+                    dvalues: dvalues.piece(if given { g } else { 0 }, at),
+                    dgaps: dgaps.piece(0, at),
+                    apart: if given { of.dim } else { of.groups * of.dim },
+                    first: if given { 0 } else { g * of.dim },
+                    partial,
+                };
+                if given {
+                    out.dvalues.fill(0.0); // padding, which no value stands for
+                }
+                match fused {
+                    true => backward_piece::<1>(of, group, g, &found, x, out),
+                    false => backward_piece::<0>(of, group, g, &found, x, out),
+                }
+            }
+        }
+    });
+    let mut sum = vec![ZERO; layout.size];
     for g in 0..of.groups {
-        let folded = Folded::new(of, g);
-        let (dq, dk) = (&mut dq[g * rows * of.dim..][..rows * of.dim], &mut dk[g * rows * width..][..rows * width]);
-        let dz = &dz[g * rows * of.length..][..rows * of.length];
-        let pieces = dq.par_chunks_mut((piece * of.dim).max(1)).zip(dk.par_chunks_mut((piece * width).max(1)));
-        let pieces = pieces.zip(dz.par_chunks((piece * of.length).max(1))).enumerate();
-        let partials: Vec<Partial> = pieces
-            .map(|(i, ((dq, dk), dz))| {
-                let own = Piece::forward(of, &folded, g, i * piece, dq.len() / of.dim, q, k);
-                own.backward(of, &folded, g, i * piece, [q, k, dz], [dq, dk])
-            })
-            .collect();
-        Partial::sum(of, partials).unfold(of, g, gradients);
+        sum.fill(ZERO);
+        let size = layout.size * LANES;
+        for partial in partials.chunks_exact(of.groups * size) {
+            lanes::add(&mut sum, partial[g * size..][..size].as_chunks().0);
+        }
+        unfold(of, &layout, &sum, g, &mut gradients);
     }
 }
 
-/// A piece of rows on its way through the MLP of a group, padding left out. `N` values
-struct Piece {
-    /// `row * L + slot` of every value, rows counted from the piece's first. `[N]`
-    places: Vec<u32>,
-    /// Its position. `[N]`
-    positions: Vec<u32>,
-    /// `[k ; q * k]`, `[N, 2 D]`
-    inputs: Vec<f32>,
-    /// Of every map, behind its ReLU. `[N, O]`
-    outputs: Vec<Vec<f32>>,
+/// 1 for the slots that stand for a value, and for its gap. The piece's first row is row `first`.
+fn own(of: &Attention, piece: &Piece, first: usize, owners: &mut [f32]) {
+    owners.fill(0.0);
+    let weights = of.weights[first * of.all_slots..].chunks_exact(of.all_slots);
+    for (row, (owners, weights)) in owners.chunks_exact_mut(of.all_slots).zip(weights).enumerate() {
+        for &slot in &piece.slots[piece.starts[row]..][..piece.counts[row]] {
+            owners[of.slots.start + slot as usize] = 1.0;
+            if let Some(gaps) = &of.gaps {
+                let gap = gaps.start + slot as usize;
+                owners[gap] = f32::from(u8::from(weights[gap] != 0.0));
+            }
+        }
+    }
+}
+
+/// Where the gradients of a piece of a group go.
+struct Out<'a> {
+    /// `[B, F * D]`
+    dx: &'a mut [f32],
+    /// A value's gradient every `apart` numbers, the group's from `first` on.
+    dvalues: &'a mut [f32],
+    dgaps: &'a mut [f32],
+    apart: usize,
+    first: usize,
+    partial: &'a mut [Lanes],
 }
 
 impl Piece {
-    fn forward(of: &Attention, folded: &Folded, g: usize, first: usize, rows: usize, q: &[f32], k: &[f32]) -> Self {
-        let Attention { length, dim, .. } = *of;
-        let (mut places, mut positions) = (Vec::with_capacity(rows * length), Vec::with_capacity(rows * length));
-        for (row, weights) in of.weights[first * length..(first + rows) * length].chunks_exact(length).enumerate() {
-            let there = weights.iter().filter(|weight| **weight != 0.0).count();
-            for (slot, _) in weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
-                places.push((row * length + slot) as u32);
-                positions.push(match of.positions {
-                    Some((_, Order::FromLast)) => there.saturating_sub(slot + 1) as u32,
-                    _ => slot as u32,
-                });
-            }
+    /// The values of a row of a group.
+    #[inline(always)]
+    fn history(&self, of: &Attention, row: usize, g: usize) -> History<'_> {
+        let (values, vectors) =
+            (self.starts[row]..self.starts[row + 1], self.vectors_of(row, g, of.groups, vectors(of.dim)));
+        let judged = &self.judged[vectors.clone()];
+        History {
+            count: self.counts[row],
+            judged,
+            summed: if self.summed.is_empty() { judged } else { &self.summed[vectors] },
+            weights: &self.weights[values.clone()],
+            times: &self.times[values.clone()],
+            positions: &self.positions[values],
+            softmax: of.softmax,
         }
-        let all = of.rows();
-        let q = &q[(g * all + first) * dim..][..rows * dim];
-        let k = &k[(g * all + first) * length * dim..][..rows * length * dim];
-        let count = places.len();
-        let mut inputs = vec![0.0; count * 2 * dim];
-        pair_inputs(&places, q, k, length, dim, &mut inputs);
-        let hidden = of.maps[0].output;
-        let mut of_rows = vec![0.0; rows * hidden]; // (W_q + W_d) q + b
-        let bias = &of.maps[0].bias[g * hidden..][..hidden];
-        let with_bias = Epilogue { bias: Some(bias), ..Epilogue::default() };
-        let query = Mat::new(&folded.query, dim, hidden);
-        multiply(of.precision, Mat::new(q, rows, dim), query, MatMut::new(&mut of_rows, rows, hidden), with_bias);
-        let mut outputs = vec![vec![0.0; count * hidden]];
-        let value = Mat::new(&folded.value, 2 * dim, hidden);
-        let found = MatMut::new(&mut outputs[0], count, hidden);
-        multiply(of.precision, Mat::new(&inputs, count, 2 * dim), value, found, Epilogue::default());
-        add_rows(&places, &positions, length, &of_rows, &folded.places, &mut outputs[0], hidden);
-        for (l, map) in of.maps.iter().enumerate().skip(1) {
-            let input = of.maps[l - 1].output;
-            let weight = Mat::new(&map.weight[g * input * map.output..], input, map.output);
-            let bias = Some(&map.bias[g * map.output..][..map.output]);
-            let mut output = vec![0.0; count * map.output];
-            let epilogue = Epilogue { accumulate: false, bias, relu: l + 1 < of.maps.len() };
-            let from = Mat::new(&outputs[l - 1], count, input);
-            multiply(of.precision, from, weight, MatMut::new(&mut output, count, map.output), epilogue);
-            outputs.push(output);
-        }
-        Self { places, positions, inputs, outputs }
     }
-
-    /// Writes the gradients of the piece's candidates and values, and gives its part of the parameters'.
-    fn backward(
-        self,
-        of: &Attention,
-        folded: &Folded,
-        g: usize,
-        first: usize,
-        [q, k, dz]: [&[f32]; 3],
-        [dq, dk]: [&mut [f32]; 2],
-    ) -> Partial {
-        let Attention { length, dim, precision, .. } = *of;
-        let (count, rows, all) = (self.places.len(), dq.len() / dim, of.rows());
-        let q = &q[(g * all + first) * dim..][..rows * dim];
-        let k = &k[(g * all + first) * length * dim..][..rows * length * dim];
-        let mut partial = Partial::zeros(of);
-        let plain = Epilogue::default();
-        let mut d: Vec<f32> = self.places.iter().map(|&place| dz[place as usize]).collect(); // [N, O] of the map at hand
-        for l in (1..of.maps.len()).rev() {
-            let (map, input) = (&of.maps[l], of.maps[l - 1].output);
-            let (from, to) = (&self.outputs[l - 1], map.output);
-            let [dweight, dbias] = &mut partial.maps[l];
-            let dweight = MatMut::new(dweight, input, to);
-            multiply(precision, Mat::new(from, count, input).t(), Mat::new(&d, count, to), dweight, plain);
-            sum_rows(&d, dbias);
-            let mut before = vec![0.0; count * input];
-            let weight = Mat::new(&map.weight[g * input * to..], input, to);
-            let found = MatMut::new(&mut before, count, input);
-            multiply(precision, Mat::new(&d, count, to), weight.t(), found, plain);
-            cut(&mut before, from);
-            d = before;
-        }
-        let hidden = of.maps[0].output;
-        let (gradient, inputs) = (Mat::new(&d, count, hidden), Mat::new(&self.inputs, count, 2 * dim));
-        multiply(precision, inputs.t(), gradient, MatMut::new(&mut partial.value, 2 * dim, hidden), plain);
-        let mut dinputs = vec![0.0; count * 2 * dim];
-        let found = MatMut::new(&mut dinputs, count, 2 * dim);
-        multiply(precision, gradient, Mat::new(&folded.value, 2 * dim, hidden).t(), found, plain);
-        let mut of_rows = vec![0.0; rows * hidden];
-        sum_by_row(&self.places, &self.positions, length, &d, &mut of_rows, &mut partial.places, hidden);
-        let (gradient, candidates) = (Mat::new(&of_rows, rows, hidden), Mat::new(q, rows, dim));
-        multiply(precision, candidates.t(), gradient, MatMut::new(&mut partial.query, dim, hidden), plain);
-        sum_rows(&of_rows, &mut partial.maps[0][1]);
-        let query = Mat::new(&folded.query, dim, hidden).t();
-        multiply(precision, gradient, query, MatMut::new(dq, rows, dim), plain);
-        dk.fill(0.0);
-        split_inputs(&self.places, q, k, &dinputs, length, dim, dq, dk);
-        partial
-    }
-}
-
-/// `v = sum_j a_j k_j`
-///
-/// # Shapes
-/// `a [N, L]`, `k [N, L, D]`; writes `v [N, D]`.
-///
-/// # Panics
-/// When a length is not that of its shape.
-pub fn sums(length: usize, a: &[f32], k: &[f32], v: &mut [f32]) {
-    let dim = k.len() / a.len().max(1);
-    assert_eq!((k.len(), v.len() * length), (a.len() * dim, a.len() * dim), "a [N, L], k [N, L, D], v [N, D]");
-    let rows = (SLOTS / length.max(1)).max(1);
-    let inputs = a.par_chunks((rows * length).max(1)).zip(k.par_chunks((rows * length * dim).max(1)));
-    v.par_chunks_mut((rows * dim).max(1)).zip(inputs).for_each(|(v, (a, k))| sum_piece(length, dim, a, k, v));
-}
-
-/// The gradients of weights and values from that of the sums.
-///
-/// # Shapes
-/// As [`sums`]; `dv [N, D]`, `da` as `a`, `dk` as `k`.
-///
-/// # Panics
-/// When a length is not that of its shape.
-pub fn sums_backward(length: usize, a: &[f32], k: &[f32], dv: &[f32], da: &mut [f32], dk: &mut [f32]) {
-    let dim = k.len() / a.len().max(1);
-    assert_eq!((k.len(), dv.len() * length), (a.len() * dim, a.len() * dim), "a [N, L], k [N, L, D], v [N, D]");
-    assert_eq!((da.len(), dk.len()), (a.len(), k.len()), "gradients are as what they are of");
-    let (slots, rows) = ((SLOTS / length.max(1)).max(1) * length.max(1), (SLOTS / length.max(1)).max(1));
-    let inputs = a.par_chunks(slots).zip(k.par_chunks(slots * dim.max(1))).zip(dv.par_chunks((rows * dim).max(1)));
-    let outputs = da.par_chunks_mut(slots).zip(dk.par_chunks_mut(slots * dim.max(1)));
-    outputs.zip(inputs).for_each(|((da, dk), ((a, k), dv))| sum_piece_backward(length, dim, a, k, dv, da, dk));
 }
 
 vectorised! {
-    /// `[k ; q * k]` of every value.
-    fn pair_inputs(places: &[u32], q: &[f32], k: &[f32], length: usize, dim: usize, inputs: &mut [f32]) {
-        for (&place, input) in places.iter().zip(inputs.chunks_exact_mut(2 * dim)) {
-            let (q, k) = (&q[place as usize / length * dim..][..dim], &k[place as usize * dim..][..dim]);
-            let (values, products) = input.split_at_mut(dim);
-            values.copy_from_slice(k);
-            for ((product, q), k) in products.iter_mut().zip(q).zip(k) {
-                *product = q * k;
-            }
+    fn forward_piece<const FUSED: usize>(of: &Attention<'_>, group: Group<'_>, g: usize, piece: &Piece, x: &mut [f32]) {
+        let mut state = Row::new(group.layout, of.slots.len());
+        for (row, x) in x.chunks_exact_mut(of.fields * of.dim).enumerate() {
+            state.forward::<FUSED>(group, &x[of.columns(of.candidate)], piece.history(of, row, g));
+            copy_out(&state.sum, &mut x[of.columns(of.history)]);
         }
     }
 
-    /// Adds what a row and a position have to every value's outputs, and takes the ReLU.
-    fn add_rows(places: &[u32], positions: &[u32], length: usize, of_rows: &[f32], of_places: &[f32], outputs: &mut [f32], width: usize) {
-        for ((&place, &position), output) in places.iter().zip(positions).zip(outputs.chunks_exact_mut(width)) {
-            add_scaled(output, 1.0, &of_rows[place as usize / length * width..][..width]);
-            if !of_places.is_empty() {
-                add_scaled(output, 1.0, &of_places[position as usize * width..][..width]);
-            }
-            for y in output {
-                *y = if *y < 0.0 { 0.0 } else { *y }; // not a number stays so
-            }
-        }
-    }
-
-    /// `sums_j = sum over rows`
-    fn sum_rows(rows: &[f32], sums: &mut [f32]) {
-        for row in rows.chunks_exact(sums.len().max(1)) {
-            add_scaled(sums, 1.0, row);
-        }
-    }
-
-    /// 0 where the ReLU cut.
-    fn cut(d: &mut [f32], outputs: &[f32]) {
-        for (d, y) in d.iter_mut().zip(outputs) {
-            *d = if *y <= 0.0 { 0.0 } else { *d };
-        }
-    }
-
-    /// Adds every value's gradient to that of its row and of its position.
-    fn sum_by_row(places: &[u32], positions: &[u32], length: usize, d: &[f32], of_rows: &mut [f32], of_places: &mut [f32], width: usize) {
-        for ((&place, &position), d) in places.iter().zip(positions).zip(d.chunks_exact(width)) {
-            add_scaled(&mut of_rows[place as usize / length * width..][..width], 1.0, d);
-            if !of_places.is_empty() {
-                add_scaled(&mut of_places[position as usize * width..][..width], 1.0, d);
-            }
-        }
-    }
-
-    /// From the gradients of `[k ; q * k]` those of `k`, and what they add to those of `q`.
-    fn split_inputs(places: &[u32], q: &[f32], k: &[f32], dinputs: &[f32], length: usize, dim: usize, dq: &mut [f32], dk: &mut [f32]) {
-        for (&place, dinput) in places.iter().zip(dinputs.chunks_exact(2 * dim)) {
-            let row = place as usize / length * dim;
-            let (q, dq) = (&q[row..][..dim], &mut dq[row..][..dim]);
-            let (k, dk) = (&k[place as usize * dim..][..dim], &mut dk[place as usize * dim..][..dim]);
-            let (dvalue, dproduct) = dinput.split_at(dim);
-            for i in 0..dim {
-                dk[i] = dvalue[i] + q[i] * dproduct[i];
-                dq[i] += k[i] * dproduct[i];
-            }
-        }
-    }
-
-    fn sum_piece(length: usize, dim: usize, a: &[f32], k: &[f32], v: &mut [f32]) {
-        let rows = a.chunks_exact(length).zip(k.chunks_exact(length * dim));
-        for (v, (a, k)) in v.chunks_exact_mut(dim).zip(rows) {
-            v.fill(0.0);
-            for (a, k) in a.iter().zip(k.chunks_exact(dim)) {
-                add_scaled(v, *a, k);
-            }
-        }
-    }
-
-    fn sum_piece_backward(length: usize, dim: usize, a: &[f32], k: &[f32], dv: &[f32], da: &mut [f32], dk: &mut [f32]) {
-        let inputs = a.chunks_exact(length).zip(k.chunks_exact(length * dim)).zip(dv.chunks_exact(dim));
-        let outputs = da.chunks_exact_mut(length).zip(dk.chunks_exact_mut(length * dim));
-        for ((da, dk), ((a, k), dv)) in outputs.zip(inputs) {
-            let slots = a.iter().zip(k.chunks_exact(dim));
-            for ((da, dk), (a, k)) in da.iter_mut().zip(dk.chunks_exact_mut(dim)).zip(slots) {
-                *da = dot(dv, k);
-                for (dk, dv) in dk.iter_mut().zip(dv) {
-                    *dk = a * dv;
+    fn backward_piece<const FUSED: usize>(of: &Attention<'_>, group: Group<'_>, g: usize, piece: &Piece, x: &[f32], out: Out<'_>) {
+        let Out { dx, dvalues, dgaps, apart, first, partial } = out;
+        let mut state = Row::new(group.layout, of.slots.len());
+        let (width, length) = (vectors(of.dim), of.slots.len());
+        let mut lanes = [(); 2].map(|()| vec![ZERO; width]);
+        for (row, (x, dx)) in x.chunks_exact(of.fields * of.dim).zip(dx.chunks_exact_mut(of.fields * of.dim)).enumerate() {
+            let history = piece.history(of, row, g);
+            let [q, dv] = &mut lanes;
+            copy_in(&x[of.columns(of.candidate)], q);
+            copy_in(&dx[of.columns(of.history)], dv);
+            state.backward::<FUSED>(group, [q, dv], history, partial);
+            dx[of.columns(of.history)].fill(0.0);
+            dx[of.columns(of.candidate)].iter_mut().zip(&state.dquery).for_each(|(dx, dq)| *dx += dq);
+            let slots = &piece.slots[piece.starts[row]..][..history.count];
+            for (j, &slot) in slots.iter().enumerate() {
+                let (to, at) = ((row * length + slot as usize) * apart + first, j * width..(j + 1) * width);
+                let judged = &state.djudged[at.clone()];
+                let of_values = if of.gaps.is_some() { &state.dsummed[at] } else { judged };
+                copy_out(of_values, &mut dvalues[to..][..of.dim]);
+                if of.gaps.is_some() {
+                    copy_out(judged, &mut dgaps[to..][..of.dim]);
                 }
             }
         }

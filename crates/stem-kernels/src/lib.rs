@@ -9,8 +9,9 @@
 //! | [`chain`] | banks one after another, forward alone: for scoring |
 //! | [`product`] | the matrix products of both: gemm, gemv, tiles of AVX-512 |
 //! | [`mix`] | All Forward, Task-specific Backward: softmax, mix, masked backward |
-//! | [`attend`] | scores of the values of a history, and the sum that they weigh |
+//! | [`attend`] | values of a history from the table through their scores into the sum that they weigh |
 //! | [`cross`] | a layer of crosses of features |
+//! | [`sums`] | groups into streams, fields into products of pairs |
 //! | [`loss`] | cross-entropy from logits, and its gradient |
 //! | [`norms`] | squared norms, L2 |
 //! | [`prior`] | the pull of Gaussian priors on rows of the table |
@@ -37,6 +38,7 @@ pub mod chain;
 pub mod mix;
 pub mod attend;
 pub mod cross;
+pub mod sums;
 pub mod distinct;
 pub mod rows;
 pub mod bag;

@@ -8,7 +8,7 @@ use stem_kernels::bag::{BagLayout, ColumnGroups};
 
 use super::{DistinctRows, StoredTable, upload_rows};
 use crate::forward::upload_index;
-use crate::fused::{self, Slots};
+use crate::fused::{self, Attended, HistoryValues, Scores, Slots};
 use crate::schema::Schema;
 
 /// Which slots make which field, and which columns of a table row make which group.
@@ -144,6 +144,24 @@ impl Pooled {
         rows.reshape([widths.len(), batch, length * widths[0]])
     }
 
+    /// `x`, fields' vectors of all groups, with what is read of a history by attention in its place: of table rows, or of `given` values `[G, B, L * D]`.
+    /// `None` where there is no such op. `[G, B, F * D]`
+    pub(crate) fn attended(
+        &self,
+        x: &Tensor<3>,
+        given: Option<&Tensor<3>>,
+        scores: Scores,
+        how: &Attended,
+    ) -> Option<Tensor<3>> {
+        let from = match (given, &self.rows) {
+            (Some(k), _) => HistoryValues::Given(k),
+            (None, Rows::Tensor(rows, index)) => HistoryValues::Rows(rows, index, self.distinct.as_ref()),
+            (None, Rows::Stored(rows, index)) => HistoryValues::Stored(rows, index),
+            (None, Rows::OfSlots(_)) => return None,
+        };
+        fused::attended(x, from, &self.weights, scores, how)
+    }
+
     /// 1 for the slots that are kept, 0 for others. `[1, S]`
     fn keep(&self, keep: impl Fn(usize) -> bool) -> Tensor<2> {
         let (count, device) = (self.layout.slots(), self.weights.device());
@@ -186,7 +204,9 @@ impl Pooled {
         let stream = |groups: &Vec<usize>| groups.iter().map(group).reduce(|a, b| a + b).expect("a stream has a group");
         bags.map(|streams| match streams.iter().map(Vec::as_slice).eq((0..self.groups()).map(|k| [k])) {
             true => x.clone(),
-            false => Tensor::cat(streams.iter().map(stream).collect(), 0),
+            false => {
+                fused::streams(x, &streams).unwrap_or_else(|| Tensor::cat(streams.iter().map(stream).collect(), 0))
+            }
         })
     }
 

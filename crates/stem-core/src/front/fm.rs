@@ -14,6 +14,7 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::fused;
 use crate::mlp::LinearBank;
 use crate::size::NetworkSize;
 
@@ -59,10 +60,17 @@ impl Fm {
     /// # Shapes
     /// `x_0 [G, B, F * D]`; gives as many.
     pub fn forward(&self, x0: Tensor<3>) -> Tensor<3> {
-        let ([groups, rows, input], [_, dim, _]) = (x0.dims(), self.map.weight.dims());
-        let v = x0.reshape([groups, rows, input / dim, dim]); // [G, B, F, D]
-        let (sum, squares) = (v.clone().sum_dim(2), (v.clone() * v).sum_dim(2)); // [G, B, 1, D] each
-        let b = (sum.clone() * sum - squares) * 0.5;
-        self.map.forward(b.reshape([groups, rows, dim])) // [G, B, F * D]
+        let [_, dim, _] = self.map.weight.dims();
+        let b = fused::pairs(&x0, dim).unwrap_or_else(|| plain_pairs(x0, dim)); // [G, B, D]
+        self.map.forward(b) // [G, B, F * D]
     }
+}
+
+/// `b` as plain operations. `[G, B, D]`
+fn plain_pairs(x0: Tensor<3>, dim: usize) -> Tensor<3> {
+    let [groups, rows, input] = x0.dims();
+    let v = x0.reshape([groups, rows, input / dim, dim]); // [G, B, F, D]
+    let (sum, squares) = (v.clone().sum_dim(2), (v.clone() * v).sum_dim(2)); // [G, B, 1, D] each
+    let b = (sum.clone() * sum - squares) * 0.5;
+    b.reshape([groups, rows, dim])
 }

@@ -190,7 +190,7 @@ impl InterestConfig {
             let (length, count) = (place.history.len() as u64, (groups * dim) as u64);
             let positions = if self.positions == Positions::None { 0 } else { length.saturating_mul(count) };
             let gaps = if place.gaps.is_some() { 2 * count } else { 0 }; // r_j, k_j + r_j
-            let around = count + gaps + 2 * groups as u64; // k_j, z_j and a_j
+            let around = count + gaps + 2 * groups as u64; // k_j or its gradient, z_j and a_j
             let blocks = self.block.map(|block| block.size(groups, place.history.len(), dim)).unwrap_or_default();
             blocks
                 + NetworkSize {
@@ -263,42 +263,59 @@ struct History {
 impl Interest {
     /// All groups of `x`, attended histories in the place of their bags. `[G, B, F * D]`
     pub fn forward(&self, x: &Pooled) -> Tensor<3> {
-        let groups = x.groups();
         let slots: Vec<_> = self.histories.iter().map(|history| history.place.history.clone()).collect();
-        let bags = x.without(&slots).stack(0..groups); // [G, B, F * D], 0 where a history was
-        let [_, rows, input] = bags.dims();
-        let mut attended: Vec<_> =
-            self.histories.iter().map(|history| (history.place.field, history.forward(x, &bags))).collect();
-        attended.sort_by_key(|(field, _)| *field);
-        let (mut parts, mut from) = (Vec::new(), 0);
-        for (field, v) in attended {
-            let dim = v.dims()[2];
-            parts.push(bags.clone().slice_dim(2, from..field * dim));
-            parts.push(v);
-            from = (field + 1) * dim;
-        }
-        parts.push(bags.slice_dim(2, from..input));
-        parts.retain(|part| part.dims() != [groups, rows, 0]);
-        Tensor::cat(parts, 2)
+        let bags = x.without(&slots).stack(0..x.groups()); // [G, B, F * D], 0 where a history was
+        self.histories.iter().fold(bags, |bags, history| history.forward(x, bags))
     }
 }
 
 impl History {
-    /// `v_f`, of the fields' embeddings `bags [G, B, F * D]`, which hold the candidate's. `[G, B, D]`
-    fn forward(&self, x: &Pooled, bags: &Tensor<3>) -> Tensor<3> {
-        let Place { history, candidate, .. } = &self.place;
-        let k = x.slots(history.clone()); // [G, B, L * D]
-        let w = x.slot_weights(history.clone()); // [B, L]
+    /// The fields' embeddings `bags [G, B, F * D]`, which hold the candidate's, with `v_f` in the history's place. `[G, B, F * D]`
+    fn forward(&self, x: &Pooled, bags: Tensor<3>) -> Tensor<3> {
+        let Place { field, history, candidate, gaps } = &self.place;
+        let values = || {
+            let k = x.slots(history.clone()); // [G, B, L * D]
+            let judged = match gaps {
+                Some(gaps) => k.clone() + of_gaps(x, gaps.clone()), // k_j + r_j
+                None => k.clone(),
+            };
+            (k, judged)
+        };
+        let w = || x.slot_weights(history.clone()); // [B, L]
+        let seen = (!self.blocks.is_empty()).then(|| self.seen(values().1, &w())); // [G, B, L * D]
+        if let Some(attended) = self.attended(x, &bags, seen.as_ref()) {
+            return attended;
+        }
+        let (k, judged) = seen.map_or_else(values, |seen| (seen.clone(), seen));
+        let [groups, rows, width] = bags.dims();
         let dim = k.dims()[2] / history.len();
         let q = bags.clone().slice_dim(2, candidate * dim..(candidate + 1) * dim); // [G, B, D]
-        let judged = match &self.place.gaps {
-            Some(gaps) => k.clone() + of_gaps(x, gaps.clone()), // k_j + r_j
-            None => k.clone(),
+        let a = self.weights(self.scores(&q, &judged, &w()), w().unsqueeze()); // [G, B, L]
+        let v = sums(a, k); // [G, B, D]
+        let around = [0..field * dim, (field + 1) * dim..width].map(|columns| bags.clone().slice_dim(2, columns));
+        let [before, behind] = around;
+        let mut parts = vec![before, v, behind];
+        parts.retain(|part| part.dims() != [groups, rows, 0]);
+        Tensor::cat(parts, 2)
+    }
+
+    /// The same as one op: of the table's rows, or of values that have seen each other.
+    fn attended(&self, x: &Pooled, bags: &Tensor<3>, seen: Option<&Tensor<3>>) -> Option<Tensor<3>> {
+        let Place { field, history, candidate, gaps } = self.place.clone();
+        let how = fused::Attended {
+            candidate,
+            history: field,
+            slots: history,
+            gaps: gaps.filter(|_| seen.is_none()),
+            softmax: self.softmax,
+            order: match self.order {
+                Positions::FromLast => Order::FromLast,
+                Positions::None | Positions::FromFirst => Order::FromFirst,
+            },
         };
-        let judged = self.seen(judged, &w); // [G, B, L * D]
-        let a = self.weights(self.scores(&q, &judged, &w), w.unsqueeze()); // [G, B, L]
-        let summed = if self.blocks.is_empty() { k } else { judged };
-        fused::sums(&a, &summed).unwrap_or_else(|| plain_sums(a, summed))
+        let positions = self.positions.as_ref().map(Param::val);
+        let scores = fused::Scores { maps: &self.mlp.rectified()?, positions: positions.as_ref() };
+        x.attended(bags, seen, scores, &how)
     }
 
     /// The values after they have seen each other. `[G, B, L * D]`
@@ -318,19 +335,6 @@ impl History {
 
     /// `MLP([q ; k_j ; q - k_j ; q * k_j ; p_j])`. `[G, B, L]`
     fn scores(&self, q: &Tensor<3>, k: &Tensor<3>, w: &Tensor<2>) -> Tensor<3> {
-        let positions = self.positions.as_ref().map(Param::val);
-        let order = match self.order {
-            Positions::FromLast => Order::FromLast,
-            Positions::None | Positions::FromFirst => Order::FromFirst,
-        };
-        let positions = positions.as_ref().map(|p| (p, order));
-        let maps = self.mlp.rectified();
-        let fused = maps.and_then(|maps| fused::scores(q, k, w, &maps, positions));
-        fused.unwrap_or_else(|| self.plain_scores(q, k, w))
-    }
-
-    /// The same as plain operations.
-    fn plain_scores(&self, q: &Tensor<3>, k: &Tensor<3>, w: &Tensor<2>) -> Tensor<3> {
         let ([groups, rows, dim], [_, length]) = (q.dims(), w.dims());
         let k = k.clone().reshape([groups, rows * length, dim]); // [G, B * L, D]
         let q: Tensor<3> = q.clone().reshape([groups, rows, 1, dim]).repeat_dim(2, length).reshape(k.dims());
@@ -374,8 +378,8 @@ fn of_gaps(x: &Pooled, gaps: Range<usize>) -> Tensor<3> {
     r.reshape([groups, rows, width])
 }
 
-/// `v = sum_j a_j k_j` as plain operations. `a [G, B, L]`, `k [G, B, L * D]`; gives `[G, B, D]`
-fn plain_sums(a: Tensor<3>, k: Tensor<3>) -> Tensor<3> {
+/// `v = sum_j a_j k_j`. `a [G, B, L]`, `k [G, B, L * D]`; gives `[G, B, D]`
+fn sums(a: Tensor<3>, k: Tensor<3>) -> Tensor<3> {
     let ([groups, rows, length], [_, _, width]) = (a.dims(), k.dims());
     let dim = width / length;
     let weighted = k.reshape([groups, rows, length, dim]) * a.reshape([groups, rows, length, 1]); // [G, B, L, D]

@@ -16,8 +16,12 @@ pub struct Calls {
     pub bag: u64,
     /// Layers of crosses.
     pub cross: u64,
-    /// Scores of the values of histories.
+    /// Histories that are attended.
     pub attend: u64,
+    /// Sums of groups, where something stands before a model.
+    pub streams: u64,
+    /// Products of pairs of fields.
+    pub pairs: u64,
     /// Cross-entropies.
     pub bce: u64,
     /// Norms of gradients, with and without an L2 term.
@@ -25,8 +29,20 @@ pub struct Calls {
 }
 
 thread_local! {
-    static CALLS: Cell<Calls> =
-        const { Cell::new(Calls { linear: 0, chain: 0, mix: 0, bag: 0, cross: 0, attend: 0, bce: 0, norm: 0 }) };
+    static CALLS: Cell<Calls> = const {
+        Cell::new(Calls {
+            linear: 0,
+            chain: 0,
+            mix: 0,
+            bag: 0,
+            cross: 0,
+            attend: 0,
+            streams: 0,
+            pairs: 0,
+            bce: 0,
+            norm: 0,
+        })
+    };
 }
 
 /// Notes a call.

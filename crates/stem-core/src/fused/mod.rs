@@ -5,7 +5,9 @@
 //! | `linear`, `chain` | [`LinearBank`](crate::nn::LinearBank): `y_e = relu(x_e W_e + b_e)` |
 //! | `mix` | [`aftb`](crate::aftb): softmax, mix, masked backward |
 //! | `bags` | [`Pooled`](crate::nn::Pooled): rows of the table into the models' inputs, and back |
-//! | `scores`, `sums` | [`Interest`](crate::nn::Interest): attention over histories |
+//! | `attended` | [`Interest`](crate::nn::Interest): attention over histories |
+//! | `streams` | [`Pooled`](crate::nn::Pooled): sums of groups, where something stands before a model |
+//! | `pairs` | [`Fm`](crate::nn::Fm): products of pairs of fields |
 //! | `join`, `plus`, `spread` | streams of a [`Layer`](crate::nn::Layer) one behind another, `x_t + x_S`, logits at their places; where nothing has a gradient |
 //! | `cross` | [`Cross`](crate::nn::Cross): a layer of crosses, number by number |
 //! | `bce` | [`loss`](crate::loss): cross-entropy from logits |
@@ -18,6 +20,8 @@
 
 mod calls;
 
+#[cfg(feature = "flex")]
+mod arrange;
 #[cfg(feature = "flex")]
 mod attend;
 #[cfg(feature = "flex")]
@@ -37,7 +41,7 @@ mod norms;
 #[cfg(feature = "flex")]
 mod replay;
 #[cfg(feature = "flex")]
-mod streams;
+mod sums;
 #[cfg(feature = "flex")]
 mod tensors;
 
@@ -47,8 +51,9 @@ mod tests;
 
 #[cfg(feature = "flex")]
 pub(crate) use {
-    attend::scores, attend::sums, bag::bags, bag::stored_bags, bce::bce, cross::cross, linear::chain, linear::linear,
-    mix::mix, replay::Replay, replay::watch, streams::join, streams::plus, streams::spread, tensors::is_fused_on,
+    arrange::join, arrange::plus, arrange::spread, attend::attended, bag::bags, bag::stored_bags, bce::bce,
+    cross::cross, linear::chain, linear::linear, mix::mix, replay::Replay, replay::watch, sums::pairs, sums::streams,
+    tensors::is_fused_on,
 };
 
 #[cfg(not(feature = "flex"))]
@@ -57,20 +62,24 @@ mod none;
 use none as norms;
 #[cfg(not(feature = "flex"))]
 pub(crate) use none::{
-    Replay, bags, bce, chain, cross, is_fused_on, join, linear, mix, plus, scores, spread, stored_bags, sums, watch,
+    Replay, attended, bags, bce, chain, cross, is_fused_on, join, linear, mix, pairs, plus, spread, stored_bags,
+    streams, watch,
 };
 
 pub use calls::{Calls, count_calls};
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor};
 use stem_kernels::arena;
+use stem_kernels::attend::Order;
 use stem_kernels::bag::BagLayout;
 use stem_kernels::distinct::DistinctRows;
 use stem_kernels::prior::Precisions;
 
+use crate::embedding::StoredTable;
 use crate::scoped::scoped;
 
 /// Frees the memory that the ops keep from step to step; the next step takes it anew. A training does so at its end.
@@ -178,4 +187,43 @@ pub(crate) struct Slots<'a> {
     pub layout: &'a Arc<BagLayout>,
     /// Where in the batch each of the rows stands, where somebody knows; a backward needs it.
     pub distinct: Option<&'a Arc<DistinctRows>>,
+}
+
+/// Where a history stands among the fields and slots of a batch, and how it is attended.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "flex"), allow(dead_code))]
+pub(crate) struct Attended {
+    /// The candidate's place among the fields.
+    pub candidate: usize,
+    /// The history's.
+    pub history: usize,
+    /// Its slots. `L` of them
+    pub slots: Range<usize>,
+    /// The slots of how long before the row its values were. `L` of them
+    pub gaps: Option<Range<usize>>,
+    /// Whether weights sum to 1.
+    pub softmax: bool,
+    /// From which end positions are counted.
+    pub order: Order,
+}
+
+/// The parameters of the scores: weights `[G, I, O]` and biases `[G, 1, O]`, at least two maps and the last with one output, and
+/// `positions [G, L, D]`.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "flex"), allow(dead_code))]
+pub(crate) struct Scores<'a> {
+    pub maps: &'a [[Tensor<3>; 2]],
+    pub positions: Option<&'a Tensor<3>>,
+}
+
+/// The values of a batch's histories.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "flex"), allow(dead_code))]
+pub(crate) enum HistoryValues<'a> {
+    /// Rows of a table `[U, W]`, which of them each slot names `[B * S]`, and where in the batch each stands: a backward needs it.
+    Rows(&'a Tensor<2>, &'a Tensor<1, Int>, Option<&'a Arc<DistinctRows>>),
+    /// Rows that are read in a file and have no gradient.
+    Stored(&'a StoredTable, &'a Tensor<1, Int>),
+    /// The values themselves. `[G, B, L * D]`
+    Given(&'a Tensor<3>),
 }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
-use stem_kernels::attend::Order;
 use stem_kernels::bag::{BagLayout, ColumnGroups};
 use stem_kernels::prior::Precisions;
 
-use super::Slots;
+use super::{Attended, HistoryValues, Scores, Slots};
 use crate::embedding::StoredTable;
 
 pub(crate) fn is_fused_on(_: &Device) -> bool {
@@ -27,9 +26,10 @@ none!(linear(&Tensor<3>, &Tensor<3>, &Tensor<3>, bool) -> Tensor<3>);
 none!(chain(&Tensor<3>, impl Iterator<Item = [Tensor<3>; 2]>, usize) -> Tensor<3>);
 none!(mix(&Tensor<3>, &Tensor<3>, Option<&Tensor<3>>, &Arc<[bool]>) -> Tensor<3>);
 none!(bags[const N: usize](Slots, &[ColumnGroups; N]) -> [Tensor<3>; N]);
-none!(scores(&Tensor<3>, &Tensor<3>, &Tensor<2>, &[[Tensor<3>; 2]], Option<(&Tensor<3>, Order)>) -> Tensor<3>);
-none!(sums(&Tensor<3>, &Tensor<3>) -> Tensor<3>);
+none!(attended(&Tensor<3>, HistoryValues, &Tensor<2>, Scores, &Attended) -> Tensor<3>);
 none!(stored_bags[const N: usize](&StoredTable, (&Tensor<1, Int>, &Tensor<2>, &Arc<BagLayout>), &[ColumnGroups; N]) -> [Tensor<3>; N]);
+none!(streams(&Tensor<3>, &[Vec<usize>]) -> Tensor<3>);
+none!(pairs(&Tensor<3>, usize) -> Tensor<3>);
 none!(cross(&Tensor<3>, &Tensor<3>, &Tensor<3>) -> Tensor<3>);
 none!(bce(&Tensor<2>, &Tensor<2>, &Tensor<2>) -> Tensor<1>);
 none!(join(&Tensor<3>, &Tensor<3>) -> Tensor<3>);

@@ -18,9 +18,9 @@ use stem_kernels::mix::{self, MixShape};
 use stem_kernels::rows::ReadRows;
 use stem_kernels::take;
 
+use super::arrange::{Spread, join_into, plus_into};
 use super::calls::note;
 use super::linear::MOST;
-use super::streams::{Spread, join_into, plus_into};
 use super::tensors::values;
 use crate::embedding::{StoredTable, WithRows};
 use crate::precision;

@@ -55,6 +55,11 @@ pub fn multiply(precision: Precision, a: Mat, b: Mat, mut c: MatMut, epilogue: E
     }
 }
 
+/// Whether this machine multiplies and adds without rounding between at no cost: it has tiles, which do.
+pub(crate) fn fuses() -> bool {
+    Avx512::detect().is_some()
+}
+
 /// A way to multiply. That of a machine's instructions holds the proof that the machine has them.
 enum Way {
     Skinny,
