@@ -61,8 +61,29 @@ pub fn parts(folder: &Path) -> Result<BTreeMap<&'static str, String>, String> {
             tables::changes(&runs, of_stem(&SWITCHES).chain(RIVALS.iter().map(|(model, setting)| (*model, setting)))),
         ),
         ("steps", steps(&json("steps.json")?)),
-        ("machine", text("machine.txt")?),
+        ("machine", by_machine(&machines(folder)?)),
     ]))
+}
+
+/// The file that says of each measurement, by name, on which machine and at which commit it was made.
+pub const MACHINES: &str = "machines.json";
+
+/// What that file says.
+///
+/// # Errors
+/// A file that is missing or of another shape, by name.
+pub fn machines(folder: &Path) -> Result<BTreeMap<String, String>, String> {
+    let path = folder.join(MACHINES);
+    serde_json::from_str(&text_in(folder, MACHINES)?).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// A line for each machine: which measurements were made there.
+fn by_machine(machines: &BTreeMap<String, String>) -> String {
+    let mut measured: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, machine) in machines {
+        measured.entry(machine).or_default().push(format!("`{name}`"));
+    }
+    measured.iter().map(|(machine, names)| format!("- {}: {}\n", names.join(", "), machine.trim_end())).collect()
 }
 
 /// `text` with every marked part replaced.

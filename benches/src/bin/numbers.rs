@@ -6,12 +6,13 @@
 //! cargo run --release --bin numbers -- --measure movielens --movielens DIR
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
-use stem_benches::numbers::{TEXTS, fill, parts, pictures};
+use stem_benches::numbers::{MACHINES, TEXTS, fill, machines, parts, pictures};
 
 /// Arguments of `step_time` that are measured.
 const STEPS: [&str; 6] = [
@@ -65,7 +66,10 @@ fn write(args: &Args) -> Result<(), String> {
     let save = |name: &str, text: &str| {
         std::fs::write(folder.join(name), text).map_err(|e| format!("{}: {e}", folder.join(name).display()))
     };
+    let mut machines: BTreeMap<String, String> = machines(&folder)?;
     for what in &args.measure {
+        let name = what.to_possible_value().expect("no measurement is hidden").get_name().to_string();
+        machines.insert(name, machine());
         match what {
             What::Quickstart => save("quickstart.txt", &quickstart(args)?)?,
             What::Simulated => {
@@ -84,7 +88,7 @@ fn write(args: &Args) -> Result<(), String> {
         }
     }
     if !args.measure.is_empty() {
-        save("machine.txt", &machine())?;
+        save(MACHINES, &(serde_json::to_string_pretty(&machines).map_err(|e| e.to_string())? + "\n"))?;
     }
     for (name, picture) in pictures(&folder)? {
         std::fs::write(workspace.join(name), picture).map_err(|e| format!("{name}: {e}"))?;
@@ -189,5 +193,5 @@ fn machine() -> String {
     let commit =
         commit.ok().filter(|git| git.status.success()).map(|git| String::from_utf8_lossy(&git.stdout).into_owned());
     let commit = commit.map_or(String::new(), |commit| format!(", commit {}", commit.trim()));
-    format!("Measured on {threads} threads of {name}{model}{commit}.\n")
+    format!("Measured on {threads} threads of {name}{model}{commit}.")
 }
