@@ -269,11 +269,11 @@ fn run_and_kill(small: &Small, out: &str, rank: usize, at: Option<Moment>) -> Ra
         sleep(Duration::from_millis(1));
     }
     let of_rank = children(&job).get(rank).map(u32::to_string);
-    let hit = of_rank.is_some_and(|id| Command::new("kill").args(["-9", &id]).status().unwrap().success());
-    let status = job.wait().unwrap();
-    assert!(!hit || !status.success(), "a job without one of its ranks ends with an error");
+    of_rank.map(|id| Command::new("kill").args(["-9", &id]).status().unwrap());
+    // Who had done all and was only ending when it was killed has ended: what it leaves is held to the whole training too.
+    let is_killed = !job.wait().unwrap().success();
     let lasted = begun.elapsed();
-    Ran { is_killed: hit, lasted, behind_checkpoint: lasted - first.unwrap_or(lasted) }
+    Ran { is_killed, lasted, behind_checkpoint: lasted - first.unwrap_or(lasted) }
 }
 
 #[test]
