@@ -18,7 +18,7 @@ pub(super) enum Prepared {
     /// Cross-entropy, rows and positives of each group.
     Entropy(Vec<[f64; 3]>),
     Bins(Bins),
-    Pairs(Ordered),
+    Pairs(Box<Ordered>),
 }
 
 /// XAUC: of all rows, and of resamples, for which rows are put in order when one is asked for.
@@ -70,7 +70,7 @@ impl Prepared {
             Metric::Rmse => Self::RootOfMean(sample.sums(scores, |s, y| (s - y) * (s - y))),
             Metric::Mae => Self::Mean(sample.sums(scores, |s, y| (s - y).abs())),
             Metric::Accuracy => Self::Mean(sample.sums(scores, |s, y| f64::from(u8::from((s - y).abs() < 0.5)))),
-            Metric::Xauc => Self::Pairs(Ordered::new(sample, scores)),
+            Metric::Xauc => Self::Pairs(Ordered::new(sample, scores).into()),
             Metric::Ndcg(_) | Metric::Mrr | Metric::Recall(_) | Metric::HitRate(_) => {
                 Self::Mean(within.next().expect("one of every metric within groups"))
             }
