@@ -173,8 +173,8 @@ fn a_row_whose_history_and_times_differ_in_length_is_refused_with_both_lengths()
             };
             let bad = row(watched.clone(), times.clone());
             refused(predictor.predict(&[sound[0].clone(), bad.clone()]).unwrap_err(), 1);
-            refused(predictor.encode(&[bad.clone()]).unwrap_err(), 0);
-            refused(predictor.explain(&[bad.clone()]).unwrap_err(), 0);
+            refused(predictor.encode(std::slice::from_ref(&bad)).unwrap_err(), 0);
+            refused(predictor.explain(std::slice::from_ref(&bad)).unwrap_err(), 0);
             let many: Vec<Row> = (0..5000).map(|_| sound[0].clone()).chain([bad]).collect();
             refused(predictor.predict(&many).unwrap_err(), 5000);
             let request = predictor.request(3).shared("item", 10).shared("time", 100);

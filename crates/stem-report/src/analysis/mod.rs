@@ -14,6 +14,7 @@ mod sample;
 mod order;
 mod within_groups;
 mod bins;
+mod inversions;
 mod pairs;
 mod prepared;
 mod ranked;

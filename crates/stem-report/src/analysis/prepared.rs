@@ -1,6 +1,9 @@
 //! Metrics that need no order of all rows: sums by group, and what is made of them.
 
+use std::sync::{Arc, OnceLock};
+
 use super::bins::Bins;
+use super::inversions;
 use super::pairs::Pairs;
 use super::{Metric, Sample, within_groups};
 use crate::metrics::loss;
@@ -15,7 +18,37 @@ pub(super) enum Prepared {
     /// Cross-entropy, rows and positives of each group.
     Entropy(Vec<[f64; 3]>),
     Bins(Bins),
-    Pairs(Pairs),
+    Pairs(Box<Ordered>),
+}
+
+/// XAUC: of all rows, and of resamples, for which rows are put in order when one is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Ordered {
+    sample: Sample,
+    scores: Arc<[f32]>,
+    pairs: OnceLock<Pairs>,
+}
+
+impl Ordered {
+    fn new(sample: &Sample, scores: &[f32]) -> Self {
+        Self { sample: sample.clone(), scores: scores.into(), pairs: OnceLock::new() }
+    }
+
+    fn whole(&self) -> Option<f64> {
+        if self.sample.own_weights().is_some() {
+            return self.pairs().in_order(&vec![1; self.sample.groups()]);
+        }
+        let of_place = |place: usize| (self.sample.score(&self.scores, place), self.sample.label(place));
+        inversions::xauc((0..self.sample.len()).map(of_place))
+    }
+
+    /// Put in order outside of the lock: who sorts on several threads may be given the work of one that asks for the same.
+    fn pairs(&self) -> &Pairs {
+        if self.pairs.get().is_none() {
+            drop(self.pairs.set(Pairs::new(&self.sample, &self.scores)));
+        }
+        self.pairs.get().expect("set above, by this thread or another")
+    }
 }
 
 impl Prepared {
@@ -37,13 +70,28 @@ impl Prepared {
             Metric::Rmse => Self::RootOfMean(sample.sums(scores, |s, y| (s - y) * (s - y))),
             Metric::Mae => Self::Mean(sample.sums(scores, |s, y| (s - y).abs())),
             Metric::Accuracy => Self::Mean(sample.sums(scores, |s, y| f64::from(u8::from((s - y).abs() < 0.5)))),
-            Metric::Xauc => Self::Pairs(Pairs::new(sample, scores)),
+            Metric::Xauc => Self::Pairs(Ordered::new(sample, scores).into()),
             Metric::Ndcg(_) | Metric::Mrr | Metric::Recall(_) | Metric::HitRate(_) => {
                 Self::Mean(within.next().expect("one of every metric within groups"))
             }
             Metric::Auc | Metric::Gauc | Metric::PrAuc => unreachable!("measured on rows in the order of their scores"),
         };
         metrics.map(|metric| (metric, one(metric))).collect()
+    }
+
+    /// Of all rows, each group once.
+    pub(super) fn whole(&self, groups: usize) -> Option<f64> {
+        match self {
+            Self::Pairs(ordered) => ordered.whole(),
+            other => other.value(&vec![1; groups]),
+        }
+    }
+
+    /// Does what every resample needs once.
+    pub(super) fn make_ready(&self) {
+        if let Self::Pairs(ordered) = self {
+            ordered.pairs();
+        }
     }
 
     /// With every group as often as it is counted.
@@ -58,7 +106,7 @@ impl Prepared {
                 (0.0 < p && p < 1.0).then(|| loss / rows / entropy)
             }
             Self::Bins(bins) => bins.error(counts),
-            Self::Pairs(pairs) => pairs.in_order(counts),
+            Self::Pairs(ordered) => ordered.pairs().in_order(counts),
         }
     }
 }

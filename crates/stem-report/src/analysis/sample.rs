@@ -1,22 +1,23 @@
 //! The rows that models are compared on.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::LabelKind;
 
-/// The rows of a comparison: those with a label, of one stratum or all. Scores of every model are ranked on the same rows.
+/// The rows of a comparison: those with a label, of one stratum or all. Scores of every model are ranked on the same rows. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sample {
     kind: LabelKind,
     /// The row of each, as in the scores.
-    rows: Vec<u32>,
+    rows: Arc<Vec<u32>>,
     /// `2 * group + 1` of a positive, `2 * group` of another; groups are counted from 0 in the order of their first row.
-    marks: Vec<u32>,
+    marks: Arc<Vec<u32>>,
     /// What they are labelled with, where that is not told by the mark.
-    values: Option<Vec<f32>>,
+    values: Option<Arc<Vec<f32>>>,
     groups: usize,
     /// How much each row counts, where they count differently.
-    weights: Option<Vec<f32>>,
+    weights: Option<Arc<Vec<f32>>>,
 }
 
 impl Sample {
@@ -57,14 +58,23 @@ impl Sample {
         let mut rows: Vec<u32> = rows.map_or_else(all, <[u32]>::to_vec);
         rows.retain(|&row| !labels[row as usize].is_nan());
         let mut numbers = HashMap::new();
-        let mut group_of = |row: u32| {
+        let mut group_of = |row: &u32| {
             let next = numbers.len() as u32;
-            groups.map_or(0, |groups| *numbers.entry(groups[row as usize]).or_insert(next))
+            groups.map_or(0, |groups| *numbers.entry(groups[*row as usize]).or_insert(next))
         };
         let label = |row: u32| labels[row as usize];
-        let marks = rows.iter().map(|&row| 2 * group_of(row) + u32::from(kind.is_positive(label(row)))).collect();
-        let values = (kind != LabelKind::Binary).then(|| rows.iter().map(|&row| label(row)).collect());
-        Self { kind, rows, marks, values, groups: groups.map_or(1, |_| numbers.len()), weights: None }
+        let mut marks: Vec<u32> = rows.iter().map(|row| 2 * group_of(row)).collect();
+        let is_positive = |row: &u32| u32::from(kind.is_positive(label(*row)));
+        marks.iter_mut().zip(&rows).for_each(|(mark, row)| *mark |= is_positive(row)); // by itself: no branch to guess
+        let values = (kind != LabelKind::Binary).then(|| rows.iter().map(|&row| label(row)).collect::<Vec<_>>().into());
+        Self {
+            kind,
+            rows: rows.into(),
+            marks: marks.into(),
+            values,
+            groups: groups.map_or(1, |_| numbers.len()),
+            weights: None,
+        }
     }
 
     /// The same rows, each counted as often as its weight says; `weights` are those of all rows. A row of weight 0 takes no part.
@@ -75,10 +85,10 @@ impl Sample {
     pub fn weighted(mut self, weights: Option<&[f32]>) -> Self {
         let Some(weights) = weights else { return self };
         let counts: Vec<bool> = self.rows.iter().map(|&row| weights[row as usize] > 0.0).collect();
-        retain(&mut self.rows, &counts);
-        retain(&mut self.marks, &counts);
-        self.values.iter_mut().for_each(|values| retain(values, &counts));
-        self.weights = Some(self.rows.iter().map(|&row| weights[row as usize]).collect());
+        retain(Arc::make_mut(&mut self.rows), &counts);
+        retain(Arc::make_mut(&mut self.marks), &counts);
+        self.values.iter_mut().for_each(|values| retain(Arc::make_mut(values), &counts));
+        self.weights = Some(self.rows.iter().map(|&row| weights[row as usize]).collect::<Vec<_>>().into());
         self
     }
 
@@ -114,7 +124,7 @@ impl Sample {
 
     /// Score of every row that takes part and whether its label is positive; `scores` are those of all rows.
     pub fn rows<'a>(&'a self, scores: &'a [f32]) -> impl Iterator<Item = (f32, bool)> + 'a {
-        self.rows.iter().zip(&self.marks).map(|(&row, mark)| (scores[row as usize], mark & 1 == 1))
+        self.rows.iter().zip(self.marks.iter()).map(|(&row, mark)| (scores[row as usize], mark & 1 == 1))
     }
 
     /// The label of every row that takes part.
@@ -139,7 +149,7 @@ impl Sample {
 
     /// How much each row counts, where they count differently.
     pub(super) fn own_weights(&self) -> Option<&[f32]> {
-        self.weights.as_deref()
+        self.weights.as_deref().map(Vec::as_slice)
     }
 
     /// `2 * group + 1` of every positive that takes part, `2 * group` of every other row.
