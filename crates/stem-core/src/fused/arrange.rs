@@ -18,7 +18,7 @@ pub(crate) fn join(a: &Tensor<3>, b: &Tensor<3>) -> Option<Tensor<3>> {
     let mut y = take((first + second) * rows * width);
     join_into(values(&a), values(&b), &mut y);
     let y = tensor(y, [first + second, rows, width]);
-    saw_streams([&a, &b], &y, |parts| Step::Join(parts));
+    saw_streams([&a, &b], &y, Step::Join);
     Some(Tensor::from_primitive::<Flex>(y))
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn plus(a: &Tensor<3>, b: &Tensor<3>) -> Option<Tensor<3>> {
     let mut y = take(values(&a).len());
     plus_into(values(&a), values(&b), &mut y);
     let y = tensor(y, a.shape());
-    saw_streams([&a, &b], &y, |parts| Step::Plus(parts));
+    saw_streams([&a, &b], &y, Step::Plus);
     Some(Tensor::from_primitive::<Flex>(y))
 }
 
