@@ -195,6 +195,7 @@ struct Tile<'a> {
 
 impl Tile<'_> {
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // iterators leave sums in memory
     fn of_rows<const R: usize, const V: usize, const FUSED: usize>(&self, epilogue: &mut impl Epilogue) {
         let Self { a, depth, first, v, .. } = *self;
         let mut sums = [[ZERO; V]; R];
