@@ -127,12 +127,21 @@ pub(crate) fn watch<R>(
 ) -> (R, Option<Replay>) {
     let replay = Replay { steps: Vec::new(), widths: Vec::new() };
     let (ids, weights, seen) = (ids.to_vec(), weights.to_vec(), Vec::new());
-    let before = WATCH.replace(Some(Watch { ids, weights, rows, replay, seen, is_whole: true }));
+    let _before = Before(WATCH.replace(Some(Watch { ids, weights, rows, replay, seen, is_whole: true })));
     let result = forward();
-    let watch = WATCH.replace(before);
+    let watch = WATCH.take();
     let ends_in_outputs = |replay: &Replay| matches!(replay.steps.last(), Some(Step::Chain { .. }));
     let replay = watch.filter(|watch| watch.is_whole).map(|watch| watch.replay).filter(ends_in_outputs);
     (result, replay)
+}
+
+/// What was watched before; it is put back, also when the forward panics.
+struct Before(Option<Watch>);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        WATCH.set(self.0.take());
+    }
 }
 
 fn watching(see: impl FnOnce(&mut Watch)) {
