@@ -161,14 +161,13 @@ pub(crate) fn encode_columns_into(
             [column] => Some(find(column)?), // found once, not for each row
             _ => None,
         };
-        if let (FieldKind::Category, [], Vocabulary::Integers(known)) = (&field.kind, &field.transforms[..], vocabulary)
+        if let (FieldKind::Category, [], Vocabulary::Integers(_)) = (&field.kind, &field.transforms[..], vocabulary)
             && let Some(Column::Each(cells)) = only
             && let Some(sought) = cells.integers()
         {
-            let unseen = vocabulary.unseen();
-            known.positions(sought, |row, place| {
+            vocabulary.ids_of_integers(sought, |row, id| {
                 let slot = row * slots + range.start;
-                (ids[slot], weights[slot]) = (offset + place.map_or(unseen, |place| place as u32 + 1), 1.0);
+                (ids[slot], weights[slot]) = (offset + id, 1.0);
             });
             continue;
         }

@@ -151,9 +151,10 @@ impl<C: ModelSpec> Predictor<C> {
 
     /// Takes products in another precision than f32, on any thread that scores.
     #[must_use]
-    pub fn with_precision(self, precision: Precision) -> Self {
-        let replays = self.states.iter().map(|_| OnceLock::new()).collect(); // a list is watched in its precision
-        Self { precision, replays, ..self }
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self.replays.fill_with(OnceLock::new); // a list is watched in its precision
+        self
     }
 
     /// Gives the scores as the model makes them, not as they were calibrated when it was trained.

@@ -222,17 +222,30 @@ impl Vocabulary {
     /// Local id of an integer key, or of the unseen.
     pub fn id_of_integer(&self, key: i64) -> u32 {
         match self {
-            Vocabulary::Integers(keys) => keys.position(key).map_or(self.unseen(), |i| i as u32 + 1),
+            Vocabulary::Integers(keys) => self.id_at(keys.position(key)),
             Vocabulary::Texts(_) | Vocabulary::Hashed { .. } => self.id_of_text(&key.to_string()),
             Vocabulary::Number | Vocabulary::Vector(_) => 0,
         }
+    }
+
+    /// Tells of each of `keys` its local id, as [`id_of_integer`](Self::id_of_integer) does; an integer vocabulary looks for several side by side.
+    pub(crate) fn ids_of_integers(&self, keys: &[i64], mut found: impl FnMut(usize, u32)) {
+        match self {
+            Vocabulary::Integers(known) => known.positions(keys, |i, place| found(i, self.id_at(place))),
+            _ => keys.iter().enumerate().for_each(|(i, key)| found(i, self.id_of_integer(*key))),
+        }
+    }
+
+    /// Local id of the known key at a place; of none that of the unseen.
+    fn id_at(&self, place: Option<usize>) -> u32 {
+        place.map_or(self.unseen(), |place| place as u32 + 1)
     }
 
     /// Local id of a text key as it is spelt, or of the unseen. Of an integer vocabulary it is `unseen` when the text is no integer.
     pub fn id_of_text(&self, key: &str) -> u32 {
         match self {
             Vocabulary::Integers(_) => integer_key(key).map_or(self.unseen(), |key| self.id_of_integer(key)),
-            Vocabulary::Texts(keys) => keys.position(key).map_or(self.unseen(), |i| i as u32 + 1),
+            Vocabulary::Texts(keys) => self.id_at(keys.position(key)),
             Vocabulary::Hashed { buckets, .. } => hash_bucket(key, *buckets) as u32 + 1,
             Vocabulary::Number | Vocabulary::Vector(_) => 0,
         }

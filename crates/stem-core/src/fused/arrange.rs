@@ -1,19 +1,21 @@
 //! Streams of a layer put together, where nothing has a gradient: for scoring, of which the [list of kernels](super::replay) knows it.
 
-use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::Tensor;
 use stem_kernels::take;
 
 use super::replay::{Step, saw_streams};
-use super::tensors::{fits, in_one_piece, tensor, values};
+use super::tensors::{below_autodiff, fits, tensor, values};
 
 /// `a` and `b` one behind the other. `None` on autodiff.
 ///
 /// # Shapes
 /// `a [K_1, B, W]`, `b [K_2, B, W]`; gives `[K_1 + K_2, B, W]`.
 pub(crate) fn join(a: &Tensor<3>, b: &Tensor<3>) -> Option<Tensor<3>> {
-    let [a, b] = flex([a, b])?;
+    if !fits([a, b]) {
+        return None;
+    }
+    let (a, b) = (below_autodiff(a.clone())?, below_autodiff(b.clone())?);
     let ([first, rows, width], [second, ..]) = (a.shape().dims(), b.shape().dims::<3>());
     let mut y = take((first + second) * rows * width);
     join_into(values(&a), values(&b), &mut y);
@@ -27,7 +29,10 @@ pub(crate) fn join(a: &Tensor<3>, b: &Tensor<3>) -> Option<Tensor<3>> {
 /// # Shapes
 /// `a [K, B, W]`, `b [1, B, W]`; gives `[K, B, W]`.
 pub(crate) fn plus(a: &Tensor<3>, b: &Tensor<3>) -> Option<Tensor<3>> {
-    let [a, b] = flex([a, b])?;
+    if !fits([a, b]) {
+        return None;
+    }
+    let (a, b) = (below_autodiff(a.clone())?, below_autodiff(b.clone())?);
     if b.shape()[0] != 1 {
         return None;
     }
@@ -44,7 +49,10 @@ pub(crate) fn plus(a: &Tensor<3>, b: &Tensor<3>) -> Option<Tensor<3>> {
 /// # Shapes
 /// `z [K, B, own + C]`; gives `[K, B, before + C]`.
 pub(crate) fn spread(z: &Tensor<3>, own: usize, before: usize, out_of_reach: f32) -> Option<Tensor<3>> {
-    let [z] = flex([z])?;
+    if !fits([z]) {
+        return None;
+    }
+    let z = below_autodiff(z.clone())?;
     let [streams, rows, width] = z.shape().dims();
     let to = Spread { streams, own, before, experts: before + width - own, out_of_reach };
     let mut y = take(streams * rows * to.experts);
@@ -96,12 +104,4 @@ pub(super) fn plus_into(a: &[f32], b: &[f32], y: &mut [f32]) {
     for (a, y) in a.chunks_exact(b.len()).zip(y.chunks_exact_mut(b.len())) {
         a.iter().zip(b).zip(y).for_each(|((a, b), y)| *y = a + b);
     }
-}
-
-fn flex<const N: usize>(tensors: [&Tensor<3>; N]) -> Option<[FlexTensor; N]> {
-    if !fits(tensors) {
-        return None;
-    }
-    let below = tensors.map(|tensor| tensor.clone().try_into_primitive::<Flex>().ok().map(in_one_piece));
-    below.iter().all(Option::is_some).then(|| below.map(|tensor| tensor.expect("all are there")))
 }

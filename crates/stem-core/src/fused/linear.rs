@@ -11,7 +11,7 @@ use tracing::trace_span;
 use super::calls::note;
 use super::differentiable::differentiable;
 use super::replay::saw_chain;
-use super::tensors::{fits, in_one_piece, is_f32, owned, tensor, values};
+use super::tensors::{below_autodiff, fits, owned, tensor, values};
 use crate::precision;
 
 /// `relu(x_e W_e + b_e)`, or without the ReLU.
@@ -94,12 +94,11 @@ pub(crate) fn chain(x: &Tensor<3>, banks: impl Iterator<Item = [Tensor<3>; 2]>, 
     if !fits([x]) {
         return None;
     }
-    let flex = |tensor: Tensor<3>| tensor.try_into_primitive::<Flex>().ok().filter(is_f32).map(in_one_piece);
-    let x = flex(x.clone())?;
+    let x = below_autodiff(x.clone())?;
     let mut parameters = [const { None::<(FlexTensor, FlexTensor)> }; MOST]; // on the stack: a request allocates what Burn does, and no more
     let mut count = 0;
     for [weight, bias] in banks {
-        *parameters.get_mut(count)? = Some((flex(weight)?, flex(bias)?));
+        *parameters.get_mut(count)? = Some((below_autodiff(weight)?, below_autodiff(bias)?));
         count += 1;
     }
     let mut links = [Link { weight: &[], bias: &[], output: 0, relu: false }; MOST];

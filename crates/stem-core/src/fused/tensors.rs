@@ -16,14 +16,14 @@ pub(super) fn fits<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> 
     super::ENABLED.get() && of_floats && is_fused_on(&tensors[0].device())
 }
 
-/// Whether the kernels can read it.
-pub(super) fn is_f32(tensor: &FlexTensor) -> bool {
-    tensor.dtype() == DType::F32
-}
-
 /// What is behind a tensor that fits, in one piece and without its graph.
 pub(super) fn flex<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     in_one_piece(tensor.inner().try_into_primitive::<Flex>().expect("the op fits: the tensor is on flex"))
+}
+
+/// What is behind a tensor that has no gradient, in one piece. `None` on autodiff, on other devices, and of other numbers than f32.
+pub(super) fn below_autodiff<const D: usize>(tensor: Tensor<D>) -> Option<FlexTensor> {
+    tensor.try_into_primitive::<Flex>().ok().filter(|tensor| tensor.dtype() == DType::F32).map(in_one_piece)
 }
 
 /// The tensor with its numbers in one piece: itself where they are.
