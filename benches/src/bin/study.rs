@@ -84,8 +84,9 @@ fn train(args: &Args) -> Result<(), String> {
             }
         }
     }
-    let is_wanted =
-        |(model, setting): &(&str, &Setting)| is_asked(&args.models, model) && is_asked(&args.settings, setting.name);
+    let is_wanted = |data: &DataSet, (model, setting): &(&str, &Setting)| {
+        setting.fits(data) && is_asked(&args.models, model) && is_asked(&args.settings, setting.name)
+    };
     let done = read(&std::fs::read_to_string(&results).unwrap_or_default())?;
     let is_done = |study: &OneData, model: &str, setting: &Setting, seed: u64| {
         let sought = (study.data.name, setting.name, model, seed);
@@ -94,7 +95,8 @@ fn train(args: &Args) -> Result<(), String> {
     let mut wanted = Vec::new();
     for seed in &args.seeds {
         for study in &studies {
-            let all = trainings().filter(is_wanted).map(|(model, setting)| (study, model, setting, *seed));
+            let all = trainings().filter(|training| is_wanted(study.data, training));
+            let all = all.map(|(model, setting)| (study, model, setting, *seed));
             wanted.extend(all.filter(|(study, model, setting, seed)| !is_done(study, model, setting, *seed)));
         }
     }

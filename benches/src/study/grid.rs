@@ -52,6 +52,15 @@ pub struct Setting {
     pub train: &'static str,
     /// Keys of the model's section.
     pub model: &'static str,
+    /// The one [data set](DataSet) whose fields and labels it names; `None` where it fits all.
+    pub only: Option<&'static str>,
+}
+
+impl Setting {
+    /// Whether it can be trained on a data set.
+    pub fn fits(&self, data: &DataSet) -> bool {
+        self.only.is_none_or(|only| only == data.name)
+    }
 }
 
 const LEARNED: &str = "prior = { name = \"learned\" }\n";
@@ -59,8 +68,8 @@ const FIXED: &str = "prior = { name = \"fixed\", l2 = L2 }\n";
 
 /// The two that every model is trained with.
 pub const BOTH: [Setting; 2] = [
-    Setting { name: "fixed", what: "one L2 number for all rows", train: FIXED, model: "" },
-    Setting { name: "learned", what: "learned, tied, starts with a correlation of 0.5", train: LEARNED, model: "" },
+    Setting { name: "fixed", what: "one L2 number for all rows", train: FIXED, model: "", only: None },
+    Setting { name: "learned", what: "learned, tied, starts with a correlation of 0.5", train: LEARNED, model: "", only: None },
 ];
 
 /// What is tried of STEM alone, beside the learned prior as it is.
@@ -70,41 +79,47 @@ pub const TRIED: [Setting; 6] = [
         what: "starts without correlation",
         train: "prior = { name = \"learned\", correlation = 0.0 }\n",
         model: "",
+        only: None,
     },
     Setting {
         name: "corr8",
         what: "starts with a correlation of 0.8",
         train: "prior = { name = \"learned\", correlation = 0.8 }\n",
         model: "",
+        only: None,
     },
     Setting {
         name: "diagonal",
         what: "variances alone (`tied = false`), for each dimension",
         train: "prior = { name = \"learned\", tied = false }\n",
         model: "",
+        only: None,
     },
     Setting {
         name: "open",
         what: "no stop-gradient (`stop_gradient = false`)",
         train: LEARNED,
         model: "stop_gradient = false\n",
+        only: None,
     },
     Setting {
         name: "netl2",
         what: "L2 of 1e-5 on the network too (`network_l2`)",
         train: "prior = { name = \"learned\" }\nnetwork_l2 = 1e-5\n",
         model: "",
+        only: None,
     },
     Setting {
         name: "restart",
         what: "the table starts again each epoch (`table_restart`, MEDA)",
         train: "prior = { name = \"learned\" }\ntable_restart = true\n",
         model: "",
+        only: None,
     },
 ];
 
 /// What STEM can be given beside, one at a time and under the learned prior: rivals' cures, features, balances.
-pub const SWITCHES: [Setting; 11] = [
+pub const SWITCHES: [Setting; 12] = [
     with("own-mean", "`own_residual = \"mean\"` (AdaTT)", "own_residual = \"mean\"\n"),
     with("own-gated", "`own_residual = \"gated\"` (HoME)", "own_residual = \"gated\"\n"),
     with(
@@ -120,20 +135,72 @@ pub const SWITCHES: [Setting; 11] = [
     balanced("stch", "`balance = { name = \"stch\" }`", "balance = { name = \"stch\" }\n"),
     balanced("grad-norm", "`balance = { name = \"grad-norm\" }`", "balance = { name = \"grad-norm\" }\n"),
     balanced("pc-grad", "`balance = { name = \"pc-grad\" }`", "balance = { name = \"pc-grad\" }\n"),
+    balanced("multi-balance", "`balance = { name = \"multi-balance\" }`", "balance = { name = \"multi-balance\" }\n"),
 ];
 
+macro_rules! groups {
+    () => {
+        "groups = [[\"is_click\", \"long_view\"], [\"is_like\", \"is_profile_enter\"]]\n"
+    };
+}
+
+macro_rules! hierarchy {
+    () => {
+        concat!(groups!(), "reach = \"group-and-shared\"\nmeta_experts = 1\n")
+    };
+}
+
+/// The same where fields or labels have to be named: those of KuaiRand, of which two are dense and two are rare.
+pub const NAMED: [Setting; 7] = [
+    on_kuairand("domain", "`domain = { field = \"tab\" }` (EPNet)", "domain = { field = \"tab\" }\n"),
+    on_kuairand(
+        "domain-towers",
+        "the same with `towers = true`, `personal = [\"user_id\", \"video_id\"]` (PEPNet)",
+        "domain = { field = \"tab\", towers = true, personal = [\"user_id\", \"video_id\"] }\n",
+    ),
+    on_kuairand(
+        "interest",
+        "`interest`: the three histories attended (DIN)",
+        "interest = { candidates = { watch_seq = \"video_id\", like_seq = \"video_id\", long_watch_seq = \"video_id\" } }\n",
+    ),
+    on_kuairand(
+        "auxiliary",
+        "`auxiliary`: the two dense tasks (STEM-AL)",
+        "auxiliary = [\"is_click\", \"long_view\"]\n",
+    ),
+    on_kuairand("groups", "`groups`: the dense tasks, and the rare ones", groups!()),
+    on_kuairand(
+        "hierarchy",
+        "the same with `reach = \"group-and-shared\"`, `meta_experts = 1` (HoME's hierarchy)",
+        hierarchy!(),
+    ),
+    on_kuairand(
+        "home",
+        "the same with HoME's three cures above",
+        concat!(
+            hierarchy!(),
+            "own_residual = \"gated\"\nfeature_gate = { rank = 8 }\n",
+            "hidden = { activation = \"swish\", batch_norm = true }\n",
+        ),
+    ),
+];
+
+const fn on_kuairand(name: &'static str, what: &'static str, model: &'static str) -> Setting {
+    Setting { name, what, train: LEARNED, model, only: Some("KuaiRand") }
+}
+
 const fn with(name: &'static str, what: &'static str, model: &'static str) -> Setting {
-    Setting { name, what, train: LEARNED, model }
+    Setting { name, what, train: LEARNED, model, only: None }
 }
 
 /// Every model has the learned prior unless its experiment names another.
 const fn balanced(name: &'static str, what: &'static str, train: &'static str) -> Setting {
-    Setting { name, what, train, model: "" }
+    Setting { name, what, train, model: "", only: None }
 }
 
 /// Models beside the tables', as they are trained.
 pub const RIVALS: [(&str, Setting); 2] = [
-    ("mmoe-me", Setting { name: "learned", what: "`mmoe-me`, an embedding an expert", train: LEARNED, model: "" }),
+    ("mmoe-me", Setting { name: "learned", what: "`mmoe-me`, an embedding an expert", train: LEARNED, model: "", only: None }),
     (
         "mmoe-me",
         with(
@@ -144,10 +211,10 @@ pub const RIVALS: [(&str, Setting); 2] = [
     ),
 ];
 
-/// Every model with every setting that it is trained with.
+/// Every model with every setting that it is trained with, on the data sets that it [fits](Setting::fits).
 pub fn trainings() -> impl Iterator<Item = (&'static str, &'static Setting)> {
     let both = MODELS.iter().flat_map(|model| BOTH.iter().map(move |setting| (*model, setting)));
-    let of_stem = TRIED.iter().chain(&SWITCHES).map(|setting| ("stem", setting));
+    let of_stem = TRIED.iter().chain(&SWITCHES).chain(&NAMED).map(|setting| ("stem", setting));
     both.chain(of_stem).chain(RIVALS.iter().map(|(model, setting)| (*model, setting)))
 }
 
@@ -214,7 +281,8 @@ mod tests {
 
     #[test]
     fn every_experiment_has_the_prior_of_its_setting_and_no_other() {
-        for (data, (model, setting)) in DATA.iter().flat_map(|data| trainings().map(move |training| (data, training))) {
+        let all = DATA.iter().flat_map(|data| trainings().map(move |training| (data, training)));
+        for (data, (model, setting)) in all.filter(|(data, (_, setting))| setting.fits(data)) {
             let experiment = data.experiment(&of(data, "experiment.toml"), model, setting);
             let parsed: toml::Table = experiment.parse().unwrap();
             let name = if setting.name == "fixed" { "fixed" } else { "learned" };

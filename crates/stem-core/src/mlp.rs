@@ -3,7 +3,8 @@
 //! All members of a bank have the same widths, so one batched product serves them all: `y_e = x_e W_e + b_e`.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
+use burn::tensor::activation::{relu, sigmoid};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,11 @@ fn linear(x: Tensor<3>, weight: Tensor<3>, bias: Tensor<3>, rectified: bool) -> 
 pub(crate) fn plain_linear(x: Tensor<3>, weight: Tensor<3>, bias: Tensor<3>, rectified: bool) -> Tensor<3> {
     let y = x.matmul(weight) + bias; // [E, B, O]
     if rectified { relu(y) } else { y }
+}
+
+/// `x * 2 sigmoid(z)`: gates on features, and on what towers read.
+pub(crate) fn scaled(x: Tensor<3>, z: Tensor<3>) -> Tensor<3> {
+    fused::scaled(&x, &z).unwrap_or_else(|| x * (sigmoid(z) * 2.0))
 }
 
 /// What follows each linear map inside an MLP: batch normalisation, activation, dropout, in this order.
@@ -225,12 +231,12 @@ impl MlpBank {
         x.select(0, index)
     }
 
-    /// As [`forward`](Self::forward), with what each linear map reads multiplied by its gate, number by number.
+    /// As [`forward`](Self::forward), with what each linear map reads multiplied by its gate, `2 sigmoid(z)`, number by number.
     ///
     /// # Shapes
-    /// `gates [E, B, I_l]` each, one of every map; `x` and what comes out as of [`forward`](Self::forward).
-    pub fn forward_gated(&self, x: Tensor<3>, gates: &[Tensor<3>]) -> Tensor<3> {
-        gates.iter().enumerate().fold(x, |x, (i, gate)| self.forward_layer(i, x * gate.clone()))
+    /// `z [E, B, I_l]` each, one of every map; `x` and what comes out as of [`forward`](Self::forward).
+    pub fn forward_gated(&self, x: Tensor<3>, z: &[Tensor<3>]) -> Tensor<3> {
+        z.iter().enumerate().fold(x, |x, (i, z)| self.forward_layer(i, scaled(x, z.clone())))
     }
 
     /// One linear map, and what follows it.

@@ -36,7 +36,7 @@ impl Towers {
         self.forward_gated(o, None)
     }
 
-    /// As [`forward`](Self::forward), under the gates of [`Pooled::tower_gates`](crate::nn::Pooled::tower_gates), where there are some.
+    /// As [`forward`](Self::forward), under the gates whose logits are [`Pooled::tower_gates`](crate::nn::Pooled::tower_gates), where there are some.
     pub fn forward_gated(&self, o: Tensor<3>, gates: Option<&[Tensor<3>]>) -> Tensor<2> {
         let y = match gates {
             Some(gates) => self.bank.forward_gated(o, gates),

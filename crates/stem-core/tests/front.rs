@@ -241,6 +241,43 @@ fn attention_in_one_op_is_its_plain_operations_and_so_are_its_gradients() {
 }
 
 #[test]
+fn what_stands_before_every_model_is_ops_with_the_gradients_of_plain_operations() {
+    let schema = log(Pooling::Sum);
+    let batch = encode_rows(&schema, &keys(), &impressions()).unwrap();
+    let on_flex = matches!(DeviceSpec::from_env(), Ok(DeviceSpec::Flex));
+    for config in every_model() {
+        let whole = with_key(&with_front(&config), "feature_gate", FeatureGateConfig { rank: 2 });
+        let (table, network) = network(&whole, &schema, 1.0);
+        let layout = SlotLayout::new(&schema, table.widths());
+        let run = || {
+            let leaf = table.rows().tensor().clone().autodiff().require_grad();
+            let (index, weights) = upload(&batch.ids, &batch.weights, batch.rows, &device());
+            let x = layout.pool(leaf.clone(), index.autodiff(), weights.autodiff());
+            let rows = table.rows().tensor().dims()[0];
+            let logits = network.forward(x.with_distinct(DistinctRows::all(rows, &batch.ids).into()));
+            let grads = (logits.clone() * logits.clone()).sum().backward();
+            let mut found = gradients(&network, &grads);
+            found.insert("rows".into(), values(leaf.grad(&grads).unwrap()));
+            found.insert("logits".into(), values(logits));
+            found
+        };
+        let (one_op, calls) = fused::count_calls(run);
+        let name = config.name();
+        let once = [calls.attend, calls.cross, calls.fm];
+        assert_eq!(once, [u64::from(on_flex); 3], "{name}: {calls:?}");
+        assert_eq!(calls.feature_gate >= 2, on_flex, "{name}: of the domain, and of the features");
+        // who reads all groups as they are needs no sums of them
+        let as_they_are = table.widths().len() == 1 || matches!(config, ModelConfig::SingleTask(_));
+        assert_eq!(calls.streams > 0, on_flex && !as_they_are, "{name}: {calls:?}");
+        let plain = fused::without(run);
+        for (part, expected) in &plain {
+            let expected: Vec<f64> = expected.iter().map(|x| f64::from(*x)).collect();
+            close(&one_op[part], &expected, 1e-5, &format!("{name} {part}"));
+        }
+    }
+}
+
+#[test]
 fn padding_takes_no_part() {
     for softmax in [false, true] {
         let schema = log(Pooling::Mean);

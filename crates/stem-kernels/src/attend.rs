@@ -29,6 +29,7 @@ mod tests;
 use std::ops::Range;
 
 use crate::divide::{Planes, divide};
+use crate::map::Map;
 use crate::product::fuses;
 use crate::rows::{PlainRows, ReadRows};
 use crate::simd::vectorised;
@@ -44,17 +45,6 @@ pub enum Order {
     FromFirst,
     /// The last slot that is no padding is position 0.
     FromLast,
-}
-
-/// A map of the MLP: `weight [G, I, O]`, `bias [G, O]`.
-#[derive(Debug, Clone, Copy)]
-pub struct Map<'a> {
-    /// `[G, I, O]`
-    pub weight: &'a [f32],
-    /// `[G, O]`
-    pub bias: &'a [f32],
-    /// `O`
-    pub output: usize,
 }
 
 /// Histories, and how they are attended.
@@ -178,8 +168,7 @@ impl<'a> Attention<'a> {
         let mut input = self.parts() * dim;
         for map in self.maps {
             assert!(map.output > 0, "a map has outputs");
-            assert_eq!(map.weight.len(), groups * input * map.output, "a weight is [G, I, O]");
-            assert_eq!(map.bias.len(), groups * map.output, "a bias is [G, O]");
+            map.check(groups, input);
             input = map.output;
         }
     }

@@ -58,6 +58,20 @@ vectorised! {
         }
     }
 
+    /// `dz = 0` where `y`, what a ReLU gave, is 0.
+    pub fn relu_mask(dz: &mut [f32], y: &[f32]) {
+        for (dz, y) in dz.iter_mut().zip(y) {
+            *dz = if *y <= 0.0 { 0.0 } else { *dz }; // kept where y is not a number
+        }
+    }
+
+    /// `to = to + more`
+    pub fn add(to: &mut [f32], more: &[f32]) {
+        for (to, more) in to.iter_mut().zip(more) {
+            *to += more;
+        }
+    }
+
     /// `sum += rows`, first to last. `rows [rows, n]`, `sum [n]`
     pub fn add_rows(sum: &mut [f32], rows: &[f32]) {
         for row in rows.chunks_exact(sum.len().max(1)) {

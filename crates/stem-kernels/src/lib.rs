@@ -10,8 +10,9 @@
 //! | [`product`] | the matrix products of both: gemm, gemv, tiles of AVX-512 |
 //! | [`mix`] | All Forward, Task-specific Backward: softmax, mix, masked backward |
 //! | [`attend`] | values of a history from the table through their scores into the sum that they weigh |
-//! | [`cross`] | a layer of crosses of features |
-//! | [`sums`] | groups into streams, fields into products of pairs |
+//! | [`cross`], [`fm`], [`feature_gate`] | what stands before a model: crosses of features, products of pairs, gates |
+//! | [`map`], `blocks` | their linear maps, and how their rows are cut |
+//! | [`sums`] | groups into streams |
 //! | [`loss`] | cross-entropy from logits, and its gradient |
 //! | [`norms`] | squared norms, L2 |
 //! | [`prior`] | the pull of Gaussian priors on rows of the table |
@@ -37,7 +38,11 @@ pub mod linear;
 pub mod chain;
 pub mod mix;
 pub mod attend;
+mod blocks;
+pub mod map;
 pub mod cross;
+pub mod fm;
+pub mod feature_gate;
 pub mod sums;
 pub mod distinct;
 pub mod rows;

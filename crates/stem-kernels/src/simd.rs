@@ -229,6 +229,14 @@ pub fn exp(x: f32) -> f32 {
     if x < LOWEST { 0.0 } else { p * power }
 }
 
+/// `1 / (1 + e^-z)`; 0 below -87.3, and not a number of what is none.
+#[inline(always)]
+pub fn sigmoid(z: f32) -> f32 {
+    let e = exp(-z.abs());
+    let tail = e / (1.0 + e); // of -|z|
+    if z < 0.0 { tail } else { 1.0 - tail }
+}
+
 /// `ln(1 + u)` for `u` from 0 to 1, within 2 units in the last place, and not a number of what is none.
 ///
 /// ```text
@@ -251,6 +259,13 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn sigmoid_is_the_logistic_function(z in -87.0f32..=87.0) {
+            let expected = 1.0 / (1.0 + f64::from(-z).exp());
+            let found = f64::from(sigmoid(z));
+            prop_assert!((found - expected).abs() <= 4.0 * f64::from(f32::EPSILON) * expected, "{z}: {found}, {expected}");
+        }
+
         #[test]
         fn exp_is_the_exponential(x in -87.0f32..=0.0) {
             let expected = f64::from(x).exp();

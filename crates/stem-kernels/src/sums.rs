@@ -1,8 +1,8 @@
-//! Sums of what lies side by side: of embedding groups into streams, and of fields into the products of their pairs.
+//! Sums of embedding groups into streams.
 //!
 //! ```text
-//! streams     y_k = sum over groups g of stream k of x_g                        backward     dx_g = sum over streams k with g of dy_k
-//! pairs       b = 1/2 ((sum_f v_f)^2 - sum_f v_f^2)                             backward     dv_f = db (sum_h v_h - v_f)
+//! forward     y_k = sum over groups g of stream k of x_g
+//! backward    dx_g = sum over streams k with g of dy_k
 //! ```
 
 use rayon::prelude::*;
@@ -57,35 +57,6 @@ fn sum_planes(plane: usize, of: impl Fn(usize) -> Vec<usize> + Sync, from: &[f32
     });
 }
 
-/// Products of pairs of fields, summed.
-///
-/// # Shapes
-/// `x [N, F * D]` of `fields` fields; writes `b [N, D]`.
-///
-/// # Panics
-/// When a length is not that of its shape.
-pub fn pairs(fields: usize, dim: usize, x: &[f32], b: &mut [f32]) {
-    assert_eq!(x.len(), b.len() * fields, "x [N, F * D], b [N, D]");
-    let rows = (NUMBERS / (fields * dim).max(1)).max(1);
-    let pieces = x.par_chunks((rows * fields * dim).max(1));
-    b.par_chunks_mut((rows * dim).max(1)).zip(pieces).for_each(|(b, x)| pairs_piece(fields, dim, x, b));
-}
-
-/// The gradient of the fields from that of the products.
-///
-/// # Shapes
-/// As [`pairs`]; writes `dx` as `x`, from `db` as `b`.
-///
-/// # Panics
-/// When a length is not that of its shape.
-pub fn pairs_backward(fields: usize, dim: usize, x: &[f32], db: &[f32], dx: &mut [f32]) {
-    assert_eq!((x.len(), dx.len()), (db.len() * fields, x.len()), "x [N, F * D], db [N, D]");
-    let rows = (NUMBERS / (fields * dim).max(1)).max(1);
-    let size = (rows * fields * dim).max(1);
-    let pieces = x.par_chunks(size).zip(db.par_chunks((rows * dim).max(1)));
-    dx.par_chunks_mut(size).zip(pieces).for_each(|(dx, (x, db))| pairs_backward_piece(fields, dim, x, db, dx));
-}
-
 vectorised! {
     fn sum_parts(parts: &[&[f32]], to: &mut [f32]) {
         match parts {
@@ -99,41 +70,6 @@ vectorised! {
                     for (to, part) in to.iter_mut().zip(*part) {
                         *to += part;
                     }
-                }
-            }
-        }
-    }
-
-    fn pairs_piece(fields: usize, dim: usize, x: &[f32], b: &mut [f32]) {
-        let mut sum = vec![0.0f32; dim];
-        for (x, b) in x.chunks_exact(fields * dim).zip(b.chunks_exact_mut(dim)) {
-            sum.fill(0.0);
-            b.fill(0.0);
-            for v in x.chunks_exact(dim) {
-                for ((sum, squares), v) in sum.iter_mut().zip(&mut *b).zip(v) {
-                    *sum += v;
-                    *squares += v * v;
-                }
-            }
-            for (b, sum) in b.iter_mut().zip(&sum) {
-                *b = 0.5 * (sum * sum - *b);
-            }
-        }
-    }
-
-    fn pairs_backward_piece(fields: usize, dim: usize, x: &[f32], db: &[f32], dx: &mut [f32]) {
-        let mut sum = vec![0.0f32; dim];
-        let rows = x.chunks_exact(fields * dim).zip(db.chunks_exact(dim));
-        for ((x, db), dx) in rows.zip(dx.chunks_exact_mut(fields * dim)) {
-            sum.fill(0.0);
-            for v in x.chunks_exact(dim) {
-                for (sum, v) in sum.iter_mut().zip(v) {
-                    *sum += v;
-                }
-            }
-            for (v, dv) in x.chunks_exact(dim).zip(dx.chunks_exact_mut(dim)) {
-                for (((dv, v), sum), db) in dv.iter_mut().zip(v).zip(&sum).zip(db) {
-                    *dv = db * (sum - v);
                 }
             }
         }
@@ -174,27 +110,6 @@ mod tests {
             close(&dx, &expected.collect::<Vec<f64>>())?;
             let again = on_threads(3, run);
             prop_assert_eq!((bits(&y), bits(&dx)), (bits(&again.0), bits(&again.1)));
-        }
-
-        #[test]
-        fn products_of_pairs_and_their_gradients_are_the_equations(
-            (rows, fields, dim) in (prop_oneof![0usize..9, Just(700usize)], 1usize..9, 1usize..20),
-            seed: u64,
-        ) {
-            let (x, db) = (numbers(rows * fields * dim, seed >> 1, 1.0), numbers(rows * dim, seed >> 2, 1.0));
-            let (mut b, mut dx) = (vec![f32::NAN; rows * dim], vec![f32::NAN; x.len()]);
-            pairs(fields, dim, &x, &mut b);
-            pairs_backward(fields, dim, &x, &db, &mut dx);
-            let of = |n: usize, f: usize, d: usize| f64::from(x[(n * fields + f) * dim + d]);
-            let two = |n: usize, d: usize| {
-                (0..fields).flat_map(move |f| (f + 1..fields).map(move |h| (f, h))).map(move |(f, h)| of(n, f, d) * of(n, h, d)).sum()
-            };
-            close(&b, &(0..b.len()).map(|i| two(i / dim, i % dim)).collect::<Vec<f64>>())?;
-            let others = |i: usize| {
-                let (n, f, d) = (i / dim / fields, i / dim % fields, i % dim);
-                (0..fields).filter(|h| *h != f).map(|h| of(n, h, d)).sum::<f64>() * f64::from(db[n * dim + d])
-            };
-            close(&dx, &(0..dx.len()).map(others).collect::<Vec<f64>>())?;
         }
     }
 }

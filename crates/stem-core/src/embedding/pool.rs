@@ -94,7 +94,7 @@ impl Pooled {
         Self { read_as: Some(x), ..self }
     }
 
-    /// The same batch, with gates for the towers of the model that reads it: one for each of a tower's linear maps.
+    /// The same batch, with gates for the towers of the model that reads it, as their logits: one for each of a tower's linear maps.
     ///
     /// # Shapes
     /// `gates [T, B, I_l]` each, `I_l` what map `l` reads.
@@ -103,7 +103,7 @@ impl Pooled {
         Self { tower_gates: Some(gates), ..self }
     }
 
-    /// The gates of the towers, where there are some: for [`Towers::forward_gated`](crate::nn::Towers::forward_gated).
+    /// The logits of the towers' gates, where there are some: for [`Towers::forward_gated`](crate::nn::Towers::forward_gated).
     pub fn tower_gates(&self) -> Option<&[Tensor<3>]> {
         self.tower_gates.as_deref()
     }

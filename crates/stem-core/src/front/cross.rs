@@ -90,9 +90,23 @@ impl Cross {
     /// # Shapes
     /// `x_0 [G, B, F * D]`; gives as many.
     pub fn forward(&self, x0: Tensor<3>) -> Tensor<3> {
+        let maps: Vec<[Tensor<3>; 4]> = self.layers.iter().map(CrossLayer::maps).collect();
+        fused::crosses(&x0, &maps).unwrap_or_else(|| self.plain(x0))
+    }
+
+    /// The same layer by layer.
+    fn plain(&self, x0: Tensor<3>) -> Tensor<3> {
         self.layers.iter().fold(x0.clone(), |x, layer| {
             let u = layer.up.forward(layer.down.forward(x.clone())); // [G, B, F * D]
-            fused::cross(&x0, &u, &x).unwrap_or_else(|| x0.clone() * u + x)
+            x0.clone() * u + x
         })
+    }
+}
+
+impl CrossLayer {
+    /// `V`, its bias, `U`, `b`.
+    fn maps(&self) -> [Tensor<3>; 4] {
+        let Self { down, up } = self;
+        [&down.weight, &down.bias, &up.weight, &up.bias].map(|map| map.val())
     }
 }

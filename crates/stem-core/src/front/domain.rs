@@ -11,13 +11,14 @@
 //! rows of the domains that there are.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::sigmoid};
+use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::interest::named;
 use crate::error::{Result, require};
-use crate::mlp::{HiddenConfig, MlpBank, MlpShape};
+use crate::fused;
+use crate::mlp::{HiddenConfig, MlpBank, MlpShape, scaled};
 use crate::models::check_size;
 use crate::schema::{FieldKind, Schema};
 use crate::size::NetworkSize;
@@ -132,8 +133,12 @@ impl Domain {
     /// `x_0 [G, B, F * D]`; gives as many.
     pub fn forward(&self, x0: Tensor<3>) -> Tensor<3> {
         let [first, dim] = self.columns;
-        let domain = x0.clone().slice_dim(2, first..first + dim); // [G, B, D]
-        let input = Tensor::cat(vec![domain, x0.clone().detach()], 2); // [G, B, D + F * D]
-        x0 * (sigmoid(self.gate.forward(input)) * 2.0)
+        let columns = first..first + dim;
+        let maps = [&self.gate.layers[0], &self.gate.layers[1]].map(|map| [map.weight.val(), map.bias.val()]);
+        fused::domain_gate(&x0, &maps, columns.clone()).unwrap_or_else(|| {
+            let domain = x0.clone().slice_dim(2, columns); // [G, B, D]
+            let input = Tensor::cat(vec![domain, x0.clone().detach()], 2); // [G, B, D + F * D]
+            scaled(x0, self.gate.forward(input))
+        })
     }
 }

@@ -11,12 +11,13 @@
 //! gated.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, activation::sigmoid};
+use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, require};
-use crate::mlp::LinearBank;
+use crate::fused;
+use crate::mlp::{LinearBank, scaled};
 use crate::size::NetworkSize;
 
 /// Gates on features: `feature_gate = { rank = 16 }` among a model's keys.
@@ -69,7 +70,10 @@ impl FeatureGate {
     /// # Shapes
     /// `x [G, B, F * D]`; gives as many.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = sigmoid(self.up.forward(self.down.forward(x.clone()))) * 2.0; // [G, B, F * D]
-        x * gate
+        let maps = [&self.down, &self.up].map(|map| [map.weight.val(), map.bias.val()]);
+        fused::feature_gate(&x, &maps).unwrap_or_else(|| {
+            let z = self.up.forward(self.down.forward(x.clone())); // [G, B, F * D]
+            scaled(x, z)
+        })
     }
 }

@@ -55,21 +55,23 @@ pub struct Fm {
 }
 
 impl Fm {
-    /// `W b + c`
+    /// `x_2 + W b + c`, `b` of `x`; `x_2` is `x` where none is given.
     ///
     /// # Shapes
-    /// `x_0 [G, B, F * D]`; gives as many.
-    pub fn forward(&self, x0: Tensor<3>) -> Tensor<3> {
-        let [_, dim, _] = self.map.weight.dims();
-        let b = fused::pairs(&x0, dim).unwrap_or_else(|| plain_pairs(x0, dim)); // [G, B, D]
-        self.map.forward(b) // [G, B, F * D]
+    /// `x [G, B, F * D]` and `x2`; gives as many.
+    pub fn forward(&self, x: Tensor<3>, x2: Option<Tensor<3>>) -> Tensor<3> {
+        let (weight, bias) = (self.map.weight.val(), self.map.bias.val());
+        fused::fm(&x, x2.as_ref(), &weight, &bias).unwrap_or_else(|| {
+            let [_, dim, _] = weight.dims();
+            x2.unwrap_or_else(|| x.clone()) + self.map.forward(pairs(x, dim)) // [G, B, F * D]
+        })
     }
 }
 
-/// `b` as plain operations. `[G, B, D]`
-fn plain_pairs(x0: Tensor<3>, dim: usize) -> Tensor<3> {
-    let [groups, rows, input] = x0.dims();
-    let v = x0.reshape([groups, rows, input / dim, dim]); // [G, B, F, D]
+/// `b` of fields of width `dim`. `[G, B, D]`
+fn pairs(x: Tensor<3>, dim: usize) -> Tensor<3> {
+    let [groups, rows, input] = x.dims();
+    let v = x.reshape([groups, rows, input / dim, dim]); // [G, B, F, D]
     let (sum, squares) = (v.clone().sum_dim(2), (v.clone() * v).sum_dim(2)); // [G, B, 1, D] each
     let b = (sum.clone() * sum - squares) * 0.5;
     b.reshape([groups, rows, dim])

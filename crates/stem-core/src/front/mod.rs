@@ -186,11 +186,10 @@ impl Front {
             Some(domain) => domain.forward(x0),
             None => x0,
         };
-        let combined = match (cross, fm) {
-            (Some(cross), Some(fm)) => cross.forward(x1.clone()) + fm.forward(x1),
-            (Some(cross), None) => cross.forward(x1),
-            (None, Some(fm)) => x1.clone() + fm.forward(x1),
-            (None, None) => x1,
+        let crossed = cross.as_ref().map(|cross| cross.forward(x1.clone()));
+        let combined = match fm {
+            Some(fm) => fm.forward(x1, crossed),
+            None => crossed.unwrap_or(x1),
         };
         x.read_as(match feature_gate {
             Some(gate) => gate.forward(combined),

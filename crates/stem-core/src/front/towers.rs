@@ -13,7 +13,7 @@
 use std::ops::Range;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::sigmoid};
+use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use super::domain::{DomainConfig, RELU};
@@ -103,12 +103,12 @@ pub struct TowerGates {
 }
 
 impl TowerGates {
-    /// `g_l` of every map: `[T, B, I_l]`. `x` is what the model reads.
+    /// Of every map the logits of `g_l`: `[T, B, I_l]`. `x` is what the model reads.
     pub fn forward(&self, x: &Pooled) -> Vec<Tensor<3>> {
         let named = self.slots.iter().map(|slots| self.streams_of(x.slots(slots.clone()))); // [T, B, D] each, or [1, B, D]
         let [all] = x.streams([self.streams.clone()]); // [T, B, F * D], or [1, B, F * D]
         let input = Tensor::cat(named.chain([all.detach()]).collect(), 2);
-        self.tower_gates.iter().map(|gate| sigmoid(gate.forward(input.clone())) * 2.0).collect()
+        self.tower_gates.iter().map(|gate| gate.forward(input.clone())).collect()
     }
 
     /// `x [G, B, D]` as the tasks go by it. `[T, B, D]`, or `[1, B, D]`

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use burn::backend::flex::FlexTensor;
 use burn::backend::{DType, Flex, TensorMetadata};
 use burn::tensor::Tensor;
-use stem_kernels::attend::{self as kernel, Attention, Gradients, Map, Order, Values};
+use stem_kernels::attend::{self as kernel, Attention, Gradients, Order, Values};
 use stem_kernels::bag::{self, BagLayout, ColumnGroups};
 use stem_kernels::distinct::DistinctRows;
+use stem_kernels::map::Map;
 use stem_kernels::rows::{PlainRows, ReadRows};
 use stem_kernels::{Buffer, take};
 
 use super::calls::note;
 use super::differentiable::differentiable;
-use super::tensors::{fits, flex, in_one_piece, owned, tensor, values};
+use super::tensors::{fits, flex, in_one_piece, map, owned, tensor, values};
 use super::{Attended, HistoryValues, Scores};
 use crate::embedding::{StoredTable, WithRows};
 
@@ -110,12 +111,7 @@ struct With {
 impl With {
     /// Weight and bias of every map, from the parameters.
     fn maps<'a>(&self, parameters: &'a [FlexTensor]) -> Vec<Map<'a>> {
-        let map = |pair: &'a [FlexTensor]| Map {
-            weight: values(&pair[0]),
-            bias: values(&pair[1]),
-            output: pair[0].shape()[2],
-        };
-        parameters.chunks_exact(2).map(map).collect()
+        parameters.chunks_exact(2).map(|pair| map(&pair[0], &pair[1])).collect()
     }
 
     /// The positions behind them.

@@ -14,14 +14,16 @@ pub struct Calls {
     pub mix: u64,
     /// Readings of the table's rows; several streams that are read at once are one.
     pub bag: u64,
-    /// Layers of crosses.
+    /// Crosses of features, all layers at once.
     pub cross: u64,
     /// Histories that are attended.
     pub attend: u64,
     /// Sums of groups, where something stands before a model.
     pub streams: u64,
-    /// Products of pairs of fields.
-    pub pairs: u64,
+    /// Products of pairs of fields, with their map.
+    pub fm: u64,
+    /// Gates on features, and on what towers read.
+    pub feature_gate: u64,
     /// Cross-entropies.
     pub bce: u64,
     /// Norms of gradients, with and without an L2 term.
@@ -38,7 +40,8 @@ thread_local! {
             cross: 0,
             attend: 0,
             streams: 0,
-            pairs: 0,
+            fm: 0,
+            feature_gate: 0,
             bce: 0,
             norm: 0,
         })

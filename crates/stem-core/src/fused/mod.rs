@@ -7,9 +7,10 @@
 //! | `bags` | [`Pooled`](crate::nn::Pooled): rows of the table into the models' inputs, and back |
 //! | `attended` | [`Interest`](crate::nn::Interest): attention over histories |
 //! | `streams` | [`Pooled`](crate::nn::Pooled): sums of groups, where something stands before a model |
-//! | `pairs` | [`Fm`](crate::nn::Fm): products of pairs of fields |
+//! | `fm` | [`Fm`](crate::nn::Fm): products of pairs of fields, and their map |
+//! | `feature_gate`, `domain_gate`, `scaled` | [`FeatureGate`](crate::nn::FeatureGate), [`Domain`](crate::nn::Domain), and gates on [`Towers`](crate::nn::Towers) |
 //! | `join`, `plus`, `spread` | streams of a [`Layer`](crate::nn::Layer) one behind another, `x_t + x_S`, logits at their places; where nothing has a gradient |
-//! | `cross` | [`Cross`](crate::nn::Cross): a layer of crosses, number by number |
+//! | `crosses` | [`Cross`](crate::nn::Cross): layers of crosses |
 //! | `bce` | [`loss`](crate::loss): cross-entropy from logits |
 //! | [`squared_norm`], [`add_scaled`] | norms of gradients, L2 |
 //!
@@ -33,6 +34,10 @@ mod cross;
 #[cfg(feature = "flex")]
 mod differentiable;
 #[cfg(feature = "flex")]
+mod feature_gate;
+#[cfg(feature = "flex")]
+mod fm;
+#[cfg(feature = "flex")]
 mod linear;
 #[cfg(feature = "flex")]
 mod mix;
@@ -52,7 +57,7 @@ mod tests;
 #[cfg(feature = "flex")]
 pub(crate) use {
     arrange::join, arrange::plus, arrange::spread, attend::attended, bag::bags, bag::stored_bags, bce::bce,
-    cross::cross, linear::chain, linear::linear, mix::mix, replay::Replay, replay::watch, sums::pairs, sums::streams,
+    cross::crosses, feature_gate::domain_gate, feature_gate::feature_gate, feature_gate::scaled, fm::fm, linear::chain, linear::linear, mix::mix, replay::Replay, replay::watch, sums::streams,
     tensors::is_fused_on,
 };
 
@@ -62,7 +67,7 @@ mod none;
 use none as norms;
 #[cfg(not(feature = "flex"))]
 pub(crate) use none::{
-    Replay, attended, bags, bce, chain, cross, is_fused_on, join, linear, mix, pairs, plus, spread, stored_bags,
+    Replay, attended, bags, bce, chain, crosses, domain_gate, feature_gate, fm, is_fused_on, join, linear, mix, plus, scaled, spread, stored_bags,
     streams, watch,
 };
 

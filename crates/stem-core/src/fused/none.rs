@@ -1,5 +1,6 @@
 //! Without the CPU device `flex` nothing is fused.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
@@ -29,8 +30,11 @@ none!(bags[const N: usize](Slots, &[ColumnGroups; N]) -> [Tensor<3>; N]);
 none!(attended(&Tensor<3>, HistoryValues, &Tensor<2>, Scores, &Attended) -> Tensor<3>);
 none!(stored_bags[const N: usize](&StoredTable, (&Tensor<1, Int>, &Tensor<2>, &Arc<BagLayout>), &[ColumnGroups; N]) -> [Tensor<3>; N]);
 none!(streams(&Tensor<3>, &[Vec<usize>]) -> Tensor<3>);
-none!(pairs(&Tensor<3>, usize) -> Tensor<3>);
-none!(cross(&Tensor<3>, &Tensor<3>, &Tensor<3>) -> Tensor<3>);
+none!(fm(&Tensor<3>, Option<&Tensor<3>>, &Tensor<3>, &Tensor<3>) -> Tensor<3>);
+none!(feature_gate(&Tensor<3>, &[[Tensor<3>; 2]; 2]) -> Tensor<3>);
+none!(domain_gate(&Tensor<3>, &[[Tensor<3>; 2]; 2], Range<usize>) -> Tensor<3>);
+none!(scaled(&Tensor<3>, &Tensor<3>) -> Tensor<3>);
+none!(crosses(&Tensor<3>, &[[Tensor<3>; 4]]) -> Tensor<3>);
 none!(bce(&Tensor<2>, &Tensor<2>, &Tensor<2>) -> Tensor<1>);
 none!(join(&Tensor<3>, &Tensor<3>) -> Tensor<3>);
 none!(plus(&Tensor<3>, &Tensor<3>) -> Tensor<3>);

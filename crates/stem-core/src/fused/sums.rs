@@ -1,4 +1,4 @@
-//! Groups into streams, and fields into the products of their pairs, in one pass.
+//! Groups into streams, in one pass.
 
 use burn::backend::TensorMetadata;
 use burn::backend::flex::FlexTensor;
@@ -33,31 +33,5 @@ pub(crate) fn streams(x: &Tensor<3>, streams: &[Vec<usize>]) -> Option<Tensor<3>
         let mut dx = take(groups * rows * width); // [G, B, I]
         kernel::streams_backward(&of, groups, values(&dy), &mut dx);
         [Some(tensor(dx, [groups, rows, width]))]
-    }))
-}
-
-/// `b = 1/2 ((sum_f v_f)^2 - sum_f v_f^2)`
-///
-/// # Shapes
-/// `x [G, B, F * D]`, fields of width `dim`; gives `[G, B, D]`.
-pub(crate) fn pairs(x: &Tensor<3>, dim: usize) -> Option<Tensor<3>> {
-    if !fits([x]) {
-        return None;
-    }
-    note(|calls| calls.pairs += 1);
-    let [groups, rows, width] = x.dims();
-    let forward = |[x]: [FlexTensor; 1]| {
-        let _span = tracing::trace_span!("op", name = "pairs forward").entered();
-        let mut b = take(groups * rows * dim); // [G, B, D]
-        kernel::pairs(width / dim, dim, values(&x), &mut b);
-        ((x, dim), tensor(b, [groups, rows, dim]))
-    };
-    Some(differentiable([x], forward, |(x, dim), db, _| {
-        let _span = tracing::trace_span!("op", name = "pairs backward").entered();
-        let (db, shape) = (in_one_piece(db), x.shape());
-        let [_, _, width] = shape.dims::<3>();
-        let mut dx = take(values(&x).len()); // [G, B, F * D]
-        kernel::pairs_backward(width / dim, dim, values(&x), values(&db), &mut dx);
-        [Some(tensor(dx, shape))]
     }))
 }

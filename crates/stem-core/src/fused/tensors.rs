@@ -3,7 +3,8 @@
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::{DType, DispatchDevice, Flex, TensorMetadata};
 use burn::tensor::{Device, Shape, Tensor};
-use stem_kernels::Buffer;
+use stem_kernels::map::Map;
+use stem_kernels::{Buffer, take};
 
 /// Whether the ops take tensors of this device.
 pub(crate) fn is_fused_on(device: &Device) -> bool {
@@ -53,7 +54,17 @@ pub(super) fn owned(tensor: FlexTensor) -> FlexTensor {
     if whole && tensor.try_storage_mut::<f32>().is_some() {
         return tensor;
     }
-    let mut copy = stem_kernels::take(values(&tensor).len());
+    let mut copy = take(values(&tensor).len());
     copy.copy_from_slice(values(&tensor));
     self::tensor(copy, tensor.shape())
+}
+
+/// The map of `weight [G, I, O]` and `bias [G, 1, O]`.
+pub(super) fn map<'a>(weight: &'a FlexTensor, bias: &'a FlexTensor) -> Map<'a> {
+    Map { weight: values(weight), bias: values(bias), output: weight.shape()[2] }
+}
+
+/// A buffer for the gradient of a tensor.
+pub(super) fn buffer_for(of: &FlexTensor) -> Buffer {
+    take(values(of).len())
 }
