@@ -220,12 +220,12 @@ mod tests {
     fn the_texts_hold_the_numbers_that_were_measured() {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let parts = parts(&workspace.join("docs/numbers")).unwrap();
+        let read = |name: &str| std::fs::read_to_string(workspace.join(name)).unwrap();
         for text in TEXTS {
-            let text = std::fs::read_to_string(workspace.join(text)).unwrap();
-            assert_eq!(fill(&text, &parts).unwrap(), text);
+            assert!(fill(&read(text), &parts).unwrap() == read(text), "{text} is not what `numbers` writes: run it");
         }
         for (name, picture) in pictures(&workspace.join("docs/numbers")).unwrap() {
-            assert_eq!(std::fs::read_to_string(workspace.join(name)).unwrap(), picture);
+            assert!(read(name) == picture, "{name} is not what `numbers` writes: run it");
         }
     }
 }

@@ -69,7 +69,13 @@ const FIXED: &str = "prior = { name = \"fixed\", l2 = L2 }\n";
 /// The two that every model is trained with.
 pub const BOTH: [Setting; 2] = [
     Setting { name: "fixed", what: "one L2 number for all rows", train: FIXED, model: "", only: None },
-    Setting { name: "learned", what: "learned, tied, starts with a correlation of 0.5", train: LEARNED, model: "", only: None },
+    Setting {
+        name: "learned",
+        what: "learned, tied, starts with a correlation of 0.5",
+        train: LEARNED,
+        model: "",
+        only: None,
+    },
 ];
 
 /// What is tried of STEM alone, beside the learned prior as it is.
@@ -200,7 +206,10 @@ const fn balanced(name: &'static str, what: &'static str, train: &'static str) -
 
 /// Models beside the tables', as they are trained.
 pub const RIVALS: [(&str, Setting); 2] = [
-    ("mmoe-me", Setting { name: "learned", what: "`mmoe-me`, an embedding an expert", train: LEARNED, model: "", only: None }),
+    (
+        "mmoe-me",
+        Setting { name: "learned", what: "`mmoe-me`, an embedding an expert", train: LEARNED, model: "", only: None },
+    ),
     (
         "mmoe-me",
         with(

@@ -24,10 +24,14 @@ pub(crate) fn fm(x: &Tensor<3>, x2: Option<&Tensor<3>>, weight: &Tensor<3>, bias
     note(|calls| calls.fm += 1);
     let precision = precision::current();
     Some(match x2 {
-        None => differentiable([x, weight, bias], |parents| forward(precision, parents, None), |saved, dy, _| {
-            let [dx, dweight, dbias] = saved.backward(dy, false);
-            [dx, dweight, dbias].map(Some)
-        }),
+        None => differentiable(
+            [x, weight, bias],
+            |parents| forward(precision, parents, None),
+            |saved, dy, _| {
+                let [dx, dweight, dbias] = saved.backward(dy, false);
+                [dx, dweight, dbias].map(Some)
+            },
+        ),
         Some(x2) => differentiable(
             [x, weight, bias, x2],
             |[x, weight, bias, x2]| forward(precision, [x, weight, bias], Some(x2)),
@@ -79,5 +83,10 @@ impl Saved {
 fn span(name: &'static str, of: &Fm, products: usize) -> tracing::Span {
     let Fm { groups, batch, fields, dim, .. } = *of;
     let (width, rows) = (fields * dim, groups * batch);
-    trace_span!("op", name, of = format_args!("{groups} x [{dim} -> {width}]"), flop = (2 * products * rows * dim * width) as u64)
+    trace_span!(
+        "op",
+        name,
+        of = format_args!("{groups} x [{dim} -> {width}]"),
+        flop = (2 * products * rows * dim * width) as u64
+    )
 }

@@ -57,8 +57,8 @@ mod tests;
 #[cfg(feature = "flex")]
 pub(crate) use {
     arrange::join, arrange::plus, arrange::spread, attend::attended, bag::bags, bag::stored_bags, bce::bce,
-    cross::crosses, feature_gate::domain_gate, feature_gate::feature_gate, feature_gate::scaled, fm::fm, linear::chain, linear::linear, mix::mix, replay::Replay, replay::watch, sums::streams,
-    tensors::is_fused_on,
+    cross::crosses, feature_gate::domain_gate, feature_gate::feature_gate, feature_gate::scaled, fm::fm, linear::chain,
+    linear::linear, mix::mix, replay::Replay, replay::watch, sums::streams, tensors::is_fused_on,
 };
 
 #[cfg(not(feature = "flex"))]
@@ -67,8 +67,8 @@ mod none;
 use none as norms;
 #[cfg(not(feature = "flex"))]
 pub(crate) use none::{
-    Replay, attended, bags, bce, chain, crosses, domain_gate, feature_gate, fm, is_fused_on, join, linear, mix, plus, scaled, spread, stored_bags,
-    streams, watch,
+    Replay, attended, bags, bce, chain, crosses, domain_gate, feature_gate, fm, is_fused_on, join, linear, mix, plus,
+    scaled, spread, stored_bags, streams, watch,
 };
 
 pub use calls::{Calls, count_calls};

@@ -66,7 +66,8 @@ pub(super) fn add(y: &mut [Lanes], x: &[Lanes]) {
 pub(super) fn cut(d: &Lanes, y: &Lanes) -> Lanes {
     let mut cut = ZERO;
     for i in 0..LANES {
-        cut[i] = if y[i] <= 0.0 { 0.0 } else { d[i] };
+        let kept = if y[i] <= 0.0 { 0 } else { u32::MAX }; // bits, or the compiler asks lane by lane
+        cut[i] = f32::from_bits(d[i].to_bits() & kept);
     }
     cut
 }

@@ -46,7 +46,8 @@ impl Case {
         let (mut y, mut all_dx) = (Vec::new(), Vec::new());
         for row in 0..groups * batch {
             let g = row / batch;
-            let [x, dy] = [&self.x, &self.dy].map(|of| of[row * width..][..width].iter().map(|x| f64::from(*x)).collect::<Vec<_>>());
+            let [x, dy] = [&self.x, &self.dy]
+                .map(|of| of[row * width..][..width].iter().map(|x| f64::from(*x)).collect::<Vec<_>>());
             let h: Vec<f64> = (0..rank)
                 .map(|r| c[g * rank + r] + (0..width).map(|i| x[i] * v[(g * width + i) * rank + r]).sum::<f64>())
                 .map(|h| if self.relu { h.max(0.0) } else { h })
