@@ -7,6 +7,7 @@
 
 use rayon::prelude::*;
 
+use crate::elementwise::add;
 use crate::simd::vectorised;
 
 /// Numbers that a thread takes at a time.
@@ -22,28 +23,28 @@ const NUMBERS: usize = 1 << 14;
 pub fn streams(streams: &[Vec<usize>], groups: usize, x: &[f32], y: &mut [f32]) {
     let plane = x.len() / groups.max(1);
     assert_eq!((x.len(), y.len()), (groups * plane, streams.len() * plane), "x [G, N], y [K, N]");
-    sum_planes(plane, |k| streams[k].clone(), x, y);
+    sum_planes(plane, |k| streams[k].clone(), x, y, false);
 }
 
-/// The gradient of the planes from that of the streams; of a group that no stream reads 0.
+/// The gradient of the planes from that of the streams; of a group that no stream reads 0. With `adds` it is added to what `dx` holds.
 ///
 /// # Shapes
 /// As [`streams`]; `dx` as `x`, `dy` as `y`.
 ///
 /// # Panics
 /// As [`streams`].
-pub fn streams_backward(streams: &[Vec<usize>], groups: usize, dy: &[f32], dx: &mut [f32]) {
+pub fn streams_backward(streams: &[Vec<usize>], groups: usize, dy: &[f32], dx: &mut [f32], adds: bool) {
     let plane = dx.len() / groups.max(1);
     assert_eq!((dx.len(), dy.len()), (groups * plane, streams.len() * plane), "dx [G, N], dy [K, N]");
     let reading = |g: usize| {
         let times = |k: usize| streams[k].iter().filter(move |group| **group == g).map(move |_| k);
         (0..streams.len()).flat_map(times).collect()
     };
-    sum_planes(plane, reading, dy, dx);
+    sum_planes(plane, reading, dy, dx, adds);
 }
 
-/// Every plane of `to` as the sum of planes of `from`.
-fn sum_planes(plane: usize, of: impl Fn(usize) -> Vec<usize> + Sync, from: &[f32], to: &mut [f32]) {
+/// Every plane of `to` as the sum of planes of `from`, and of what it holds if that `adds`.
+fn sum_planes(plane: usize, of: impl Fn(usize) -> Vec<usize> + Sync, from: &[f32], to: &mut [f32], adds: bool) {
     if plane == 0 {
         return;
     }
@@ -52,7 +53,10 @@ fn sum_planes(plane: usize, of: impl Fn(usize) -> Vec<usize> + Sync, from: &[f32
         to.par_chunks_mut(NUMBERS).enumerate().for_each(|(i, to)| {
             let part = |plane_of: &usize| &from[plane_of * plane + i * NUMBERS..][..to.len()];
             let parts: Vec<&[f32]> = planes.iter().map(part).collect();
-            sum_parts(&parts, to);
+            match adds {
+                false => sum_parts(&parts, to),
+                true => parts.iter().for_each(|part| add(to, part)),
+            }
         });
     });
 }
@@ -98,7 +102,8 @@ mod tests {
             let run = || {
                 let (mut y, mut dx) = (vec![f32::NAN; of.len() * plane], vec![f32::NAN; groups * plane]);
                 streams(&of, groups, &x, &mut y);
-                streams_backward(&of, groups, &dy, &mut dx);
+                streams_backward(&of, groups, &dy, &mut dx, false);
+                streams_backward(&of, groups, &dy, &mut dx, true);
                 (y, dx)
             };
             let (y, dx) = on_threads(1, run);
@@ -106,7 +111,7 @@ mod tests {
             close(&y, &expected.collect::<Vec<f64>>())?;
             let times = |k: usize, g: usize| of[k].iter().filter(|group| **group == g).count() as f64;
             let expected = (0..dx.len())
-                .map(|i| (0..of.len()).map(|k| times(k, i / plane) * wide(&dy, k * plane + i % plane)).sum());
+                .map(|i| (0..of.len()).map(|k| 2.0 * times(k, i / plane) * wide(&dy, k * plane + i % plane)).sum());
             close(&dx, &expected.collect::<Vec<f64>>())?;
             let again = on_threads(3, run);
             prop_assert_eq!((bits(&y), bits(&dx)), (bits(&again.0), bits(&again.1)));

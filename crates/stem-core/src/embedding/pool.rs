@@ -200,13 +200,17 @@ impl Pooled {
     /// When the widths of a bag's groups differ, or there are none.
     pub fn streams<const N: usize>(&self, bags: [Vec<Vec<usize>>; N]) -> [Tensor<3>; N] {
         let Some(x) = &self.read_as else { return self.plain_groups(bags) };
+        let are_all = |streams: &[Vec<usize>]| streams.iter().map(Vec::as_slice).eq((0..self.groups()).map(|k| [k]));
+        if bags.iter().all(|streams| are_all(streams)) {
+            return bags.map(|_| x.clone());
+        }
         let group = |k: &usize| x.clone().slice_dim(0, *k..*k + 1);
         let stream = |groups: &Vec<usize>| groups.iter().map(group).reduce(|a, b| a + b).expect("a stream has a group");
-        bags.map(|streams| match streams.iter().map(Vec::as_slice).eq((0..self.groups()).map(|k| [k])) {
-            true => x.clone(),
-            false => {
-                fused::streams(x, &streams).unwrap_or_else(|| Tensor::cat(streams.iter().map(stream).collect(), 0))
-            }
+        fused::streams(x, &bags).unwrap_or_else(|| {
+            bags.map(|streams| match are_all(&streams) {
+                true => x.clone(),
+                false => Tensor::cat(streams.iter().map(stream).collect(), 0),
+            })
         })
     }
 

@@ -1,6 +1,8 @@
 //! An op on tensors of flex whose backward is a function of our own.
 
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrategy, NoCheckpointing};
@@ -73,6 +75,71 @@ impl<S: Saved, const N: usize> Backward<Flex, N> for Node<S, N> {
             if let Some((parent, gradient)) = parent.zip(gradient) {
                 grads.register::<Flex>(parent.id, gradient);
             }
+        }
+    }
+}
+
+/// The gradient of what several tensors are made of: from what a forward saved and the gradient of what it gave, with that so far, if there is one.
+type Added<S> = fn(S, FlexTensor, Option<FlexTensor>) -> FlexTensor;
+
+/// Several tensors made of one, whose gradients are added in place: the first on its way back makes the gradient of the whole, the others add
+/// to it. Autodiff alone would add tensors as large as the one, which are mostly zeros.
+pub(super) fn fan_out<S: Saved, const D: usize, const N: usize>(
+    x: &Tensor<D>,
+    saved: [S; N],
+    forward: fn(&S, FlexTensor) -> FlexTensor,
+    gradient: Added<S>,
+) -> [Tensor<D>; N] {
+    match x.gradient_checkpointing_strategy() {
+        None => {
+            let x = flex(x.clone());
+            saved.map(|saved| Tensor::from_primitive::<Flex>(forward(&saved, x.clone())))
+        }
+        Some(Checkpointing::Disabled) => fan_out_tracked::<NoCheckpointing, _, _, _>(x, saved, forward, gradient),
+        Some(Checkpointing::Balanced) => fan_out_tracked::<BalancedCheckpointing, _, _, _>(x, saved, forward, gradient),
+    }
+}
+
+fn fan_out_tracked<C: CheckpointStrategy, S: Saved, const D: usize, const N: usize>(
+    x: &Tensor<D>,
+    saved: [S; N],
+    forward: fn(&S, FlexTensor) -> FlexTensor,
+    gradient: Added<S>,
+) -> [Tensor<D>; N]
+where
+    DispatchTensor: DispatchKindConversion<Autodiff<Flex, C>>,
+{
+    let hub: Tensor<D> = differentiable([x], |[x]| ((), x), |(), dx, _| [Some(dx)]); // read by these alone: a gradient of it is theirs
+    let begun = Arc::new(AtomicBool::new(false)); // for good: a forward has one backward
+    saved.map(|saved| {
+        let parent = hub.clone().try_into_primitive::<Autodiff<Flex, C>>().expect("the hub is on autodiff, as `x` is");
+        let nodes = [parent.node()];
+        let y = forward(&saved, in_one_piece(parent.into_primitive()));
+        let state = (saved, begun.clone());
+        Tensor::from_primitive::<Autodiff<Flex, C>>(
+            match (AddingNode { gradient }).prepare::<C>(nodes).compute_bound().stateful() {
+                OpsKind::Tracked(prepared) => prepared.finish(state, y),
+                OpsKind::UnTracked(prepared) => prepared.finish(y),
+            },
+        )
+    })
+}
+
+/// The step back through one of the tensors.
+#[derive(Debug)]
+struct AddingNode<S> {
+    gradient: Added<S>,
+}
+
+impl<S: Saved> Backward<Flex, 1> for AddingNode<S> {
+    type State = (S, Arc<AtomicBool>);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let ([parent], (saved, begun)) = (ops.parents, ops.state);
+        if let Some(parent) = parent {
+            let so_far = begun.swap(true, Ordering::Relaxed).then(|| grads.consume::<Flex>(&parent));
+            grads.register::<Flex>(parent.id, (self.gradient)(saved, dy, so_far));
         }
     }
 }

@@ -29,7 +29,7 @@ none!(mix(&Tensor<3>, &Tensor<3>, Option<&Tensor<3>>, &Arc<[bool]>) -> Tensor<3>
 none!(bags[const N: usize](Slots, &[ColumnGroups; N]) -> [Tensor<3>; N]);
 none!(attended(&Tensor<3>, HistoryValues, &Tensor<2>, Scores, &Attended) -> Tensor<3>);
 none!(stored_bags[const N: usize](&StoredTable, (&Tensor<1, Int>, &Tensor<2>, &Arc<BagLayout>), &[ColumnGroups; N]) -> [Tensor<3>; N]);
-none!(streams(&Tensor<3>, &[Vec<usize>]) -> Tensor<3>);
+none!(streams[const N: usize](&Tensor<3>, &[Vec<Vec<usize>>; N]) -> [Tensor<3>; N]);
 none!(fm(&Tensor<3>, Option<&Tensor<3>>, &Tensor<3>, &Tensor<3>) -> Tensor<3>);
 none!(feature_gate(&Tensor<3>, &[[Tensor<3>; 2]; 2]) -> Tensor<3>);
 none!(domain_gate(&Tensor<3>, &[[Tensor<3>; 2]; 2], Range<usize>) -> Tensor<3>);

@@ -174,6 +174,26 @@ proptest! {
     }
 
     #[test]
+    fn streams_of_one_tensor_add_their_gradients_whichever_of_them_are_read(
+        (rows, width) in (few(1), few(1)),
+        read in prop::collection::vec(any::<bool>(), 3).prop_filter("one", |read| read.contains(&true)),
+        seed in any::<u64>(),
+    ) {
+        let leaf = leaf([3, rows, width], seed);
+        let lists = [vec![vec![0], vec![1]], vec![vec![2]], vec![vec![0, 2], vec![1, 2], vec![2, 2]]];
+        let group = |k: &usize| leaf.clone().slice_dim(0, *k..*k + 1);
+        let stream = |groups: &Vec<usize>| groups.iter().map(group).reduce(|a, b| a + b).unwrap();
+        let plain = lists.each_ref().map(|list| Tensor::cat(list.iter().map(stream).collect(), 0));
+        let loss = |streams: [Tensor<3>; 3]| {
+            let scaled = streams.into_iter().enumerate().filter(|(i, _)| read[*i]).map(|(i, y)| (y, i as u64));
+            Tensor::cat(scaled.map(|(y, i)| y.clone() * tensor(y.dims(), seed ^ i).autodiff()).collect(), 0)
+        };
+        let leaves: [Taken; 1] = [&of(&leaf)];
+        let fused = super::streams(&leaf, &lists).unwrap();
+        close(&differentiate(loss(fused), &leaves), &differentiate(loss(plain), &leaves))?;
+    }
+
+    #[test]
     fn the_loss_is_the_plain_one((rows, tasks) in (few(1), 1usize..4), seed in any::<u64>()) {
         let label = |x: &f32| if *x < -0.6 { MISSING } else { f32::from(u8::from(*x > 0.2)) };
         let labels = numbers(rows * tasks, seed).iter().map(label).collect();
