@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::study::grid::{NAMED, RIVALS, SWITCHES, Setting, TRIED};
+use crate::study::grid::{ABANDONED, NAMED, RIVALS, SWITCHES, Setting, TRIED};
 use crate::study::{self, picture, tables};
 
 const BEGIN: &str = "<!-- numbers: ";
@@ -45,6 +45,7 @@ pub fn parts(folder: &Path) -> Result<BTreeMap<&'static str, String>, String> {
     let runs = study::read(&text(study::RESULTS)?)?;
     let of_stem = |settings: &'static [Setting]| settings.iter().map(|setting| ("stem", setting));
     let rivals = RIVALS.iter().map(|(model, setting)| (*model, setting));
+    let switches = of_stem(&SWITCHES).chain(of_stem(&NAMED)).chain(rivals).chain(of_stem(&ABANDONED));
     Ok(BTreeMap::from([
         ("quickstart", format!("```text\n{}```\n", text("quickstart.txt")?)),
         ("verdict", text("verdict.txt")?.lines().map(|line| format!("> {line}\n>\n")).collect()),
@@ -57,7 +58,7 @@ pub fn parts(folder: &Path) -> Result<BTreeMap<&'static str, String>, String> {
         ("study-movielens", tables::models(&runs, "movielens-100k")),
         ("study-kuairand", tables::models(&runs, "kuairand-pure")),
         ("study-tried", tables::changes(&runs, of_stem(&TRIED))),
-        ("study-switches", tables::changes(&runs, of_stem(&SWITCHES).chain(of_stem(&NAMED)).chain(rivals))),
+        ("study-switches", tables::changes(&runs, switches)),
         ("steps", steps(&json("steps.json")?)),
         ("machine", by_machine(&machines(folder)?)),
     ]))

@@ -125,8 +125,7 @@ pub const TRIED: [Setting; 6] = [
 ];
 
 /// What STEM can be given beside, one at a time and under the learned prior: rivals' cures, features, balances.
-pub const SWITCHES: [Setting; 12] = [
-    with("own-mean", "`own_residual = \"mean\"` (AdaTT)", "own_residual = \"mean\"\n"),
+pub const SWITCHES: [Setting; 11] = [
     with("own-gated", "`own_residual = \"gated\"` (HoME)", "own_residual = \"gated\"\n"),
     with(
         "swish-norm",
@@ -203,6 +202,9 @@ const fn with(name: &'static str, what: &'static str, model: &'static str) -> Se
 const fn balanced(name: &'static str, what: &'static str, train: &'static str) -> Setting {
     Setting { name, what, train, model: "", only: None }
 }
+
+/// What was trained, and left out of the library again: it has rows in the table, and is trained no more (docs/decisions/0032).
+pub const ABANDONED: [Setting; 1] = [with("own-mean", "left out again: the mean of own experts added (AdaTT)", "")];
 
 /// Models beside the tables', as they are trained.
 pub const RIVALS: [(&str, Setting); 2] = [

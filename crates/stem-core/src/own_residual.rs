@@ -3,13 +3,11 @@
 //! ```text
 //! o_t = sum_e g_t[e] h_e + sum_{e of t} r_t[e] h_e
 //!
-//! mean     r_t[e] = 1 / n                       n own experts
 //! gated    r_t = sigmoid(s_t) of one own expert, softmax(s_t) of several; s_t a gate beside the task's own, of the same input
 //! ```
 //!
-//! `mean` is the residual of Li et al., *AdaTT*, KDD 2023 (`gates[own] += 1` after the softmax). There `r_t` is learned, from a uniform
-//! draw, where a task has more than one expert; here it stays the mean, which is theirs where it has one: a factor of an expert is one
-//! of its last map, which is learned anyway. `gated` is the self gate of Wang et al., *HoME*, 2024 (arXiv 2408.05430).
+//! Source: the self gate of Wang et al., *HoME*, 2024 (arXiv 2408.05430). AdaTT's residual, `r_t[e] = 1 / n` of `n` own experts, was tried and left out
+//! (docs/decisions/0032).
 
 use burn::module::Module;
 use burn::tensor::activation::{sigmoid, softmax};
@@ -28,8 +26,6 @@ pub enum OwnResidual {
     /// Nothing.
     #[default]
     None,
-    /// Their mean: AdaTT's residual.
-    Mean,
     /// Their sum, weighed by a gate of its own: HoME's self gate.
     Gated,
 }
@@ -52,19 +48,16 @@ impl OwnShape<'_> {
     /// The gates and their weights; what is added, and the sum.
     pub fn size(&self) -> NetworkSize {
         let (streams, own) = (self.gates.members, self.gates.output.unwrap_or(0));
-        let (gates, weights) = match self.kind {
-            _ if self.is_none() => return NetworkSize::default(),
-            OwnResidual::Gated => (self.gates.size(), own + own * self.hidden),
-            _ => (NetworkSize::default(), 0),
-        };
-        let added = if weights > 0 || own > 1 { self.hidden } else { 0 };
-        gates + NetworkSize { parameters: 0, activations: (streams * (weights + added + self.hidden)) as u64 }
+        if self.is_none() {
+            return NetworkSize::default();
+        }
+        let weighed = own + own * self.hidden + 2 * self.hidden; // r, r h, what is added, and the sum
+        self.gates.size() + NetworkSize { parameters: 0, activations: (streams * weighed) as u64 }
     }
 
-    /// Draws the gates, if it has some; `None` where nothing is added.
+    /// Draws the gates; `None` where nothing is added.
     pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> Option<OwnSum> {
-        let gates = (self.kind == OwnResidual::Gated).then_some(self.gates);
-        let sum = || OwnSum { gates: gates.map(|shape| Gates::init(shape, rng, device)), streams: self.gates.members };
+        let sum = || OwnSum { gates: Gates::init(self.gates, rng, device), streams: self.gates.members };
         (!self.is_none()).then(sum)
     }
 }
@@ -72,7 +65,7 @@ impl OwnShape<'_> {
 /// `sum_{e of t} r_t[e] h_e` for every stream `t`.
 #[derive(Module, Debug)]
 pub struct OwnSum {
-    gates: Option<Gates>,
+    gates: Gates,
     streams: usize,
 }
 
@@ -83,8 +76,7 @@ impl OwnSum {
         let [members, rows, width] = own.dims();
         let n = members / self.streams;
         let h = own.reshape([self.streams, n, rows, width]); // [T, n, B, H]
-        let Some(gates) = &self.gates else { return h.mean_dim(1).squeeze_dim::<3>(1) };
-        let s = gates.logits(x.clone()); // [T, B, n]
+        let s = self.gates.logits(x.clone()); // [T, B, n]
         let r = if n == 1 { sigmoid(s) } else { softmax(s, 2) };
         (h * r.swap_dims(1, 2).unsqueeze_dim(3)).sum_dim(1).squeeze_dim::<3>(1)
     }

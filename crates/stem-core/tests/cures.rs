@@ -91,7 +91,7 @@ fn what_papers_add_to_experts_and_gates_and_its_gradients_are_those_of_their_equ
 
 #[test]
 fn a_residual_of_own_experts_wants_own_experts() {
-    let none = LayeredSizes { specific_experts: 0, own_residual: OwnResidual::Mean, ..layered() };
+    let none = LayeredSizes { specific_experts: 0, own_residual: OwnResidual::Gated, ..layered() };
     for config in [ModelConfig::Stem(none.clone().into()), ModelConfig::Ple(PleConfig(none))] {
         let message = config.check(&log()).unwrap_err().to_string();
         assert!(
@@ -100,7 +100,7 @@ fn a_residual_of_own_experts_wants_own_experts() {
         );
     }
     let unknown = ModelName::Stem.deserialize_config(serde_json::json!({ "own_residual": "some" })).unwrap_err();
-    assert!(unknown.to_string().contains("expected one of `none`, `mean`, `gated`"), "{unknown}");
+    assert!(unknown.to_string().contains("expected `none` or `gated`"), "{unknown}");
 }
 
 /// What a network makes of the common rows, of the same table.

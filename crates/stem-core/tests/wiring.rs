@@ -65,7 +65,6 @@ fn mix(g: &[f32], h: &[Vec<f32>]) -> Vec<f32> {
 /// `o + sum_e r[e] h_e` over a stream's own experts, whose gate, if it has one, gives `s`.
 fn with_own(o: Vec<f32>, own: &[Vec<f32>], kind: OwnResidual, s: impl Fn() -> Vec<f32>) -> Vec<f32> {
     let r = match kind {
-        OwnResidual::Mean => vec![1.0 / own.len() as f32; own.len()],
         OwnResidual::Gated if own.len() == 1 => vec![1.0 / (1.0 + (-s()[0]).exp())],
         OwnResidual::Gated if !own.is_empty() => softmax(&s()),
         _ => return o,
