@@ -193,5 +193,5 @@ fn machine() -> String {
     let commit =
         commit.ok().filter(|git| git.status.success()).map(|git| String::from_utf8_lossy(&git.stdout).into_owned());
     let commit = commit.map_or(String::new(), |commit| format!(", commit {}", commit.trim()));
-    format!("Measured on {threads} threads of {name}{model}{commit}.")
+    format!("{threads} threads of {name}{model}{commit}.")
 }
