@@ -7,7 +7,7 @@
 //!             dx_l = dx_{l+1} + dh V^T   dx_0 = dx_0 + sum_l dx_{l+1} u_l
 //! ```
 //!
-//! A [block](crate::blocks) of rows goes through all layers at once; the backward computes anew what lies between.
+//! A block (`blocks`) of rows goes through all layers at once; the backward computes anew what lies between.
 
 use crate::arena::{Buffer, take};
 use crate::blocks::{Blocks, Rows};

@@ -7,7 +7,7 @@
 //!             dx = dy g                  dx_C = dx_C + dh P^T       C the columns that the gate's gradient reaches, P its map there
 //! ```
 //!
-//! `P` is `V` where the gate learns through all that it reads, and `C` are all columns. A [block](crate::blocks) of rows goes through both maps at
+//! `P` is `V` where the gate learns through all that it reads, and `C` are all columns. A block (`blocks`) of rows goes through both maps at
 //! once; the backward computes anew what lies between.
 
 use std::ops::Range;

@@ -6,7 +6,7 @@
 //!             dv_f = db (sum_h v_h - v_f)                          dx_2 = dy
 //! ```
 //!
-//! `x_2` is `x` itself, or given beside it. A [block](crate::blocks) of rows goes through all of it at once; the backward computes anew what lies
+//! `x_2` is `x` itself, or given beside it. A block (`blocks`) of rows goes through all of it at once; the backward computes anew what lies
 //! between.
 
 use crate::arena::take;

@@ -1,4 +1,4 @@
-//! Linear maps of several groups, as ops know them that take rows in [blocks](crate::blocks).
+//! Linear maps of several groups, as ops know them that take rows in blocks.
 
 use crate::elementwise::add_rows;
 use crate::mat::{Mat, MatMut};
