@@ -11,8 +11,8 @@
 
 use crate::arena::{Buffer, take};
 use crate::blocks::{Blocks, Rows};
-use crate::elementwise::add;
-use crate::map::{GroupMap, Map, MapGradient};
+use crate::elementwise::add_rows;
+use crate::map::{GroupMap, Map, MapGradient, write_two};
 use crate::precision::Precision;
 use crate::simd::vectorised;
 
@@ -63,10 +63,7 @@ pub fn backward(of: &Crosses, x0: &[f32], dx: &mut [f32], gradients: &mut [[MapG
     }); // [G, L, sums]
     for (i, sums) in sums.chunks_exact(size.max(1)).enumerate() {
         let (g, l) = (i / of.layers.len(), i % of.layers.len());
-        let ([down, up], [to_down, to_up]) = (of.maps(l, g), &mut gradients[l]);
-        let (of_down, of_up) = sums.split_at(down.sums());
-        down.write(g, of_down, to_down);
-        up.write(g, of_up, to_up);
+        write_two(of.maps(l, g), g, sums, &mut gradients[l]);
     }
 }
 
@@ -153,7 +150,7 @@ impl<'a> Crosses<'a> {
             down.input_gradient(precision, dh, dx, true);
         }
         if !self.layers.is_empty() {
-            add(dx, dx0);
+            add_rows(dx, dx0);
         }
     }
 }

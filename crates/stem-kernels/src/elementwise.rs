@@ -65,13 +65,6 @@ vectorised! {
         }
     }
 
-    /// `to = to + more`
-    pub fn add(to: &mut [f32], more: &[f32]) {
-        for (to, more) in to.iter_mut().zip(more) {
-            *to += more;
-        }
-    }
-
     /// `sum += rows`, first to last. `rows [rows, n]`, `sum [n]`
     pub fn add_rows(sum: &mut [f32], rows: &[f32]) {
         for row in rows.chunks_exact(sum.len().max(1)) {

@@ -15,7 +15,7 @@ use std::ops::Range;
 use crate::arena::{Buffer, take};
 use crate::blocks::{Blocks, Rows};
 use crate::elementwise::relu_mask;
-use crate::map::{GroupMap, Map, MapGradient};
+use crate::map::{GroupMap, Map, MapGradient, write_two};
 use crate::mat::{Mat, MatMut};
 use crate::precision::Precision;
 use crate::product::{Epilogue, multiply};
@@ -77,10 +77,7 @@ pub fn backward(of: &FeatureGates, x: &[f32], dx: &mut [f32], gradients: &mut [M
         of.backward_block(g, rows.of(x, g, &block), dx, scratch, sums);
     }); // [G, sums]
     for (g, sums) in sums.chunks_exact(size.max(1)).enumerate() {
-        let ([down, up], [to_down, to_up]) = (of.of_group(g), &mut *gradients);
-        let (of_down, of_up) = sums.split_at(down.sums());
-        down.write(g, of_down, to_down);
-        up.write(g, of_up, to_up);
+        write_two(of.of_group(g), g, sums, gradients);
     }
 }
 

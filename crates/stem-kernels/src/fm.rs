@@ -11,7 +11,7 @@
 
 use crate::arena::take;
 use crate::blocks::{Blocks, Rows};
-use crate::elementwise::add;
+use crate::elementwise::add_rows;
 use crate::map::{GroupMap, Map, MapGradient};
 use crate::precision::Precision;
 use crate::simd::vectorised;
@@ -46,7 +46,7 @@ pub fn forward(of: &Fm, x: &[f32], x2: Option<&[f32]>, y: &mut [f32]) {
         let mut b = take(block.len() * of.dim);
         pairs(of.fields, of.dim, rows.of(x, g, &block), &mut b);
         of.of_group(g).forward(of.precision, &b, false, y);
-        add(y, x2);
+        add_rows(y, x2);
     });
 }
 

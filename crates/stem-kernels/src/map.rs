@@ -118,3 +118,11 @@ impl GroupMap<'_> {
         (Mat::new(x, rows, input), rows)
     }
 }
+
+/// Writes the gradients of two maps of group `g` out of their sums, one behind the other.
+pub(crate) fn write_two([first, second]: [GroupMap; 2], g: usize, sums: &[f32], to: &mut [MapGradient; 2]) {
+    let [to_first, to_second] = to;
+    let (of_first, of_second) = sums.split_at(first.sums());
+    first.write(g, of_first, to_first);
+    second.write(g, of_second, to_second);
+}

@@ -7,7 +7,7 @@
 
 use rayon::prelude::*;
 
-use crate::elementwise::add;
+use crate::elementwise::add_rows;
 use crate::simd::vectorised;
 
 /// Numbers that a thread takes at a time.
@@ -55,7 +55,7 @@ fn sum_planes(plane: usize, of: impl Fn(usize) -> Vec<usize> + Sync, from: &[f32
             let parts: Vec<&[f32]> = planes.iter().map(part).collect();
             match adds {
                 false => sum_parts(&parts, to),
-                true => parts.iter().for_each(|part| add(to, part)),
+                true => parts.iter().for_each(|part| add_rows(to, part)),
             }
         });
     });
